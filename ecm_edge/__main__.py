@@ -1,0 +1,5 @@
+"""`python -m ecm_edge`."""
+
+from ecm_edge.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The command line: one thin command a verb, imported only when it is called.
+
+Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ecm_edge.errors import EcmEdgeError
+
+_COMMANDS = {
+    "data": "read, make, count and audit data sets",
+    "targets": "list the boards and their budgets",
+    "space": "show a search space",
+    "search": "find the best candidate that fits a board: the main job",
+    "scale": "scale one family until score and size both meet their bars",
+    "train": "train one candidate",
+    "export": "write a candidate's network as ONNX and simplify it",
+    "quantize": "make the int8 and float16 forms",
+    "verify": "prove that every form gives the same answers",
+    "bench": "measure latency and cost of every form on this host",
+    "score": "measure accuracy, by subject and by rhythm",
+    "promote": "let a candidate replace the incumbent, or say why not",
+    "rollback": "make an earlier entry the incumbent again",
+    "history": "list what was promoted, refused and rolled back",
+    "report": "write one HTML page about a candidate or a run",
+}
+"""Every command with its line of help: the group lists them without importing their modules."""
+
+
+@dataclass
+class State:
+    """What the outermost caller has to know about the command that ran: whether it speaks JSON."""
+
+    json: bool = False
+
+
+class _LazyGroup(click.Group):
+    """Finds `ecm_edge.cli.<name>.command` when `<name>` is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ecm-edge")
+def cli() -> None:
+    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured classifier out."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; every expected failure ends here as one message."""
+    state = State()
+    try:
+        code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=state)
+    except EcmEdgeError as problem:
+        _fail(state, rule=problem.rule, found=problem.found, hint=problem.hint)
+        code = 2
+    except click.UsageError as problem:
+        problem.show()
+        _fail(state, rule="the command line has to be valid", found=problem.format_message(), hint="See --help.", say=False)
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = 130
+    except OSError as problem:
+        found = f"{problem.strerror or problem}{f' at {problem.filename}' if problem.filename else ''}"
+        _fail(state, rule="files must be readable and writable", found=found, hint="Check the path, its rights and the free space.")
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(state: State, *, rule: str, found: str, hint: str, say: bool = True) -> None:
+    """Say what went wrong on stderr and, with --json, as the one object on stdout."""
+    if say:
+        click.echo(f"error: {rule}; found {found}. {hint}", err=True)
+    if state.json:
+        error: dict[str, Any] = {"error": {"rule": rule, "found": found, "hint": hint}}
+        click.echo(json.dumps(error))

@@ -1,0 +1,42 @@
+"""What the commands share: the --json option, and how a record is shown and becomes an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecm_edge.cli import State
+    from ecm_edge.records import Record
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+PATH = click.Path(path_type=Path)
+
+
+def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature
+    state: State | None = ctx.find_root().obj
+    if state is not None:
+        state.json = value
+    return value
+
+
+def json_option(function: F) -> F:
+    """Add `--json`: exactly one JSON object on stdout instead of text for people."""
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print one JSON object on stdout."
+    )(function)
+
+
+def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
+    """Print the record as JSON, or call `render` to show it to people; exit 1 if its verdict is FAIL."""
+    if as_json:
+        click.echo(record.model_dump_json())
+    else:
+        render()
+    if getattr(record, "verdict", None) == "FAIL":
+        click.get_current_context().exit(1)

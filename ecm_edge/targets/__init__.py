@@ -1,0 +1,178 @@
+"""Boards: what they are, what a candidate may cost on them, how they score, and when a change is accepted.
+
+A target is one TOML file. Those in this folder are known by name; any other is given by its path and works the same.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from ecm_edge.errors import TargetError
+from ecm_edge.records import Form, Record
+
+_FOLDER = Path(__file__).parent
+
+
+class Core(Record):
+    """The processor that runs the inference."""
+
+    name: str
+    architecture: str
+    clock_hz: PositiveInt
+    strict_alignment: bool
+
+
+class Memory(Record):
+    """What the board has, or what the rule of the contest leaves of it."""
+
+    flash_bytes: PositiveInt
+    ram_bytes: PositiveInt
+
+
+class Budget(Record):
+    """The most a candidate may cost; what does not fit is never trained."""
+
+    parameters: PositiveInt
+    macs: PositiveInt
+    flash_bytes: PositiveInt
+    ram_bytes: PositiveInt
+    latency_ms: PositiveFloat
+
+
+class CostModel(Record):
+    """From counts to estimates, until the image itself is built; `source` cites every figure.
+
+    latency = MACs x cycles_per_mac / clock; flash = weight bytes + runtime_flash_bytes.
+    """
+
+    cycles_per_mac: PositiveFloat
+    cycles_per_mac_low: PositiveFloat
+    cycles_per_mac_high: PositiveFloat
+    runtime_flash_bytes: int = Field(ge=0)
+    source: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CostModel:
+        if not self.cycles_per_mac_low <= self.cycles_per_mac <= self.cycles_per_mac_high:
+            raise ValueError("cycles_per_mac must lie between its low and its high")  # noqa: TRY004 - pydantic's protocol
+        return self
+
+
+class ScoreTerm(Record):
+    """One term of a board's score: `weight` points at `one`, none at `zero`, straight between, clipped outside."""
+
+    weight: PositiveFloat
+    zero: float
+    one: float
+
+    @model_validator(mode="after")
+    def _not_flat(self) -> ScoreTerm:
+        if self.zero == self.one:
+            raise ValueError("zero and one must differ")
+        return self
+
+
+class ScoreRule(Record):
+    """A board's score as the sum of its terms; the terms' values are defined in `ecm_edge.metrics`."""
+
+    title: str
+    beta: PositiveFloat
+    good_subject_above: float = Field(ge=0, le=1)
+    fbeta: ScoreTerm
+    g: ScoreTerm
+    latency_ms: ScoreTerm
+    size_kib: ScoreTerm
+
+
+class FloatParity(Record):
+    """How far two float32 forms of one net may differ on any score, and how many labels may flip."""
+
+    max_abs: PositiveFloat
+    cos: float = Field(ge=-1, le=1)
+    label_flips: int = Field(ge=0)
+
+
+class Int8Parity(Record):
+    """What quantisation may cost against the float form, and how far a runtime may stray from the reference."""
+
+    max_lsb: int = Field(ge=0)
+    f1_drop: float = Field(ge=0)
+    fbeta_drop: float = Field(ge=0)
+
+
+class Parity(Record):
+    """The thresholds of `verify`."""
+
+    float32: FloatParity
+    float16: FloatParity
+    int8: Int8Parity
+
+
+class Promotion(Record):
+    """How much worse than the incumbent a challenger may be in cost; shares of the incumbent's figure."""
+
+    latency_tolerance: float = Field(ge=0)
+    flash_tolerance: float = Field(ge=0)
+    ram_tolerance: float = Field(ge=0)
+
+
+class Target(Record):
+    """A board. `precision` lists the forms it can run, the first being what is shipped by default."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    precision: list[Form] = Field(min_length=1)
+    core: Core
+    memory: Memory
+    budget: Budget
+    cost_model: CostModel
+    score: ScoreRule | None = None
+    parity: Parity
+    promotion: Promotion
+
+    @model_validator(mode="after")
+    def _within_memory(self) -> Target:
+        for name in ("flash_bytes", "ram_bytes"):
+            budget, memory = getattr(self.budget, name), getattr(self.memory, name)
+            if budget > memory:
+                raise ValueError(f"budget.{name} {budget} is above the {memory} that the board has")
+        return self
+
+
+def names() -> list[str]:
+    """The names of the boards that ship with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(name_or_path: str) -> Target:
+    """The target of a shipped name or of a TOML file's path.
+
+    Raises:
+        TargetError: no such target, not TOML, or a field that is missing, unknown or out of its range.
+    """
+    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in names() else Path(name_or_path)
+    try:
+        return Target.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise TargetError(
+            f"a target is one of {', '.join(names())}, or the path of a TOML file",
+            f"{name_or_path!r} ({problem.strerror})",
+            "`ecm-edge targets` lists the boards.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise TargetError("a target file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise TargetError(
+            "a target file has the fields of a shipped one", f"{first['msg']} at {where} of {path}", "Compare it with `ecm-edge targets --json`."
+        ) from None
+
+
+class TargetList(Record):
+    """What `ecm-edge targets --json` prints."""
+
+    targets: list[Target]
