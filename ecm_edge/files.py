@@ -53,7 +53,9 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         OutputError: `folder` exists, or cannot be written.
     """
     if folder.exists():
-        raise OutputError("an output folder must be new", f"{folder} exists", "Choose another name, or remove it first.")
+        raise OutputError(
+            "an output folder must be new", f"{folder} exists", "Choose another name, or remove it first."
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -71,7 +73,9 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 def cannot_write(path: Path, problem: OSError) -> OutputError:
     """The error for a place that could not be written, with the system's own reason."""
-    return OutputError(f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place.")
+    return OutputError(
+        f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
+    )
 
 
 def sha256_file(path: Path) -> str:

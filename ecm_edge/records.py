@@ -43,12 +43,16 @@ class Record(BaseModel):
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise error(f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first.") from None
+            raise error(
+                f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
+            ) from None
         except ValidationError as problem:
             first = problem.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise error(
-                f"{path.name} holds a {cls.__name__}", f"{first['msg']} at {where!r} of {path}", "Run the stage that writes it again."
+                f"{path.name} holds a {cls.__name__}",
+                f"{first['msg']} at {where!r} of {path}",
+                "Run the stage that writes it again.",
             ) from None
 
 
@@ -105,7 +109,13 @@ def not_run(name: str, detail: str) -> Gate:
 def _bounded(name: str, value: float, limit: float, unit: str, margin: float, detail: str) -> Gate:
     if not math.isfinite(value):
         return Gate(
-            name=name, verdict=Verdict.FAIL, value=None, limit=limit, unit=unit, margin=None, detail=f"value is {value}; {detail}"
+            name=name,
+            verdict=Verdict.FAIL,
+            value=None,
+            limit=limit,
+            unit=unit,
+            margin=None,
+            detail=f"value is {value}; {detail}",
         )
     verdict = Verdict.PASS if margin >= 0 else Verdict.FAIL
     return Gate(name=name, verdict=verdict, value=value, limit=limit, unit=unit, margin=margin, detail=detail)

@@ -78,14 +78,25 @@ def main(arguments: list[str] | None = None) -> None:
         code = 2
     except click.UsageError as problem:
         problem.show()
-        _fail(state, rule="the command line has to be valid", found=problem.format_message(), hint="See --help.", say=False)
+        _fail(
+            state,
+            rule="the command line has to be valid",
+            found=problem.format_message(),
+            hint="See --help.",
+            say=False,
+        )
         code = 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 130
     except OSError as problem:
         found = f"{problem.strerror or problem}{f' at {problem.filename}' if problem.filename else ''}"
-        _fail(state, rule="files must be readable and writable", found=found, hint="Check the path, its rights and the free space.")
+        _fail(
+            state,
+            rule="files must be readable and writable",
+            found=found,
+            hint="Check the path, its rights and the free space.",
+        )
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -28,7 +28,12 @@ def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool)
 def json_option(function: F) -> F:
     """Add `--json`: exactly one JSON object on stdout instead of text for people."""
     return click.option(
-        "--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print one JSON object on stdout."
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_remember_json,
+        is_eager=True,
+        help="Print one JSON object on stdout.",
     )(function)
 
 

@@ -15,7 +15,9 @@ def command(name_or_path: str | None, *, as_json: bool) -> None:
     from ecm_edge import targets
     from ecm_edge.tables import show
 
-    listing = targets.TargetList(targets=[targets.load(name) for name in ([name_or_path] if name_or_path else targets.names())])
+    listing = targets.TargetList(
+        targets=[targets.load(name) for name in ([name_or_path] if name_or_path else targets.names())]
+    )
 
     def render() -> None:
         show(

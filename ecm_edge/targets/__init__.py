@@ -57,7 +57,7 @@ class CostModel(Record):
     @model_validator(mode="after")
     def _ordered(self) -> CostModel:
         if not self.cycles_per_mac_low <= self.cycles_per_mac <= self.cycles_per_mac_high:
-            raise ValueError("cycles_per_mac must lie between its low and its high")  # noqa: TRY004 - pydantic's protocol
+            raise ValueError("cycles_per_mac must lie between its low and its high")
         return self
 
 
@@ -168,7 +168,9 @@ def load(name_or_path: str) -> Target:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TargetError(
-            "a target file has the fields of a shipped one", f"{first['msg']} at {where} of {path}", "Compare it with `ecm-edge targets --json`."
+            "a target file has the fields of a shipped one",
+            f"{first['msg']} at {where} of {path}",
+            "Compare it with `ecm-edge targets --json`.",
         ) from None
 
 

@@ -1,0 +1,138 @@
+"""A candidate: one configuration, and the folder in which every stage leaves its record and its file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from ecm_edge import files
+from ecm_edge.errors import CandidateError
+from ecm_edge.records import Form, Record
+from ecm_edge.splits import Split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+CONFIG = "candidate.json"
+COST = "cost.json"
+TRAINING = "training.json"
+EPOCHS = "epochs.csv"
+CHECKPOINT = "checkpoint.safetensors"
+EXPORT = "export.json"
+EXPORT_LOG = "export.log"
+EXPORTED = "model.onnx"
+SIMPLIFY = "simplify.json"
+QUANTIZE = "quantize.json"
+VERIFY = "verify.json"
+BENCH = "bench.json"
+SCORE = "score.json"
+FORM_FILES: dict[Form, str] = {
+    "float32": "model.simplified.onnx",
+    "float16": "model.float16.onnx",
+    "int8": "model.int8.onnx",
+}
+"""The ONNX file of each form that ships."""
+
+Scalar = bool | int | float | str
+
+
+class Augmentation(Record):
+    """What is done to each training segment, drawn anew every time; never a time-warp, which would change the rhythm."""
+
+    sign_flip: float = Field(default=0.5, ge=0, le=1, description="probability")
+    gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
+    noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
+    shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
+
+
+class TrainingConfig(Record):
+    """How a candidate is trained."""
+
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    weight_decay: float = Field(default=1e-2, ge=0, le=1)
+    batch_size: int = Field(default=256, ge=2, le=65536)
+    epochs: int = Field(default=10, ge=1, le=10_000)
+    loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
+    schedule: Literal["one_cycle", "plateau"] = "one_cycle"
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
+    gap_limit: float = Field(default=0.5, gt=0, description="stop when validation loss exceeds training loss by more")
+    weight_average: Literal["none", "ema"] = "none"
+    train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
+    augmentation: Augmentation = Augmentation()
+
+
+class CandidateConfig(Record):
+    """Everything that decides what a candidate is; with the same data set it is trained to the same weights."""
+
+    family: str
+    factory: str | None = None
+    network: dict[str, Scalar]
+    training: TrainingConfig
+    seed: int
+    split: Split
+    dataset_sha256: str
+    synthetic: bool
+    sampling_rate_hz: float
+    samples_per_segment: int
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the configuration, for provenance."""
+        return files.sha256_json(self.model_dump(mode="json"))
+
+
+def load_config(folder: Path) -> CandidateConfig:
+    """The configuration of the candidate in `folder`.
+
+    Raises:
+        CandidateError: no such folder, or not a candidate.
+    """
+    if not folder.is_dir():
+        raise CandidateError(
+            "a candidate is a folder", f"{folder}", "Make one with `ecm-edge train` or `ecm-edge search`."
+        )
+    return CandidateConfig.load(folder / CONFIG)
+
+
+def build_network(config: CandidateConfig) -> nn.Module:
+    """The untrained network of a configuration; the same weights each time."""
+    import torch
+
+    from ecm_edge import networks
+
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return networks.build(config.family, config.network, config.samples_per_segment, config.factory)
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The trained network in evaluation mode, its decision threshold folded into the last bias.
+
+    Raises:
+        CandidateError: no checkpoint, or one that does not fit the configuration.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = build_network(load_config(folder))
+    path = folder / CHECKPOINT
+    try:
+        network.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise CandidateError(
+            "a trained candidate has a checkpoint", f"none at {path}", "Run `ecm-edge train` first."
+        ) from None
+    except (SafetensorError, RuntimeError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise CandidateError(
+            "a checkpoint fits its configuration", f"{reason} in {path}", "Train the candidate again."
+        ) from None
+    return network.eval()
+
+
+def network_state(network: nn.Module) -> dict[str, Any]:
+    """The state to save: contiguous tensors on the CPU, by name."""
+    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}

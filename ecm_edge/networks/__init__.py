@@ -1,0 +1,79 @@
+"""Network families, one a file: a record of its parameters and a function that builds it.
+
+Every network takes (N, 1, T) float32 samples and returns (N, 2) float32 scores: not AF, AF.
+Dimension letters: N segments, C channels, T samples, K kernel samples.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ecm_edge.errors import SpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import nn
+
+FAMILIES = {
+    "afnet": "ecm_edge.networks.afnet",
+    "separable": "ecm_edge.networks.separable",
+    "tcn": "ecm_edge.networks.tcn",
+    "rhythm_wave": "ecm_edge.networks.rhythm_wave",
+}
+"""The families that ship: each module has `Params`, a record, and `build(Params, samples_per_segment)`."""
+
+
+def build(family: str, params: Mapping[str, Any], samples_per_segment: int, factory: str | None = None) -> nn.Module:
+    """A network with fresh weights; they depend on torch's global seed.
+
+    Args:
+        family: one of FAMILIES, or any name if `factory` is given.
+        params: the family's parameters by name.
+        samples_per_segment: T.
+        factory: a user's own `module:function`, called as function(params, samples_per_segment).
+
+    Raises:
+        SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
+    """
+    if factory is not None:
+        return _from_factory(factory, params, samples_per_segment)
+    if family not in FAMILIES:
+        raise SpaceError(
+            f"a family is one of {', '.join(FAMILIES)}, or has a factory", repr(family), "See `ecm-edge space`."
+        )
+    module = importlib.import_module(FAMILIES[family])
+    try:
+        network: nn.Module = module.build(module.Params.model_validate(dict(params)), samples_per_segment)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its parameters together"
+        raise SpaceError(
+            f"parameters must fit the family {family}", f"{first['msg']} at {where}", "Change the range in the space."
+        ) from None
+    return network
+
+
+def _from_factory(factory: str, params: Mapping[str, Any], samples_per_segment: int) -> nn.Module:
+    from torch import nn
+
+    module_name, _, function_name = factory.partition(":")
+    try:
+        function: Callable[[dict[str, Any], int], nn.Module] = getattr(
+            importlib.import_module(module_name), function_name
+        )
+        network = function(dict(params), samples_per_segment)
+    except Exception as problem:  # whatever a user's own code raises becomes one clear error
+        raise SpaceError(
+            "a factory is an importable module:function(params, samples_per_segment)",
+            f"{type(problem).__name__}: {problem} from {factory!r}",
+            "Call it by hand with the same parameters to see where it fails.",
+        ) from problem
+    if not isinstance(network, nn.Module):
+        raise SpaceError(
+            "a factory returns a torch.nn.Module", f"{type(network).__name__} from {factory!r}", "Return the network."
+        )
+    return network

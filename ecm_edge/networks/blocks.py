@@ -1,0 +1,125 @@
+"""The parts that several families share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Activation = Literal["relu", "silu", "hardswish", "leaky_relu", "gelu"]
+Pooling = Literal["mean", "max", "mean_max", "mean_max_std"]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+}
+_VARIANCE_FLOOR = 1e-5
+
+
+def activation(name: Activation) -> nn.Module:
+    """A fresh activation layer."""
+    return _ACTIVATIONS[name]()
+
+
+def decimation(factor: int) -> nn.Module:
+    """(N, C, T) -> (N, C, T // factor) by averaging; nothing at all for a factor of 1."""
+    return nn.Identity() if factor == 1 else nn.AvgPool1d(factor)
+
+
+def convolution(
+    inputs: int, outputs: int, *, kernel: int, stride: int, dilation: int, act: Activation, separable: bool
+) -> nn.Sequential:
+    """(N, inputs, T) -> (N, outputs, ceil(T / stride)): convolution, batch norm, activation; `kernel` must be odd.
+
+    A separable one is depthwise along time, then pointwise across channels.
+    """
+    padding = dilation * (kernel - 1) // 2
+    if separable:
+        layers: list[nn.Module] = [
+            nn.Conv1d(inputs, inputs, kernel, stride, padding, dilation, groups=inputs, bias=False),
+            nn.BatchNorm1d(inputs),
+            nn.Conv1d(inputs, outputs, 1, bias=False),
+        ]
+    else:
+        layers = [nn.Conv1d(inputs, outputs, kernel, stride, padding, dilation, bias=False)]
+    return nn.Sequential(*layers, nn.BatchNorm1d(outputs), activation(act))
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel of (N, C, T) by a gate computed from the channels' means."""
+
+    def __init__(self, channels: int, *, reduction: int, act: Activation) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv1d(channels, hidden, 1)
+        self.act = activation(act)
+        self.excite = nn.Conv1d(hidden, channels, 1)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T) -> (N, C, T)."""
+        gate: Tensor = self.gate(self.excite(self.act(self.squeeze(x.mean(2, keepdim=True)))))
+        return x * gate
+
+
+class Residual(nn.Module):
+    """x + f(x), then the activation; f keeps the shape."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T) -> (N, C, T)."""
+        inner: Tensor = self.inner(x)
+        return x + inner
+
+
+def dilated_stack(
+    channels: int, dilations: Sequence[int], *, kernel: int, act: Activation, separable: bool, squeeze_excite: bool
+) -> nn.Sequential:
+    """Residual blocks that widen what an output sees, at constant rate: (N, C, T) -> (N, C, T)."""
+
+    def block(dilation: int) -> nn.Module:
+        conv = convolution(channels, channels, kernel=kernel, stride=1, dilation=dilation, act=act, separable=separable)
+        return Residual(nn.Sequential(conv, SqueezeExcite(channels, reduction=4, act=act)) if squeeze_excite else conv)
+
+    return nn.Sequential(*(block(dilation) for dilation in dilations))
+
+
+class Pool(nn.Module):
+    """Statistics over time, side by side: (N, C, T) -> (N, C x number of statistics)."""
+
+    def __init__(self, pooling: Pooling) -> None:
+        super().__init__()
+        self.statistics = pooling.split("_")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T) -> (N, C x number of statistics)."""
+        mean = x.mean(2)
+        pooled = {"mean": lambda: mean, "max": lambda: x.amax(2), "std": lambda: _std(x, mean)}
+        return torch.cat([pooled[name]() for name in self.statistics], 1)
+
+
+def pooled_width(channels: int, pooling: Pooling) -> int:
+    """How many features `Pool` makes of so many channels."""
+    return channels * len(pooling.split("_"))
+
+
+def _std(x: Tensor, mean: Tensor) -> Tensor:
+    centred = x - mean.unsqueeze(2)
+    return torch.sqrt((centred * centred).mean(2) + _VARIANCE_FLOOR)
+
+
+def classifier(features: int, hidden: int, *, dropout: float, act: Activation) -> nn.Sequential:
+    """(N, features) -> (N, 2); with `hidden` 0 there is one linear layer only."""
+    if hidden == 0:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, 2))
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, hidden), activation(act), nn.Linear(hidden, 2))

@@ -1,0 +1,66 @@
+"""Residual dilated convolutions at one low rate: a temporal convolutional network whose outputs see several beats."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import nn
+
+from ecm_edge.networks.blocks import (
+    Activation,
+    Pool,
+    Pooling,
+    classifier,
+    convolution,
+    decimation,
+    dilated_stack,
+    pooled_width,
+)
+from ecm_edge.records import Record
+
+
+class Params(Record):
+    """`stem_depth` strided convolutions, then `depth` residual blocks of dilation 1, 2, 4, …"""
+
+    channels: int = Field(ge=2, le=128)
+    depth: int = Field(ge=1, le=8)
+    kernel: int = Field(ge=1, le=31)
+    stem_depth: int = Field(default=2, ge=1, le=5)
+    stride: int = Field(default=4, ge=1, le=8)
+    separable: bool = False
+    squeeze_excite: bool = False
+    pooling: Pooling = "mean_max"
+    hidden: int = Field(default=0, ge=0, le=256)
+    activation: Activation = "relu"
+    decimation: int = Field(default=1, ge=1, le=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+def build(params: Params, samples_per_segment: int) -> nn.Module:
+    """(N, 1, T) -> (N, 2)."""
+    del samples_per_segment  # pooling makes the head independent of T
+    kernel, act, width = params.kernel | 1, params.activation, params.channels  # an odd kernel keeps the rate exact
+    layers = [decimation(params.decimation)]
+    for index in range(params.stem_depth):
+        layers.append(
+            convolution(
+                width if index else 1,
+                width,
+                kernel=kernel,
+                stride=params.stride,
+                dilation=1,
+                act=act,
+                separable=index > 0,
+            )
+        )
+    layers.append(
+        dilated_stack(
+            width,
+            [1 << index for index in range(params.depth)],
+            kernel=kernel,
+            act=act,
+            separable=params.separable,
+            squeeze_excite=params.squeeze_excite,
+        )
+    )
+    head = classifier(pooled_width(width, params.pooling), params.hidden, dropout=params.dropout, act=act)
+    return nn.Sequential(*layers, Pool(params.pooling), head)

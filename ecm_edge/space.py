@@ -1,0 +1,226 @@
+"""Search spaces: network families with ranges, and ranges for training. A TOML file each.
+
+A value in the file is fixed; a table is a range or a list of choices:
+
+    channels = 16
+    channels = { low = 8, high = 32, step = 8 }       # whole numbers if every bound is one
+    learning_rate = { low = 1e-3, high = 1e-2, log = true }
+    activation = { choices = ["relu", "silu"] }
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import Field, ValidationError, model_validator
+
+from ecm_edge.candidate import Scalar, TrainingConfig
+from ecm_edge.errors import SpaceError
+from ecm_edge.networks import FAMILIES
+from ecm_edge.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import optuna
+
+_FOLDER = Path(__file__).parent / "spaces"
+Point = dict[str, Scalar]
+"""A drawn configuration: "family", "<family>.<parameter>" and "training.<parameter>" to values."""
+
+
+class Range(Record):
+    """Numbers from `low` to `high`, both included; in steps, or evenly in the logarithm, if asked."""
+
+    low: int | float
+    high: int | float
+    step: int | float | None = None
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _sound(self) -> Range:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        if self.step is not None and (self.step <= 0 or self.log):
+            raise ValueError("a step is positive and excludes log")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range starts above 0, not at {self.low}")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the range holds whole numbers only."""
+        return all(isinstance(bound, int) for bound in (self.low, self.high, self.step or 1))
+
+
+class Choices(Record):
+    """One of a list."""
+
+    choices: list[Scalar] = Field(min_length=1)
+
+
+Domain = Range | Choices
+Entry = Domain | Scalar
+
+
+class Family(Record):
+    """One family of the space: a shipped one by its name, or a user's own by `factory` (module:function)."""
+
+    factory: str | None = None
+    params: dict[str, Entry] = {}
+
+
+class Space(Record):
+    """The families to draw from and how to train what is drawn."""
+
+    families: dict[str, Family] = Field(min_length=1)
+    training: dict[str, Entry] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> Space:
+        for name, family in self.families.items():
+            if family.factory is None and name not in FAMILIES:
+                raise ValueError(f"family {name!r} is none of {', '.join(FAMILIES)} and has no factory")
+        return self
+
+
+def names() -> list[str]:
+    """The names of the spaces that ship with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(name_or_path: str) -> Space:
+    """The space of a shipped name or of a TOML file's path.
+
+    Raises:
+        SpaceError: no such space, not TOML, or a field that is unknown or out of its range.
+    """
+    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in names() else Path(name_or_path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Space.model_validate({**content, "families": {k: _family(v) for k, v in content["families"].items()}})
+    except OSError as problem:
+        raise SpaceError(
+            f"a space is one of {', '.join(names())}, or the path of a TOML file",
+            f"{name_or_path!r} ({problem.strerror})",
+            "`ecm-edge space` shows the shipped ones.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise SpaceError("a space file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
+    except (KeyError, AttributeError):
+        raise SpaceError(
+            "a space names its families", f"no [families.NAME] in {path}", "Compare it with `ecm-edge space`."
+        ) from None
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SpaceError(
+            "a space file holds values, ranges and choices",
+            f"{first['msg']} at {where} of {path}",
+            "See `ecm-edge space`.",
+        ) from None
+
+
+def _family(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A family's table in the file holds its factory beside its parameters."""
+    return {"factory": table.get("factory"), "params": {k: v for k, v in table.items() if k != "factory"}}
+
+
+def draw(space: Space, trial: optuna.trial.Trial) -> Point:
+    """One point of the space, drawn by Optuna's sampler."""
+    family = trial.suggest_categorical("family", list(space.families))
+    return {"family": family, **{name: _suggest(trial, name, entry) for name, entry in entries(space, family).items()}}
+
+
+def entries(space: Space, family: str) -> dict[str, Entry]:
+    """Every parameter that a point of this family has, by its full name."""
+    own = {f"{family}.{name}": entry for name, entry in space.families[family].params.items()}
+    return {**own, **{f"training.{name}": entry for name, entry in space.training.items()}}
+
+
+def _suggest(trial: optuna.trial.Trial, name: str, entry: Entry) -> Scalar:
+    match entry:
+        case Choices(choices=choices):
+            return cast("Scalar", trial.suggest_categorical(name, choices))
+        case Range(low=low, high=high, step=step, log=log) if entry.whole:
+            return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
+        case Range(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(name, low, high, step=step, log=log)
+        case _:
+            return entry
+
+
+def enumerate_points(space: Space) -> Iterator[Point]:
+    """Every point of the space, for the grid sampler.
+
+    Raises:
+        SpaceError: a range of real numbers without a step.
+    """
+    for family in space.families:
+        listed = {name: _grid(name, entry) for name, entry in entries(space, family).items()}
+        for values in itertools.product(*listed.values()):
+            yield {"family": family, **dict(zip(listed, values, strict=True))}
+
+
+def _grid(name: str, entry: Entry) -> list[Scalar]:
+    if isinstance(entry, Choices):
+        return entry.choices
+    if not isinstance(entry, Range):
+        return [entry]
+    if not entry.whole and entry.step is None:
+        raise SpaceError(
+            "a grid needs steps or choices", f"{name} from {entry.low} to {entry.high}", "Give it a step, or choices."
+        )
+    step = entry.step or 1
+    count = math.floor((entry.high - entry.low) / step + 1e-9) + 1
+    return [entry.low + index * step for index in range(count)]
+
+
+def position(space: Space, point: Point) -> dict[str, float | Scalar]:
+    """Where a point lies: numbers in ranges as shares from 0 to 1 of the range, everything else as it is."""
+    domains = entries(space, str(point["family"]))
+    return {name: _share(domains[name], value) if name in domains else value for name, value in point.items()}
+
+
+def _share(entry: Entry, value: Scalar) -> float | Scalar:
+    if not isinstance(entry, Range) or isinstance(value, str):
+        return value
+    low, high, here = (math.log(x) if entry.log else float(x) for x in (entry.low, entry.high, value))
+    return 0.0 if high == low else (here - low) / (high - low)
+
+
+def split_point(point: Point) -> tuple[str, dict[str, Scalar], TrainingConfig]:
+    """A point as its family, the network's parameters and the training configuration.
+
+    Raises:
+        SpaceError: a training parameter that does not exist or is out of range.
+    """
+    family = str(point["family"])
+    network = {name.removeprefix(f"{family}."): v for name, v in point.items() if name.startswith(f"{family}.")}
+    training = {name.removeprefix("training."): v for name, v in point.items() if name.startswith("training.")}
+    return family, network, training_config(training)
+
+
+def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
+    """A training configuration from flat names; augmentation's are written `augmentation.noise`.
+
+    Raises:
+        SpaceError: a name that does not exist or a value out of range.
+    """
+    prefix = "augmentation."
+    nested = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    flat = {name: value for name, value in values.items() if not name.startswith(prefix)}
+    try:
+        return TrainingConfig.model_validate({**flat, "augmentation": nested})
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpaceError(
+            "a training parameter must exist and be in range",
+            f"{first['msg']} at training.{where}",
+            "See `ecm-edge space`.",
+        ) from None
