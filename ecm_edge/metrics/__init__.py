@@ -1,0 +1,51 @@
+"""Scores of a detector: defined here and nowhere else; the weights and ranges of a board's score are its target's.
+
+Every function takes the same rows: `labels` (N,) 0 or 1, `margins` (N,) float (scores[:, 1] - scores[:, 0]),
+`subjects` (N,) names or codes. A segment is called AF where its margin >= 0: a tie counts as AF.
+"""
+
+from ecm_edge.metrics.auc import auc
+from ecm_edge.metrics.board import BoardScore, BoardTerm, board_score, detection_points
+from ecm_edge.metrics.counts import (
+    BETA,
+    GOOD_SUBJECT_ABOVE,
+    Counts,
+    confusion,
+    count_by_subject,
+    f1,
+    fbeta_by_subject,
+    fbeta_mean,
+    g,
+)
+from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate
+from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
+from ecm_edge.metrics.threshold import Objective, choose_threshold, objective_value
+
+__all__ = [
+    "BETA",
+    "GOOD_SUBJECT_ABOVE",
+    "RESAMPLES",
+    "BoardScore",
+    "BoardTerm",
+    "Confusion",
+    "Counts",
+    "Figures",
+    "Objective",
+    "PairedStatistic",
+    "RhythmScore",
+    "Scores",
+    "SubjectScore",
+    "auc",
+    "board_score",
+    "choose_threshold",
+    "confusion",
+    "count_by_subject",
+    "detection_points",
+    "evaluate",
+    "f1",
+    "fbeta_by_subject",
+    "fbeta_mean",
+    "g",
+    "objective_value",
+    "paired_difference",
+]

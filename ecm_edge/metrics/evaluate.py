@@ -1,0 +1,172 @@
+"""All scores of one model on one set of rows, with intervals, by subject and by rhythm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.metrics.auc import ordered_pairs, weighted_auc
+from ecm_edge.metrics.counts import BETA, GOOD_SUBJECT_ABOVE, check_rows, count, fbeta, figures
+from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
+from ecm_edge.records import Interval, Record
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ecm_edge.metrics.counts import Counts, Rows
+
+
+class Confusion(Record):
+    """Counts of segments: AF called AF (tp), others called AF (fp), others not (tn), AF not (fn)."""
+
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+
+class Figures(Record):
+    """Ratios, 0…1, with intervals by resampling subjects; None where one is undefined (0 / 0)."""
+
+    accuracy: Interval | None
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
+    specificity: Interval | None
+    npv: Interval | None
+
+
+class SubjectScore(Record):
+    """One subject; ratios are None where undefined, but Fβ follows the contest's rule and is always there."""
+
+    subject: str
+    segments: int
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+    sensitivity: float | None
+    specificity: float | None
+    ppv: float | None
+    npv: float | None
+    f1: float | None
+    fbeta: float
+
+
+class RhythmScore(Record):
+    """The segments of one rhythm ("blank" where the name had none) and one label.
+
+    `sensitivity` is the share called AF where the label is AF, `specificity` the share not called AF where it is not.
+    """
+
+    rhythm: str
+    label: int
+    subjects: int
+    segments: int
+    called_af: int
+    sensitivity: float | None
+    specificity: float | None
+
+
+class Scores(Figures):
+    """Scores over all segments (pooled), averaged over subjects, and by subject and rhythm.
+
+    `f1`, `accuracy` and the other ratios at this level are pooled; `averaged` has them as means over the subjects in
+    which they are defined. `auc` is pooled, None where only one class is there.
+    """
+
+    segments: int
+    subjects: int
+    confusion: Confusion
+    auc: Interval | None
+    beta: float
+    good_subject_above: float
+    fbeta_mean: Interval
+    g: Interval
+    averaged: Figures
+    by_subject: list[SubjectScore]
+    by_rhythm: list[RhythmScore]
+
+
+def evaluate(
+    labels: ArrayLike,
+    margins: ArrayLike,
+    subjects: ArrayLike,
+    rhythms: ArrayLike,
+    *,
+    beta: float = BETA,
+    good_above: float = GOOD_SUBJECT_ABOVE,
+) -> Scores:
+    """Score one model; `rhythms` (N,) names, "" where blank.
+
+    Raises:
+        DatasetError: no rows, lengths that differ, or a label other than 0 and 1.
+        ModelError: a margin that is NaN or infinite.
+    """
+    rows = check_rows(labels, margins, subjects)
+    counts = count(rows)
+    weights = weights_for(counts)
+    intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
+    intervals["auc"] = interval(weighted_auc(ordered_pairs(rows), counts, weights))
+    return Scores.model_validate(
+        intervals
+        | {
+            "segments": rows.margins.size,
+            "subjects": len(counts.subjects),
+            "confusion": {name: int(getattr(counts, name).sum()) for name in Confusion.model_fields},
+            "beta": beta,
+            "good_subject_above": good_above,
+            "averaged": {name: interval(draws) for name, draws in averaged(counts, weights).items()},
+            "by_subject": _by_subject(counts, beta),
+            "by_rhythm": _by_rhythm(rows, np.asarray(rhythms)),
+        }
+    )
+
+
+def _by_subject(counts: Counts, beta: float) -> list[SubjectScore]:
+    ratios = figures(counts.tp, counts.fp, counts.tn, counts.fn)
+    scores = fbeta(counts.tp, counts.fp, counts.fn, beta)
+    return [
+        SubjectScore(
+            subject=name,
+            segments=int(counts.tp[s] + counts.fp[s] + counts.tn[s] + counts.fn[s]),
+            tp=int(counts.tp[s]),
+            fp=int(counts.fp[s]),
+            tn=int(counts.tn[s]),
+            fn=int(counts.fn[s]),
+            sensitivity=_defined(ratios["recall"][s]),
+            specificity=_defined(ratios["specificity"][s]),
+            ppv=_defined(ratios["precision"][s]),
+            npv=_defined(ratios["npv"][s]),
+            f1=_defined(ratios["f1"][s]),
+            fbeta=float(scores[s]),
+        )
+        for s, name in enumerate(counts.subjects)
+    ]
+
+
+def _by_rhythm(rows: Rows, rhythms: NDArray[np.str_]) -> list[RhythmScore]:
+    found = sorted(
+        {(str(rhythm), int(label)) for rhythm, label in zip(rhythms.tolist(), rows.positive.tolist(), strict=True)}
+    )
+    return [
+        _rhythm(rows, (rhythms == rhythm) & (rows.positive == bool(label)), rhythm, label) for rhythm, label in found
+    ]
+
+
+def _rhythm(rows: Rows, chosen: NDArray[np.bool_], rhythm: str, label: int) -> RhythmScore:
+    segments, called = int(chosen.sum()), int((rows.margins[chosen] >= 0).sum())
+    return RhythmScore(
+        rhythm=rhythm or "blank",
+        label=label,
+        subjects=len(np.unique(rows.subject[chosen])),
+        segments=segments,
+        called_af=called,
+        sensitivity=called / segments if label else None,
+        specificity=None if label else 1 - called / segments,
+    )
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

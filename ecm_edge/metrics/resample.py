@@ -1,0 +1,116 @@
+"""95 % intervals by resampling subjects: segments of one subject are alike, so subjects are what is drawn.
+
+Dimensions: R rows of weights (the first takes every subject once, then one a resample), S subjects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ecm_edge.errors import DatasetError
+from ecm_edge.metrics.board import detection_points
+from ecm_edge.metrics.counts import BETA, GOOD_SUBJECT_ABOVE, count_by_subject, fbeta, figures, ratio
+from ecm_edge.records import Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ecm_edge.metrics.counts import Counts
+    from ecm_edge.targets import ScoreRule
+
+RESAMPLES = 1000
+
+PairedStatistic = Literal[
+    "accuracy", "precision", "recall", "f1", "specificity", "npv", "fbeta_mean", "g", "detection_points"
+]
+
+_SEED = 20240  # fixed: the same rows always give the same interval
+_DEFINED_SHARE = 0.95  # an interval over fewer defined resamples would not be one of 95 %
+
+
+def subject_weights(subjects: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """(1 + resamples, S): how often each subject is taken; row 0 takes each once and gives the figure itself."""
+    drawn = np.random.default_rng(_SEED).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
+    return np.vstack([np.ones(subjects), drawn])
+
+
+def interval(draws: NDArray[np.float64]) -> Interval | None:
+    """The figure draws[0] with the 2.5 % and 97.5 % quantiles of the others; None where the figure is undefined.
+
+    The ends are absent where more than 5 % of the resamples are undefined.
+    """
+    if np.isnan(draws[0]):
+        return None
+    defined = draws[1:][~np.isnan(draws[1:])]
+    if defined.size == 0 or defined.size < _DEFINED_SHARE * (draws.size - 1):
+        return Interval(value=float(draws[0]))
+    low, high = np.quantile(defined, (0.025, 0.975))
+    return Interval(value=float(draws[0]), low=float(low), high=float(high))
+
+
+def resampled(
+    counts: Counts, weights: NDArray[np.float64], beta: float, good_above: float
+) -> dict[str, NDArray[np.float64]]:
+    """Every pooled figure, Fβ and G for each row of weights, (R,)."""
+    pooled = figures(weights @ counts.tp, weights @ counts.fp, weights @ counts.tn, weights @ counts.fn)
+    by_subject = fbeta(counts.tp, counts.fp, counts.fn, beta)  # (S,)
+    share = weights / weights.sum(axis=1, keepdims=True)
+    return pooled | {"fbeta_mean": share @ by_subject, "g": share @ (by_subject > good_above)}
+
+
+def averaged(counts: Counts, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Every figure averaged over the subjects in which it is defined, for each row of weights, (R,)."""
+    by_subject = figures(counts.tp, counts.fp, counts.tn, counts.fn)
+    return {
+        name: ratio(weights @ np.nan_to_num(values), weights @ ~np.isnan(values)) for name, values in by_subject.items()
+    }
+
+
+def paired_difference(
+    labels: ArrayLike,
+    margins_a: ArrayLike,
+    margins_b: ArrayLike,
+    subjects: ArrayLike,
+    statistic: PairedStatistic = "fbeta_mean",
+    *,
+    rule: ScoreRule | None = None,
+) -> Interval:
+    """Challenger less incumbent (a - b) on the same rows; both sides see the same resampled subjects.
+
+    `detection_points` needs a rule. With one subject the interval's ends are absent.
+
+    Raises:
+        DatasetError: the statistic is undefined on these rows (besides what `check_rows` raises).
+    """
+    a, b = (count_by_subject(labels, margins, subjects) for margins in (margins_a, margins_b))
+    weights = weights_for(a)
+    difference = interval(_statistic(a, weights, statistic, rule) - _statistic(b, weights, statistic, rule))
+    if difference is None:
+        raise DatasetError(
+            f"both models must have a {statistic}",
+            "0 / 0 for one of them",
+            "Choose another statistic, or more subjects.",
+        )
+    return difference
+
+
+def weights_for(counts: Counts) -> NDArray[np.float64]:
+    """The weights for these subjects; no resamples where there is one subject, since they would all be the same."""
+    subjects = len(counts.subjects)
+    return subject_weights(subjects, RESAMPLES if subjects > 1 else 0)
+
+
+def _statistic(
+    counts: Counts, weights: NDArray[np.float64], name: PairedStatistic, rule: ScoreRule | None
+) -> NDArray[np.float64]:
+    beta, good_above = (rule.beta, rule.good_subject_above) if rule else (BETA, GOOD_SUBJECT_ABOVE)
+    values = resampled(counts, weights, beta, good_above)
+    if name != "detection_points":
+        return values[name]
+    if rule is None:
+        raise DatasetError(
+            "detection points need the rule of a board", "a target without one", "Compare fbeta_mean instead."
+        )
+    return detection_points(rule, values["fbeta_mean"], values["g"])

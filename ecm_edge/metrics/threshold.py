@@ -1,0 +1,116 @@
+"""The decision threshold and the objective of a search, both taken on validation predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, assert_never
+
+import numpy as np
+
+from ecm_edge.errors import DatasetError, TargetError
+from ecm_edge.metrics.board import board_score, detection_points
+from ecm_edge.metrics.counts import BETA, check_rows, f1, fbeta, fbeta_mean, g
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ecm_edge.metrics.counts import Rows
+    from ecm_edge.targets import ScoreRule
+
+Objective = Literal["f1", "fbeta_mean", "board_score"]
+
+_CANDIDATES = 400
+_SMOOTH_SHARE = 0.025  # of the candidates, so of the segments: the width of the average over the objective
+_TIE = 1e-9
+
+
+def choose_threshold(
+    labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, rule: ScoreRule | None = None
+) -> float:
+    """The margin t with which `margin >= t` scores best: the board's points for Fβ and G, or mean Fβ without a rule.
+
+    Candidates lie half-way between neighbouring quantiles of the margins. The objective is averaged over neighbouring
+    candidates, so that a lucky spike does not win, and the middle of the best plateau is taken.
+
+    Raises:
+        DatasetError: only one class among the rows, so that any threshold is as good (besides `check_rows`).
+    """
+    rows = check_rows(labels, margins, subjects)
+    if rows.positive.all() or not rows.positive.any():
+        raise DatasetError(
+            "a threshold is chosen on segments of both classes",
+            f"{rows.positive.size} segments of one class",
+            "Choose validation subjects so that both classes are there.",
+        )
+    thresholds = _candidates(rows.margins)
+    return float(thresholds[_plateau_middle(_smooth(_objective(rows, thresholds, rule)))])
+
+
+def objective_value(
+    name: Objective,
+    labels: ArrayLike,
+    margins: ArrayLike,
+    subjects: ArrayLike,
+    *,
+    rule: ScoreRule | None = None,
+    latency_ms: float | None = None,
+    size_kib: float | None = None,
+) -> float:
+    """What a search maximises; `board_score` needs the rule and the costs.
+
+    Raises:
+        TargetError: `board_score` without a rule, latency or size.
+        DatasetError, ModelError: as `check_rows`; `f1` also where no segment is AF.
+    """
+    beta = rule.beta if rule else BETA
+    match name:
+        case "f1":
+            return f1(labels, margins, subjects)
+        case "fbeta_mean":
+            return fbeta_mean(labels, margins, subjects, beta)
+        case "board_score":
+            if rule is None or latency_ms is None or size_kib is None:
+                raise TargetError(
+                    "a board's score needs its rule, a latency and a size",
+                    "a target without them",
+                    "Choose f1 or fbeta_mean as the objective.",
+                )
+            good = g(labels, margins, subjects, beta, rule.good_subject_above)
+            return board_score(rule, fbeta_mean(labels, margins, subjects, beta), good, latency_ms, size_kib).total
+        case _:
+            assert_never(name)
+
+
+def _candidates(margins: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(K,) ascending: the least margin, then the middles between neighbouring quantiles."""
+    steps = np.unique(np.quantile(margins.astype(np.float64), np.linspace(0, 1, _CANDIDATES + 1), method="nearest"))
+    return np.concatenate([steps[:1], (steps[:-1] + steps[1:]) / 2])
+
+
+def _objective(rows: Rows, thresholds: NDArray[np.float64], rule: ScoreRule | None) -> NDArray[np.float64]:
+    """(K,): the objective at each threshold, from one count of segments by subject, label and threshold."""
+    subjects, steps = len(rows.names), thresholds.size + 1
+    passed = np.searchsorted(thresholds, rows.margins, "right")  # (N,) thresholds that this segment reaches
+    cell = (rows.subject * 2 + rows.positive) * steps + passed
+    reached = np.bincount(cell, minlength=subjects * 2 * steps).reshape(subjects, 2, steps)
+    called = reached[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # (S, 2, K) called AF at threshold k
+    fp, tp = called[:, 0], called[:, 1]  # (S, K)
+    values = fbeta(tp, fp, reached[:, 1].sum(axis=1, keepdims=True) - tp, rule.beta if rule else BETA)
+    if rule is None:
+        return np.asarray(values.mean(axis=0))
+    return detection_points(rule, values.mean(axis=0), (values > rule.good_subject_above).mean(axis=0))
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over `_SMOOTH_SHARE` of the candidates around each; at the ends over fewer, on both sides alike."""
+    total = np.concatenate([[0.0], values.cumsum()])
+    index = np.arange(values.size)
+    reach = np.minimum(np.minimum(index, values.size - 1 - index), int(_SMOOTH_SHARE * values.size / 2))
+    return np.asarray((total[index + reach + 1] - total[index - reach]) / (2 * reach + 1))
+
+
+def _plateau_middle(values: NDArray[np.float64]) -> int:
+    """The middle index of the longest run of values that tie with the largest."""
+    best = np.flatnonzero(values >= values.max() - _TIE)
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    longest = max(runs, key=len)
+    return int(longest[len(longest) // 2])
