@@ -1,0 +1,1 @@
+"""Recordings into data sets: one reader a file, and what they share."""
