@@ -1,0 +1,122 @@
+"""`ecm-edge score`: accuracy by subject and by rhythm, and the board's score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.records import Form, Interval
+    from ecm_edge.score import BoardResult, ScoreRecord
+
+
+@click.command("score")
+@click.argument("model", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option("--target", help="A board, for its score: a name, or the path of a TOML file.")
+@click.option(
+    "--form",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Which form of a candidate; the target's first by default, else float32.",
+)
+@click.option(
+    "--subjects",
+    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
+)
+@click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
+@json_option
+def command(
+    model: Path,
+    data: Path,
+    target: str | None,
+    form: Form | None,
+    subjects: str | None,
+    latency_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
+
+    A candidate scored on its test subjects keeps the record as score.json.
+    """
+    from ecm_edge import candidate, targets
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.records import Latency
+    from ecm_edge.score import parse_subjects, score_model
+
+    board = targets.load(target) if target else None
+    record = score_model(
+        model,
+        open_dataset(data),
+        target=board,
+        subjects=parse_subjects(subjects) if subjects is not None else None,
+        form=form or (board.precision[0] if board else "float32"),
+        latency=Latency.load(latency_file) if latency_file else None,
+    )
+    if model.is_dir() and record.part == "test":
+        record.save(model / candidate.SCORE)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: ScoreRecord) -> None:
+    from ecm_edge.tables import show
+
+    scores = record.scores
+    for warning in record.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    title = f"{record.model} on {record.dataset}, {record.part} subjects: {scores.segments} segments{made_up}"
+    names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
+    rows = [[name, _shown(getattr(scores, name)), _shown(getattr(scores.averaged, name))] for name in names]
+    rows += [[name, _shown(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
+    show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    show(
+        "By rhythm",
+        ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
+        [
+            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), _ratio(r.sensitivity), _ratio(r.specificity)]
+            for r in scores.by_rhythm
+        ],
+    )
+    show(
+        "By subject, worst first",
+        ["subject", "segments", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "ppv", "fbeta"],
+        [
+            [
+                s.subject,
+                *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
+                *map(_ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
+            ]
+            for s in sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
+        ],
+    )
+    if record.board:
+        _render_board(record.board)
+
+
+def _render_board(board: BoardResult) -> None:
+    from ecm_edge.tables import show
+
+    click.echo(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
+    click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
+    if board.board_score is None:
+        return
+    score = board.board_score
+    terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
+    show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
+
+
+def _shown(figure: Interval | None) -> str:
+    if figure is None:
+        return "–"
+    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
+    return f"{figure.value:.3f}{ends}"
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,209 @@
+"""Score: accuracy of one model on labelled segments, by subject and by rhythm, and the board's score.
+
+What is reported is measured on subjects that the model was neither trained nor tuned on; where that does not hold, the
+record says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+
+from ecm_edge import files, metrics, onnx_model, provenance
+from ecm_edge.errors import DatasetError
+from ecm_edge.metrics import BoardScore, Scores
+from ecm_edge.model_file import ModelFile, board_cost, margins, open_model
+from ecm_edge.records import Evidence, Form, Latency, Provenance, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.dataset import Dataset
+    from ecm_edge.targets import Target
+
+Part = Literal["train", "validation", "test", "all"]
+Subjects = Part | list[str]
+"""A part of the candidate's split, every subject of the data set, or subjects by name."""
+
+
+class BoardResult(Record):
+    """The board's side: latency and size with their evidence, and the score where the target has a rule."""
+
+    target: str
+    board_score: BoardScore | None
+    latency_ms: Latency
+    flash_bytes: int
+    flash_evidence: Evidence
+
+
+class ScoreRecord(Record):
+    """What a model scored, on what, and what to be careful about.
+
+    `part` is "chosen" where subjects were named. `trained_on` are scored subjects that the model was trained or tuned
+    on; None where the file does not say.
+    """
+
+    model: str
+    model_sha256: str
+    form: Form | None
+    config_sha256: str | None
+    dataset: str
+    dataset_sha256: str
+    synthetic: bool
+    blank: str
+    part: Part | Literal["chosen"]
+    trained_on: list[str] | None
+    warnings: list[str]
+    scores: Scores
+    board: BoardResult | None
+    provenance: Provenance
+
+
+def score_model(
+    path: Path,
+    dataset: Dataset,
+    *,
+    target: Target | None = None,
+    subjects: Subjects | None = None,
+    form: Form = "float32",
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """Score a candidate's folder or any ONNX file.
+
+    Args:
+        path: the folder, or the file.
+        dataset: the segments; unlabelled ones are left out.
+        target: gives beta, the limit of G, and the board's score.
+        subjects: by default a candidate's test subjects, and all subjects for a file.
+        form: which form of a candidate; a file is what it is.
+        latency: that of the board, in place of the estimate.
+
+    Raises:
+        CandidateError: the folder is no candidate or lacks the form.
+        ModelError: the file is not a classifier of these segments, or its scores are not finite.
+        DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
+            set does not have.
+    """
+    model = open_model(path, form)
+    if subjects is None:
+        subjects = default_subjects(model, dataset)
+    rows = dataset.rows_of(subject_names(subjects, model, dataset))
+    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
+    trained_on = _trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
+    return ScoreRecord(
+        model=model.path.name,
+        model_sha256=files.sha256_file(model.path),
+        form=model.form,
+        config_sha256=model.config.sha256 if model.config else None,
+        dataset=dataset.folder.name,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic or bool(model.config and model.config.synthetic),
+        blank=dataset.header.blank,
+        part="chosen" if isinstance(subjects, list) else subjects,
+        trained_on=trained_on,
+        warnings=_warnings(trained_on, scores),
+        scores=scores,
+        board=board_result(model, target, scores, latency) if target else None,
+        provenance=provenance.collect(),
+    )
+
+
+def parse_subjects(text: str) -> Subjects:
+    """`test`, `validation`, `train`, `all`, or names with commas between them."""
+    return cast("Part", text) if text in get_args(Part) else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
+    """A candidate's test part on its own data set, all subjects for a file.
+
+    Raises:
+        DatasetError: a candidate on another data set, for which its split does not speak.
+    """
+    if model.config is None:
+        return "all"
+    if model.config.dataset_sha256 == dataset.header.content_sha256:
+        return "test"
+    raise DatasetError(
+        "a candidate's test subjects are those of the data set it was made from",
+        f"another one in {dataset.folder}",
+        "Say which subjects with --subjects: all for a data set it never saw.",
+    )
+
+
+def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Sequence[str]:
+    """The names of the subjects meant.
+
+    Raises:
+        DatasetError: a part of a split asked of a file that has none.
+    """
+    if isinstance(subjects, list):
+        return subjects
+    if subjects == "all":
+        return dataset.header.subjects
+    if model.config is None:
+        raise DatasetError(
+            f"{subjects!r} is a part of a candidate's split",
+            f"the file {model.path}",
+            "Give the candidate's folder, or name the subjects.",
+        )
+    names: list[str] = getattr(model.config.split, subjects)
+    return names
+
+
+def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
+    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one."""
+    rule = target.score if target else None
+    rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
+    if rule is None:
+        return metrics.evaluate(labels, margin, subjects, rhythms)
+    return metrics.evaluate(labels, margin, subjects, rhythms, beta=rule.beta, good_above=rule.good_subject_above)
+
+
+def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
+    """The board's score with every term, and the costs it rests on."""
+    cost = board_cost(model, target)
+    latency = latency or cost.latency_ms
+    score = None
+    if target.score:
+        size_kib = cost.flash_bytes / 1024
+        score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    return BoardResult(
+        target=target.name,
+        board_score=score,
+        latency_ms=latency,
+        flash_bytes=cost.flash_bytes,
+        flash_evidence=cost.evidence,
+    )
+
+
+def _trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
+    """The scored subjects that took part in training or tuning; None where the file does not say."""
+    if model.config:
+        seen = {*model.config.split.train, *model.config.split.validation}
+        return [name for name in scored if name in seen]
+    trained = onnx_model.provenance(model.classifier.proto).get("dataset_sha256")
+    return [] if trained and trained != dataset.header.content_sha256 else None
+
+
+def _warnings(trained_on: list[str] | None, scores: Scores) -> list[str]:
+    found = []
+    if trained_on is None:
+        found.append(
+            "the file does not say which subjects it was trained on: if any of these, the figures are too good; "
+            "a candidate's folder knows its test subjects"
+        )
+    elif trained_on:
+        found.append(
+            f"the model was trained or tuned on {len(trained_on)} of these {scores.subjects} subjects: "
+            "the figures are not those of new subjects"
+        )
+    if scores.subjects == 1:
+        found.append("one subject: no interval can be given")
+    if scores.auc is None:
+        found.append("one class only: what needs both is absent")
+    return found

@@ -1,0 +1,143 @@
+"""The score command's function: which rows, which warnings, which costs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from ecm_edge import files, onnx_model
+from ecm_edge.errors import CandidateError, DatasetError, ModelError
+from ecm_edge.records import Evidence, Latency
+from ecm_edge.score import ScoreRecord, parse_subjects, score_model
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return tiny.graded(tmp_path / "data")
+
+
+def test_a_candidate_is_scored_on_its_test_subjects(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=2)
+    record = score_model(folder, dataset)
+    assert (record.part, record.form, record.model) == ("test", "float32", "model.simplified.onnx")
+    assert [s.subject for s in record.scores.by_subject] == ["S3", "S4", "S5"]
+    assert record.scores.confusion.model_dump() == {"tp": 24, "fp": 0, "tn": 30, "fn": 6}
+    assert record.model_sha256 == files.sha256_file(folder / "model.simplified.onnx")
+    assert (record.trained_on, record.warnings, record.synthetic) == ([], [], True)
+
+
+def test_scoring_trained_subjects_warns(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset)
+    record = score_model(folder, dataset, subjects="all")
+    assert record.trained_on == ["S0", "S1", "S2"]
+    assert record.warnings[0].startswith("the model was trained or tuned on 3 of these 6 subjects")
+    assert score_model(folder, dataset, subjects=["S2", "S3"]).part == "chosen"
+
+
+def test_a_bare_file_is_scored_on_all_subjects_and_warns(tmp_path, dataset):
+    path = tmp_path / "any.onnx"
+    onnx_model.save(tiny.model(dataset_sha256=dataset.header.content_sha256), path)
+    record = score_model(path, dataset)
+    assert (record.part, record.scores.segments, record.config_sha256) == ("all", 120, None)
+    assert record.trained_on is None
+    assert record.warnings[0].startswith("the file does not say which subjects it was trained on")
+    onnx_model.save(tiny.model(dataset_sha256="0" * 64), path)
+    assert score_model(path, dataset).trained_on == []
+
+
+def test_board_score_from_the_candidates_cost(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset)
+    board = score_model(folder, dataset, target=tiny.TARGET).board
+    assert board.latency_ms.evidence == Evidence.ESTIMATED
+    assert board.latency_ms.mean_ms == pytest.approx(16 * 13 / 500e6 * 1e3)  # 8 x 2 MACs at 13 cycles
+    assert board.flash_bytes == 62_669 + 16 * 4
+    points = [term.points for term in board.board_score.terms]
+    assert points == pytest.approx([25, 15, 35, 5 * (1 - (62_733 / 1024 - 50) / 950)])
+
+
+def test_a_files_cost_is_counted_and_a_measured_latency_takes_its_place(tmp_path, dataset):
+    path = tmp_path / "any.onnx"
+    onnx_model.save(tiny.model(layers=2), path)
+    latency = Latency(evidence=Evidence.MEASURED, source="board", mean_ms=25.25)
+    board = score_model(path, dataset, target=tiny.TARGET, latency=latency).board
+    assert board.board_score.terms[2].points == pytest.approx(17.5)
+    assert board.flash_bytes == 62_669 + (2 * 64 + 16) * 4
+    assert board.latency_ms.evidence == Evidence.MEASURED
+
+
+def test_another_data_set_needs_the_subjects_said(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset)
+    other = tiny.graded(tmp_path / "other", subjects=7)
+    with pytest.raises(DatasetError, match="Say which subjects with --subjects"):
+        score_model(folder, other)
+    assert score_model(folder, other, subjects="all").scores.subjects == 7
+
+
+@pytest.mark.parametrize(
+    ("subjects", "message"),
+    [([], "at least one segment"), (["S9"], "'S9'"), ("test", "a part of a candidate's split")],
+)
+def test_subjects_that_cannot_be_scored(tmp_path, dataset, subjects, message):
+    path = tmp_path / "any.onnx"
+    onnx_model.save(tiny.model(), path)
+    with pytest.raises(DatasetError, match=message):
+        score_model(path, dataset, subjects=subjects)
+
+
+def test_one_subject_of_one_class(tmp_path):
+    dataset = tiny.data(tmp_path / "data", {"A": [("N", [-1.0]), ("", [1.0])]})
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    record = score_model(tmp_path / "m.onnx", dataset)
+    assert record.warnings[1:] == ["one subject: no interval can be given", "one class only: what needs both is absent"]
+    assert {(r.rhythm, r.specificity) for r in record.scores.by_rhythm} == {("blank", 0.0), ("N", 1.0)}
+    assert record.scores.fbeta_mean.value == 1.0
+
+
+def test_scores_that_are_not_finite(tmp_path):
+    dataset = tiny.data(tmp_path / "data", {"A": [("N", [-1.0]), ("AFIB", [3e38])]})
+    onnx_model.save(tiny.model(scale=10.0), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="1 of 2 margins are not, the first at row 1"):
+        score_model(tmp_path / "m.onnx", dataset)
+
+
+def test_models_that_cannot_be_scored(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, forms=("float32",))
+    with pytest.raises(CandidateError, match=r"int8 form is model\.int8\.onnx"):
+        score_model(folder, dataset, form="int8")
+    (folder / "model.simplified.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="a model is an ONNX file"):
+        score_model(folder, dataset)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CandidateError, match="no file at"):
+        score_model(tmp_path / "empty", dataset)
+    with pytest.raises(ModelError, match="No such file"):
+        score_model(tmp_path / "absent", dataset)
+
+
+def test_segments_of_another_length(tmp_path):
+    narrow = tiny.data(tmp_path / "data", {"A": [("N", [1.0])]})
+    wide = dataclasses.replace(narrow, samples=np.zeros((1, tiny.T + 1), np.float32))
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="segments have the length of the model's input"):
+        score_model(tmp_path / "m.onnx", wide)
+
+
+@pytest.mark.parametrize(
+    ("text", "subjects"), [("test", "test"), ("all", "all"), ("S1, S2", ["S1", "S2"]), ("S1", ["S1"]), (",", [])]
+)
+def test_subjects_as_text(text, subjects):
+    assert parse_subjects(text) == subjects
+
+
+def test_command_keeps_the_record_of_the_test_subjects(tmp_path, dataset, capsys):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=1)
+    arguments = ["score", str(folder), "--data", str(dataset.folder), "--target", "loongson-2k0500"]
+    assert tiny.run([*arguments, "--subjects", "all"]) == 0
+    assert not (folder / "score.json").exists()
+    assert "warning: the model was trained or tuned on 3" in capsys.readouterr().err
+    assert tiny.run([*arguments, "--json"]) == 0
+    assert ScoreRecord.model_validate_json(capsys.readouterr().out) == ScoreRecord.load(folder / "score.json")
+    assert tiny.run([*arguments[:-2], "--subjects", "S9"]) == 2
