@@ -2,21 +2,91 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ecm_edge.cli._common import PATH, emit, json_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ecm_edge.dataset import Blank
+    from ecm_edge.info import InfoRecord
+    from ecm_edge.recordings import OnError
+    from ecm_edge.recordings.options import Format
     from ecm_edge.synthetic import SynthFormat
 
 
 @click.group("data")
 def command() -> None:
     """Read, make, count and audit data sets."""
+
+
+@command.command("import")
+@click.argument("source", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
+@click.option("--format", "file_format", type=click.Choice(["iesd", "wfdb", "edf", "csv"]), required=True)
+@click.option("--sampling-rate-hz", type=float, help="Required for iesd and csv; read from the files of wfdb and edf.")
+@click.option("--lead", help="The signal's or column's name; needed where there are several.")
+@click.option("--labels", type=PATH, help="csv, edf: table file,subject,rhythm[,onset_s,duration_s].")
+@click.option("--subjects", type=PATH, help="wfdb: table record,subject; by default a record is a subject.")
+@click.option("--split", "splits", multiple=True, metavar="NAME=CSV", help="iesd: a fixed split, label,Filename.")
+@click.option("--unit", help="iesd, csv: the unit of a sample, as text.")
+@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
+@click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report says so.")
+@json_option
+def import_(
+    source: Path,
+    out: Path,
+    *,
+    file_format: Format,
+    splits: tuple[str, ...],
+    on_error: OnError,
+    blank: Blank,
+    synthetic: bool,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401 - the fields of Options, under their own names
+) -> None:
+    """Read the recordings of folder SOURCE into a data set.
+
+    Whatever cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip. A
+    blank rhythm is kept as blank; --blank says whether it counts as negative or as no label.
+    """
+    from ecm_edge.recordings import import_recordings
+    from ecm_edge.recordings.options import Options
+
+    record = import_recordings(
+        source,
+        out,
+        file_format=file_format,
+        options=Options(**given, splits=tuple(_split(text) for text in splits)),
+        on_error=on_error,
+        blank=blank,
+        synthetic=synthetic,
+        problems_shown=sys.maxsize if as_json else 10,
+    )
+    for left_out in record.left_out:
+        click.echo(f"left out: {left_out.name}: {left_out.reason}", err=True)
+    if record.blank_segments:
+        meaning = "counted as negative" if blank == "negative" else "without a label"
+        click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
+
+    def render() -> None:
+        click.echo(
+            f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+            f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
+        )
+
+    emit(record, as_json=as_json, render=render)
+
+
+def _split(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise click.BadParameter(f"{text!r} is not NAME=CSV", param_hint="--split")
+    return name, Path(path)
 
 
 @command.command("synth")
@@ -47,3 +117,42 @@ def synth(
         click.echo(f"{record.segments} synthetic segments of {record.subjects} subjects in {record.path}")
 
     emit(record, as_json=as_json, render=render)
+
+
+@command.command("info")
+@click.argument("dataset", type=PATH)
+@click.option("--check", is_flag=True, help="Read everything and recompute the hashes.")
+@json_option
+def info(dataset: Path, *, check: bool, as_json: bool) -> None:
+    """Count DATASET by subject, rhythm, label and split."""
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.info import info as count
+
+    record = count(open_dataset(dataset), check=check)
+    emit(record, as_json=as_json, render=lambda: _show_info(record))
+
+
+def _show_info(record: InfoRecord) -> None:
+    from ecm_edge.tables import show
+
+    header, counts = record.header, record.counts
+    names = list(counts.rhythms)
+    show(
+        f"{record.dataset}{' (synthetic)' if header.synthetic else ''}",
+        ["subject", *(name or "(blank)" for name in names)],
+        [
+            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
+            ["all", *(str(number) for number in counts.rhythms.values())],
+        ],
+    )
+    facts = {
+        "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
+        "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),
+        "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
+        "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
+        "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
+        "left out": str(len(header.left_out)),
+        "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
+    }
+    for name, fact in facts.items():
+        click.echo(f"{name:>9}: {fact}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.dataset import SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, LeftOut, SegmentBlock
+from ecm_edge.tables import track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,10 @@ MIN_RATE_HZ = 100.0
 _PIECE_WINDOWS = 120
 _MARGIN_S = 10.0  # 20 time constants of the 0.5 Hz edge: what is left of the edge effect is below 1e-8
 _TOLERANCE_S = 1e-6
+
+
+class Unfit(Exception):  # noqa: N818 - not an error of the tool: a reason for the list of what cannot be used
+    """Why one recording cannot be used; `read_all` lists it with the recording's name."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,26 @@ class Recording:
         return self.length / self.sampling_rate_hz
 
 
+def read_all(names: Sequence[str], load: Callable[[str], Recording]) -> Iterator[SegmentBlock]:
+    """The blocks of every recording, in this order; one that is `Unfit` becomes a problem."""
+    for name in track(names, "reading recordings", total=len(names)):
+        try:
+            yield from blocks(load(name))
+        except Unfit as problem:
+            yield problem_block([LeftOut(name=name, reason=str(problem))])
+
+
 def blocks(recording: Recording) -> Iterator[SegmentBlock]:
     """The labelled windows of a recording, in blocks of at most ten minutes.
 
     A window that is flat or holds missing samples is a problem; one without a rhythm, one that spans a change of
-    rhythm and the rest at the end are left out, with their number. A recording that cannot be cut is one problem.
+    rhythm and the rest at the end are left out, with their number.
+
+    Raises:
+        Unfit: the recording as a whole cannot be cut.
     """
     windows = int(recording.duration_s / WINDOW_S + _TOLERANCE_S)
-    trouble = _unfit(recording, windows)
-    if trouble:
-        yield problem_block([LeftOut(name=recording.name, reason=trouble)])
-        return
+    _check(recording, windows)
     rhythms, left_out = _label(recording, windows)
     for first in range(0, windows, _PIECE_WINDOWS):
         piece = range(first, min(first + _PIECE_WINDOWS, windows))
@@ -100,17 +114,16 @@ def in_order(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def _unfit(recording: Recording, windows: int) -> str:
-    """Why a recording as a whole cannot be cut, or ""."""
+def _check(recording: Recording, windows: int) -> None:
     if recording.sampling_rate_hz < MIN_RATE_HZ:
-        return f"sampled at {recording.sampling_rate_hz:g} Hz; at least {MIN_RATE_HZ:g} Hz are needed"
+        raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {MIN_RATE_HZ:g} Hz are needed")
     if windows == 0:
-        return f"{recording.duration_s:.2f} s long; one window is {WINDOW_S:g} s"
-    spans = in_order(recording.spans)
-    for before, after in itertools.pairwise(spans):
+        raise Unfit(f"{recording.duration_s:.2f} s long; one window is {WINDOW_S:g} s")
+    if not recording.spans:
+        raise Unfit("no rhythm is given")
+    for before, after in itertools.pairwise(in_order(recording.spans)):
         if after.onset_s < before.end_s - _TOLERANCE_S:
-            return f"two rhythms at {after.onset_s:g} s: {before.rhythm!r} and {after.rhythm!r}"
-    return "" if spans else "no rhythm is given"
+            raise Unfit(f"two rhythms at {after.onset_s:g} s: {before.rhythm!r} and {after.rhythm!r}")
 
 
 def _label(recording: Recording, windows: int) -> tuple[list[str | None], list[LeftOut]]:
