@@ -24,7 +24,7 @@ FAMILIES = {
     "tcn": "ecm_edge.networks.tcn",
     "rhythm_wave": "ecm_edge.networks.rhythm_wave",
 }
-"""The families that ship: each module has `Params`, a record, and `build(Params, samples_per_segment)`."""
+"""The families that ship: each module has `Params`, a record, `WIDTHS` and `build(Params, samples_per_segment)`."""
 
 
 def build(family: str, params: Mapping[str, Any], samples_per_segment: int, factory: str | None = None) -> nn.Module:
@@ -55,6 +55,14 @@ def build(family: str, params: Mapping[str, Any], samples_per_segment: int, fact
             f"parameters must fit the family {family}", f"{first['msg']} at {where}", "Change the range in the space."
         ) from None
     return network
+
+
+def widths(family: str) -> tuple[str, ...]:
+    """The parameters of a shipped family that make it wider; none for a user's own."""
+    if family not in FAMILIES:
+        return ()
+    names: tuple[str, ...] = importlib.import_module(FAMILIES[family]).WIDTHS
+    return names
 
 
 def _from_factory(factory: str, params: Mapping[str, Any], samples_per_segment: int) -> nn.Module:

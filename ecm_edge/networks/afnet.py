@@ -15,6 +15,9 @@ _STRIDE = 2
 _REDUCTION = 4
 _HIDDEN = 5
 
+WIDTHS = ("channel_factor", "head_factor")
+"""The parameters that `ecm-edge scale` multiplies."""
+
 
 class Params(Record):
     """Widths are (1, 2, 4, 8, 8) x channel_factor and 5 x head_factor."""

@@ -24,6 +24,9 @@ from ecm_edge.records import Record
 
 _STEM_STRIDES = (2, 2, 2)
 
+WIDTHS = ("wave_channels", "rhythm_channels")
+"""The parameters that `ecm-edge scale` multiplies."""
+
 
 class Params(Record):
     """Widths of the wave stem and of the rhythm blocks, and how many of the latter."""

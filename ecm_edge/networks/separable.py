@@ -17,6 +17,9 @@ from ecm_edge.networks.blocks import (
 )
 from ecm_edge.records import Record
 
+WIDTHS = ("channels", "widest")
+"""The parameters that `ecm-edge scale` multiplies."""
+
 
 class Params(Record):
     """`channels` is the width of the first stage; each further one is `growth` times as wide, at most `widest`."""

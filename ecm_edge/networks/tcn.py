@@ -17,9 +17,12 @@ from ecm_edge.networks.blocks import (
 )
 from ecm_edge.records import Record
 
+WIDTHS = ("channels",)
+"""The parameters that `ecm-edge scale` multiplies."""
+
 
 class Params(Record):
-    """`stem_depth` strided convolutions, then `depth` residual blocks of dilation 1, 2, 4, …"""
+    """`stem_depth` strided convolutions, then `depth` residual blocks, each of twice the dilation of the one before."""
 
     channels: int = Field(ge=2, le=128)
     depth: int = Field(ge=1, le=8)
@@ -39,28 +42,18 @@ def build(params: Params, samples_per_segment: int) -> nn.Module:
     """(N, 1, T) -> (N, 2)."""
     del samples_per_segment  # pooling makes the head independent of T
     kernel, act, width = params.kernel | 1, params.activation, params.channels  # an odd kernel keeps the rate exact
-    layers = [decimation(params.decimation)]
-    for index in range(params.stem_depth):
-        layers.append(
-            convolution(
-                width if index else 1,
-                width,
-                kernel=kernel,
-                stride=params.stride,
-                dilation=1,
-                act=act,
-                separable=index > 0,
-            )
-        )
-    layers.append(
-        dilated_stack(
-            width,
-            [1 << index for index in range(params.depth)],
-            kernel=kernel,
-            act=act,
-            separable=params.separable,
-            squeeze_excite=params.squeeze_excite,
-        )
+    widths = [1] + [width] * params.stem_depth
+    stem = [
+        convolution(inputs, width, kernel=kernel, stride=params.stride, dilation=1, act=act, separable=inputs > 1)
+        for inputs in widths[:-1]
+    ]
+    dilated = dilated_stack(
+        width,
+        [1 << index for index in range(params.depth)],
+        kernel=kernel,
+        act=act,
+        separable=params.separable,
+        squeeze_excite=params.squeeze_excite,
     )
     head = classifier(pooled_width(width, params.pooling), params.hidden, dropout=params.dropout, act=act)
-    return nn.Sequential(*layers, Pool(params.pooling), head)
+    return nn.Sequential(decimation(params.decimation), *stem, dilated, Pool(params.pooling), head)
