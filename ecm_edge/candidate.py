@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from ecm_edge.dataset import Dataset
+
 CONFIG = "candidate.json"
 COST = "cost.json"
 TRAINING = "training.json"
@@ -40,7 +42,7 @@ Scalar = bool | int | float | str
 
 
 class Augmentation(Record):
-    """What is done to each training segment, drawn anew every time; never a time-warp, which would change the rhythm."""
+    """What is done to a training segment, drawn anew every time; never a time-warp, which would change the rhythm."""
 
     sign_flip: float = Field(default=0.5, ge=0, le=1, description="probability")
     gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
@@ -82,6 +84,30 @@ class CandidateConfig(Record):
     def sha256(self) -> str:
         """Hash of the configuration, for provenance."""
         return files.sha256_json(self.model_dump(mode="json"))
+
+
+def configure(
+    dataset: Dataset,
+    split: Split,
+    family: str,
+    network: dict[str, Scalar],
+    training: TrainingConfig,
+    seed: int,
+    factory: str | None = None,
+) -> CandidateConfig:
+    """A configuration bound to a data set and a split of its subjects."""
+    return CandidateConfig(
+        family=family,
+        factory=factory,
+        network=network,
+        training=training,
+        seed=seed,
+        split=split,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic,
+        sampling_rate_hz=dataset.header.sampling_rate_hz,
+        samples_per_segment=dataset.header.samples_per_segment,
+    )
 
 
 def load_config(folder: Path) -> CandidateConfig:

@@ -71,14 +71,14 @@ class Family(Record):
     """One family of the space: a shipped one by its name, or a user's own by `factory` (module:function)."""
 
     factory: str | None = None
-    params: dict[str, Entry] = {}
+    params: dict[str, Entry] = Field(default={})
 
 
 class Space(Record):
     """The families to draw from and how to train what is drawn."""
 
     families: dict[str, Family] = Field(min_length=1)
-    training: dict[str, Entry] = {}
+    training: dict[str, Entry] = Field(default={})
 
     @model_validator(mode="after")
     def _known(self) -> Space:
@@ -224,3 +224,17 @@ def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
             f"{first['msg']} at training.{where}",
             "See `ecm-edge space`.",
         ) from None
+
+
+def describe(entry: Entry) -> str:
+    """An entry for people.
+
+    >>> describe(Range(low=1, high=4)), describe(Choices(choices=["a", True])), describe(3)
+    ('1 to 4', 'a, True', '3')
+    """
+    if isinstance(entry, Choices):
+        return ", ".join(map(str, entry.choices))
+    if isinstance(entry, Range):
+        step = f" in steps of {entry.step:g}" if entry.step else ""
+        return f"{entry.low:g} to {entry.high:g}{step}{', logarithmic' if entry.log else ''}"
+    return str(entry)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ecm_edge.dataset import Dataset
 
 _FEWEST_SUBJECTS = 3
+_FEWEST_FOLDS = 2
 
 
 class Split(Record):
@@ -59,7 +60,7 @@ def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 
         DatasetError: fewer subjects than folds, or a fold whose training part holds one class only.
     """
     order = _spread_by_af_share(dataset, seed)
-    if not 2 <= count <= len(order):
+    if not _FEWEST_FOLDS <= count <= len(order):
         raise DatasetError(
             "folds lie between 2 and the number of subjects",
             f"{count} folds for {len(order)} subjects",

@@ -1,0 +1,64 @@
+"""`ecm-edge scale`: the second phase, one family at growing widths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KIB = 1024
+
+
+@click.command("scale")
+@click.argument("candidate", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option("--target", required=True, help="The board: a name or a TOML file.")
+@click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")
+@click.option("--standard", type=float, required=True, help="The least objective that will do.")
+@click.option(
+    "--objective", type=click.Choice(["f1", "fbeta_mean", "board_score"]), default="fbeta_mean", show_default=True
+)
+@click.option(
+    "--flash-kib", type=click.FloatRange(min=1), help="The most flash that will do.  [default: the target's budget]"
+)
+@click.option("--width", "widths", multiple=True, help="A parameter to multiply.  [default: the family's own]")
+@json_option
+def command(
+    candidate: Path,
+    data: Path,
+    target: str,
+    out: Path,
+    standard: float,
+    objective: str,
+    flash_kib: float | None,
+    widths: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Scale a candidate's widths, narrowest first, until score and size both meet their bars."""
+    from ecm_edge import scale, targets
+    from ecm_edge.candidate import load_config
+    from ecm_edge.cli.search import say, show_trials
+    from ecm_edge.dataset import open_dataset
+
+    record = scale.scale(
+        load_config(candidate),
+        open_dataset(data),
+        targets.load(target),
+        out,
+        objective=objective,  # type: ignore[arg-type] # click.Choice has checked it
+        standard=standard,
+        most_flash_bytes=round(flash_kib * _KIB) if flash_kib else None,
+        widths=widths,
+        tell=say,
+    )
+    emit(
+        record,
+        as_json=as_json,
+        render=lambda: show_trials(f"{record.verdict}", record.objective, record.trials, record.best),
+    )

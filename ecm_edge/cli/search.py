@@ -1,0 +1,146 @@
+"""`ecm-edge search`: the main job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge import search
+    from ecm_edge.dataset import Dataset
+    from ecm_edge.trial import TrialRecord
+
+
+@click.command("search")
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
+@click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
+@click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
+@click.option(
+    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Trained candidates in the run."
+)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds after which to stop.")
+@click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
+@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option(
+    "--objective",
+    type=click.Choice(["f1", "fbeta_mean", "board_score"]),
+    help="[default: the board's score, or fbeta_mean]",
+)
+@click.option("--standard", type=float, help="The wanted objective: reach it and stop; what stays below is avoided.")
+@click.option(
+    "--split",
+    "split_name",
+    type=click.Choice(["holdout", "fixed"]),
+    default="holdout",
+    show_default=True,
+    help="Subjects drawn by seed, or the data set's own train and test.",
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@json_option
+def command(
+    data: Path,
+    target: str | None,
+    out: Path,
+    space_name: str,
+    trials: int,
+    timeout_s: float | None,
+    sampler: str,
+    pruner: str,
+    objective: str | None,
+    standard: float | None,
+    split_name: str,
+    seed: int,
+    storage: str | None,
+    *,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
+
+    What does not fit is never trained. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
+    settings that it was started with, so of the options only --trials, --timeout and --storage count then.
+    """
+    from ecm_edge import search, space, targets
+    from ecm_edge.dataset import check_content, open_dataset
+    from ecm_edge.errors import SearchError
+
+    dataset = open_dataset(data)
+    check_content(dataset)
+    if not resume:
+        if target is None:
+            raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
+        chosen = {
+            "sampler": sampler,
+            "pruner": pruner,
+            "standard": standard,
+            "split": _split(dataset, split_name, seed),
+        }
+        if objective:
+            chosen["objective"] = objective
+        settings = search.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
+        search.start(out, settings)
+    record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, tell=say)
+    emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+def _split(dataset: Dataset, name: str, seed: int) -> object:
+    from ecm_edge import splits
+
+    return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
+
+
+def say(trial: TrialRecord) -> None:
+    """One line on stderr for every finished trial."""
+    figures = "" if trial.objective is None else f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, "
+    click.echo(
+        f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
+        f"{trial.epochs} epochs, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
+        + (f", verify {trial.verdict}" if trial.outcome == "done" else f" {trial.reason}"),
+        err=True,
+    )
+
+
+def _show(record: search.SearchRecord, out: Path) -> None:
+    from ecm_edge.search import best_folder
+
+    title = (
+        f"{record.trained} trained, {record.pruned} of them pruned; "
+        f"{record.unfit} did not fit {record.target}; {record.avoided} avoided"
+    )
+    show_trials(title, record.objective, record.trials, record.best)
+    if record.best is not None:
+        click.echo(f"best: {best_folder(out, record)}")
+
+
+def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
+    """The trials that trained as a table, best first."""
+    from ecm_edge.tables import show
+
+    ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
+    show(
+        title,
+        ["trial", "family", objective, "F1", "Fβ", "G", "MACs", "flash KiB", "RAM KiB", "verify"],
+        [
+            [
+                f"{t.number:04d}{' *' if t.number == best else ''}",
+                t.family,
+                f"{t.objective:.4f}",
+                f"{t.f1:.4f}",
+                f"{t.fbeta_mean:.4f}",
+                f"{t.g:.3f}",
+                f"{t.macs:,}",
+                f"{t.flash_bytes / 1024:.1f}",
+                f"{t.ram_bytes / 1024:.1f}",
+                t.verdict if t.outcome == "done" else t.outcome,
+            ]
+            for t in ranked
+        ],
+    )

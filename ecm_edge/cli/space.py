@@ -1,0 +1,29 @@
+"""`ecm-edge space`: what a search draws from."""
+
+from __future__ import annotations
+
+import click
+
+from ecm_edge.cli._common import emit, json_option
+
+
+@click.command("space")
+@click.argument("name_or_path", default="default")
+@json_option
+def command(name_or_path: str, *, as_json: bool) -> None:
+    """Show a search space: a shipped one (default, afnet, quick) or the path of a TOML file."""
+    from ecm_edge import space
+    from ecm_edge.tables import show
+
+    loaded = space.load(name_or_path)
+
+    def render() -> None:
+        for family in loaded.families:
+            entries = space.entries(loaded, family)
+            show(
+                f"{name_or_path}: {family}",
+                ["parameter", "values"],
+                [[k, space.describe(v)] for k, v in entries.items()],
+            )
+
+    emit(loaded, as_json=as_json, render=render)

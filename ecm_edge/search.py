@@ -1,0 +1,390 @@
+"""The main job: draw candidates from a space, gate them, train what fits, prove what trained, keep the best.
+
+A run is a folder:
+
+    search.json     SearchSettings: what a resumed run must agree with
+    study.db        Optuna's study, unless another storage was asked for
+    avoid.json      the avoid list
+    trials/0007/    one candidate with its records; whole or absent
+    summary.json    SearchRecord, rewritten after every trial
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from pydantic import Field
+
+from ecm_edge import avoid, files, space, splits, train
+from ecm_edge.candidate import configure
+from ecm_edge.errors import SearchError
+from ecm_edge.metrics import Objective
+from ecm_edge.records import Record, Verdict
+from ecm_edge.space import Point, Space
+from ecm_edge.splits import Split
+from ecm_edge.targets import Target
+from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ecm_edge.candidate import CandidateConfig
+    from ecm_edge.dataset import Dataset
+
+SETTINGS = "search.json"
+SUMMARY = "summary.json"
+AVOID = "avoid.json"
+TRIALS = "trials"
+_STUDY = "ecm-edge"
+_MOST_IDLE_DRAWS = 200  # draws in a row that are avoided or unfit before the search gives up
+
+Sampler = Literal["random", "tpe", "nsga2", "grid"]
+Pruner = Literal["median", "halving", "none"]
+StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
+
+
+class SearchSettings(Record):
+    """What decides which candidates a run proposes and how they are judged; fixed when the run starts.
+
+    `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
+    with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
+    """
+
+    target: Target
+    space: Space
+    dataset_sha256: str
+    synthetic: bool
+    split: Split
+    seed: int
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "median"
+    objective: Objective
+    standard: float | None = None
+    avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
+    verify_segments: int = Field(default=256, ge=1)
+
+
+class SearchRecord(Record):
+    """The run so far. `pareto` numbers the trials that no other beats in both objective and MACs."""
+
+    verdict: Verdict
+    target: str
+    objective: Objective
+    synthetic: bool
+    stopped_by: StoppedBy | None
+    best: int | None
+    best_objective: float | None
+    trained: int
+    pruned: int
+    unfit: int
+    avoided: int
+    failed: int
+    pareto: list[int]
+    seconds: float
+    trials: list[TrialRecord]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
+
+    trials: int
+    timeout_s: float | None = None
+
+
+def default_settings(
+    dataset: Dataset, target: Target, search_space: Space, *, seed: int = 0, **chosen: object
+) -> SearchSettings:
+    """Settings with the default split by subject, and the board's own score as objective where it has one."""
+    return SearchSettings.model_validate(
+        {
+            "target": target,
+            "space": search_space,
+            "dataset_sha256": dataset.header.content_sha256,
+            "synthetic": dataset.header.synthetic,
+            "split": splits.holdout(dataset, seed=seed),
+            "seed": seed,
+            "objective": "board_score" if target.score else "fbeta_mean",
+            **chosen,
+        }
+    )
+
+
+def start(out: Path, settings: SearchSettings) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        OutputError: `out` exists or cannot be written.
+        SearchError: the objective needs a scoring rule that the target lacks.
+    """
+    if settings.objective == "board_score" and settings.target.score is None:
+        raise SearchError(
+            "the objective board_score needs a target with a scoring rule",
+            settings.target.name,
+            "Use --objective fbeta_mean.",
+        )
+    with files.staged_folder(out) as staged:
+        (staged / TRIALS).mkdir()
+        settings.save(staged / SETTINGS)
+
+
+def search(
+    dataset: Dataset,
+    out: Path,
+    limits: Limits,
+    *,
+    storage: str | None = None,
+    tell: Callable[[TrialRecord], None] = lambda _: None,
+) -> SearchRecord:
+    """Run, or go on with, the run in `out`; at most the trial that was running when it stopped is lost.
+
+    Args:
+        dataset: the data set that the run was started with.
+        out: the run's folder, made by `start`.
+        limits: when to stop.
+        storage: any Optuna storage URL; the run's own SQLite file by default.
+        tell: called with every finished trial.
+
+    Raises:
+        SearchError: another data set, nothing that fits the board, or a damaged run.
+    """
+    run = _Run(
+        dataset, out, SearchSettings.load(out / SETTINGS, SearchError), storage or f"sqlite:///{out / 'study.db'}"
+    )
+    started = time.monotonic()
+    stopped_by = run.loop(limits, tell)
+    record = run.summary(stopped_by, time.monotonic() - started)
+    record.save(out / SUMMARY)
+    return record
+
+
+@dataclass
+class _Run:
+    """The state of a running search."""
+
+    dataset: Dataset
+    out: Path
+    settings: SearchSettings
+    storage: str
+    trials: list[TrialRecord] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.settings.dataset_sha256 != self.dataset.header.content_sha256:
+            raise SearchError(
+                "a run goes on with the data set it was started with",
+                f"{self.dataset.folder} with another content hash",
+                "Give the first data set, or start a new run.",
+            )
+        for leftover in (self.out / TRIALS).glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.trials = [TrialRecord.load(path, SearchError) for path in sorted((self.out / TRIALS).glob(f"*/{TRIAL}"))]
+        self.avoid_list = avoid.load(self.out / AVOID)
+        for trial in self.trials:  # whatever a killed process had no time to note
+            self._avoid(trial)
+        self.study = _open_study(self.settings, self.storage, taken=len(self.trials))
+        self.setting = Setting(
+            dataset=self.dataset,
+            data=train.load_data(self.dataset, self.settings.split),
+            target=self.settings.target,
+            objective=self.settings.objective,
+            verify_segments=self.settings.verify_segments,
+        )
+
+    def loop(self, limits: Limits, tell: Callable[[TrialRecord], None]) -> StoppedBy:
+        """Trials until a limit is reached, the standard is met, or the grid is through."""
+        deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
+        idle = 0
+        while True:
+            if sum(trial.trained for trial in self.trials) >= limits.trials:
+                return "trials"
+            if deadline is not None and time.monotonic() >= deadline:
+                return "timeout"
+            if self.settings.sampler == "grid" and not _waiting(self.study):
+                return "exhausted"
+            record = self._one(deadline)
+            idle = 0 if record and record.trained else idle + 1
+            if record:
+                tell(record)
+                self.summary(None, 0.0).save(self.out / SUMMARY)
+                if record.verdict == Verdict.PASS and _reached(record, self.settings.standard):
+                    return "standard"
+            if idle >= _MOST_IDLE_DRAWS:
+                return self._nothing_left()
+
+    def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
+        """The record of the run so far."""
+        best = max((t for t in self.trials if t.verdict == Verdict.PASS), key=_score, default=None)
+        outcomes = [trial.outcome for trial in self.trials]
+        avoided = sum(t.user_attrs.get("avoided", False) for t in self.study.get_trials(deepcopy=False))
+        return SearchRecord(
+            verdict=Verdict.PASS if best else Verdict.FAIL,
+            target=self.settings.target.name,
+            objective=self.settings.objective,
+            synthetic=self.settings.synthetic,
+            stopped_by=stopped_by,
+            best=best.number if best else None,
+            best_objective=best.objective if best else None,
+            trained=sum(trial.trained for trial in self.trials),
+            pruned=outcomes.count("pruned"),
+            unfit=outcomes.count("unfit"),
+            avoided=avoided,
+            failed=outcomes.count("failed"),
+            pareto=pareto(self.trials),
+            seconds=seconds,
+            trials=self.trials,
+        )
+
+    def _one(self, deadline: float | None) -> TrialRecord | None:
+        """Draw one point and take it through; None if it was avoided."""
+        asked = self.study.ask()
+        try:
+            point = space.draw(self.settings.space, asked)
+            if self.avoid_list.covers(space.position(self.settings.space, point)):
+                asked.set_user_attr("avoided", value=True)
+                self.study.tell(asked, state=TrialState.PRUNED)
+                return None
+            config = self._config(point, asked.number)
+            with files.staged_folder(self.out / TRIALS / f"{asked.number:04d}") as staged:
+                record = run_trial(staged, asked.number, point, config, self.setting, self._pruner(asked, deadline))
+        except BaseException:
+            self.study.tell(asked, state=TrialState.FAIL)
+            raise
+        self._note(asked, record)
+        return record
+
+    def _config(self, point: Point, number: int) -> CandidateConfig:
+        family, network, training = space.split_point(point)
+        factory = self.settings.space.families[family].factory
+        seed = self.settings.seed + number
+        return configure(self.dataset, self.settings.split, family, network, training, seed, factory)
+
+    def _pruner(self, asked: optuna.trial.Trial, deadline: float | None) -> Callable[[int, float], bool]:
+        """Whether a running trial should stop: it is worse than others were by then, or time is up."""
+
+        def prune(epoch: int, value: float) -> bool:
+            late = deadline is not None and time.monotonic() >= deadline
+            if len(self.study.directions) > 1:  # Optuna prunes single objectives only
+                return late
+            asked.report(value, epoch)
+            return late or asked.should_prune()
+
+        return prune
+
+    def _note(self, asked: optuna.trial.Trial, record: TrialRecord) -> None:
+        """Tell the study, and the avoid list, what became of the trial."""
+        self.trials.append(record)
+        if record.outcome == "done" and record.verdict == Verdict.PASS and record.objective is not None:
+            self.study.tell(asked, [record.objective, record.macs][: len(self.study.directions)])
+        else:
+            self.study.tell(asked, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
+        self._avoid(record)
+        self.avoid_list.save(self.out / AVOID)
+
+    def _avoid(self, record: TrialRecord) -> None:
+        """Never propose this point again; below the standard, nor its neighbourhood."""
+        position = space.position(self.settings.space, record.point)
+        if not self.avoid_list.covers(position):
+            below = self.settings.standard is not None and not _reached(record, self.settings.standard)
+            radius = self.settings.avoid_radius if below and record.trained else 0.0
+            self.avoid_list = self.avoid_list.avoiding(position, record.objective, radius)
+
+    def _nothing_left(self) -> StoppedBy:
+        """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
+        if any(trial.trained for trial in self.trials):
+            return "exhausted"
+        closest = min((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs, default=None)
+        raise SearchError(
+            f"a space holds candidates that fit {self.settings.target.name}",
+            f"none in {_MOST_IDLE_DRAWS} draws; the smallest: {closest.reason if closest else 'all were avoided'}",
+            "Lower the space's ranges, or raise the target's budgets.",
+        )
+
+
+def _open_study(settings: SearchSettings, storage: str, taken: int) -> optuna.Study:
+    """The run's study; trials that a killed process left running are marked as failed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    maximise, minimise = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [maximise, minimise] if settings.sampler == "nsga2" else [maximise]
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=_STUDY,
+            load_if_exists=True,
+            directions=directions,
+            sampler=_sampler(settings, taken),
+            pruner=_PRUNERS[settings.pruner](),
+        )
+    except Exception as problem:  # SQLAlchemy and its drivers raise whatever they like
+        raise SearchError(
+            "a study needs a storage that opens", f"{type(problem).__name__} for {storage}", "Check the URL."
+        ) from problem
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    if settings.sampler == "grid" and not study.get_trials(deepcopy=False):
+        for point in space.enumerate_points(settings.space):
+            study.enqueue_trial(dict(point))
+    return study
+
+
+_PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+    "none": optuna.pruners.NopPruner,
+}
+
+
+def _sampler(settings: SearchSettings, taken: int) -> optuna.samplers.BaseSampler:
+    """A grid is a queue of all points, so that its sampler is never asked; a resumed run goes on with fresh draws."""
+    seed = settings.seed + taken
+    match settings.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed)
+        case _:
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _waiting(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def _reached(record: TrialRecord, standard: float | None) -> bool:
+    """Whether a trial meets the standard; without one no trial does."""
+    return standard is not None and record.objective is not None and record.objective >= standard
+
+
+def _score(record: TrialRecord) -> float:
+    return float("-inf") if record.objective is None else record.objective
+
+
+def pareto(trials: list[TrialRecord]) -> list[int]:
+    """Numbers of the verified trials that no other one beats in both objective and MACs, cheapest first."""
+    verified = sorted((t for t in trials if t.verdict == Verdict.PASS), key=lambda t: (t.macs, -_score(t)))
+    return [number for number, _ in _rising(verified)]
+
+
+def _rising(trials: list[TrialRecord]) -> Iterator[tuple[int, float]]:
+    best = float("-inf")
+    for trial in trials:
+        if _score(trial) > best:
+            best = _score(trial)
+            yield trial.number, best
+
+
+def best_folder(out: Path, record: SearchRecord) -> Path:
+    """The folder of the best candidate.
+
+    Raises:
+        SearchError: no trial was verified.
+    """
+    if record.best is None:
+        raise SearchError("a run has a verified candidate", "none", "Search longer, or look at the trials' reasons.")
+    return out / TRIALS / f"{record.best:04d}"

@@ -1,0 +1,290 @@
+"""A candidate through the chain: gate, train, export, simplify, quantise, verify."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from ecm_edge import candidate, cost, crossval, export, files, gate, metrics, quantize, simplify, train, verify
+from ecm_edge.candidate import CandidateConfig, Scalar
+from ecm_edge.crossval import CrossValidationRecord
+from ecm_edge.errors import CandidateError, EcmEdgeError
+from ecm_edge.gate import CostRecord
+from ecm_edge.records import Record, Verdict
+from ecm_edge.train import TrainingRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from ecm_edge.dataset import Dataset
+    from ecm_edge.metrics import Objective
+    from ecm_edge.targets import Target
+    from ecm_edge.train import Epoch, TrainingData
+
+TRIAL = "trial.json"
+_KIB = 1024.0
+
+Outcome = Literal["unfit", "pruned", "failed", "done"]
+
+
+class TrialRecord(Record):
+    """What became of one candidate.
+
+    unfit:  it did not fit the board and was not trained; the gates say by how much.
+    pruned: training was stopped early because others were better by then, or time was up.
+    failed: a stage refused it; `reason` says why.
+    done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
+
+    `overhead_seconds` is what all stages but training took.
+    """
+
+    number: int
+    outcome: Outcome
+    reason: str = ""
+    family: str
+    point: dict[str, Scalar]
+    objective: float | None = None
+    f1: float | None = None
+    fbeta_mean: float | None = None
+    g: float | None = None
+    epochs: int = 0
+    parameters: int
+    macs: int
+    flash_bytes: int
+    ram_bytes: int
+    latency_ms: float
+    verdict: Verdict = Verdict.NOT_RUN
+    verified_segments: int = 0
+    stage_seconds: dict[str, float]
+    train_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+
+    @property
+    def trained(self) -> bool:
+        """Whether a second of training went into it."""
+        return self.epochs > 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a run share."""
+
+    dataset: Dataset
+    data: TrainingData
+    target: Target
+    objective: Objective
+    verify_segments: int
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the block's time as that stage's, whether it ends well or not."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def run_trial(
+    folder: Path,
+    number: int,
+    point: dict[str, Scalar],
+    config: CandidateConfig,
+    setting: Setting,
+    prune: Callable[[int, float], bool] = lambda _epoch, _value: False,
+) -> TrialRecord:
+    """Take one configuration as far as it gets, leaving each stage's files in `folder`.
+
+    Args:
+        folder: exists and is empty.
+        number: the trial's number in its run.
+        point: the drawn point that the configuration was made from.
+        config: what to build and train.
+        setting: what all trials share.
+        prune: called with the epoch's number and its objective; training stops where it returns True.
+    """
+    clock = Clock()
+    with clock.stage("gate"):
+        template, costs = gate_candidate(config, setting.target, setting.data.validation_samples[:1, 0].numpy())
+    config.save(folder / candidate.CONFIG)
+    costs.save(folder / candidate.COST)
+    facts = _Facts(number, point, config, costs, clock)
+    record = (
+        facts.unfit() if costs.verdict != Verdict.PASS else _train_and_prove(folder, facts, template, setting, prune)
+    )
+    record.save(folder / TRIAL)
+    return record
+
+
+def gate_candidate(
+    config: CandidateConfig, target: Target, segment: NDArray[np.float32]
+) -> tuple[onnx.ModelProto, CostRecord]:
+    """The exported graph of the untrained network, and what it costs on the target once simplified.
+
+    Args:
+        config: what would be trained.
+        target: whose budgets count.
+        segment: one real segment (1, T), on which the simplifier checks itself.
+    """
+    template = export.to_onnx(candidate.build_network(config), config.samples_per_segment)
+    simplified, _ = simplify.simplify(template, segment)
+    return template, gate.check_cost(cost.count(simplified), target)
+
+
+class TrainResult(Record):
+    """One candidate by itself: FAIL if it does not fit the target, and then it was not trained."""
+
+    verdict: Verdict
+    cost: CostRecord
+    training: TrainingRecord | None
+    folds: CrossValidationRecord | None
+
+
+def train_candidate(
+    out: Path,
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    *,
+    folds: int | None = None,
+    tell: Callable[[Epoch], None] = lambda _: None,
+) -> TrainResult:
+    """Gate and train one configuration into the new folder `out`.
+
+    Args:
+        out: must not exist yet.
+        config: what to build and train.
+        dataset: the one whose hash the configuration names.
+        target: whose budgets count and whose rule chooses the threshold.
+        folds: also measure the configuration out of fold, over so many folds.
+        tell: called after every epoch of the candidate itself.
+    """
+    data = train.load_data(dataset, config.split)
+
+    def watch(epoch: Epoch) -> bool:
+        tell(epoch)
+        return False
+
+    with files.staged_folder(out) as staged:
+        _, costs = gate_candidate(config, target, data.validation_samples[:1, 0].numpy())
+        config.save(staged / candidate.CONFIG)
+        costs.save(staged / candidate.COST)
+        if costs.verdict != Verdict.PASS:
+            return TrainResult(verdict=costs.verdict, cost=costs, training=None, folds=None)
+        trained = train.fit(config, data, rule=target.score, prune=watch)
+        train.save_trained(staged, config, trained)
+        validated = crossval.cross_validate(config, dataset, target, count=folds) if folds else None
+        if validated:
+            validated.save(staged / crossval.FOLDS)
+    return TrainResult(verdict=costs.verdict, cost=costs, training=trained.record, folds=validated)
+
+
+def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: Objective) -> float:
+    """The search's objective from an epoch's validation figures and the candidate's estimated cost."""
+    if objective == "board_score":
+        rule = target.score
+        if rule is None:
+            raise CandidateError(
+                "the objective board_score needs a target with a scoring rule",
+                target.name,
+                "Choose --objective fbeta_mean.",
+            )
+        return metrics.board_score(
+            rule, epoch.fbeta_mean, epoch.g, costs.latency_ms.mean_ms, costs.flash_bytes / _KIB
+        ).total
+    return epoch.f1 if objective == "f1" else epoch.fbeta_mean
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a trial before it is trained, and the records it may end in."""
+
+    number: int
+    point: dict[str, Scalar]
+    config: CandidateConfig
+    costs: CostRecord
+    clock: Clock
+
+    def record(self, outcome: Outcome, **more: object) -> TrialRecord:
+        """The trial's record with times up to now."""
+        seconds = {name: round(value, 4) for name, value in self.clock.seconds.items()}
+        train_seconds = seconds.get("train", 0.0)
+        return TrialRecord.model_validate(
+            {
+                "number": self.number,
+                "outcome": outcome,
+                "family": self.config.family,
+                "point": self.point,
+                "parameters": self.costs.parameters,
+                "macs": self.costs.macs,
+                "flash_bytes": self.costs.flash_bytes,
+                "ram_bytes": self.costs.ram_bytes,
+                "latency_ms": self.costs.latency_ms.mean_ms,
+                "stage_seconds": seconds,
+                "train_seconds": train_seconds,
+                "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
+                **more,
+            }
+        )
+
+    def unfit(self) -> TrialRecord:
+        """Not trained: which budgets it breaks, by how much, and which layer weighs most."""
+        broken = [g for g in self.costs.gates if g.verdict == Verdict.FAIL]
+        reason = "; ".join(
+            f"{g.name} {g.value:,.6g} is {-(g.margin or 0):,.6g} {g.unit} over {g.limit:,.6g}, {g.detail}"
+            for g in broken
+        )
+        return self.record("unfit", reason=reason)
+
+
+def _train_and_prove(
+    folder: Path, facts: _Facts, template: onnx.ModelProto, setting: Setting, prune: Callable[[int, float], bool]
+) -> TrialRecord:
+    """Train, and unless pruned take the result through export, simplify, quantise and verify."""
+    target = setting.target
+
+    def value(epoch: Epoch) -> float:
+        return objective_value(epoch, facts.costs, target, setting.objective)
+
+    try:
+        with facts.clock.stage("train"):
+            trained = train.fit(
+                facts.config, setting.data, rule=target.score, prune=lambda epoch: prune(epoch.epoch, value(epoch))
+            )
+    except EcmEdgeError as problem:
+        return facts.record("failed", reason=str(problem))
+    train.save_trained(folder, facts.config, trained)
+    best = trained.record.best
+    figures = {
+        "objective": value(best),
+        "f1": best.f1,
+        "fbeta_mean": best.fbeta_mean,
+        "g": best.g,
+        "epochs": len(trained.record.epochs),
+    }
+    if trained.record.stopped == "pruned":
+        return facts.record("pruned", reason="worse than others by this epoch, or out of time", **figures)
+    try:
+        with facts.clock.stage("export"):
+            export.export_candidate(folder, setting.dataset, template=template)
+        with facts.clock.stage("quantize"):
+            quantize.quantize_candidate(folder, setting.dataset, rank_segments=0)
+        with facts.clock.stage("verify"):
+            verified = verify.verify_candidate(folder, setting.dataset, target, segments=setting.verify_segments)
+    except EcmEdgeError as problem:
+        return facts.record("failed", reason=str(problem), **figures)
+    return facts.record("done", verdict=verified.verdict, verified_segments=verified.segments, **figures)
