@@ -26,6 +26,7 @@ from onnx import numpy_helper
 from ecm_edge import onnx_model
 from ecm_edge.errors import ModelError
 from ecm_edge.records import Form, Record
+from ecm_edge.reference.noise import LayerNoise, rank_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,18 +39,6 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", 
 
 FLOAT16_MAX = 65504.0
 _PREPARED = "onnx.quant.pre_process"  # the mark that keeps onnxruntime from asking for its own preprocessing
-
-
-class LayerNoise(Record):
-    """What quantising one layer alone (its weights and its output) does to the scores.
-
-    sqnr_db = 10 log10(sum(score^2) / sum(error^2)); absent where there is no error at all.
-    """
-
-    layer: str
-    op: str
-    sqnr_db: float | None
-    max_abs: float
 
 
 class QuantizeRecord(Record):
@@ -83,8 +72,6 @@ def quantize(
     Raises:
         ModelError: no calibration segments, or the model cannot be quantised.
     """
-    from ecm_edge.reference.noise import rank_layers
-
     int8 = quantize_int8(proto, calibration)
     forms: dict[Form, onnx.ModelProto] = {"float32": proto, "float16": to_float16_weights(proto), "int8": int8}
     ranked = (
