@@ -31,7 +31,7 @@ def matmul(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 
 
 def matrix_product(a: Array, b: Array) -> Array:
-    """The product a b, batches broadcast; a vector is a row on the left and a column on the right, as in numpy.matmul."""
+    """The product a b, batches broadcast; a vector is a row on the left, a column on the right, as in numpy.matmul."""
     if a.ndim == 2 or b.ndim == 2:  # noqa: PLR2004 - the extra axis and a vector's own
         row, column = a.ndim == 2, b.ndim == 2  # noqa: PLR2004 - as above
         product = matrix_product(a[:, None] if row else a, b[..., None] if column else b)
