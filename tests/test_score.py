@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tiny
 
 from ecm_edge import files, onnx_model
 from ecm_edge.errors import CandidateError, DatasetError, ModelError
 from ecm_edge.records import Evidence, Latency
 from ecm_edge.score import ScoreRecord, parse_subjects, score_model
+from tests import tiny
 
 
 @pytest.fixture

@@ -42,11 +42,12 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
 
-    A candidate scored on its test subjects keeps the record as score.json.
+    A candidate scored on its test subjects keeps the record as score.json; an entry of a registry is left as it is.
     """
     from ecm_edge import candidate, targets
     from ecm_edge.dataset import open_dataset
     from ecm_edge.records import Latency
+    from ecm_edge.registry import MANIFEST
     from ecm_edge.score import parse_subjects, score_model
 
     board = targets.load(target) if target else None
@@ -58,7 +59,7 @@ def command(
         form=form or (board.precision[0] if board else "float32"),
         latency=Latency.load(latency_file) if latency_file else None,
     )
-    if model.is_dir() and record.part == "test":
+    if model.is_dir() and record.part == "test" and not (model / MANIFEST).exists():
         record.save(model / candidate.SCORE)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
