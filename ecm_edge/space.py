@@ -14,9 +14,9 @@ import itertools
 import math
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from ecm_edge.candidate import Scalar, TrainingConfig
 from ecm_edge.errors import SpaceError
@@ -63,8 +63,17 @@ class Choices(Record):
     choices: list[Scalar] = Field(min_length=1)
 
 
-Domain = Range | Choices
-Entry = Domain | Scalar
+def _kind(value: object) -> str:
+    """Which of an entry's three forms is meant, so that a mistake is named in that form's terms."""
+    if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value):
+        return "choices"
+    return "range" if isinstance(value, Range | dict) else "value"
+
+
+Entry = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")] | Annotated[Scalar, Tag("value")],
+    Discriminator(_kind),
+]
 
 
 class Family(Record):

@@ -57,12 +57,14 @@ def command(
     def render() -> None:
         for gate in result.cost.gates:
             click.echo(
-                f"{gate.verdict:8s} {gate.name:12s} {gate.value:>12,.6g} of {gate.limit:,.6g} {gate.unit}  {gate.detail}"
+                f"{gate.verdict:8s} {gate.name:12s} {gate.value:>12,.6g} of {gate.limit:,.6g} {gate.unit}  "
+                f"{gate.detail}"
             )
         if result.training:
             best = result.training.best
             click.echo(
-                f"best epoch {best.epoch}: F1 {best.f1:.4f}, Fβ {best.fbeta_mean:.4f}, G {best.g:.3f} on validation subjects; {out}"
+                f"best epoch {best.epoch}: F1 {best.f1:.4f}, Fβ {best.fbeta_mean:.4f}, G {best.g:.3f} "
+                f"on validation subjects; {out}"
             )
         if result.folds:
             scores = result.folds.scores

@@ -1,0 +1,98 @@
+"""The contract of every registered family, and the seed work's net in particular."""
+
+import pytest
+import torch
+
+from ecm_edge import networks
+from ecm_edge.errors import SpaceError
+from ecm_edge.networks.blocks import Pool, convolution
+
+SMALLEST = {
+    "afnet": {"channel_factor": 1, "head_factor": 1},
+    "separable": {"channels": 4, "depth": 2, "kernel": 5},
+    "tcn": {"channels": 4, "depth": 2, "kernel": 3},
+    "rhythm_wave": {"wave_channels": 4, "rhythm_channels": 4, "depth": 2},
+}
+
+
+def test_every_family_is_tested():
+    assert set(SMALLEST) == set(networks.FAMILIES)
+
+
+@pytest.mark.parametrize("family", networks.FAMILIES)
+def test_segments_in_two_scores_out(family):
+    network = networks.build(family, SMALLEST[family], 1250).eval()
+    assert network(torch.randn(3, 1, 1250)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("family", networks.FAMILIES)
+def test_every_weight_gets_a_gradient(family):
+    network = networks.build(family, SMALLEST[family], 1250)
+    network(torch.randn(4, 1, 1250)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("family", networks.FAMILIES)
+def test_widths_are_parameters_that_make_it_wider(family):
+    wider = {**SMALLEST[family], **{name: 8 for name in networks.widths(family)}}
+    narrow, wide = (networks.build(family, p, 1250) for p in (SMALLEST[family], wider))
+    assert sum(p.numel() for p in wide.parameters()) > sum(p.numel() for p in narrow.parameters())
+
+
+def test_afnet_is_the_seed_works_net():
+    network = networks.build("afnet", {"channel_factor": 3, "head_factor": 2}, 1250)
+    convolutions = [m for m in network if isinstance(m, torch.nn.Conv1d)]
+    assert [c.kernel_size[0] for c in convolutions] == [6, 5, 4, 4, 4]
+    assert [c.out_channels for c in convolutions] == [3, 6, 12, 24, 24]
+    assert {c.stride[0] for c in convolutions} == {2}
+    assert [m.out_features for m in network.modules() if isinstance(m, torch.nn.Linear)] == [10, 2]
+    squeezed = [m.squeeze.out_channels for m in network if type(m).__name__ == "SqueezeExcite"]
+    assert squeezed == [12 // 4, 24 // 4]
+
+
+@pytest.mark.parametrize(("stride", "dilation", "length"), [(1, 1, 100), (2, 1, 50), (1, 4, 100)])
+def test_a_convolution_keeps_the_rate_over_the_stride(stride, dilation, length):
+    block = convolution(2, 3, kernel=5, stride=stride, dilation=dilation, act="relu", separable=True)
+    assert block(torch.randn(1, 2, 100)).shape == (1, 3, length)
+
+
+def test_pooling_by_hand():
+    pooled = Pool("mean_max_std")(torch.tensor([[[1.0, 3.0]]]))
+    assert pooled.tolist() == [[2.0, 3.0, pytest.approx(1.0, abs=1e-4)]]
+
+
+def test_the_same_seed_builds_the_same_weights():
+    def weights():
+        torch.manual_seed(1)
+        return networks.build("tcn", SMALLEST["tcn"], 1250).state_dict()
+
+    first, second = weights(), weights()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("family", "params", "message"),
+    [
+        ("vgg", {}, "a family is one of afnet"),
+        ("afnet", {"channel_factor": 0, "head_factor": 1}, "greater than or equal to 1 at channel_factor"),
+        ("afnet", {"channel_factor": 1, "head_factor": 1, "colour": 2}, "at colour"),
+    ],
+)
+def test_what_does_not_fit_is_named(family, params, message):
+    with pytest.raises(SpaceError, match=message):
+        networks.build(family, params, 1250)
+
+
+def users_own(params, samples_per_segment):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(samples_per_segment, params["outputs"]))
+
+
+def test_a_users_own_factory():
+    network = networks.build("mine", {"outputs": 2}, 50, f"{__name__}:users_own")
+    assert network(torch.zeros(1, 1, 50)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("factory", ["nowhere:build", "os:nothing", f"{__name__}:users_own", "builtins:dict"])
+def test_a_factory_that_fails_is_one_clear_error(factory):
+    with pytest.raises(SpaceError, match="a factory"):
+        networks.build("mine", {}, 50, factory)

@@ -1,0 +1,94 @@
+"""Spaces: what is drawn lies inside, what is wrong is named, and a grid is complete."""
+
+import optuna
+import pytest
+
+from ecm_edge import networks, space
+from ecm_edge.errors import SpaceError
+from ecm_edge.space import Choices, Range
+
+SMALL = """
+[families.afnet]
+channel_factor = { low = 1, high = 3 }
+head_factor = 2
+[training]
+learning_rate = { choices = [0.01, 0.001] }
+epochs = 1
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    return space.load(str(path))
+
+
+def drawn(loaded, count, seed=0):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.draw(loaded, study.ask()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", space.names())
+def test_whatever_a_shipped_space_draws_can_be_built(name):
+    for point in drawn(space.load(name), 12):
+        family, params, training = space.split_point(point)
+        assert networks.build(family, params, 1250) is not None
+        assert training.epochs >= 1
+
+
+def test_the_shipped_space_names_every_family():
+    assert set(space.load("default").families) == set(networks.FAMILIES)
+
+
+def test_a_grid_is_every_combination(tmp_path):
+    points = list(space.enumerate_points(written(tmp_path, SMALL)))
+    pairs = {(p["afnet.channel_factor"], p["training.learning_rate"]) for p in points}
+    assert len(points) == 6
+    assert pairs == {(c, r) for c in (1, 2, 3) for r in (0.01, 0.001)}
+
+
+def test_a_grid_refuses_a_range_of_reals(tmp_path):
+    loaded = written(tmp_path, SMALL.replace("{ choices = [0.01, 0.001] }", "{ low = 0.1, high = 0.2 }"))
+    with pytest.raises(SpaceError, match="a grid needs steps"):
+        list(space.enumerate_points(loaded))
+
+
+def test_positions_are_shares_of_ranges():
+    loaded = space.load("default")
+    point = {"family": "separable", "separable.channels": 11, "training.learning_rate": 10**-2.5, "separable.kernel": 9}
+    position = space.position(loaded, point)
+    assert position["separable.channels"] == pytest.approx(0.5)
+    assert position["training.learning_rate"] == pytest.approx(0.5)
+    assert position["separable.kernel"] == 9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[families.afnet]", "[families.alexnet]", "family 'alexnet' is none of"),
+        ("low = 1, high = 3", "low = 4, high = 3", "low 4 is above high 3"),
+        ("low = 1, high = 3", "low = 0, high = 3, log = true", "starts above 0"),
+        ("low = 1, high = 3", "low = 1, high = 3, step = 0", "a step is positive"),
+        ("{ choices = [0.01, 0.001] }", "{ choices = [] }", "at least 1 item"),
+        ("[families.afnet]", "[families]", "names its families"),
+        ("[training]", "[training", "TOML"),
+    ],
+)
+def test_each_mistake_is_named(tmp_path, old, new, message):
+    with pytest.raises(SpaceError) as caught:
+        written(tmp_path, SMALL.replace(old, new))
+    assert message in str(caught.value)
+
+
+def test_a_training_parameter_that_does_not_exist():
+    with pytest.raises(SpaceError, match=r"training\.speed"):
+        space.training_config({"speed": 3})
+
+
+def test_augmentation_is_nested():
+    assert space.training_config({"augmentation.noise": 0.5}).augmentation.noise == 0.5
+
+
+def test_entries_for_people():
+    assert space.describe(Range(low=1e-3, high=1e-2, log=True)) == "0.001 to 0.01, logarithmic"
+    assert space.describe(Choices(choices=[5, 9])) == "5, 9"
