@@ -11,6 +11,7 @@ import click
 from ecm_edge.cli._common import PATH, emit, json_option
 
 if TYPE_CHECKING:
+    from ecm_edge.audit import AuditRecord
     from ecm_edge.dataset import Blank
     from ecm_edge.info import InfoRecord
     from ecm_edge.recordings import OnError
@@ -156,3 +157,39 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
+
+
+@command.command("audit")
+@click.argument("dataset", type=PATH)
+@json_option
+def audit(dataset: Path, *, as_json: bool) -> None:
+    """Look in DATASET for leakage, duplicates, bad signals and labels that other subjects contradict."""
+    from ecm_edge.audit import audit as examine
+    from ecm_edge.dataset import open_dataset
+
+    record = examine(open_dataset(dataset))
+    emit(record, as_json=as_json, render=lambda: _show_audit(record))
+
+
+def _show_audit(record: AuditRecord) -> None:
+    from ecm_edge.tables import show
+
+    show(
+        f"{record.dataset}{' (synthetic)' if record.synthetic else ''}: {record.verdict}",
+        ["gate", "verdict", "found", "limit", "detail"],
+        [[g.name, g.verdict, f"{g.value:g}", f"{g.limit:g}", g.detail] for g in record.gates],
+    )
+    show(
+        "Findings",
+        ["kind", "segments", "detail", "such as"],
+        [[f.kind, str(f.segments), f.detail, ", ".join(f.examples[:3])] for f in record.findings],
+    )
+    show(
+        f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",
+        ["subject", "rhythm", "label", "segments", "contradicted"],
+        [
+            [c.subject, c.rhythm or "(blank)", str(c.label), str(c.segments), f"{c.contradicted} ({c.share:.0%})"]
+            for c in record.contradictions
+        ],
+    )
+    click.echo(record.rule, err=True)
