@@ -1,0 +1,54 @@
+"""The avoid list: what is near, what is not, and that the file is the list."""
+
+import pytest
+
+from ecm_edge import avoid
+from ecm_edge.avoid import AvoidList
+from ecm_edge.errors import SearchError
+
+HERE = {"family": "afnet", "afnet.channel_factor": 0.5, "training.epochs": 8}
+
+
+def moved(**changes):
+    return {**HERE, **changes}
+
+
+@pytest.mark.parametrize(
+    ("position", "covered"),
+    [
+        (HERE, True),
+        (moved(**{"afnet.channel_factor": 0.59}), True),
+        (moved(**{"afnet.channel_factor": 0.61}), False),
+        (moved(family="tcn"), False),
+        (moved(**{"training.epochs": 9}), False),
+        ({"family": "afnet"}, False),
+    ],
+)
+def test_a_neighbourhood_has_an_edge(position, covered):
+    assert AvoidList().avoiding(HERE, 0.4).covers(position) is covered
+
+
+def test_a_radius_of_zero_avoids_the_point_alone():
+    one = AvoidList().avoiding(HERE, None, 0.0)
+    assert one.covers(HERE)
+    assert not one.covers(moved(**{"afnet.channel_factor": 0.501}))
+
+
+def test_an_empty_list_covers_nothing():
+    assert not AvoidList().covers(HERE)
+
+
+def test_the_file_is_the_list(tmp_path):
+    grown = AvoidList().avoiding(HERE, 0.4).avoiding(moved(family="tcn"), None)
+    grown.save(tmp_path / "avoid.json")
+    assert avoid.load(tmp_path / "avoid.json") == grown
+
+
+def test_no_file_is_an_empty_list(tmp_path):
+    assert avoid.load(tmp_path / "avoid.json") == AvoidList()
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    (tmp_path / "avoid.json").write_text('{"avoided": [{"score": 1}]}')
+    with pytest.raises(SearchError, match="holds a AvoidList"):
+        avoid.load(tmp_path / "avoid.json")
