@@ -123,6 +123,20 @@ def load_config(folder: Path) -> CandidateConfig:
     return CandidateConfig.load(folder / CONFIG)
 
 
+def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
+    """Whether this is the data set that the candidate was made from.
+
+    Raises:
+        CandidateError: another content hash.
+    """
+    if config.dataset_sha256 != dataset.header.content_sha256:
+        raise CandidateError(
+            "a candidate is judged on the data set it was made from",
+            f"content {dataset.header.content_sha256[:12]} in {dataset.folder}, not {config.dataset_sha256[:12]}",
+            "Give the data set that it was trained with.",
+        )
+
+
 def build_network(config: CandidateConfig) -> nn.Module:
     """The untrained network of a configuration; the same weights each time."""
     import torch
