@@ -12,6 +12,7 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import onnx
@@ -19,13 +20,17 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from ecm_edge import files, onnx_model
+from ecm_edge import candidate, files, onnx_model, rows, simplify
 from ecm_edge.errors import ModelError
-from ecm_edge.records import Record
+from ecm_edge.records import Record, Verdict
+from ecm_edge.simplify import SimplifyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from ecm_edge.candidate import CandidateConfig
+    from ecm_edge.dataset import Dataset
 
 OPSET = 20
 INPUT, OUTPUT = "samples", "scores"
@@ -50,6 +55,14 @@ class ExportRecord(Record):
     reused_graph: bool
     log_lines: int
     log_file: str
+
+
+class ExportResult(Record):
+    """What `ecm-edge export` did; the verdict is simplify's."""
+
+    verdict: Verdict
+    export: ExportRecord
+    simplify: SimplifyRecord
 
 
 def export_onnx(
@@ -98,6 +111,46 @@ def export_onnx(
         log_lines=len(log.splitlines()),
         log_file=log_path.name,
     )
+
+
+def export_candidate(folder: Path, dataset: Dataset, *, template: onnx.ModelProto | None = None) -> ExportResult:
+    """Export and simplify a trained candidate; leaves model.onnx, model.simplified.onnx, their records and the log.
+
+    Args:
+        folder: the candidate.
+        dataset: the one it was made from; segments of its training subjects compare the graphs before and after.
+        template: as for `export_onnx`.
+
+    Raises:
+        CandidateError: not a trained candidate, or made from another data set.
+        ModelError: as for `export_onnx`.
+    """
+    config = candidate.load_config(folder)
+    chosen = rows.training_rows(config, dataset, simplify.SEGMENTS)
+    exported = export_onnx(
+        candidate.load_network(folder),
+        config.samples_per_segment,
+        folder / candidate.EXPORTED,
+        log_path=folder / candidate.EXPORT_LOG,
+        metadata=candidate_facts(config),
+        template=template,
+    )
+    exported.save(folder / candidate.EXPORT)
+    proto, simplified = simplify.simplify(onnx_model.load_proto(folder / candidate.EXPORTED), dataset.samples[chosen])
+    onnx_model.save(proto, folder / candidate.FORM_FILES["float32"])
+    simplified.save(folder / candidate.SIMPLIFY)
+    return ExportResult(verdict=simplified.verdict, export=exported, simplify=simplified)
+
+
+def candidate_facts(config: CandidateConfig) -> dict[str, str]:
+    """A candidate's provenance as it stands in the metadata of every form."""
+    return {
+        "tool_version": version("ecm-edge"),
+        "config_sha256": config.sha256,
+        "dataset_sha256": config.dataset_sha256,
+        "synthetic": str(config.synthetic).lower(),
+        "seed": str(config.seed),
+    }
 
 
 def to_onnx(network: nn.Module, samples_per_segment: int) -> onnx.ModelProto:

@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ecm_edge import onnx_model
+from ecm_edge import candidate, onnx_model, rows
 from ecm_edge.errors import ModelError
 from ecm_edge.records import Form, Record
 from ecm_edge.reference.noise import LayerNoise, rank_layers
@@ -31,12 +31,15 @@ from ecm_edge.reference.noise import LayerNoise, rank_layers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ecm_edge.dataset import Dataset
     from ecm_edge.onnx_model import Floats
 
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool",
              "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Pad", "Split")  # fmt: skip
 """Operators that may run on integers; every other one is float32 between DequantizeLinear and QuantizeLinear."""
 
+CALIBRATION_SEGMENTS = 256
+RANK_SEGMENTS = 32
 FLOAT16_MAX = 65504.0
 _PREPARED = "onnx.quant.pre_process"  # the mark that keeps onnxruntime from asking for its own preprocessing
 
@@ -59,7 +62,7 @@ class QuantizeRecord(Record):
 
 
 def quantize(
-    proto: onnx.ModelProto, calibration: Floats, *, subjects: Sequence[str], rank_segments: int = 32
+    proto: onnx.ModelProto, calibration: Floats, *, subjects: Sequence[str], rank_segments: int = RANK_SEGMENTS
 ) -> tuple[dict[Form, onnx.ModelProto], QuantizeRecord]:
     """All forms of a float32 classifier, the one given included, and the record of how they were made.
 
@@ -91,6 +94,30 @@ def quantize(
         ranked_segments=len(ranked),
         layers=rank_layers(proto, int8, ranked) if len(ranked) else [],
     )
+
+
+def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = RANK_SEGMENTS) -> QuantizeRecord:
+    """Make the float16 and int8 forms of an exported candidate, calibrated on its training subjects alone.
+
+    Args:
+        folder: the candidate; its simplified model has to be there.
+        dataset: the one it was made from.
+        rank_segments: as for `quantize`.
+
+    Raises:
+        CandidateError: not a candidate, or made from another data set.
+        ModelError: no simplified model, or one that cannot be quantised.
+    """
+    config = candidate.load_config(folder)
+    chosen = rows.training_rows(config, dataset, CALIBRATION_SEGMENTS)
+    subjects = sorted(set(dataset.subject_names(chosen)))
+    source = onnx_model.load_classifier(folder / candidate.FORM_FILES["float32"]).proto
+    calibration = np.asarray(dataset.samples[chosen])
+    forms, record = quantize(source, calibration, subjects=subjects, rank_segments=rank_segments)
+    for form in ("float16", "int8"):
+        onnx_model.save(forms[form], folder / candidate.FORM_FILES[form])
+    record.save(folder / candidate.QUANTIZE)
+    return record
 
 
 def quantize_int8(proto: onnx.ModelProto, calibration: Floats) -> onnx.ModelProto:

@@ -25,6 +25,8 @@ from ecm_edge.records import Gate, Record, Verdict, at_least, at_most, overall
 if TYPE_CHECKING:
     from ecm_edge.onnx_model import Floats
 
+SEGMENTS = 32
+"""Real segments of training subjects on which a candidate's graphs are compared before and after."""
 CHECKS = 2
 """Comparisons that onnxsim is told to make."""
 MAX_ABS = 1e-3

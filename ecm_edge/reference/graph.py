@@ -69,14 +69,19 @@ class Graph:
     steps: tuple[Step, ...]
 
     @property
+    def quantised_layers(self) -> list[tuple[Step, Node]]:
+        """Every step that gives an integer tensor, in order, with the node whose result that is.
+
+        That node is the group's own, or the one before the QuantizeLinear, or itself behind the graph's input.
+        """
+        producers = {name: step.op for step in self.steps for name in step.outputs}
+        ends = [step for step in self.steps if step.quantizer is not None or step.op.op == "QuantizeLinear"]
+        return [(s, s.op if s.quantizer else producers.get(s.op.inputs[0], s.op)) for s in ends]
+
+    @property
     def quantised(self) -> list[str]:
         """Names of all integer tensors that QuantizeLinear gives, in order."""
-        return [
-            name
-            for step in self.steps
-            for name in step.outputs
-            if step.quantizer is not None or step.op.op == "QuantizeLinear"
-        ]
+        return [step.outputs[0] for step, _ in self.quantised_layers]
 
 
 def load(proto: onnx.ModelProto) -> Graph:

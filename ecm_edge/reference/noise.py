@@ -75,13 +75,9 @@ def _noise(layer: _Layer, clean: Array, noisy: Array) -> LayerNoise:
 def _layers(graph: Graph) -> list[_Layer]:
     """Every step that gives a quantised tensor, with the quantised weights it uses."""
     dequantizers = {step.outputs[0]: step.op for step in graph.steps if step.op.op == "DequantizeLinear"}
-    producers = {name: step.op for step in graph.steps for name in step.outputs}
     layers = []
-    for step in graph.steps:
-        quantizer = step.quantizer or (step.op if step.op.op == "QuantizeLinear" else None)
-        if quantizer is None:
-            continue
-        source = step.op if step.quantizer else producers.get(quantizer.inputs[0], quantizer)
+    for step, source in graph.quantised_layers:
+        quantizer = step.quantizer or step.op
         nodes = step.sources or [dequantizers[name] for name in source.inputs if name in dequantizers]
         scale = graph.constants[quantizer.inputs[1]]
         zero_point = integers.zero_point_of(quantizer, graph.constants, np.zeros(0, np.uint8))

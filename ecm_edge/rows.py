@@ -1,0 +1,65 @@
+"""Rows of a data set by part of a candidate's split, and a smaller number of them that stands for all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.errors import CandidateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecm_edge.candidate import CandidateConfig
+    from ecm_edge.dataset import Dataset
+
+
+def training_rows(config: CandidateConfig, dataset: Dataset, count: int | None = None) -> NDArray[np.int64]:
+    """At most `count` labelled rows of the training subjects, as `spread` picks them.
+
+    Raises:
+        CandidateError: the candidate was made from another data set.
+    """
+    _check_same(config, dataset)
+    return spread(dataset, dataset.rows_of(config.split.train), count)
+
+
+def validation_rows(config: CandidateConfig, dataset: Dataset, count: int | None = None) -> NDArray[np.int64]:
+    """At most `count` labelled rows of the validation subjects, as `spread` picks them; raises as `training_rows`."""
+    _check_same(config, dataset)
+    return spread(dataset, dataset.rows_of(config.split.validation), count)
+
+
+def _check_same(config: CandidateConfig, dataset: Dataset) -> None:
+    if config.dataset_sha256 != dataset.header.content_sha256:
+        raise CandidateError(
+            "a candidate goes with the data set it was made from",
+            f"{dataset.folder} of content {dataset.header.content_sha256[:12]}, not {config.dataset_sha256[:12]}",
+            "Give that data set.",
+        )
+
+
+def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:
+    """At most `count` of `rows`, ascending, evenly over subjects and within each; all of them where `count` is None.
+
+    Every subject gives equally many, or all it has; of the surplus by rounding, evenly spaced rows are left out.
+    """
+    if count is None or count >= len(rows):
+        return rows
+    if count < 1:
+        return rows[:0]
+    subjects = dataset.table["subject"][rows]
+    present = np.unique(subjects)
+    quota = -(-count // len(present))
+    chosen = np.concatenate([_evenly(rows[subjects == subject], quota) for subject in present])
+    if len(chosen) < count:  # subjects with few rows gave all; the others fill up
+        chosen = np.concatenate([chosen, _evenly(np.setdiff1d(rows, chosen), count - len(chosen))])
+    return np.sort(_evenly(chosen, count))
+
+
+def _evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    if count >= len(rows):
+        return rows
+    picked: NDArray[np.int64] = rows[(np.arange(count) * len(rows)) // count]
+    return picked

@@ -1,0 +1,22 @@
+"""Verify: every form of a candidate gives the same answers on the same segments, or the first that does not is named.
+
+    pytorch→onnx → simplified → float16     the same net: scores must agree up to rounding
+                   simplified → int8        another net: the int8 reference must decide as well as the float one
+                   int8: reference → onnxruntime   the same integers, layer by layer
+
+N segments, T samples. The judge of int8 is `ecm_edge.reference`, not the runtime of this host.
+"""
+
+from ecm_edge.verify.chain import verify_candidate, verify_model
+from ecm_edge.verify.records import Flip, Hop, LayerDifference, LayerLsb, SubjectChange, VerifyRecord
+
+__all__ = [
+    "Flip",
+    "Hop",
+    "LayerDifference",
+    "LayerLsb",
+    "SubjectChange",
+    "VerifyRecord",
+    "verify_candidate",
+    "verify_model",
+]

@@ -1,0 +1,334 @@
+"""The chain of a candidate's forms, or of one ONNX file, over the labelled segments of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge import candidate, files, onnx_model, provenance, reference, rows, simplify
+from ecm_edge.errors import ModelError
+from ecm_edge.metrics import BETA
+from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
+from ecm_edge.reference.noise import rank_layers
+from ecm_edge.verify import hops
+from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
+from ecm_edge.verify.records import Hop, LayerDifference, VerifyRecord
+from ecm_edge.verify.segments import Segments, segments_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from ecm_edge.dataset import Dataset
+    from ecm_edge.onnx_model import Classifier, Floats
+    from ecm_edge.reference import Graph
+    from ecm_edge.targets import FloatParity, Target
+
+Step = Callable[[], Hop]
+Watch = Callable[[Sequence[Step]], Iterable[Step]]
+
+_TORCH_BATCH = 256
+_RANKED = 32
+_LAYER_L2R = 1e-4  # float32 rounding leaves some 1e-6
+_LAYER_L2R_FLOAT16 = 1e-2  # rounding the weights leaves some 1e-3
+
+
+def verify_candidate(
+    folder: Path, dataset: Dataset, target: Target, *, segments: int | None = None, watch: Watch = iter
+) -> VerifyRecord:
+    """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
+
+    Args:
+        folder: the candidate; a form that is not there is NOT RUN.
+        dataset: the one it was made from.
+        target: whose thresholds hold.
+        segments: at most so many, spread evenly over the subjects; all where None.
+        watch: passes the hops through, for a progress bar.
+
+    Raises:
+        CandidateError: not a candidate, or made from another data set.
+        ModelError: a form that is corrupt or no classifier.
+    """
+    config = candidate.load_config(folder)
+    chosen = rows.validation_rows(config, dataset, segments)
+    chain = CandidateChain(folder, _segments(dataset, chosen, target), target)
+    record = _record(folder, chain.paths, [step() for step in watch(chain.steps)], chain.segments, dataset, target)
+    record.save(folder / candidate.VERIFY)
+    return record
+
+
+def verify_model(
+    path: Path, dataset: Dataset, target: Target, *, segments: int | None = None, watch: Watch = iter
+) -> VerifyRecord:
+    """Check any ONNX classifier: onnxruntime against the reference and, if it is not quantised, against simplified.
+
+    Arguments as for `verify_candidate`, on all labelled rows of the data set.
+
+    Raises:
+        ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
+    """
+    chosen = rows.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+    chain = FileChain(path, _segments(dataset, chosen, target), target)
+    return _record(path, [path], [step() for step in watch(chain.steps)], chain.segments, dataset, target)
+
+
+class Form:
+    """One ONNX file on the way: read when first needed, run once."""
+
+    def __init__(self, path: Path, segments: Segments) -> None:
+        self.path = path
+        self._segments = segments
+
+    @property
+    def missing(self) -> str:
+        """Why this form cannot be compared; empty if it can."""
+        return "" if self.path.is_file() else f"there is no {self.path.name}"
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The checked model."""
+        return onnx_model.load_classifier(self.path)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Scores (N, 2) in onnxruntime."""
+        return onnx_model.run_scores(self.classifier, self._segments.samples)
+
+    @cached_property
+    def graph(self) -> Graph | str:
+        """The model for the reference, or why the reference cannot take it."""
+        try:
+            return reference.load(self.classifier.proto)
+        except ModelError as problem:
+            return str(problem)
+
+    def made_from(self, parent: Form) -> Gate:
+        """Whether this file says that it was made from exactly that one."""
+        said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
+        same = said == files.sha256_file(parent.path)
+        return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
+
+
+class CandidateChain:
+    """The hops of a candidate; each looks at two of its forms."""
+
+    def __init__(self, folder: Path, segments: Segments, target: Target) -> None:
+        self.segments, self._folder, self._target = segments, folder, target
+        self._exported = Form(folder / candidate.EXPORTED, segments)
+        self._float32, self._float16, self._int8 = (
+            Form(folder / candidate.FORM_FILES[form], segments) for form in ("float32", "float16", "int8")
+        )
+
+    @property
+    def steps(self) -> list[Step]:
+        """The hops, in order."""
+        return [self._torch, self._simplified, self._half, self._quantised, self._runtime]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that are there."""
+        paths = [form.path for form in (self._exported, self._float32, self._float16, self._int8)]
+        return [path for path in (self._folder / candidate.CHECKPOINT, *paths) if path.is_file()]
+
+    def _torch(self) -> Hop:
+        name, sides = "pytorch→onnx", (candidate.CHECKPOINT, self._exported.path.name)
+        checkpoint = self._folder / candidate.CHECKPOINT
+        missing = "" if checkpoint.is_file() else f"there is no {checkpoint.name}"
+        if missing or self._exported.missing:
+            return hops.skipped(name, sides, missing or self._exported.missing)
+        network = candidate.load_network(self._folder)
+        return hops.float_hop(
+            name,
+            sides,
+            (_torch_scores(network, self.segments.samples), self._exported.scores),
+            self.segments,
+            self._target.parity.float32,
+            locate=lambda: between_modules(network, self._exported.classifier.proto, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+    def _simplified(self) -> Hop:
+        limits = self._target.parity.float32
+        return self._between("onnx→simplified", self._exported, self._float32, limits, _LAYER_L2R)
+
+    def _half(self) -> Hop:
+        limits = self._target.parity.float16
+        return self._between("simplified→float16", self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
+
+    def _between(self, name: str, parent: Form, child: Form, limits: FloatParity, layer_l2r: float) -> Hop:
+        sides = (parent.path.name, child.path.name)
+        if parent.missing or child.missing:
+            return hops.skipped(name, sides, parent.missing or child.missing)
+        samples = self.segments.samples
+        return hops.float_hop(
+            name,
+            sides,
+            (parent.scores, child.scores),
+            self.segments,
+            limits,
+            more=[child.made_from(parent)],
+            locate=lambda: between_graphs(parent.classifier.proto, child.classifier.proto, samples),
+            layer_l2r=layer_l2r,
+        )
+
+    def _quantised(self) -> Hop:
+        name, sides = "simplified→int8", (self._float32.path.name, f"{self._int8.path.name} in the reference")
+        if self._float32.missing or self._int8.missing:
+            return hops.skipped(name, sides, self._float32.missing or self._int8.missing)
+        judged = self._judged
+        if isinstance(judged, str):
+            return hops.failed(name, sides, judged)
+        return hops.accuracy_hop(
+            name,
+            sides,
+            (self._float32.scores, judged),
+            self.segments,
+            self._target.parity.int8,
+            more=[self._int8.made_from(self._float32)],
+            locate=self._noisiest,
+        )
+
+    def _runtime(self) -> Hop:
+        name, sides = "int8: reference→onnxruntime", (f"{self._int8.path.name} in the reference", "onnxruntime")
+        if self._int8.missing:
+            return hops.skipped(name, sides, self._int8.missing)
+        judged, graph = self._judged, self._int8.graph
+        if isinstance(judged, str) or isinstance(graph, str):
+            return hops.failed(name, sides, str(judged))
+        scores = (judged, self._int8.scores)
+        proto = self._int8.classifier.proto
+        return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
+
+    @cached_property
+    def _judged(self) -> Floats | str:
+        """The int8 form's scores in the reference, or why there are none."""
+        return _reference_scores(self._int8, self.segments)
+
+    def _noisiest(self) -> LayerDifference | None:
+        """The layer whose quantisation alone does most harm to the scores."""
+        protos = (self._float32.classifier.proto, self._int8.classifier.proto)
+        ranked = rank_layers(*protos, self.segments.samples[:_RANKED])
+        if not ranked:
+            return None
+        worst = ranked[0]
+        l2r = None if worst.sqnr_db is None else 10 ** (-worst.sqnr_db / 20)
+        return LayerDifference(layer=worst.layer, op=worst.op, tensor="scores", l2r=l2r, max_abs=worst.max_abs)
+
+
+class FileChain:
+    """The hops of a single ONNX file of any origin."""
+
+    def __init__(self, path: Path, segments: Segments, target: Target) -> None:
+        self.segments, self._target = segments, target
+        self._form = Form(path, segments)
+        onnx_model.load_classifier(path)  # a file that is no classifier is refused before anything is compared
+
+    @property
+    def steps(self) -> list[Step]:
+        """The hops, in order."""
+        return [self._simplified, self._runtime]
+
+    @property
+    def _is_quantised(self) -> bool:
+        return any(node.op_type == "QuantizeLinear" for node in self._form.classifier.proto.graph.node)
+
+    def _simplified(self) -> Hop:
+        name, sides = "onnx→simplified", (self._form.path.name, "simplified")
+        if self._is_quantised:
+            return hops.skipped(name, sides, "quantised graphs are not simplified")
+        proto = self._form.classifier.proto
+        simplified, _ = simplify.simplify(proto, self.segments.samples[:1])
+        scores = onnx_model.run_scores(onnx_model.classifier_of(simplified), self.segments.samples)
+        return hops.float_hop(
+            name,
+            sides,
+            (self._form.scores, scores),
+            self.segments,
+            self._target.parity.float32,
+            locate=lambda: between_graphs(proto, simplified, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+    def _runtime(self) -> Hop:
+        name, sides = "reference→onnxruntime", (f"{self._form.path.name} in the reference", "onnxruntime")
+        graph, proto = self._form.graph, self._form.classifier.proto
+        if isinstance(graph, str):
+            return hops.skipped(name, sides, graph)
+        judged = _reference_scores(self._form, self.segments)
+        if isinstance(judged, str):
+            return hops.failed(name, sides, judged)
+        scores = (judged, self._form.scores)
+        if self._is_quantised:
+            return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
+        return hops.float_hop(
+            name,
+            sides,
+            scores,
+            self.segments,
+            self._target.parity.float32,
+            locate=lambda: between_reference(graph, proto, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+
+def _reference_scores(form: Form, segments: Segments) -> Floats | str:
+    """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
+    if isinstance(form.graph, str):
+        return form.graph
+    try:
+        return reference.scores(form.graph, segments.samples)
+    except ModelError as problem:
+        return str(problem)
+
+
+def _torch_scores(network: nn.Module, samples: Floats) -> Floats:
+    """Scores (N, 2) of samples (N, T) in PyTorch."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [network(torch.from_numpy(part)[:, None]).numpy() for part in _batches(samples)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
+
+
+def _batches(samples: Floats) -> list[Floats]:
+    return [samples[start : start + _TORCH_BATCH] for start in range(0, len(samples), _TORCH_BATCH)]
+
+
+def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
+    return segments_of(dataset, chosen, target.score.beta if target.score else BETA)
+
+
+def _record(
+    model: Path, compared: list[Path], made: list[Hop], segments: Segments, dataset: Dataset, target: Target
+) -> VerifyRecord:
+    counted = at_least("segments_compared", len(segments.samples), 1, "segments")
+    gates = [counted, *(_gate_of(hop) for hop in made)]
+    failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
+    nothing = counted.verdict == Verdict.PASS and all(hop.verdict == Verdict.NOT_RUN for hop in made)
+    return VerifyRecord(
+        verdict=Verdict.NOT_RUN if nothing else overall(gates),
+        model=model.name,
+        target=target.name,
+        dataset=dataset.folder.name,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic,
+        segments=len(segments.samples),
+        subjects=sorted(set(segments.subjects)),
+        first_diverging_hop=failed,
+        hops=made,
+        model_sha256={path.name: files.sha256_file(path) for path in compared},
+        gates=gates,
+        provenance=provenance.collect(),
+    )
+
+
+def _gate_of(hop: Hop) -> Gate:
+    """The hop as one gate of the whole."""
+    if hop.verdict == Verdict.NOT_RUN:
+        return not_run(hop.name, hop.reason)
+    broken = ", ".join(gate.name for gate in hop.gates if gate.verdict == Verdict.FAIL) or hop.reason
+    return at_least(hop.name, float(hop.verdict == Verdict.PASS), 1, "bool", broken)
