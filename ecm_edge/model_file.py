@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from ecm_edge import cost, onnx_model
-from ecm_edge.candidate import COST, FORM_FILES, CandidateConfig, load_config
+from ecm_edge.candidate import CONFIG, COST, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.errors import CandidateError
-from ecm_edge.gate import CostRecord, estimated_latency
-from ecm_edge.records import Evidence, Form, Latency
+from ecm_edge.gate import CostRecord, check_cost
+from ecm_edge.records import Form
 from ecm_edge.tables import track
 
 if TYPE_CHECKING:
@@ -44,20 +44,11 @@ class ModelFile:
         return self.classifier.path
 
 
-@dataclass(frozen=True)
-class BoardCost:
-    """What one inference takes on a board, and the executable; `evidence` speaks of flash_bytes."""
-
-    latency_ms: Latency
-    flash_bytes: int
-    evidence: Evidence
-
-
 def open_model(path: Path, form: Form = "float32") -> ModelFile:
     """The ONNX file at `path`, or the given form of the candidate in the folder `path`.
 
     Raises:
-        CandidateError: the folder is no candidate, or lacks that form.
+        CandidateError: the folder is no candidate, lacks that form, or its configuration changed since the export.
         ModelError: the file is missing, corrupt or not a classifier.
     """
     if not path.is_dir():
@@ -72,7 +63,15 @@ def open_model(path: Path, form: Form = "float32") -> ModelFile:
             f"none in {path}",
             "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
         )
-    return ModelFile(onnx_model.load_classifier(file), form, path, config)
+    classifier = onnx_model.load_classifier(file)
+    made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)
+    if made_from != config.sha256:
+        raise CandidateError(
+            "a candidate's configuration is the one its model was made from",
+            f"{CONFIG} of {path} changed since {file.name} was exported",
+            "Restore it, or export again.",
+        )
+    return ModelFile(classifier, form, path, config)
 
 
 def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -91,16 +90,24 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
     return np.concatenate(found)
 
 
-def board_cost(model: ModelFile, target: Target) -> BoardCost:
-    """The candidate's own cost record if it speaks of this target and form; else an estimate from the file's graph.
+def board_cost(model: ModelFile, target: Target) -> CostRecord:
+    """A candidate's own cost record if it speaks of this target and form; else one counted on the graph.
 
     Raises:
+        CandidateError: the candidate's record counts another graph.
         ModelError: the graph's shapes are not static, so that nothing can be counted.
     """
-    if model.folder and (model.folder / COST).is_file():
-        record = CostRecord.load(model.folder / COST)
-        if (record.target, record.form) == (target.name, model.form):
-            return BoardCost(record.latency_ms, record.flash_bytes, record.evidence)
-    counted = cost.count(model.classifier.proto)
-    flash_bytes = counted.weight_bytes + target.cost_model.runtime_flash_bytes
-    return BoardCost(estimated_latency(counted.macs, target), flash_bytes, Evidence.ESTIMATED)
+    if model.folder is None or model.form is None:
+        return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
+    graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
+    path = model.folder / COST
+    record = CostRecord.load(path) if path.is_file() else None
+    if record is None or (record.target, record.form) != (target.name, model.form):
+        return check_cost(graph, target, model.form)
+    if record.macs != graph.macs:
+        raise CandidateError(
+            f"{COST} speaks of the candidate's network",
+            f"{record.macs} MACs in {path}, {graph.macs} in {FORM_FILES['float32']}",
+            "One of the two was changed: make the candidate again.",
+        )
+    return record

@@ -13,48 +13,30 @@ from __future__ import annotations
 import fcntl
 import shutil
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from ecm_edge import files
-from ecm_edge.errors import CandidateError, RegistryError
-from ecm_edge.records import Form, Gate, Latency, Provenance, Record, Verdict
+from ecm_edge.entries import Manifest, check_entry
+from ecm_edge.errors import RegistryError
+from ecm_edge.records import Gate, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MANIFEST = "manifest.json"
 INCUMBENT = "incumbent.json"
 HISTORY = "history.jsonl"
 ENTRIES = "entries"
 _LOCK = ".lock"
 
 
-class Manifest(Record):
-    """What an entry is made of: `files` maps each name to its SHA-256, and binds model, configuration and verdicts.
-
-    `entry` is its name without the number that tells equal names apart.
-    """
-
-    entry: str
-    target: str
-    form: Form
-    model_file: str
-    model_sha256: str
-    config_sha256: str
-    dataset_sha256: str
-    synthetic: bool
-    verdicts: dict[str, Verdict]
-    latency_ms: Latency
-    files: dict[str, str]
-    provenance: Provenance
-
-
 class Event(Record):
-    """One decision. `replaces` is the entry that a rollback returns to; a refusal has no entry."""
+    """One decision. `entry` is the incumbent that it made, and `replaces` the entry that a rollback returns to.
+
+    A refusal makes none; its `replaces` is the incumbent that stayed.
+    """
 
     event: Literal["promoted", "refused", "rolled back"]
     date_utc: str
@@ -74,6 +56,23 @@ class HistoryRecord(Record):
     target: str
     incumbent: str | None
     events: list[Event]
+
+
+def shelf_of(registry: Path, target: str) -> Path:
+    """The folder of one target in a registry."""
+    return registry / target
+
+
+def history_record(shelf: Path, target: str) -> HistoryRecord:
+    """The history of a target; empty where the registry has nothing on it yet.
+
+    Raises:
+        RegistryError: there is no registry, or it is damaged.
+    """
+    if not shelf.parent.is_dir():
+        raise RegistryError("a registry is a folder", f"none at {shelf.parent}", "`ecm-edge promote` makes one.")
+    now = incumbent(shelf)
+    return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
 
 
 @contextmanager
@@ -110,16 +109,19 @@ def incumbent(shelf: Path) -> Event | None:
     return Event.load(path, RegistryError) if path.exists() else None
 
 
+def entry_of(shelf: Path, event: Event) -> tuple[Path, Manifest]:
+    """The folder and the manifest of the entry that an event speaks of, unchanged since; raises as `check_entry`."""
+    folder = shelf / ENTRIES / str(event.entry)
+    return folder, check_entry(folder, event.manifest_sha256)
+
+
 def history(shelf: Path) -> list[Event]:
     """Every decision, oldest first, the incumbent's own included even if a crash kept it out of the file.
 
     Raises:
         RegistryError: a line is damaged.
     """
-    path = shelf / HISTORY
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    events = [_parse(line, number, path) for number, line in enumerate(lines, 1)]
-    now = incumbent(shelf)
+    events, now = _logged(shelf), incumbent(shelf)
     return events if now is None or now in events else [*events, now]
 
 
@@ -136,70 +138,14 @@ def install(shelf: Path, event: Event) -> None:
     log(shelf, event)
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside."""
-    return {
-        path.name: files.sha256_file(path)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
-    }
-
-
-def add_entry(shelf: Path, candidate: Path, manifest: Manifest) -> tuple[str, str]:
-    """Copy a candidate's files into a new entry; the entry's name and its manifest's SHA-256.
-
-    An entry with the same files, left by a killed process or promoted before, is used again.
-
-    Raises:
-        CandidateError: a file of the candidate is not the one that the manifest speaks of.
-        OutputError: the registry cannot be written; there is no new entry.
-    """
-    for path in sorted((shelf / ENTRIES).glob(f"{manifest.entry}*")):
-        if _same(path, manifest):
-            return path.name, files.sha256_file(path / MANIFEST)
-    folder = next(path for path in _names(shelf, manifest.entry) if not path.exists())
-    with files.staged_folder(folder) as staged:
-        for name in manifest.files:
-            files.write_atomic(staged / name, (candidate / name).read_bytes())
-        changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
-        if changed:
-            raise CandidateError(
-                "a candidate stays as it was while it is promoted",
-                f"{changed[0]} of {candidate} changed",
-                "Promote it again when nothing writes to it.",
-            )
-        manifest.save(staged / MANIFEST)
-    return folder.name, files.sha256_file(folder / MANIFEST)
-
-
-def check_entry(shelf: Path, event: Event) -> Manifest:
-    """The manifest of a promoted entry, if every file is what it was when the entry was promoted.
-
-    Raises:
-        RegistryError: the entry is gone, or a file was changed, removed or added.
-    """
-    folder = shelf / ENTRIES / str(event.entry)
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise _changed(folder, MANIFEST, "is missing")
-    if files.sha256_file(path) != event.manifest_sha256:
-        raise _changed(folder, MANIFEST, "changed")
-    manifest = Manifest.load(path, RegistryError)
-    found = hash_files(folder)
-    for name in sorted(manifest.files.keys() | found.keys()):
-        if name not in found:
-            raise _changed(folder, name, "is missing")
-        if found[name] != manifest.files.get(name):
-            raise _changed(folder, name, "changed" if name in manifest.files else "was added")
-    return manifest
-
-
 def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
     """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
 
     Raises:
         RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
     """
+    if not shelf.is_dir():
+        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", "`ecm-edge promote` makes one.")
     with locked(shelf):
         now = incumbent(shelf)
         wanted = entry or (now.replaces if now else None)
@@ -211,7 +157,7 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
                 "a rollback goes to an earlier entry", f"{found}; {incumbent_now}", "`ecm-edge history` lists them."
             )
         target = promoted[wanted]
-        check_entry(shelf, target)
+        entry_of(shelf, target)
         reason = f"rolled back from {now.entry}"
         event = target.model_copy(update={"event": "rolled back", "date_utc": date_utc, "reason": reason, "gates": []})
         install(shelf, event)
@@ -223,10 +169,14 @@ def _tidy(shelf: Path) -> None:
     for path in (shelf / ENTRIES).glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
     now = incumbent(shelf)
+    if now and now not in _logged(shelf):
+        log(shelf, now)
+
+
+def _logged(shelf: Path) -> list[Event]:
     path = shelf / HISTORY
     lines = path.read_bytes().splitlines() if path.exists() else []
-    if now and now not in [_parse(line, number, path) for number, line in enumerate(lines, 1)]:
-        log(shelf, now)
+    return [_parse(line, number, path) for number, line in enumerate(lines, 1)]
 
 
 def _parse(line: bytes, number: int, path: Path) -> Event:
@@ -236,24 +186,3 @@ def _parse(line: bytes, number: int, path: Path) -> Event:
         raise RegistryError(
             "a line of the history is one event", f"another thing on line {number} of {path}", "Restore the file."
         ) from None
-
-
-def _names(shelf: Path, stem: str) -> Iterator[Path]:
-    """Folders for entries of one name: xx-yy, xx-yy-2, xx-yy-3 and so on."""
-    yield shelf / ENTRIES / stem
-    yield from (shelf / ENTRIES / f"{stem}-{number}" for number in count(2))
-
-
-def _same(folder: Path, manifest: Manifest) -> bool:
-    """Whether an entry holds these files, unchanged, for this form."""
-    try:
-        known = Manifest.load(folder / MANIFEST, RegistryError)
-    except RegistryError:
-        return False
-    return (known.form, known.files) == (manifest.form, manifest.files) and hash_files(folder) == manifest.files
-
-
-def _changed(folder: Path, name: str, what: str) -> RegistryError:
-    return RegistryError(
-        "an entry stays as it was promoted", f"{name} of {folder} {what}", "Restore it, or roll back to another entry."
-    )

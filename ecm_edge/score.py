@@ -101,7 +101,7 @@ def score_model(
         config_sha256=model.config.sha256 if model.config else None,
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
-        synthetic=dataset.header.synthetic or bool(model.config and model.config.synthetic),
+        synthetic=dataset.header.synthetic or is_synthetic(model),
         blank=dataset.header.blank,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=trained_on,
@@ -110,6 +110,13 @@ def score_model(
         board=board_result(model, target, scores, latency) if target else None,
         provenance=provenance.collect(),
     )
+
+
+def is_synthetic(model: ModelFile) -> bool:
+    """Whether the candidate or the file says that it was trained on synthetic data."""
+    if model.config:
+        return model.config.synthetic
+    return onnx_model.provenance(model.classifier.proto).get("synthetic") == "true"
 
 
 def parse_subjects(text: str) -> Subjects:

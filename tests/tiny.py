@@ -10,10 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import candidate, cost, gate, onnx_model, targets
+from ecm_edge import candidate, cost, files, gate, onnx_model, provenance, targets
+from ecm_edge.bench import BenchRecord, FormBench
 from ecm_edge.cli import main
 from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.records import Latency, Verdict
 from ecm_edge.splits import Split
+from ecm_edge.verify.records import VerifyRecord
 
 T = 8
 TARGET = targets.load("loongson-2k0500")
@@ -92,9 +95,11 @@ def config(dataset, train=("S0", "S1"), validation=("S2",), test=("S3", "S4", "S
 def make_candidate(folder, dataset, *, column=0, layers=0, forms=("float32", "int8"), target=TARGET, **split):
     """A candidate folder with its configuration, cost and the ONNX file of each form."""
     folder.mkdir(parents=True)
-    config(dataset, **split).save(folder / candidate.CONFIG)
+    made = config(dataset, **split)
+    made.save(folder / candidate.CONFIG)
     for form in forms:
-        onnx_model.save(model(column, layers, form=form), folder / candidate.FORM_FILES[form])
+        proto = model(column, layers, form=form, config_sha256=made.sha256)
+        onnx_model.save(proto, folder / candidate.FORM_FILES[form])
     gate.check_cost(cost.count(model(column, layers)), target).save(folder / candidate.COST)
     return folder
 
@@ -104,3 +109,68 @@ def run(arguments):
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
     return stopped.value.code
+
+
+def latency(median_ms=1.0, source="cpu", evidence="measured"):
+    """A latency as `bench` would record it."""
+    return Latency(evidence=evidence, source=source, mean_ms=2 * median_ms, median_ms=median_ms)
+
+
+def write_bench(folder, **figures):
+    """bench.json of a candidate as if it had been timed, for every form it has."""
+    timed = [
+        FormBench(
+            form=form,
+            file=name,
+            model_sha256=files.sha256_file(folder / name),
+            file_bytes=1,
+            weight_bytes=1,
+            latency_ms=latency(**figures),
+            answers_checked=1,
+            answers_differing=0,
+        )
+        for form, name in candidate.FORM_FILES.items()
+        if (folder / name).exists()
+    ]
+    BenchRecord(
+        verdict=Verdict.PASS,
+        gates=[],
+        forms=timed,
+        against=[],
+        segments="noise",
+        dataset_sha256=None,
+        synthetic=None,
+        config_sha256=None,
+        macs=1,
+        parameters=1,
+        board=None,
+        board_latency_ms=None,
+        provenance=provenance.collect(),
+    ).save(folder / candidate.BENCH)
+
+
+def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name):
+    """verify.json of a candidate as if its forms had been compared."""
+    VerifyRecord(
+        verdict=verdict,
+        model=folder.name,
+        target=target,
+        dataset=dataset.folder.name,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic,
+        segments=20,
+        subjects=["S2"],
+        first_diverging_hop=None,
+        hops=[],
+        model_sha256={path.name: files.sha256_file(path) for path in folder.glob("*.onnx")},
+        gates=[],
+        provenance=provenance.collect(),
+    ).save(folder / candidate.VERIFY)
+
+
+def ready(folder, dataset, *, median_ms=1.0, **options):
+    """A candidate that could be promoted: verified and timed."""
+    make_candidate(folder, dataset, **options)
+    write_verify(folder, dataset)
+    write_bench(folder, median_ms=median_ms)
+    return folder

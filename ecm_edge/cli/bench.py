@@ -30,7 +30,7 @@ def command(model: Path, data: Path | None, against: Path | None, runs: int, war
     from ecm_edge import candidate
     from ecm_edge.bench import bench_candidate
     from ecm_edge.dataset import open_dataset
-    from ecm_edge.registry import MANIFEST
+    from ecm_edge.entries import MANIFEST
 
     segments = open_dataset(data) if data else None
     record = bench_candidate(model, segments, against=against, runs=runs, warm_ups=warm_ups)

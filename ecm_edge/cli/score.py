@@ -46,8 +46,8 @@ def command(
     """
     from ecm_edge import candidate, targets
     from ecm_edge.dataset import open_dataset
+    from ecm_edge.entries import MANIFEST
     from ecm_edge.records import Latency
-    from ecm_edge.registry import MANIFEST
     from ecm_edge.score import parse_subjects, score_model
 
     board = targets.load(target) if target else None

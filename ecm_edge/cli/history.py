@@ -1,0 +1,46 @@
+"""`ecm-edge history`: what was promoted, refused and rolled back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("history")
+@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
+@click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+@json_option
+def command(target: str, registry: Path, *, as_json: bool) -> None:
+    """List every decision about a target, oldest first."""
+    from ecm_edge import targets
+    from ecm_edge.registry import history_record, shelf_of
+    from ecm_edge.tables import show
+
+    name = targets.load(target).name
+    record = history_record(shelf_of(registry, name), name)
+
+    def render() -> None:
+        show(
+            f"{name}: the incumbent is {record.incumbent or 'nobody'}",
+            ["date", "event", "entry", "replaces", "candidate", "model", "why"],
+            [
+                [
+                    event.date_utc,
+                    event.event,
+                    event.entry or "–",
+                    event.replaces or "–",
+                    event.candidate + (" (synthetic)" if event.synthetic else ""),
+                    event.model_sha256[:12],
+                    event.reason,
+                ]
+                for event in record.events
+            ],
+        )
+
+    emit(record, as_json=as_json, render=render)

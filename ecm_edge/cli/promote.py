@@ -1,0 +1,80 @@
+"""`ecm-edge promote`: whether a candidate replaces the incumbent, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.promote import PromoteRecord
+    from ecm_edge.records import Form
+
+
+@click.command("promote")
+@click.argument("candidate", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
+@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
+@click.option(
+    "--registry", "registry", type=PATH, required=True, help="The registry's folder; made if it is not there."
+)
+@click.option(
+    "--latency",
+    "latency_files",
+    type=PATH,
+    multiple=True,
+    help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py; the candidate's own by default.",
+)
+@click.option(
+    "--form", type=click.Choice(["float32", "float16", "int8"]), help="What would ship; the target's first by default."
+)
+@json_option
+def command(
+    candidate: Path,
+    data: Path,
+    target: str,
+    registry: Path,
+    latency_files: tuple[Path, ...],
+    form: Form | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Let CANDIDATE replace the incumbent of a target, or say why not (exit 1).
+
+    It must be verified, timed and within budget; and against an incumbent, score better on the same subjects and cost
+    no more than the target tolerates.
+    """
+    from ecm_edge import targets
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.promote import promote
+
+    board, segments = targets.load(target), open_dataset(data)
+    record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: PromoteRecord) -> None:
+    from ecm_edge.tables import show
+
+    made_up = " (SYNTHETIC DATA)" if record.synthetic else ""
+    what = f"promoted as {record.entry}" if record.entry else "refused"
+    show(
+        f"{record.verdict}: {record.candidate} {record.form} {what}{made_up}",
+        ["gate", "verdict", "value", "limit", "unit", "why"],
+        [
+            [
+                gate.name,
+                gate.verdict.value,
+                "" if gate.value is None else f"{gate.value:,.6g}",
+                "" if gate.limit is None else f"{gate.limit:,.6g}",
+                gate.unit,
+                gate.detail,
+            ]
+            for gate in record.gates
+        ],
+    )
+    click.echo(record.reason)

@@ -1,0 +1,27 @@
+"""`ecm-edge rollback`: make an earlier entry the incumbent again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("rollback")
+@click.argument("entry", required=False)
+@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
+@click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+@json_option
+def command(entry: str | None, target: str, registry: Path, *, as_json: bool) -> None:
+    """Make ENTRY the incumbent again, or the one that the incumbent replaced; a changed entry is refused."""
+    from ecm_edge import targets
+    from ecm_edge.provenance import date_utc
+    from ecm_edge.registry import rollback, shelf_of
+
+    event = rollback(shelf_of(registry, targets.load(target).name), date_utc(), entry)
+    emit(event, as_json=as_json, render=lambda: click.echo(f"the incumbent is {event.entry} again ({event.reason})"))

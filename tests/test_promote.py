@@ -1,0 +1,257 @@
+"""The decision: every gate by itself, and what is written down either way."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecm_edge import candidate, onnx_model, registry
+from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
+from ecm_edge.promote import PromoteRecord, entry_name, promote
+from ecm_edge.records import Verdict
+from ecm_edge.score import score_model
+from tests import tiny
+
+NAME = tiny.TARGET.name
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return tiny.graded(tmp_path / "data", synthetic=False)
+
+
+@pytest.fixture
+def decide(tmp_path, dataset):
+    """Promote a folder into the registry of this test."""
+
+    def run(folder, **options):
+        return promote(folder, dataset, tiny.TARGET, tmp_path / "registry", **options)
+
+    return run
+
+
+@pytest.fixture
+def incumbent(tmp_path, dataset, decide):
+    """A first entry that misses two tenths of the AF: accuracy 0.9, F1 0.89, Fβ 0.83, recall 0.8, precision 1."""
+    return decide(tiny.ready(tmp_path / "first", dataset, column=2))
+
+
+def gate(record, name):
+    return next(gate for gate in record.gates if gate.name == name)
+
+
+def failed(record):
+    return [gate.name for gate in record.gates if gate.verdict == Verdict.FAIL]
+
+
+def now(tmp_path):
+    return registry.incumbent(tmp_path / "registry" / NAME)
+
+
+def test_the_first_candidate_needs_no_comparison(incumbent, tmp_path):
+    assert (incumbent.verdict, incumbent.entry, incumbent.replaces) == (Verdict.PASS, "100-80", None)
+    assert gate(incumbent, "score").verdict == Verdict.NOT_RUN
+    assert incumbent.comparison is None
+    entry = tmp_path / "registry" / NAME / "entries" / "100-80"
+    assert (entry / "model.int8.onnx").read_bytes() == (tmp_path / "first" / "model.int8.onnx").read_bytes()
+    assert now(tmp_path).entry == "100-80"
+
+
+def test_a_better_candidate_replaces_the_incumbent(incumbent, tmp_path, dataset, decide):
+    record = decide(tiny.ready(tmp_path / "better", dataset, column=1))
+    assert (record.verdict, record.entry, record.replaces) == (Verdict.PASS, "100-90", incumbent.entry)
+    assert record.comparison.statistic == "detection_points"
+    # Fβ 45/49 against 40/48, all three subjects above 0.9 against none: 25 x 2 x 0.085 + 15 points
+    assert record.comparison.difference.value == pytest.approx(50 * (45 / 49 - 40 / 48) + 15)
+    assert record.comparison.significant is True
+    assert (record.comparison.subjects, record.comparison.segments) == (["S3", "S4", "S5"], 60)
+    assert record.comparison.others["accuracy"].value == pytest.approx(0.05)
+    assert record.reason.startswith("better by detection_points +19.252 (+19.252 … +19.252) on 3 subjects")
+    assert now(tmp_path).entry == "100-90"
+
+
+@pytest.mark.parametrize("column", [2, 3])
+def test_an_equal_or_worse_candidate_is_refused(incumbent, tmp_path, dataset, decide, column):
+    record = decide(tiny.ready(tmp_path / "other", dataset, column=column))
+    assert (record.verdict, record.entry, failed(record)) == (Verdict.FAIL, None, ["score"])
+    assert record.reason.startswith("score: ")
+    assert now(tmp_path).entry == incumbent.entry
+    last = registry.history(tmp_path / "registry" / NAME)[-1]
+    assert (last.event, last.entry, last.reason) == ("refused", None, record.reason)
+
+
+@pytest.mark.parametrize(("median_ms", "verdict"), [(1.05, "PASS"), (1.0501, "FAIL"), (0.1, "PASS")])
+def test_latency_on_both_sides_of_its_tolerance(incumbent, tmp_path, dataset, decide, median_ms, verdict):
+    del incumbent
+    record = decide(tiny.ready(tmp_path / "better", dataset, column=1, median_ms=median_ms))
+    assert gate(record, "latency_vs_incumbent").verdict == verdict
+    assert record.verdict == verdict
+
+
+def test_flash_and_ram_beyond_their_tolerance(incumbent, tmp_path, dataset, decide):
+    del incumbent
+    wide = tiny.ready(tmp_path / "wide", dataset, column=1)
+    cost = wide / candidate.COST
+    text = cost.read_text()
+    cost.write_text(
+        text.replace('"flash_bytes": 62733', '"flash_bytes": 65870').replace('"ram_bytes": ', '"ram_bytes": 9')
+    )
+    record = decide(wide)
+    assert failed(record) == ["flash_vs_incumbent", "ram_vs_incumbent"]
+    assert gate(record, "flash_vs_incumbent").limit == pytest.approx(62_733 * 1.05)
+
+
+def test_unlike_evidence_is_not_compared(incumbent, tmp_path, dataset, decide):
+    del incumbent
+    folder = tiny.ready(tmp_path / "better", dataset, column=1)
+    tiny.write_bench(folder, source="another cpu")
+    record = decide(folder)
+    assert failed(record) == ["latency_vs_incumbent"]
+    assert "unlike evidence: measured by another cpu against measured by cpu" in record.reason
+
+
+def test_estimated_latency_is_no_evidence_for_a_gate_on_time(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "first", dataset)
+    tiny.write_bench(folder, evidence="estimated")
+    assert failed(decide(folder)) == ["latency_measured"]
+
+
+def test_evidence_that_names_both_models_is_used_for_both(incumbent, tmp_path, dataset, decide):
+    del incumbent
+    folder = tiny.ready(tmp_path / "better", dataset, column=1, median_ms=9.0)
+    slower = tmp_path / "first"
+    tiny.write_bench(slower, median_ms=9.0)
+    record = decide(folder, latency_files=[folder / "bench.json", slower / "bench.json"])
+    assert record.verdict == Verdict.PASS
+
+
+@pytest.mark.parametrize("how", ["absent", "other model", "not evidence"])
+def test_without_evidence_nothing_is_decided(tmp_path, dataset, decide, how):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    if how == "absent":
+        (folder / "bench.json").unlink()
+    elif how == "other model":
+        tiny.write_bench(other := tiny.make_candidate(tmp_path / "other", dataset, column=1))
+        (other / "bench.json").replace(folder / "bench.json")
+    else:
+        (folder / "bench.json").write_text("{}")
+    with pytest.raises(CandidateError, match=r"latency (evidence is|that was taken with exactly this model)"):
+        decide(folder)
+    assert not (tmp_path / "registry").exists()
+
+
+def test_a_failed_or_foreign_verification_is_refused(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    tiny.write_verify(folder, dataset, verdict=Verdict.FAIL, target="nucleo-l432kc")
+    assert failed(decide(folder)) == ["verify", "verified_for_target"]
+    other = tiny.graded(tmp_path / "other", subjects=7)
+    tiny.write_verify(folder, other)
+    assert failed(decide(folder)) == ["data_verified_on"]
+    assert now(tmp_path) is None
+
+
+def test_a_form_that_was_not_verified_is_refused(tmp_path, dataset, decide):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, forms=("int8",))
+    tiny.write_verify(folder, dataset)
+    tiny.make_candidate(tmp_path / "both", dataset)
+    (tmp_path / "both" / "model.simplified.onnx").replace(folder / "model.simplified.onnx")
+    tiny.write_bench(folder)
+    assert failed(decide(folder)) == ["verified_form"]
+
+
+def test_over_budget_is_refused(tmp_path, dataset):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    tight = tiny.TARGET.model_copy(update={"budget": tiny.TARGET.budget.model_copy(update={"macs": 15})})
+    (folder / "cost.json").unlink()
+    record = promote(folder, dataset, tight, tmp_path / "registry")
+    assert failed(record) == ["macs"]
+
+
+@pytest.mark.parametrize("name", ["model.simplified.onnx", "model.int8.onnx"])
+def test_a_model_changed_since_it_was_verified(tmp_path, dataset, decide, name):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    config = candidate.load_config(folder)
+    onnx_model.save(tiny.model(column=3, config_sha256=config.sha256), folder / name)
+    tiny.write_bench(folder)
+    with pytest.raises(CandidateError, match=f"{name} changed"):
+        decide(folder)
+
+
+def test_a_configuration_or_cost_changed_since_the_export(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    config = candidate.load_config(folder)
+    config.model_copy(update={"seed": 1}).save(folder / "candidate.json")
+    with pytest.raises(CandidateError, match=r"candidate\.json of .* changed since model\.simplified\.onnx"):
+        decide(folder)
+    config.save(folder / "candidate.json")
+    cost = folder / "cost.json"
+    cost.write_text(cost.read_text().replace('"macs": 16', '"macs": 9'))
+    with pytest.raises(CandidateError, match=r"9 MACs .* 16 in"):
+        decide(folder)
+
+
+def test_data_changed_since_it_was_written(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    path = dataset.folder / "samples.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x01")
+    with pytest.raises(DatasetError, match=r"samples\.npy of .* changed"):
+        decide(folder)
+
+
+def test_only_subjects_that_neither_saw_are_compared(tmp_path, dataset, decide):
+    decide(tiny.ready(tmp_path / "first", dataset, column=2, train=("S0", "S3"), validation=("S1",), test=("S2",)))
+    record = decide(tiny.ready(tmp_path / "better", dataset, column=1))
+    assert record.comparison.subjects == ["S4", "S5"]
+    other = {"column": 0, "train": ("S4",), "validation": ("S2",), "test": ("S0", "S1")}
+    none_left = decide(tiny.ready(tmp_path / "third", dataset, **other))
+    assert failed(none_left) == ["score"]
+    assert "every test subject of the challenger was trained or tuned on" in none_left.reason
+
+
+def test_scores_that_are_not_finite_are_an_error(tmp_path, incumbent):
+    del incumbent
+    wild = tiny.data(tmp_path / "wild", {"A": [("AFIB", [3e38])], "B": [("N", [0.0])], "C": [("N", [0.0])]})
+    folder = tiny.make_candidate(tmp_path / "c", wild, train=("B",), validation=("C",), test=("A",))
+    config = candidate.load_config(folder)
+    proto = tiny.model(scale=10.0, config_sha256=config.sha256)
+    onnx_model.save(proto, folder / "model.simplified.onnx")
+    tiny.write_verify(folder, wild)
+    tiny.write_bench(folder)
+    with pytest.raises(ModelError, match="scores are finite"):
+        promote(folder, wild, tiny.TARGET, tmp_path / "registry")
+
+
+def test_a_target_without_a_rule_compares_mean_fbeta(tmp_path, dataset):
+    plain = tiny.TARGET.model_copy(update={"score": None})
+    promote(tiny.ready(tmp_path / "first", dataset, column=2), dataset, plain, tmp_path / "registry")
+    record = promote(tiny.ready(tmp_path / "better", dataset, column=1), dataset, plain, tmp_path / "registry")
+    assert record.comparison.statistic == "fbeta_mean"
+    assert record.comparison.difference.value == pytest.approx(45 / 49 - 40 / 48)
+    assert record.comparison.challenger.board_score is None
+
+
+def test_a_changed_incumbent_is_refused_by_name(incumbent, tmp_path, dataset, decide):
+    (tmp_path / "registry" / NAME / "entries" / incumbent.entry / "candidate.json").write_text("{}")
+    with pytest.raises(RegistryError, match=r"candidate\.json of .* changed"):
+        decide(tiny.ready(tmp_path / "better", dataset, column=1))
+
+
+def test_entry_names_round_down_and_skip_what_is_undefined(tmp_path):
+    data = tiny.data(tmp_path / "d", {"A": [("AFIB", [1.0]), ("AFIB", [1.0]), ("AFIB", [-1.0])]})
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    scores = score_model(tmp_path / "m.onnx", data).scores
+    assert entry_name(scores) == "100-66"  # precision 1; accuracy and recall 2/3
+    none = tiny.data(tmp_path / "n", {"A": [("N", [1.0])]})
+    assert entry_name(score_model(tmp_path / "m.onnx", none).scores) == "100-00"  # mean Fβ 1 by rule; accuracy 0
+
+
+def test_command_exit_codes(tmp_path, dataset, capsys):
+    arguments = ["--data", dataset.folder, "--target", NAME, "--registry", tmp_path / "registry"]
+    better = tiny.ready(tmp_path / "better", dataset, column=1)
+    assert tiny.run(["promote", better, *arguments, "--json"]) == 0
+    assert PromoteRecord.model_validate_json(capsys.readouterr().out).entry == "100-90"
+    assert tiny.run(["promote", tiny.ready(tmp_path / "worse", dataset, column=4), *arguments]) == 1
+    assert "refused" in capsys.readouterr().out
+    assert tiny.run(["promote", tmp_path / "absent", *arguments]) == 2
+    (better / "bench.json").unlink()
+    assert tiny.run(["promote", better, *arguments]) == 2
