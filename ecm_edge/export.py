@@ -268,17 +268,23 @@ def _trace(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProt
 
 @contextmanager
 def _captured() -> Iterator[io.StringIO]:
-    """Collect prints, warnings and torch's log; the exporter warns about itself and about absent torchvision."""
+    """Collect prints, warnings and torch's logs; the exporter warns about itself and about absent torchvision.
+
+    Torch gives handlers and no propagation to several of its loggers; what is heard here is the root of them and the
+    exporter's own.
+    """
     log = io.StringIO()
-    logger, handler = logging.getLogger("torch"), logging.StreamHandler(log)
-    before = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [handler], False
+    loggers, handler = [logging.getLogger(name) for name in ("torch", "torch.onnx")], logging.StreamHandler(log)
+    before = [logger.handlers for logger in loggers]
+    for logger in loggers:
+        logger.handlers = [handler]
     try:
         with redirect_stdout(log), redirect_stderr(log), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield log
     finally:
-        logger.handlers, logger.propagate = before
+        for logger, handlers in zip(loggers, before, strict=True):
+            logger.handlers = handlers
         log.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in caught)
 
 

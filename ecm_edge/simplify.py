@@ -65,10 +65,11 @@ def simplify(
     Raises:
         ModelError: the model cannot be simplified or run.
     """
+    lineage = _lineage(proto)  # before any tool has a chance to change its input
     folded = _fold_constants(proto)
     simplified, agreed, checks_run = _onnxsim(folded, check_samples[:1])
     result, batch_norms = fold_batch_norms_forward(simplified)
-    onnx_model.stamp(result, onnx_model.provenance(proto) | _lineage(proto))
+    onnx_model.stamp(result, onnx_model.provenance(proto) | lineage)
     onnx_model.check(result, "the simplified model")
     before, after = (onnx_model.classifier_of(model) for model in (proto, result))
     compared = parity.compare(onnx_model.run_scores(before, check_samples), onnx_model.run_scores(after, check_samples))

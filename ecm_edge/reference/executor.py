@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
 from ecm_edge.errors import ModelError
 from ecm_edge.reference import integers, rounding
@@ -12,6 +14,7 @@ from ecm_edge.reference.operators import OPERATORS, Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from ecm_edge.onnx_model import Floats
     from ecm_edge.reference.graph import Graph, Step
@@ -58,11 +61,23 @@ def execute(graph: Graph, samples: Floats, replace: Mapping[str, Array]) -> dict
     env: dict[str, Array] = {**graph.constants, "": np.zeros((1, 0))}
     env[graph.input_name] = samples.astype(np.float32).reshape(-1, *graph.input_shape)
     own: dict[str, Array] = {}
-    for step in graph.steps:
-        for name, value in zip(step.outputs, compute(step, env), strict=False):
-            own[name] = value
-            env[name] = replace.get(name, value)
+    with one_thread():
+        for step in graph.steps:
+            for name, value in zip(step.outputs, compute(step, env), strict=False):
+                own[name] = value
+                env[name] = replace.get(name, value)
     return env | own
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Matrix products on one thread: they are small, and threads that wait for each other cost more than they give."""
+    limited: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ecm_edge.records import Record
 from ecm_edge.reference import integers, rounding
-from ecm_edge.reference.executor import compute, execute
+from ecm_edge.reference.executor import compute, execute, one_thread
 from ecm_edge.reference.graph import Graph, load
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ def _scores_with(graph: Graph, baseline: Mapping[str, Array], layer: _Layer) -> 
     if layer.output == graph.input_name:
         _quantise(env, layer)
         changed.add(layer.output)
-    for step in graph.steps:
-        _advance(step, env, changed, layer)
+    with one_thread():
+        for step in graph.steps:
+            _advance(step, env, changed, layer)
     return env[graph.output_name]
 
 

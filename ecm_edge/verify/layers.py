@@ -47,15 +47,20 @@ def between_graphs(reference: onnx.ModelProto, other: onnx.ModelProto, samples: 
 
 
 def between_modules(network: nn.Module, proto: onnx.ModelProto, samples: Floats) -> list[LayerDifference]:
-    """Every torch module whose output a node of the graph gives, in the graph's order; matched by the module's path."""
+    """Every torch module whose output a node of the graph gives, in the graph's order; matched by the module's path.
+
+    That node is the last of the module's; a module with another number of values than its node is left out.
+    """
     few = samples[:SEGMENTS]
     modules = _module_outputs(network, few)
-    last = {path: node for node in proto.graph.node if (path := module_path(node)) in modules}
+    nodes = [node for node in proto.graph.node if node.op_type not in {"Constant", "Shape", "Cast", "CastLike"}]
+    last = {path: node for node in nodes if (path := module_path(node)) in modules}
     values = tensors(proto, few, [node.output[0] for node in last.values()])
     order = {node.output[0]: index for index, node in enumerate(proto.graph.node)}
     return [
         _difference(path, node.op_type, node.output[0], modules[path], values[node.output[0]])
         for path, node in sorted(last.items(), key=lambda item: order[item[1].output[0]])
+        if modules[path].size == values[node.output[0]].size
     ]
 
 
@@ -122,7 +127,7 @@ def _difference(
         return LayerDifference(layer=layer, op=op, tensor=tensor, l2r=None, max_abs=None)
     with np.errstate(invalid="ignore", over="ignore"):
         e = r - p
-        length, error = float(np.linalg.norm(r)), float(np.linalg.norm(e))
+        length, error = (math.sqrt(float(np.sum(v * v))) for v in (r, e))
         largest = float(np.abs(e).max(initial=0))
     l2r = error / length if length else (0.0 if error == 0 else math.inf)
     return LayerDifference(layer=layer, op=op, tensor=tensor, l2r=_finite(l2r), max_abs=_finite(largest))

@@ -30,11 +30,11 @@ def correlate(attributes: Attributes, x: Array, w: Array) -> Array:
 
 def _depthwise(x: Array, w: Array, shape: Geometry) -> Array:
     """One input channel for each output channel: a sum over taps, without any matrix."""
-    view = np.repeat(windows(x, shape, 0), len(w) // x.shape[1], axis=1)  # (N, O, *out, *K)
-    taps = list(np.ndindex(shape.kernel))
+    repeats = len(w) // x.shape[1]
+    view = windows(np.repeat(x, repeats, axis=1) if repeats > 1 else x, shape, 0)  # (N, O, *out, *K)
     spatial = (-1, *(1,) * len(shape.kernel))
     y = np.zeros(view.shape[: x.ndim], x.dtype)
-    for tap in taps:
+    for tap in np.ndindex(shape.kernel):
         y += view[(..., *tap)] * w[(slice(None), 0, *tap)].reshape(spatial)
     return y
 
@@ -49,5 +49,5 @@ def _grouped(x: Array, w: Array, shape: Geometry, groups: int) -> Array:
         columns = view[:, group * inputs : (group + 1) * inputs].transpose(order)
         flat = columns.reshape(inputs * int(np.prod(shape.kernel)), -1)
         part = w[group * outputs : (group + 1) * outputs].reshape(outputs, -1) @ flat
-        parts.append(part.reshape(outputs, len(x), *columns.shape[2 + rank - 1 + 1 :]))
+        parts.append(part.reshape(outputs, len(x), *columns.shape[2 + rank :]))
     return np.moveaxis(np.concatenate(parts), 1, 0)
