@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -31,6 +32,8 @@ QUANTIZE = "quantize.json"
 VERIFY = "verify.json"
 BENCH = "bench.json"
 SCORE = "score.json"
+RUN_SUMMARY = "summary.json"
+RUN_TRIALS = "trials"
 FORM_FILES: dict[Form, str] = {
     "float32": "model.simplified.onnx",
     "float16": "model.float16.onnx",
@@ -121,6 +124,31 @@ def load_config(folder: Path) -> CandidateConfig:
             "a candidate is a folder", f"{folder}", "Make one with `ecm-edge train` or `ecm-edge search`."
         )
     return CandidateConfig.load(folder / CONFIG)
+
+
+def locate(path: Path) -> Path:
+    """A candidate's own folder; a run's folder stands for the run's best candidate.
+
+    Raises:
+        CandidateError: the run has no verified candidate, or its summary is damaged.
+    """
+    summary = path / RUN_SUMMARY
+    if not summary.is_file():
+        return path
+    try:
+        best = json.loads(summary.read_text(encoding="utf-8"))["best"]
+    except (ValueError, KeyError, TypeError):
+        raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
+    if best is None:
+        raise CandidateError(
+            "a run has a verified candidate", f"none in {path}", "Search longer, or see why they fail."
+        )
+    return trial_folder(path, best)
+
+
+def trial_folder(run: Path, number: int) -> Path:
+    """Where a run keeps its trial of that number."""
+    return run / RUN_TRIALS / f"{number:04d}"
 
 
 def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READ_BYTES = 1 << 20
+_LOCK = ".lock"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -69,6 +71,27 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         raise cannot_write(folder, problem) from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process while the block runs; the lock goes with the process, however it ends.
+
+    Raises:
+        OutputError: another process holds it, or it cannot be written.
+    """
+    try:
+        stream = (folder / _LOCK).open("a")
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                "one process at a time works in a folder", f"another one at {folder}", "Try again when it has finished."
+            ) from None
+        yield
 
 
 def cannot_write(path: Path, problem: OSError) -> OutputError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge import files, networks, train
+from ecm_edge.candidate import trial_folder
 from ecm_edge.errors import SpaceError
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 SCALE = "scale.json"
-_TRIALS = "trials"
 _VERIFY_SEGMENTS = 256
 
 
@@ -73,7 +73,7 @@ def scale(
     trials: list[TrialRecord] = []
     with files.staged_folder(out) as staged:
         for number, scaled in enumerate(_scaled(config, widths or networks.widths(config.family))):
-            folder = staged / _TRIALS / f"{number:04d}"
+            folder = trial_folder(staged, number)
             folder.mkdir(parents=True)
             trials.append(run_trial(folder, number, dict(scaled.network), scaled, setting))
             tell(trials[-1])

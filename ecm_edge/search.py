@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from pydantic import Field
 
 from ecm_edge import avoid, files, space, splits, train
-from ecm_edge.candidate import configure
+from ecm_edge.candidate import RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
@@ -30,6 +30,7 @@ from ecm_edge.space import Point, Space
 from ecm_edge.splits import Split
 from ecm_edge.targets import Target
 from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
+from ecm_edge.verify import verify_candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +40,7 @@ if TYPE_CHECKING:
     from ecm_edge.dataset import Dataset
 
 SETTINGS = "search.json"
-SUMMARY = "summary.json"
 AVOID = "avoid.json"
-TRIALS = "trials"
 _STUDY = "ecm-edge"
 _MOST_IDLE_DRAWS = 200  # draws in a row that are avoided or unfit before the search gives up
 
@@ -131,7 +130,7 @@ def start(out: Path, settings: SearchSettings) -> None:
             "Use --objective fbeta_mean.",
         )
     with files.staged_folder(out) as staged:
-        (staged / TRIALS).mkdir()
+        (staged / RUN_TRIALS).mkdir()
         settings.save(staged / SETTINGS)
 
 
@@ -155,13 +154,26 @@ def search(
     Raises:
         SearchError: another data set, nothing that fits the board, or a damaged run.
     """
-    run = _Run(
-        dataset, out, SearchSettings.load(out / SETTINGS, SearchError), storage or f"sqlite:///{out / 'study.db'}"
-    )
+    settings = SearchSettings.load(out / SETTINGS, SearchError)
+    with files.locked(out):
+        return _search(dataset, out, limits, settings, storage or f"sqlite:///{out / 'study.db'}", tell)
+
+
+def _search(
+    dataset: Dataset,
+    out: Path,
+    limits: Limits,
+    settings: SearchSettings,
+    storage: str,
+    tell: Callable[[TrialRecord], None],
+) -> SearchRecord:
+    """The search of a run that this process holds."""
+    run = _Run(dataset, out, settings, storage)
     started = time.monotonic()
     stopped_by = run.loop(limits, tell)
+    run.prove()
     record = run.summary(stopped_by, time.monotonic() - started)
-    record.save(out / SUMMARY)
+    record.save(out / RUN_SUMMARY)
     return record
 
 
@@ -182,9 +194,11 @@ class _Run:
                 f"{self.dataset.folder} with another content hash",
                 "Give the first data set, or start a new run.",
             )
-        for leftover in (self.out / TRIALS).glob(".*"):
+        for leftover in (self.out / RUN_TRIALS).glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        self.trials = [TrialRecord.load(path, SearchError) for path in sorted((self.out / TRIALS).glob(f"*/{TRIAL}"))]
+        self.trials = [
+            TrialRecord.load(path, SearchError) for path in sorted((self.out / RUN_TRIALS).glob(f"*/{TRIAL}"))
+        ]
         self.avoid_list = avoid.load(self.out / AVOID)
         for trial in self.trials:  # whatever a killed process had no time to note
             self._avoid(trial)
@@ -212,15 +226,28 @@ class _Run:
             idle = 0 if record and record.trained else idle + 1
             if record:
                 tell(record)
-                self.summary(None, 0.0).save(self.out / SUMMARY)
+                self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
                 if record.verdict == Verdict.PASS and _reached(record, self.settings.standard):
                     return "standard"
             if idle >= _MOST_IDLE_DRAWS:
                 return self._nothing_left()
 
+    def prove(self) -> None:
+        """Verify the best candidate on all validation segments; one that fails there gives way to the next best."""
+        everything = len(self.setting.data.validation_labels)
+        while (best := self._best()) is not None and best.verified_segments < everything:
+            folder = trial_folder(self.out, best.number)
+            verified = verify_candidate(folder, self.dataset, self.settings.target)
+            proven = best.model_copy(update={"verdict": verified.verdict, "verified_segments": verified.segments})
+            proven.save(folder / TRIAL)
+            self.trials[self.trials.index(best)] = proven
+
+    def _best(self) -> TrialRecord | None:
+        return max((t for t in self.trials if t.verdict == Verdict.PASS), key=_score, default=None)
+
     def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
         """The record of the run so far."""
-        best = max((t for t in self.trials if t.verdict == Verdict.PASS), key=_score, default=None)
+        best = self._best()
         outcomes = [trial.outcome for trial in self.trials]
         avoided = sum(t.user_attrs.get("avoided", False) for t in self.study.get_trials(deepcopy=False))
         return SearchRecord(
@@ -251,7 +278,7 @@ class _Run:
                 self.study.tell(asked, state=TrialState.PRUNED)
                 return None
             config = self._config(point, asked.number)
-            with files.staged_folder(self.out / TRIALS / f"{asked.number:04d}") as staged:
+            with files.staged_folder(trial_folder(self.out, asked.number)) as staged:
                 record = run_trial(staged, asked.number, point, config, self.setting, self._pruner(asked, deadline))
         except BaseException:
             self.study.tell(asked, state=TrialState.FAIL)
@@ -377,14 +404,3 @@ def _rising(trials: list[TrialRecord]) -> Iterator[tuple[int, float]]:
         if _score(trial) > best:
             best = _score(trial)
             yield trial.number, best
-
-
-def best_folder(out: Path, record: SearchRecord) -> Path:
-    """The folder of the best candidate.
-
-    Raises:
-        SearchError: no trial was verified.
-    """
-    if record.best is None:
-        raise SearchError("a run has a verified candidate", "none", "Search longer, or look at the trials' reasons.")
-    return out / TRIALS / f"{record.best:04d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 PATH = click.Path(path_type=Path)
+
+
+class _CandidatePath(click.Path):
+    """A candidate's folder or a model's file; a run's folder stands for its best candidate."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
+        from ecm_edge.candidate import locate
+
+        return locate(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+CANDIDATE = _CandidatePath(path_type=Path)
 
 
 def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature

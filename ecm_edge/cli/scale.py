@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ _KIB = 1024
 
 
 @click.command("scale")
-@click.argument("candidate", type=PATH)
+@click.argument("candidate", type=CANDIDATE)
 @click.option("--data", "data", type=PATH, required=True, help="The data set.")
 @click.option("--target", required=True, help="The board: a name or a TOML file.")
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")

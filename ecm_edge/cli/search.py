@@ -109,7 +109,7 @@ def say(trial: TrialRecord) -> None:
 
 
 def _show(record: search.SearchRecord, out: Path) -> None:
-    from ecm_edge.search import best_folder
+    from ecm_edge.candidate import trial_folder
 
     title = (
         f"{record.trained} trained, {record.pruned} of them pruned; "
@@ -117,7 +117,7 @@ def _show(record: search.SearchRecord, out: Path) -> None:
     )
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
-        click.echo(f"best: {best_folder(out, record)}")
+        click.echo(f"best: {trial_folder(out, record.best)}")
 
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:

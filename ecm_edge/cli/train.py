@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the family, or training.NAME."
 )
-@click.option("--like", type=PATH, help="Train another candidate's configuration again; --set changes it.")
+@click.option("--like", type=CANDIDATE, help="Train another candidate's configuration again; --set changes it.")
 @click.option("--seed", type=int, help="[default: 0, or that of --like]")
 @click.option("--folds", type=click.IntRange(min=2), help="Also measure it out of fold over so many folds of subjects.")
 @json_option

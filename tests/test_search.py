@@ -1,0 +1,285 @@
+"""The search: its limits, its memory, and what survives a kill. Trials are faked but for the last tests."""
+
+import json
+
+import numpy as np
+import optuna
+import pytest
+
+from ecm_edge import candidate, files, search, space, targets
+from ecm_edge.cli import main
+from ecm_edge.dataset import open_dataset
+from ecm_edge.errors import OutputError, SearchError
+from ecm_edge.records import Verdict
+from ecm_edge.search import Limits
+from ecm_edge.space import Space
+from ecm_edge.trial import TrialRecord
+
+TARGET = targets.load("loongson-2k0500")
+SPACE = Space.model_validate(
+    {
+        "families": {
+            "separable": {
+                "params": {"channels": {"low": 2, "high": 12}, "depth": 2, "kernel": {"choices": [3, 5]}, "stride": 4}
+            }
+        },
+        "training": {"epochs": 2, "batch_size": 32},
+    }
+)
+
+
+def fake(outcome="done", objective=lambda point: float(point["separable.channels"])):
+    """A trial that takes no time; its objective depends on the point."""
+
+    def run_trial(folder, number, point, _config, setting, prune=lambda _e, _v: False):
+        value = None if outcome == "unfit" else objective(point)
+        ended = "pruned" if value is not None and prune(1, value) else outcome
+        record = TrialRecord(
+            number=number,
+            outcome=ended,
+            family=str(point["family"]),
+            point=point,
+            objective=value,
+            f1=value,
+            fbeta_mean=value,
+            g=value,
+            epochs=0 if value is None else 1,
+            parameters=1,
+            macs=10 * int(point["separable.channels"]),
+            flash_bytes=1,
+            ram_bytes=1,
+            latency_ms=1.0,
+            verdict=Verdict.PASS if ended == "done" else Verdict.NOT_RUN,
+            verified_segments=len(setting.data.validation_labels),
+            stage_seconds={},
+        )
+        record.save(folder / "trial.json")
+        return record
+
+    return run_trial
+
+
+@pytest.fixture
+def begun(dataset, tmp_path, monkeypatch):
+    """Starts a run with chosen settings and faked trials; returns its folder."""
+
+    def begin(trial=None, chosen_space=SPACE, **chosen):
+        monkeypatch.setattr(search, "run_trial", trial or fake())
+        settings = search.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
+        search.start(tmp_path / "run", settings)
+        return tmp_path / "run"
+
+    return begin
+
+
+def test_it_stops_at_the_number_of_trials(dataset, begun):
+    record = search.search(dataset, begun(), Limits(3))
+    assert (record.trained, record.stopped_by, record.verdict) == (3, "trials", "PASS")
+
+
+def test_it_stops_when_time_is_up(dataset, begun):
+    assert search.search(dataset, begun(), Limits(3, timeout_s=0)).stopped_by == "timeout"
+
+
+def test_it_stops_at_the_standard(dataset, begun):
+    record = search.search(dataset, begun(standard=11.0), Limits(100))
+    assert record.stopped_by == "standard"
+    assert record.best_objective >= 11
+
+
+def test_the_best_is_the_best(dataset, begun):
+    record = search.search(dataset, begun(), Limits(5))
+    assert record.best_objective == max(trial.objective for trial in record.trials)
+
+
+def test_every_trial_leaves_a_whole_folder_and_the_summary_is_the_record(dataset, begun):
+    out = begun()
+    record = search.search(dataset, out, Limits(3))
+    assert sorted(p.name for p in (out / "trials").iterdir()) == [f"{t.number:04d}" for t in record.trials]
+    assert search.SearchRecord.load(out / "summary.json") == record
+
+
+def test_a_run_stands_for_its_best_candidate(dataset, begun):
+    out = begun()
+    record = search.search(dataset, out, Limits(3))
+    assert candidate.locate(out) == candidate.trial_folder(out, record.best)
+
+
+def test_no_point_is_proposed_twice(dataset, begun):
+    record = search.search(dataset, begun(sampler="random"), Limits(22))
+    points = [json.dumps(trial.point, sort_keys=True) for trial in record.trials]
+    assert len(set(points)) == len(points) == 22
+    assert record.avoided > 0
+
+
+def test_below_the_standard_the_neighbourhood_is_avoided(dataset, begun):
+    record = search.search(dataset, begun(standard=99.0, avoid_radius=0.25, sampler="random"), Limits(100))
+    taken = [(t.point["separable.channels"], t.point["separable.kernel"]) for t in record.trials]
+    near = [(a, b) for a in taken for b in taken if a != b and a[1] == b[1] and abs(a[0] - b[0]) <= 2]
+    assert record.stopped_by == "exhausted"
+    assert near == []
+
+
+def test_a_grid_is_gone_through_once(dataset, begun):
+    record = search.search(dataset, begun(sampler="grid"), Limits(100))
+    assert (record.trained, record.stopped_by) == (22, "exhausted")
+
+
+def test_nsga2_minimises_macs_as_well(dataset, begun):
+    record = search.search(dataset, begun(sampler="nsga2"), Limits(5))
+    assert record.trained == 5
+    assert record.pareto == [t.number for t in sorted(record.trials, key=lambda t: t.macs) if t.number in record.pareto]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_same_seed_draws_the_same_points(dataset, begun, tmp_path, sampler):
+    first = search.search(dataset, begun(sampler=sampler), Limits(4))
+    (tmp_path / "run").rename(tmp_path / "first")
+    second = search.search(dataset, begun(sampler=sampler), Limits(4))
+    assert [t.point for t in first.trials] == [t.point for t in second.trials]
+
+
+def test_resuming_goes_on_where_it_stopped(dataset, begun):
+    out = begun()
+    first = search.search(dataset, out, Limits(2))
+    second = search.search(dataset, out, Limits(5))
+    assert second.trained == 5
+    assert second.trials[:2] == first.trials
+
+
+def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
+    out = begun()
+    search.search(dataset, out, Limits(2))
+
+    def interrupted(folder, *_):
+        (folder / "half").write_text("written")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(dataset, out, Limits(3))
+    assert len(list((out / "trials").iterdir())) == 2
+    monkeypatch.setattr(search, "run_trial", fake())
+    assert search.search(dataset, out, Limits(4)).trained == 4
+
+
+def test_what_a_kill_leaves_behind_is_cleared(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(2))
+    storage = f"sqlite:///{out / 'study.db'}"
+    optuna.load_study(study_name="ecm-edge", storage=storage).ask()  # a trial that was running when the process died
+    (out / "trials" / ".0002.partial").mkdir()
+    record = search.search(dataset, out, Limits(3))
+    assert record.trained == 3
+    assert not list((out / "trials").glob(".*"))
+    states = [t.state.name for t in optuna.load_study(study_name="ecm-edge", storage=storage).trials]
+    assert "RUNNING" not in states
+
+
+def test_one_process_at_a_time(dataset, begun):
+    out = begun()
+    with files.locked(out), pytest.raises(OutputError, match="one process at a time"):
+        search.search(dataset, out, Limits(1))
+
+
+def test_another_data_set_is_refused(begun, tmp_path):
+    from ecm_edge.synthetic import synthesise
+
+    out = begun()
+    synthesise(tmp_path / "other", subjects=6, seed=9, segments_per_subject=4)
+    with pytest.raises(SearchError, match="with the data set it was started with"):
+        search.search(open_dataset(tmp_path / "other"), out, Limits(1))
+
+
+def test_a_run_is_not_overwritten(begun):
+    begun()
+    with pytest.raises(OutputError, match="must be new"):
+        begun()
+
+
+def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
+    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    with pytest.raises(SearchError, match="none in 4 draws"):
+        search.search(dataset, begun(fake("unfit")), Limits(1))
+
+
+def test_a_storage_that_does_not_open(dataset, begun):
+    with pytest.raises(SearchError, match="a storage that opens"):
+        search.search(dataset, begun(), Limits(1), storage="nonsense://x")
+
+
+def test_the_board_score_needs_a_rule(dataset, tmp_path):
+    bare = targets.load("nucleo-l432kc")
+    settings = search.default_settings(dataset, bare, SPACE, objective="board_score")
+    with pytest.raises(SearchError, match="needs a target with a scoring rule"):
+        search.start(tmp_path / "run", settings)
+
+
+def test_pruning_by_the_median(dataset, begun, monkeypatch):
+    monkeypatch.setattr(search, "run_trial", fake())
+    values = iter([5.0] * 6 + [0.0] * 6)
+    out = begun(fake(objective=lambda _: next(values)))
+    settings = search.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
+    settings.save(out / "search.json")
+    assert search.search(dataset, out, Limits(12)).pruned > 0
+
+
+def record_of(number, objective, macs):
+    """A verified trial, for the front."""
+    return TrialRecord(
+        number=number, outcome="done", family="f", point={}, objective=objective, epochs=1, parameters=1, macs=macs,
+        flash_bytes=1, ram_bytes=1, latency_ms=1.0, verdict=Verdict.PASS, stage_seconds={},
+    )  # fmt: skip
+
+
+def test_the_pareto_front_by_hand():
+    trials = [record_of(0, 0.5, 10), record_of(1, 0.4, 20), record_of(2, 0.7, 30), record_of(3, 0.7, 40)]
+    assert search.pareto(trials) == [0, 2]
+    assert search.pareto([]) == []
+
+
+@pytest.fixture(scope="module")
+def real_run(dataset, tmp_path_factory):
+    """One run with real, very small trials; read-only."""
+    out = tmp_path_factory.mktemp("search") / "run"
+    search.start(out, search.default_settings(dataset, TARGET, SPACE))
+    return out, search.search(dataset, out, Limits(2))
+
+
+def test_a_real_trial_leaves_every_stages_files(real_run):
+    out, record = real_run
+    (done, *_) = [trial for trial in record.trials if trial.outcome == "done"]
+    names = {path.name for path in candidate.trial_folder(out, done.number).iterdir()}
+    expected = {candidate.CONFIG, candidate.COST, candidate.TRAINING, candidate.EPOCHS, candidate.CHECKPOINT}
+    expected |= {candidate.EXPORT_LOG, candidate.EXPORTED, candidate.VERIFY, *candidate.FORM_FILES.values()}
+    assert expected <= names
+
+
+def test_the_best_of_a_real_run_is_verified_on_every_validation_segment(dataset, real_run):
+    _, record = real_run
+    settings = search.SearchSettings.load(real_run[0] / "search.json")
+    (best,) = [trial for trial in record.trials if trial.number == record.best]
+    assert best.verified_segments == len(dataset.rows_of(settings.split.validation))
+
+
+def test_subjects_that_are_reported_were_not_trained_on(dataset, real_run):
+    config = candidate.load_config(candidate.locate(real_run[0]))
+    fitted = dataset.rows_of([*config.split.train, *config.split.validation])
+    assert not np.isin(dataset.rows_of(config.split.test), fitted).any()
+
+
+def test_the_command_speaks_json(dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(space, "load", lambda _name: SPACE)
+    arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--trials", "2", "--json"])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out)["trained"] == 2
+
+
+def test_a_new_run_needs_a_target(dataset, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["search", "--data", str(dataset.folder), "-o", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    assert "a new run needs a board" in capsys.readouterr().err
