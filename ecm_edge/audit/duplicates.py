@@ -18,7 +18,7 @@ NEAR = 0.999
 _BLOCK = 1000
 _NEIGHBOURS = 4
 _AXES = 8
-_SAMPLE = 4096
+_SAMPLE = 512
 
 
 def duplicates(dataset: Dataset) -> np.ndarray:
@@ -44,8 +44,8 @@ def _near(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """
     from scipy.spatial import cKDTree
 
-    axes = _main_axes(_unit(dataset.samples[rows[:: max(1, len(rows) // _SAMPLE)]]))  # (T, 8)
-    low = np.concatenate([_unit(dataset.samples[part]) @ axes for part in parts(rows)])  # (n, 8)
+    axes = _main_axes(_unit(dataset.samples[rows[:: max(1, len(rows) // _SAMPLE)]]))  # (T, a)
+    low = np.concatenate([_unit(dataset.samples[part]) @ axes for part in parts(rows)])  # (n, a)
     _, found = cKDTree(low).query(low, k=_NEIGHBOURS + 1, distance_upper_bound=np.sqrt(2 * (1 - NEAR)) + 1e-6)
     left, column = np.nonzero(found < len(rows))
     right = found[left, column]
@@ -68,8 +68,8 @@ def _unit(samples: np.ndarray) -> np.ndarray:
 
 
 def _main_axes(unit: np.ndarray) -> np.ndarray:
-    """(T, 8) orthonormal: the directions in which the (n, T) vary most."""
-    axes: np.ndarray = np.linalg.eigh(unit.T @ unit)[1][:, -_AXES:]
+    """(T, a) orthonormal, a <= 8: the directions in which the (n, T) vary most."""
+    axes: np.ndarray = np.linalg.svd(unit, full_matrices=False)[2][:_AXES].T
     return axes
 
 

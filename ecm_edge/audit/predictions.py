@@ -18,6 +18,7 @@ CONFIDENT = 0.9
 """Predicted probability of the other class from which a label counts as contradicted."""
 
 _FOLDS = 5
+_MIN_ROWS = 40  # a leaf of the trees holds 20 rows; with fewer than two leaves nothing is learnt
 _MIN_SHARE, _MIN_SEGMENTS = 0.25, 4
 
 
@@ -33,9 +34,10 @@ class Contradiction(Record):
 
 
 def out_of_fold(dataset: Dataset) -> np.ndarray | None:
-    """(N,) probability of AF from a classifier that never saw the segment's subject; None if none can be trained.
+    """(N,) probability of AF from a classifier that never saw the segment's subject.
 
-    Gradient boosting on `ecm_edge.audit.features`, folds by subject. Rows without a label are predicted, not trained on.
+    None if a fold would learn from too few rows, or from one class.
+    Gradient boosting on the features of this package, folds by subject; rows without a label are only predicted.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import GroupKFold
@@ -48,7 +50,7 @@ def out_of_fold(dataset: Dataset) -> np.ndarray | None:
     probabilities = np.empty(len(labels))
     for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predicting out of fold", folds):
         known = learn[labels[learn] >= 0]
-        if len(np.unique(labels[known])) < 2:  # noqa: PLR2004 - two classes
+        if len(known) < _MIN_ROWS or len(np.unique(labels[known])) < 2:  # noqa: PLR2004 - two classes
             return None
         model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.1, random_state=0)
         model.fit(inputs[known], labels[known])

@@ -68,7 +68,7 @@ def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Record
             ndmin=1,
             encoding="utf-8",
         )
-        blank = sum(1 for _ in path.open("rb")) - len(samples) - (options.lead is not None)
+        blank = _lines(path) - len(samples) - (options.lead is not None)
     if blank:
         raise Unfit(f"{blank} blank lines: a sample may be missing there")
     rate_hz = given(options.sampling_rate_hz)
@@ -86,3 +86,8 @@ def _column(path: Path, lead: str | None) -> int:
     if len(first) > 1:
         raise Unfit(f"{len(first)} columns and --lead names none")
     return 0
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)

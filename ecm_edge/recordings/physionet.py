@@ -6,6 +6,8 @@ A rhythm lasts until the next note, the last one until the end. The subject is t
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,25 +51,38 @@ def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
 
 def write(folder: Path, recordings: Iterable[Recording]) -> None:
     """Write recordings as 16-bit records of one lead in steps of 1 µV, with their rhythms."""
+    for recording in recordings:
+        with _deprecations_ignored():
+            _write(folder, recording)
+
+
+def _write(folder: Path, recording: Recording) -> None:
     import wfdb
 
-    for recording in recordings:
-        digital = np.round(recording.read(0, recording.length) * _STEPS_PER_MV).astype(np.int64)
-        wfdb.wrsamp(
-            recording.name,
-            fs=recording.sampling_rate_hz,
-            units=["mV"],
-            sig_name=[LEAD],
-            d_signal=digital[:, None],  # (t, 1)
-            fmt=["16"],
-            adc_gain=[_STEPS_PER_MV],
-            baseline=[0],
-            write_dir=str(folder),
-        )
-        onsets = np.array([round(span.onset_s * recording.sampling_rate_hz) for span in recording.spans])
-        notes = [f"({span.rhythm}" for span in recording.spans]
-        symbols = [_RHYTHM_NOTE] * len(notes)
-        wfdb.wrann(recording.name, ANNOTATOR, onsets, symbol=symbols, aux_note=notes, write_dir=str(folder))
+    digital = np.round(recording.read(0, recording.length) * _STEPS_PER_MV).astype(np.int64)
+    wfdb.wrsamp(
+        recording.name,
+        fs=recording.sampling_rate_hz,
+        units=["mV"],
+        sig_name=[LEAD],
+        d_signal=digital[:, None],  # (t, 1)
+        fmt=["16"],
+        adc_gain=[_STEPS_PER_MV],
+        baseline=[0],
+        write_dir=str(folder),
+    )
+    onsets = np.array([round(span.onset_s * recording.sampling_rate_hz) for span in recording.spans])
+    notes = [f"({span.rhythm}" for span in recording.spans]
+    symbols = [_RHYTHM_NOTE] * len(notes)
+    wfdb.wrann(recording.name, ANNOTATOR, onsets, symbol=symbols, aux_note=notes, write_dir=str(folder))
+
+
+@contextmanager
+def _deprecations_ignored() -> Iterator[None]:
+    """Wfdb 4.3 calls pandas in ways that pandas is about to drop: nothing that a user could act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _subjects(headers: list[str], path: Path | None) -> Mapping[str, str]:
@@ -84,7 +99,7 @@ def _open(path: Path, name: str, subject: str, options: Options) -> Recording:
     """One record, its header and notes read and its signal not yet; else `Unfit`."""
     import wfdb
 
-    with foreign():
+    with foreign(), _deprecations_ignored():
         header = wfdb.rdheader(str(path))
         if isinstance(header, wfdb.MultiRecord):
             raise Unfit("a record of several segments; only single ones are read")
@@ -95,7 +110,7 @@ def _open(path: Path, name: str, subject: str, options: Options) -> Recording:
         spans = _spans(notes, header)
 
     def signal(start: int, stop: int) -> np.ndarray:
-        with foreign():
+        with foreign(), _deprecations_ignored():
             record = wfdb.rdrecord(str(path), sampfrom=start, sampto=stop, channels=[channel])
             return whole(record.p_signal[:, 0] * factor, stop - start)
 

@@ -1,0 +1,163 @@
+"""The audit finds what was planted, and nothing in a clean data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecm_edge.audit import audit
+from ecm_edge.audit.duplicates import duplicates
+from ecm_edge.audit.signals import marks
+from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.synthetic import synthesise
+
+T = 1250
+
+
+def make(folder, samples, *, subjects=None, rhythms=None, splits=None, blank="negative"):
+    """A data set of (N, T); by default a subject each and rhythms in turn."""
+    n = len(samples)
+    block = SegmentBlock(
+        np.asarray(samples, np.float32),
+        [f"row{k}" for k in range(n)],
+        subjects or [f"S{k}" for k in range(n)],
+        rhythms or ["N", "AFIB"] * (n // 2),
+        [f"e{k}" for k in range(n)],
+        splits or [""] * n,
+    )
+    names = sorted(set(splits or []) - {""})
+    source = Source(format="test")
+    meaning = Description(
+        sampling_rate_hz=250, samples_per_segment=T, unit="mV", splits=names, blank=blank, source=source
+    )
+    write_dataset(folder, meaning, [block])
+    return open_dataset(folder)
+
+
+def noise(n, seed=0):
+    return np.cumsum(np.random.default_rng(seed).normal(size=(n, T)), axis=1)
+
+
+def verdicts(record):
+    return {gate.name: (gate.verdict.value, gate.value) for gate in record.gates}
+
+
+def findings(record):
+    return {finding.kind: finding for finding in record.findings}
+
+
+def test_a_clean_data_set_passes(dataset):
+    record = audit(dataset)
+    assert record.verdict == "PASS"
+    assert record.synthetic
+    assert record.out_of_fold_auc > 0.8
+    assert not {"duplicates", "flat", "clipped", "blank rhythm"} & set(findings(record))
+
+
+def test_exact_and_near_duplicates_are_found_and_lookalikes_are_not(tmp_path):
+    samples = noise(6)
+    samples[3] = samples[0]
+    samples[4] = 2 * samples[1] + 7 + np.random.default_rng(1).normal(size=T) * samples[1].std() * 0.02
+    samples[5] = samples[2] + np.random.default_rng(2).normal(size=T) * samples[2].std() * 0.2
+    data = make(tmp_path / "d", samples)
+    assert duplicates(data).tolist() == [[0, 3], [1, 4]]
+
+
+def test_duplicates_across_subjects_and_labels_fail(tmp_path):
+    samples = noise(4)
+    samples[1] = samples[0]
+    record = audit(make(tmp_path / "d", samples))
+    assert verdicts(record)["duplicates across subjects"] == ("FAIL", 1)
+    assert verdicts(record)["duplicates with two labels"] == ("FAIL", 1)
+    assert record.gates[2].detail == "row0 = row1"
+    assert record.verdict == "FAIL"
+
+
+def test_duplicates_within_a_subject_are_a_finding_only(tmp_path):
+    samples = noise(4)
+    samples[2] = samples[0]
+    record = audit(make(tmp_path / "d", samples, subjects=["S1", "S2", "S1", "S2"]))
+    assert record.verdict == "PASS"
+    assert findings(record)["duplicates"].examples == ["row2"]
+
+
+def test_a_subject_in_two_fixed_splits_fails(tmp_path):
+    data = make(tmp_path / "d", noise(4), subjects=["S1", "S2", "S1", "S3"], splits=["train", "train", "test", ""])
+    record = audit(data)
+    assert verdicts(record)["subjects in more than one split"] == ("FAIL", 1)
+    assert record.gates[0].detail == "S1"
+
+
+def test_a_duplicate_across_splits_fails(tmp_path):
+    samples = noise(4)
+    samples[2] = samples[0]
+    record = audit(make(tmp_path / "d", samples, splits=["train", "train", "test", "test"]))
+    assert verdicts(record)["duplicates across splits"] == ("FAIL", 1)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "rhythms", "gate"),
+    [(["S1"] * 4, None, "subjects with a label"), (None, ["AFIB"] * 4, "classes"), (None, ["N"] * 4, "classes")],
+)
+def test_one_subject_or_one_class_fails(tmp_path, subjects, rhythms, gate):
+    record = audit(make(tmp_path / "d", noise(4), subjects=subjects, rhythms=rhythms))
+    assert verdicts(record)[gate] == ("FAIL", 1)
+    assert record.out_of_fold_auc is None
+    assert record.contradictions == []
+
+
+def test_one_segment_can_be_audited(tmp_path):
+    assert audit(make(tmp_path / "d", noise(1), rhythms=["N"])).verdict == "FAIL"
+
+
+def test_a_second_without_change_is_flat_and_a_shorter_one_is_not():
+    samples = noise(2)
+    samples[0, 300:551] = samples[0, 300]
+    samples[1, 300:540] = samples[1, 300]
+    assert marks(samples, 250.0)[0].tolist() == [True, False]
+
+
+def test_eight_samples_at_an_extreme_are_clipped_and_seven_are_not():
+    samples = noise(3)
+    samples[0, 300:308] = samples[0].max() + 1
+    samples[1, 300:308] = samples[1].min() - 1
+    samples[2, 300:307] = samples[2].max() + 1
+    assert marks(samples, 250.0)[1].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(("blank", "words"), [("negative", "counted as negative"), ("drop", "without a label")])
+def test_blank_rhythms_are_a_finding(tmp_path, blank, words):
+    record = audit(make(tmp_path / "d", noise(4), rhythms=["", "N", "AFIB", "N"], blank=blank))
+    assert findings(record)["blank rhythm"].segments == 1
+    assert words in findings(record)["blank rhythm"].detail
+
+
+def test_mislabelled_subjects_are_contradicted(tmp_path):
+    synthesise(tmp_path / "s", subjects=20, seed=1, segments_per_subject=20)
+    good = open_dataset(tmp_path / "s")
+    names = np.array(good.header.subjects)[good.table["subject"]]
+    rhythms = np.array(good.header.rhythms)[good.table["rhythm"]]
+    rhythms[names == "S2"] = ""  # a subject with AF only, its labels lost
+    record = audit(make(tmp_path / "d", good.samples, subjects=list(names), rhythms=list(rhythms)))
+    shares = {(one.subject, one.rhythm): one.share for one in record.contradictions}
+    assert shares["S2", ""] > 0.5
+    assert findings(record)["blank rhythm"].segments == 20
+
+
+def test_a_rhythm_of_one_subject_is_a_finding(tmp_path):
+    record = audit(make(tmp_path / "d", noise(4), rhythms=["N", "AFIB", "AFIB", "B"]))
+    kinds = [one.detail for one in record.findings if one.kind == "rhythm of one subject"]
+    assert kinds == ["B is seen in S3 only", "N is seen in S0 only"]
+
+
+@pytest.mark.real_data
+def test_the_contests_blank_labels_are_contradicted(tmp_path, real_data):
+    names = np.array((real_data / "names.txt").read_text().split())
+    rows = np.arange(0, len(names), 10)
+    parts = [name.split("-") for name in names[rows]]
+    samples = np.load(real_data / "segments.npy", mmap_mode="r")[rows] / 16384
+    data = make(tmp_path / "d", samples, subjects=[p[0] for p in parts], rhythms=[p[1] for p in parts])
+    record = audit(data)
+    shares = {(one.subject, one.rhythm): one.share for one in record.contradictions}
+    assert record.verdict == "PASS"
+    assert shares["S47", ""] > 0.5

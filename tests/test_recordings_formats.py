@@ -1,0 +1,204 @@
+"""WFDB, EDF and CSV: what the generator wrote is read back; what cannot be used is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from ecm_edge.dataset import open_dataset
+from ecm_edge.errors import RecordingError
+from ecm_edge.recordings import import_recordings
+from ecm_edge.recordings.options import Options, read_labels
+from ecm_edge.synthetic import synthesise
+
+SIZE = {"subjects": 3, "seed": 5, "segments_per_subject": 6}
+RESOLUTION_MV = {"iesd": 0, "wfdb": 0, "edf": 1e-8, "csv": 0}  # all write whole microvolts, EDF scales them back
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """One folder with the same synthetic recordings in every format, and as a data set."""
+    folder = tmp_path_factory.mktemp("formats")
+    for name in ("dataset", *RESOLUTION_MV):
+        synthesise(folder / name, file_format=name, **SIZE)
+    return folder
+
+
+def options(source, file_format, **more):
+    given = {
+        "iesd": {"sampling_rate_hz": 250.0},
+        "wfdb": {},
+        "edf": {"labels": source / "labels.csv"},
+        "csv": {"labels": source / "labels.csv", "sampling_rate_hz": 250.0},
+    }[file_format]
+    return Options(**{**given, **more})
+
+
+def load(source, out, file_format, on_error="fail", **more):
+    chosen = options(source, file_format, **more)
+    return import_recordings(source, out, file_format=file_format, options=chosen, on_error=on_error)
+
+
+@pytest.fixture
+def copy(written, tmp_path):
+    """A function that gives a folder of recordings that a test may spoil."""
+    return lambda name: shutil.copytree(written / name, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", RESOLUTION_MV)
+def test_every_format_gives_the_same_data_set(written, tmp_path, name):
+    load(written / name, tmp_path / "d", name)
+    made, read = open_dataset(written / "dataset"), open_dataset(tmp_path / "d")
+    assert np.abs(made.samples - read.samples).max() <= RESOLUTION_MV[name]
+    for field in ("subject", "rhythm", "episode"):
+        assert (made.table[field] == read.table[field]).all()
+    assert read.header.unit == ("mV" if name in {"wfdb", "edf"} else "unstated")
+
+
+@pytest.mark.parametrize("name", ["wfdb", "edf"])
+def test_a_stated_rate_must_be_that_of_the_file(copy, tmp_path, name):
+    assert load(copy(name), tmp_path / "d", name, sampling_rate_hz=250.0).segments == 18
+    with pytest.raises(RecordingError, match="250 Hz by its header, not at the 360 Hz stated"):
+        load(tmp_path / name, tmp_path / "e", name, sampling_rate_hz=360.0)
+
+
+@pytest.mark.parametrize("name", ["wfdb", "edf"])
+def test_a_lead_is_chosen_by_its_name(copy, tmp_path, name):
+    assert load(copy(name), tmp_path / "d", name, lead="II").segments == 18
+    with pytest.raises(RecordingError, match="0 leads named 'V5' among II"):
+        load(tmp_path / name, tmp_path / "e", name, lead="V5")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "reason"),
+    [
+        ("wfdb", "S1.hea", b"\xff\xfe\x00garbage", "S1: "),
+        ("wfdb", "S1.hea", b"S1 1 250 7500\nS1.dat 16 1000/NU 16 0 0 0 0 II\n", "unit is 'NU'"),
+        ("wfdb", "S1.dat", b"\x00\x01", "S1: "),
+        ("wfdb", "S1.atr", b"", "S1: "),
+        ("edf", "S1.edf", b"", "S1.edf: "),
+        ("edf", "S1.edf", b"\xff" * 900, "S1.edf: "),
+        ("csv", "S1.csv", b"", "empty"),
+        ("csv", "S1.csv", b"\xff\xfe\x00\x01", "UnicodeDecodeError"),
+        ("csv", "S1.csv", b"0.1\nnot a number\n", "ValueError"),
+        ("csv", "S1.csv", b"0.1\n\n0.2\n", "1 blank lines"),
+        ("csv", "S1.csv", b"0.1,0.2\n", "2 columns and --lead names none"),
+        ("csv", "S1.csv", b"0.1\n" * 1249, "one window is 5 s"),
+        ("csv", "S1.csv", b"0.1\n" * 1250, "flat"),
+    ],
+)
+def test_a_spoilt_file_is_named_and_the_rest_can_be_imported(copy, tmp_path, name, file, content, reason):
+    source = copy(name)
+    (source / file).write_bytes(content)
+    with pytest.raises(RecordingError, match=reason):
+        load(source, tmp_path / "d", name)
+    assert not (tmp_path / "d").exists()
+    assert load(source, tmp_path / "d", name, on_error="skip").segments == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("wfdb", "S1.dat"), ("wfdb", "S1.atr"), ("edf", "S1.edf"), ("csv", "S1.csv")]
+)
+def test_a_missing_file_is_named(copy, tmp_path, name, file):
+    source = copy(name)
+    (source / file).unlink()
+    with pytest.raises(RecordingError, match=r"1 that is not: S1"):
+        load(source, tmp_path / "d", name)
+
+
+@pytest.mark.parametrize(("name", "file"), [("wfdb", "S1.dat"), ("edf", "S1.edf")])
+def test_a_truncated_file_is_named(copy, tmp_path, name, file):
+    source = copy(name)
+    os.truncate(source / file, 9000)
+    with pytest.raises(RecordingError, match=r"1 that is not: S1"):
+        load(source, tmp_path / "d", name)
+
+
+@pytest.mark.parametrize("name", ["edf", "csv"])
+def test_a_file_without_a_label_is_named(copy, tmp_path, name):
+    source = copy(name)
+    shutil.copy(source / f"S1.{name}", source / f"S9.{name}")
+    with pytest.raises(RecordingError, match=rf"S9\.{name}: not in the label table"):
+        load(source, tmp_path / "d", name)
+
+
+@pytest.mark.parametrize("name", ["wfdb", "edf", "csv"])
+def test_an_empty_folder_is_refused(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "labels.csv").write_text("file,subject,rhythm\n")
+    with pytest.raises(RecordingError, match=r"none in|no row"):
+        load(tmp_path / "in", tmp_path / "d", name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wfdb's own calls of pandas
+def test_wfdb_notes_give_the_rhythm_from_their_onset(tmp_path):
+    import wfdb
+
+    (tmp_path / "in").mkdir()
+    signal = np.random.default_rng(0).integers(-999, 999, (360 * 30, 2))
+    leads = {"units": ["uV", "mV"], "sig_name": ["MLII", "V5"], "fmt": ["16", "16"], "adc_gain": [1.0, 200.0]}
+    wfdb.wrsamp("r1", fs=360, d_signal=signal, baseline=[0, 0], write_dir=str(tmp_path / "in"), **leads)
+    onsets, notes = np.array([0, 360 * 10, 360 * 12]), ["(N", "(AFIB", ""]
+    wfdb.wrann("r1", "atr", onsets, symbol=["+", "+", "N"], aux_note=notes, write_dir=str(tmp_path / "in"))
+    assert load(tmp_path / "in", tmp_path / "d", "wfdb", lead="MLII").rhythms == {"AFIB": 4, "N": 2}
+    assert open_dataset(tmp_path / "d").samples.std() < 1  # uV were made mV
+    with pytest.raises(RecordingError, match=r"2 leads \(MLII, V5\)"):
+        load(tmp_path / "in", tmp_path / "e", "wfdb")
+
+
+def test_wfdb_subjects_can_come_from_a_table(copy, tmp_path):
+    table = tmp_path / "subjects.csv"
+    table.write_text("record,subject\nS0,ann\nS1,ann\nS2,bob\n")
+    load(copy("wfdb"), tmp_path / "d", "wfdb", subjects=table)
+    assert open_dataset(tmp_path / "d").header.subjects == ["ann", "bob"]
+    table.write_text("record,subject\nS0,ann\n")
+    with pytest.raises(RecordingError, match="no 'S1'"):
+        load(tmp_path / "wfdb", tmp_path / "e", "wfdb", subjects=table)
+
+
+def test_a_csv_column_is_chosen_by_its_name(copy, tmp_path):
+    source = copy("csv")
+    for path in source.glob("S*.csv"):
+        rows = [f"{k},{line}" for k, line in enumerate(path.read_text().split())]
+        path.write_text("\n".join(["time,II", *rows]) + "\n")
+    load(source, tmp_path / "d", "csv", lead="II")
+    load(source, tmp_path / "t", "csv", lead="time", on_error="skip")
+    made = open_dataset(tmp_path / "d")
+    assert made.header.segments == 18
+    assert made.header.content_sha256 != open_dataset(tmp_path / "t").header.content_sha256
+
+
+def test_a_csv_rate_is_never_guessed(copy, tmp_path):
+    with pytest.raises(RecordingError, match="--sampling-rate-hz"):
+        load(copy("csv"), tmp_path / "d", "csv", sampling_rate_hz=None)
+
+
+def test_a_rhythm_without_onset_holds_for_the_whole_file(copy, tmp_path):
+    source = copy("csv")
+    rows = "".join(f"S{k}.csv,S{k},N\n" for k in range(3))
+    (source / "labels.csv").write_text(f"file,subject,rhythm\n{rows}")
+    assert load(source, tmp_path / "d", "csv").rhythms == {"N": 18}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"file,subject\n", "columns file, subject"),
+        (b"file,subject,rhythm\na,S1\n", "2 values in line 2"),
+        (b"file,subject,rhythm\na,S1,N\na,S2,N\n", "line 3"),
+        (b"file,subject,rhythm\n,S1,N\n", "file ''"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,0,\n", "duration_s ''"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,nan,5\n", "onset_s 'nan'"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,-1,5\n", "onset_s '-1'"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,0,0\n", "duration_s '0'"),
+        (b"\xff\xfe", "utf-8"),
+        (b"", "columns none"),
+    ],
+)
+def test_a_broken_label_table_is_refused(tmp_path, text, found):
+    (tmp_path / "labels.csv").write_bytes(text)
+    with pytest.raises(RecordingError, match=found):
+        read_labels(tmp_path / "labels.csv")

@@ -1,0 +1,125 @@
+"""Continuous recordings into segments: timing, band, labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ecm_edge.recordings import windows
+from ecm_edge.recordings.windows import Recording, Span, Unfit, blocks, in_order, read_all
+
+ALL_NORMAL = (Span(0, math.inf, "N"),)
+
+
+def record(samples, rate_hz=250.0, spans=ALL_NORMAL):
+    return Recording("r", "S1", len(samples), rate_hz, spans, lambda start, stop: samples[start:stop])
+
+
+def noise(seconds, rate_hz=250.0, seed=0):
+    return np.random.default_rng(seed).normal(size=round(seconds * rate_hz))
+
+
+def cut(recording):
+    """All blocks of a recording as one tuple (samples, rhythms, names, left out, problems)."""
+    parts = list(blocks(recording))
+    lists = [[item for part in parts for item in getattr(part, name)] for name in ("rhythms", "names")]
+    reasons = [[one.reason for part in parts for one in getattr(part, name)] for name in ("left_out", "problems")]
+    return np.concatenate([part.samples for part in parts]), *lists, *reasons
+
+
+def test_a_window_is_labelled_only_if_it_lies_within_one_rhythm():
+    spans = [Span(2, 12, "N"), Span(12, 30, "AFIB")]
+    samples, rhythms, names, left_out, _ = cut(record(noise(31), spans=spans))
+    # 0-5 starts before the first note, 10-15 spans the change, 25-30 ends with the last rhythm, 30-31 is no window
+    assert rhythms == ["N", "AFIB", "AFIB", "AFIB"]
+    assert names == ["r+5s", "r+15s", "r+20s", "r+25s"]
+    assert left_out == ["2 windows span a change of rhythm", "1.0 s at the end do not fill a window"]
+    assert samples.shape == (4, 1250)
+
+
+def test_windows_without_any_rhythm_are_counted():
+    _, rhythms, _, left_out, _ = cut(record(noise(20), spans=[Span(10, 15, "N")]))
+    assert rhythms == ["N"]
+    assert left_out == ["3 windows have no rhythm"]
+
+
+def test_two_windows_make_an_episode():
+    (block,) = blocks(record(noise(25)))
+    assert block.episodes == ["r/0", "r/0", "r/1", "r/1", "r/2"]
+
+
+def test_notes_that_repeat_a_rhythm_do_not_end_it():
+    assert in_order([Span(7, 9, "N"), Span(0, 7, "N"), Span(9, 10, "B")]) == [Span(0, 9, "N"), Span(9, 10, "B")]
+    assert cut(record(noise(10), spans=[Span(0, 3, "N"), Span(3, 10, "N")]))[1] == ["N", "N"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "spans", "reason"),
+    [
+        (noise(10), 250, (), "no rhythm"),
+        (noise(10), 250, (Span(0, 6, "N"), Span(5, 10, "AFIB")), "two rhythms at 5 s"),
+        (noise(5)[1:], 250, (Span(0, 9, "N"),), "one window is 5 s"),
+        (noise(10, 99), 99, (Span(0, 9, "N"),), "at least 100 Hz"),
+        (noise(0), 250, (Span(0, 9, "N"),), "0.00 s long"),
+    ],
+)
+def test_a_recording_that_cannot_be_cut_is_named(samples, rate_hz, spans, reason):
+    (block,) = read_all(["r"], lambda _: record(samples, rate_hz, spans))
+    assert block.problems[0].name == "r"
+    assert reason in block.problems[0].reason
+    assert len(block.samples) == 0
+
+
+@pytest.mark.parametrize("rate_hz", [100, 128, 128.3, 250, 360, 1000])
+def test_exactly_five_seconds_are_one_window_at_any_rate(rate_hz):
+    length = math.ceil(5 * rate_hz)
+    assert cut(record(noise(length, 1), rate_hz))[0].shape == (1, 1250)
+
+
+@pytest.mark.parametrize("rate_hz", [128.0, 250.0, 360.0, 499.5])
+def test_a_wave_in_the_band_keeps_its_size_and_time(rate_hz):
+    seconds = np.arange(round(30 * rate_hz)) / rate_hz
+    samples = cut(record(np.sin(2 * np.pi * 8 * seconds), rate_hz))[0]
+    expected = np.sin(2 * np.pi * 8 * np.arange(1250) / 250)  # windows start at whole periods
+    assert np.abs(samples[2] - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("hz", [0.05, 100.0])
+def test_what_lies_outside_the_band_is_gone(hz):
+    seconds = np.arange(250 * 60) / 250
+    samples = cut(record(3 + np.sin(2 * np.pi * hz * seconds)))[0]
+    assert np.abs(samples[3:-3]).max() < 0.02
+
+
+def test_reading_in_pieces_changes_nothing(monkeypatch):
+    long = record(noise(60))
+    whole = cut(long)[0]
+    monkeypatch.setattr(windows, "_PIECE_WINDOWS", 3)
+    assert np.abs(cut(long)[0] - whole).max() < 1e-6
+
+
+def test_missing_and_flat_stretches_cost_only_their_windows():
+    samples = noise(20)
+    samples[1250 + 7 : 1250 + 9] = np.nan
+    samples[2500:3750] = 0.5
+    kept, _, names, _, problems = cut(record(samples))
+    assert names == ["r+0s", "r+15s"]
+    assert problems == ["2 of 1250 samples are missing or not finite", "flat: every sample is the same"]
+    assert np.isfinite(kept).all()
+
+
+def test_a_recording_without_one_finite_sample_has_only_problems():
+    kept, _, _, _, problems = cut(record(np.full(2500, np.nan)))
+    assert kept.shape == (0, 1250)
+    assert len(problems) == 2
+
+
+def test_a_fault_in_the_middle_is_a_problem_of_that_recording():
+    def broken(_start, _stop):
+        raise Unfit("truncated")
+
+    bad = Recording("r", "S1", 2500, 250.0, [Span(0, 10, "N")], broken)
+    (block,) = read_all(["r"], lambda _: bad)
+    assert [(one.name, one.reason) for one in block.problems] == [("r", "truncated")]
