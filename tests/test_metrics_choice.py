@@ -1,4 +1,4 @@
-"""Paired comparison, decision threshold and the objective of a search."""
+"""Paired comparison and decision threshold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecm_edge import metrics, targets
-from ecm_edge.errors import DatasetError, ModelError, TargetError
+from ecm_edge.errors import DatasetError, ModelError
 
 RULE = targets.load("loongson-2k0500").score
 
@@ -63,7 +63,7 @@ def test_threshold_follows_the_margins(shift, rule):
     labels, margins, subjects = shifted(shift)
     threshold = metrics.choose_threshold(labels, margins, subjects, rule)
     assert threshold == pytest.approx(shift, abs=1.0)
-    chosen = metrics.objective_value("fbeta_mean", labels, margins - np.float32(threshold), subjects, rule=rule)
+    chosen = metrics.fbeta_mean(labels, margins - np.float32(threshold), subjects)
     tried = [metrics.fbeta_mean(labels, margins - np.float32(t), subjects) for t in np.linspace(-6, 6, 200)]
     assert chosen > max(tried) - 0.01
 
@@ -96,16 +96,3 @@ def test_threshold_needs_both_classes(label):
 def test_threshold_refuses_nan():
     with pytest.raises(ModelError, match="scores are finite"):
         metrics.choose_threshold([0, 1], [0.0, np.nan], ["A", "B"])
-
-
-def test_objective_values():
-    data = ([1, 1, 0], [1.0, -1.0, -1.0], ["A", "A", "B"])
-    assert metrics.objective_value("f1", *data) == pytest.approx(2 / 3)
-    assert metrics.objective_value("fbeta_mean", *data) == pytest.approx((5 / 9 + 1) / 2)
-    points = metrics.objective_value("board_score", *data, rule=RULE, latency_ms=0.5, size_kib=50)
-    assert points == pytest.approx(25 * (7 / 9 - 0.5) / 0.5 + 0 + 35 + 5)
-
-
-def test_board_objective_needs_costs():
-    with pytest.raises(TargetError, match="needs its rule, a latency and a size"):
-        metrics.objective_value("board_score", [1], [1.0], ["A"], rule=RULE)

@@ -19,7 +19,7 @@ from ecm_edge.metrics.counts import (
 )
 from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate
 from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
-from ecm_edge.metrics.threshold import Objective, choose_threshold, objective_value
+from ecm_edge.metrics.threshold import Objective, choose_threshold
 
 __all__ = [
     "BETA",
@@ -46,6 +46,5 @@ __all__ = [
     "fbeta_by_subject",
     "fbeta_mean",
     "g",
-    "objective_value",
     "paired_difference",
 ]

@@ -1,14 +1,14 @@
-"""The decision threshold and the objective of a search, both taken on validation predictions."""
+"""The decision threshold, chosen on validation predictions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ecm_edge.errors import DatasetError, TargetError
-from ecm_edge.metrics.board import board_score, detection_points
-from ecm_edge.metrics.counts import BETA, check_rows, f1, fbeta, fbeta_mean, g
+from ecm_edge.errors import DatasetError
+from ecm_edge.metrics.board import detection_points
+from ecm_edge.metrics.counts import BETA, check_rows, fbeta
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ecm_edge.targets import ScoreRule
 
 Objective = Literal["f1", "fbeta_mean", "board_score"]
+"""What a search may maximise."""
 
 _CANDIDATES = 400
 _SMOOTH_SHARE = 0.025  # of the candidates, so of the segments: the width of the average over the objective
@@ -43,41 +44,6 @@ def choose_threshold(
         )
     thresholds = _candidates(rows.margins)
     return float(thresholds[_plateau_middle(_smooth(_objective(rows, thresholds, rule)))])
-
-
-def objective_value(
-    name: Objective,
-    labels: ArrayLike,
-    margins: ArrayLike,
-    subjects: ArrayLike,
-    *,
-    rule: ScoreRule | None = None,
-    latency_ms: float | None = None,
-    size_kib: float | None = None,
-) -> float:
-    """What a search maximises; `board_score` needs the rule and the costs.
-
-    Raises:
-        TargetError: `board_score` without a rule, latency or size.
-        DatasetError, ModelError: as `check_rows`; `f1` also where no segment is AF.
-    """
-    beta = rule.beta if rule else BETA
-    match name:
-        case "f1":
-            return f1(labels, margins, subjects)
-        case "fbeta_mean":
-            return fbeta_mean(labels, margins, subjects, beta)
-        case "board_score":
-            if rule is None or latency_ms is None or size_kib is None:
-                raise TargetError(
-                    "a board's score needs its rule, a latency and a size",
-                    "a target without them",
-                    "Choose f1 or fbeta_mean as the objective.",
-                )
-            good = g(labels, margins, subjects, beta, rule.good_subject_above)
-            return board_score(rule, fbeta_mean(labels, margins, subjects, beta), good, latency_ms, size_kib).total
-        case _:
-            assert_never(name)
 
 
 def _candidates(margins: NDArray[np.float32]) -> NDArray[np.float64]:
