@@ -24,6 +24,7 @@ import numpy as np
 from ecm_edge import files
 from ecm_edge.dataset import AF_RHYTHM, SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, Description, Source, write_dataset
 from ecm_edge.errors import RecordingError
+from ecm_edge.recordings.options import STEPS_PER_MV
 from ecm_edge.recordings.windows import FILTER, WINDOW_S, Recording, Span, blocks
 from ecm_edge.records import Record
 from ecm_edge.tables import track
@@ -31,9 +32,6 @@ from ecm_edge.tables import track
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-STEPS_PER_MV = 1000
-"""Resolution of a synthetic record: 1 µV."""
 
 _EPISODE_SEGMENTS = 2
 _EXTRAS = ("SBR", "B", "AB")

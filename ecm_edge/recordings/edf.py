@@ -9,6 +9,7 @@ import numpy as np
 
 from ecm_edge.dataset import natural_key
 from ecm_edge.recordings.options import (
+    STEPS_PER_MV,
     check_rate,
     choose_lead,
     foreign,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 LEAD = "II"
 """The lead that `write` names."""
 
-_STEPS_PER_MV = 1000
 _DIGITAL_LIMIT = 32767
 _DATE = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - EDF knows no time zone
 
@@ -55,7 +55,7 @@ def write(folder: Path, recordings: Iterable[Recording]) -> None:
     written = []
     for recording in recordings:
         name = f"{recording.name}.edf"
-        digital = np.round(recording.read(0, recording.length) * _STEPS_PER_MV).astype(np.int32)  # (t,)
+        digital = np.round(recording.read(0, recording.length) * STEPS_PER_MV).astype(np.int32)  # (t,)
         with pyedflib.EdfWriter(str(folder / name), 1, file_type=pyedflib.FILETYPE_EDF) as writer:
             writer.setStartdatetime(_DATE)
             writer.setSignalHeader(0, _header(recording.sampling_rate_hz))
@@ -69,8 +69,8 @@ def _header(sampling_rate_hz: float) -> dict[str, str | int | float | None]:
         "label": LEAD,
         "dimension": "mV",
         "sample_frequency": sampling_rate_hz,
-        "physical_max": _DIGITAL_LIMIT / _STEPS_PER_MV,
-        "physical_min": -_DIGITAL_LIMIT / _STEPS_PER_MV,
+        "physical_max": _DIGITAL_LIMIT / STEPS_PER_MV,
+        "physical_min": -_DIGITAL_LIMIT / STEPS_PER_MV,
         "digital_max": _DIGITAL_LIMIT,
         "digital_min": -_DIGITAL_LIMIT,
         "transducer": "",

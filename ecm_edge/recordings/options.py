@@ -28,6 +28,9 @@ MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
 """Factors to mV, for the formats whose files state a unit."""
 
 
+STEPS_PER_MV = 1000
+"""Resolution of the recordings that the writers and the generator make: 1 µV."""
+
 LABELS_FILE = "labels.csv"
 _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ecm_edge.dataset import natural_key
 from ecm_edge.errors import RecordingError
-from ecm_edge.recordings.options import check_rate, choose_lead, foreign, rows, to_millivolts, whole
+from ecm_edge.recordings.options import STEPS_PER_MV, check_rate, choose_lead, foreign, rows, to_millivolts, whole
 from ecm_edge.recordings.windows import Recording, Span, Unfit, read_all
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ LEAD = "II"
 """The lead that `write` names."""
 
 _RHYTHM_NOTE = "+"
-_STEPS_PER_MV = 1000
 
 
 def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
@@ -59,7 +58,7 @@ def write(folder: Path, recordings: Iterable[Recording]) -> None:
 def _write(folder: Path, recording: Recording) -> None:
     import wfdb
 
-    digital = np.round(recording.read(0, recording.length) * _STEPS_PER_MV).astype(np.int64)
+    digital = np.round(recording.read(0, recording.length) * STEPS_PER_MV).astype(np.int64)
     wfdb.wrsamp(
         recording.name,
         fs=recording.sampling_rate_hz,
@@ -67,7 +66,7 @@ def _write(folder: Path, recording: Recording) -> None:
         sig_name=[LEAD],
         d_signal=digital[:, None],  # (t, 1)
         fmt=["16"],
-        adc_gain=[_STEPS_PER_MV],
+        adc_gain=[STEPS_PER_MV],
         baseline=[0],
         write_dir=str(folder),
     )
