@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ecm_edge.metrics import Scores
+
 MANIFEST = "manifest.json"
+_NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
 
 
 class Manifest(Record):
@@ -34,6 +38,13 @@ class Manifest(Record):
     latency_ms: Latency
     files: dict[str, str]
     provenance: Provenance
+
+
+def entry_name(scores: Scores) -> str:
+    """xx-yy: the largest and the smallest of accuracy, precision, recall, F1 and mean Fβ, in percent, rounded down."""
+    figures = [figure.value for name in _NAMING if (figure := getattr(scores, name)) is not None]
+    percent = [math.floor(100 * figure + 1e-9) for figure in (max(figures), min(figures))]
+    return f"{percent[0]:02d}-{percent[1]:02d}"
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -11,7 +11,6 @@ The first candidate of a target has only 1 and 2 to pass. Without any latency ev
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ecm_edge import entries, files, provenance, registry
@@ -32,11 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.metrics import Scores
     from ecm_edge.targets import Target
 
 _AGAINST = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
-_NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
 
 
 class PromoteRecord(Record):
@@ -83,8 +80,8 @@ def promote(
         CandidateError: the candidate lacks a piece, has a changed file, or no latency evidence names its model.
         DatasetError: the data set changed since it was written, or holds no test segment.
         ModelError: a model is corrupt or its scores are not finite.
-        RegistryError: the registry is damaged, an entry of it was changed, or another process holds it.
-        OutputError: the registry cannot be written; the incumbent is the old one.
+        RegistryError: the registry is damaged, or an entry of it was changed.
+        OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
     form = form or target.precision[0]
     load_config(folder)  # says so if there is no candidate, before anything else is missed
@@ -105,13 +102,6 @@ def promote(
             gates += [not_run(name, "not compared: a gate before it failed") for name in _AGAINST]
         record = _record(challenger, dataset, target, former, gates, comparison)
         return _decide(shelf, record, challenger, dataset, hashes)
-
-
-def entry_name(scores: Scores) -> str:
-    """xx-yy: the largest and the smallest of accuracy, precision, recall, F1 and mean Fβ, in percent, rounded down."""
-    figures = [figure.value for name in _NAMING if (figure := getattr(scores, name)) is not None]
-    percent = [math.floor(100 * figure + 1e-9) for figure in (max(figures), min(figures))]
-    return f"{percent[0]:02d}-{percent[1]:02d}"
 
 
 def _evidence(folder: Path, latency_files: Sequence[Path]) -> dict[str, Latency]:
@@ -154,12 +144,17 @@ def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> li
             raise CandidateError("a verified file stays as it was", f"{path} changed", "Run `ecm-edge verify` again.")
     data = dataset.header.content_sha256
     return [
-        agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=record.verdict == Verdict.PASS),
+        agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
         agreed("verified_for_target", record.target, holds=record.target == target.name),
         agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
         agreed("data_trained_on", challenger.config.dataset_sha256, holds=challenger.config.dataset_sha256 == data),
     ]
+
+
+def _proven(record: VerifyRecord) -> bool:
+    """PASS, and so says every hop that ran: a verdict has to rest on what is under it."""
+    return record.verdict == Verdict.PASS and all(hop.verdict != Verdict.FAIL for hop in record.hops)
 
 
 def _measured(latency: Latency) -> Gate:
@@ -213,7 +208,7 @@ def _decide(
         return record
     rows = dataset.rows_of(challenger.config.split.test)
     scores = score_rows(margins(challenger.model.classifier, dataset, rows), dataset, rows, None)
-    manifest = _manifest(entry_name(scores), record, challenger, hashes)
+    manifest = _manifest(entries.entry_name(scores), record, challenger, hashes)
     entry, manifest_sha256 = entries.add_entry(shelf / registry.ENTRIES, challenger.folder, manifest)
     record = record.model_copy(update={"entry": entry})
     registry.install(shelf, _event(record, manifest_sha256))

@@ -10,7 +10,6 @@ that it names is complete: an entry is staged and renamed first, then incumbent.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 INCUMBENT = "incumbent.json"
 HISTORY = "history.jsonl"
 ENTRIES = "entries"
-_LOCK = ".lock"
 
 
 class Event(Record):
@@ -80,21 +78,14 @@ def locked(shelf: Path) -> Iterator[None]:
     """Hold the shelf <registry>/<target> alone, tidied of what a killed process left.
 
     Raises:
-        RegistryError: another process holds it.
-        OutputError: it cannot be written.
+        OutputError: another process holds it, or it cannot be written.
+        RegistryError: it is damaged.
     """
     try:
         (shelf / ENTRIES).mkdir(parents=True, exist_ok=True)
-        stream = (shelf / _LOCK).open("a")
     except OSError as problem:
         raise files.cannot_write(shelf, problem) from problem
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RegistryError(
-                "one process at a time changes a registry", f"another one at {shelf}", "Try again when it has finished."
-            ) from None
+    with files.locked(shelf):
         _tidy(shelf)
         yield
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ecm_edge import candidate, onnx_model, registry
+from ecm_edge.entries import entry_name
 from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
-from ecm_edge.promote import PromoteRecord, entry_name, promote
+from ecm_edge.promote import PromoteRecord, promote
 from ecm_edge.records import Verdict
 from ecm_edge.score import score_model
+from ecm_edge.verify.records import Hop, VerifyRecord
 from tests import tiny
 
 NAME = tiny.TARGET.name
@@ -147,6 +149,14 @@ def test_a_failed_or_foreign_verification_is_refused(tmp_path, dataset, decide):
     tiny.write_verify(folder, other)
     assert failed(decide(folder)) == ["data_verified_on"]
     assert now(tmp_path) is None
+
+
+def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    record = VerifyRecord.load(folder / "verify.json")
+    hop = Hop(name="simplified→int8", reference="simplified", other="int8", verdict=Verdict.FAIL)
+    record.model_copy(update={"hops": [hop]}).save(folder / "verify.json")
+    assert failed(decide(folder)) == ["verify"]
 
 
 def test_a_form_that_was_not_verified_is_refused(tmp_path, dataset, decide):

@@ -217,9 +217,9 @@ def test_one_process_at_a_time(shelf, decide):
     decide(3)
     with (shelf / ".lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(RegistryError, match="another one at"):
+        with pytest.raises(OutputError, match="another one at"):
             decide(2)
-        with pytest.raises(RegistryError, match="another one at"):
+        with pytest.raises(OutputError, match="another one at"):
             rollback(shelf, DATE)
     assert decide(2).entry == "100-80"
 

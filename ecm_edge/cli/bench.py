@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 @click.command("bench")
-@click.argument("model", type=PATH)
+@click.argument("model", type=CANDIDATE)
 @click.option("--data", "data", type=PATH, help="A data set whose segments are fed; noise without it.")
-@click.option("--against", type=PATH, help="Another candidate, entry of a registry or file, timed in the same turns.")
+@click.option(
+    "--against", type=CANDIDATE, help="Another candidate, entry of a registry or file, timed in the same turns."
+)
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @json_option
