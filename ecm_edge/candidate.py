@@ -63,7 +63,7 @@ class TrainingConfig(Record):
     loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
     schedule: Literal["one_cycle", "plateau"] = "one_cycle"
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
-    gap_limit: float = Field(default=0.5, gt=0, description="stop when validation loss exceeds training loss by more")
+    gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
     weight_average: Literal["none", "ema"] = "none"
     train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
     augmentation: Augmentation = Augmentation()

@@ -103,7 +103,9 @@ def test_the_seed_works_net_has_the_macs_that_others_counted(family, params, mac
 def test_shapes_are_those_that_onnx_infers():
     model = exported("tcn", {"channels": 8, "depth": 3, "kernel": 5})
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*inferred.value_info, *inferred.output]}
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in [*inferred.value_info, *inferred.output]
+    }
     nodes = [node for node in model.graph.node if node.op_type != "Constant"]
     assert [layer.output_shape for layer in cost.count(model).layers] == [shapes[node.output[0]] for node in nodes]
 

@@ -34,7 +34,7 @@ def test_every_weight_gets_a_gradient(family):
 
 @pytest.mark.parametrize("family", networks.FAMILIES)
 def test_widths_are_parameters_that_make_it_wider(family):
-    wider = {**SMALLEST[family], **{name: 8 for name in networks.widths(family)}}
+    wider = {**SMALLEST[family], **dict.fromkeys(networks.widths(family), 8)}
     narrow, wide = (networks.build(family, p, 1250) for p in (SMALLEST[family], wider))
     assert sum(p.numel() for p in wide.parameters()) > sum(p.numel() for p in narrow.parameters())
 

@@ -1,0 +1,52 @@
+"""The published JSON Schemas: what each command prints with --json, one file a command.
+
+They are generated from the records, `python -m ecm_edge.schemas` writes them, and a test holds the files against the
+records and the commands' outputs against the files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+RECORDS = {
+    "data-import": "ecm_edge.recordings:ImportRecord",
+    "data-synth": "ecm_edge.synthetic:SynthRecord",
+    "data-info": "ecm_edge.info:InfoRecord",
+    "data-audit": "ecm_edge.audit:AuditRecord",
+    "targets": "ecm_edge.targets:TargetList",
+    "space": "ecm_edge.space:Space",
+    "search": "ecm_edge.search:SearchRecord",
+    "scale": "ecm_edge.scale:ScaleRecord",
+    "train": "ecm_edge.trial:TrainResult",
+    "export": "ecm_edge.export:ExportResult",
+    "quantize": "ecm_edge.quantize:QuantizeRecord",
+    "verify": "ecm_edge.verify:VerifyRecord",
+    "bench": "ecm_edge.bench:BenchRecord",
+    "score": "ecm_edge.score:ScoreRecord",
+    "promote": "ecm_edge.promote:PromoteRecord",
+    "rollback": "ecm_edge.registry:Event",
+    "history": "ecm_edge.registry:HistoryRecord",
+    "report": "ecm_edge.report:ReportRecord",
+}
+"""Which record each command prints."""
+
+
+def schema(command: str) -> dict[str, Any]:
+    """The JSON Schema of a command's output, from its record."""
+    module, _, name = RECORDS[command].partition(":")
+    generated: dict[str, Any] = getattr(importlib.import_module(module), name).model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **generated}
+
+
+def text(command: str) -> str:
+    """The schema as its file holds it."""
+    return json.dumps(schema(command), indent=1, sort_keys=True) + "\n"
+
+
+def path(command: str) -> Path:
+    """Where the schema is published."""
+    return FOLDER / f"{command}.json"

@@ -1,0 +1,112 @@
+"""The whole chain by its commands, as a user runs them, each output held against its published schema."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ecm_edge import api, schemas
+from ecm_edge.cli import main
+
+from .test_cli import LEAVES
+
+SPACE = """
+[families.separable]
+channels = { low = 4, high = 8 }
+depth = 3
+kernel = 5
+
+[training]
+epochs = 3
+batch_size = 16
+learning_rate = 0.01
+"""
+
+
+def run(*arguments):
+    """Exit code and standard output of a command."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code, out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """Everything a user would run, once; command -> (exit code, JSON)."""
+    at = tmp_path_factory.mktemp("chain")
+    (at / "space.toml").write_text(SPACE)
+    data, target, registry = ("--data", at / "d"), ("--target", "loongson-2k0500"), ("--registry", at / "registry")
+    steps = {
+        "data-synth": ("data", "synth", "-o", at / "iesd", "--subjects", 14, "--seed", 5, "--format", "iesd"),
+        "data-import": ("data", "import", at / "iesd", "-o", at / "d", "--format", "iesd",
+                        "--sampling-rate-hz", 250, "--synthetic"),
+        "data-info": ("data", "info", at / "d"),
+        "data-audit": ("data", "audit", at / "d"),
+        "targets": ("targets",),
+        "space": ("space", at / "space.toml"),
+        "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run"),
+        "train": ("train", *data, *target, "--like", at / "run", "-o", at / "c"),
+        "export": ("export", at / "c", *data),
+        "quantize": ("quantize", at / "c", *data),
+        "verify": ("verify", at / "c", *data, *target),
+        "bench": ("bench", at / "c", *data, "--runs", 20),
+        "score": ("score", at / "c", *data, *target),
+        "promote": ("promote", at / "c", *data, *target, *registry),
+        "history": ("history", *target, *registry),
+        "scale": ("scale", at / "c", *data, *target, "-o", at / "scaled", "--standard", 0.0),
+        "report": ("report", at / "run", *data, "-o", at / "report.html"),
+    }  # fmt: skip
+    results = {name: run(*arguments, "--json") for name, arguments in steps.items()}
+    return {name: (code, json.loads(out)) for name, (code, out) in results.items()}
+
+
+def test_every_command_has_a_schema():
+    assert {"-".join(path) for path in LEAVES} == set(schemas.RECORDS)
+
+
+@pytest.mark.parametrize("command", schemas.RECORDS)
+def test_a_published_schema_is_its_records(command):
+    assert schemas.path(command).read_text() == schemas.text(command), "run `python -m ecm_edge.schemas`"
+
+
+def test_no_schema_is_left_over():
+    assert {path.stem for path in schemas.FOLDER.glob("*.json")} == set(schemas.RECORDS)
+
+
+@pytest.mark.parametrize("command", sorted(set(schemas.RECORDS) - {"rollback"}))
+def test_the_output_is_as_the_schema_says(chain, command):
+    code, output = chain[command]
+    assert code in {0, 1}
+    jsonschema.validate(output, schemas.schema(command))
+
+
+def test_the_exit_code_is_the_verdict(chain):
+    for code, output in chain.values():
+        assert code == (1 if output.get("verdict") == "FAIL" else 0)
+
+
+def test_the_chain_verifies_and_decides(chain):
+    assert chain["verify"][1]["segments"] > 0
+    assert chain["promote"][1]["synthetic"] is True
+    assert [event["verdict"] for event in chain["history"][1]["events"]] == [chain["promote"][1]["verdict"]]
+
+
+def test_a_candidate_trained_again_is_the_same(chain):
+    trained = chain["train"][1]["training"]
+    (best,) = [t for t in chain["search"][1]["trials"] if t["number"] == chain["search"][1]["best"]]
+    assert trained["best"]["f1"] == best["f1"]
+
+
+def test_the_report_is_one_file(chain):
+    page = Path(chain["report"][1]["path"]).read_text()
+    assert page.startswith("<!doctype html>")
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_verb_is_a_documented_function(name):
+    assert getattr(api, name).__doc__

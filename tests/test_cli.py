@@ -1,0 +1,98 @@
+"""The command line itself: quick help, exit codes, and one JSON object whatever happens."""
+
+import errno
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from ecm_edge import cli, targets
+from ecm_edge.cli import main
+
+HEAVY = {"numpy", "torch", "onnx", "onnxruntime", "optuna", "pydantic", "rich", "matplotlib", "scipy", "sklearn"}
+
+
+def leaves(group=cli.cli, path=()):
+    """Every command that does something, with its path."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+LEAVES = dict(leaves())
+
+
+def run(*arguments):
+    """The exit code of the command line in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from ecm_edge.cli import cli; cli(['--help'], standalone_mode=False); "
+        "sys.stderr.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert HEAVY.isdisjoint(name.partition(".")[0] for name in done.stderr.split())
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_has_help_and_json(path, capsys):
+    assert run(*path, "--help") == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "ecm_edge", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ecm-edge, version ")
+
+
+def test_bad_usage_exits_with_2(capsys):
+    assert run("targets", "--colour") == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_an_unknown_command_exits_with_2():
+    assert run("deploy") == 2
+
+
+def test_an_error_states_rule_value_and_remedy(capsys):
+    assert run("targets", "esp32") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: a target is one of")
+    assert "found 'esp32'" in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("targets", "esp32", "--json"), ("search", "--json"), ("targets", "--json", "--x")]
+)
+def test_with_json_an_error_is_one_object_on_stdout(arguments, capsys):
+    assert run(*arguments) == 2
+    assert set(json.loads(capsys.readouterr().out)["error"]) == {"rule", "found", "hint"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 2),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2),
+    ],
+)
+def test_interrupts_and_the_disk(monkeypatch, capsys, raised, code):
+    def fails(_name):
+        raise raised
+
+    monkeypatch.setattr(targets, "load", fails)
+    assert run("targets") == code
+    assert capsys.readouterr().err != ""

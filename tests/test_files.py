@@ -1,0 +1,76 @@
+"""Files and folders are whole or absent, also when the disk is full or the process is interrupted."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from ecm_edge import files
+from ecm_edge.errors import OutputError
+
+
+def full_disk(*_args, **_kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_written_file_is_there_and_nothing_else(tmp_path):
+    files.write_atomic(tmp_path / "a", b"content")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"content")]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, step):
+    files.write_atomic(tmp_path / "a", b"old")
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), full_disk)
+    with pytest.raises(OutputError, match="No space left on device"):
+        files.write_atomic(tmp_path / "a", b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"old")]
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    with pytest.raises(OutputError, match="must be writable; found No such file"):
+        files.write_atomic(tmp_path / "none" / "a", b"")
+
+
+def test_a_staged_folder_appears_at_the_end(tmp_path):
+    with files.staged_folder(tmp_path / "out") as staged:
+        (staged / "a").write_text("x")
+        assert not (tmp_path / "out").exists()
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def write_and_raise(path, problem):
+    path.write_text("x")
+    raise problem
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, ValueError])
+def test_a_staged_folder_vanishes_with_an_error(tmp_path, problem):
+    with pytest.raises(problem), files.staged_folder(tmp_path / "out") as staged:
+        write_and_raise(staged / "a", problem)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_in_a_staged_folder_is_a_clear_error(tmp_path):
+    with pytest.raises(OutputError, match="No space left"), files.staged_folder(tmp_path / "out"):
+        full_disk()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_must_be_new(tmp_path):
+    with pytest.raises(OutputError, match="must be new"), files.staged_folder(tmp_path):
+        pass
+
+
+def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
+    with files.locked(tmp_path), pytest.raises(OutputError, match="one process at a time"), files.locked(tmp_path):
+        pass
+    with files.locked(tmp_path):
+        pass
+
+
+def test_hashes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256_file(tmp_path / "a").startswith("ba7816bf8f01cfea")
+    assert files.sha256_json({"b": 1, "a": 2}) == files.sha256_json({"a": 2, "b": 1})
