@@ -14,8 +14,20 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+DEMO := $(RUNS)/demo
+EDGE := $(BIN)/ecm-edge
+
+# The main job on synthetic ECG, one command a line as a user would type them.
 demo: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" RUNS="$(RUNS)" sh data/demo.sh
+	rm -rf $(DEMO)
+	$(EDGE) data synth -o $(DEMO)/data --subjects 40 --seed 7
+	$(EDGE) data audit $(DEMO)/data
+	$(EDGE) search --data $(DEMO)/data --target loongson-2k0500 --space quick --trials 8 -o $(DEMO)/run
+	$(EDGE) verify $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500
+	$(EDGE) bench $(DEMO)/run --data $(DEMO)/data
+	$(EDGE) score $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500
+	$(EDGE) promote $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500 --registry $(DEMO)/registry
+	$(EDGE) report $(DEMO)/run --data $(DEMO)/data --registry $(DEMO)/registry -o $(DEMO)/report.html
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -361,8 +361,8 @@ def _open_study(settings: SearchSettings, storage: str, taken: int) -> optuna.St
 
 
 _PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
-    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-    "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
+    "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2),
     "none": optuna.pruners.NopPruner,
 }
 

@@ -33,7 +33,7 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
 
     def run_trial(folder, number, point, _config, setting, prune=lambda _e, _v: False):
         value = None if outcome == "unfit" else objective(point)
-        ended = "pruned" if value is not None and prune(1, value) else outcome
+        ended = "pruned" if value is not None and prune(2, value) else outcome
         record = TrialRecord(
             number=number,
             outcome=ended,
@@ -215,7 +215,7 @@ def test_the_board_score_needs_a_rule(dataset, tmp_path):
         search.start(tmp_path / "run", settings)
 
 
-def test_pruning_by_the_median(dataset, begun, monkeypatch):
+def test_pruning_by_halving(dataset, begun, monkeypatch):
     monkeypatch.setattr(search, "run_trial", fake())
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
