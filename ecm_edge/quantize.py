@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from ecm_edge import candidate, onnx_model, rows
+from ecm_edge import candidate, files, onnx_model, rows
+from ecm_edge.bias_correction import correct_bias
 from ecm_edge.errors import ModelError
+from ecm_edge.float16 import to_float16_weights
 from ecm_edge.records import Form, Record
 from ecm_edge.reference.noise import LayerNoise, rank_layers
 
@@ -40,12 +41,14 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", 
 
 CALIBRATION_SEGMENTS = 256
 RANK_SEGMENTS = 32
-FLOAT16_MAX = 65504.0
 _PREPARED = "onnx.quant.pre_process"  # the mark that keeps onnxruntime from asking for its own preprocessing
 
 
 class QuantizeRecord(Record):
-    """How the smaller forms were made, what they weigh, and which layers add most noise, worst first."""
+    """How the smaller forms were made, what they weigh, and which layers add most noise, worst first.
+
+    `bias_correction` was added to the two scores; `float_nodes` stayed float32 although integers would do.
+    """
 
     method: str
     calibration_segments: int
@@ -53,6 +56,7 @@ class QuantizeRecord(Record):
     activation_type: str
     weight_type: str
     per_channel: bool
+    bias_correction: list[float]
     float_nodes: list[str]
     nodes_by_op: dict[str, int]
     weight_bytes: dict[Form, int]
@@ -75,11 +79,14 @@ def quantize(
     Raises:
         ModelError: no calibration segments, or the model cannot be quantised.
     """
-    int8 = quantize_int8(proto, calibration)
-    forms: dict[Form, onnx.ModelProto] = {"float32": proto, "float16": to_float16_weights(proto), "int8": int8}
-    ranked = (
-        calibration[:: max(1, len(calibration) // rank_segments)][:rank_segments] if rank_segments else calibration[:0]
-    )
+    uncorrected = quantize_int8(proto, calibration)
+    int8, error = correct_bias(proto, uncorrected, calibration)
+    float16 = to_float16_weights(proto)
+    forms: dict[Form, onnx.ModelProto] = {"float32": proto, "float16": float16, "int8": int8}
+    for form, model in forms.items():
+        _finish(model, proto, form)
+    count = min(rank_segments, len(calibration))
+    ranked = calibration[np.arange(count) * len(calibration) // max(count, 1)]
     return forms, QuantizeRecord(
         method="onnxruntime static QDQ, minimum and maximum of each tensor",
         calibration_segments=len(calibration),
@@ -87,12 +94,13 @@ def quantize(
         activation_type="int8, asymmetric, per tensor",
         weight_type="int8, symmetric, per output channel; bias int32",
         per_channel=True,
+        bias_correction=[-value for value in error],
         float_nodes=float_nodes(proto),
         nodes_by_op=onnx_model.op_counts(int8),
         weight_bytes={form: onnx_model.weight_bytes(model) for form, model in forms.items()},
         sha256={form: onnx_model.sha256(model) for form, model in forms.items()},
         ranked_segments=len(ranked),
-        layers=rank_layers(proto, int8, ranked) if len(ranked) else [],
+        layers=rank_layers(proto, uncorrected, ranked) if len(ranked) else [],
     )
 
 
@@ -120,6 +128,25 @@ def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = R
     return record
 
 
+def quantize_file(path: Path, dataset: Dataset, out: Path, *, subjects: Sequence[str]) -> QuantizeRecord:
+    """Make the forms of any float32 ONNX classifier in the new folder `out`, calibrated on these subjects' segments.
+
+    Raises:
+        ModelError: the file is no classifier, or cannot be quantised.
+        DatasetError: an unknown subject.
+        OutputError: `out` exists, or cannot be written.
+    """
+    source = onnx_model.load_classifier(path).proto
+    chosen = rows.spread(dataset, dataset.rows_of(subjects), CALIBRATION_SEGMENTS)
+    calibrated = sorted(set(dataset.subject_names(chosen)))
+    forms, record = quantize(source, np.asarray(dataset.samples[chosen]), subjects=calibrated)
+    with files.staged_folder(out) as staged:
+        for form in ("float16", "int8"):
+            onnx_model.save(forms[form], staged / candidate.FORM_FILES[form])
+        record.save(staged / candidate.QUANTIZE)
+    return record
+
+
 def quantize_int8(proto: onnx.ModelProto, calibration: Floats) -> onnx.ModelProto:
     """The int8 QDQ form, calibrated on segments (n, T) by the extremes of every tensor.
 
@@ -134,10 +161,7 @@ def quantize_int8(proto: onnx.ModelProto, calibration: Floats) -> onnx.ModelProt
     source = onnx.ModelProto()
     source.CopyFrom(proto)  # onnxruntime's tool changes the model it is given
     source.metadata_props.add(key=_PREPARED, value="onnxruntime.quant")
-    result = _quantize_static(source, calibration, float_nodes(proto))
-    _stamp_child(result, proto, "int8")
-    onnx_model.check(result, "the int8 model")
-    return result
+    return _quantize_static(source, calibration, float_nodes(proto))
 
 
 def _quantize_static(source: onnx.ModelProto, calibration: Floats, excluded: list[str]) -> onnx.ModelProto:
@@ -227,35 +251,9 @@ def _is_function_of(name: str, source: str, producers: dict[str, onnx.NodeProto]
     return True
 
 
-def to_float16_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with every float32 array of more than one value stored as float16 and cast when it is used.
-
-    Raises:
-        ModelError: a weight is beyond float16's largest value.
-    """
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    casts = []
-    for tensor in result.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size == 1:
-            continue
-        if not np.abs(values).max() <= FLOAT16_MAX:
-            raise ModelError(
-                f"float16 weights lie within ±{FLOAT16_MAX:g}",
-                f"{np.abs(values).max():g} in {tensor.name}",
-                "Ship float32.",
-            )
-        name, stored = tensor.name, f"{tensor.name}.float16"
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(onnx.helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *result.graph.node]
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    _stamp_child(result, proto, "float16")
-    onnx_model.check(result, "the float16 model")
-    return result
-
-
-def _stamp_child(result: onnx.ModelProto, parent: onnx.ModelProto, form: Form) -> None:
-    onnx_model.stamp(result, onnx_model.provenance(parent) | {"form": form, "parent_sha256": onnx_model.sha256(parent)})
+def _finish(model: onnx.ModelProto, parent: onnx.ModelProto, form: Form) -> None:
+    """Stamp a form that was made from `parent`, and check it."""
+    if model is not parent:
+        lineage = {"form": form, "parent_sha256": onnx_model.sha256(parent)}
+        onnx_model.stamp(model, onnx_model.provenance(parent) | lineage)
+    onnx_model.check(model, f"the {form} model")

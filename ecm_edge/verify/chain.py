@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ecm_edge import candidate, files, onnx_model, provenance, reference, rows, simplify
-from ecm_edge.errors import ModelError
+from ecm_edge import candidate, files, onnx_model, provenance, rows, simplify
 from ecm_edge.metrics import BETA
 from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
+from ecm_edge.verify.forms import Form, reference_scores, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
 from ecm_edge.verify.records import Hop, LayerDifference, VerifyRecord
 from ecm_edge.verify.segments import Segments, segments_of
@@ -21,17 +19,15 @@ from ecm_edge.verify.segments import Segments, segments_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    import numpy as np
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.onnx_model import Classifier, Floats
-    from ecm_edge.reference import Graph
+    from ecm_edge.onnx_model import Floats
     from ecm_edge.targets import FloatParity, Target
 
 Step = Callable[[], Hop]
 Watch = Callable[[Sequence[Step]], Iterable[Step]]
 
-_TORCH_BATCH = 256
 _RANKED = 32
 _LAYER_L2R = 1e-4  # float32 rounding leaves some 1e-6
 _LAYER_L2R_FLOAT16 = 1e-2  # rounding the weights leaves some 1e-3
@@ -76,43 +72,6 @@ def verify_model(
     return _record(path, [path], [step() for step in watch(chain.steps)], chain.segments, dataset, target)
 
 
-class Form:
-    """One ONNX file on the way: read when first needed, run once."""
-
-    def __init__(self, path: Path, segments: Segments) -> None:
-        self.path = path
-        self._segments = segments
-
-    @property
-    def missing(self) -> str:
-        """Why this form cannot be compared; empty if it can."""
-        return "" if self.path.is_file() else f"there is no {self.path.name}"
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The checked model."""
-        return onnx_model.load_classifier(self.path)
-
-    @cached_property
-    def scores(self) -> Floats:
-        """Scores (N, 2) in onnxruntime."""
-        return onnx_model.run_scores(self.classifier, self._segments.samples)
-
-    @cached_property
-    def graph(self) -> Graph | str:
-        """The model for the reference, or why the reference cannot take it."""
-        try:
-            return reference.load(self.classifier.proto)
-        except ModelError as problem:
-            return str(problem)
-
-    def made_from(self, parent: Form) -> Gate:
-        """Whether this file says that it was made from exactly that one."""
-        said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
-        same = said == files.sha256_file(parent.path)
-        return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
-
-
 class CandidateChain:
     """The hops of a candidate; each looks at two of its forms."""
 
@@ -144,7 +103,7 @@ class CandidateChain:
         return hops.float_hop(
             name,
             sides,
-            (_torch_scores(network, self.segments.samples), self._exported.scores),
+            (torch_scores(network, self.segments.samples), self._exported.scores),
             self.segments,
             self._target.parity.float32,
             locate=lambda: between_modules(network, self._exported.classifier.proto, self.segments.samples),
@@ -206,7 +165,7 @@ class CandidateChain:
     @cached_property
     def _judged(self) -> Floats | str:
         """The int8 form's scores in the reference, or why there are none."""
-        return _reference_scores(self._int8, self.segments)
+        return reference_scores(self._int8, self.segments)
 
     def _noisiest(self) -> LayerDifference | None:
         """The layer whose quantisation alone does most harm to the scores."""
@@ -258,7 +217,7 @@ class FileChain:
         graph, proto = self._form.graph, self._form.classifier.proto
         if isinstance(graph, str):
             return hops.skipped(name, sides, graph)
-        judged = _reference_scores(self._form, self.segments)
+        judged = reference_scores(self._form, self.segments)
         if isinstance(judged, str):
             return hops.failed(name, sides, judged)
         scores = (judged, self._form.scores)
@@ -273,29 +232,6 @@ class FileChain:
             locate=lambda: between_reference(graph, proto, self.segments.samples),
             layer_l2r=_LAYER_L2R,
         )
-
-
-def _reference_scores(form: Form, segments: Segments) -> Floats | str:
-    """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
-    if isinstance(form.graph, str):
-        return form.graph
-    try:
-        return reference.scores(form.graph, segments.samples)
-    except ModelError as problem:
-        return str(problem)
-
-
-def _torch_scores(network: nn.Module, samples: Floats) -> Floats:
-    """Scores (N, 2) of samples (N, T) in PyTorch."""
-    import torch
-
-    with torch.inference_mode():
-        parts = [network(torch.from_numpy(part)[:, None]).numpy() for part in _batches(samples)]
-    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
-
-
-def _batches(samples: Floats) -> list[Floats]:
-    return [samples[start : start + _TORCH_BATCH] for start in range(0, len(samples), _TORCH_BATCH)]
 
 
 def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:

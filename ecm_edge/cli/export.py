@@ -1,0 +1,46 @@
+"""`ecm-edge export`: a candidate's network as ONNX, simplified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.export import ExportResult
+
+
+@click.command("export")
+@click.argument("candidate", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
+@json_option
+def command(candidate: Path, data: Path, *, as_json: bool) -> None:
+    """Write the trained network of folder CANDIDATE as ONNX, and a simplified form with the same answers.
+
+    Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
+    """
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.export import export_candidate
+
+    record = export_candidate(candidate, open_dataset(data))
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: ExportResult) -> None:
+    from ecm_edge.tables import show
+
+    before, after = record.simplify.nodes_by_op_before, record.simplify.nodes_by_op_after
+    rows = [[op, str(before.get(op, 0)), str(after.get(op, 0))] for op in sorted({*before, *after})]
+    rows.append(["all", str(record.simplify.nodes_before), str(record.simplify.nodes_after)])
+    show(
+        f"Opset {record.export.opset}, {record.simplify.weight_bytes:,} B of weights",
+        ["nodes", "exported", "simplified"],
+        rows,
+    )
+    for gate in record.simplify.gates:
+        click.echo(f"{gate.verdict.value}  {gate.name} {gate.value:g} (limit {gate.limit:g})")
+    click.echo(f"{record.verdict.value}: {record.simplify.parity.segments} segments compared")

@@ -1,0 +1,59 @@
+"""`ecm-edge quantize`: the int8 and float16 forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.quantize import QuantizeRecord
+
+_SHOWN = 12
+
+
+@click.command("quantize")
+@click.argument("model", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set to calibrate on.")
+@click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
+@click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")
+@json_option
+def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, as_json: bool) -> None:
+    """Make the int8 and float16 forms of MODEL, an exported candidate's folder or any float32 ONNX classifier.
+
+    A candidate is calibrated on its training subjects alone.
+    """
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.quantize import quantize_candidate, quantize_file
+
+    dataset = open_dataset(data)
+    if model.is_dir():
+        if out is not None or subjects is not None:
+            raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
+        record = quantize_candidate(model, dataset)
+    else:
+        if out is None:
+            raise click.UsageError("-o FOLDER says where the forms of an ONNX file go.")
+        chosen = [name.strip() for name in subjects.split(",")] if subjects else dataset.header.subjects
+        record = quantize_file(model, dataset, out, subjects=chosen)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: QuantizeRecord) -> None:
+    from ecm_edge.tables import show
+
+    show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
+    show(
+        f"Noise of each layer, the worst {_SHOWN} of {len(record.layers)}, on {record.ranked_segments} segments",
+        ["layer", "operator", "SQNR, dB", "largest error"],
+        [
+            [layer.layer, layer.op, "–" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}", f"{layer.max_abs:.4f}"]
+            for layer in record.layers[:_SHOWN]
+        ],
+    )
+    who = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
+    click.echo(f"calibrated on {who}")

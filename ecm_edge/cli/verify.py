@@ -1,0 +1,98 @@
+"""`ecm-edge verify`: every form gives the same answers, or which one does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from ecm_edge.verify import Hop, VerifyRecord
+
+_SHOWN = 20
+
+
+@click.command("verify")
+@click.argument("model", type=PATH)
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option("--target", required=True, help="The board whose thresholds hold: a name, or the path of a TOML file.")
+@click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
+@json_option
+def command(model: Path, data: Path, target: str, segments: int | None, *, as_json: bool) -> None:
+    """Compare the forms of MODEL on real segments, layer by layer where they differ.
+
+    MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
+    classifier of one input (all labelled segments).
+    """
+    from ecm_edge import targets
+    from ecm_edge.dataset import open_dataset
+    from ecm_edge.verify import verify_candidate, verify_model
+
+    check = verify_candidate if model.is_dir() else verify_model
+    record = check(model, open_dataset(data), targets.load(target), segments=segments, watch=_watch)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
+    from ecm_edge.tables import track
+
+    return track(steps, "comparing", len(steps))
+
+
+def _render(record: VerifyRecord) -> None:
+    from ecm_edge.tables import show
+
+    made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    title = f"{record.model}: {record.segments} segments of {len(record.subjects)} subjects, {record.target}{made_up}"
+    show(
+        title, ["hop", "verdict", "max abs", "cos", "flips", "F1", "Fβ", "max LSB"], [_row(hop) for hop in record.hops]
+    )
+    for hop in record.hops:
+        _explain(hop)
+    click.echo(record.verdict.value)
+
+
+def _row(hop: Hop) -> list[str]:
+    compared = hop.parity
+    return [
+        hop.name,
+        hop.verdict.value,
+        _number(compared.max_abs if compared else None, "g"),
+        _number(compared.cos if compared else None, "6f"),
+        str(len(hop.label_flips)) if compared else "–",
+        _change(hop.f1_before, hop.f1_after),
+        _change(hop.fbeta_mean_before, hop.fbeta_mean_after),
+        str(max(layer.max_lsb for layer in hop.layers)) if hop.layers else "–",
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:.3{form}}" if form == "g" else f"{value:.{form}}"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return "–" if before is None or after is None else f"{before:.4f} → {after:.4f}"
+
+
+def _explain(hop: Hop) -> None:
+    """What did not run and why; which gates failed, where, and for which files."""
+    if hop.reason:
+        click.echo(f"{hop.name}: {hop.reason}")
+    for gate in hop.gates:
+        if gate.verdict.value == "FAIL":
+            click.echo(
+                f"{hop.name}: {gate.name} {_number(gate.value, 'g')} against {_number(gate.limit, 'g')} {gate.detail}"
+            )
+    if hop.first_diverging:
+        layer = hop.first_diverging
+        click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
+    for flip in hop.label_flips[:_SHOWN]:
+        margins = f"{_number(flip.reference_margin, 'g')} → {_number(flip.other_margin, 'g')}"
+        click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")
+    if len(hop.label_flips) > _SHOWN:
+        click.echo(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")

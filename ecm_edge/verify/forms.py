@@ -1,0 +1,83 @@
+"""One form of a model on the way: its file, its scores, and what the reference makes of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge import files, onnx_model, reference
+from ecm_edge.errors import ModelError
+from ecm_edge.records import Gate, at_least
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from ecm_edge.onnx_model import Classifier, Floats
+    from ecm_edge.reference import Graph
+    from ecm_edge.verify.segments import Segments
+
+_TORCH_BATCH = 256
+
+
+class Form:
+    """One ONNX file on the way: read when first needed, run once."""
+
+    def __init__(self, path: Path, segments: Segments) -> None:
+        self.path = path
+        self._segments = segments
+
+    @property
+    def missing(self) -> str:
+        """Why this form cannot be compared; empty if it can."""
+        return "" if self.path.is_file() else f"there is no {self.path.name}"
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The checked model."""
+        return onnx_model.load_classifier(self.path)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Scores (N, 2) in onnxruntime."""
+        return onnx_model.run_scores(self.classifier, self._segments.samples)
+
+    @cached_property
+    def graph(self) -> Graph | str:
+        """The model for the reference, or why the reference cannot take it."""
+        try:
+            return reference.load(self.classifier.proto)
+        except ModelError as problem:
+            return str(problem)
+
+    def made_from(self, parent: Form) -> Gate:
+        """Whether this file says that it was made from exactly that one."""
+        said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
+        same = said == files.sha256_file(parent.path)
+        return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
+
+
+def reference_scores(form: Form, segments: Segments) -> Floats | str:
+    """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
+    if isinstance(form.graph, str):
+        return form.graph
+    try:
+        return reference.scores(form.graph, segments.samples)
+    except ModelError as problem:
+        return str(problem)
+
+
+def torch_scores(network: nn.Module, samples: Floats) -> Floats:
+    """Scores (N, 2) of samples (N, T) in PyTorch."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [network(torch.from_numpy(part)[:, None]).numpy() for part in _batches(samples)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
+
+
+def _batches(samples: Floats) -> list[Floats]:
+    return [samples[start : start + _TORCH_BATCH] for start in range(0, len(samples), _TORCH_BATCH)]
