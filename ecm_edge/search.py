@@ -227,20 +227,30 @@ class _Run:
             if record:
                 tell(record)
                 self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
-                if record.verdict == Verdict.PASS and _reached(record, self.settings.standard):
+                if _reached(record, self.settings.standard) and self._proven(record).verdict == Verdict.PASS:
                     return "standard"
             if idle >= _MOST_IDLE_DRAWS:
                 return self._nothing_left()
 
     def prove(self) -> None:
-        """Verify the best candidate on all validation segments; one that fails there gives way to the next best."""
-        everything = len(self.setting.data.validation_labels)
-        while (best := self._best()) is not None and best.verified_segments < everything:
-            folder = trial_folder(self.out, best.number)
-            verified = verify_candidate(folder, self.dataset, self.settings.target)
-            proven = best.model_copy(update={"verdict": verified.verdict, "verified_segments": verified.segments})
-            proven.save(folder / TRIAL)
-            self.trials[self.trials.index(best)] = proven
+        """Verify candidates on all validation segments, best first, until one passes.
+
+        A trial's own verdict rests on a sample of them, on which a few labels decide about Fβ.
+        """
+        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=_score, reverse=True):
+            if self._proven(trial).verdict == Verdict.PASS:
+                return
+
+    def _proven(self, trial: TrialRecord) -> TrialRecord:
+        """The trial verified on every validation segment, now if it was not before."""
+        if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
+            return trial
+        folder = trial_folder(self.out, trial.number)
+        verified = verify_candidate(folder, self.dataset, self.settings.target)
+        proven = trial.model_copy(update={"verdict": verified.verdict, "verified_segments": verified.segments})
+        proven.save(folder / TRIAL)
+        self.trials[self.trials.index(trial)] = proven
+        return proven
 
     def _best(self) -> TrialRecord | None:
         return max((t for t in self.trials if t.verdict == Verdict.PASS), key=_score, default=None)
@@ -307,7 +317,7 @@ class _Run:
     def _note(self, asked: optuna.trial.Trial, record: TrialRecord) -> None:
         """Tell the study, and the avoid list, what became of the trial."""
         self.trials.append(record)
-        if record.outcome == "done" and record.verdict == Verdict.PASS and record.objective is not None:
+        if record.outcome == "done" and record.objective is not None:
             self.study.tell(asked, [record.objective, record.macs][: len(self.study.directions)])
         else:
             self.study.tell(asked, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)

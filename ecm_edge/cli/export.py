@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("candidate", type=PATH)
+@click.argument("candidate", type=CANDIDATE)
 @click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
 @json_option
 def command(candidate: Path, data: Path, *, as_json: bool) -> None:

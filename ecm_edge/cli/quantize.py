@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ _SHOWN = 12
 
 
 @click.command("quantize")
-@click.argument("model", type=PATH)
+@click.argument("model", type=CANDIDATE)
 @click.option("--data", "data", type=PATH, required=True, help="The data set to calibrate on.")
 @click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
 @click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")

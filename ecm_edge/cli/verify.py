@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ _SHOWN = 20
 
 
 @click.command("verify")
-@click.argument("model", type=PATH)
+@click.argument("model", type=CANDIDATE)
 @click.option("--data", "data", type=PATH, required=True, help="The data set.")
 @click.option("--target", required=True, help="The board whose thresholds hold: a name, or the path of a TOML file.")
 @click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
