@@ -46,9 +46,14 @@ def run(
     if samples.ndim != 2 or samples.shape[1] != int(np.prod(graph.input_shape)):  # noqa: PLR2004 - the axes N and T
         found = f"samples {samples.shape} for an input {graph.input_shape}"
         raise ModelError("segments have the length of the model's input", found, "Import the data with that length.")
+    if not len(samples):  # one segment of zeros says what shapes the tensors have
+        return {
+            name: value[:0]
+            for name, value in run(graph, np.zeros_like(samples, shape=(1, samples.shape[1])), names).items()
+        }
     replaced = replace or {}
     parts = []
-    for start in range(0, max(1, len(samples)), CHUNK):
+    for start in range(0, len(samples), CHUNK):
         rows = slice(start, min(start + CHUNK, len(samples)))
         env = execute(graph, samples[rows], {name: value[rows] for name, value in replaced.items()})
         size = rows.stop - rows.start

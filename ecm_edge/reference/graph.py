@@ -105,6 +105,8 @@ def load(proto: onnx.ModelProto) -> Graph:
 
 def _node(index: int, node: onnx.NodeProto) -> Node:
     attributes = {entry.name: _value(onnx.helper.get_attribute_value(entry)) for entry in node.attribute}
+    if node.op_type == "Split":  # before opset 18 the number of equal parts is that of the outputs
+        attributes = {"num_outputs": len(node.output), **attributes}
     name = node.name or f"{node.op_type}_{index}"
     op = (
         node.op_type

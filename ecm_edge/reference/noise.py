@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.errors import ModelError
 from ecm_edge.records import Record
 from ecm_edge.reference import integers, rounding
 from ecm_edge.reference.executor import compute, execute, one_thread
@@ -54,11 +55,13 @@ def rank_layers(float_proto: onnx.ModelProto, int8_proto: onnx.ModelProto, sampl
     """The noise of each quantised layer on samples (n, T), the worst first.
 
     Raises:
-        ModelError: either graph has something that the reference does not know.
+        ModelError: either graph has something that the reference does not know, or the float scores are not finite.
     """
     graph = load(float_proto)
     baseline = execute(graph, samples, {})
     clean = baseline[graph.output_name].astype(np.float64)
+    if not np.isfinite(clean).all():
+        raise ModelError("noise is measured against finite scores", "scores that are not", "Train the network again.")
     return sorted(
         (_noise(layer, clean, _scores_with(graph, baseline, layer)) for layer in _layers(load(int8_proto))),
         key=lambda noise: (math.inf if noise.sqnr_db is None else noise.sqnr_db, noise.layer),

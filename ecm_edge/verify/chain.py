@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ecm_edge import candidate, files, onnx_model, provenance, rows, simplify
 from ecm_edge.metrics import BETA
 from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
-from ecm_edge.verify.forms import Form, reference_scores, torch_scores
+from ecm_edge.verify.forms import Form, recorded_sha256, reference_scores, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
 from ecm_edge.verify.records import Hop, LayerDifference, VerifyRecord
 from ecm_edge.verify.segments import Segments, segments_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
     from ecm_edge.dataset import Dataset
     from ecm_edge.onnx_model import Floats
@@ -77,6 +77,7 @@ class CandidateChain:
 
     def __init__(self, folder: Path, segments: Segments, target: Target) -> None:
         self.segments, self._folder, self._target = segments, folder, target
+        self._recorded = recorded_sha256(folder)
         self._exported = Form(folder / candidate.EXPORTED, segments)
         self._float32, self._float16, self._int8 = (
             Form(folder / candidate.FORM_FILES[form], segments) for form in ("float32", "float16", "int8")
@@ -106,6 +107,7 @@ class CandidateChain:
             (torch_scores(network, self.segments.samples), self._exported.scores),
             self.segments,
             self._target.parity.float32,
+            more=[self._exported.unchanged(self._recorded)],
             locate=lambda: between_modules(network, self._exported.classifier.proto, self.segments.samples),
             layer_l2r=_LAYER_L2R,
         )
@@ -129,7 +131,7 @@ class CandidateChain:
             (parent.scores, child.scores),
             self.segments,
             limits,
-            more=[child.made_from(parent)],
+            more=[child.made_from(parent), child.unchanged(self._recorded)],
             locate=lambda: between_graphs(parent.classifier.proto, child.classifier.proto, samples),
             layer_l2r=layer_l2r,
         )
@@ -147,7 +149,7 @@ class CandidateChain:
             (self._float32.scores, judged),
             self.segments,
             self._target.parity.int8,
-            more=[self._int8.made_from(self._float32)],
+            more=[self._int8.made_from(self._float32), self._int8.unchanged(self._recorded)],
             locate=self._noisiest,
         )
 
@@ -168,7 +170,9 @@ class CandidateChain:
         return reference_scores(self._int8, self.segments)
 
     def _noisiest(self) -> LayerDifference | None:
-        """The layer whose quantisation alone does most harm to the scores."""
+        """The layer whose quantisation alone does most harm to the scores; None where there are no scores to harm."""
+        if not np.isfinite(self._float32.scores).all():
+            return None
         protos = (self._float32.classifier.proto, self._int8.classifier.proto)
         ranked = rank_layers(*protos, self.segments.samples[:_RANKED])
         if not ranked:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge import files, onnx_model, reference
+from ecm_edge import candidate, files, onnx_model, reference
 from ecm_edge.errors import ModelError
-from ecm_edge.records import Gate, at_least
+from ecm_edge.export import ExportRecord
+from ecm_edge.quantize import QuantizeRecord
+from ecm_edge.records import Gate, at_least, not_run
+from ecm_edge.simplify import SimplifyRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -53,11 +57,32 @@ class Form:
         except ModelError as problem:
             return str(problem)
 
+    def unchanged(self, recorded: Mapping[str, str]) -> Gate:
+        """Whether this file is the one that its stage wrote, by the hash that stage noted."""
+        wanted = recorded.get(self.path.name)
+        if wanted is None:
+            return not_run("unchanged_since_written", f"no record of {self.path.name}")
+        same = files.sha256_file(self.path) == wanted
+        return at_least("unchanged_since_written", float(same), 1, "bool", self.path.name)
+
     def made_from(self, parent: Form) -> Gate:
         """Whether this file says that it was made from exactly that one."""
         said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
         same = said == files.sha256_file(parent.path)
         return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
+
+
+def recorded_sha256(folder: Path) -> dict[str, str]:
+    """The hashes that the stages noted of the files they wrote, by file name; a stage without a record is left out."""
+    noted: dict[str, str] = {}
+    if (folder / candidate.EXPORT).is_file():
+        noted[candidate.EXPORTED] = ExportRecord.load(folder / candidate.EXPORT).sha256
+    if (folder / candidate.SIMPLIFY).is_file():
+        noted[candidate.FORM_FILES["float32"]] = SimplifyRecord.load(folder / candidate.SIMPLIFY).sha256
+    if (folder / candidate.QUANTIZE).is_file():
+        hashes = QuantizeRecord.load(folder / candidate.QUANTIZE).sha256
+        noted |= {candidate.FORM_FILES[form]: hashes[form] for form in hashes if form != "float32"}
+    return noted
 
 
 def reference_scores(form: Form, segments: Segments) -> Floats | str:

@@ -86,7 +86,7 @@ def accuracy_hop(
     """Another net in place of the first: it must decide as well, on F1 and on Fβ averaged over subjects."""
     compared = parity.compare(*scores)
     gates = [*more, *_sound(compared)]
-    if all(gate.verdict == Verdict.PASS for gate in gates):
+    if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
         before, after = (seg.f1(segments, s) for s in scores)
         betas = [seg.fbeta_mean(segments, s) for s in scores]
         f1_gate = not_run("f1_drop", "no segment is AF")

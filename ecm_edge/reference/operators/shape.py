@@ -68,11 +68,9 @@ def split(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Parts of given sizes, or of equal size with a smaller last one."""
     x, sizes = needed(inputs, 0), given(inputs, 1)
     axis = axis_of(x, attributes.get("axis", 0))
-    if sizes is None and "num_outputs" in attributes:
+    if sizes is None and "split" not in attributes:
         part = -(-x.shape[axis] // attributes["num_outputs"])
         return np.split(x, range(part, x.shape[axis], part), axis=axis)
-    if sizes is None and "split" not in attributes:
-        raise ModelError("Split says its parts", "neither `split` nor `num_outputs`", "Export the model again.")
     lengths = attributes["split"] if sizes is None else constant(sizes, "sizes of a split")
     return np.split(x, np.cumsum(lengths)[:-1], axis=axis)
 

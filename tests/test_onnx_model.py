@@ -1,0 +1,106 @@
+"""Files and graphs that are classifiers, and those that are not."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from ecm_edge import onnx_model
+from ecm_edge.errors import ModelError
+
+from . import nets
+
+
+def matmul(shape=(1, 1, nets.T), **options):
+    weight = np.zeros((nets.T, 2), np.float32)
+    weight[3, 1] = 1
+    return nets.graph([nets.node("Reshape", ["samples", "flat"], "x"), nets.node("MatMul", ["x", "w"], "scores")],
+                      {"w": weight, "flat": np.array([1, nets.T])}, shape=shape, **options)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 1, nets.T), (1, nets.T), (1, 1, nets.T, 1), (nets.T,), ("batch", 1, nets.T)])
+def test_any_shape_of_one_segment_is_taken(shape, tmp_path):
+    onnx_model.save(matmul(shape), tmp_path / "m.onnx")
+    classifier = onnx_model.load_classifier(tmp_path / "m.onnx")
+    samples = nets.segments(3)
+    assert classifier.samples_per_segment == nets.T
+    assert onnx_model.run_scores(classifier, samples)[:, 1] == pytest.approx(samples[:, 3])
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all\n", b"\x08\x0a\x12\xff\xff\xff", b"label,Filename\n1,a"])
+def test_empty_text_and_corrupt_files_are_refused(content, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"m\.onnx"):
+        onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
+def test_truncated_file_is_refused(tmp_path):
+    onnx_model.save(matmul(), tmp_path / "m.onnx")
+    whole = (tmp_path / "m.onnx").read_bytes()
+    for size in (1, len(whole) // 3, len(whole) - 1):
+        (tmp_path / "m.onnx").write_bytes(whole[:size])
+        with pytest.raises(ModelError):
+            onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
+def test_missing_file_and_folder_are_refused(tmp_path):
+    for path in (tmp_path / "none.onnx", tmp_path):
+        with pytest.raises(ModelError, match="a model is an ONNX file"):
+            onnx_model.load_classifier(path)
+
+
+def test_two_inputs_are_named():
+    value = helper.make_tensor_value_info
+    inputs = [value("samples", TensorProto.FLOAT, (1, 2)), value("age", TensorProto.FLOAT, (1, 2))]
+    proto = nets.graph([nets.node("Add", ["samples", "age"], "scores")], {}, inputs=inputs)
+    with pytest.raises(ModelError, match=r"exactly one input.*samples, age"):
+        onnx_model.classifier_of(proto)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, "time"), (1, 1, 1), (1, 2, nets.T), (2, 1, nets.T)])
+def test_time_axis_has_to_be_fixed_and_alone(shape):
+    proto = matmul()
+    dims = proto.graph.input[0].type.tensor_type.shape
+    dims.CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape).type.tensor_type.shape)
+    with pytest.raises(ModelError, match="one fixed axis of samples"):
+        onnx_model.classifier_of(proto)
+
+
+def test_output_has_to_be_two_scores():
+    proto = nets.graph([nets.node("Identity", ["samples"], "y")], {}, output=("y", (1, 1, nets.T)))
+    with pytest.raises(ModelError, match="two scores"):
+        onnx_model.classifier_of(proto)
+
+
+def test_segments_of_another_length_are_refused():
+    with pytest.raises(ModelError, match="length of the model's input"):
+        onnx_model.run_scores(onnx_model.classifier_of(matmul()), np.zeros((2, nets.T + 1), np.float32))
+
+
+def test_no_segments_give_no_scores():
+    assert onnx_model.run_scores(onnx_model.classifier_of(matmul()), nets.segments(0)).shape == (0, 2)
+
+
+def test_provenance_is_kept_replaced_and_part_of_the_hash():
+    proto = matmul()
+    before = onnx_model.sha256(proto)
+    onnx_model.stamp(proto, {"form": "float32", "seed": "1"})
+    onnx_model.stamp(proto, {"seed": "2"})
+    assert onnx_model.provenance(proto) == {"form": "float32", "seed": "2"}
+    assert onnx_model.sha256(proto) != before
+
+
+def test_counts_and_bytes_are_those_of_the_graph():
+    proto = matmul()
+    assert onnx_model.op_counts(proto) == {"MatMul": 1, "Reshape": 1}
+    assert onnx_model.weight_bytes(proto) == nets.T * 2 * 4 + 2 * 8
+    assert onnx_model.opset(proto) == 20
+
+
+def test_a_graph_that_onnx_refuses_is_refused():
+    proto = matmul()
+    proto.graph.node[1].op_type = "MatMulOfMine"
+    with pytest.raises(ModelError, match="onnx's checker"):
+        onnx_model.check(proto, "mine")
+    with pytest.raises(ModelError, match="operators"):
+        onnx_model.check(onnx.ModelProto(), "mine")

@@ -1,0 +1,121 @@
+"""Whole graphs in the reference: integer groups by hand, and against onnxruntime on graphs that are drawn."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from ecm_edge import export, onnx_model, parity, reference, simplify
+from ecm_edge.errors import ModelError
+from ecm_edge.verify.hops import layer_lsbs
+
+from . import nets
+
+
+def test_integer_convolution_by_hand():
+    (q, qc), (w, wc), (b, bc), (y, yc) = (
+        nets.quantised("samples", 0.5, 1),
+        nets.weight("w", np.array([[[2, -1]], [[1, 1]]]), np.array([0.25, 0.5])),
+        nets.bias("b", np.array([3, 0]), np.array([0.125, 0.25])),
+        nets.quantised("y", 0.25, -2),
+    )
+    conv = nets.node("Conv", ["samples_f", "w_f", "b_f"], "y", kernel_shape=[2], strides=[2])
+    last = nets.node("Reshape", ["y_f", "shape"], "scores")
+    proto = nets.graph([*q, *w, *b, conv, *y, last], qc | wc | bc | yc | {"shape": np.array([1, 2])}, shape=(1, 1, 2))
+    # q(1.0) = 3, q(-0.3) = round(-0.6) + 1 = 0, so q - zero point = 2, -1; sums 2*2+1+3 = 8 and 2-1 = 1;
+    # times 0.5 * 0.25 / 0.25 = 0.5 and 0.5 * 0.5 / 0.25 = 1: 4 and 1
+    found = reference.scores(reference.load(proto), np.float32([[1.0, -0.3]]))
+    assert found.tolist() == [[4 * 0.25, 1 * 0.25]]
+    assert reference.load(proto).quantised == ["samples_q", "y_q"]
+
+
+def test_mean_of_integers_is_exact():
+    (q, qc) = nets.quantised("samples", 0.1, 0)
+    nodes = [
+        *q,
+        nets.node("ReduceMean", ["samples_f", "axes"], "m", keepdims=0),
+        nets.node("Concat", ["m", "m"], "scores", axis=1),
+    ]
+    proto = nets.graph(nodes, qc | {"axes": np.array([2])}, shape=(1, 1, 3))
+    found = reference.scores(reference.load(proto), np.float32([[0.1, 0.2, 0.5]]))
+    assert found[0, 0] == np.float32(8) * np.float32(np.float64(np.float32(0.1)) / 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.integers(1, 5),
+    kernel=st.integers(1, 6),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 3),
+    middle=st.sampled_from(["Relu", "Sigmoid", "Tanh", "Add", "Mul", "Identity", "ReduceMean"]),
+)
+def test_onnxruntime_is_within_one_step_on_drawn_graphs(seed, channels, kernel, stride, dilation, middle):
+    rng = np.random.default_rng(seed)
+    proto = nets.qdq_net(rng, channels=channels, kernel=kernel, stride=stride, dilation=dilation, middle=middle)
+    layers, same_scores = layer_lsbs(proto, reference.load(proto), nets.segments(4, seed=seed % 100))
+    assert same_scores
+    assert len(layers) == 4
+    assert max(layer.max_lsb for layer in layers) <= 1
+    assert [layer.mismatches for layer in layers if layer.op in {"Conv", "Gemm"}] == [0, 0]
+
+
+def test_float_network_agrees_with_onnxruntime():
+    samples = nets.segments(70)  # more than one chunk
+    exported = export.to_onnx(nets.trained(), nets.T)
+    for proto in (exported, simplify.simplify(exported, samples[:2])[0]):
+        own = reference.scores(reference.load(proto), samples)
+        assert parity.compare(own, onnx_model.run_scores(onnx_model.classifier_of(proto), samples)).max_abs < 1e-5
+
+
+def test_two_dimensional_form_of_a_one_dimensional_net():
+    weight = np.random.default_rng(0).normal(size=(2, 1, 5, 1)).astype(np.float32)
+    nodes = [
+        nets.node("Conv", ["samples", "w"], "c", kernel_shape=[5, 1], strides=[2, 1], pads=[2, 0, 2, 0]),
+        nets.node("GlobalMaxPool", ["c"], "m"),
+        nets.node("Flatten", ["m"], "scores"),
+    ]
+    proto = nets.graph(nodes, {"w": weight}, shape=(1, 1, nets.T, 1))
+    samples = nets.segments(3)
+    found = reference.scores(reference.load(proto), samples)
+    assert found == pytest.approx(onnx_model.run_scores(onnx_model.classifier_of(proto), samples), abs=1e-5)
+
+
+def test_bias_of_another_scale_is_no_integer_group():
+    proto = nets.qdq_net(np.random.default_rng(0))
+    tensor = next(t for t in proto.graph.initializer if t.name == "b_s")
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.5), "b_s"))
+    groups = [step.op.op for step in reference.load(proto).steps if step.quantizer is not None]
+    assert groups == ["Gemm"]
+
+
+def test_accumulator_beyond_int32_is_an_error():
+    proto = nets.qdq_net(np.random.default_rng(0))
+    tensor = next(t for t in proto.graph.initializer if t.name == "b")
+    tensor.CopyFrom(numpy_helper.from_array(np.full(3, 2**31 - 1, np.int32), "b"))
+    with pytest.raises(ModelError, match=r"accumulators fit int32.*Conv 'node_conv'"):
+        reference.scores(reference.load(proto), np.full((1, nets.T), 5, np.float32))
+
+
+def test_unknown_operator_is_named():
+    proto = nets.graph([nets.node("Sin", ["samples"], "x"), nets.node("Flatten", ["x"], "scores")], {}, shape=(1, 1, 2))
+    with pytest.raises(ModelError, match="Sin in node 'node_x'"):
+        reference.load(proto)
+
+
+def test_a_node_that_cannot_be_computed_is_named():
+    proto = nets.graph([nets.node("Reshape", ["samples", "s"], "scores")], {"s": np.array([1, 2])}, shape=(1, 1, 2))
+    changed = onnx.ModelProto()
+    changed.CopyFrom(proto)
+    changed.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 3]), "s"))
+    with pytest.raises(ModelError, match="Reshape 'node_scores'"):
+        reference.scores(reference.load(changed), np.zeros((1, 2), np.float32))
+
+
+def test_segments_of_another_length_and_none_at_all():
+    graph = reference.load(nets.qdq_net(np.random.default_rng(0)))
+    assert reference.scores(graph, nets.segments(0)).shape == (0, 2)
+    with pytest.raises(ModelError, match="length of the model's input"):
+        reference.scores(graph, np.zeros((1, nets.T - 1), np.float32))
