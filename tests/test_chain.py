@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -92,19 +91,14 @@ def test_the_exit_code_is_the_verdict(chain):
 def test_the_chain_verifies_and_decides(chain):
     assert chain["verify"][1]["segments"] > 0
     assert chain["promote"][1]["synthetic"] is True
-    assert [event["verdict"] for event in chain["history"][1]["events"]] == [chain["promote"][1]["verdict"]]
+    promoted = chain["promote"][1]["verdict"] == "PASS"
+    assert [event["event"] == "promoted" for event in chain["history"][1]["events"]] == [promoted]
 
 
 def test_a_candidate_trained_again_is_the_same(chain):
     trained = chain["train"][1]["training"]
     (best,) = [t for t in chain["search"][1]["trials"] if t["number"] == chain["search"][1]["best"]]
     assert trained["best"]["f1"] == best["f1"]
-
-
-def test_the_report_is_one_file(chain):
-    page = Path(chain["report"][1]["path"]).read_text()
-    assert page.startswith("<!doctype html>")
-    assert "http://" not in page.replace("http://www.w3.org", "")
 
 
 @pytest.mark.parametrize("name", api.__all__)
