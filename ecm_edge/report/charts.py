@@ -1,0 +1,226 @@
+"""The charts as inline SVG: matplotlib draws them, the page's style sheet colours them.
+
+Every colour is drawn as a placeholder that becomes a variable of the style sheet, so that one drawing suits light,
+dark and paper. Ids are made unique, since all charts stand in one page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ecm_edge.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+
+    from ecm_edge.metrics import Scores
+    from ecm_edge.report.records import RunRecords
+    from ecm_edge.train import Epoch, TrainingRecord
+    from ecm_edge.trial import TrialRecord
+
+_WIDTH_IN = 4.6
+_MARK = 5.5
+
+_VARIABLES = {
+    "#010101": "ink",
+    "#020202": "muted",
+    "#030303": "line",
+    "#040404": "blue",
+    "#050505": "orange",
+    "#060606": "green",
+    "#070707": "paper",
+    "#080808": "band",
+}
+_INK, _MUTED, _LINE, _BLUE, _ORANGE, _GREEN, _PAPER, _BAND = _VARIABLES
+
+_STYLE: Any = {  # matplotlib's own type names every key there is
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ecm-edge",
+    "text.parse_math": False,  # a subject may be called $x
+    "font.size": 9,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "text.color": _INK,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "lines.markersize": _MARK,
+}
+
+
+def subjects_chart(scores: Scores) -> str:
+    """Sensitivity, specificity and Fβ of each subject, worst first, with the mean Fβ and its interval behind them."""
+    ranked = sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
+    with _chart("subjects", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
+        mean = scores.fbeta_mean
+        if mean.low is not None and mean.high is not None:
+            axes.axvspan(mean.low, mean.high, color=_BAND, linewidth=0, zorder=0)
+        axes.axvline(mean.value, color=_GREEN, linewidth=1.4, zorder=1)
+        axes.axvline(scores.good_subject_above, color=_MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+        _row_marks(axes, [s.sensitivity for s in ranked], -0.22, "o", _ORANGE, "sensitivity")
+        _row_marks(axes, [s.specificity for s in ranked], 0.22, "s", _BLUE, "specificity")
+        _row_marks(axes, [s.fbeta for s in ranked], 0.0, "D", _GREEN, f"F{scores.beta:g}")
+        axes.set_yticks(range(len(ranked)), [s.subject for s in ranked])
+        axes.set_ylim(len(ranked) - 0.4, -0.6)
+        axes.set_xlim(-0.03, 1.03)
+        _legend(axes, columns=3)
+    return svg[0]
+
+
+def losses_chart(record: TrainingRecord) -> str:
+    """Training and validation loss by epoch, the kept epoch marked."""
+    with _chart("losses") as (svg, axes):
+        _curve(axes, record.epochs, "train_loss", "training", _BLUE, "o", "-")
+        _curve(axes, record.epochs, "validation_loss", "validation", _ORANGE, "s", "--")
+        _epoch_axis(axes, record, "cross-entropy")
+    return svg[0]
+
+
+def epochs_chart(record: TrainingRecord) -> str:
+    """F1, mean Fβ and G of the validation subjects by epoch, each at that epoch's best threshold."""
+    with _chart("epochs") as (svg, axes):
+        _curve(axes, record.epochs, "fbeta_mean", "mean Fβ", _GREEN, "D", "-")
+        _curve(axes, record.epochs, "f1", "F1", _BLUE, "o", "--")
+        _curve(axes, record.epochs, "g", "G", _ORANGE, "s", ":")
+        _epoch_axis(axes, record, "validation score")
+        axes.set_ylim(top=1.02)
+    return svg[0]
+
+
+def pareto_chart(run: RunRecords) -> str:
+    """Objective against MACs: every trial, the front, and the best; trials that did not fit as ticks at the bottom."""
+    trials = run.summary.trials
+    with _chart("pareto", height_in=3.7) as (svg, axes):
+        axes.set_xscale("log")
+        front = sorted((t for t in trials if t.number in run.summary.pareto), key=lambda t: t.macs)
+        axes.step([t.macs for t in front], [_objective(t) for t in front], where="post", color=_GREEN, label="front")
+        _trial_marks(axes, _verified(trials), "o", _BLUE, "verified")
+        _trial_marks(
+            axes, [t for t in trials if t.outcome == "done" and t.verdict != Verdict.PASS], "X", _ORANGE, "FAIL"
+        )
+        _trial_marks(axes, [t for t in trials if t.outcome == "pruned"], "v", _MUTED, "pruned", hollow=True)
+        _trial_marks(axes, [t for t in trials if t.outcome == "failed"], "P", _MUTED, "stopped by a stage")
+        _trial_marks(axes, [t for t in trials if t.number == run.summary.best], "*", _GREEN, "best", size=14)
+        unfit = [t.macs for t in trials if t.outcome == "unfit"]
+        bottom = axes.get_xaxis_transform()
+        axes.plot(unfit, [0.025] * len(unfit), "|", color=_MUTED, markersize=9, transform=bottom, label="did not fit")
+        axes.axvline(run.settings.target.budget.macs, color=_MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        _log_axis(axes, [*(t.macs for t in trials), run.settings.target.budget.macs])
+        axes.set_xlabel("MACs (dotted: the budget)")
+        axes.set_ylabel(run.summary.objective.replace("_", " "))
+        _legend(axes, columns=3)
+    return svg[0]
+
+
+@contextmanager
+def _chart(name: str, height_in: float = 2.8) -> Iterator[tuple[list[str], Axes]]:
+    """Axes to draw on; the list holds the SVG once the block has ended."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    svg: list[str] = []
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's browser has the font
+        figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield svg, figure.subplots()
+        stream = io.StringIO()
+        figure.savefig(
+            stream, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    svg.append(inline(stream.getvalue(), name))
+
+
+def inline(document: str, name: str) -> str:
+    """The <svg> element of an SVG document, to stand in a page under a unique name.
+
+    >>> inline('<?xml version="1.0"?><svg width="1pt"><path id="a" fill="#010101"/><use href="#a"/></svg>', "x")
+    '<svg width="1pt"><path id="x-a" fill="var(--ink)"/><use href="#x-a"/></svg>'
+    """
+    svg = document[document.index("<svg") :].strip()
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-")
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg
+
+
+def _row_marks(axes: Axes, values: Sequence[float | None], offset: float, marker: str, colour: str, label: str) -> None:
+    """One mark a row, a little above or below its middle, so that equal figures do not hide each other."""
+    points = [(value, row + offset) for row, value in enumerate(values) if value is not None]
+    axes.plot([x for x, _ in points], [y for _, y in points], marker, color=colour, label=label, clip_on=False)
+
+
+def _curve(axes: Axes, epochs: Sequence[Epoch], name: str, label: str, colour: str, marker: str, style: str) -> None:
+    values = [getattr(epoch, name) for epoch in epochs]
+    numbers = [epoch.epoch for epoch in epochs]
+    axes.plot(numbers, values, color=colour, marker=marker, linestyle=style, label=label, markersize=4.5)
+
+
+def _epoch_axis(axes: Axes, record: TrainingRecord, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.axvline(record.best.epoch, color=_MUTED, linewidth=1, linestyle=(0, (2, 2)), label="kept epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.7, len(record.epochs) + 0.3)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    _legend(axes, columns=4)
+
+
+def _objective(trial: TrialRecord) -> float:
+    return float("nan") if trial.objective is None else trial.objective
+
+
+def _verified(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return [trial for trial in trials if trial.outcome == "done" and trial.verdict == Verdict.PASS]
+
+
+def _trial_marks(
+    axes: Axes,
+    trials: Sequence[TrialRecord],
+    marker: str,
+    colour: str,
+    label: str,
+    *,
+    hollow: bool = False,
+    size: float = _MARK,
+) -> None:
+    """Nothing at all, not even a line in the legend, where there is no such trial with an objective."""
+    points = [(trial.macs, trial.objective) for trial in trials if trial.objective is not None]
+    if points:
+        face = "none" if hollow else colour
+        axes.plot(*zip(*points, strict=True), marker, color=colour, markerfacecolor=face, markersize=size, label=label)
+
+
+def _log_axis(axes: Axes, macs: Sequence[int]) -> None:
+    """Plain numbers at 1, 2 and 5 times powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xlim(min(macs) / 1.25, max(macs) * 1.25)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:,.4g} k"))
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handletextpad=0.4, columnspacing=1.2)

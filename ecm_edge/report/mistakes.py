@@ -1,0 +1,69 @@
+"""The wrong answers of a model, most confident first: the one thing that no stage records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.model_file import margins
+from ecm_edge.report.records import Mistake, Mistakes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecm_edge.dataset import Dataset
+    from ecm_edge.model_file import ModelFile
+    from ecm_edge.records import Form
+
+EXAMPLES = 12
+A_SUBJECT = 2
+"""At most so many examples of one kind from one subject, whose mistakes are mostly alike."""
+
+
+def find_mistakes(model: ModelFile, dataset: Dataset, subjects: list[str], form: Form) -> Mistakes:
+    """The wrong answers on the labelled segments of these subjects.
+
+    Raises:
+        ModelError: the model does not take these segments, or onnxruntime fails.
+    """
+    rows = dataset.rows_of(subjects)
+    margin = margins(model.classifier, dataset, rows)  # (n,)
+    is_af = dataset.labels[rows] == 1  # (n,)
+    wrong = is_af != (margin >= 0)  # (n,)
+    chosen = [row for kind in (is_af, ~is_af) for row in _worst(dataset, rows, margin, wrong & kind)]
+    return Mistakes(
+        form=form,
+        segments=len(rows),
+        missed_af=int((wrong & is_af).sum()),
+        false_alarms=int((wrong & ~is_af).sum()),
+        examples=[_mistake(dataset, int(rows[i]), float(margin[i])) for i in chosen],
+    )
+
+
+def _worst(
+    dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], wrong: NDArray[np.bool_]
+) -> list[int]:
+    """Places in `rows`, most confident first: half of `EXAMPLES`, at most `A_SUBJECT` of one subject."""
+    places = np.flatnonzero(wrong)
+    taken: Counter[int] = Counter()
+    found: list[int] = []
+    for place in places[np.argsort(-np.abs(margin[places]), kind="stable")].tolist():
+        subject = int(dataset.table["subject"][rows[place]])
+        taken[subject] += 1
+        if taken[subject] <= A_SUBJECT and len(found) < EXAMPLES // 2:
+            found.append(place)
+    return found
+
+
+def _mistake(dataset: Dataset, row: int, margin: float) -> Mistake:
+    at = np.array([row])
+    return Mistake(
+        row=row,
+        name=dataset.names(at)[0],
+        subject=dataset.subject_names(at)[0],
+        rhythm=dataset.header.rhythms[dataset.table["rhythm"][row]],
+        is_af=bool(dataset.labels[row] == 1),
+        margin=margin,
+    )

@@ -1,0 +1,160 @@
+"""The page: the record and its drawings through the templates beside this file, with every value escaped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ecm_edge.records import Verdict, not_run
+from ecm_edge.report import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jinja2 import Environment
+
+    from ecm_edge.records import Gate, Provenance
+    from ecm_edge.report.ecg import Strip
+    from ecm_edge.report.records import Mistake, ReportRecord
+    from ecm_edge.report.stages import Place
+    from ecm_edge.trial import TrialRecord
+
+SECTIONS = (
+    ("verdicts", "Verdicts"),
+    ("score", "Score"),
+    ("budgets", "Budgets"),
+    ("latency", "Latency"),
+    ("parity", "Parity"),
+    ("training", "Training"),
+    ("search", "Search"),
+    ("mistakes", "Wrong segments"),
+    ("promotion", "Promotion"),
+    ("provenance", "Provenance"),
+    ("use", "Intended use"),
+)
+
+TITLES = {
+    "budgets": "Budgets of the board",
+    "training": "Training",
+    "simplify": "Export and simplify",
+    "quantize": "Quantise",
+    "verify": "Verify",
+    "bench": "Bench",
+    "score": "Score",
+    "records": "Records belong together",
+    "promotion": "Promotion",
+}
+
+BUDGETS = {
+    "parameters": "parameters",
+    "macs": "MACs",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "latency_ms": "latency",
+}
+
+FIGURES = (
+    ("accuracy", "accuracy"),
+    ("recall", "sensitivity (recall)"),
+    ("specificity", "specificity"),
+    ("precision", "PPV (precision)"),
+    ("npv", "NPV"),
+    ("f1", "F1"),
+)
+
+PARITY_FIGURES = ("acc", "rmse", "mae", "l2r", "mean", "std", "nse", "cos", "max_abs")
+
+
+def render(
+    record: ReportRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]], place: Place
+) -> str:
+    """The whole page as HTML.
+
+    Args:
+        record: what it says.
+        charts: inline SVG by name, trusted; absent where there is nothing to draw.
+        strips: the examples of wrong segments with their drawings.
+        place: for the commands that would run what has not run.
+    """
+    from markupsafe import Markup
+
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        r=record,
+        charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
+        strips=strips,
+        stage={stage.name: stage for stage in record.stages},
+        counts=gate_counts(record),
+        gate_groups=gate_groups(record),
+        trials=ranked(record.run.summary.trials) if record.run else [],
+        stage_provenance=stage_provenance(record),
+        training_options=training_options(record),
+        folds_command=f"{place.retrain()} --folds 5",
+        quantize_command=place.command("quantize"),
+        sections=SECTIONS,
+        titles=TITLES,
+        budgets=BUDGETS,
+        figures=FIGURES,
+        parity_figures=PARITY_FIGURES,
+    )
+
+
+def gate_counts(record: ReportRecord) -> dict[str, int]:
+    """How many gates of the stages passed, failed and did not run; a stage that has not run counts as one."""
+    gates = Counter(gate.verdict for stage in record.stages for gate in stage.gates)
+    gates[Verdict.NOT_RUN] += sum(stage.verdict == Verdict.NOT_RUN and not stage.gates for stage in record.stages)
+    return {verdict.value: gates[verdict] for verdict in Verdict}
+
+
+def gate_groups(record: ReportRecord) -> list[tuple[str, list[tuple[str, Gate]]]]:
+    """Every gate under the title of its stage, those of verify's hops under the hop's; a stage not run is one gate."""
+    groups: dict[str, list[tuple[str, Gate]]] = {}
+    for stage in [*record.stages, record.promotion]:
+        gates = stage.gates or ([not_run("the whole stage", stage.detail)] if stage.verdict == Verdict.NOT_RUN else [])
+        for gate in gates:
+            hop, _, name = gate.name.rpartition(": ")
+            title = f"{TITLES[stage.name]}: {hop}" if hop else TITLES[stage.name]
+            groups.setdefault(title, []).append((name, gate))
+    return list(groups.items())
+
+
+def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Best objective first; those without one last, by number."""
+    return sorted(trials, key=lambda t: (t.objective is None, -(t.objective or 0.0), t.number))
+
+
+def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
+    """When, and with which version, the records that decisions rest on were made."""
+    made = {"verify": record.records.verify, "bench": record.records.bench, "score": record.records.score}
+    return [(f"{name}.json", stage.provenance) for name, stage in made.items() if stage]
+
+
+def training_options(record: ReportRecord) -> dict[str, Any]:
+    """The training configuration as flat names and values."""
+    options = record.config.training.model_dump()
+    augmentation = options.pop("augmentation")
+    return options | {f"augmentation.{name}": value for name, value in augmentation.items()}
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ecm_edge.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": texts.number,
+        "agreement": texts.agreement,
+        "setting": texts.setting,
+        "ratio": texts.ratio,
+        "point": texts.point,
+        "ends": texts.ends,
+        "percent": texts.percent,
+        "thousands": lambda value: f"{value:,}",
+    }
+    environment.globals |= {"quantity": texts.quantity, "signed": texts.signed}
+    return environment

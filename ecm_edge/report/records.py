@@ -1,0 +1,116 @@
+"""What a report says, as one record: the records of every stage, and what becomes of putting them side by side."""
+
+from __future__ import annotations
+
+from ecm_edge.bench import BenchRecord
+from ecm_edge.candidate import CandidateConfig
+from ecm_edge.crossval import CrossValidationRecord
+from ecm_edge.export import ExportRecord
+from ecm_edge.gate import CostRecord
+from ecm_edge.quantize import QuantizeRecord
+from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
+from ecm_edge.registry import Event, HistoryRecord
+from ecm_edge.score import ScoreRecord
+from ecm_edge.search import SearchRecord, SearchSettings
+from ecm_edge.simplify import SimplifyRecord
+from ecm_edge.train import TrainingRecord
+from ecm_edge.verify.records import VerifyRecord
+
+
+class StageRecords(Record):
+    """The records that lie in a candidate's folder; None where a stage has not run.
+
+    `folds` is there only if the candidate was also measured out of fold.
+    """
+
+    cost: CostRecord | None
+    training: TrainingRecord | None
+    export: ExportRecord | None
+    simplify: SimplifyRecord | None
+    quantize: QuantizeRecord | None
+    verify: VerifyRecord | None
+    bench: BenchRecord | None
+    score: ScoreRecord | None
+    folds: CrossValidationRecord | None
+
+
+class Stage(Record):
+    """One stage and its outcome.
+
+    `verdict` is None where the stage ran and has no gates of its own. `command` makes a stage that has not run.
+    """
+
+    name: str
+    verdict: Verdict | None
+    detail: str
+    gates: list[Gate]
+    command: str | None = None
+
+
+class DataFacts(Record):
+    """The data set that the report was made with; `unit` is that of a sample, or "unstated"."""
+
+    name: str
+    content_sha256: str
+    synthetic: bool
+    source: str
+    unit: str
+    sampling_rate_hz: float
+    segments: int
+    subjects: int
+    blank: str
+
+
+class Mistake(Record):
+    """One segment that the model calls wrong; `margin` is scores[1] - scores[0], AF where it is at least 0."""
+
+    row: int
+    name: str
+    subject: str
+    rhythm: str
+    is_af: bool
+    margin: float
+
+
+class Mistakes(Record):
+    """The wrong answers on the test subjects in numbers, and the most confident ones of both kinds."""
+
+    form: Form
+    segments: int
+    missed_af: int
+    false_alarms: int
+    examples: list[Mistake]
+
+
+class RunRecords(Record):
+    """The search that a candidate is the best of."""
+
+    settings: SearchSettings
+    summary: SearchRecord
+
+
+class ReportRecord(Record):
+    """Everything on the page.
+
+    `verdict` is FAIL if any stage failed, NOT RUN if any has not run, else PASS; the promotion stands for itself, as
+    a sound candidate may be refused for not being better. `decision` is the last one about exactly this candidate's
+    files; `history` is that of its target.
+    """
+
+    verdict: Verdict
+    candidate: str
+    target: str | None
+    synthetic: bool
+    form: Form
+    model_sha256: dict[Form, str]
+    config: CandidateConfig
+    config_sha256: str
+    data: DataFacts
+    stages: list[Stage]
+    promotion: Stage
+    records: StageRecords
+    mistakes: Mistakes | None
+    run: RunRecords | None
+    decision: Event | None
+    history: HistoryRecord | None
+    provenance: Provenance

@@ -1,0 +1,168 @@
+"""Records of every stage, made by hand, around the tiny candidates of `tests.tiny`."""
+
+from __future__ import annotations
+
+from ecm_edge import candidate, parity, quantize, search, simplify, space, train
+from ecm_edge.records import Verdict, at_most
+from ecm_edge.reference.noise import LayerNoise
+from ecm_edge.score import score_model
+from ecm_edge.search import SearchRecord, SearchSettings
+from ecm_edge.trial import TrialRecord
+from ecm_edge.verify.records import Flip, Hop, VerifyRecord
+from tests import tiny
+
+SUBJECTS = ["S0", "S1", "S2", "<script>alert(1)</script>", "$x_1", "S5"]
+"""Names that HTML and mathematical text would like to interpret; the last three are tested on."""
+
+
+def dataset(folder, *, synthetic=True):
+    """Six subjects, 3 AF and 3 others each; a model of column 0 misses one AF and gives one false alarm each."""
+    rows = [("AFIB", [2.0]), ("AFIB", [1.0]), ("AFIB", [-3.0]), ("N", [-2.0]), ("", [-1.0]), ("N", [4.0])]
+    return tiny.data(folder, dict.fromkeys(SUBJECTS, rows), synthetic=synthetic)
+
+
+def bare(folder, data):
+    """A candidate without any record but its cost."""
+    return tiny.make_candidate(folder, data, test=SUBJECTS[3:])
+
+
+def full(folder, data):
+    """A candidate with a record of every stage."""
+    tiny.ready(folder, data, test=SUBJECTS[3:])
+    training(candidate.load_config(folder)).save(folder / candidate.TRAINING)
+    simplified().save(folder / candidate.SIMPLIFY)
+    quantised().save(folder / candidate.QUANTIZE)
+    verified = VerifyRecord.load(folder / candidate.VERIFY)
+    verified.model_copy(update={"hops": [hop(data)]}).save(folder / candidate.VERIFY)
+    score_model(folder, data, target=tiny.TARGET).save(folder / candidate.SCORE)
+    return folder
+
+
+def run(folder, data):
+    """A run of four trials, the best of them full."""
+    trials = [
+        trial(0, macs=100, objective=40.0, outcome="done", verdict=Verdict.PASS),
+        trial(1, macs=200, objective=60.0, outcome="done", verdict=Verdict.PASS),
+        trial(2, macs=300, objective=50.0, outcome="pruned"),
+        trial(3, macs=900, outcome="unfit", reason="too many MACs"),
+    ]
+    (folder / candidate.RUN_TRIALS).mkdir(parents=True)
+    full(candidate.trial_folder(folder, 1), data)
+    settings(data).save(folder / search.SETTINGS)
+    summary(trials).save(folder / candidate.RUN_SUMMARY)
+    return folder
+
+
+def training(config):
+    """Two epochs, of which the first was kept."""
+    epochs = [epoch(1, 0.6, 0.5), epoch(2, 0.4, 0.7)]
+    return train.TrainingRecord(
+        family=config.family,
+        config_sha256=config.sha256,
+        dataset_sha256=config.dataset_sha256,
+        synthetic=config.synthetic,
+        stopped="patience",
+        best=epochs[0],
+        epochs=epochs,
+        train_segments=12,
+        validation_segments=6,
+        train_subjects=2,
+        validation_subjects=1,
+        samples_per_second=10.0,
+        seconds=2.4,
+        device="cpu",
+        threads=1,
+    )
+
+
+def epoch(number, train_loss, validation_loss):
+    return train.Epoch(
+        epoch=number,
+        learning_rate=0.01,
+        train_loss=train_loss,
+        validation_loss=validation_loss,
+        f1=0.8,
+        fbeta_mean=0.9,
+        g=0.5,
+        threshold=0.1,
+        seconds=1.2,
+    )
+
+
+def simplified():
+    return simplify.SimplifyRecord(
+        nodes_before=9,
+        nodes_after=3,
+        nodes_by_op_before={},
+        nodes_by_op_after={},
+        batch_norms_folded_forward=0,
+        onnxsim_checks_wanted=2,
+        onnxsim_checks_run=2,
+        parity=parity.Parity(segments=1, label_flips=0, non_finite=0),
+        weight_bytes=64,
+        sha256="0" * 64,
+        gates=[at_most("max_abs", 0.0, 1e-3, "score")],
+        verdict=Verdict.PASS,
+    )
+
+
+def quantised(*, ranked=True):
+    noise = [LayerNoise(layer="head", op="MatMul", sqnr_db=31.5, max_abs=0.02)] if ranked else []
+    known = {"layers": noise, "calibration_segments": 12, "calibration_subjects": ["S0", "S1"]}
+    empty = {name: _empty(field.annotation) for name, field in quantize.QuantizeRecord.model_fields.items()}
+    return quantize.QuantizeRecord.model_validate({**empty, **known})
+
+
+def _empty(annotation):
+    """A value of nothing for a field that the page does not show."""
+    return {int: 0, float: 0.0, bool: False, str: ""}.get(annotation, [] if "list" in str(annotation) else {})
+
+
+def hop(data):
+    """One hop that flips one segment."""
+    return Hop(
+        name="simplified→int8",
+        reference="a",
+        other="b",
+        verdict=Verdict.PASS,
+        parity=parity.Parity(segments=6, label_flips=1, non_finite=0, acc=5 / 6, cos=0.9999991, max_abs=3.7e-9),
+        label_flips=[Flip(name=data.names([0])[0], subject="S0", reference_margin=0.1, other_margin=-0.1)],
+        gates=[at_most("f1_drop", 0.0, 0.01, "F1")],
+    )
+
+
+def trial(number, **known):
+    costs = {"parameters": 8, "flash_bytes": 64_000, "ram_bytes": 64, "latency_ms": 0.1, "stage_seconds": {}}
+    return TrialRecord.model_validate({"number": number, "family": "tiny", "point": {}, **costs, **known})
+
+
+def settings(data):
+    return SearchSettings(
+        target=tiny.TARGET,
+        space=space.load("default"),
+        dataset_sha256=data.header.content_sha256,
+        synthetic=data.header.synthetic,
+        split=tiny.config(data, test=SUBJECTS[3:]).split,
+        seed=0,
+        objective="board_score",
+    )
+
+
+def summary(trials):
+    return SearchRecord(
+        verdict=Verdict.PASS,
+        target=tiny.TARGET.name,
+        objective="board_score",
+        synthetic=True,
+        stopped_by="trials",
+        best=1,
+        best_objective=60.0,
+        trained=3,
+        pruned=1,
+        unfit=1,
+        avoided=0,
+        failed=0,
+        pareto=[0, 1],
+        seconds=5.0,
+        trials=trials,
+    )

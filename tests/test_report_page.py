@@ -1,0 +1,145 @@
+"""The page itself: what it prints, what it escapes, and that it loads nothing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from ecm_edge import candidate, report
+from ecm_edge.report import charts, texts
+from tests import report_records as made
+from tests import tiny
+
+
+class Elements(HTMLParser):
+    """Every tag with its attributes, and how many are open at the end."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, name):
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+def written(tmp_path, path, data, **options):
+    report.write_report(path, data, tmp_path / "report.html", **options)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The page of a run with everything in it."""
+    at = tmp_path_factory.mktemp("page")
+    data = made.dataset(at / "data")
+    return written(at, made.run(at / "run", data), data)
+
+
+def test_the_page_loads_nothing(html):
+    links = [v for _, a in Elements(html).found for k, v in a.items() if k in {"href", "src", "xlink:href", "srcset"}]
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not re.findall(r"@import|url\((?!#)", html)
+    assert Elements(html).of("script") == []
+
+
+def test_names_are_escaped(html):
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;-N-5" in html  # a file name under an ECG
+    assert html.count("$x_1") > 1  # and in the chart, not as mathematics
+
+
+def test_ids_are_unique(html):
+    ids = [attributes["id"] for _, attributes in Elements(html).found if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 100
+
+
+def test_every_reference_has_its_target(html):
+    ids = {attributes["id"] for _, attributes in Elements(html).found if "id" in attributes}
+    wanted = set(re.findall(r'(?:href="|url\()#([^")]+)', html))
+    assert wanted
+    assert wanted <= ids
+
+
+def test_every_figure_has_a_drawing_and_a_caption(html):
+    figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
+    assert len(figures) == 4 + 6  # subjects, losses, scores by epoch, front; three missed and three false alarms
+    assert all("<svg" in figure and "<path" in figure and "<figcaption>" in figure for figure in figures)
+
+
+def test_synthetic_data_are_shouted_about(tmp_path, html):
+    data = made.dataset(tmp_path / "real", synthetic=False)
+    assert '<div class="synthetic" role="alert">' in html
+    assert "SYNTHETIC DATA" not in written(tmp_path, made.bare(tmp_path / "c", data), data)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "A 5 s flag is not a diagnosis.",
+        "None of these subjects was trained or tuned on.",
+        "3 missed, 3 false alarms",
+        "simplified→int8",
+        "0.999999",
+        "31.5 dB",
+        "too many MACs",
+        "no registry was given",
+    ],
+)
+def test_the_page_says(html, said):
+    assert said in html
+
+
+def test_what_has_not_run_is_printed(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    html = written(tmp_path, made.bare(tmp_path / "c", data), data)
+    for verb in ("train", "export", "quantize", "verify", "bench", "score"):
+        assert f"ecm-edge {verb} " in html
+    assert "not as part of a run" in html
+    assert html.count("○ NOT RUN") > 10
+
+
+def test_a_quantisation_without_a_ranking_says_how_to_get_one(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    made.quantised(ranked=False).save(folder / candidate.QUANTIZE)
+    assert "Quantised without a ranking of layers" in written(tmp_path, folder, data)
+
+
+def test_a_budget_that_is_broken_is_drawn_over_its_bar(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    tight = tiny.TARGET.model_copy(update={"budget": tiny.TARGET.budget.model_copy(update={"macs": 1})})
+    html = written(tmp_path, tiny.make_candidate(tmp_path / "c", data, target=tight, test=["S5"]), data)
+    assert '<div class="bar over"><i style="width:100.00%">' in html
+    assert "✗ FAIL" in html
+
+
+def test_scores_of_one_subject_have_no_interval(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = tiny.make_candidate(tmp_path / "c", data, test=["S5"])
+    tiny.run(["score", folder, "--data", data.folder, "--target", tiny.TARGET.name, "--json"])
+    assert "one subject: no interval can be given" in written(tmp_path, folder, data)
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0999, "0.100"), (0, "0.000"), (1, "1.000")])
+def test_ratios(value, text):
+    assert texts.ratio(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.001, "0.001"), (0.00099, "0.00099"), (9999.0, "9,999"), (9999.6, "10,000"), (1e4, "10,000"), (-0.5, "−0.5")],
+)
+def test_numbers_on_both_sides_of_every_limit(value, text):
+    assert texts.number(value) == text
+
+
+def test_a_chart_of_one_epoch_is_drawn(tmp_path):
+    record = made.training(tiny.config(made.dataset(tmp_path / "data")))
+    one = record.model_copy(update={"epochs": record.epochs[:1]})
+    assert charts.losses_chart(one).startswith("<svg")
