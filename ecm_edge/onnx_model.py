@@ -170,7 +170,10 @@ def run_session(session: Any, classifier: Classifier, samples: Floats, names: Se
             "Import the data with that length, or export the model for this one.",
         )
     segments = np.ascontiguousarray(samples, np.float32).reshape(-1, *classifier.input_shape)
-    outputs = [session.run(names, {classifier.input_name: segment}) for segment in segments]
+    try:
+        outputs = [session.run(names, {classifier.input_name: segment}) for segment in segments]
+    except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
+        raise ModelError("onnxruntime can run the model", str(problem).splitlines()[0], "Export it again.") from None
     if not outputs:
         return [np.zeros((0, 2), np.float32) for _ in names]
     return [np.stack(column) for column in zip(*outputs, strict=True)]

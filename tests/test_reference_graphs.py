@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from ecm_edge import export, onnx_model, parity, reference, simplify
+from ecm_edge import export, networks, onnx_model, parity, quantize, reference, simplify
 from ecm_edge.errors import ModelError
 from ecm_edge.verify.hops import layer_lsbs
 
@@ -119,3 +119,21 @@ def test_segments_of_another_length_and_none_at_all():
     assert reference.scores(graph, nets.segments(0)).shape == (0, 2)
     with pytest.raises(ModelError, match="length of the model's input"):
         reference.scores(graph, np.zeros((1, nets.T - 1), np.float32))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("family", ["afnet", "tcn", "separable", "rhythm_wave"])
+def test_onnxruntime_is_within_one_step_on_real_segments(real_data, family):
+    params = {
+        "afnet": {"channel_factor": 2, "head_factor": 1},
+        "tcn": {"channels": 6, "depth": 2, "kernel": 3, "squeeze_excite": True},
+        "separable": {"channels": 4, "depth": 3, "kernel": 5, "activation": "silu", "pooling": "mean_max_std"},
+        "rhythm_wave": {"wave_channels": 4, "rhythm_channels": 6, "depth": 2, "decimation": 2},
+    }[family]
+    samples = (np.load(real_data / "segments.npy", mmap_mode="r")[::500] / 16384).astype(np.float32)
+    network = networks.build(family, params, samples.shape[1])
+    simplified, _ = simplify.simplify(export.to_onnx(network, samples.shape[1]), samples[:2])
+    forms, _ = quantize.quantize(simplified, samples[:50], subjects=[], rank_segments=0)
+    layers, same_scores = layer_lsbs(forms["int8"], reference.load(forms["int8"]), samples[50:])
+    assert same_scores
+    assert max(layer.max_lsb for layer in layers) <= 1

@@ -193,6 +193,13 @@ def test_what_did_not_run_is_said(damaged, data):
     assert skipped["simplified→int8"] == skipped["int8: reference→onnxruntime"] == "there is no model.int8.onnx"
 
 
+def test_forms_that_the_target_does_not_run_are_not_judged(sound, data, tmp_path):
+    folder = shutil.copytree(sound, tmp_path / "c")
+    record = verify.verify_candidate(folder, data, LENIENT.model_copy(update={"precision": ["float32"]}))
+    assert [hop.verdict for hop in record.hops] == ["PASS", "PASS", "NOT RUN", "NOT RUN", "NOT RUN"]
+    assert record.hops[3].reason == "loongson-2k0500 does not run int8"
+
+
 def test_a_candidate_without_any_form_is_not_run(tmp_path, data):
     folder = nets.make_candidate(tmp_path / "c", data)
     assert verify.verify_candidate(folder, data, LENIENT).verdict == "NOT RUN"

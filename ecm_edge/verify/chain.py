@@ -94,12 +94,16 @@ class CandidateChain:
         paths = [form.path for form in (self._exported, self._float32, self._float16, self._int8)]
         return [path for path in (self._folder / candidate.CHECKPOINT, *paths) if path.is_file()]
 
+    def _unwanted(self, form: str) -> str:
+        """Why a form need not be compared for this target; empty if it must."""
+        return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
+
     def _torch(self) -> Hop:
         name, sides = "pytorch→onnx", (candidate.CHECKPOINT, self._exported.path.name)
         checkpoint = self._folder / candidate.CHECKPOINT
         missing = "" if checkpoint.is_file() else f"there is no {checkpoint.name}"
-        if missing or self._exported.missing:
-            return hops.skipped(name, sides, missing or self._exported.missing)
+        if reason := missing or self._exported.missing:
+            return hops.skipped(name, sides, reason)
         network = candidate.load_network(self._folder)
         return hops.float_hop(
             name,
@@ -118,12 +122,14 @@ class CandidateChain:
 
     def _half(self) -> Hop:
         limits = self._target.parity.float16
+        if reason := self._unwanted("float16"):
+            return hops.skipped("simplified→float16", (self._float32.path.name, self._float16.path.name), reason)
         return self._between("simplified→float16", self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
 
     def _between(self, name: str, parent: Form, child: Form, limits: FloatParity, layer_l2r: float) -> Hop:
         sides = (parent.path.name, child.path.name)
-        if parent.missing or child.missing:
-            return hops.skipped(name, sides, parent.missing or child.missing)
+        if reason := parent.missing or child.missing:
+            return hops.skipped(name, sides, reason)
         samples = self.segments.samples
         return hops.float_hop(
             name,
@@ -138,8 +144,8 @@ class CandidateChain:
 
     def _quantised(self) -> Hop:
         name, sides = "simplified→int8", (self._float32.path.name, f"{self._int8.path.name} in the reference")
-        if self._float32.missing or self._int8.missing:
-            return hops.skipped(name, sides, self._float32.missing or self._int8.missing)
+        if reason := self._unwanted("int8") or self._float32.missing or self._int8.missing:
+            return hops.skipped(name, sides, reason)
         judged = self._judged
         if isinstance(judged, str):
             return hops.failed(name, sides, judged)
@@ -155,8 +161,8 @@ class CandidateChain:
 
     def _runtime(self) -> Hop:
         name, sides = "int8: reference→onnxruntime", (f"{self._int8.path.name} in the reference", "onnxruntime")
-        if self._int8.missing:
-            return hops.skipped(name, sides, self._int8.missing)
+        if reason := self._unwanted("int8") or self._int8.missing:
+            return hops.skipped(name, sides, reason)
         judged, graph = self._judged, self._int8.graph
         if isinstance(judged, str) or isinstance(graph, str):
             return hops.failed(name, sides, str(judged))
