@@ -219,7 +219,7 @@ def fold_threshold_onnx(proto: onnx.ModelProto, threshold: float) -> onnx.ModelP
 
 def _export(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProto, str]:
     """The graph and the exporter's log, by way of random weights where those can be replaced by name."""
-    proto, log = _trace(_randomised(network), samples_per_segment)
+    proto, log = _trace(randomised(network), samples_per_segment)
     result = with_weights(proto, network)
     if result is None:
         result, second = _trace(copy.deepcopy(network).eval(), samples_per_segment)
@@ -228,14 +228,17 @@ def _export(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelPro
     return result, log
 
 
-def _randomised(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose floating-point tensors are all different, and positive as variances must be."""
+def randomised(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose tensors are all different, so that no tool merges any two of them.
+
+    They are positive, as variances must be, and small, so that deep networks stay finite.
+    """
     twin = copy.deepcopy(network).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in twin.state_dict().values():
             if tensor.is_floating_point():
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+                tensor.copy_(0.1 * (torch.rand(tensor.shape, generator=generator) + 0.5))
     return twin
 
 

@@ -140,8 +140,10 @@ def gate_candidate(
         target: whose budgets count.
         segment: one real segment (1, T), on which the simplifier checks itself.
     """
-    template = export.to_onnx(candidate.build_network(config), config.samples_per_segment)
-    simplified, _ = simplify.simplify(template, segment)
+    network = candidate.build_network(config)
+    template = export.to_onnx(network, config.samples_per_segment)
+    counted = export.with_weights(template, export.randomised(network)) or template  # equal tensors would be merged
+    simplified, _ = simplify.simplify(counted, segment)
     return template, gate.check_cost(cost.count(simplified), target)
 
 

@@ -1,0 +1,66 @@
+"""The second phase: narrowest first, stopping at the first width that meets both bars."""
+
+import pytest
+
+from ecm_edge import candidate, scale, splits, targets
+from ecm_edge.candidate import TrainingConfig
+from ecm_edge.errors import SpaceError
+
+from .test_search import fake
+
+TARGET = targets.load("loongson-2k0500")
+NET = {"channels": 4, "depth": 2, "kernel": 5, "widest": 8}
+
+
+@pytest.fixture
+def scaled(dataset, tmp_path, monkeypatch):
+    """Scales a small net with faked trials whose objective is its width."""
+    config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", NET, TrainingConfig(), 0)
+    trials = fake(objective=lambda point: float(point["separable.channels"]))
+
+    def run_trial(folder, number, point, config, setting):
+        named = {"family": "separable", **{f"separable.{k}": v for k, v in point.items()}}
+        return trials(folder, number, named, config, setting)
+
+    monkeypatch.setattr(scale, "run_trial", run_trial)
+
+    def run(standard, config=config, **options):
+        return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", standard=standard, **options)
+
+    return run
+
+
+def widths(record):
+    return [trial.point["separable.channels"] for trial in record.trials]
+
+
+def test_the_narrowest_that_meets_the_standard_wins(scaled):
+    record = scaled(5.0)
+    assert widths(record) == [2, 3, 4, 5]
+    assert (record.verdict, record.best) == ("PASS", 3)
+
+
+def test_no_width_is_enough(scaled):
+    record = scaled(99.0)
+    assert (record.verdict, record.best) == ("FAIL", None)
+    assert widths(record) == [2, 3, 4, 5, 6, 8, 12, 16]
+
+
+def test_the_folder_holds_every_trial_and_the_record(scaled, tmp_path):
+    record = scaled(3.0)
+    assert scale.ScaleRecord.load(tmp_path / "s" / scale.SCALE) == record
+    assert len(list((tmp_path / "s" / "trials").iterdir())) == 2
+
+
+def test_a_family_without_known_widths_needs_one(scaled, dataset):
+    split = splits.holdout(dataset, seed=0)
+    own = candidate.configure(dataset, split, "mine", {"wide": 4}, TrainingConfig(), 0, "tests.test_networks:users_own")
+    with pytest.raises(SpaceError, match="Name it with --width"):
+        scaled(1.0, own)
+
+
+def test_a_width_is_a_number(scaled, dataset):
+    split = splits.holdout(dataset, seed=0)
+    config = candidate.configure(dataset, split, "separable", {**NET, "pooling": "max"}, TrainingConfig(), 0)
+    with pytest.raises(SpaceError, match="a width is a number"):
+        scaled(1.0, config, widths=["pooling"])

@@ -1,0 +1,74 @@
+"""One candidate through the chain: unfit ones are not trained, and an untrained graph costs what a trained one does."""
+
+import numpy as np
+import pytest
+
+from ecm_edge import candidate, cost, onnx_model, splits, targets, trial
+from ecm_edge.candidate import TrainingConfig
+from ecm_edge.records import Verdict
+
+TARGET = targets.load("loongson-2k0500")
+BRIEF = TrainingConfig(epochs=1, batch_size=32)
+
+
+def config(dataset, **params):
+    split = splits.holdout(dataset, seed=0)
+    return candidate.configure(dataset, split, "afnet", {"channel_factor": 1, "head_factor": 1, **params}, BRIEF, 0)
+
+
+def with_budget(**budget):
+    return TARGET.model_copy(update={"budget": TARGET.budget.model_copy(update=budget)})
+
+
+def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
+    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, with_budget(macs=100))
+    assert (result.verdict, result.training) == (Verdict.FAIL, None)
+    assert not (tmp_path / "c" / candidate.CHECKPOINT).exists()
+    assert candidate.load_config(tmp_path / "c") == config(dataset)
+
+
+def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):
+    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET)
+    from ecm_edge.export import export_candidate
+
+    export_candidate(tmp_path / "c", dataset)
+    trained = cost.count(onnx_model.load_proto(tmp_path / "c" / candidate.FORM_FILES["float32"]))
+    counted = (result.cost.parameters, result.cost.macs, result.cost.weight_bytes)
+    assert counted == (trained.parameters, trained.macs, trained.weight_bytes)
+
+
+def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):
+    from ecm_edge.train import load_data
+
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1", 8)
+    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    assert record.outcome == "unfit"
+    assert f"is {record.macs - 100:,} MAC over 100, heaviest:" in record.reason
+
+
+def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
+    from ecm_edge.train import load_data
+
+    data = load_data(dataset, config(dataset).split)
+    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples * float("nan")})
+    setting = trial.Setting(dataset, spoilt, TARGET, "f1", 8)
+    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    assert record.outcome == "failed"
+    assert "finite losses" in record.reason
+
+
+def test_out_of_fold_scores_cover_every_segment(dataset, tmp_path):
+    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, folds=2)
+    assert result.folds.scores.segments == int(np.sum(dataset.labels >= 0))
+    tested = [name for fold in result.folds.folds for name in fold.split.test]
+    assert sorted(tested) == sorted(dataset.header.subjects)
+
+
+@pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])
+def test_objectives(objective, value):
+    from ecm_edge.train import Epoch
+
+    epoch = Epoch(
+        epoch=1, learning_rate=1, train_loss=1, validation_loss=1, f1=0.8, fbeta_mean=0.9, g=0.7, threshold=0, seconds=1
+    )
+    assert trial.objective_value(epoch, None, TARGET, objective) == value
