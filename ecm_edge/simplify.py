@@ -113,6 +113,9 @@ def _fold_constants(proto: onnx.ModelProto) -> onnx.ModelProto:
         logger.setLevel(logging.ERROR)
     try:
         folded: onnx.ModelProto = optimizer.optimize(proto)
+    except Exception as problem:  # whatever onnxscript raises, the model is at fault or unsupported
+        first = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise ModelError("onnxscript can fold the model's constants", first, "Ship it as exported.") from problem
     finally:
         for logger, level in zip(quiet, levels, strict=True):
             logger.setLevel(level)

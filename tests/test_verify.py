@@ -235,6 +235,16 @@ def test_operator_that_the_reference_does_not_know_is_said(tmp_path, data):
     assert "Sin in node" in hop_of(record, "reference→onnxruntime").reason
 
 
+@pytest.mark.parametrize("shape", [("batch", 1, nets.T), (1, nets.T), (1, 1, nets.T, 1)])
+def test_files_of_other_makers_and_shapes_are_verified(shape, tmp_path, data):
+    weight = np.random.default_rng(0).normal(size=(nets.T, 2)).astype(np.float32)
+    nodes = [nets.node("Reshape", ["samples", "s"], "x"), nets.node("MatMul", ["x", "w"], "scores")]
+    onnx_model.save(nets.graph(nodes, {"s": np.array([1, nets.T]), "w": weight}, shape=shape), tmp_path / "m.onnx")
+    record = verify.verify_model(tmp_path / "m.onnx", data, STRICT)
+    assert [hop.verdict for hop in record.hops] == ["PASS", "PASS"]
+    assert record.segments == 120
+
+
 def segments(count):
     labels = np.arange(count, dtype=np.int8) % 2
     return Segments(nets.segments(count), labels, ["S0"] * count, [f"S0-{i}.txt" for i in range(count)], 2.0)

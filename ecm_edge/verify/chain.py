@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge import candidate, files, onnx_model, provenance, rows, simplify
+from ecm_edge.errors import ModelError
 from ecm_edge.metrics import BETA
 from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
@@ -210,7 +211,10 @@ class FileChain:
         if self._is_quantised:
             return hops.skipped(name, sides, "quantised graphs are not simplified")
         proto = self._form.classifier.proto
-        simplified, _ = simplify.simplify(proto, self.segments.samples[:1])
+        try:
+            simplified, _ = simplify.simplify(proto, self.segments.samples[:1])
+        except ModelError as problem:
+            return hops.skipped(name, sides, str(problem))
         scores = onnx_model.run_scores(onnx_model.classifier_of(simplified), self.segments.samples)
         return hops.float_hop(
             name,
