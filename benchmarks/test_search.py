@@ -1,0 +1,59 @@
+"""What a trial of the search costs besides training, and what a search of all real subjects takes in memory.
+
+python -m pytest benchmarks/test_search.py --benchmark-only -s
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+
+import pytest
+
+from ecm_edge import search, space, targets
+from ecm_edge.dataset import open_dataset
+from ecm_edge.search import Limits
+
+TARGET = targets.load("loongson-2k0500")
+MOST_OVERHEAD_S = 2.0
+MOST_MEMORY_BYTES = 3_000_000_000
+KIB = 1024
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    """Twenty synthetic subjects: overhead does not depend on what is in the segments."""
+    from ecm_edge.synthetic import synthesise
+
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
+    synthesise(folder, subjects=20, seed=1, segments_per_subject=80)
+    return open_dataset(folder)
+
+
+def test_overhead_of_a_trial(benchmark, synthetic, tmp_path):
+    """Gate, export, simplify, quantise and verify 256 segments; the first trial, which loads the exporter, aside."""
+    record = benchmark.pedantic(run, (synthetic, tmp_path / "run", 9), rounds=1)
+    proven = [trial for trial in record.trials[1:] if trial.outcome == "done"]
+    seconds = [trial.overhead_seconds for trial in proven]
+    benchmark.extra_info.update(trials=len(proven), median_s=statistics.median(seconds), max_s=max(seconds))
+    print(benchmark.extra_info)  # noqa: T201 - the table
+    assert len(proven) >= 5
+    assert {trial.verified_segments for trial in proven} >= {256}
+    assert statistics.median(seconds) < MOST_OVERHEAD_S
+
+
+def test_memory_of_a_search_over_all_real_subjects(benchmark, real_dataset, tmp_path):
+    """Twenty gated candidates, trained for an epoch each: the peak does not depend on how long they train."""
+    record = benchmark.pedantic(run, (real_dataset, tmp_path / "run", 20), rounds=1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+    benchmark.extra_info.update(trained=record.trained, peak_bytes=peak)
+    print(benchmark.extra_info)  # noqa: T201 - the table
+    assert record.trained == 20
+    assert peak < MOST_MEMORY_BYTES
+
+
+def run(dataset, out, trials):
+    """A search over the default space, one epoch a candidate, nothing pruned."""
+    brief = space.load("default").model_copy(update={"training": {"epochs": 1, "batch_size": 256}})
+    search.start(out, search.default_settings(dataset, TARGET, brief, pruner="none", sampler="random"))
+    return search.search(dataset, out, Limits(trials))

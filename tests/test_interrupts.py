@@ -1,0 +1,41 @@
+"""A real search, really interrupted and really killed: at most the running trial is lost, and it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ecm_edge import search
+from ecm_edge.search import Limits
+
+SPACE = """
+[families.separable]
+channels = { low = 2, high = 40 }
+depth = 2
+kernel = 3
+stride = 4
+
+[training]
+epochs = 3
+batch_size = 16
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
+    (tmp_path / "space.toml").write_text(SPACE)
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "ecm_edge", "search", "--data", str(dataset.folder), "--target", "loongson-2k0500"]
+    command += ["--space", str(tmp_path / "space.toml"), "--trials", "1000", "-o", str(out)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=alone) as running:
+        next(line for line in running.stderr if line.startswith("trial"))
+        running.send_signal(sent)
+        running.stderr.read()
+    assert running.returncode == code
+    left = sorted(path.name for path in (out / "trials").iterdir() if not path.name.startswith("."))
+    record = search.search(dataset, out, Limits(len(left) + 1))
+    assert record.trained == len(left) + 1
+    assert [f"{trial.number:04d}" for trial in record.trials][: len(left)] == left
