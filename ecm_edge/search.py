@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SETTINGS = "search.json"
 AVOID = "avoid.json"
 _STUDY = "ecm-edge"
-_MOST_IDLE_DRAWS = 200  # draws in a row that are avoided or unfit before the search gives up
+_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before the search gives up
 
 Sampler = Literal["random", "tpe", "nsga2", "grid"]
 Pruner = Literal["median", "halving", "none"]

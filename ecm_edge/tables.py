@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rich.progress import Progress
 
 Item = TypeVar("Item")
 
@@ -28,12 +31,24 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     console.print(table)
 
 
+@contextmanager
+def counter(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr and the function that sets how far it is; silent where stderr is not a terminal."""
+    with _progress() as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda completed: progress.update(task, completed=completed)
+
+
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` under a progress bar on stderr; silent where stderr is not a terminal."""
+    with _progress() as progress:
+        yield from progress.track(items, description=description, total=total)
+
+
+def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, description=description, total=total)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

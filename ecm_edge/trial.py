@@ -12,7 +12,7 @@ from ecm_edge.candidate import CandidateConfig, Scalar
 from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.gate import CostRecord
-from ecm_edge.records import Record, Verdict
+from ecm_edge.records import Evidence, Record, Verdict
 from ecm_edge.train import TrainingRecord
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TrialRecord(Record):
     failed: a stage refused it; `reason` says why.
     done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
 
-    `overhead_seconds` is what all stages but training took.
+    `evidence` speaks of flash_bytes, ram_bytes and latency_ms; `overhead_seconds` is what all stages but training took.
     """
 
     number: int
@@ -60,6 +60,7 @@ class TrialRecord(Record):
     flash_bytes: int
     ram_bytes: int
     latency_ms: float
+    evidence: Evidence = Evidence.ESTIMATED
     verdict: Verdict = Verdict.NOT_RUN
     verified_segments: int = 0
     stage_seconds: dict[str, float]

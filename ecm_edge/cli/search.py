@@ -71,6 +71,7 @@ def command(
     from ecm_edge import search, space, targets
     from ecm_edge.dataset import check_content, open_dataset
     from ecm_edge.errors import SearchError
+    from ecm_edge.tables import counter
 
     dataset = open_dataset(data)
     check_content(dataset)
@@ -87,7 +88,16 @@ def command(
             chosen["objective"] = objective
         settings = search.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
         search.start(out, settings)
-    record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, tell=say)
+    trained = 0
+
+    def tell(trial: TrialRecord) -> None:
+        nonlocal trained
+        trained += trial.trained
+        advance(trained)
+        say(trial)
+
+    with counter("trained candidates", trials) as advance:
+        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, tell=tell)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 
 
