@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from dataclasses import dataclass
-from typing import Any
 
 import click
 
@@ -33,13 +31,6 @@ _COMMANDS = {
     "report": "write one HTML page about a candidate or a run",
 }
 """Every command with its line of help: the group lists them without importing their modules."""
-
-
-@dataclass
-class State:
-    """What the outermost caller has to know about the command that ran: whether it speaks JSON."""
-
-    json: bool = False
 
 
 class _LazyGroup(click.Group):
@@ -70,41 +61,31 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    state = State()
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # also where the rest does not parse
     try:
-        code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=state)
-    except EcmEdgeError as problem:
-        _fail(state, rule=problem.rule, found=problem.found, hint=problem.hint)
-        code = 2
-    except click.UsageError as problem:
-        problem.show()
-        _fail(
-            state,
-            rule="the command line has to be valid",
-            found=problem.format_message(),
-            hint="See --help.",
-            say=False,
-        )
-        code = 2
+        code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 130
-    except OSError as problem:
-        found = f"{problem.strerror or problem}{f' at {problem.filename}' if problem.filename else ''}"
-        _fail(
-            state,
-            rule="files must be readable and writable",
-            found=found,
-            hint="Check the path, its rights and the free space.",
-        )
+    except (EcmEdgeError, click.UsageError, OSError) as problem:
+        error = _explained(problem)
+        click.echo(f"error: {error}", err=True)
+        if as_json:
+            click.echo(json.dumps({"error": {"rule": error.rule, "found": error.found, "hint": error.hint}}))
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(state: State, *, rule: str, found: str, hint: str, say: bool = True) -> None:
-    """Say what went wrong on stderr and, with --json, as the one object on stdout."""
-    if say:
-        click.echo(f"error: {rule}; found {found}. {hint}", err=True)
-    if state.json:
-        error: dict[str, Any] = {"error": {"rule": rule, "found": found, "hint": hint}}
-        click.echo(json.dumps(error))
+def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeError:
+    """Any expected failure as rule, value found and what to do next."""
+    if isinstance(problem, EcmEdgeError):
+        return problem
+    if isinstance(problem, click.UsageError):
+        command = problem.ctx.command_path if problem.ctx else "ecm-edge"
+        return EcmEdgeError("the command line has to be valid", problem.format_message(), f"See `{command} --help`.")
+    place = f" at {problem.filename}" if problem.filename else ""
+    return EcmEdgeError(
+        "files must be readable and writable",
+        f"{problem.strerror or problem}{place}",
+        "Check the path, its rights and the free space.",
+    )

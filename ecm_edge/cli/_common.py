@@ -11,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecm_edge.cli import State
     from ecm_edge.records import Record
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -31,23 +30,9 @@ class _CandidatePath(click.Path):
 CANDIDATE = _CandidatePath(path_type=Path)
 
 
-def _remember_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature
-    state: State | None = ctx.find_root().obj
-    if state is not None:
-        state.json = value
-    return value
-
-
 def json_option(function: F) -> F:
     """Add `--json`: exactly one JSON object on stdout instead of text for people."""
-    return click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        callback=_remember_json,
-        is_eager=True,
-        help="Print one JSON object on stdout.",
-    )(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(function)
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
