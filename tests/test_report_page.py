@@ -9,6 +9,7 @@ import pytest
 
 from ecm_edge import candidate, report
 from ecm_edge.report import charts, texts
+from ecm_edge.score import score_model
 from tests import report_records as made
 from tests import tiny
 
@@ -69,7 +70,9 @@ def test_every_reference_has_its_target(html):
 def test_every_figure_has_a_drawing_and_a_caption(html):
     figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
     assert len(figures) == 4 + 6  # subjects, losses, scores by epoch, front; three missed and three false alarms
-    assert all("<svg" in figure and "<path" in figure and "<figcaption>" in figure for figure in figures)
+    assert all(
+        'role="img" aria-label="' in figure and "<path" in figure and "<figcaption>" in figure for figure in figures
+    )
 
 
 def test_synthetic_data_are_shouted_about(tmp_path, html):
@@ -137,6 +140,23 @@ def test_ratios(value, text):
 )
 def test_numbers_on_both_sides_of_every_limit(value, text):
     assert texts.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("被験者", "被験者"),
+        ("🫀", "🫀"),
+        ("$", "$"),
+        ("a&b", "a&amp;b"),
+        ("x" * 15, "x" * 15),
+        ("x" * 60, "x" * 14 + "…"),
+    ],
+)
+def test_a_chart_takes_any_name(name, shown, tmp_path):
+    data = tiny.data(tmp_path / "d", {name: [("AFIB", [1.0]), ("N", [-1.0])]})
+    scores = score_model(tiny.make_candidate(tmp_path / "c", data, test=[name]), data).scores
+    assert f">{shown}<" in charts.subjects_chart(scores)
 
 
 def test_a_chart_of_one_epoch_is_drawn(tmp_path):

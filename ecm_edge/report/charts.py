@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _WIDTH_IN = 4.6
 _MARK = 5.5
+_LONGEST_NAME = 15
 
 _VARIABLES = {
     "#010101": "ink",
@@ -67,7 +68,7 @@ _STYLE: Any = {  # matplotlib's own type names every key there is
 def subjects_chart(scores: Scores) -> str:
     """Sensitivity, specificity and Fβ of each subject, worst first, with the mean Fβ and its interval behind them."""
     ranked = sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
-    with _chart("subjects", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
+    with _chart("subjects", "Score of every subject", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
         mean = scores.fbeta_mean
         if mean.low is not None and mean.high is not None:
             axes.axvspan(mean.low, mean.high, color=_BAND, linewidth=0, zorder=0)
@@ -76,7 +77,7 @@ def subjects_chart(scores: Scores) -> str:
         _row_marks(axes, [s.sensitivity for s in ranked], -0.22, "o", _ORANGE, "sensitivity")
         _row_marks(axes, [s.specificity for s in ranked], 0.22, "s", _BLUE, "specificity")
         _row_marks(axes, [s.fbeta for s in ranked], 0.0, "D", _GREEN, f"F{scores.beta:g}")
-        axes.set_yticks(range(len(ranked)), [s.subject for s in ranked])
+        axes.set_yticks(range(len(ranked)), [_short(s.subject) for s in ranked])
         axes.set_ylim(len(ranked) - 0.4, -0.6)
         axes.set_xlim(-0.03, 1.03)
         _legend(axes, columns=3)
@@ -85,7 +86,7 @@ def subjects_chart(scores: Scores) -> str:
 
 def losses_chart(record: TrainingRecord) -> str:
     """Training and validation loss by epoch, the kept epoch marked."""
-    with _chart("losses") as (svg, axes):
+    with _chart("losses", "Loss by epoch") as (svg, axes):
         _curve(axes, record.epochs, "train_loss", "training", _BLUE, "o", "-")
         _curve(axes, record.epochs, "validation_loss", "validation", _ORANGE, "s", "--")
         _epoch_axis(axes, record, "cross-entropy")
@@ -94,7 +95,7 @@ def losses_chart(record: TrainingRecord) -> str:
 
 def epochs_chart(record: TrainingRecord) -> str:
     """F1, mean Fβ and G of the validation subjects by epoch, each at that epoch's best threshold."""
-    with _chart("epochs") as (svg, axes):
+    with _chart("epochs", "Validation scores by epoch") as (svg, axes):
         _curve(axes, record.epochs, "fbeta_mean", "mean Fβ", _GREEN, "D", "-")
         _curve(axes, record.epochs, "f1", "F1", _BLUE, "o", "--")
         _curve(axes, record.epochs, "g", "G", _ORANGE, "s", ":")
@@ -106,7 +107,7 @@ def epochs_chart(record: TrainingRecord) -> str:
 def pareto_chart(run: RunRecords) -> str:
     """Objective against MACs: every trial, the front, and the best; trials that did not fit as ticks at the bottom."""
     trials = run.summary.trials
-    with _chart("pareto", height_in=3.7) as (svg, axes):
+    with _chart("pareto", "Objective against MACs of every trial", height_in=3.7) as (svg, axes):
         axes.set_xscale("log")
         front = sorted((t for t in trials if t.number in run.summary.pareto), key=lambda t: t.macs)
         axes.step([t.macs for t in front], [_objective(t) for t in front], where="post", color=_GREEN, label="front")
@@ -129,7 +130,7 @@ def pareto_chart(run: RunRecords) -> str:
 
 
 @contextmanager
-def _chart(name: str, height_in: float = 2.8) -> Iterator[tuple[list[str], Axes]]:
+def _chart(name: str, label: str, height_in: float = 2.8) -> Iterator[tuple[list[str], Axes]]:
     """Axes to draw on; the list holds the SVG once the block has ended."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -145,16 +146,17 @@ def _chart(name: str, height_in: float = 2.8) -> Iterator[tuple[list[str], Axes]
         figure.savefig(
             stream, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
-    svg.append(inline(stream.getvalue(), name))
+    svg.append(inline(stream.getvalue(), name, label))
 
 
-def inline(document: str, name: str) -> str:
-    """The <svg> element of an SVG document, to stand in a page under a unique name.
+def inline(document: str, name: str, label: str) -> str:
+    """The <svg> element of an SVG document, to stand in a page under a unique name; `label` is read to the blind.
 
-    >>> inline('<?xml version="1.0"?><svg width="1pt"><path id="a" fill="#010101"/><use href="#a"/></svg>', "x")
-    '<svg width="1pt"><path id="x-a" fill="var(--ink)"/><use href="#x-a"/></svg>'
+    >>> inline('<?xml version="1.0"?><svg width="1pt"><path id="a" fill="#010101"/><use href="#a"/></svg>', "x", "X")
+    '<svg role="img" aria-label="X" width="1pt"><path id="x-a" fill="var(--ink)"/><use href="#x-a"/></svg>'
     """
     svg = document[document.index("<svg") :].strip()
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
@@ -162,6 +164,15 @@ def inline(document: str, name: str) -> str:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the chart; the table beside it has the whole one.
+
+    >>> _short("S47"), _short("a-very-long-subject-name")
+    ('S47', 'a-very-long-su…')
+    """
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _row_marks(axes: Axes, values: Sequence[float | None], offset: float, marker: str, colour: str, label: str) -> None:

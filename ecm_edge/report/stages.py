@@ -98,7 +98,7 @@ def _ran(name: str, detail: str) -> Stage:
 
 
 def _trained(record: TrainingRecord) -> str:
-    return f"epoch {record.best.epoch} of {len(record.epochs)} kept; ended by: {record.stopped}"
+    return f"epoch {record.best.epoch} of {len(record.epochs)} kept ({record.stopped})"
 
 
 def _quantised(record: QuantizeRecord) -> str:
@@ -172,7 +172,7 @@ def _named_files(records: StageRecords) -> dict[str, dict[str, str]]:
 def _same_files(folder: Path, record: str, named: dict[str, str]) -> Gate:
     paths = {name: folder / name for name in named}
     changed = [n for n, path in paths.items() if not path.is_file() or files.sha256_file(path) != named[n]]
-    detail = f"changed since: {', '.join(changed)}" if changed else f"{len(named)} files, by SHA-256"
+    detail = f"changed since: {', '.join(changed)}" if changed else f"by SHA-256: {', '.join(sorted(named))}"
     return _holds(f"{record} speaks of these files", not changed, detail)
 
 
