@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from ecm_edge import onnx_model
 from ecm_edge.errors import ModelError
 from ecm_edge.records import Record
 
@@ -162,7 +163,7 @@ def _layer(
 ) -> LayerCost:
     own = [weights[name] for name in dict.fromkeys(node.input) if name in weights and _is_weight(node, name)]
     return LayerCost(
-        name=node.name or node.output[0],
+        name=layer_name(node),
         op_type=node.op_type,
         output_shape=shapes.get(node.output[0], []),
         parameters=sum(math.prod(tensor.dims) for tensor in own),
@@ -170,6 +171,12 @@ def _layer(
         weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in own),
         live_bytes=sum(i.size for i in intervals if i.first <= step <= i.last),
     )
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """A node's name, with the path of the torch module it came from where the exporter noted it."""
+    name, path = node.name or node.output[0], onnx_model.module_path(node)
+    return f"{path} ({name})" if path else name
 
 
 def _is_weight(node: onnx.NodeProto, name: str) -> bool:

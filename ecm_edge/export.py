@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 OPSET = 20
 INPUT, OUTPUT = "samples", "scores"
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""The node metadata that names the torch module a node came from."""
 
 
 class ExportRecord(Record):
@@ -298,7 +296,7 @@ def _strip(proto: onnx.ModelProto) -> None:
         del value.metadata_props[:]
     for node in proto.graph.node:
         node.doc_string = ""
-        kept = [(entry.key, entry.value) for entry in node.metadata_props if entry.key == SCOPES]
+        kept = [(entry.key, entry.value) for entry in node.metadata_props if entry.key == onnx_model.SCOPES]
         del node.metadata_props[:]
         for key, value in kept:
             node.metadata_props.add(key=key, value=value)

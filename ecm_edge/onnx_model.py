@@ -6,6 +6,7 @@ only axis longer than 1 is time) and a float32 output of two scores; label 1 (po
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 METADATA_PREFIX = "ecm_edge."
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""The node metadata in which the exporter names the torch modules that a node came from."""
 
 Floats = NDArray[np.float32]
 
@@ -232,3 +235,10 @@ def provenance(proto: onnx.ModelProto) -> dict[str, str]:
         for entry in proto.metadata_props
         if entry.key.startswith(METADATA_PREFIX)
     }
+
+
+def module_path(node: onnx.NodeProto) -> str:
+    """The torch module a node came from, as the exporter noted it; empty where it did not."""
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
+    parts = ast.literal_eval(scopes)
+    return str(parts[-2]) if len(parts) > 1 else ""

@@ -105,7 +105,11 @@ def runtime_hop(
     segments: Segments,
     limits: Int8Parity,
 ) -> Hop:
-    """An int8 graph in onnxruntime against the reference: every quantised tensor, the scores, and the labels."""
+    """An int8 graph in onnxruntime against the reference: every quantised tensor from the same inputs, and the labels.
+
+    One LSB of difference in a layer may grow on its way through the layers behind it, in any two runtimes; so each
+    layer is held to the limit by itself, the labels to ties, and the largest difference of the scores is recorded.
+    """
     compared = parity.compare(*scores)
     few = segments.samples[:: max(1, len(segments.samples) // LAYER_SEGMENTS)][:LAYER_SEGMENTS]
     layers, same_scores = layer_lsbs(proto, graph, few)
@@ -117,20 +121,24 @@ def runtime_hop(
         at_most("layer_max_lsb", worst, limits.max_lsb, "LSB"),
         at_least("scores_same_when_observed", float(same_scores), 1, "bool"),
     ]
-    near_ties = None
+    near_ties = score_max_lsb = None
     if step is None:
-        gates.append(not_run("score_max_lsb", "the scores are not quantised"))
         gates.append(at_most("label_flips", compared.label_flips, 0, "segments"))
     elif compared.max_abs is not None:
         near = np.abs(seg.margins(scores[0])) <= step * (1 + 1e-6)
         flipped = parity.flipped(*scores)
         near_ties = int(near[flipped].sum())
-        gates += [
-            at_most("score_max_lsb", round(compared.max_abs / step), limits.max_lsb, "LSB"),
-            at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
-        ]
+        score_max_lsb = round(compared.max_abs / step)
+        gates.append(at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"))
     hop = _hop(name, sides, scores, segments, compared, gates, lambda: _first_beyond(layers, limits.max_lsb))
-    return hop.model_copy(update={"layers": layers, "layer_segments": len(few), "near_ties": near_ties})
+    return hop.model_copy(
+        update={
+            "layers": layers,
+            "layer_segments": len(few),
+            "near_ties": near_ties,
+            "score_max_lsb": score_max_lsb,
+        }
+    )
 
 
 def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[list[LayerLsb], bool]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge import onnx_model, reference
-from ecm_edge.export import SCOPES
 from ecm_edge.verify.records import LayerDifference
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def between_modules(network: nn.Module, proto: onnx.ModelProto, samples: Floats)
     few = samples[:SEGMENTS]
     modules = _module_outputs(network, few)
     nodes = [node for node in proto.graph.node if node.op_type not in {"Constant", "Shape", "Cast", "CastLike"}]
-    last = {path: node for node in nodes if (path := module_path(node)) in modules}
+    last = {path: node for node in nodes if (path := onnx_model.module_path(node)) in modules}
     values = tensors(proto, few, [node.output[0] for node in last.values()])
     order = {node.output[0]: index for index, node in enumerate(proto.graph.node)}
     return [
@@ -75,13 +73,6 @@ def between_reference(graph: Graph, proto: onnx.ModelProto, samples: Floats) -> 
         for step, name in zip(steps, names, strict=True)
         if own[name].dtype == np.float32
     ]
-
-
-def module_path(node: onnx.NodeProto) -> str:
-    """The torch module a node came from, as the exporter noted it; empty where it did not."""
-    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
-    parts = ast.literal_eval(scopes)
-    return str(parts[-2]) if len(parts) > 1 else ""
 
 
 def tensors(proto: onnx.ModelProto, samples: Floats, names: list[str]) -> dict[str, NDArray[np.generic]]:

@@ -54,7 +54,8 @@ class Hop(Record):
     """One step of the chain, from `reference` to `other`.
 
     `label_flips` names every segment whose label changes; `near_ties` counts those of them whose two scores lie within
-    one LSB of each other in the reference (int8 runtime only). `f1` is None where no segment is AF.
+    one LSB of each other in the reference (int8 runtime only), and `score_max_lsb` is how far any final score lies off,
+    after whatever single differences have grown to on their way. `f1` is None where no segment is AF.
     `first_diverging` is there only if the hop fails.
     """
 
@@ -66,6 +67,7 @@ class Hop(Record):
     parity: Parity | None = None
     label_flips: list[Flip] = Field(default_factory=list)
     near_ties: int | None = None
+    score_max_lsb: int | None = None
     f1_before: float | None = None
     f1_after: float | None = None
     fbeta_mean_before: float | None = None
