@@ -123,7 +123,7 @@ def recording(subject: int, seed: int, segments: int) -> Recording:
     spans = _spans(rhythms_of(subject), segments)
     signal = np.concatenate([_stretch(own, span, rng) for span in spans])  # (segments * T,)
     signal = np.round(signal * STEPS_PER_MV) / STEPS_PER_MV
-    name = f"S{subject}"
+    name = f"P{subject}"
     return Recording(name, name, len(signal), SAMPLING_RATE_HZ, spans, lambda start, stop: signal[start:stop])
 
 

@@ -75,19 +75,19 @@ def test_a_lead_is_chosen_by_its_name(copy, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "file", "content", "reason"),
     [
-        ("wfdb", "S1.hea", b"\xff\xfe\x00garbage", "S1: "),
-        ("wfdb", "S1.hea", b"S1 1 250 7500\nS1.dat 16 1000/NU 16 0 0 0 0 II\n", "unit is 'NU'"),
-        ("wfdb", "S1.dat", b"\x00\x01", "S1: "),
-        ("wfdb", "S1.atr", b"", "S1: "),
-        ("edf", "S1.edf", b"", "S1.edf: "),
-        ("edf", "S1.edf", b"\xff" * 900, "S1.edf: "),
-        ("csv", "S1.csv", b"", "empty"),
-        ("csv", "S1.csv", b"\xff\xfe\x00\x01", "UnicodeDecodeError"),
-        ("csv", "S1.csv", b"0.1\nnot a number\n", "ValueError"),
-        ("csv", "S1.csv", b"0.1\n\n0.2\n", "1 blank lines"),
-        ("csv", "S1.csv", b"0.1,0.2\n", "2 columns and --lead names none"),
-        ("csv", "S1.csv", b"0.1\n" * 1249, "one window is 5 s"),
-        ("csv", "S1.csv", b"0.1\n" * 1250, "flat"),
+        ("wfdb", "P1.hea", b"\xff\xfe\x00garbage", "P1: "),
+        ("wfdb", "P1.hea", b"P1 1 250 7500\nS1.dat 16 1000/NU 16 0 0 0 0 II\n", "unit is 'NU'"),
+        ("wfdb", "P1.dat", b"\x00\x01", "P1: "),
+        ("wfdb", "P1.atr", b"", "P1: "),
+        ("edf", "P1.edf", b"", "P1.edf: "),
+        ("edf", "P1.edf", b"\xff" * 900, "P1.edf: "),
+        ("csv", "P1.csv", b"", "empty"),
+        ("csv", "P1.csv", b"\xff\xfe\x00\x01", "UnicodeDecodeError"),
+        ("csv", "P1.csv", b"0.1\nnot a number\n", "ValueError"),
+        ("csv", "P1.csv", b"0.1\n\n0.2\n", "1 blank lines"),
+        ("csv", "P1.csv", b"0.1,0.2\n", "2 columns and --lead names none"),
+        ("csv", "P1.csv", b"0.1\n" * 1249, "one window is 5 s"),
+        ("csv", "P1.csv", b"0.1\n" * 1250, "flat"),
     ],
 )
 def test_a_spoilt_file_is_named_and_the_rest_can_be_imported(copy, tmp_path, name, file, content, reason):
@@ -100,28 +100,28 @@ def test_a_spoilt_file_is_named_and_the_rest_can_be_imported(copy, tmp_path, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("wfdb", "S1.dat"), ("wfdb", "S1.atr"), ("edf", "S1.edf"), ("csv", "S1.csv")]
+    ("name", "file"), [("wfdb", "P1.dat"), ("wfdb", "P1.atr"), ("edf", "P1.edf"), ("csv", "P1.csv")]
 )
 def test_a_missing_file_is_named(copy, tmp_path, name, file):
     source = copy(name)
     (source / file).unlink()
-    with pytest.raises(RecordingError, match=r"1 that is not: S1"):
+    with pytest.raises(RecordingError, match=r"1 that is not: P1"):
         load(source, tmp_path / "d", name)
 
 
-@pytest.mark.parametrize(("name", "file"), [("wfdb", "S1.dat"), ("edf", "S1.edf")])
+@pytest.mark.parametrize(("name", "file"), [("wfdb", "P1.dat"), ("edf", "P1.edf")])
 def test_a_truncated_file_is_named(copy, tmp_path, name, file):
     source = copy(name)
     os.truncate(source / file, 9000)
-    with pytest.raises(RecordingError, match=r"1 that is not: S1"):
+    with pytest.raises(RecordingError, match=r"1 that is not: P1"):
         load(source, tmp_path / "d", name)
 
 
 @pytest.mark.parametrize("name", ["edf", "csv"])
 def test_a_file_without_a_label_is_named(copy, tmp_path, name):
     source = copy(name)
-    shutil.copy(source / f"S1.{name}", source / f"S9.{name}")
-    with pytest.raises(RecordingError, match=rf"S9\.{name}: not in the label table"):
+    shutil.copy(source / f"P1.{name}", source / f"P9.{name}")
+    with pytest.raises(RecordingError, match=rf"P9\.{name}: not in the label table"):
         load(source, tmp_path / "d", name)
 
 
@@ -155,7 +155,7 @@ def test_wfdb_subjects_can_come_from_a_table(copy, tmp_path):
     load(copy("wfdb"), tmp_path / "d", "wfdb", subjects=table)
     assert open_dataset(tmp_path / "d").header.subjects == ["ann", "bob"]
     table.write_text("record,subject\nS0,ann\n")
-    with pytest.raises(RecordingError, match="no 'S1'"):
+    with pytest.raises(RecordingError, match="no 'P1'"):
         load(tmp_path / "wfdb", tmp_path / "e", "wfdb", subjects=table)
 
 
@@ -187,13 +187,13 @@ def test_a_rhythm_without_onset_holds_for_the_whole_file(copy, tmp_path):
     ("text", "found"),
     [
         (b"file,subject\n", "columns file, subject"),
-        (b"file,subject,rhythm\na,S1\n", "2 values in line 2"),
-        (b"file,subject,rhythm\na,S1,N\na,S2,N\n", "line 3"),
-        (b"file,subject,rhythm\n,S1,N\n", "file ''"),
-        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,0,\n", "duration_s ''"),
-        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,nan,5\n", "onset_s 'nan'"),
-        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,-1,5\n", "onset_s '-1'"),
-        (b"file,subject,rhythm,onset_s,duration_s\na,S1,N,0,0\n", "duration_s '0'"),
+        (b"file,subject,rhythm\na,P1\n", "2 values in line 2"),
+        (b"file,subject,rhythm\na,P1,N\na,P2,N\n", "line 3"),
+        (b"file,subject,rhythm\n,P1,N\n", "file ''"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,P1,N,0,\n", "duration_s ''"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,P1,N,nan,5\n", "onset_s 'nan'"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,P1,N,-1,5\n", "onset_s '-1'"),
+        (b"file,subject,rhythm,onset_s,duration_s\na,P1,N,0,0\n", "duration_s '0'"),
         (b"\xff\xfe", "utf-8"),
         (b"", "columns none"),
     ],
