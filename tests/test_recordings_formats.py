@@ -178,7 +178,7 @@ def test_a_csv_rate_is_never_guessed(copy, tmp_path):
 
 def test_a_rhythm_without_onset_holds_for_the_whole_file(copy, tmp_path):
     source = copy("csv")
-    rows = "".join(f"S{k}.csv,S{k},N\n" for k in range(3))
+    rows = "".join(f"P{k}.csv,S{k},N\n" for k in range(3))
     (source / "labels.csv").write_text(f"file,subject,rhythm\n{rows}")
     assert load(source, tmp_path / "d", "csv").rhythms == {"N": 18}
 
