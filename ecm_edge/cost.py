@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 _ALIGNMENT_BYTES = 8
+_WEIGHT = ".weight"
 
 
 class LayerCost(Record):
@@ -174,8 +175,9 @@ def _layer(
 
 
 def layer_name(node: onnx.NodeProto) -> str:
-    """A node's name, with the path of the torch module it came from where the exporter noted it."""
-    name, path = node.name or node.output[0], onnx_model.module_path(node)
+    """A node's name, with the path of its torch module: as the exporter noted it, or as its weight's name tells."""
+    owner = next((name.removesuffix(_WEIGHT) for name in node.input if name.endswith(_WEIGHT)), "")
+    name, path = node.name or node.output[0], onnx_model.module_path(node) or owner
     return f"{path} ({name})" if path else name
 
 

@@ -12,7 +12,7 @@ from ecm_edge.candidate import CandidateConfig, Scalar
 from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.gate import CostRecord
-from ecm_edge.records import Evidence, Record, Verdict
+from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
 
 if TYPE_CHECKING:
@@ -247,11 +247,13 @@ class _Facts:
     def unfit(self) -> TrialRecord:
         """Not trained: which budgets it breaks, by how much, and which layer weighs most."""
         broken = [g for g in self.costs.gates if g.verdict == Verdict.FAIL]
-        reason = "; ".join(
-            f"{g.name} {g.value:,.6g} is {-(g.margin or 0):,.6g} {g.unit} over {g.limit:,.6g}, {g.detail}"
-            for g in broken
-        )
-        return self.record("unfit", reason=reason)
+        return self.record("unfit", reason="; ".join(map(_excess, broken)))
+
+
+def _excess(gate: Gate) -> str:
+    """A broken budget in words: the value, by how much it is over, and the heaviest layer."""
+    value, over, limit = (f"{number or 0:,.10g}" for number in (gate.value, -(gate.margin or 0), gate.limit))
+    return f"{gate.name} {value} is {over} {gate.unit} over {limit}, {gate.detail}"
 
 
 def _train_and_prove(

@@ -151,17 +151,17 @@ def test_wfdb_notes_give_the_rhythm_from_their_onset(tmp_path):
 
 def test_wfdb_subjects_can_come_from_a_table(copy, tmp_path):
     table = tmp_path / "subjects.csv"
-    table.write_text("record,subject\nS0,ann\nS1,ann\nS2,bob\n")
+    table.write_text("record,subject\nP0,ann\nP1,ann\nP2,bob\n")
     load(copy("wfdb"), tmp_path / "d", "wfdb", subjects=table)
     assert open_dataset(tmp_path / "d").header.subjects == ["ann", "bob"]
-    table.write_text("record,subject\nS0,ann\n")
+    table.write_text("record,subject\nP0,ann\n")
     with pytest.raises(RecordingError, match="no 'P1'"):
         load(tmp_path / "wfdb", tmp_path / "e", "wfdb", subjects=table)
 
 
 def test_a_csv_column_is_chosen_by_its_name(copy, tmp_path):
     source = copy("csv")
-    for path in source.glob("S*.csv"):
+    for path in source.glob("P*.csv"):
         rows = [f"{k},{line}" for k, line in enumerate(path.read_text().split())]
         path.write_text("\n".join(["time,II", *rows]) + "\n")
     load(source, tmp_path / "d", "csv", lead="II")

@@ -1,0 +1,70 @@
+"""The commands that the documents show are run as they stand."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    "COLUMNS": "120",
+}
+
+
+def block(document, heading, language):
+    """The first fenced block of that language under a heading of a document."""
+    section = (ROOT / document).read_text().split(f"\n## {heading}\n")[1]
+    return re.search(rf"```{language}\n(.*?)```", section, re.DOTALL).group(1)
+
+
+def commands(document, heading):
+    """The lines of a console session that a user types."""
+    return [line[2:] for line in block(document, heading, "console").splitlines() if line.startswith("$ ")]
+
+
+def run(line, folder):
+    return subprocess.run(
+        shlex.split(line), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_the_first_session(tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    lines = commands("README.md", "A first session")
+    assert len(lines) > 5
+    codes = {line: run(line, tmp_path).returncode for line in lines}
+    assert set(codes.values()) == {0}, codes
+
+
+@pytest.mark.parametrize("line", commands("README.md", "The real thing"))
+def test_the_real_sessions_commands_exist(line, tmp_path):
+    """They take half an hour, so that only their help is asked for; options are compared with it."""
+    words = shlex.split(line)
+    if words[0] != "ecm-edge":
+        pytest.skip(f"{words[0]} stands beside the checkout, not in it")
+    verbs = [word for word in words[1:3] if not word.startswith("-") and "/" not in word]
+    path = verbs[:2] if verbs[0] == "data" else verbs[:1]
+    said = run(shlex.join(["ecm-edge", *path, "--help"]), tmp_path).stdout
+    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", said))
+
+
+def test_the_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for document in ("README.md", "CONTRIBUTING.md"):
+        assert set(re.findall(r"`?make ([a-z]+)", (ROOT / document).read_text())) <= targets
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_what_the_documents_point_to_is_there(document):
+    text = (ROOT / document).read_text()
+    for place in re.findall(r"\]\(([^)#]+)\)", text) + re.findall(
+        r"`((?:ecm_edge|tests|benchmarks|data)/[\w./]+)`", text
+    ):
+        assert (ROOT / place).exists(), place
