@@ -113,7 +113,7 @@ def say(trial: TrialRecord) -> None:
     click.echo(
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
         f"{trial.epochs} epochs, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
-        + (f", verify {trial.verdict}" if trial.outcome == "done" else f" {trial.reason}"),
+        + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else f" {trial.reason}"),
         err=True,
     )
 
@@ -128,6 +128,11 @@ def _show(record: search.SearchRecord, out: Path) -> None:
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
         click.echo(f"best: {trial_folder(out, record.best)}")
+
+
+def verdict_of(trial: TrialRecord) -> str:
+    """Verify's verdict and on how many segments: on a sample it is provisional."""
+    return f"{trial.verdict} on {trial.verified_segments:,}"
 
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
@@ -149,7 +154,7 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 f"{t.macs:,}",
                 f"{t.flash_bytes / 1024:.1f}",
                 f"{t.ram_bytes / 1024:.1f}",
-                t.verdict if t.outcome == "done" else t.outcome,
+                verdict_of(t) if t.outcome == "done" else t.outcome,
             ]
             for t in ranked
         ],
