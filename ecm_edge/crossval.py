@@ -91,6 +91,7 @@ def cross_validate(
             margins[rows],
             np.array(dataset.subject_names(rows)),
             np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]],
+            target.score,
         ),
         train_seconds=train_seconds,
     )

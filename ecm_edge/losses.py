@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from ecm_edge.metrics import BETA
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-_BETA_SQUARED = 4.0  # the contest's beta of 2
+_BETA_SQUARED = BETA**2
 _FOCUS = 2.0  # gamma of Lin et al. 2017, "Focal loss for dense object detection"
 _EPSILON = 1e-6
 

@@ -166,9 +166,7 @@ def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.i
     rule = target.score if target else None
     rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
-    if rule is None:
-        return metrics.evaluate(labels, margin, subjects, rhythms)
-    return metrics.evaluate(labels, margin, subjects, rhythms, beta=rule.beta, good_above=rule.good_subject_above)
+    return metrics.evaluate(labels, margin, subjects, rhythms, rule)
 
 
 def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:

@@ -257,7 +257,7 @@ class _Run:
             self.schedule.step(validation_loss)
         labels, subjects = self.data.validation_labels, self.data.validation_subjects
         threshold = metrics.choose_threshold(labels, margins, subjects, self.rule)
-        beta = self.rule.beta if self.rule else metrics.BETA
+        beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
         return Epoch(
             epoch=number,
@@ -266,7 +266,7 @@ class _Run:
             validation_loss=validation_loss,
             f1=metrics.f1(labels, decided, subjects),
             fbeta_mean=metrics.fbeta_mean(labels, decided, subjects, beta),
-            g=metrics.g(labels, decided, subjects, beta),
+            g=metrics.g(labels, decided, subjects, beta, good_above),
             threshold=threshold,
             seconds=seconds,
         )

@@ -64,6 +64,16 @@ def test_out_of_fold_scores_cover_every_segment(dataset, tmp_path):
     assert sorted(tested) == sorted(dataset.header.subjects)
 
 
+def test_a_boards_own_rule_judges_epochs_and_folds(dataset, tmp_path):
+    rule = TARGET.score.model_copy(update={"beta": 1.0, "good_subject_above": 0.0})
+    lenient = TARGET.model_copy(update={"score": rule})
+    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, lenient, folds=2)
+    scores = result.folds.scores
+    assert (scores.beta, scores.good_subject_above) == (1.0, 0.0)
+    assert scores.g.value == np.mean([s.fbeta > 0 for s in scores.by_subject])
+    assert result.training.best.g == 1.0  # every validation subject is above 0
+
+
 @pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])
 def test_objectives(objective, value):
     from ecm_edge.train import Epoch

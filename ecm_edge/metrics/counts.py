@@ -15,11 +15,18 @@ from ecm_edge.errors import DatasetError, ModelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from ecm_edge.targets import ScoreRule
+
 BETA = 2.0
 """Fβ's beta where no rule of a board says otherwise: recall weighs twice as much as precision."""
 
 GOOD_SUBJECT_ABOVE = 0.9
 """G counts the subjects whose Fβ is strictly above this, where no rule of a board says otherwise."""
+
+
+def criteria(rule: ScoreRule | None) -> tuple[float, float]:
+    """Fβ's beta and the limit that G counts from: those of a board's rule, `BETA` and `GOOD_SUBJECT_ABOVE` without."""
+    return (rule.beta, rule.good_subject_above) if rule else (BETA, GOOD_SUBJECT_ABOVE)
 
 
 @dataclass(frozen=True)

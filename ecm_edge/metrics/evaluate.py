@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.metrics.auc import ordered_pairs, weighted_auc
-from ecm_edge.metrics.counts import BETA, GOOD_SUBJECT_ABOVE, check_rows, count, fbeta, figures
+from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
 from ecm_edge.records import Interval, Record
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ecm_edge.metrics.counts import Counts, Rows
+    from ecm_edge.targets import ScoreRule
 
 
 class Confusion(Record):
@@ -94,11 +95,9 @@ def evaluate(
     margins: ArrayLike,
     subjects: ArrayLike,
     rhythms: ArrayLike,
-    *,
-    beta: float = BETA,
-    good_above: float = GOOD_SUBJECT_ABOVE,
+    rule: ScoreRule | None = None,
 ) -> Scores:
-    """Score one model; `rhythms` (N,) names, "" where blank.
+    """Score one model; `rhythms` (N,) names, "" where blank; beta and G's limit are those of the board's rule, if any.
 
     Raises:
         DatasetError: no rows, lengths that differ, or a label other than 0 and 1.
@@ -106,6 +105,7 @@ def evaluate(
     """
     rows = check_rows(labels, margins, subjects)
     counts = count(rows)
+    beta, good_above = criteria(rule)
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
     intervals["auc"] = interval(weighted_auc(ordered_pairs(rows), counts, weights))

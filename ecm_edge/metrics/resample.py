@@ -11,7 +11,7 @@ import numpy as np
 
 from ecm_edge.errors import DatasetError
 from ecm_edge.metrics.board import detection_points
-from ecm_edge.metrics.counts import BETA, GOOD_SUBJECT_ABOVE, count_by_subject, fbeta, figures, ratio
+from ecm_edge.metrics.counts import count_by_subject, criteria, fbeta, figures, ratio
 from ecm_edge.records import Interval
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def weights_for(counts: Counts) -> NDArray[np.float64]:
 def _statistic(
     counts: Counts, weights: NDArray[np.float64], name: PairedStatistic, rule: ScoreRule | None
 ) -> NDArray[np.float64]:
-    beta, good_above = (rule.beta, rule.good_subject_above) if rule else (BETA, GOOD_SUBJECT_ABOVE)
-    values = resampled(counts, weights, beta, good_above)
+    values = resampled(counts, weights, *criteria(rule))
     if name != "detection_points":
         return values[name]
     if rule is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ecm_edge.errors import DatasetError
 from ecm_edge.metrics.board import detection_points
-from ecm_edge.metrics.counts import BETA, check_rows, fbeta
+from ecm_edge.metrics.counts import check_rows, criteria, fbeta
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -60,10 +60,11 @@ def _objective(rows: Rows, thresholds: NDArray[np.float64], rule: ScoreRule | No
     reached = np.bincount(cell, minlength=subjects * 2 * steps).reshape(subjects, 2, steps)
     called = reached[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # (S, 2, K) called AF at threshold k
     fp, tp = called[:, 0], called[:, 1]  # (S, K)
-    values = fbeta(tp, fp, reached[:, 1].sum(axis=1, keepdims=True) - tp, rule.beta if rule else BETA)
+    beta, good_above = criteria(rule)
+    values = fbeta(tp, fp, reached[:, 1].sum(axis=1, keepdims=True) - tp, beta)
     if rule is None:
         return np.asarray(values.mean(axis=0))
-    return detection_points(rule, values.mean(axis=0), (values > rule.good_subject_above).mean(axis=0))
+    return detection_points(rule, values.mean(axis=0), (values > good_above).mean(axis=0))
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

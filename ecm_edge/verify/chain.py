@@ -10,7 +10,7 @@ import numpy as np
 
 from ecm_edge import candidate, files, onnx_model, provenance, rows, simplify
 from ecm_edge.errors import ModelError
-from ecm_edge.metrics import BETA
+from ecm_edge.metrics import criteria
 from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
@@ -249,7 +249,8 @@ class FileChain:
 
 
 def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
-    return segments_of(dataset, chosen, target.score.beta if target.score else BETA)
+    beta, _ = criteria(target.score)
+    return segments_of(dataset, chosen, beta)
 
 
 def _record(
