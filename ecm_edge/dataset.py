@@ -170,42 +170,49 @@ def open_dataset(folder: Path) -> Dataset:
     """Open a data set; its arrays are mapped, not read, and their hashes not checked (`check_content` does).
 
     Raises:
-        DatasetError: not a data set, or its arrays do not have the header's shapes.
+        DatasetError: not a data set, a header that changed, or arrays that do not have the header's shapes.
     """
+    if not (folder / HEADER_FILE).is_file():
+        raise DatasetError(
+            "a data set is a folder that `ecm-edge data import` or `data synth` made",
+            f"no {HEADER_FILE} in {folder}",
+            "Check the path, or make it.",
+        )
     header = DatasetHeader.load(folder / HEADER_FILE, DatasetError)
+    if header.content_sha256 != _content_sha256(header, header.subjects, header.rhythms, header.sha256):
+        raise _changed(folder, [HEADER_FILE])
     samples, table = _map(folder / SAMPLES_FILE), _map(folder / TABLE_FILE)
     expected = (header.segments, header.samples_per_segment)
     if (
         samples.shape != expected
         or samples.dtype != np.float32
         or table.shape != expected[:1]
-        or table.dtype.names != _FIELDS
+        or table.dtype != _table_type(max(1, table.dtype.itemsize - _INDEX_BYTES))
     ):
         raise DatasetError(
             f"the arrays of {folder} hold {expected[0]} float32 segments of {expected[1]} samples and their table",
-            f"samples {samples.shape} {samples.dtype}, table {table.shape}",
+            f"samples {samples.shape} {samples.dtype}, table {table.shape} {table.dtype}",
             "Import or make it again.",
         )
     return Dataset(folder, header, samples, table)
 
 
-def check_content(dataset: Dataset) -> None:
-    """Recompute every hash of a data set; reads all of it.
+def check_content(dataset: Dataset, arrays: Collection[str] = (SAMPLES_FILE, TABLE_FILE)) -> None:
+    """Recompute the hashes of a data set's arrays; reads all of them.
 
     Raises:
-        DatasetError: an array or a field that gives it meaning has changed since it was written.
+        DatasetError: an array has changed since it was written.
     """
-    header = dataset.header
-    found = {name: files.sha256_file(dataset.folder / name) for name in (SAMPLES_FILE, TABLE_FILE)}
-    changed = [name for name, digest in found.items() if digest != header.sha256.get(name)]
-    if not changed and header.content_sha256 != _content_sha256(header, header.subjects, header.rhythms, found):
-        changed = [HEADER_FILE]
+    recorded = dataset.header.sha256
+    changed = [name for name in arrays if files.sha256_file(dataset.folder / name) != recorded.get(name)]
     if changed:
-        raise DatasetError(
-            "a data set stays as it was written",
-            f"{', '.join(changed)} of {dataset.folder} changed",
-            "Import or make it again.",
-        )
+        raise _changed(dataset.folder, changed)
+
+
+def _changed(folder: Path, names: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        "a data set stays as it was written", f"{', '.join(names)} of {folder} changed", "Import or make it again."
+    )
 
 
 def write_dataset(folder: Path, description: Description, blocks: Iterable[SegmentBlock]) -> DatasetHeader:
@@ -240,7 +247,13 @@ def write_dataset(folder: Path, description: Description, blocks: Iterable[Segme
     return header
 
 
-_FIELDS = ("name", "subject", "rhythm", "episode", "split")
+_INDEX_TYPES = {"subject": "<i4", "rhythm": "<i2", "episode": "<i8", "split": "i1"}
+_INDEX_BYTES = sum(np.dtype(kind).itemsize for kind in _INDEX_TYPES.values())
+
+
+def _table_type(name_bytes: int) -> np.dtype[np.void]:
+    """The type of a row whose name has so many bytes."""
+    return np.dtype([("name", f"S{name_bytes}"), *_INDEX_TYPES.items()])
 
 
 def _map(path: Path) -> np.ndarray:
@@ -339,9 +352,7 @@ def _write_npy_header(stream: BinaryIO, shape: tuple[int, int]) -> None:
 
 
 def _write_table(path: Path, table: _Table, subjects: list[str], rhythms: list[str], splits: list[str]) -> None:
-    width = max(map(len, table.names))
-    types = (f"S{width}", "<i4", "<i2", "<i8", "i1")
-    rows = np.zeros(len(table.names), np.dtype(list(zip(_FIELDS, types, strict=True))))
+    rows = np.zeros(len(table.names), _table_type(max(map(len, table.names))))
     rows["name"] = table.names
     rows["subject"] = table.subject.into(subjects)
     rows["rhythm"] = table.rhythm.into(rhythms)

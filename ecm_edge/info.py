@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.dataset import DatasetHeader, check_content
+from ecm_edge.dataset import SAMPLES_FILE, TABLE_FILE, DatasetHeader, check_content
 from ecm_edge.records import Record
 
 if TYPE_CHECKING:
@@ -36,13 +36,12 @@ class InfoRecord(Record):
 
 
 def info(dataset: Dataset, *, check: bool = False) -> InfoRecord:
-    """Count a data set; with `check` its content is read and its hashes are recomputed.
+    """Count a data set, whose table must be unchanged; with `check` the samples are read and hashed as well.
 
     Raises:
-        DatasetError: with `check`, if the content has changed.
+        DatasetError: what was read has changed since it was written.
     """
-    if check:
-        check_content(dataset)
+    check_content(dataset, (SAMPLES_FILE, TABLE_FILE) if check else (TABLE_FILE,))
     return InfoRecord(dataset=str(dataset.folder), header=dataset.header, counts=counts(dataset), content_checked=check)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ecm_edge.cli import main
 from ecm_edge.info import InfoRecord
 from ecm_edge.recordings import ImportRecord
 from ecm_edge.synthetic import SynthRecord
+from tests.tiny import config
 
 GOOD = "".join(f"{value:.4f}\n" for value in np.sin(np.arange(1250) / 9))
 
@@ -121,4 +123,37 @@ def test_a_failed_audit_exits_with_1(run, source, tmp_path):
 
 def test_no_data_set_exits_with_2(run, tmp_path):
     code, out, err = run("data", "info", tmp_path, "--json")
-    assert (code, "dataset.json" in json.loads(out)["error"]["rule"], "error:" in err) == (2, True, True)
+    assert (code, "dataset.json" in json.loads(out)["error"]["found"], "error:" in err) == (2, True, True)
+
+
+T = ("--target", "loongson-2k0500")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "info", "d"),
+        ("data", "audit", "d"),
+        ("train", "--data", "d", "-o", "new", *T),
+        ("search", "--data", "d", "-o", "new", *T),
+        ("scale", "c", "--data", "d", "-o", "new", "--standard", "1", *T),
+        ("export", "c", "--data", "d"),
+        ("quantize", "c", "--data", "d"),
+        ("verify", "c", "--data", "d", *T),
+        ("bench", "c", "--data", "d"),
+        ("score", "c", "--data", "d"),
+    ],
+    ids=" ".join,
+)
+def test_no_command_rests_on_a_data_set_that_changed(run, dataset, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "candidate.json").write_text(config(dataset).to_json())
+    shutil.copytree(dataset.folder, tmp_path / "d")
+    table = np.load(tmp_path / "d" / "table.npy")
+    table["subject"] += 1
+    np.save(tmp_path / "d" / "table.npy", table)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "table.npy of d changed" in err
+    assert not (tmp_path / "new").exists()

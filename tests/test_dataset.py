@@ -93,16 +93,24 @@ def test_a_changed_sample_is_noticed(tmp_path):
         check_content(open_dataset(data.folder))
 
 
-def test_a_changed_meaning_is_noticed(tmp_path):
+@pytest.mark.parametrize(("was", "now"), [('"blank": "negative"', '"blank": "drop"'), ('"S1"', '"S2"')])
+def test_a_changed_meaning_is_noticed_on_opening(tmp_path, was, now):
     data = write(tmp_path / "d", block(("S1", "")))
     header = data.folder / "dataset.json"
-    header.write_text(header.read_text().replace('"blank": "negative"', '"blank": "drop"'))
-    with pytest.raises(DatasetError, match=r"dataset\.json"):
-        check_content(open_dataset(data.folder))
+    header.write_text(header.read_text().replace(was, now))
+    with pytest.raises(DatasetError, match=r"dataset\.json .* changed"):
+        open_dataset(data.folder)
+
+
+def test_a_table_of_other_types_is_refused(tmp_path):
+    data = write(tmp_path / "d", block(("S1", "N")))
+    np.save(data.folder / "table.npy", np.zeros(1))
+    with pytest.raises(DatasetError, match="float64"):
+        open_dataset(data.folder)
 
 
 def test_opening_nothing_or_half_of_it_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="no file"):
+    with pytest.raises(DatasetError, match=r"no dataset\.json in .*missing"):
         open_dataset(tmp_path / "missing")
     data = write(tmp_path / "d", block(("S1", "N"), ("S2", "N")))
     os.truncate(data.folder / "samples.npy", 140)

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ecm_edge.dataset import Dataset
     from ecm_edge.records import Record
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -28,6 +29,15 @@ class _CandidatePath(click.Path):
 
 
 CANDIDATE = _CandidatePath(path_type=Path)
+
+
+def open_data(folder: Path) -> Dataset:
+    """The data set in `folder`, all of its content checked: no figure may rest on one that changed."""
+    from ecm_edge.dataset import check_content, open_dataset
+
+    dataset = open_dataset(folder)
+    check_content(dataset)
+    return dataset
 
 
 def json_option(function: F) -> F:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,10 +31,9 @@ def command(model: Path, data: Path | None, against: Path | None, runs: int, war
     """
     from ecm_edge import candidate
     from ecm_edge.bench import bench_candidate
-    from ecm_edge.dataset import open_dataset
     from ecm_edge.entries import MANIFEST
 
-    segments = open_dataset(data) if data else None
+    segments = open_data(data) if data else None
     record = bench_candidate(model, segments, against=against, runs=runs, warm_ups=warm_ups)
     if model.is_dir() and not (model / MANIFEST).exists():
         record.save(model / candidate.BENCH)

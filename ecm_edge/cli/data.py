@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from ecm_edge.audit import AuditRecord
@@ -165,9 +165,8 @@ def _show_info(record: InfoRecord) -> None:
 def audit(dataset: Path, *, as_json: bool) -> None:
     """Look in DATASET for leakage, duplicates, bad signals and labels that other subjects contradict."""
     from ecm_edge.audit import audit as examine
-    from ecm_edge.dataset import open_dataset
 
-    record = examine(open_dataset(dataset))
+    record = examine(open_data(dataset))
     emit(record, as_json=as_json, render=lambda: _show_audit(record))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +23,9 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
     Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
     """
-    from ecm_edge.dataset import open_dataset
     from ecm_edge.export import export_candidate
 
-    record = export_candidate(candidate, open_dataset(data))
+    record = export_candidate(candidate, open_data(data))
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +27,9 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
 
     A candidate is calibrated on its training subjects alone.
     """
-    from ecm_edge.dataset import open_dataset
     from ecm_edge.quantize import quantize_candidate, quantize_file
 
-    dataset = open_dataset(data)
+    dataset = open_data(data)
     if model.is_dir():
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +44,10 @@ def command(
     from ecm_edge import scale, targets
     from ecm_edge.candidate import load_config
     from ecm_edge.cli.search import say, show_trials
-    from ecm_edge.dataset import open_dataset
 
     record = scale.scale(
         load_config(candidate),
-        open_dataset(data),
+        open_data(data),
         targets.load(target),
         out,
         objective=objective,  # type: ignore[arg-type] # click.Choice has checked it

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,6 @@ def command(
     A candidate scored on its test subjects keeps the record as score.json; an entry of a registry is left as it is.
     """
     from ecm_edge import candidate, targets
-    from ecm_edge.dataset import open_dataset
     from ecm_edge.entries import MANIFEST
     from ecm_edge.records import Latency
     from ecm_edge.score import parse_subjects, score_model
@@ -53,7 +52,7 @@ def command(
     board = targets.load(target) if target else None
     record = score_model(
         model,
-        open_dataset(data),
+        open_data(data),
         target=board,
         subjects=parse_subjects(subjects) if subjects is not None else None,
         form=form or (board.precision[0] if board else "float32"),

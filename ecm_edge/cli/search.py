@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,12 +69,10 @@ def command(
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
     from ecm_edge import search, space, targets
-    from ecm_edge.dataset import check_content, open_dataset
     from ecm_edge.errors import SearchError
     from ecm_edge.tables import counter
 
-    dataset = open_dataset(data)
-    check_content(dataset)
+    dataset = open_data(data)
     if not resume:
         if target is None:
             raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,11 +45,9 @@ def command(
 ) -> None:
     """Gate and train one candidate; what does not fit the board is not trained (exit 1)."""
     from ecm_edge import targets
-    from ecm_edge.dataset import check_content, open_dataset
     from ecm_edge.trial import train_candidate
 
-    dataset = open_dataset(data)
-    check_content(dataset)
+    dataset = open_data(data)
     changes = dict(_parse(assignment) for assignment in assignments)
     config = _like(like, changes, dataset, seed) if like else _new(family, factory, changes, dataset, seed or 0)
     result = train_candidate(out, config, dataset, targets.load(target), folds=folds, tell=_say)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,11 +30,10 @@ def command(model: Path, data: Path, target: str, segments: int | None, *, as_js
     classifier of one input (all labelled segments).
     """
     from ecm_edge import targets
-    from ecm_edge.dataset import open_dataset
     from ecm_edge.verify import verify_candidate, verify_model
 
     check = verify_candidate if model.is_dir() else verify_model
-    record = check(model, open_dataset(data), targets.load(target), segments=segments, watch=_watch)
+    record = check(model, open_data(data), targets.load(target), segments=segments, watch=_watch)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
