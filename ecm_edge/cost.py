@@ -8,7 +8,6 @@ input's bytes. Costs are those of one inference of one segment.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+_STRUCTURAL = frozenset(
+    {"Reshape", "Squeeze", "Unsqueeze", "Slice", "Pad", "Split", "Expand", "Tile", "Resize"}
+    | {f"Reduce{kind}" for kind in ("L1", "L2", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")}
+)
+"""Operators whose further inputs say where, not what: a shape, axes, pads."""
 _ALIGNMENT_BYTES = 8
 _WEIGHT = ".weight"
 
@@ -56,8 +60,8 @@ class GraphCost(Record):
 
 
 @dataclass(frozen=True)
-class Interval:
-    """The life of one buffer: bytes, and the first and last step at which it is alive."""
+class Lifetime:
+    """One buffer: its bytes, and the first and last step at which it is alive."""
 
     name: str
     size: int
@@ -74,10 +78,10 @@ def count(model: onnx.ModelProto) -> GraphCost:
     graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     shapes, sizes = _tensor_shapes(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    intervals = lifetimes(graph, sizes)
-    offsets = plan(intervals)
+    buffers = lifetimes(graph, sizes)
+    offsets = plan(buffers)
     layers = [
-        _layer(node, step, shapes, weights, intervals)
+        _layer(node, step, shapes, weights, buffers)
         for step, node in enumerate(graph.node)
         if node.op_type != "Constant"
     ]
@@ -85,13 +89,13 @@ def count(model: onnx.ModelProto) -> GraphCost:
         parameters=sum(layer.parameters for layer in layers),
         macs=sum(layer.macs for layer in layers),
         weight_bytes=sum(layer.weight_bytes for layer in layers),
-        arena_bytes=max((offsets[i.name] + i.size for i in intervals), default=0),
+        arena_bytes=max((offsets[b.name] + b.size for b in buffers), default=0),
         peak_live_bytes=max((layer.live_bytes for layer in layers), default=0),
         layers=layers,
     )
 
 
-def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Interval]:
+def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Lifetime]:
     """The life of each activation buffer; views belong to the buffer they look at."""
     first: dict[str, int] = {value.name: 0 for value in graph.input}
     last: dict[str, int] = dict(first)
@@ -108,25 +112,25 @@ def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Interval
                 last[owner[name]] = step
     for value in graph.output:
         last[owner[value.name]] = len(graph.node)
-    return [Interval(name, _aligned(sizes[name]), first[name], last[name]) for name in first]
+    return [Lifetime(name, _aligned(sizes[name]), first[name], last[name]) for name in first]
 
 
-def plan(intervals: Iterable[Interval]) -> dict[str, int]:
+def plan(buffers: Iterable[Lifetime]) -> dict[str, int]:
     """An offset for every buffer, largest first, at the lowest place free for the whole of its life."""
     offsets: dict[str, int] = {}
-    placed: list[Interval] = []
-    for interval in sorted(intervals, key=lambda i: (-i.size, i.first, i.name)):
+    placed: list[Lifetime] = []
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
         offset = 0
-        for other in sorted((p for p in placed if _overlap(p, interval)), key=lambda p: offsets[p.name]):
-            if offset + interval.size <= offsets[other.name]:
+        for other in sorted((p for p in placed if _overlap(p, buffer)), key=lambda p: offsets[p.name]):
+            if offset + buffer.size <= offsets[other.name]:
                 break
             offset = max(offset, offsets[other.name] + other.size)
-        offsets[interval.name] = offset
-        placed.append(interval)
+        offsets[buffer.name] = offset
+        placed.append(buffer)
     return offsets
 
 
-def _overlap(a: Interval, b: Interval) -> bool:
+def _overlap(a: Lifetime, b: Lifetime) -> bool:
     return a.first <= b.last and b.first <= a.last
 
 
@@ -160,7 +164,7 @@ def _layer(
     step: int,
     shapes: Mapping[str, list[int]],
     weights: Mapping[str, onnx.TensorProto],
-    intervals: Iterable[Interval],
+    buffers: Iterable[Lifetime],
 ) -> LayerCost:
     own = [weights[name] for name in dict.fromkeys(node.input) if name in weights and _is_weight(node, name)]
     return LayerCost(
@@ -170,7 +174,7 @@ def _layer(
         parameters=sum(math.prod(tensor.dims) for tensor in own),
         macs=_macs(node, shapes),
         weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in own),
-        live_bytes=sum(i.size for i in intervals if i.first <= step <= i.last),
+        live_bytes=sum(b.size for b in buffers if b.first <= step <= b.last),
     )
 
 
@@ -183,20 +187,7 @@ def layer_name(node: onnx.NodeProto) -> str:
 
 def _is_weight(node: onnx.NodeProto, name: str) -> bool:
     """Whether an initializer is data of the net, not a shape, an axis or a pad."""
-    structural = {
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "ReduceMean",
-        "ReduceMax",
-        "ReduceSum",
-        "ReduceMin",
-        "Slice",
-        "Pad",
-        "Split",
-        "Expand",
-    }
-    return node.op_type not in structural or name == node.input[0]
+    return node.op_type not in _STRUCTURAL or name == node.input[0]
 
 
 def _macs(node: onnx.NodeProto, shapes: Mapping[str, list[int]]) -> int:
@@ -209,11 +200,3 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, list[int]]) -> int:
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
     return 0
-
-
-def totals_by_op(cost: GraphCost) -> dict[str, int]:
-    """MACs by operator, for tables."""
-    totals: dict[str, int] = defaultdict(int)
-    for layer in cost.layers:
-        totals[layer.op_type] += layer.macs
-    return dict(totals)

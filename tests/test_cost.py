@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge import cost, networks
-from ecm_edge.cost import Interval
+from ecm_edge.cost import Lifetime
 from ecm_edge.errors import ModelError
 from ecm_edge.export import to_onnx
 from ecm_edge.simplify import simplify
@@ -118,7 +118,7 @@ lives = st.lists(
 
 @given(lives)
 def test_no_two_living_buffers_share_a_byte(drawn):
-    intervals = [Interval(str(i), *life) for i, life in enumerate(drawn)]
+    intervals = [Lifetime(str(i), *life) for i, life in enumerate(drawn)]
     offsets = cost.plan(intervals)
     for a in intervals:
         for b in intervals:
@@ -129,7 +129,7 @@ def test_no_two_living_buffers_share_a_byte(drawn):
 
 @given(lives)
 def test_a_plan_is_no_smaller_than_what_lives_at_once(drawn):
-    intervals = [Interval(str(i), *life) for i, life in enumerate(drawn)]
+    intervals = [Lifetime(str(i), *life) for i, life in enumerate(drawn)]
     offsets = cost.plan(intervals)
     arena = max((offsets[i.name] + i.size for i in intervals), default=0)
     peak = max((sum(i.size for i in intervals if i.first <= step <= i.last) for step in range(15)), default=0)

@@ -106,8 +106,6 @@ def _spectrum(centred: np.ndarray, rate_hz: float) -> np.ndarray:
     power = np.abs(np.fft.rfft(centred * np.hanning(centred.shape[1]), axis=1)) ** 2
     frequency_hz = np.fft.rfftfreq(centred.shape[1], 1 / rate_hz)
     share = power / (power.sum(axis=1, keepdims=True) + 1e-300)
-    bands = [
-        share[:, (frequency_hz >= low) & (frequency_hz < high)].sum(axis=1) for low, high in ((4, 9), (9, 20), (20, 40))
-    ]
+    bands = [share[:, (frequency_hz >= low) & (frequency_hz < high)].sum(axis=1) for low, high in _BANDS_HZ]
     entropy = -np.sum(share * np.log(share + 1e-300), axis=1)
     return np.column_stack([*bands, entropy, kurtosis(centred, axis=1)])
