@@ -179,42 +179,6 @@ def with_weights(proto: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto 
     return result
 
 
-def fold_threshold(network: nn.Module, threshold: float) -> nn.Module:
-    """A copy of the network whose label is 1 iff the original's scores[1] - scores[0] >= threshold.
-
-    `threshold` is taken off the second bias of the last linear layer; a tie still counts as AF.
-
-    Raises:
-        ModelError: the last linear layer does not end in two scores with a bias.
-    """
-    folded = copy.deepcopy(network)
-    linears = [module for module in folded.modules() if isinstance(module, nn.Linear)]
-    if not linears or linears[-1].out_features != 2 or linears[-1].bias is None:  # noqa: PLR2004 - two scores
-        raise ModelError(
-            "a threshold is folded into the bias of a last Linear of two outputs",
-            repr(linears[-1]) if linears else "no Linear",
-            "End the network in nn.Linear(..., 2).",
-        )
-    with torch.no_grad():
-        linears[-1].bias[1] -= threshold
-    return folded
-
-
-def fold_threshold_onnx(proto: onnx.ModelProto, threshold: float) -> onnx.ModelProto:
-    """The same for a float graph: an Add of (0, -threshold) behind the scores, which `simplify` merges where it can."""
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    scores = onnx_model.classifier_of(proto).output_name
-    raw = f"{scores}_before_threshold"
-    for node in result.graph.node:
-        node.output[:] = [raw if name == scores else name for name in node.output]
-        node.input[:] = [raw if name == scores else name for name in node.input]
-    offset = onnx.helper.make_tensor("threshold", onnx.TensorProto.FLOAT, [2], [0.0, -threshold])
-    result.graph.initializer.append(offset)
-    result.graph.node.append(onnx.helper.make_node("Add", [raw, "threshold"], [scores], name="node_threshold"))
-    return result
-
-
 def _export(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProto, str]:
     """The graph and the exporter's log, by way of random weights where those can be replaced by name."""
     proto, log = _trace(randomised(network), samples_per_segment)

@@ -21,9 +21,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ecm_edge import candidate, files, metrics
 from ecm_edge.augment import augment
 from ecm_edge.errors import CandidateError, DatasetError
-from ecm_edge.export import fold_threshold
 from ecm_edge.losses import cross_entropy, loss_function
 from ecm_edge.records import Record
+from ecm_edge.threshold import fold_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +164,7 @@ def fit(
     seconds = time.perf_counter() - started
     network.load_state_dict(run.best_state)
     network = network.cpu().eval()
-    network = fold_threshold(network, run.best.threshold)
+    network = fold_threshold(network, run.best.threshold, data.validation_samples[:1])
     record = TrainingRecord(
         family=config.family,
         config_sha256=config.sha256,

@@ -1,6 +1,5 @@
-"""PyTorch to ONNX: names, weights by name, thresholds, and nothing said aloud."""
+"""PyTorch to ONNX: names, weights by name, and nothing said aloud."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -84,38 +83,6 @@ def test_an_export_is_the_same_to_the_byte_and_names_no_place(template):
     again = export.to_onnx(nets.build(), nets.T)
     assert onnx_model.sha256(again) == onnx_model.sha256(template)
     assert b"nets.py" not in again.SerializeToString()
-
-
-@pytest.mark.parametrize("threshold", [0.0, 0.3, -1.5])
-def test_threshold_is_folded_so_that_a_tie_is_af(threshold):
-    network, samples = nets.trained(), nets.segments(32)
-    margins = np.subtract(*torch_scores(network, samples).T[::-1])
-    folded = torch_scores(export.fold_threshold(network, threshold), samples)
-    assert np.subtract(*folded.T[::-1]) == pytest.approx(margins - threshold, abs=1e-5)
-    assert not np.shares_memory(network.head.bias.detach().numpy(), folded)
-
-
-def test_margin_of_exactly_the_threshold_is_af():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(nets.T, 2))
-    nn.init.zeros_(network[1].weight)
-    network[1].bias.data = torch.tensor([0.25, 1.0])
-    assert parity.labels_of(torch_scores(export.fold_threshold(network, 0.75), nets.segments(1))).tolist() == [1]
-    assert parity.labels_of(torch_scores(export.fold_threshold(network, 0.875), nets.segments(1))).tolist() == [0]
-
-
-def test_threshold_needs_a_last_bias():
-    for network in (nn.Flatten(), nn.Linear(4, 3), nn.Linear(4, 2, bias=False)):
-        with pytest.raises(ModelError, match="last Linear"):
-            export.fold_threshold(network, 0.1)
-
-
-def test_threshold_folds_into_any_float_graph(template):
-    samples = nets.segments(8)
-    before, after = (
-        onnx_model.run_scores(onnx_model.classifier_of(proto), samples)
-        for proto in (template, export.fold_threshold_onnx(template, 0.4))
-    )
-    assert after == pytest.approx(before - np.float32([0, 0.4]), abs=1e-6)
 
 
 class Three(nn.Module):
