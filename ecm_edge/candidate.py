@@ -159,7 +159,7 @@ def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
     """
     if config.dataset_sha256 != dataset.header.content_sha256:
         raise CandidateError(
-            "a candidate is judged on the data set it was made from",
+            "a candidate goes with the data set it was made from",
             f"content {dataset.header.content_sha256[:12]} in {dataset.folder}, not {config.dataset_sha256[:12]}",
             "Give the data set that it was trained with.",
         )

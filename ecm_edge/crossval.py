@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ecm_edge import metrics, splits, train
+from ecm_edge import splits, train
+from ecm_edge.candidate import check_dataset
 from ecm_edge.metrics import Scores
 from ecm_edge.records import Record
+from ecm_edge.score import score_rows
 from ecm_edge.splits import Split
+from ecm_edge.tables import track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from numpy.typing import NDArray
 
     from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
     from ecm_edge.targets import Target
+    from ecm_edge.train import TrainingRecord
 
 FOLDS = "folds.json"
 
@@ -45,53 +49,48 @@ class CrossValidationRecord(Record):
     train_seconds: float
 
 
-def cross_validate(
-    config: CandidateConfig,
-    dataset: Dataset,
-    target: Target,
-    *,
-    count: int,
-    tell: Callable[[Fold], None] = lambda _: None,
-) -> CrossValidationRecord:
+def cross_validate(config: CandidateConfig, dataset: Dataset, target: Target, *, count: int) -> CrossValidationRecord:
     """Train the configuration once for each of `count` folds and score the answers together.
 
     Args:
         config: its own split is not used.
-        dataset: every labelled subject is tested once.
+        dataset: the one whose hash the configuration names; every labelled subject is tested once.
         target: its scoring rule, if any, chooses the thresholds.
         count: folds, from 2 to the number of subjects.
-        tell: called after every fold.
 
     Raises:
+        CandidateError: the configuration was made for another data set, or training gave no finite loss.
         DatasetError: as `splits.folds`.
     """
+    check_dataset(config, dataset)
+    parts = splits.folds(dataset, count=count, seed=config.seed)
     margins = np.full(len(dataset.labels), np.nan, np.float32)  # (N,)
     folds: list[Fold] = []
     train_seconds = 0.0
-    for split in splits.folds(dataset, count=count, seed=config.seed):
-        trained = train.fit(
-            config.model_copy(update={"split": split}), train.load_data(dataset, split), rule=target.score
-        )
-        rows = dataset.rows_of(split.test)
-        samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)
-        scores = train.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
-        margins[rows] = scores[:, 1] - scores[:, 0]
-        best = trained.record.best
+    for split in track(parts, "training folds", len(parts)):
+        record, rows, answers = _fold(config, dataset, target, split)
+        margins[rows] = answers
+        best = record.best
         folds.append(Fold(split=split, best_epoch=best.epoch, threshold=best.threshold, test_segments=len(rows)))
-        train_seconds += trained.record.seconds
-        tell(folds[-1])
-    rows = np.flatnonzero(dataset.labels >= 0)
+        train_seconds += record.seconds
+    labelled = np.flatnonzero(dataset.labels >= 0)
     return CrossValidationRecord(
         config_sha256=config.sha256,
         dataset_sha256=config.dataset_sha256,
         synthetic=config.synthetic,
         folds=folds,
-        scores=metrics.evaluate(
-            dataset.labels[rows],
-            margins[rows],
-            np.array(dataset.subject_names(rows)),
-            np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]],
-            target.score,
-        ),
+        scores=score_rows(margins[labelled], dataset, labelled, target),
         train_seconds=train_seconds,
     )
+
+
+def _fold(
+    config: CandidateConfig, dataset: Dataset, target: Target, split: Split
+) -> tuple[TrainingRecord, NDArray[np.int64], NDArray[np.float32]]:
+    """How one fold was trained, the rows (n,) of its test subjects, and their margins (n,)."""
+    data = train.load_data(dataset, split)
+    trained = train.fit(config.model_copy(update={"split": split}), data, rule=target.score)
+    rows = dataset.rows_of(split.test)
+    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
+    scores = train.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
+    return trained.record, rows, scores[:, 1] - scores[:, 0]

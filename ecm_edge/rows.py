@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.errors import CandidateError
+from ecm_edge.candidate import check_dataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,23 +21,14 @@ def training_rows(config: CandidateConfig, dataset: Dataset, count: int | None =
     Raises:
         CandidateError: the candidate was made from another data set.
     """
-    _check_same(config, dataset)
+    check_dataset(config, dataset)
     return spread(dataset, dataset.rows_of(config.split.train), count)
 
 
 def validation_rows(config: CandidateConfig, dataset: Dataset, count: int | None = None) -> NDArray[np.int64]:
     """At most `count` labelled rows of the validation subjects, as `spread` picks them; raises as `training_rows`."""
-    _check_same(config, dataset)
+    check_dataset(config, dataset)
     return spread(dataset, dataset.rows_of(config.split.validation), count)
-
-
-def _check_same(config: CandidateConfig, dataset: Dataset) -> None:
-    if config.dataset_sha256 != dataset.header.content_sha256:
-        raise CandidateError(
-            "a candidate goes with the data set it was made from",
-            f"{dataset.folder} of content {dataset.header.content_sha256[:12]}, not {config.dataset_sha256[:12]}",
-            "Give that data set.",
-        )
 
 
 def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge import files, networks, train
-from ecm_edge.candidate import trial_folder
+from ecm_edge.candidate import check_dataset, trial_folder
 from ecm_edge.errors import SpaceError
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
@@ -65,8 +65,10 @@ def scale(
         tell: called with every finished trial.
 
     Raises:
+        CandidateError: the configuration was made for another data set.
         SpaceError: the family has no known widths and none were given, or a width is not a number of it.
     """
+    check_dataset(config, dataset)
     bar = most_flash_bytes or target.budget.flash_bytes
     limited = target.model_copy(update={"budget": target.budget.model_copy(update={"flash_bytes": bar})})
     setting = Setting(dataset, train.load_data(dataset, config.split), limited, objective, _VERIFY_SEGMENTS)

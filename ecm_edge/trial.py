@@ -175,7 +175,11 @@ def train_candidate(
         target: whose budgets count and whose rule chooses the threshold.
         folds: also measure the configuration out of fold, over so many folds.
         tell: called after every epoch of the candidate itself.
+
+    Raises:
+        CandidateError: the configuration was made for another data set, or training gave no finite loss.
     """
+    candidate.check_dataset(config, dataset)
     data = train.load_data(dataset, config.split)
 
     def watch(epoch: Epoch) -> bool:

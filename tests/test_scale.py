@@ -4,7 +4,7 @@ import pytest
 
 from ecm_edge import candidate, scale, splits, targets
 from ecm_edge.candidate import TrainingConfig
-from ecm_edge.errors import SpaceError
+from ecm_edge.errors import CandidateError, SpaceError
 
 from .test_search import fake
 
@@ -57,6 +57,14 @@ def test_a_family_without_known_widths_needs_one(scaled, dataset):
     own = candidate.configure(dataset, split, "mine", {"wide": 4}, TrainingConfig(), 0, "tests.test_networks:users_own")
     with pytest.raises(SpaceError, match="Name it with --width"):
         scaled(1.0, own)
+
+
+def test_a_candidate_of_another_data_set_is_refused_before_anything_is_trained(scaled, dataset, tmp_path):
+    split = splits.holdout(dataset, seed=0)
+    config = candidate.configure(dataset, split, "separable", NET, TrainingConfig(), 0)
+    with pytest.raises(CandidateError, match="the data set it was made from"):
+        scaled(1.0, config.model_copy(update={"dataset_sha256": "0" * 64}))
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_width_is_a_number(scaled, dataset):
