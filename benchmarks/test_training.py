@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import candidate, metrics, splits, train
+from ecm_edge import candidate, epochs, metrics, splits, train
 from ecm_edge.candidate import Augmentation, TrainingConfig
-from ecm_edge.train import TrainingData
+from ecm_edge.epochs import TrainingData
 
 SEGMENTS = int(os.environ.get("ECM_EDGE_BENCH_SEGMENTS", "40000"))
 EPOCHS = int(os.environ.get("ECM_EDGE_BENCH_EPOCHS", "5"))
@@ -119,7 +119,7 @@ def ours(dataset, fitted, held_out, split):
     plain = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)  # the seed work had none
     how = TrainingConfig(epochs=EPOCHS, patience=EPOCHS, gap_limit=9.0, augmentation=plain)
     trained = train.fit(candidate.configure(dataset, split, "afnet", NET, how, seed=0), data)
-    scores = train.predict(trained.network, data.validation_samples, torch.device("cpu")).numpy()
+    scores = epochs.predict(trained.network, data.validation_samples, torch.device("cpu")).numpy()
     return trained.record, f1_of(dataset, held_out, scores[:, 1] - scores[:, 0])
 
 
@@ -140,5 +140,5 @@ def the_seed_works_way(dataset, folder, fitted, held_out):
             optimizer.step()
         seconds += time.perf_counter() - started
     samples = torch.from_numpy(dataset.samples[held_out])[:, None, :, None]
-    scores = train.predict(network, samples, torch.device("cpu")).numpy()
+    scores = epochs.predict(network, samples, torch.device("cpu")).numpy()
     return EPOCHS * len(files) / seconds, f1_of(dataset, held_out, scores[:, 1] - scores[:, 0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ecm_edge import splits, train
+from ecm_edge import epochs, splits, train
 from ecm_edge.candidate import check_dataset
 from ecm_edge.metrics import Scores
 from ecm_edge.records import Record
@@ -92,5 +92,5 @@ def _fold(
     trained = train.fit(config.model_copy(update={"split": split}), data, rule=target.score)
     rows = dataset.rows_of(split.test)
     samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
-    scores = train.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
+    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
     return trained.record, rows, scores[:, 1] - scores[:, 0]

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
+    from ecm_edge.epochs import Epoch, TrainingData
     from ecm_edge.metrics import Objective
     from ecm_edge.targets import Target
-    from ecm_edge.train import Epoch, TrainingData
 
 TRIAL = "trial.json"
 _KIB = 1024.0

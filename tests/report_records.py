@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ecm_edge import candidate, parity, quantize, search, simplify, space, train
+from ecm_edge.epochs import Epoch
 from ecm_edge.records import Verdict, at_most
 from ecm_edge.reference.noise import LayerNoise
 from ecm_edge.score import score_model
@@ -76,7 +77,7 @@ def training(config):
 
 
 def epoch(number, train_loss, validation_loss):
-    return train.Epoch(
+    return Epoch(
         epoch=number,
         learning_rate=0.01,
         train_loss=train_loss,

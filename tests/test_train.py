@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecm_edge import candidate, losses, splits, train
+from ecm_edge import candidate, epochs, losses, splits, train
 from ecm_edge.augment import augment
 from ecm_edge.candidate import Augmentation, TrainingConfig
 from ecm_edge.errors import CandidateError, DatasetError
@@ -74,7 +74,7 @@ def test_options_change_the_weights(dataset, loaded, option):
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
-    broken = train.TrainingData(
+    broken = epochs.TrainingData(
         **{**loaded.__dict__, "train_samples": torch.full_like(loaded.train_samples, float("nan"))}
     )
     with pytest.raises(CandidateError, match="finite losses"):
@@ -85,7 +85,7 @@ def test_the_threshold_is_folded_into_what_is_saved(dataset, loaded, tmp_path):
     config = configured(dataset)
     trained = train.fit(config, loaded)
     train.save_trained(tmp_path, config, trained)
-    scores = train.predict(candidate.load_network(tmp_path), loaded.validation_samples, torch.device("cpu"))
+    scores = epochs.predict(candidate.load_network(tmp_path), loaded.validation_samples, torch.device("cpu"))
     from ecm_edge import metrics
 
     f1 = metrics.f1(loaded.validation_labels, (scores[:, 1] - scores[:, 0]).numpy(), loaded.validation_subjects)
@@ -124,6 +124,14 @@ def test_validation_of_one_class_is_refused(tmp_path):
     split = splits.Split(train=[f"A{i}" for i in range(6)], validation=["B0"], test=["B1"])
     with pytest.raises(DatasetError, match="validation needs segments with AF and without"):
         train.load_data(made, split)
+
+
+def test_training_on_one_class_is_refused(tmp_path):
+    rows = {f"A{i}": [("AFIB", [1]), ("", [-1])] for i in range(6)}
+    made = data(tmp_path / "d", rows)
+    loaded = train.load_data(made, splits.holdout(made, seed=0))
+    with pytest.raises(DatasetError, match="with AF and without; found 4 with AF of 4"):
+        train.fit(configured(made), loaded)
 
 
 def batch(count=64, length=100):

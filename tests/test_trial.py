@@ -76,7 +76,7 @@ def test_a_boards_own_rule_judges_epochs_and_folds(dataset, tmp_path):
 
 @pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])
 def test_objectives(objective, value):
-    from ecm_edge.train import Epoch
+    from ecm_edge.epochs import Epoch
 
     epoch = Epoch(
         epoch=1, learning_rate=1, train_loss=1, validation_loss=1, f1=0.8, fbeta_mean=0.9, g=0.7, threshold=0, seconds=1

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from ecm_edge.epochs import Epoch
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
-    from ecm_edge.train import Epoch, TrainingRecord
+    from ecm_edge.train import TrainingRecord
     from ecm_edge.trial import TrialRecord
 
 _WIDTH_IN = 4.6
