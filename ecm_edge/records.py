@@ -65,7 +65,7 @@ class Verdict(StrEnum):
 
 
 class Evidence(StrEnum):
-    """How a cost was obtained; a gate on time accepts only `measured`."""
+    """How a cost was obtained; promotion takes no latency but a measured one."""
 
     ESTIMATED = "estimated"  # from a model of the board
     EMULATED = "emulated"  # counted in an emulator

@@ -70,7 +70,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + f(x), then the activation; f keeps the shape."""
+    """x + f(x); f keeps the shape and ends in an activation or a gate."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Depthwise-separable convolutions, each stage at half the rate or less and wider than the one before."""
+"""Depthwise-separable convolutions, each stage at a fraction of the rate and wider than the one before."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
     charts.py     matplotlib drawings as inline SVG;  ecg.py  segments on ECG paper
     page.py       all of it through the *.jinja templates
 
-Nothing imports this package but its command.
+Nothing imports this package but its command and `ecm_edge.api`.
 """
 
 from __future__ import annotations
