@@ -122,7 +122,11 @@ def start(out: Path, settings: SearchSettings) -> None:
     Raises:
         OutputError: `out` exists or cannot be written.
         SearchError: the objective needs a scoring rule that the target lacks.
+        SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
     """
+    space.check(settings.space)
+    if settings.sampler == "grid":
+        space.grid_size(settings.space)
     if settings.objective == "board_score" and settings.target.score is None:
         raise SearchError(
             "the objective board_score needs a target with a scoring rule",
@@ -336,11 +340,13 @@ class _Run:
         """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
         if any(trial.trained for trial in self.trials):
             return "exhausted"
-        closest = min((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs, default=None)
+        unfit = sorted((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs)
+        failed = [t for t in self.trials if t.outcome == "failed"]
+        reason = next((t.reason for t in [*unfit, *failed]), "all were avoided")
         raise SearchError(
-            f"a space holds candidates that fit {self.settings.target.name}",
-            f"none in {_MOST_IDLE_DRAWS} draws; the smallest: {closest.reason if closest else 'all were avoided'}",
-            "Lower the space's ranges, or raise the target's budgets.",
+            f"a space holds candidates that train and fit {self.settings.target.name}",
+            f"none in {_MOST_IDLE_DRAWS} draws; the smallest: {reason}",
+            "Change the space's ranges, or raise the target's budgets.",
         )
 
 
@@ -360,7 +366,9 @@ def _open_study(settings: SearchSettings, storage: str, taken: int) -> optuna.St
         )
     except Exception as problem:  # SQLAlchemy and its drivers raise whatever they like
         raise SearchError(
-            "a study needs a storage that opens", f"{type(problem).__name__} for {storage}", "Check the URL."
+            "a study needs a storage that opens",
+            f"{type(problem).__name__} for {storage}",
+            "Check the URL, and go on with --resume.",
         ) from problem
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)

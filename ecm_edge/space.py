@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -20,7 +21,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from ecm_edge.candidate import Scalar, TrainingConfig
 from ecm_edge.errors import SpaceError
-from ecm_edge.networks import FAMILIES
+from ecm_edge.networks import FAMILIES, parameters
 from ecm_edge.records import Record
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import optuna
 
 _FOLDER = Path(__file__).parent / "spaces"
+_MOST_GRID_POINTS = 10_000  # all of them are queued before the first is tried
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 Point = dict[str, Scalar]
 """A drawn configuration: "family", "<family>.<parameter>" and "training.<parameter>" to values."""
 
@@ -47,9 +50,20 @@ class Range(Record):
             raise ValueError(f"low {self.low} is above high {self.high}")
         if self.step is not None and (self.step <= 0 or self.log):
             raise ValueError("a step is positive and excludes log")
+        if self.step is not None and not math.isclose(self.low + self._steps * self.step, self.high):
+            raise ValueError(f"from {self.low} to {self.high} is not a whole number of steps of {self.step}")
         if self.log and self.low <= 0:
             raise ValueError(f"a logarithmic range starts above 0, not at {self.low}")
         return self
+
+    @property
+    def _steps(self) -> int:
+        return round((self.high - self.low) / (self.step or 1))
+
+    @property
+    def values(self) -> int | None:
+        """How many values the range holds; None if it is one of reals without a step."""
+        return self._steps + 1 if self.whole or self.step is not None else None
 
     @property
     def whole(self) -> bool:
@@ -92,6 +106,8 @@ class Space(Record):
     @model_validator(mode="after")
     def _known(self) -> Space:
         for name, family in self.families.items():
+            if name == "training" or not _WORD.fullmatch(name):
+                raise ValueError(f"a family's name is a word other than training, not {name!r}")
             if family.factory is None and name not in FAMILIES:
                 raise ValueError(f"family {name!r} is none of {', '.join(FAMILIES)} and has no factory")
         return self
@@ -118,7 +134,7 @@ def load(name_or_path: str) -> Space:
             f"{name_or_path!r} ({problem.strerror})",
             "`ecm-edge space` shows the shipped ones.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise SpaceError("a space file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
     except (KeyError, AttributeError):
         raise SpaceError(
@@ -163,30 +179,72 @@ def _suggest(trial: optuna.trial.Trial, name: str, entry: Entry) -> Scalar:
             return entry
 
 
-def enumerate_points(space: Space) -> Iterator[Point]:
-    """Every point of the space, for the grid sampler.
+def check(space: Space) -> None:
+    """Build nothing, but see that each family takes both ends of its ranges and each of its choices.
 
     Raises:
-        SpaceError: a range of real numbers without a step.
+        SpaceError: a parameter that is missing, does not exist or is out of range; a user's own factory is not asked.
     """
-    for family in space.families:
-        listed = {name: _grid(name, entry) for name, entry in entries(space, family).items()}
-        for values in itertools.product(*listed.values()):
-            yield {"family": family, **dict(zip(listed, values, strict=True))}
+    for name, family in space.families.items():
+        samples = {key: _samples(entry) for key, entry in entries(space, name).items()}
+        first = {key: values[0] for key, values in samples.items()}
+        changed = ({key: value} for key, values in samples.items() for value in values)
+        for change in ({}, *changed):
+            _, network, _ = split_point({"family": name, **first, **change})
+            if family.factory is None:
+                parameters(name, network)
 
 
-def _grid(name: str, entry: Entry) -> list[Scalar]:
+def _samples(entry: Entry) -> list[Scalar]:
+    """Values that speak for all of an entry's."""
     if isinstance(entry, Choices):
         return entry.choices
     if not isinstance(entry, Range):
         return [entry]
-    if not entry.whole and entry.step is None:
+    between = [] if entry.whole else [entry.low + (entry.step or (entry.high - entry.low) / math.pi)]  # rarely whole
+    return [entry.low, entry.high, *between]
+
+
+def grid_size(space: Space) -> int:
+    """How many points a space has, for the grid sampler.
+
+    Raises:
+        SpaceError: a range of real numbers without a step, or too many points.
+    """
+    size = sum(
+        math.prod(_count(name, entry) for name, entry in entries(space, family).items()) for family in space.families
+    )
+    if size > _MOST_GRID_POINTS:
         raise SpaceError(
-            "a grid needs steps or choices", f"{name} from {entry.low} to {entry.high}", "Give it a step, or choices."
+            f"a grid has at most {_MOST_GRID_POINTS:,} points", f"{size:,}", "Lengthen its steps, or use --sampler tpe."
         )
-    step = entry.step or 1
-    count = math.floor((entry.high - entry.low) / step + 1e-9) + 1
-    return [entry.low + index * step for index in range(count)]
+    return size
+
+
+def _count(name: str, entry: Entry) -> int:
+    if isinstance(entry, Choices):
+        return len(entry.choices)
+    count = entry.values if isinstance(entry, Range) else 1
+    if count is None:
+        raise SpaceError("a grid needs steps or choices", f"reals for {name}", "Give it a step, or choices.")
+    return count
+
+
+def enumerate_points(space: Space) -> Iterator[Point]:
+    """Every point of the space, for the grid sampler; raises as `grid_size` does."""
+    grid_size(space)
+    for family in space.families:
+        listed = {name: _grid(entry) for name, entry in entries(space, family).items()}
+        for values in itertools.product(*listed.values()):
+            yield {"family": family, **dict(zip(listed, values, strict=True))}
+
+
+def _grid(entry: Entry) -> list[Scalar]:
+    if isinstance(entry, Choices):
+        return entry.choices
+    if not isinstance(entry, Range):
+        return [entry]
+    return [entry.low + index * (entry.step or 1) for index in range(entry.values or 0)]
 
 
 def position(space: Space, point: Point) -> dict[str, float | Scalar]:

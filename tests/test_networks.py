@@ -1,5 +1,7 @@
 """The contract of every registered family, and the seed work's net in particular."""
 
+import sys
+
 import pytest
 import torch
 
@@ -92,7 +94,25 @@ def test_a_users_own_factory():
     assert network(torch.zeros(1, 1, 50)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("factory", ["nowhere:build", "os:nothing", f"{__name__}:users_own", "builtins:dict"])
+def leaves(_params, _samples):
+    sys.exit(0)
+
+
+def empty(_params, _samples):
+    return torch.nn.ReLU()
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        "nowhere:build",
+        "os:nothing",
+        f"{__name__}:users_own",
+        "builtins:dict",
+        f"{__name__}:leaves",
+        f"{__name__}:empty",
+    ],
+)
 def test_a_factory_that_fails_is_one_clear_error(factory):
     with pytest.raises(SpaceError, match="a factory"):
         networks.build("mine", {}, 50, factory)

@@ -9,7 +9,7 @@ import pytest
 from ecm_edge import candidate, files, search, space, targets
 from ecm_edge.cli import main
 from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import OutputError, SearchError
+from ecm_edge.errors import OutputError, SearchError, SpaceError
 from ecm_edge.records import Verdict
 from ecm_edge.search import Limits
 from ecm_edge.space import Space
@@ -32,11 +32,12 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
     """A trial that takes no time; its objective depends on the point."""
 
     def run_trial(folder, number, point, _config, setting, prune=lambda _e, _v: False):
-        value = None if outcome == "unfit" else objective(point)
+        value = None if outcome in {"unfit", "failed"} else objective(point)
         ended = "pruned" if value is not None and prune(2, value) else outcome
         record = TrialRecord(
             number=number,
             outcome=ended,
+            reason="faked",
             family=str(point["family"]),
             point=point,
             objective=value,
@@ -201,6 +202,20 @@ def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, mon
     monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
+
+
+def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
+    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
+        search.search(dataset, begun(fake("failed")), Limits(1))
+
+
+def test_a_space_that_cannot_be_drawn_from_leaves_no_run(dataset, tmp_path):
+    wrong = Space.model_validate({"families": {"afnet": {"params": {"legs": 4}}}})
+    settings = search.default_settings(dataset, targets.load("loongson-2k0500"), wrong)
+    with pytest.raises(SpaceError, match="must fit the family afnet"):
+        search.start(tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_storage_that_does_not_open(dataset, begun):

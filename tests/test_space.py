@@ -69,6 +69,8 @@ def test_positions_are_shares_of_ranges():
         ("low = 1, high = 3", "low = 4, high = 3", "low 4 is above high 3"),
         ("low = 1, high = 3", "low = 0, high = 3, log = true", "starts above 0"),
         ("low = 1, high = 3", "low = 1, high = 3, step = 0", "a step is positive"),
+        ("low = 1, high = 3", "low = 1, high = 4, step = 2", "from 1 to 4 is not a whole number of steps of 2"),
+        ("[families.afnet]", "[families.training]\nfactory = 'a:b'", "a word other than training"),
         ("{ choices = [0.01, 0.001] }", "{ choices = [] }", "at least 1 item"),
         ("[families.afnet]", "[families]", "names its families"),
         ("[training]", "[training", "TOML"),
@@ -78,6 +80,35 @@ def test_each_mistake_is_named(tmp_path, old, new, message):
     with pytest.raises(SpaceError) as caught:
         written(tmp_path, SMALL.replace(old, new))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("head_factor = 2", "head_factor = 2\nlegs = 4", "legs"),
+        ("head_factor = 2", "head_factor = { choices = [2, 'two'] }", "valid integer"),
+        ("low = 1, high = 3", "low = 1, high = 9999", "less than or equal"),
+        ("low = 1, high = 3", "low = 1.0, high = 3.0", "fractional"),
+        ("epochs = 1", "epochs = 0", "training.epochs"),
+    ],
+)
+def test_what_a_family_does_not_take_is_found_before_anything_is_drawn(tmp_path, old, new, message):
+    space.check(written(tmp_path, SMALL))
+    with pytest.raises(SpaceError) as caught:
+        space.check(written(tmp_path, SMALL.replace(old, new)))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", space.names())
+def test_the_shipped_spaces_check(name):
+    space.check(space.load(name))
+
+
+def test_a_grid_has_a_limit(tmp_path):
+    loaded = written(tmp_path, SMALL.replace("high = 3", "high = 5000"))
+    assert space.grid_size(loaded) == 10_000
+    with pytest.raises(SpaceError, match="found 10,002"):
+        space.grid_size(written(tmp_path, SMALL.replace("high = 3", "high = 5001")))
 
 
 def test_a_training_parameter_that_does_not_exist():

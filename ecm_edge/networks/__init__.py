@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from ecm_edge.records import Record
+
 FAMILIES = {
     "afnet": "ecm_edge.networks.afnet",
     "separable": "ecm_edge.networks.separable",
@@ -41,27 +43,40 @@ def build(family: str, params: Mapping[str, Any], samples_per_segment: int, fact
     """
     if factory is not None:
         return _from_factory(factory, params, samples_per_segment)
+    network: nn.Module = _module(family).build(parameters(family, params), samples_per_segment)
+    return network
+
+
+def parameters(family: str, params: Mapping[str, Any]) -> Record:
+    """The parameters of a shipped family, checked; nothing is built.
+
+    Raises:
+        SpaceError: an unknown family, or a parameter that does not fit it.
+    """
+    try:
+        checked: Record = _module(family).Params.model_validate(dict(params))
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpaceError(
+            f"parameters must fit the family {family}", f"{first['msg']} at {where}", "Change it, see `ecm-edge space`."
+        ) from None
+    return checked
+
+
+def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS` and `build`
     if family not in FAMILIES:
         raise SpaceError(
             f"a family is one of {', '.join(FAMILIES)}, or has a factory", repr(family), "See `ecm-edge space`."
         )
-    module = importlib.import_module(FAMILIES[family])
-    try:
-        network: nn.Module = module.build(module.Params.model_validate(dict(params)), samples_per_segment)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its parameters together"
-        raise SpaceError(
-            f"parameters must fit the family {family}", f"{first['msg']} at {where}", "Change the range in the space."
-        ) from None
-    return network
+    return importlib.import_module(FAMILIES[family])
 
 
 def widths(family: str) -> tuple[str, ...]:
     """The parameters of a shipped family that make it wider; none for a user's own."""
     if family not in FAMILIES:
         return ()
-    names: tuple[str, ...] = importlib.import_module(FAMILIES[family]).WIDTHS
+    names: tuple[str, ...] = _module(family).WIDTHS
     return names
 
 
@@ -74,14 +89,14 @@ def _from_factory(factory: str, params: Mapping[str, Any], samples_per_segment: 
             importlib.import_module(module_name), function_name
         )
         network = function(dict(params), samples_per_segment)
-    except Exception as problem:  # whatever a user's own code raises becomes one clear error
+    except (Exception, SystemExit) as problem:  # whatever a user's own code raises becomes one clear error
+        words = " ".join(str(problem).split())
         raise SpaceError(
             "a factory is an importable module:function(params, samples_per_segment)",
-            f"{type(problem).__name__}: {problem} from {factory!r}",
+            f"{type(problem).__name__}: {words} from {factory!r}",
             "Call it by hand with the same parameters to see where it fails.",
         ) from problem
-    if not isinstance(network, nn.Module):
-        raise SpaceError(
-            "a factory returns a torch.nn.Module", f"{type(network).__name__} from {factory!r}", "Return the network."
-        )
+    if not isinstance(network, nn.Module) or not list(network.parameters()):
+        found = f"{type(network).__name__} from {factory!r}"
+        raise SpaceError("a factory returns a torch.nn.Module with parameters", found, "Return the network.")
     return network

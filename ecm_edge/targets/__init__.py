@@ -162,7 +162,7 @@ def load(name_or_path: str) -> Target:
             f"{name_or_path!r} ({problem.strerror})",
             "`ecm-edge targets` lists the boards.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise TargetError("a target file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
     except ValidationError as problem:
         first = problem.errors()[0]
