@@ -82,6 +82,32 @@ def test_with_json_an_error_is_one_object_on_stdout(arguments, capsys):
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "--standard", "nan"),
+        ("search", "--timeout", "nan"),
+        ("search", "--timeout", "inf"),
+        ("search", "--seed", "-1"),
+        ("search", "--seed", "2147483648"),
+        ("scale", "c", "--flash-kib", "nan"),
+        ("train", "--seed", "-1"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_is_none_is_refused_by_its_option(arguments, capsys):
+    assert run(*arguments) == 2
+    assert f"Invalid value for '{arguments[-2]}'" in capsys.readouterr().err
+
+
+def test_with_json_what_a_users_code_prints_goes_to_stderr(monkeypatch, capsys):
+    monkeypatch.setattr(targets, "names", lambda: sys.stdout.write("hello\n") and [])
+    assert run("targets", "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"targets": []}
+    assert said.err == "hello\n"
+
+
+@pytest.mark.parametrize(
     ("raised", "code"),
     [
         (KeyboardInterrupt(), 130),

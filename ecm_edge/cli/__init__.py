@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import redirect_stdout
 
 import click
 
@@ -62,8 +63,10 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # also where the rest does not parse
+    stdout = sys.stdout
     try:
-        code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False)
+        with redirect_stdout(sys.stderr if as_json else stdout):  # a user's own network may print
+            code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = 130
@@ -71,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         error = _explained(problem)
         click.echo(f"error: {error}", err=True)
         if as_json:
-            click.echo(json.dumps({"error": {"rule": error.rule, "found": error.found, "hint": error.hint}}))
+            click.echo(json.dumps({"error": {"rule": error.rule, "found": error.found, "hint": error.hint}}), stdout)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +32,20 @@ class _CandidatePath(click.Path):
 CANDIDATE = _CandidatePath(path_type=Path)
 
 
+class FiniteRange(click.FloatRange):
+    """A number within the bounds; NaN, which click lets through every bound, and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not finite.", param, ctx)
+        return number
+
+
+SEED = click.IntRange(0, 2**31 - 1)
+"""What torch, NumPy and Optuna all take, and still take when the number of a trial is added."""
+
+
 def open_data(folder: Path) -> Dataset:
     """The data set in `folder`, all of its content checked: no figure may rest on one that changed."""
     from ecm_edge.dataset import check_content, open_dataset
@@ -47,9 +62,10 @@ def json_option(function: F) -> F:
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
     """Print the record as JSON, or call `render` to show it to people; exit 1 if its verdict is FAIL."""
+    context = click.get_current_context()
     if as_json:
-        click.echo(record.model_dump_json())
+        click.echo(record.model_dump_json(), file=context.obj)  # stdout itself; prints go to stderr meanwhile
     else:
         render()
     if getattr(record, "verdict", None) == "FAIL":
-        click.get_current_context().exit(1)
+        context.exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option, open_data
+from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from ecm_edge.audit import AuditRecord
@@ -93,7 +93,7 @@ def _split(text: str) -> tuple[str, Path]:
 @command.command("synth")
 @click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
-@click.option("--seed", type=click.IntRange(0), required=True, help="The same seed gives the same bytes.")
+@click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
 @click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even; 5 s each.")
 @click.option(
     "--format",

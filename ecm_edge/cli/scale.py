@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +19,12 @@ _KIB = 1024
 @click.option("--data", "data", type=PATH, required=True, help="The data set.")
 @click.option("--target", required=True, help="The board: a name or a TOML file.")
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")
-@click.option("--standard", type=float, required=True, help="The least objective that will do.")
+@click.option("--standard", type=FiniteRange(), required=True, help="The least objective that will do.")
 @click.option(
     "--objective", type=click.Choice(["f1", "fbeta_mean", "board_score"]), default="fbeta_mean", show_default=True
 )
 @click.option(
-    "--flash-kib", type=click.FloatRange(min=1), help="The most flash that will do.  [default: the target's budget]"
+    "--flash-kib", type=FiniteRange(min=1), help="The most flash that will do.  [default: the target's budget]"
 )
 @click.option("--width", "widths", multiple=True, help="A parameter to multiply.  [default: the family's own]")
 @json_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option, open_data
+from ecm_edge.cli._common import PATH, SEED, FiniteRange, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Trained candidates in the run."
 )
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Seconds after which to stop.")
+@click.option("--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.")
 @click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
 @click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
 @click.option(
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
     help="[default: the board's score, or fbeta_mean]",
 )
-@click.option("--standard", type=float, help="The wanted objective: reach it and stop; what stays below is avoided.")
+@click.option(
+    "--standard", type=FiniteRange(), help="The wanted objective: reach it and stop; what stays below is avoided."
+)
 @click.option(
     "--split",
     "split_name",
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option

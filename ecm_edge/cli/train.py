@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, SEED, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.candidate import CandidateConfig, Scalar
     from ecm_edge.dataset import Dataset
-    from ecm_edge.train import Epoch
+    from ecm_edge.epochs import Epoch
 
 
 @click.command("train")
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the family, or training.NAME."
 )
 @click.option("--like", type=CANDIDATE, help="Train another candidate's configuration again; --set changes it.")
-@click.option("--seed", type=int, help="[default: 0, or that of --like]")
+@click.option("--seed", type=SEED, help="[default: 0, or that of --like]")
 @click.option("--folds", type=click.IntRange(min=2), help="Also measure it out of fold over so many folds of subjects.")
 @json_option
 def command(
@@ -90,8 +91,8 @@ def _parse(assignment: str) -> tuple[str, Scalar]:
         value: Scalar = json.loads(text)
     except json.JSONDecodeError:
         value = text
-    if not isinstance(value, bool | int | float | str):
-        raise click.UsageError(f"--set takes a number, true, false or text, not {text!r}")
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise click.UsageError(f"--set takes a finite number, true, false or text, not {text!r}")
     return name, value
 
 
