@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Position = dict[str, float | Scalar]
-"""As `space.position` gives it: numbers in ranges as shares from 0 to 1, everything else as it is."""
+"""As `space.position` gives it: numbers in ranges as shares from 0 to 1, which are its only floats."""
 
 RADIUS = 0.1
 

@@ -16,18 +16,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import optuna
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import Field
 
-from ecm_edge import avoid, files, space, splits, train
+from ecm_edge import avoid, files, space, splits, study, train
 from ecm_edge.candidate import RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
 from ecm_edge.space import Point, Space
 from ecm_edge.splits import Split
+from ecm_edge.study import Pruner, Sampler
 from ecm_edge.targets import Target
 from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
 from ecm_edge.verify import verify_candidate
@@ -36,16 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import optuna
+
     from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
 
 SETTINGS = "search.json"
 AVOID = "avoid.json"
+DATABASE = "study.db"
 _STUDY = "ecm-edge"
-_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before the search gives up
+_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
 
-Sampler = Literal["random", "tpe", "nsga2", "grid"]
-Pruner = Literal["median", "halving", "none"]
 StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
 
 
@@ -71,7 +71,10 @@ class SearchSettings(Record):
 
 
 class SearchRecord(Record):
-    """The run so far. `pareto` numbers the trials that no other beats in both objective and MACs."""
+    """The run so far, but for `seconds`, which are those since it was started or resumed last.
+
+    `pareto` numbers the trials that no other beats in both objective and MACs.
+    """
 
     verdict: Verdict
     target: str
@@ -152,7 +155,7 @@ def search(
         dataset: the data set that the run was started with.
         out: the run's folder, made by `start`.
         limits: when to stop.
-        storage: any Optuna storage URL; the run's own SQLite file by default.
+        storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
         tell: called with every finished trial.
 
     Raises:
@@ -160,7 +163,7 @@ def search(
     """
     settings = SearchSettings.load(out / SETTINGS, SearchError)
     with files.locked(out):
-        return _search(dataset, out, limits, settings, storage or f"sqlite:///{out / 'study.db'}", tell)
+        return _search(dataset, out, limits, settings, storage, tell)
 
 
 def _search(
@@ -168,7 +171,7 @@ def _search(
     out: Path,
     limits: Limits,
     settings: SearchSettings,
-    storage: str,
+    storage: str | None,
     tell: Callable[[TrialRecord], None],
 ) -> SearchRecord:
     """The search of a run that this process holds."""
@@ -188,7 +191,7 @@ class _Run:
     dataset: Dataset
     out: Path
     settings: SearchSettings
-    storage: str
+    storage: str | None
     trials: list[TrialRecord] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -206,7 +209,7 @@ class _Run:
         self.avoid_list = avoid.load(self.out / AVOID)
         for trial in self.trials:  # whatever a killed process had no time to note
             self._avoid(trial)
-        self.study = _open_study(self.settings, self.storage, taken=len(self.trials))
+        self.study = self._open_study()
         self.setting = Setting(
             dataset=self.dataset,
             data=train.load_data(self.dataset, self.settings.split),
@@ -215,8 +218,24 @@ class _Run:
             verify_segments=self.settings.verify_segments,
         )
 
+    def _open_study(self) -> optuna.Study:
+        """The run's study; a resumed run goes on with fresh draws."""
+        settings, storage, name = self.settings, self.storage, _STUDY
+        if storage is None:
+            storage = f"sqlite:///{self.out / DATABASE}"
+        else:  # where other runs may have theirs
+            name = f"{_STUDY}-{self.out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
+        return study.open_study(
+            storage,
+            name,
+            sampler=settings.sampler,
+            pruner=settings.pruner,
+            seed=settings.seed + len(self.trials),
+            grid=space.enumerate_points(settings.space),
+        )
+
     def loop(self, limits: Limits, tell: Callable[[TrialRecord], None]) -> StoppedBy:
-        """Trials until a limit is reached, the standard is met, or the grid is through."""
+        """Trials until a limit is reached, the standard is met, or nothing new is drawn any more."""
         deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
         idle = 0
         while True:
@@ -224,8 +243,8 @@ class _Run:
                 return "trials"
             if deadline is not None and time.monotonic() >= deadline:
                 return "timeout"
-            if self.settings.sampler == "grid" and not _waiting(self.study):
-                return "exhausted"
+            if self._is_exhausted(idle):
+                return self._nothing_left()
             record = self._one(deadline)
             idle = 0 if record and record.trained else idle + 1
             if record:
@@ -233,8 +252,6 @@ class _Run:
                 self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
                 if _reached(record, self.settings.standard) and self._proven(record).verdict == Verdict.PASS:
                     return "standard"
-            if idle >= _MOST_IDLE_DRAWS:
-                return self._nothing_left()
 
     def prove(self) -> None:
         """Verify candidates on all validation segments, best first, until one passes.
@@ -263,7 +280,6 @@ class _Run:
         """The record of the run so far."""
         best = self._best()
         outcomes = [trial.outcome for trial in self.trials]
-        avoided = sum(t.user_attrs.get("avoided", False) for t in self.study.get_trials(deepcopy=False))
         return SearchRecord(
             verdict=Verdict.PASS if best else Verdict.FAIL,
             target=self.settings.target.name,
@@ -275,7 +291,7 @@ class _Run:
             trained=sum(trial.trained for trial in self.trials),
             pruned=outcomes.count("pruned"),
             unfit=outcomes.count("unfit"),
-            avoided=avoided,
+            avoided=study.avoided(self.study),
             failed=outcomes.count("failed"),
             pareto=pareto(self.trials),
             seconds=seconds,
@@ -288,17 +304,21 @@ class _Run:
         try:
             point = space.draw(self.settings.space, asked)
             if self.avoid_list.covers(space.position(self.settings.space, point)):
-                asked.set_user_attr("avoided", value=True)
-                self.study.tell(asked, state=TrialState.PRUNED)
+                study.mark_avoided(self.study, asked)
                 return None
-            config = self._config(point, asked.number)
-            with files.staged_folder(trial_folder(self.out, asked.number)) as staged:
-                record = run_trial(staged, asked.number, point, config, self.setting, self._pruner(asked, deadline))
+            number = self._number(asked)
+            config = self._config(point, number)
+            with files.staged_folder(trial_folder(self.out, number)) as staged:
+                record = run_trial(staged, number, point, config, self.setting, self._pruner(asked, deadline))
         except BaseException:
             self.study.tell(asked, state=TrialState.FAIL)
             raise
         self._note(asked, record)
         return record
+
+    def _number(self, asked: optuna.trial.Trial) -> int:
+        """The study's own number, unless the study was lost or is a new one and the run has come further."""
+        return max([asked.number, *(trial.number + 1 for trial in self.trials)])
 
     def _config(self, point: Point, number: int) -> CandidateConfig:
         family, network, training = space.split_point(point)
@@ -336,6 +356,12 @@ class _Run:
             radius = self.settings.avoid_radius if below and record.trained else 0.0
             self.avoid_list = self.avoid_list.avoiding(position, record.objective, radius)
 
+    def _is_exhausted(self, idle: int) -> bool:
+        """Whether the grid is through, or the last `idle` draws of another sampler say that nothing new will come."""
+        if self.settings.sampler == "grid":
+            return not study.is_waiting(self.study)
+        return idle >= _MOST_IDLE_DRAWS
+
     def _nothing_left(self) -> StoppedBy:
         """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
         if any(trial.trained for trial in self.trials):
@@ -343,62 +369,12 @@ class _Run:
         unfit = sorted((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs)
         failed = [t for t in self.trials if t.outcome == "failed"]
         reason = next((t.reason for t in [*unfit, *failed]), "all were avoided")
+        draws = len(self.study.get_trials(deepcopy=False))
         raise SearchError(
             f"a space holds candidates that train and fit {self.settings.target.name}",
-            f"none in {_MOST_IDLE_DRAWS} draws; the smallest: {reason}",
+            f"none in {draws} draws; the smallest: {reason}",
             "Change the space's ranges, or raise the target's budgets.",
         )
-
-
-def _open_study(settings: SearchSettings, storage: str, taken: int) -> optuna.Study:
-    """The run's study; trials that a killed process left running are marked as failed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    maximise, minimise = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-    directions = [maximise, minimise] if settings.sampler == "nsga2" else [maximise]
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=_STUDY,
-            load_if_exists=True,
-            directions=directions,
-            sampler=_sampler(settings, taken),
-            pruner=_PRUNERS[settings.pruner](),
-        )
-    except Exception as problem:  # SQLAlchemy and its drivers raise whatever they like
-        raise SearchError(
-            "a study needs a storage that opens",
-            f"{type(problem).__name__} for {storage}",
-            "Check the URL, and go on with --resume.",
-        ) from problem
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    if settings.sampler == "grid" and not study.get_trials(deepcopy=False):
-        for point in space.enumerate_points(settings.space):
-            study.enqueue_trial(dict(point))
-    return study
-
-
-_PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
-    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
-    "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2),
-    "none": optuna.pruners.NopPruner,
-}
-
-
-def _sampler(settings: SearchSettings, taken: int) -> optuna.samplers.BaseSampler:
-    """A grid is a queue of all points, so that its sampler is never asked; a resumed run goes on with fresh draws."""
-    seed = settings.seed + taken
-    match settings.sampler:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed)
-        case _:
-            return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _waiting(study: optuna.Study) -> bool:
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
 def _reached(record: TrialRecord, standard: float | None) -> bool:

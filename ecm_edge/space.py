@@ -244,18 +244,22 @@ def _grid(entry: Entry) -> list[Scalar]:
         return entry.choices
     if not isinstance(entry, Range):
         return [entry]
-    return [entry.low + index * (entry.step or 1) for index in range(entry.values or 0)]
+    steps = range(entry.values or 0)
+    return [min(entry.low + index * (entry.step or 1), entry.high) for index in steps]  # a sum of floats may overshoot
 
 
 def position(space: Space, point: Point) -> dict[str, float | Scalar]:
-    """Where a point lies: numbers in ranges as shares from 0 to 1 of the range, everything else as it is."""
+    """Where a point lies: numbers in ranges as shares of the range, from 0 to 1, and nothing else as a float.
+
+    So only what lies in a range has neighbours; of choices and fixed values, floats are given as text.
+    """
     domains = entries(space, str(point["family"]))
     return {name: _share(domains[name], value) if name in domains else value for name, value in point.items()}
 
 
 def _share(entry: Entry, value: Scalar) -> float | Scalar:
     if not isinstance(entry, Range) or isinstance(value, str):
-        return value
+        return repr(value) if isinstance(value, float) else value
     low, high, here = (math.log(x) if entry.log else float(x) for x in (entry.low, entry.high, value))
     return 0.0 if high == low else (here - low) / (high - low)
 

@@ -126,10 +126,51 @@ def test_a_grid_is_gone_through_once(dataset, begun):
     assert (record.trained, record.stopped_by) == (22, "exhausted")
 
 
+def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
+    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
+    narrow, wide = fake("unfit"), fake()
+
+    def run_trial(folder, number, point, *rest):
+        return (wide if point["separable.channels"] == 12 else narrow)(folder, number, point, *rest)
+
+    record = search.search(dataset, begun(run_trial, sampler="grid"), Limits(100))
+    assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
+
+
+def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
+    out = begun(sampler="grid")
+    half = optuna.create_study(
+        study_name="ecm-edge", storage=f"sqlite:///{out / search.DATABASE}", direction="maximize"
+    )
+    for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
+        half.enqueue_trial(dict(point))
+    assert search.search(dataset, out, Limits(100)).trained == 22
+
+
+def test_a_run_outlives_its_study(dataset, begun):
+    out = begun()
+    first = search.search(dataset, out, Limits(2))
+    (out / search.DATABASE).unlink()
+    second = search.search(dataset, out, Limits(4))
+    assert second.trials[:2] == first.trials
+    assert len({trial.number for trial in second.trials}) == second.trained == 4
+
+
+def test_runs_share_a_storage_without_mixing(dataset, begun, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    search.search(dataset, begun(), Limits(2), storage=storage)
+    (tmp_path / "run").rename(tmp_path / "first")
+    record = search.search(dataset, begun(seed=1), Limits(2), storage=storage)
+    assert [trial.number for trial in record.trials] == [0, 1]
+    assert len(optuna.get_all_study_names(storage)) == 2
+
+
 def test_nsga2_minimises_macs_as_well(dataset, begun):
     record = search.search(dataset, begun(sampler="nsga2"), Limits(5))
+    cheapest_first = sorted(record.trials, key=lambda t: t.macs)
     assert record.trained == 5
-    assert record.pareto == [t.number for t in sorted(record.trials, key=lambda t: t.macs) if t.number in record.pareto]
+    assert len({t.macs for t in record.trials}) == len(record.pareto) > 1  # wider is better, so that none beats another
+    assert record.pareto == [t.number for t in cheapest_first if t.number in record.pareto]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

@@ -4,6 +4,7 @@ import optuna
 import pytest
 
 from ecm_edge import networks, space
+from ecm_edge.avoid import AvoidList
 from ecm_edge.errors import SpaceError
 from ecm_edge.space import Choices, Range
 
@@ -60,6 +61,20 @@ def test_positions_are_shares_of_ranges():
     assert position["separable.channels"] == pytest.approx(0.5)
     assert position["training.learning_rate"] == pytest.approx(0.5)
     assert position["separable.kernel"] == 9
+
+
+def test_choices_have_no_neighbours_however_close_their_numbers(tmp_path):
+    loaded = written(tmp_path, SMALL)
+    points = [{"family": "afnet", "afnet.channel_factor": 1, "training.learning_rate": rate} for rate in (0.01, 0.001)]
+    first, second = (space.position(loaded, point) for point in points)
+    assert AvoidList().avoiding(first, 0.5, radius=0.5).covers(first)
+    assert not AvoidList().avoiding(first, 0.5, radius=0.5).covers(second)
+
+
+def test_a_grid_of_reals_stays_within_its_range(tmp_path):
+    loaded = written(tmp_path, SMALL.replace("{ choices = [0.01, 0.001] }", "{ low = 0.1, high = 0.3, step = 0.1 }"))
+    rates = sorted({point["training.learning_rate"] for point in space.enumerate_points(loaded)})
+    assert rates == [0.1, 0.2, 0.3]  # 0.1 + 2 x 0.1 is a little more than 0.3
 
 
 @pytest.mark.parametrize(
