@@ -6,8 +6,8 @@ with accuracy.
 
     python -m pytest benchmarks/test_training.py --benchmark-only -s
 
-takes three to nine minutes on 2 cores. The aim is ten times the seed work's way; README.md beside this file has what was
-measured. What is asserted is the answer, and that the distance reached so far is kept.
+takes three to nine minutes on 2 cores. The aim is ten times the seed work's way; README.md beside this
+file has what was measured. What is asserted is the answer, and that the distance reached so far is kept.
 """
 
 from __future__ import annotations
