@@ -1,0 +1,55 @@
+"""What an option offers is what its function takes: the commands list it again, so that --help imports nothing."""
+
+from typing import get_args
+
+import click
+import pytest
+
+from ecm_edge import bench, dataset, metrics, recordings, records, search, space, study, synthetic
+
+from .test_cli import LEAVES
+
+OFFERED = [
+    ("search", "sampler", study.Sampler),
+    ("search", "pruner", study.Pruner),
+    ("search", "objective", metrics.Objective),
+    ("scale", "objective", metrics.Objective),
+    ("promote", "form", records.Form),
+    ("score", "form", records.Form),
+    ("data import", "file_format", recordings.Format),
+    ("data import", "on_error", recordings.OnError),
+    ("data import", "blank", dataset.Blank),
+    ("data synth", "file_format", synthetic.SynthFormat),
+]
+
+
+def option(command, name):
+    return next(p for p in LEAVES[tuple(command.split())].params if p.name == name)
+
+
+@pytest.mark.parametrize(("command", "name", "kind"), OFFERED)
+def test_an_option_offers_every_value_of_its_type(command, name, kind):
+    assert tuple(option(command, name).type.choices) == get_args(kind)
+
+
+def test_no_list_of_choices_is_left_out():
+    listed = {
+        (" ".join(path), p.name)
+        for path, command in LEAVES.items()
+        for p in command.params
+        if isinstance(p.type, click.Choice)
+    }
+    assert listed == {(command, name) for command, name, _ in OFFERED} | {("search", "split_name")}
+
+
+def test_defaults_are_those_of_the_functions():
+    settings = search.SearchSettings.model_fields
+    assert option("search", "sampler").default == settings["sampler"].default
+    assert option("search", "pruner").default == settings["pruner"].default
+    assert option("bench", "runs").default == bench.RUNS
+    assert option("bench", "warm_ups").default == bench.WARM_UPS
+    assert option("search", "space_name").default in space.names()
+
+
+def test_the_help_of_space_names_every_shipped_one():
+    assert all(name in LEAVES[("space",)].help for name in space.names())
