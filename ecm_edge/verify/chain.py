@@ -14,7 +14,7 @@ from ecm_edge.metrics import criteria
 from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
-from ecm_edge.verify.forms import Form, recorded_sha256, reference_scores, torch_scores
+from ecm_edge.verify.forms import FormFile, recorded_sha256, reference_scores, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
 from ecm_edge.verify.records import Hop, LayerDifference, VerifyRecord
 from ecm_edge.verify.segments import Segments, segments_of
@@ -79,9 +79,9 @@ class CandidateChain:
     def __init__(self, folder: Path, segments: Segments, target: Target) -> None:
         self.segments, self._folder, self._target = segments, folder, target
         self._recorded = recorded_sha256(folder)
-        self._exported = Form(folder / candidate.EXPORTED, segments)
+        self._exported = FormFile(folder / candidate.EXPORTED, segments)
         self._float32, self._float16, self._int8 = (
-            Form(folder / candidate.FORM_FILES[form], segments) for form in ("float32", "float16", "int8")
+            FormFile(folder / candidate.FORM_FILES[form], segments) for form in ("float32", "float16", "int8")
         )
 
     @property
@@ -127,7 +127,7 @@ class CandidateChain:
             return hops.skipped("simplified→float16", (self._float32.path.name, self._float16.path.name), reason)
         return self._between("simplified→float16", self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
 
-    def _between(self, name: str, parent: Form, child: Form, limits: FloatParity, layer_l2r: float) -> Hop:
+    def _between(self, name: str, parent: FormFile, child: FormFile, limits: FloatParity, layer_l2r: float) -> Hop:
         sides = (parent.path.name, child.path.name)
         if reason := parent.missing or child.missing:
             return hops.skipped(name, sides, reason)
@@ -194,7 +194,7 @@ class FileChain:
 
     def __init__(self, path: Path, segments: Segments, target: Target) -> None:
         self.segments, self._target = segments, target
-        self._form = Form(path, segments)
+        self._form = FormFile(path, segments)
         onnx_model.load_classifier(path)  # a file that is no classifier is refused before anything is compared
 
     @property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TORCH_BATCH = 256
 
 
-class Form:
+class FormFile:
     """One ONNX file on the way: read when first needed, run once."""
 
     def __init__(self, path: Path, segments: Segments) -> None:
@@ -65,7 +65,7 @@ class Form:
         same = files.sha256_file(self.path) == wanted
         return at_least("unchanged_since_written", float(same), 1, "bool", self.path.name)
 
-    def made_from(self, parent: Form) -> Gate:
+    def made_from(self, parent: FormFile) -> Gate:
         """Whether this file says that it was made from exactly that one."""
         said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
         same = said == files.sha256_file(parent.path)
@@ -85,7 +85,7 @@ def recorded_sha256(folder: Path) -> dict[str, str]:
     return noted
 
 
-def reference_scores(form: Form, segments: Segments) -> Floats | str:
+def reference_scores(form: FormFile, segments: Segments) -> Floats | str:
     """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
     if isinstance(form.graph, str):
         return form.graph
