@@ -11,7 +11,7 @@ from ecm_edge import cost, onnx_model
 from ecm_edge.candidate import CONFIG, COST, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.errors import CandidateError
 from ecm_edge.gate import CostRecord, check_cost
-from ecm_edge.records import Form
+from ecm_edge.records import Evidence, Form
 from ecm_edge.tables import track
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
 
 
 def board_cost(model: ModelFile, target: Target) -> CostRecord:
-    """A candidate's own cost record if it speaks of this target and form; else one counted on the graph.
+    """A candidate's own cost record if it rests on more than an estimate for this target and form; else one counted.
+
+    An estimate is made anew, since the target's file may have changed under its name.
 
     Raises:
         CandidateError: the candidate's record counts another graph.
@@ -100,14 +102,14 @@ def board_cost(model: ModelFile, target: Target) -> CostRecord:
     if model.folder is None or model.form is None:
         return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
     graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
-    path = model.folder / COST
-    record = CostRecord.load(path) if path.is_file() else None
-    if record is None or (record.target, record.form) != (target.name, model.form):
-        return check_cost(graph, target, model.form)
+    estimate, path = check_cost(graph, target, model.form), model.folder / COST
+    record = CostRecord.load(path) if path.is_file() else estimate
+    if (record.target, record.form) != (target.name, model.form):
+        return estimate
     if record.macs != graph.macs:
         raise CandidateError(
             f"{COST} speaks of the candidate's network",
             f"{record.macs} MACs in {path}, {graph.macs} in {FORM_FILES['float32']}",
             "One of the two was changed: make the candidate again.",
         )
-    return record
+    return estimate if record.evidence == Evidence.ESTIMATED else record
