@@ -10,7 +10,7 @@ import statistics
 
 import pytest
 
-from ecm_edge import search, space, targets
+from ecm_edge import runs, search, space, targets
 from ecm_edge.dataset import open_dataset
 from ecm_edge.search import Limits
 
@@ -55,5 +55,5 @@ def test_memory_of_a_search_over_all_real_subjects(benchmark, real_dataset, tmp_
 def run(dataset, out, trials):
     """A search over the default space, one epoch a candidate, nothing pruned."""
     brief = space.load("default").model_copy(update={"training": {"epochs": 1, "batch_size": 256}})
-    search.start(out, search.default_settings(dataset, TARGET, brief, pruner="none", sampler="random"))
+    runs.start(out, runs.default_settings(dataset, TARGET, brief, pruner="none", sampler="random"))
     return search.search(dataset, out, Limits(trials))

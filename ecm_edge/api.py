@@ -20,10 +20,11 @@ from ecm_edge.recordings import import_recordings
 from ecm_edge.registry import history_record as history
 from ecm_edge.registry import rollback
 from ecm_edge.report import write_report as report
+from ecm_edge.runs import default_settings
+from ecm_edge.runs import start as start_search
 from ecm_edge.scale import scale
 from ecm_edge.score import score_model as score
-from ecm_edge.search import default_settings, search
-from ecm_edge.search import start as start_search
+from ecm_edge.search import search
 from ecm_edge.space import load as load_space
 from ecm_edge.synthetic import synthesise
 from ecm_edge.targets import load as load_target

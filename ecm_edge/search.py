@@ -1,12 +1,6 @@
 """The main job: draw candidates from a space, gate them, train what fits, prove what trained, keep the best.
 
-A run is a folder:
-
-    search.json     SearchSettings: what a resumed run must agree with
-    study.db        Optuna's study, unless another storage was asked for
-    avoid.json      the avoid list
-    trials/0007/    one candidate with its records; whole or absent
-    summary.json    SearchRecord, rewritten after every trial
+`ecm_edge.runs` says what the folder of a run holds.
 """
 
 from __future__ import annotations
@@ -14,83 +8,31 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
-from pydantic import Field
 
-from ecm_edge import avoid, files, space, splits, study, train
+from ecm_edge import avoid, files, space, study, train
 from ecm_edge.candidate import RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
-from ecm_edge.metrics import Objective
-from ecm_edge.records import Record, Verdict
-from ecm_edge.space import Point, Space
-from ecm_edge.splits import Split
-from ecm_edge.study import Pruner, Sampler
-from ecm_edge.targets import Target
+from ecm_edge.records import Verdict
+from ecm_edge.runs import AVOID, DATABASE, SETTINGS, SearchRecord, SearchSettings, objective_of, pareto
 from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
 from ecm_edge.verify import verify_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import optuna
 
     from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
+    from ecm_edge.runs import StoppedBy
+    from ecm_edge.space import Point
 
-SETTINGS = "search.json"
-AVOID = "avoid.json"
-DATABASE = "study.db"
 _STUDY = "ecm-edge"
 _MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
-
-StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
-
-
-class SearchSettings(Record):
-    """What decides which candidates a run proposes and how they are judged; fixed when the run starts.
-
-    `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
-    with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
-    """
-
-    target: Target
-    space: Space
-    dataset_sha256: str
-    synthetic: bool
-    split: Split
-    seed: int
-    sampler: Sampler = "tpe"
-    pruner: Pruner = "median"
-    objective: Objective
-    standard: float | None = None
-    avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
-    verify_segments: int = Field(default=256, ge=1)
-
-
-class SearchRecord(Record):
-    """The run so far, but for `seconds`, which are those since it was started or resumed last.
-
-    `pareto` numbers the trials that no other beats in both objective and MACs.
-    """
-
-    verdict: Verdict
-    target: str
-    objective: Objective
-    synthetic: bool
-    stopped_by: StoppedBy | None
-    best: int | None
-    best_objective: float | None
-    trained: int
-    pruned: int
-    unfit: int
-    avoided: int
-    failed: int
-    pareto: list[int]
-    seconds: float
-    trials: list[TrialRecord]
 
 
 @dataclass(frozen=True)
@@ -99,46 +41,6 @@ class Limits:
 
     trials: int
     timeout_s: float | None = None
-
-
-def default_settings(
-    dataset: Dataset, target: Target, search_space: Space, *, seed: int = 0, **chosen: object
-) -> SearchSettings:
-    """Settings with the default split by subject, and the board's own score as objective where it has one."""
-    return SearchSettings.model_validate(
-        {
-            "target": target,
-            "space": search_space,
-            "dataset_sha256": dataset.header.content_sha256,
-            "synthetic": dataset.header.synthetic,
-            "split": splits.holdout(dataset, seed=seed),
-            "seed": seed,
-            "objective": "board_score" if target.score else "fbeta_mean",
-            **chosen,
-        }
-    )
-
-
-def start(out: Path, settings: SearchSettings) -> None:
-    """Make the folder of a new run.
-
-    Raises:
-        OutputError: `out` exists or cannot be written.
-        SearchError: the objective needs a scoring rule that the target lacks.
-        SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
-    """
-    space.check(settings.space)
-    if settings.sampler == "grid":
-        space.grid_size(settings.space)
-    if settings.objective == "board_score" and settings.target.score is None:
-        raise SearchError(
-            "the objective board_score needs a target with a scoring rule",
-            settings.target.name,
-            "Use --objective fbeta_mean.",
-        )
-    with files.staged_folder(out) as staged:
-        (staged / RUN_TRIALS).mkdir()
-        settings.save(staged / SETTINGS)
 
 
 def search(
@@ -153,7 +55,7 @@ def search(
 
     Args:
         dataset: the data set that the run was started with.
-        out: the run's folder, made by `start`.
+        out: the run's folder, made by `runs.start`.
         limits: when to stop.
         storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
         tell: called with every finished trial.
@@ -258,7 +160,7 @@ class _Run:
 
         A trial's own verdict rests on a sample of them, on which a few labels decide about Fβ.
         """
-        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=_score, reverse=True):
+        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=objective_of, reverse=True):
             if self._proven(trial).verdict == Verdict.PASS:
                 return
 
@@ -274,7 +176,7 @@ class _Run:
         return proven
 
     def _best(self) -> TrialRecord | None:
-        return max((t for t in self.trials if t.verdict == Verdict.PASS), key=_score, default=None)
+        return max((t for t in self.trials if t.verdict == Verdict.PASS), key=objective_of, default=None)
 
     def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
         """The record of the run so far."""
@@ -380,21 +282,3 @@ class _Run:
 def _reached(record: TrialRecord, standard: float | None) -> bool:
     """Whether a trial meets the standard; without one no trial does."""
     return standard is not None and record.objective is not None and record.objective >= standard
-
-
-def _score(record: TrialRecord) -> float:
-    return float("-inf") if record.objective is None else record.objective
-
-
-def pareto(trials: list[TrialRecord]) -> list[int]:
-    """Numbers of the verified trials that no other one beats in both objective and MACs, cheapest first."""
-    verified = sorted((t for t in trials if t.verdict == Verdict.PASS), key=lambda t: (t.macs, -_score(t)))
-    return [number for number, _ in _rising(verified)]
-
-
-def _rising(trials: list[TrialRecord]) -> Iterator[tuple[int, float]]:
-    best = float("-inf")
-    for trial in trials:
-        if _score(trial) > best:
-            best = _score(trial)
-            yield trial.number, best

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ecm_edge import candidate, parity, quantize, search, simplify, space, train
+from ecm_edge import candidate, parity, quantize, runs, simplify, space, train
 from ecm_edge.epochs import Epoch
 from ecm_edge.records import Verdict, at_most
 from ecm_edge.reference.noise import LayerNoise
+from ecm_edge.runs import SearchRecord, SearchSettings
 from ecm_edge.score import score_model
-from ecm_edge.search import SearchRecord, SearchSettings
 from ecm_edge.trial import TrialRecord
 from ecm_edge.verify.records import Flip, Hop, VerifyRecord
 from tests import tiny
@@ -49,7 +49,7 @@ def run(folder, data):
     ]
     (folder / candidate.RUN_TRIALS).mkdir(parents=True)
     full(candidate.trial_folder(folder, 1), data)
-    settings(data).save(folder / search.SETTINGS)
+    settings(data).save(folder / runs.SETTINGS)
     summary(trials).save(folder / candidate.RUN_SUMMARY)
     return folder
 

@@ -5,7 +5,7 @@ from typing import get_args
 import click
 import pytest
 
-from ecm_edge import bench, dataset, metrics, recordings, records, search, space, study, synthetic
+from ecm_edge import bench, dataset, metrics, recordings, records, runs, space, study, synthetic
 
 from .test_cli import LEAVES
 
@@ -43,7 +43,7 @@ def test_no_list_of_choices_is_left_out():
 
 
 def test_defaults_are_those_of_the_functions():
-    settings = search.SearchSettings.model_fields
+    settings = runs.SearchSettings.model_fields
     assert option("search", "sampler").default == settings["sampler"].default
     assert option("search", "pruner").default == settings["pruner"].default
     assert option("bench", "runs").default == bench.RUNS

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from ecm_edge import candidate, files, search, space, targets
+from ecm_edge import candidate, files, runs, search, space, targets
 from ecm_edge.cli import main
 from ecm_edge.dataset import open_dataset
 from ecm_edge.errors import OutputError, SearchError, SpaceError
@@ -66,8 +66,8 @@ def begun(dataset, tmp_path, monkeypatch):
 
     def begin(trial=None, chosen_space=SPACE, **chosen):
         monkeypatch.setattr(search, "run_trial", trial or fake())
-        settings = search.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
-        search.start(tmp_path / "run", settings)
+        settings = runs.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
+        runs.start(tmp_path / "run", settings)
         return tmp_path / "run"
 
     return begin
@@ -97,7 +97,7 @@ def test_every_trial_leaves_a_whole_folder_and_the_summary_is_the_record(dataset
     out = begun()
     record = search.search(dataset, out, Limits(3))
     assert sorted(p.name for p in (out / "trials").iterdir()) == [f"{t.number:04d}" for t in record.trials]
-    assert search.SearchRecord.load(out / "summary.json") == record
+    assert runs.SearchRecord.load(out / "summary.json") == record
 
 
 def test_a_run_stands_for_its_best_candidate(dataset, begun):
@@ -139,9 +139,7 @@ def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, b
 
 def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
     out = begun(sampler="grid")
-    half = optuna.create_study(
-        study_name="ecm-edge", storage=f"sqlite:///{out / search.DATABASE}", direction="maximize"
-    )
+    half = optuna.create_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}", direction="maximize")
     for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
         half.enqueue_trial(dict(point))
     assert search.search(dataset, out, Limits(100)).trained == 22
@@ -150,7 +148,7 @@ def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
 def test_a_run_outlives_its_study(dataset, begun):
     out = begun()
     first = search.search(dataset, out, Limits(2))
-    (out / search.DATABASE).unlink()
+    (out / runs.DATABASE).unlink()
     second = search.search(dataset, out, Limits(4))
     assert second.trials[:2] == first.trials
     assert len({trial.number for trial in second.trials}) == second.trained == 4
@@ -253,9 +251,9 @@ def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, 
 
 def test_a_space_that_cannot_be_drawn_from_leaves_no_run(dataset, tmp_path):
     wrong = Space.model_validate({"families": {"afnet": {"params": {"legs": 4}}}})
-    settings = search.default_settings(dataset, targets.load("loongson-2k0500"), wrong)
+    settings = runs.default_settings(dataset, targets.load("loongson-2k0500"), wrong)
     with pytest.raises(SpaceError, match="must fit the family afnet"):
-        search.start(tmp_path / "run", settings)
+        runs.start(tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
 
 
@@ -266,16 +264,16 @@ def test_a_storage_that_does_not_open(dataset, begun):
 
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
     bare = targets.load("nucleo-l432kc")
-    settings = search.default_settings(dataset, bare, SPACE, objective="board_score")
+    settings = runs.default_settings(dataset, bare, SPACE, objective="board_score")
     with pytest.raises(SearchError, match="needs a target with a scoring rule"):
-        search.start(tmp_path / "run", settings)
+        runs.start(tmp_path / "run", settings)
 
 
 def test_pruning_by_halving(dataset, begun, monkeypatch):
     monkeypatch.setattr(search, "run_trial", fake())
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
-    settings = search.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
+    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
     settings.save(out / "search.json")
     assert search.search(dataset, out, Limits(12)).pruned > 0
 
@@ -290,15 +288,15 @@ def record_of(number, objective, macs):
 
 def test_the_pareto_front_by_hand():
     trials = [record_of(0, 0.5, 10), record_of(1, 0.4, 20), record_of(2, 0.7, 30), record_of(3, 0.7, 40)]
-    assert search.pareto(trials) == [0, 2]
-    assert search.pareto([]) == []
+    assert runs.pareto(trials) == [0, 2]
+    assert runs.pareto([]) == []
 
 
 @pytest.fixture(scope="module")
 def real_run(dataset, tmp_path_factory):
     """One run with real, very small trials; read-only."""
     out = tmp_path_factory.mktemp("search") / "run"
-    search.start(out, search.default_settings(dataset, TARGET, SPACE))
+    runs.start(out, runs.default_settings(dataset, TARGET, SPACE))
     return out, search.search(dataset, out, Limits(2))
 
 
@@ -313,7 +311,7 @@ def test_a_real_trial_leaves_every_stages_files(real_run):
 
 def test_the_best_of_a_real_run_is_verified_on_every_validation_segment(dataset, real_run):
     _, record = real_run
-    settings = search.SearchSettings.load(real_run[0] / "search.json")
+    settings = runs.SearchSettings.load(real_run[0] / "search.json")
     (best,) = [trial for trial in record.trials if trial.number == record.best]
     assert best.verified_segments == len(dataset.rows_of(settings.split.validation))
 

@@ -11,8 +11,8 @@ from ecm_edge.cli._common import PATH, SEED, FiniteRange, emit, json_option, ope
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge import search
     from ecm_edge.dataset import Dataset
+    from ecm_edge.runs import SearchRecord
     from ecm_edge.trial import TrialRecord
 
 
@@ -70,7 +70,7 @@ def command(
     What does not fit is never trained. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
-    from ecm_edge import search, space, targets
+    from ecm_edge import runs, search, space, targets
     from ecm_edge.errors import SearchError
     from ecm_edge.tables import counter
 
@@ -86,8 +86,8 @@ def command(
         }
         if objective:
             chosen["objective"] = objective
-        settings = search.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
-        search.start(out, settings)
+        settings = runs.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
+        runs.start(out, settings)
     trained = 0
 
     def tell(trial: TrialRecord) -> None:
@@ -118,7 +118,7 @@ def say(trial: TrialRecord) -> None:
     )
 
 
-def _show(record: search.SearchRecord, out: Path) -> None:
+def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.candidate import trial_folder
 
     title = (

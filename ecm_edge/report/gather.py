@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ecm_edge import candidate, crossval, files, provenance, registry, search
+from ecm_edge import candidate, crossval, files, provenance, registry, runs
 from ecm_edge.bench import BenchRecord
 from ecm_edge.candidate import FORM_FILES, CandidateConfig, load_config
 from ecm_edge.crossval import CrossValidationRecord
@@ -19,8 +19,8 @@ from ecm_edge.records import Record
 from ecm_edge.report.mistakes import find_mistakes
 from ecm_edge.report.records import DataFacts, Mistakes, ReportRecord, RunRecords, StageRecords
 from ecm_edge.report.stages import Place, promotion, stages, verdict_of
+from ecm_edge.runs import SearchRecord, SearchSettings
 from ecm_edge.score import ScoreRecord
-from ecm_edge.search import SearchRecord, SearchSettings
 from ecm_edge.simplify import SimplifyRecord
 from ecm_edge.train import TrainingRecord
 from ecm_edge.verify.records import VerifyRecord
@@ -99,10 +99,10 @@ def load_run(path: Path) -> RunRecords | None:
     Raises:
         SearchError: a run without a trial, or a damaged record.
     """
-    if not (path / search.SETTINGS).is_file():
+    if not (path / runs.SETTINGS).is_file():
         return None
     return RunRecords(
-        settings=SearchSettings.load(path / search.SETTINGS, SearchError),
+        settings=SearchSettings.load(path / runs.SETTINGS, SearchError),
         summary=SearchRecord.load(path / candidate.RUN_SUMMARY, SearchError),
     )
 

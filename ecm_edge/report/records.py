@@ -10,8 +10,8 @@ from ecm_edge.gate import CostRecord
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
 from ecm_edge.registry import Event, HistoryRecord
+from ecm_edge.runs import SearchRecord, SearchSettings
 from ecm_edge.score import ScoreRecord
-from ecm_edge.search import SearchRecord, SearchSettings
 from ecm_edge.simplify import SimplifyRecord
 from ecm_edge.train import TrainingRecord
 from ecm_edge.verify.records import VerifyRecord

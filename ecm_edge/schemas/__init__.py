@@ -19,7 +19,7 @@ RECORDS = {
     "data-audit": "ecm_edge.audit:AuditRecord",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.space:Space",
-    "search": "ecm_edge.search:SearchRecord",
+    "search": "ecm_edge.runs:SearchRecord",
     "scale": "ecm_edge.scale:ScaleRecord",
     "train": "ecm_edge.trial:TrainResult",
     "export": "ecm_edge.export:ExportResult",
