@@ -47,13 +47,20 @@ class Record(BaseModel):
                 f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
             ) from None
         except ValidationError as problem:
-            first = problem.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
             raise error(
                 f"{path.name} holds a {cls.__name__}",
-                f"{first['msg']} at {where!r} of {path}",
+                f"{first_fault(problem)} of {path}",
                 "Run the stage that writes it again.",
             ) from None
+
+
+def first_fault(problem: ValidationError, within: str = "") -> str:
+    """The first thing that is wrong with a record's fields, and where: "Field required at budget.macs".
+
+    `within` names what the fields are part of, if they are.
+    """
+    first = problem.errors()[0]
+    return f"{first['msg']} at {'.'.join(filter(None, [within, *map(str, first['loc'])])) or 'the whole'}"
 
 
 class Verdict(StrEnum):

@@ -13,16 +13,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
+from ecm_edge import toml_files
 from ecm_edge.candidate import Scalar, TrainingConfig
 from ecm_edge.errors import SpaceError
 from ecm_edge.networks import FAMILIES, parameters
-from ecm_edge.records import Record
+from ecm_edge.records import Record, first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +115,7 @@ class Space(Record):
 
 def names() -> list[str]:
     """The names of the spaces that ship with the package."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return toml_files.names(_FOLDER)
 
 
 def load(name_or_path: str) -> Space:
@@ -124,28 +124,17 @@ def load(name_or_path: str) -> Space:
     Raises:
         SpaceError: no such space, not TOML, or a field that is unknown or out of its range.
     """
-    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in names() else Path(name_or_path)
+    path, content = toml_files.read(_FOLDER, name_or_path, "space", SpaceError)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
         return Space.model_validate({**content, "families": {k: _family(v) for k, v in content["families"].items()}})
-    except OSError as problem:
-        raise SpaceError(
-            f"a space is one of {', '.join(names())}, or the path of a TOML file",
-            f"{name_or_path!r} ({problem.strerror})",
-            "`ecm-edge space` shows the shipped ones.",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise SpaceError("a space file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
     except (KeyError, AttributeError):
         raise SpaceError(
             "a space names its families", f"no [families.NAME] in {path}", "Compare it with `ecm-edge space`."
         ) from None
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise SpaceError(
             "a space file holds values, ranges and choices",
-            f"{first['msg']} at {where} of {path}",
+            f"{first_fault(problem)} of {path}",
             "See `ecm-edge space`.",
         ) from None
 
@@ -288,12 +277,8 @@ def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate({**flat, "augmentation": nested})
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise SpaceError(
-            "a training parameter must exist and be in range",
-            f"{first['msg']} at training.{where}",
-            "See `ecm-edge space`.",
+            "a training parameter must exist and be in range", first_fault(problem, "training"), "See `ecm-edge space`."
         ) from None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ecm_edge.errors import SpaceError
+from ecm_edge.records import first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,10 +57,8 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     try:
         checked: Record = _module(family).Params.model_validate(dict(params))
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise SpaceError(
-            f"parameters must fit the family {family}", f"{first['msg']} at {where}", "Change it, see `ecm-edge space`."
+            f"parameters must fit the family {family}", first_fault(problem), "Change it, see `ecm-edge space`."
         ) from None
     return checked
 

@@ -5,13 +5,13 @@ A target is one TOML file. Those in this folder are known by name; any other is 
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from ecm_edge import toml_files
 from ecm_edge.errors import TargetError
-from ecm_edge.records import Form, Record
+from ecm_edge.records import Form, Record, first_fault
 
 _FOLDER = Path(__file__).parent
 
@@ -144,7 +144,7 @@ class Target(Record):
 
 def names() -> list[str]:
     """The names of the boards that ship with the package."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return toml_files.names(_FOLDER)
 
 
 def load(name_or_path: str) -> Target:
@@ -153,23 +153,13 @@ def load(name_or_path: str) -> Target:
     Raises:
         TargetError: no such target, not TOML, or a field that is missing, unknown or out of its range.
     """
-    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in names() else Path(name_or_path)
+    path, content = toml_files.read(_FOLDER, name_or_path, "target", TargetError)
     try:
-        return Target.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as problem:
-        raise TargetError(
-            f"a target is one of {', '.join(names())}, or the path of a TOML file",
-            f"{name_or_path!r} ({problem.strerror})",
-            "`ecm-edge targets` lists the boards.",
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise TargetError("a target file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
+        return Target.model_validate(content)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TargetError(
             "a target file has the fields of a shipped one",
-            f"{first['msg']} at {where} of {path}",
+            f"{first_fault(problem)} of {path}",
             "Compare it with `ecm-edge targets --json`.",
         ) from None
 
