@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from ecm_edge.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Activation = Literal["relu", "silu", "hardswish", "leaky_relu", "gelu"]
 Pooling = Literal["mean", "max", "mean_max", "mean_max_std"]
+
+
+class PooledParams(Record):
+    """What the families share whose head sees statistics over time."""
+
+    squeeze_excite: bool = False
+    pooling: Pooling = "mean_max"
+    hidden: int = Field(default=0, ge=0, le=256)
+    activation: Activation = "relu"
+    decimation: int = Field(default=1, ge=1, le=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -108,11 +123,6 @@ class Pool(nn.Module):
         return torch.cat([pooled[name]() for name in self.statistics], 1)
 
 
-def pooled_width(channels: int, pooling: Pooling) -> int:
-    """How many features `Pool` makes of so many channels."""
-    return channels * len(pooling.split("_"))
-
-
 def _std(x: Tensor, mean: Tensor) -> Tensor:
     centred = x - mean.unsqueeze(2)
     return torch.sqrt((centred * centred).mean(2) + _VARIANCE_FLOOR)
@@ -123,3 +133,9 @@ def classifier(features: int, hidden: int, *, dropout: float, act: Activation) -
     if hidden == 0:
         return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, 2))
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(features, hidden), activation(act), nn.Linear(hidden, 2))
+
+
+def pooled_classifier(channels: int, params: PooledParams) -> nn.Sequential:
+    """(N, features that `Pool` makes of so many channels) -> (N, 2)."""
+    features = channels * len(Pool(params.pooling).statistics)
+    return classifier(features, params.hidden, dropout=params.dropout, act=params.activation)

@@ -11,16 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecm_edge.networks.blocks import (
-    Activation,
     Pool,
+    PooledParams,
     Pooling,
-    classifier,
     convolution,
     decimation,
     dilated_stack,
-    pooled_width,
+    pooled_classifier,
 )
-from ecm_edge.records import Record
 
 _STEM_STRIDES = (2, 2, 2)
 
@@ -28,7 +26,7 @@ WIDTHS = ("wave_channels", "rhythm_channels")
 """The parameters that `ecm-edge scale` multiplies."""
 
 
-class Params(Record):
+class Params(PooledParams):
     """Widths of the wave stem and of the rhythm blocks, and how many of the latter."""
 
     wave_channels: int = Field(ge=2, le=96)
@@ -38,12 +36,8 @@ class Params(Record):
     rhythm_kernel: int = Field(default=5, ge=3, le=15)
     rhythm_stride: int = Field(default=2, ge=1, le=4)
     separable: bool = True
-    squeeze_excite: bool = False
     pooling: Pooling = "mean_max_std"
-    hidden: int = Field(default=0, ge=0, le=256)
-    activation: Activation = "relu"
     decimation: int = Field(default=1, ge=1, le=4)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 class RhythmWave(nn.Module):
@@ -78,9 +72,7 @@ class RhythmWave(nn.Module):
             ),
         )
         self.pool = Pool(params.pooling)
-        self.head = classifier(
-            pooled_width(wave + rhythm, params.pooling), params.hidden, dropout=params.dropout, act=act
-        )
+        self.head = pooled_classifier(wave + rhythm, params)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, T) -> (N, 2)."""

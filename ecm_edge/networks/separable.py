@@ -6,22 +6,19 @@ from pydantic import Field
 from torch import nn
 
 from ecm_edge.networks.blocks import (
-    Activation,
     Pool,
-    Pooling,
+    PooledParams,
     SqueezeExcite,
-    classifier,
     convolution,
     decimation,
-    pooled_width,
+    pooled_classifier,
 )
-from ecm_edge.records import Record
 
 WIDTHS = ("channels", "widest")
 """The parameters that `ecm-edge scale` multiplies."""
 
 
-class Params(Record):
+class Params(PooledParams):
     """`channels` is the width of the first stage; each further one is `growth` times as wide, at most `widest`."""
 
     channels: int = Field(ge=2, le=128)
@@ -31,12 +28,6 @@ class Params(Record):
     growth: float = Field(default=1.5, ge=1, le=4)
     widest: int = Field(default=64, ge=2, le=512)
     separable: bool = True
-    squeeze_excite: bool = False
-    pooling: Pooling = "mean_max"
-    hidden: int = Field(default=0, ge=0, le=256)
-    activation: Activation = "relu"
-    decimation: int = Field(default=1, ge=1, le=8)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 def build(params: Params, samples_per_segment: int) -> nn.Module:
@@ -57,5 +48,5 @@ def build(params: Params, samples_per_segment: int) -> nn.Module:
         if params.squeeze_excite:
             layers.append(SqueezeExcite(wider, reduction=4, act=act))
         width = wider
-    head = classifier(pooled_width(width, params.pooling), params.hidden, dropout=params.dropout, act=act)
+    head = pooled_classifier(width, params)
     return nn.Sequential(*layers, Pool(params.pooling), head)

@@ -6,22 +6,19 @@ from pydantic import Field
 from torch import nn
 
 from ecm_edge.networks.blocks import (
-    Activation,
     Pool,
-    Pooling,
-    classifier,
+    PooledParams,
     convolution,
     decimation,
     dilated_stack,
-    pooled_width,
+    pooled_classifier,
 )
-from ecm_edge.records import Record
 
 WIDTHS = ("channels",)
 """The parameters that `ecm-edge scale` multiplies."""
 
 
-class Params(Record):
+class Params(PooledParams):
     """`stem_depth` strided convolutions, then `depth` residual blocks, each of twice the dilation of the one before."""
 
     channels: int = Field(ge=2, le=128)
@@ -30,12 +27,6 @@ class Params(Record):
     stem_depth: int = Field(default=2, ge=1, le=5)
     stride: int = Field(default=4, ge=1, le=8)
     separable: bool = False
-    squeeze_excite: bool = False
-    pooling: Pooling = "mean_max"
-    hidden: int = Field(default=0, ge=0, le=256)
-    activation: Activation = "relu"
-    decimation: int = Field(default=1, ge=1, le=8)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 def build(params: Params, samples_per_segment: int) -> nn.Module:
@@ -55,5 +46,5 @@ def build(params: Params, samples_per_segment: int) -> nn.Module:
         separable=params.separable,
         squeeze_excite=params.squeeze_excite,
     )
-    head = classifier(pooled_width(width, params.pooling), params.hidden, dropout=params.dropout, act=act)
+    head = pooled_classifier(width, params)
     return nn.Sequential(decimation(params.decimation), *stem, dilated, Pool(params.pooling), head)
