@@ -5,14 +5,12 @@ Flash, RAM and latency are estimates here, made from counts by the target's cost
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.cost import GraphCost, LayerCost
 from ecm_edge.records import Evidence, Form, Gate, Latency, Record, Verdict, at_most, overall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ecm_edge.targets import CostModel, Target
 
 _FLOAT32_BYTES = 4
@@ -54,20 +52,14 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
     flash_bytes = weight_bytes + target.cost_model.runtime_flash_bytes
     ram_bytes = graph.arena_bytes * _ACTIVATION_ITEM_BYTES[form] // _FLOAT32_BYTES
     latency = estimated_latency(graph.macs, target)
-    budget = target.budget
-    gates = [
-        at_most(
-            "parameters", graph.parameters, budget.parameters, "", _heaviest(graph, lambda layer: layer.parameters)
-        ),
-        at_most("macs", graph.macs, budget.macs, "MAC", _heaviest(graph, lambda layer: layer.macs)),
-        at_most(
-            "flash_bytes", flash_bytes, budget.flash_bytes, "B", _heaviest(graph, lambda layer: layer.weight_bytes)
-        ),
-        at_most(
-            "ram_bytes", ram_bytes, budget.ram_bytes, "B", _heaviest(graph, lambda layer: layer.live_bytes, share=False)
-        ),
-        at_most("latency_ms", latency.mean_ms, budget.latency_ms, "ms", _heaviest(graph, lambda layer: layer.macs)),
-    ]
+    held = (
+        ("parameters", graph.parameters, "", _heaviest(graph, "parameters")),
+        ("macs", graph.macs, "MAC", _heaviest(graph, "macs")),
+        ("flash_bytes", flash_bytes, "B", _heaviest(graph, "weight_bytes")),
+        ("ram_bytes", ram_bytes, "B", _heaviest(graph, "live_bytes", share=False)),
+        ("latency_ms", latency.mean_ms, "ms", _heaviest(graph, "macs")),
+    )
+    gates = [at_most(name, value, getattr(target.budget, name), unit, detail) for name, value, unit, detail in held]
     return CostRecord(
         target=target.name,
         form=form,
@@ -101,10 +93,16 @@ def estimated_latency(macs: int, target: Target) -> Latency:
     )
 
 
-def _heaviest(graph: GraphCost, weight: Callable[[LayerCost], int], *, share: bool = True) -> str:
-    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)"."""
-    layer = max(graph.layers, key=weight, default=None)
-    if layer is None:
+def _heaviest(
+    graph: GraphCost, cost: Literal["parameters", "macs", "weight_bytes", "live_bytes"], *, share: bool = True
+) -> str:
+    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)".
+
+    Bytes that are alive while a layer runs add up to no whole of which there could be a share.
+    """
+    weights: list[int] = [getattr(layer, cost) for layer in graph.layers]
+    if not weights:
         return "the graph has no layers"
-    part = f" ({100 * weight(layer) / max(1, sum(map(weight, graph.layers))):.0f} %)" if share else ""
-    return f"heaviest: {layer.name}, {weight(layer):,}{part}"
+    most = max(weights)
+    part = f" ({100 * most / max(1, sum(weights)):.0f} %)" if share else ""
+    return f"heaviest: {graph.layers[weights.index(most)].name}, {most:,}{part}"
