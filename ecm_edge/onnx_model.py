@@ -59,7 +59,7 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
-    """Read a model file that passes onnx's own checker.
+    """Read a model file that passes onnx's own checker; of its inputs those remain that have no initializer.
 
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX.
@@ -73,8 +73,22 @@ def load_proto(path: Path) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:
         raise ModelError(rule, f"{path} that is corrupt or of another format ({problem})", hint) from None
+    _bind_initializers(proto)
     check(proto, str(path))
     return proto
+
+
+def _bind_initializers(proto: onnx.ModelProto) -> None:
+    """Take initializers off the list of inputs, where files before IR version 4 had to have them.
+
+    There they stand for defaults that a caller may replace; here nobody does, and tools fold constants only.
+    """
+    bound = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in bound]
+    if len(inputs) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+        proto.ir_version = max(proto.ir_version, 4)
 
 
 def check(proto: onnx.ModelProto, name: str) -> None:

@@ -5,8 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ecm_edge import onnx_model
+from ecm_edge import cost, onnx_model
 from ecm_edge.errors import ModelError
+from ecm_edge.float16 import to_float16_weights
 
 from . import nets
 
@@ -25,6 +26,20 @@ def test_any_shape_of_one_segment_is_taken(shape, tmp_path):
     samples = nets.segments(3)
     assert classifier.samples_per_segment == nets.T
     assert onnx_model.run_scores(classifier, samples)[:, 1] == pytest.approx(samples[:, 3])
+
+
+def test_an_old_file_that_lists_its_weights_as_inputs_is_counted_and_halved(tmp_path):
+    old = matmul()
+    old.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, (nets.T, 2)))
+    old.ir_version = 3
+    onnx_model.save(old, tmp_path / "m.onnx")
+    classifier = onnx_model.load_classifier(tmp_path / "m.onnx")
+    counted = cost.count(classifier.proto)
+    assert (classifier.input_name, counted.macs, counted.parameters) == ("samples", 2 * nets.T, 2 * nets.T)
+    halved = onnx_model.classifier_of(to_float16_weights(classifier.proto))
+    assert onnx_model.run_scores(halved, nets.segments(2)) == pytest.approx(
+        onnx_model.run_scores(classifier, nets.segments(2))
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all\n", b"\x08\x0a\x12\xff\xff\xff", b"label,Filename\n1,a"])
