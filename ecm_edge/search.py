@@ -61,10 +61,10 @@ def search(
         tell: called with every finished trial.
 
     Raises:
-        SearchError: another data set, nothing that fits the board, or a damaged run.
+        SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
     settings = SearchSettings.load(out / SETTINGS, SearchError)
-    with files.locked(out):
+    with files.locked(out), study.storage_at_hand():
         return _search(dataset, out, limits, settings, storage, tell)
 
 
@@ -124,7 +124,7 @@ class _Run:
         """The run's study; a resumed run goes on with fresh draws."""
         settings, storage, name = self.settings, self.storage, _STUDY
         if storage is None:
-            storage = f"sqlite:///{self.out / DATABASE}"
+            storage = study.sqlite_url(self.out / DATABASE)
         else:  # where other runs may have theirs
             name = f"{_STUDY}-{self.out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
         return study.open_study(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from ecm_edge.errors import SearchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from ecm_edge.space import Point
 
@@ -67,6 +72,29 @@ def open_study(
     if sampler == "grid" and not study.user_attrs.get(_QUEUED):
         _queue(study, grid)
     return study
+
+
+def sqlite_url(path: Path) -> str:
+    """The storage URL of an SQLite file, whatever characters its path holds."""
+    return f"sqlite:///{quote(str(path))}"
+
+
+@contextmanager
+def storage_at_hand() -> Iterator[None]:
+    """What goes wrong in an open storage, such as a full disk, becomes one clear error.
+
+    Raises:
+        SearchError: the storage failed.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as problem:
+        reason = str(problem.__cause__ or problem).splitlines()[0]
+        raise SearchError(
+            "a study's storage stays readable and writable",
+            reason,
+            "Free some space or mend the connection, and go on with --resume.",
+        ) from problem
 
 
 def _sampler(name: Sampler, seed: int) -> optuna.samplers.BaseSampler:

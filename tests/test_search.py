@@ -257,6 +257,24 @@ def test_a_space_that_cannot_be_drawn_from_leaves_no_run(dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_storage_that_fails_in_the_middle_is_one_clear_error(dataset, begun, tmp_path):
+    made = fake()
+
+    def trial(*arguments):
+        (tmp_path / "run" / "study.db").write_bytes(b"not a database" * 1000)
+        return made(*arguments)
+
+    with pytest.raises(SearchError, match="a study's storage stays readable and writable"):
+        search.search(dataset, begun(trial), Limits(2))
+
+
+def test_a_run_keeps_its_study_whatever_its_name(dataset, begun):
+    odd = begun()
+    odd = odd.rename(odd.with_name("run?a=b#{c}%20"))
+    search.search(dataset, odd, Limits(1))
+    assert (odd / "study.db").is_file()
+
+
 def test_a_storage_that_does_not_open(dataset, begun):
     with pytest.raises(SearchError, match="a storage that opens"):
         search.search(dataset, begun(), Limits(1), storage="nonsense://x")
