@@ -220,6 +220,8 @@ def _trace(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProt
                 verbose=False,
             )
         except Exception as problem:  # whatever a user's network or the exporter raises is bad input here
+            if _interrupted(problem):
+                raise KeyboardInterrupt from problem
             first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
             raise ModelError(
                 f"a network maps (1, 1, {samples_per_segment}) to (1, 2) with exportable operators",
@@ -229,6 +231,13 @@ def _trace(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProt
     if program is None:
         raise ModelError("torch.onnx.export returns a program", "none", "Use the pinned version of torch.")
     return program.model_proto, log.getvalue()
+
+
+def _interrupted(problem: BaseException | None) -> bool:
+    """Whether Ctrl-C lies behind it: torch reports that like any failure."""
+    while problem is not None and not isinstance(problem, KeyboardInterrupt):
+        problem = problem.__cause__ or problem.__context__
+    return problem is not None
 
 
 @contextmanager

@@ -121,3 +121,12 @@ def test_candidate_of_another_data_set_is_refused(tmp_path):
     (folder / candidate.CONFIG).write_text(text.replace(data.header.content_sha256, "0" * 64))
     with pytest.raises(CandidateError, match="the data set it was made from"):
         export.export_candidate(folder, data)
+
+
+def test_ctrl_c_inside_the_exporter_is_an_interrupt_and_no_failure(monkeypatch):
+    def fails(*_arguments, **_options):
+        raise RuntimeError("failed to export") from KeyboardInterrupt()
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(KeyboardInterrupt):
+        export.to_onnx(nets.build(), nets.T)
