@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -79,6 +81,23 @@ def test_an_error_states_rule_value_and_remedy(capsys):
 def test_with_json_an_error_is_one_object_on_stdout(arguments, capsys):
     assert run(*arguments) == 2
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"rule", "found", "hint"}
+
+
+def test_a_terminal_without_unicode_still_gets_its_table():
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ecm_edge", "targets"], capture_output=True, env=ascii_only, check=True
+    )
+    assert b"nucleo-l432kc" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("targets", "--json"), ("targets", "esp32", "--json")], ids=" ".join)
+def test_a_full_stdout_exits_with_2(arguments):
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "ecm_edge", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

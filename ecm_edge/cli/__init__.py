@@ -6,9 +6,10 @@ Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrup
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 
 import click
 
@@ -64,6 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
     as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # also where the rest does not parse
     stdout = sys.stdout
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
     try:
         with redirect_stdout(sys.stderr if as_json else stdout):  # a user's own network may print
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
@@ -74,7 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
         error = _explained(problem)
         click.echo(f"error: {error}", err=True)
         if as_json:
-            click.echo(json.dumps({"error": {"rule": error.rule, "found": error.found, "hint": error.hint}}), stdout)
+            with suppress(OSError):  # stdout itself may be what cannot be written
+                click.echo(json.dumps({"error": vars(error)}), stdout)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
