@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ def counter(description: str, total: int) -> Iterator[Callable[[int], None]]:
     with _progress() as progress:
         task = progress.add_task(description, total=total)
         yield lambda completed: progress.update(task, completed=completed)
+
+
+@contextmanager
+def busy(description: str) -> Iterator[None]:
+    """A spinner on stderr for work of a few seconds that has no steps to count; silent where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status(description) if console.is_terminal else nullcontext():
+        yield
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:

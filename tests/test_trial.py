@@ -5,6 +5,7 @@ import pytest
 
 from ecm_edge import candidate, cost, onnx_model, splits, targets, trial
 from ecm_edge.candidate import TrainingConfig
+from ecm_edge.cli import main
 from ecm_edge.records import Verdict
 
 TARGET = targets.load("loongson-2k0500")
@@ -35,6 +36,14 @@ def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):
     trained = cost.count(onnx_model.load_proto(tmp_path / "c" / candidate.FORM_FILES["float32"]))
     counted = (result.cost.parameters, result.cost.macs, result.cost.weight_bytes)
     assert counted == (trained.parameters, trained.macs, trained.weight_bytes)
+
+
+def test_like_brings_its_own_family(dataset, tmp_path, capsys):
+    arguments = ["train", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "c")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--like", str(tmp_path), "--family", "tcn"])
+    assert ended.value.code == 2
+    assert "--like brings its own family" in capsys.readouterr().err
 
 
 def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):

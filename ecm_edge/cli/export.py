@@ -24,8 +24,11 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
     Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
     """
     from ecm_edge.export import export_candidate
+    from ecm_edge.tables import busy
 
-    record = export_candidate(candidate, open_data(data))
+    dataset = open_data(data)
+    with busy("exporting and simplifying"):
+        record = export_candidate(candidate, dataset)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 

@@ -28,17 +28,20 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
     A candidate is calibrated on its training subjects alone.
     """
     from ecm_edge.quantize import quantize_candidate, quantize_file
+    from ecm_edge.tables import busy
 
     dataset = open_data(data)
     if model.is_dir():
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
-        record = quantize_candidate(model, dataset)
+        with busy("quantising and ranking layers"):
+            record = quantize_candidate(model, dataset)
     else:
         if out is None:
             raise click.UsageError("-o FOLDER says where the forms of an ONNX file go.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else dataset.header.subjects
-        record = quantize_file(model, dataset, out, subjects=chosen)
+        with busy("quantising and ranking layers"):
+            record = quantize_file(model, dataset, out, subjects=chosen)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 

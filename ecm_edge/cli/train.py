@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--data", "data", type=PATH, required=True, help="The data set.")
 @click.option("--target", required=True, help="The board: a name or a TOML file.")
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", default="afnet", show_default=True, help="A network family.")
+@click.option("--family", help="A network family.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the family, or training.NAME."
@@ -35,7 +35,7 @@ def command(
     data: Path,
     target: str,
     out: Path,
-    family: str,
+    family: str | None,
     factory: str | None,
     assignments: tuple[str, ...],
     like: Path | None,
@@ -48,9 +48,11 @@ def command(
     from ecm_edge import targets
     from ecm_edge.trial import train_candidate
 
+    if like and (family or factory):
+        raise click.UsageError("--like brings its own family; leave out --family and --factory")
     dataset = open_data(data)
     changes = dict(_parse(assignment) for assignment in assignments)
-    config = _like(like, changes, dataset, seed) if like else _new(family, factory, changes, dataset, seed or 0)
+    config = _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     result = train_candidate(out, config, dataset, targets.load(target), folds=folds, tell=_say)
 
     def render() -> None:
