@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from ecm_edge import files
 from ecm_edge.errors import DatasetError
@@ -45,10 +45,15 @@ Blank = Literal["negative", "drop"]
 
 
 class LeftOut(Record):
-    """Something of the source that is not in the data set, and why."""
+    """Something of the source that is not in the data set, and why; bytes that are not UTF-8 are escaped."""
 
     name: str
     reason: str
+
+    @field_validator("name", "reason")
+    @classmethod
+    def _as_utf8(cls, text: str) -> str:
+        return text.encode(errors="backslashreplace").decode()
 
 
 class Source(Record):
@@ -337,6 +342,8 @@ def _write_samples(path: Path, samples_per_segment: int, blocks: Iterable[np.nda
                 raise DatasetError(
                     f"segments have {samples_per_segment} samples", f"a block of {block.shape}", "Cut them alike."
                 )
+            if not np.isfinite(block).all():
+                raise DatasetError("segments are finite", "NaN or infinite samples in a block", "Leave those out.")
             stream.write(np.ascontiguousarray(block, "<f4").data)
             segments += len(block)
         stream.seek(0)

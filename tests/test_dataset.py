@@ -102,6 +102,12 @@ def test_a_changed_meaning_is_noticed_on_opening(tmp_path, was, now):
         open_dataset(data.folder)
 
 
+def test_segments_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="finite"):
+        write(tmp_path / "d", block(("S1", "N"), first=np.inf))
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_table_of_other_types_is_refused(tmp_path):
     data = write(tmp_path / "d", block(("S1", "N")))
     np.save(data.folder / "table.npy", np.zeros(1))

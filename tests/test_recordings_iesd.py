@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ FAULTS = {
     "S1-N-2.txt": ("", "0 lines"),
     "S1-N-3.txt": ("nan\n" + GOOD.split("\n", 1)[1], "1 of 1250 samples are not finite"),
     "S1-N-4.txt": ("1e999\n" + GOOD.split("\n", 1)[1], "not finite"),
+    "S1-N-12.txt": ("1e39\n" + GOOD.split("\n", 1)[1], "not finite"),
     "S1-N-5.txt": ("0.1 0.2\n" + GOOD.split("\n", 1)[1], "not one number a line"),
     "S1-N-6.txt": ("\n" + GOOD.split("\n", 1)[1], "not one number a line"),
     "S1-N-7.txt": ("1_0\n" + GOOD.split("\n", 1)[1], "underscore"),
@@ -86,11 +88,19 @@ def test_the_same_segment_twice_is_left_out_once(tmp_path):
     ]
 
 
-def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_named(tmp_path, make):
     source = folder_of(tmp_path, {"S0-N-0.txt": GOOD})
-    (source / "S0-N-1.txt").mkdir()
-    with pytest.raises(RecordingError, match=r"S0-N-1\.txt: cannot be read: Is a directory"):
+    make(source / "S0-N-1.txt")
+    with pytest.raises(RecordingError, match=r"S0-N-1\.txt: not a file"):
         load(source, tmp_path / "d")
+
+
+def test_a_name_that_is_not_utf8_is_recorded_with_its_bytes(tmp_path):
+    source = folder_of(tmp_path, {"S0-N-0.txt": GOOD})
+    Path(os.fsdecode(os.fsencode(source) + b"/S0-\xff-0.txt")).write_text(GOOD)
+    record = load(source, tmp_path / "d", on_error="skip")
+    assert [one.name for one in record.left_out] == [r"S0-\udcff-0.txt"]
 
 
 def test_only_the_first_problems_are_shown_unless_more_are_wanted(tmp_path):

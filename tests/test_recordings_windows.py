@@ -63,6 +63,7 @@ def test_notes_that_repeat_a_rhythm_do_not_end_it():
         (noise(5)[1:], 250, (Span(0, 9, "N"),), "one window is 5 s"),
         (noise(10, 99), 99, (Span(0, 9, "N"),), "at least 100 Hz"),
         (noise(0), 250, (Span(0, 9, "N"),), "0.00 s long"),
+        (noise(10), 250, (Span(0, 11.1, "N"),), "truncated: 10.00 s long, and a rhythm lasts until 11.1 s"),
     ],
 )
 def test_a_recording_that_cannot_be_cut_is_named(samples, rate_hz, spans, reason):
@@ -108,6 +109,13 @@ def test_missing_and_flat_stretches_cost_only_their_windows():
     assert names == ["r+0s", "r+15s"]
     assert problems == ["2 of 1250 samples are missing or not finite", "flat: every sample is the same"]
     assert np.isfinite(kept).all()
+
+
+def test_what_float32_cannot_hold_is_not_finite():
+    samples = noise(10)
+    samples[1300] = 1e39
+    (block,) = read_all(["r"], lambda _: record(samples))
+    assert [one.reason for one in block.problems] == ["1 of 1250 samples are missing or not finite"]
 
 
 def test_a_recording_without_one_finite_sample_has_only_problems():

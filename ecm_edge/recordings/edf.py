@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime as dt
+import os
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +37,7 @@ LEAD = "II"
 """The lead that `write` names."""
 
 _DIGITAL_LIMIT = 32767
+_STDOUT, _STDERR = 1, 2
 _DATE = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - EDF knows no time zone
 
 
@@ -78,11 +83,25 @@ def _header(sampling_rate_hz: float) -> dict[str, str | int | float | None]:
     }
 
 
+@contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    """EDFlib prints in C what it refuses; stdout is for results."""
+    sys.stdout.flush()
+    stdout = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(stdout, _STDOUT)
+        os.close(stdout)
+
+
 def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Recording:
     """One file, its header read and its signal not yet; else `Unfit`."""
     import pyedflib
 
-    with foreign(), pyedflib.EdfReader(str(path)) as reader:
+    with foreign(), _prints_on_stderr(), pyedflib.EdfReader(str(path)) as reader:
         channel = choose_lead([label.strip() for label in reader.getSignalLabels()], options.lead)
         rate_hz = float(reader.getSampleFrequency(channel))
         check_rate(rate_hz, options.sampling_rate_hz)
@@ -90,7 +109,7 @@ def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Record
         length = int(reader.getNSamples()[channel])
 
     def signal(start: int, stop: int) -> np.ndarray:
-        with foreign(), pyedflib.EdfReader(str(path)) as reader:
+        with foreign(), _prints_on_stderr(), pyedflib.EdfReader(str(path)) as reader:
             return whole(reader.readSignal(channel, start, stop - start) * factor, stop - start)
 
     return Recording(name, labelled.subject, length, rate_hz, labelled.spans, signal)

@@ -68,12 +68,13 @@ def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
             "Import recordings of another rate as csv: those are resampled.",
         )
     tables = {path.name for _, path in options.splits if path.resolve().parent == source.resolve()}
-    names = [entry.name for entry in os.scandir(source) if entry.name not in tables]
-    if not names:
+    entries = [entry for entry in os.scandir(source) if entry.name not in tables]
+    if not entries:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
-    found, odd = _sort(names)
+    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
+    found, odd = _sort(entry.name for entry in entries if entry.is_file())
     found, contradictions = _split(found, options.splits)
-    yield problem_block([*odd, *contradictions])
+    yield problem_block([*others, *odd, *contradictions])
     chunks = [found[first : first + _BLOCK_FILES] for first in range(0, len(found), _BLOCK_FILES)]
     yield from (_read_block(source, chunk) for chunk in track(chunks, "reading segments", total=len(chunks)))
 
@@ -160,13 +161,14 @@ def _read_block(source: Path, chunk: Sequence[_File]) -> SegmentBlock:
 
 
 def _read_segment(path: Path) -> np.ndarray:
-    """(T,) float64 of one file: exactly T lines of one finite number each, not all the same; else `Unfit`."""
+    """(T,) float32 of one file: exactly T lines of one finite number each, not all the same; else `Unfit`."""
     try:
         content = path.read_bytes()
         lines = content.splitlines()
         if len(lines) != SAMPLES_PER_SEGMENT:
             raise Unfit(f"{len(lines)} lines instead of {SAMPLES_PER_SEGMENT}")
-        samples = np.array(lines, np.float64)
+        with np.errstate(over="ignore"):  # beyond the range of float32 is not finite
+            samples = np.array(lines, np.float64).astype(np.float32)
     except OSError as problem:
         raise Unfit(f"cannot be read: {problem.strerror}") from None
     except ValueError as problem:

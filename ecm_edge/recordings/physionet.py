@@ -31,6 +31,7 @@ LEAD = "II"
 """The lead that `write` names."""
 
 _RHYTHM_NOTE = "+"
+_END_OF_NOTES = b"\0\0"  # wfdb reads on without it
 
 
 def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
@@ -105,6 +106,8 @@ def _open(path: Path, name: str, subject: str, options: Options) -> Recording:
         check_rate(header.fs, options.sampling_rate_hz)
         channel = choose_lead(header.sig_name or [], options.lead)
         factor = to_millivolts(header.units[channel])
+        if not path.with_name(f"{path.name}.{ANNOTATOR}").read_bytes().endswith(_END_OF_NOTES):
+            raise Unfit("truncated: its notes do not end as they must")
         notes = wfdb.rdann(str(path), ANNOTATOR)
         spans = _spans(notes, header)
 

@@ -12,6 +12,7 @@ filters settle, so its length does not matter to memory.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ MIN_RATE_HZ = 100.0
 _PIECE_WINDOWS = 120
 _MARGIN_S = 10.0  # 20 time constants of the 0.5 Hz edge: what is left of the edge effect is below 1e-8
 _TOLERANCE_S = 1e-6
+_ROUNDED_S = 1.0  # by so much may a table of labels reach beyond the end
 
 
 class Unfit(Exception):  # noqa: N818 - not an error of the tool: a reason for the list of what cannot be used
@@ -121,6 +123,9 @@ def _check(recording: Recording, windows: int) -> None:
         raise Unfit(f"{recording.duration_s:.2f} s long; one window is {WINDOW_S:g} s")
     if not recording.spans:
         raise Unfit("no rhythm is given")
+    last_s = max(span.end_s for span in recording.spans)
+    if recording.duration_s + _ROUNDED_S < last_s < math.inf:
+        raise Unfit(f"truncated: {recording.duration_s:.2f} s long, and a rhythm lasts until {last_s:g} s")
     for before, after in itertools.pairwise(in_order(recording.spans)):
         if after.onset_s < before.end_s - _TOLERANCE_S:
             raise Unfit(f"two rhythms at {after.onset_s:g} s: {before.rhythm!r} and {after.rhythm!r}")
@@ -178,7 +183,8 @@ def _fault(raw: np.ndarray, raw_start_s: float, start_s: float, rate_hz: float) 
     """What is wrong with one window before any filter, or ""."""
     first = round((start_s - raw_start_s) * rate_hz)
     window = raw[first : first + round(WINDOW_S * rate_hz)]
-    missing = int(np.sum(~np.isfinite(window)))
+    with np.errstate(over="ignore"):  # beyond the range of float32 is not finite
+        missing = int(np.sum(~np.isfinite(window.astype(np.float32))))
     if missing:
         return f"{missing} of {len(window)} samples are missing or not finite"
     return "flat: every sample is the same" if np.ptp(window) == 0 else ""
