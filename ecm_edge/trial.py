@@ -291,7 +291,7 @@ def _train_and_prove(
         with facts.clock.stage("export"):
             export.export_candidate(folder, setting.dataset, template=template)
         with facts.clock.stage("quantize"):
-            quantize.quantize_candidate(folder, setting.dataset, rank_segments=0)
+            quantize.quantize_candidate(folder, setting.dataset)
         with facts.clock.stage("verify"):
             verified = verify.verify_candidate(folder, setting.dataset, target, segments=setting.verify_segments)
     except EcmEdgeError as problem:

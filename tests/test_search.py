@@ -10,6 +10,7 @@ from ecm_edge import candidate, files, runs, search, space, targets
 from ecm_edge.cli import main
 from ecm_edge.dataset import open_dataset
 from ecm_edge.errors import OutputError, SearchError, SpaceError
+from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Verdict
 from ecm_edge.search import Limits
 from ecm_edge.space import Space
@@ -325,6 +326,11 @@ def test_a_real_trial_leaves_every_stages_files(real_run):
     expected = {candidate.CONFIG, candidate.COST, candidate.TRAINING, candidate.EPOCHS, candidate.CHECKPOINT}
     expected |= {candidate.EXPORT_LOG, candidate.EXPORTED, candidate.VERIFY, *candidate.FORM_FILES.values()}
     assert expected <= names
+
+
+def test_the_best_of_a_real_run_has_its_layers_ranked(real_run):
+    record = QuantizeRecord.load(candidate.locate(real_run[0]) / candidate.QUANTIZE)
+    assert {layer.op for layer in record.layers} >= {"Conv", "Gemm"}
 
 
 def test_the_best_of_a_real_run_is_verified_on_every_validation_segment(dataset, real_run):
