@@ -24,6 +24,7 @@ COST = "cost.json"
 TRAINING = "training.json"
 EPOCHS = "epochs.csv"
 CHECKPOINT = "checkpoint.safetensors"
+MADE_FROM = "config_sha256"  # what a checkpoint's metadata calls the configuration that it was trained for
 EXPORT = "export.json"
 EXPORT_LOG = "export.log"
 EXPORTED = "model.onnx"
@@ -180,14 +181,16 @@ def load_network(folder: Path) -> nn.Module:
     """The trained network in evaluation mode, its decision threshold folded into the last bias.
 
     Raises:
-        CandidateError: no checkpoint, or one that does not fit the configuration.
+        CandidateError: no checkpoint, or one that does not fit the configuration or was trained for another.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    network = build_network(load_config(folder))
-    path = folder / CHECKPOINT
+    config = load_config(folder)
+    network, path = build_network(config), folder / CHECKPOINT
     try:
+        with safe_open(path, "pt") as checkpoint:
+            made_from = (checkpoint.metadata() or {}).get(MADE_FROM, config.sha256)
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
         raise CandidateError(
@@ -198,6 +201,12 @@ def load_network(folder: Path) -> nn.Module:
         raise CandidateError(
             "a checkpoint fits its configuration", f"{reason} in {path}", "Train the candidate again."
         ) from None
+    if made_from != config.sha256:
+        raise CandidateError(
+            "a checkpoint was trained for the configuration beside it",
+            f"one of configuration {made_from[:12]}, not {config.sha256[:12]}, at {path}",
+            "Restore the two, or train the candidate again.",
+        )
     return network.eval()
 
 

@@ -24,7 +24,7 @@ from ecm_edge.model_file import board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, not_run, overall
 from ecm_edge.registry import Event
 from ecm_edge.score import score_rows
-from ecm_edge.verify.records import VerifyRecord
+from ecm_edge.verify.records import HOPS_TO, VerifyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +145,7 @@ def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> li
     data = dataset.header.content_sha256
     return [
         agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
+        _compared(record, challenger.form),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
         agreed("verified_for_target", record.target, holds=record.target == target.name),
         agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
@@ -155,6 +156,14 @@ def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> li
 def _proven(record: VerifyRecord) -> bool:
     """PASS, and so says every hop that ran: a verdict has to rest on what is under it."""
     return record.verdict == Verdict.PASS and all(hop.verdict != Verdict.FAIL for hop in record.hops)
+
+
+def _compared(record: VerifyRecord, form: Form) -> Gate:
+    """That every hop from PyTorch to the form that would ship was compared and holds; others may be NOT RUN."""
+    passed = {hop.name for hop in record.hops if hop.verdict == Verdict.PASS}
+    missing = [name for name in HOPS_TO[form] if name not in passed]
+    detail = f"not PASS: {', '.join(missing)}" if missing else f"all to {form}"
+    return agreed("verified_hops", detail, holds=not missing)
 
 
 def _measured(latency: Latency) -> Gate:

@@ -26,6 +26,7 @@ from ecm_edge import candidate, files, onnx_model, rows
 from ecm_edge.bias_correction import correct_bias
 from ecm_edge.errors import ModelError
 from ecm_edge.float16 import to_float16_weights
+from ecm_edge.model_file import open_model
 from ecm_edge.records import Form, Record
 from ecm_edge.reference.noise import LayerNoise, rank_layers
 
@@ -119,7 +120,7 @@ def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = R
     config = candidate.load_config(folder)
     chosen = rows.training_rows(config, dataset, CALIBRATION_SEGMENTS)
     subjects = sorted(set(dataset.subject_names(chosen)))
-    source = onnx_model.load_classifier(folder / candidate.FORM_FILES["float32"]).proto
+    source = open_model(folder).classifier.proto
     calibration = np.asarray(dataset.samples[chosen])
     forms, record = quantize(source, calibration, subjects=subjects, rank_segments=rank_segments)
     for form in ("float16", "int8"):

@@ -151,7 +151,8 @@ def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, 
 
 def save_trained(folder: Path, config: CandidateConfig, trained: Trained) -> None:
     """Write the configuration, checkpoint, record and epochs of a trained candidate into `folder`."""
-    files.write_atomic(folder / candidate.CHECKPOINT, safetensors_bytes(candidate.network_state(trained.network)))
+    checkpoint = safetensors_bytes(candidate.network_state(trained.network), {candidate.MADE_FROM: config.sha256})
+    files.write_atomic(folder / candidate.CHECKPOINT, checkpoint)
     files.write_atomic(folder / candidate.EPOCHS, _epochs_csv(trained.record.epochs).encode())
     trained.record.save(folder / candidate.TRAINING)
     config.save(folder / candidate.CONFIG)

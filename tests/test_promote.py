@@ -154,6 +154,21 @@ def test_a_failed_or_foreign_verification_is_refused(tmp_path, dataset, decide):
     assert now(tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("form", "passed", "refused"),
+    [
+        ("float32", tiny.HOPS[:2], []),
+        ("float32", tiny.HOPS[1:], ["verified_hops"]),
+        ("int8", tiny.HOPS[:2], ["verified_hops"]),
+        ("int8", [name for name in tiny.HOPS if "float16" not in name], []),
+    ],
+)
+def test_what_ships_was_compared_with_pytorch_hop_by_hop(tmp_path, dataset, decide, form, passed, refused):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    tiny.write_verify(folder, dataset, passed=passed)
+    assert failed(decide(folder, form=form)) == refused
+
+
 def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "c", dataset)
     record = VerifyRecord.load(folder / "verify.json")

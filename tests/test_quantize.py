@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from ecm_edge import bias_correction, candidate, export, onnx_model, parity, quantize, reference, simplify
-from ecm_edge.errors import ModelError, OutputError
+from ecm_edge.errors import CandidateError, ModelError, OutputError
 
 from . import nets
 
@@ -157,6 +157,17 @@ def test_candidate_is_calibrated_on_its_training_subjects_alone(tmp_path, simpli
     assert record.calibration_subjects == candidate.load_config(folder).split.train
     assert quantize.QuantizeRecord.load(folder / candidate.QUANTIZE) == record
     assert (folder / candidate.FORM_FILES["int8"]).is_file()
+
+
+def test_a_model_of_another_candidate_is_not_calibrated(tmp_path, simplified):
+    data = nets.dataset(tmp_path / "d")
+    folder = nets.make_candidate(tmp_path / "c", data)
+    onnx_model.save(simplified, folder / candidate.FORM_FILES["float32"])
+    other = onnx_model.load_proto(folder / candidate.FORM_FILES["float32"])
+    onnx_model.stamp(other, {"config_sha256": "another"})
+    onnx_model.save(other, folder / candidate.FORM_FILES["float32"])
+    with pytest.raises(CandidateError, match="the one its model was made from"):
+        quantize.quantize_candidate(folder, data)
 
 
 def test_any_file_is_quantised_into_a_new_folder(tmp_path, simplified):

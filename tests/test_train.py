@@ -108,6 +108,14 @@ def test_a_broken_checkpoint_is_refused(dataset, loaded, tmp_path, content):
         candidate.load_network(tmp_path)
 
 
+def test_a_checkpoint_that_was_trained_for_another_configuration_is_refused(dataset, loaded, tmp_path):
+    config = configured(dataset)
+    train.save_trained(tmp_path, config, train.fit(config, loaded))
+    config.model_copy(update={"seed": config.seed + 1}).save(tmp_path / candidate.CONFIG)
+    with pytest.raises(CandidateError, match="was trained for the configuration beside it"):
+        candidate.load_network(tmp_path)
+
+
 def test_a_checkpoint_of_another_net_is_refused(dataset, loaded, tmp_path):
     config = configured(dataset)
     train.save_trained(tmp_path, config, train.fit(config, loaded))

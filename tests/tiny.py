@@ -16,10 +16,11 @@ from ecm_edge.cli import main
 from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
 from ecm_edge.records import Latency, Verdict
 from ecm_edge.splits import Split
-from ecm_edge.verify.records import VerifyRecord
+from ecm_edge.verify.records import HOPS_TO, Hop, VerifyRecord
 
 T = 8
 TARGET = targets.load("loongson-2k0500")
+HOPS = list(dict.fromkeys(hop for form in HOPS_TO.values() for hop in form))
 
 
 def data(folder, subjects, *, synthetic=True):
@@ -149,7 +150,7 @@ def write_bench(folder, **figures):
     ).save(folder / candidate.BENCH)
 
 
-def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name):
+def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS):
     """verify.json of a candidate as if its forms had been compared."""
     VerifyRecord(
         verdict=verdict,
@@ -161,7 +162,7 @@ def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name):
         segments=20,
         subjects=["S2"],
         first_diverging_hop=None,
-        hops=[],
+        hops=[Hop(name=hop, reference="", other="", verdict=Verdict.PASS) for hop in passed],
         model_sha256={path.name: files.sha256_file(path) for path in folder.glob("*.onnx")},
         gates=[],
         provenance=provenance.collect(),

@@ -16,7 +16,7 @@ from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
 from ecm_edge.verify.forms import FormFile, recorded_sha256, reference_scores, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
-from ecm_edge.verify.records import Hop, LayerDifference, VerifyRecord
+from ecm_edge.verify.records import AS_RUN, EXPORTED, HALVED, QUANTISED, SIMPLIFIED, Hop, LayerDifference, VerifyRecord
 from ecm_edge.verify.segments import Segments, segments_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CandidateChain:
         return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
 
     def _torch(self) -> Hop:
-        name, sides = "pytorch→onnx", (candidate.CHECKPOINT, self._exported.path.name)
+        name, sides = EXPORTED, (candidate.CHECKPOINT, self._exported.path.name)
         checkpoint = self._folder / candidate.CHECKPOINT
         missing = "" if checkpoint.is_file() else f"there is no {checkpoint.name}"
         if reason := missing or self._exported.missing:
@@ -119,13 +119,13 @@ class CandidateChain:
 
     def _simplified(self) -> Hop:
         limits = self._target.parity.float32
-        return self._between("onnx→simplified", self._exported, self._float32, limits, _LAYER_L2R)
+        return self._between(SIMPLIFIED, self._exported, self._float32, limits, _LAYER_L2R)
 
     def _half(self) -> Hop:
         limits = self._target.parity.float16
         if reason := self._unwanted("float16"):
-            return hops.skipped("simplified→float16", (self._float32.path.name, self._float16.path.name), reason)
-        return self._between("simplified→float16", self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
+            return hops.skipped(HALVED, (self._float32.path.name, self._float16.path.name), reason)
+        return self._between(HALVED, self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
 
     def _between(self, name: str, parent: FormFile, child: FormFile, limits: FloatParity, layer_l2r: float) -> Hop:
         sides = (parent.path.name, child.path.name)
@@ -144,7 +144,7 @@ class CandidateChain:
         )
 
     def _quantised(self) -> Hop:
-        name, sides = "simplified→int8", (self._float32.path.name, f"{self._int8.path.name} in the reference")
+        name, sides = QUANTISED, (self._float32.path.name, f"{self._int8.path.name} in the reference")
         if reason := self._unwanted("int8") or self._float32.missing or self._int8.missing:
             return hops.skipped(name, sides, reason)
         judged = self._judged
@@ -161,7 +161,7 @@ class CandidateChain:
         )
 
     def _runtime(self) -> Hop:
-        name, sides = "int8: reference→onnxruntime", (f"{self._int8.path.name} in the reference", "onnxruntime")
+        name, sides = AS_RUN, (f"{self._int8.path.name} in the reference", "onnxruntime")
         if reason := self._unwanted("int8") or self._int8.missing:
             return hops.skipped(name, sides, reason)
         judged, graph = self._judged, self._int8.graph
@@ -207,7 +207,7 @@ class FileChain:
         return any(node.op_type == "QuantizeLinear" for node in self._form.classifier.proto.graph.node)
 
     def _simplified(self) -> Hop:
-        name, sides = "onnx→simplified", (self._form.path.name, "simplified")
+        name, sides = SIMPLIFIED, (self._form.path.name, "simplified")
         if self._is_quantised:
             return hops.skipped(name, sides, "quantised graphs are not simplified")
         proto = self._form.classifier.proto

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from ecm_edge.parity import Parity
-from ecm_edge.records import Gate, Provenance, Record, Verdict
+from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
+
+EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
+QUANTISED, AS_RUN = "simplified→int8", "int8: reference→onnxruntime"
+HOPS_TO: dict[Form, tuple[str, ...]] = {
+    "float32": (EXPORTED, SIMPLIFIED),
+    "float16": (EXPORTED, SIMPLIFIED, HALVED),
+    "int8": (EXPORTED, SIMPLIFIED, QUANTISED, AS_RUN),
+}
+"""The hops of a candidate from PyTorch to each form: all of them have to hold before it ships."""
 
 
 class Flip(Record):
