@@ -36,7 +36,7 @@ def read_latencies(path: Path) -> dict[str, Latency]:
         found = _of_pytest(content) if "machine_info" in content else _of_bench(content)
     except OSError as problem:
         raise _not_evidence(path, problem.strerror or str(problem)) from None
-    except (ValueError, TypeError, KeyError, ValidationError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as problem:
         raise _not_evidence(path, f"{type(problem).__name__}: {str(problem).splitlines()[0]}") from None
     if not found:
         raise _not_evidence(path, "no latency of any model")

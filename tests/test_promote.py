@@ -129,7 +129,7 @@ def test_evidence_that_names_both_models_is_used_for_both(incumbent, tmp_path, d
     assert record.verdict == Verdict.PASS
 
 
-@pytest.mark.parametrize("how", ["absent", "other model", "not evidence"])
+@pytest.mark.parametrize("how", ["absent", "other model", "{}", pytest.param("[" * 100_000, id="too deep")])
 def test_without_evidence_nothing_is_decided(tmp_path, dataset, decide, how):
     folder = tiny.ready(tmp_path / "c", dataset)
     if how == "absent":
@@ -138,7 +138,7 @@ def test_without_evidence_nothing_is_decided(tmp_path, dataset, decide, how):
         tiny.write_bench(other := tiny.make_candidate(tmp_path / "other", dataset, column=1))
         (other / "bench.json").replace(folder / "bench.json")
     else:
-        (folder / "bench.json").write_text("{}")
+        (folder / "bench.json").write_text(how)
     with pytest.raises(CandidateError, match=r"latency (evidence is|that was taken with exactly this model)"):
         decide(folder)
     assert not (tmp_path / "registry").exists()
@@ -173,7 +173,7 @@ def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide
     folder = tiny.ready(tmp_path / "c", dataset)
     record = VerifyRecord.load(folder / "verify.json")
     hop = Hop(name="simplified→int8", reference="simplified", other="int8", verdict=Verdict.FAIL)
-    record.model_copy(update={"hops": [hop]}).save(folder / "verify.json")
+    record.model_copy(update={"hops": [*record.hops, hop]}).save(folder / "verify.json")
     assert failed(decide(folder)) == ["verify"]
 
 
