@@ -66,7 +66,7 @@ def scale(
 
     Raises:
         CandidateError: the configuration was made for another data set.
-        SpaceError: the family has no known widths and none were given, or a width is not a number of it.
+        SpaceError: the family has no known widths and none were given, or a width is no number of the candidate's.
     """
     check_dataset(config, dataset)
     bar = most_flash_bytes or target.budget.flash_bytes
@@ -74,7 +74,7 @@ def scale(
     setting = Setting(dataset, train.load_data(dataset, config.split), limited, objective, _VERIFY_SEGMENTS)
     trials: list[TrialRecord] = []
     with files.staged_folder(out) as staged:
-        for number, scaled in enumerate(_scaled(config, widths or networks.widths(config.family))):
+        for number, scaled in enumerate(_scaled(config, _widths(config, widths))):
             folder = trial_folder(staged, number)
             folder.mkdir(parents=True)
             trials.append(run_trial(folder, number, dict(scaled.network), scaled, setting))
@@ -99,16 +99,24 @@ def _meets(trial: TrialRecord, standard: float) -> bool:
     return trial.verdict == Verdict.PASS and trial.objective is not None and trial.objective >= standard
 
 
+def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
+    """The chosen parameters, or of the family's own those that the candidate has."""
+    for name in chosen:
+        if name not in config.network:
+            raise SpaceError(
+                "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
+            )
+    known = networks.widths(config.family)
+    if not chosen and not known:
+        raise SpaceError("a family says what makes it wider", f"{config.family!r} does not", "Name it with --width.")
+    return chosen or [name for name in known if name in config.network]
+
+
 def _scaled(config: CandidateConfig, widths: Sequence[str]) -> Iterator[CandidateConfig]:
     """The configuration at each factor, leaving out repeats that rounding makes."""
-    if not widths:
-        raise SpaceError("a family says what makes it wider", f"{config.family!r} does not", "Name it with --width.")
     seen: list[dict[str, Scalar]] = []
     for factor in FACTORS:
-        network = {
-            **config.network,
-            **{name: _times(config.network, name, factor) for name in widths if name in config.network},
-        }
+        network = {**config.network, **{name: _times(config.network, name, factor) for name in widths}}
         if network not in seen:
             seen.append(network)
             yield config.model_copy(update={"network": network})

@@ -72,3 +72,9 @@ def test_a_width_is_a_number(scaled, dataset):
     config = candidate.configure(dataset, split, "separable", {**NET, "pooling": "max"}, TrainingConfig(), 0)
     with pytest.raises(SpaceError, match="a width is a number"):
         scaled(1.0, config, widths=["pooling"])
+
+
+def test_a_width_that_the_candidate_lacks_is_refused(scaled, tmp_path):
+    with pytest.raises(SpaceError, match="Name one of channels, depth, kernel, widest"):
+        scaled(1.0, widths=["channel"])
+    assert not (tmp_path / "s").exists()
