@@ -21,7 +21,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from ecm_edge import toml_files
 from ecm_edge.candidate import Scalar, TrainingConfig
 from ecm_edge.errors import SpaceError
-from ecm_edge.networks import FAMILIES, parameters
+from ecm_edge.networks import FAMILIES, find_factory, parameters
 from ecm_edge.records import Record, first_fault
 
 if TYPE_CHECKING:
@@ -172,9 +172,12 @@ def check(space: Space) -> None:
     """Build nothing, but see that each family takes both ends of its ranges and each of its choices.
 
     Raises:
-        SpaceError: a parameter that is missing, does not exist or is out of range; a user's own factory is not asked.
+        SpaceError: a parameter that is missing, does not exist or is out of range, or a user's own factory that cannot
+            be imported; what parameters that takes is not asked.
     """
     for name, family in space.families.items():
+        if family.factory is not None:
+            find_factory(family.factory)
         samples = {key: _samples(entry) for key, entry in entries(space, name).items()}
         first = {key: values[0] for key, values in samples.items()}
         changed = ({key: value} for key, values in samples.items() for value in values)

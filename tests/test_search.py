@@ -258,6 +258,14 @@ def test_a_space_that_cannot_be_drawn_from_leaves_no_run(dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_factory_that_cannot_be_imported_leaves_no_run(dataset, tmp_path):
+    mine = Space.model_validate({"families": {"mine": {"factory": "nowhere:net", "params": {}}}})
+    settings = runs.default_settings(dataset, targets.load("loongson-2k0500"), mine)
+    with pytest.raises(SpaceError, match=r"PYTHONPATH=\. finds"):
+        runs.start(tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_storage_that_fails_in_the_middle_is_one_clear_error(dataset, begun, tmp_path):
     made = fake()
 

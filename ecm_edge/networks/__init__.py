@@ -7,6 +7,7 @@ Dimension letters: N segments, C channels, T samples, K kernel samples.
 from __future__ import annotations
 
 import importlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from ecm_edge.errors import SpaceError
 from ecm_edge.records import first_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import nn
 
@@ -79,23 +80,40 @@ def widths(family: str) -> tuple[str, ...]:
     return names
 
 
-def _from_factory(factory: str, params: Mapping[str, Any], samples_per_segment: int) -> nn.Module:
-    from torch import nn
+def find_factory(factory: str) -> Callable[[dict[str, Any], int], nn.Module]:
+    """Import a user's own `module:function`; it is not called.
 
+    Raises:
+        SpaceError: there is none, or importing it fails.
+    """
     module_name, _, function_name = factory.partition(":")
-    try:
+    with _users_code(factory, "PYTHONPATH=. finds a module in the current folder."):
         function: Callable[[dict[str, Any], int], nn.Module] = getattr(
             importlib.import_module(module_name), function_name
         )
+    return function
+
+
+def _from_factory(factory: str, params: Mapping[str, Any], samples_per_segment: int) -> nn.Module:
+    from torch import nn
+
+    function = find_factory(factory)
+    with _users_code(factory, "Call it by hand with the same parameters to see where it fails."):
         network = function(dict(params), samples_per_segment)
-    except (Exception, SystemExit) as problem:  # whatever a user's own code raises becomes one clear error
-        words = " ".join(str(problem).split())
-        raise SpaceError(
-            "a factory is an importable module:function(params, samples_per_segment)",
-            f"{type(problem).__name__}: {words} from {factory!r}",
-            "Call it by hand with the same parameters to see where it fails.",
-        ) from problem
     if not isinstance(network, nn.Module) or not list(network.parameters()):
         found = f"{type(network).__name__} from {factory!r}"
         raise SpaceError("a factory returns a torch.nn.Module with parameters", found, "Return the network.")
     return network
+
+
+@contextmanager
+def _users_code(factory: str, hint: str) -> Iterator[None]:
+    """Whatever a user's own code raises becomes one clear error."""
+    try:
+        yield
+    except (Exception, SystemExit) as problem:
+        raise SpaceError(
+            "a factory is an importable module:function(params, samples_per_segment)",
+            f"{type(problem).__name__}: {' '.join(str(problem).split())} from {factory!r}",
+            hint,
+        ) from problem
