@@ -58,7 +58,11 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ecm-edge")
 def cli() -> None:
-    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured classifier out."""
+    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured classifier out.
+
+    A run's folder stands for its best candidate wherever a candidate is asked for.
+    Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,7 +94,8 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        return EcmEdgeError("the command line has to be valid", problem.format_message(), f"See `{command} --help`.")
+        found = problem.format_message().rstrip(".?")
+        return EcmEdgeError("the command line has to be valid", found, f"See `{command} --help`.")
     place = f" at {problem.filename}" if problem.filename else ""
     return EcmEdgeError(
         "files must be readable and writable",

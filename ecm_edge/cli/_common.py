@@ -41,6 +41,10 @@ class FiniteRange(click.FloatRange):
             self.fail(f"{number} is not finite.", param, ctx)
         return number
 
+    def _describe_range(self) -> str:
+        """What `--help` prints of the bounds: without any, nothing."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 SEED = click.IntRange(0, 2**31 - 1)
 """What torch, NumPy and Optuna all take, and still take when the number of a trial is added."""

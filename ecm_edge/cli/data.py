@@ -183,6 +183,16 @@ def _show_audit(record: AuditRecord) -> None:
         ["kind", "segments", "detail", "such as"],
         [[f.kind, str(f.segments), f.detail, ", ".join(f.examples[:3])] for f in record.findings],
     )
+    _show_contradictions(record)
+    click.echo(record.rule, err=True)
+
+
+def _show_contradictions(record: AuditRecord) -> None:
+    from ecm_edge.tables import show
+
+    if record.out_of_fold_auc is None:
+        click.echo("Labels contradicted out of fold: NOT RUN, too few segments or subjects to learn from")
+        return
     show(
         f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",
         ["subject", "rhythm", "label", "segments", "contradicted"],
@@ -191,4 +201,3 @@ def _show_audit(record: AuditRecord) -> None:
             for c in record.contradictions
         ],
     )
-    click.echo(record.rule, err=True)

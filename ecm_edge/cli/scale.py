@@ -40,7 +40,10 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Scale a candidate's widths, narrowest first, until score and size both meet their bars."""
+    """Scale a candidate's widths, narrowest first, until score and size both meet their bars.
+
+    For instance: ecm-edge scale run --data af --target nucleo-l432kc --standard 0.9 -o scaled
+    """
     from ecm_edge import scale, targets
     from ecm_edge.candidate import load_config
     from ecm_edge.cli.search import say, show_trials
@@ -59,5 +62,11 @@ def command(
     emit(
         record,
         as_json=as_json,
-        render=lambda: show_trials(f"{record.verdict}", record.objective, record.trials, record.best),
+        render=lambda: show_trials(
+            f"{record.verdict}: {record.objective} of {record.standard:g} or more within "
+            f"{record.most_flash_bytes / _KIB:.0f} KiB of flash on {record.target}",
+            record.objective,
+            record.trials,
+            record.best,
+        ),
     )
