@@ -55,6 +55,19 @@ def test_the_real_sessions_commands_exist(line, tmp_path):
     assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", said))
 
 
+def test_a_users_own_networks_and_space(tmp_path):
+    heading = "Your own networks and space"
+    (tmp_path / "mine.py").write_text(block("README.md", heading, "python"))
+    (tmp_path / "my-space.toml").write_text(block("README.md", heading, "toml"))
+    _, search, train = commands("README.md", heading)
+    assert run("ecm-edge data synth -o af --subjects 8 --seed 1 --segments-per-subject 4", tmp_path).returncode == 0
+    for line in (search.replace("--trials 3", "--trials 1"), train):
+        done = run(f"env PYTHONPATH=. {line}", tmp_path)
+        assert done.returncode in {0, 1}, done.stderr  # so few segments teach too little to pass every proof
+    assert (tmp_path / "mine" / "summary.json").is_file()
+    assert (tmp_path / "one" / "checkpoint.safetensors").is_file()
+
+
 def test_the_make_targets_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in ("README.md", "CONTRIBUTING.md"):
