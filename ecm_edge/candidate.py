@@ -141,9 +141,8 @@ def locate(path: Path) -> Path:
     except (ValueError, KeyError, TypeError):
         raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
     if best is None:
-        raise CandidateError(
-            "a run has a verified candidate", f"none in {path}", "Search longer, or see why they fail."
-        )
+        hint = f"Search longer; `ecm-edge verify {path / RUN_TRIALS}/NUMBER …` says why one fails."
+        raise CandidateError("a run has a verified candidate", f"none in {path}", hint)
     return trial_folder(path, best)
 
 

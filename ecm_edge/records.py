@@ -55,12 +55,14 @@ class Record(BaseModel):
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:
-    """The first thing that is wrong with a record's fields, and where: "Field required at budget.macs".
+    """The first thing that is wrong with a record's fields, and everywhere it is: "Field required at depth, kernel".
 
     `within` names what the fields are part of, if they are.
     """
-    first = problem.errors()[0]
-    return f"{first['msg']} at {'.'.join(filter(None, [within, *map(str, first['loc'])])) or 'the whole'}"
+    faults = problem.errors()
+    first = faults[0]["msg"]
+    places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
+    return f"{first} at {', '.join(places)}"
 
 
 class Verdict(StrEnum):

@@ -116,3 +116,8 @@ def empty(_params, _samples):
 def test_a_factory_that_fails_is_one_clear_error(factory):
     with pytest.raises(SpaceError, match="a factory"):
         networks.build("mine", {}, 50, factory)
+
+
+def test_every_missing_parameter_is_named_at_once():
+    with pytest.raises(SpaceError, match="Field required at channels, kernel"):
+        networks.build("separable", {"depth": 2}, 50)

@@ -44,7 +44,12 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Gate and train one candidate; what does not fit the board is not trained (exit 1)."""
+    """Gate and train one candidate; what does not fit the board is not trained (exit 1).
+
+    A family's parameters are those that `ecm-edge space` lists.
+    For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
+    --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
+    """
     from ecm_edge import targets
     from ecm_edge.trial import train_candidate
 
@@ -52,7 +57,9 @@ def command(
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
     dataset = open_data(data)
     changes = dict(_parse(assignment) for assignment in assignments)
-    config = _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
+    config = (
+        _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
+    )
     result = train_candidate(out, config, dataset, targets.load(target), folds=folds, tell=_say)
 
     def render() -> None:
