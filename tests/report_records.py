@@ -34,7 +34,7 @@ def full(folder, data):
     simplified().save(folder / candidate.SIMPLIFY)
     quantised().save(folder / candidate.QUANTIZE)
     verified = VerifyRecord.load(folder / candidate.VERIFY)
-    verified.model_copy(update={"hops": [hop(data)]}).save(folder / candidate.VERIFY)
+    verified.model_copy(update={"hops": [hop(data), *verified.hops[:2]]}).save(folder / candidate.VERIFY)
     score_model(folder, data, target=tiny.TARGET).save(folder / candidate.SCORE)
     return folder
 
