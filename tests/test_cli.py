@@ -118,6 +118,12 @@ def test_a_number_that_is_none_is_refused_by_its_option(arguments, capsys):
     assert f"Invalid value for '{arguments[-2]}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [("data", "info", "\udcff"), ("score", "\udcff", "--data", "d")], ids=ascii)
+def test_a_path_that_no_record_can_hold_is_refused(arguments, capsys):
+    assert run(*arguments, "--json") == 2
+    assert r"'\udcff' is not UTF-8" in json.loads(capsys.readouterr().out)["error"]["found"]
+
+
 def test_with_json_what_a_users_code_prints_goes_to_stderr(monkeypatch, capsys):
     monkeypatch.setattr(targets, "names", lambda: sys.stdout.write("hello\n") and [])
     assert run("targets", "--json") == 0

@@ -17,16 +17,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path that can stand in a record: JSON has no bytes that are not UTF-8."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{str(path)!a} is not UTF-8.", param, ctx)
+        return path
 
 
-class _CandidatePath(click.Path):
+PATH = _Path(path_type=Path)
+
+
+class _CandidatePath(_Path):
     """A candidate's folder or a model's file; a run's folder stands for its best candidate."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
         from ecm_edge.candidate import locate
 
-        return locate(Path(os.fsdecode(super().convert(value, param, ctx))))
+        return locate(super().convert(value, param, ctx))
 
 
 CANDIDATE = _CandidatePath(path_type=Path)
