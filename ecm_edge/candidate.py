@@ -33,6 +33,7 @@ QUANTIZE = "quantize.json"
 VERIFY = "verify.json"
 BENCH = "bench.json"
 SCORE = "score.json"
+RUN_SETTINGS = "search.json"
 RUN_SUMMARY = "summary.json"
 RUN_TRIALS = "trials"
 FORM_FILES: dict[Form, str] = {
@@ -135,6 +136,8 @@ def locate(path: Path) -> Path:
     """
     summary = path / RUN_SUMMARY
     if not summary.is_file():
+        if (path / RUN_SETTINGS).is_file():
+            raise CandidateError("a run has a finished trial", f"none in {path}", "Search with --resume.")
         return path
     try:
         best = json.loads(summary.read_text(encoding="utf-8"))["best"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ecm_edge import avoid, files, space, splits
-from ecm_edge.candidate import RUN_TRIALS
+from ecm_edge.candidate import RUN_SETTINGS, RUN_TRIALS
 from ecm_edge.errors import SearchError
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.dataset import Dataset
 
-SETTINGS = "search.json"
 AVOID = "avoid.json"
 DATABASE = "study.db"
 
@@ -120,7 +119,7 @@ def start(out: Path, settings: SearchSettings) -> None:
         )
     with files.staged_folder(out) as staged:
         (staged / RUN_TRIALS).mkdir()
-        settings.save(staged / SETTINGS)
+        settings.save(staged / RUN_SETTINGS)
 
 
 def objective_of(record: TrialRecord) -> float:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from optuna.trial import TrialState
 
 from ecm_edge import avoid, files, space, study, train
-from ecm_edge.candidate import RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
+from ecm_edge.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
 from ecm_edge.records import Verdict
-from ecm_edge.runs import AVOID, DATABASE, SETTINGS, SearchRecord, SearchSettings, objective_of, pareto
+from ecm_edge.runs import AVOID, DATABASE, SearchRecord, SearchSettings, objective_of, pareto
 from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
 from ecm_edge.verify import verify_candidate
 
@@ -63,7 +63,7 @@ def search(
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
-    settings = SearchSettings.load(out / SETTINGS, SearchError)
+    settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
     with files.locked(out), study.storage_at_hand():
         return _search(dataset, out, limits, settings, storage, tell)
 

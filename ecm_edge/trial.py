@@ -296,4 +296,11 @@ def _train_and_prove(
             verified = verify.verify_candidate(folder, setting.dataset, target, segments=setting.verify_segments)
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem), **figures)
-    return facts.record("done", verdict=verified.verdict, verified_segments=verified.segments, **figures)
+    hop = verified.first_diverging_hop
+    return facts.record(
+        "done",
+        reason=f"first to diverge: {hop}" if hop else "",
+        verdict=verified.verdict,
+        verified_segments=verified.segments,
+        **figures,
+    )

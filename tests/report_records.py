@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecm_edge import candidate, parity, quantize, runs, simplify, space, train
+from ecm_edge import candidate, parity, quantize, simplify, space, train
 from ecm_edge.epochs import Epoch
 from ecm_edge.records import Verdict, at_most
 from ecm_edge.reference.noise import LayerNoise
@@ -49,7 +49,7 @@ def run(folder, data):
     ]
     (folder / candidate.RUN_TRIALS).mkdir(parents=True)
     full(candidate.trial_folder(folder, 1), data)
-    settings(data).save(folder / runs.SETTINGS)
+    settings(data).save(folder / candidate.RUN_SETTINGS)
     summary(trials).save(folder / candidate.RUN_SUMMARY)
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 from ecm_edge import candidate, files, runs, search, space, targets
 from ecm_edge.cli import main
 from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import OutputError, SearchError, SpaceError
+from ecm_edge.errors import CandidateError, OutputError, SearchError, SpaceError
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Verdict
 from ecm_edge.search import Limits
@@ -369,3 +369,8 @@ def test_a_new_run_needs_a_target(dataset, tmp_path, capsys):
         main(["search", "--data", str(dataset.folder), "-o", str(tmp_path / "run")])
     assert ended.value.code == 2
     assert "a new run needs a board" in capsys.readouterr().err
+
+
+def test_a_run_without_a_finished_trial_says_so(begun):
+    with pytest.raises(CandidateError, match="a run has a finished trial"):
+        candidate.locate(begun())

@@ -113,7 +113,8 @@ def say(trial: TrialRecord) -> None:
     click.echo(
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
         f"{trial.epochs} epochs, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
-        + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else f" {trial.reason}"),
+        + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else "")
+        + (f": {trial.reason}" if trial.reason else ""),
         err=True,
     )
 

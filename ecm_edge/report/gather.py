@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ecm_edge import candidate, crossval, files, provenance, registry, runs
+from ecm_edge import candidate, crossval, files, provenance, registry
 from ecm_edge.bench import BenchRecord
-from ecm_edge.candidate import FORM_FILES, CandidateConfig, load_config
+from ecm_edge.candidate import FORM_FILES, RUN_SETTINGS, CandidateConfig, load_config
 from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.dataset import check_content
 from ecm_edge.errors import SearchError
@@ -99,10 +99,10 @@ def load_run(path: Path) -> RunRecords | None:
     Raises:
         SearchError: a run without a trial, or a damaged record.
     """
-    if not (path / runs.SETTINGS).is_file():
+    if not (path / RUN_SETTINGS).is_file():
         return None
     return RunRecords(
-        settings=SearchSettings.load(path / runs.SETTINGS, SearchError),
+        settings=SearchSettings.load(path / RUN_SETTINGS, SearchError),
         summary=SearchRecord.load(path / candidate.RUN_SUMMARY, SearchError),
     )
 
