@@ -71,7 +71,8 @@ def command(
         if result.training:
             best = result.training.best
             click.echo(
-                f"kept epoch {best.epoch}, of least validation loss: F1 {best.f1:.4f}, Fβ {best.fbeta_mean:.4f}, G {best.g:.3f} "
+                f"kept epoch {best.epoch}, of least validation loss: "
+                f"F1 {best.f1:.4f}, Fβ {best.fbeta_mean:.4f}, G {best.g:.3f} "
                 f"on validation subjects; {out}"
             )
         if result.folds:
