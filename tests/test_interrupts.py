@@ -27,8 +27,18 @@ batch_size = 16
 def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
     (tmp_path / "space.toml").write_text(SPACE)
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "ecm_edge", "search", "--data", str(dataset.folder), "--target", "loongson-2k0500"]
-    command += ["--space", str(tmp_path / "space.toml"), "--trials", "1000", "-o", str(out)]
+    listening = ["env", "--default-signal=INT"]  # a shell's background job is started with SIGINT ignored
+    command = [*listening, sys.executable, "-m", "ecm_edge", "search", "--data", str(dataset.folder)]
+    command += [
+        "--target",
+        "loongson-2k0500",
+        "--space",
+        str(tmp_path / "space.toml"),
+        "--trials",
+        "1000",
+        "-o",
+        str(out),
+    ]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=alone) as running:
         next(line for line in running.stderr if line.startswith("trial"))
