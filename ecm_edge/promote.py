@@ -21,7 +21,7 @@ from ecm_edge.entries import Manifest
 from ecm_edge.errors import CandidateError
 from ecm_edge.evidence import read_latencies
 from ecm_edge.model_file import board_cost, margins, open_model
-from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, not_run, overall
+from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
 from ecm_edge.registry import Event
 from ecm_edge.score import score_rows
 from ecm_edge.verify.records import HOPS_TO, VerifyRecord
@@ -143,7 +143,11 @@ def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> li
         if not path.is_file() or files.sha256_file(path) != digest:
             raise CandidateError("a verified file stays as it was", f"{path} changed", "Run `ecm-edge verify` again.")
     data = dataset.header.content_sha256
+    everything = len(dataset.rows_of(challenger.config.split.validation))
     return [
+        at_least(
+            "verified_segments", record.segments, everything, "segments", "a search verifies the others on a sample"
+        ),
         agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
         _compared(record, challenger.form),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),

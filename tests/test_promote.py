@@ -169,6 +169,14 @@ def test_what_ships_was_compared_with_pytorch_hop_by_hop(tmp_path, dataset, deci
     assert failed(decide(folder, form=form)) == refused
 
 
+@pytest.mark.parametrize(("segments", "refused"), [(19, ["verified_segments"]), (20, [])])
+def test_a_verification_on_a_sample_is_not_enough(tmp_path, dataset, decide, segments, refused):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    record = VerifyRecord.load(folder / "verify.json")
+    record.model_copy(update={"segments": segments}).save(folder / "verify.json")
+    assert failed(decide(folder)) == refused
+
+
 def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "c", dataset)
     record = VerifyRecord.load(folder / "verify.json")
