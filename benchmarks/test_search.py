@@ -39,7 +39,7 @@ def test_overhead_of_a_trial(benchmark, synthetic, tmp_path):
     print(benchmark.extra_info)  # noqa: T201 - the table
     assert len(proven) >= 5
     assert {trial.verified_segments for trial in proven} >= {256}
-    assert statistics.median(seconds) < MOST_OVERHEAD_S
+    assert max(seconds) < MOST_OVERHEAD_S
 
 
 def test_memory_of_a_search_over_all_real_subjects(benchmark, real_dataset, tmp_path):

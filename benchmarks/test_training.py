@@ -6,8 +6,8 @@ with accuracy.
 
     python -m pytest benchmarks/test_training.py --benchmark-only -s
 
-takes three to nine minutes on 2 cores. The aim is ten times the seed work's way; README.md beside this
-file has what was measured. What is asserted is the answer, and that the distance reached so far is kept.
+takes three to nine minutes on 2 cores. It fails as long as ours is not ten times as fast; README.md
+beside this file has what was measured.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from ecm_edge.epochs import TrainingData
 SEGMENTS = int(os.environ.get("ECM_EDGE_BENCH_SEGMENTS", "40000"))
 EPOCHS = int(os.environ.get("ECM_EDGE_BENCH_EPOCHS", "5"))
 NET = {"channel_factor": 4, "head_factor": 2}
-AIM = 10
-KEPT = 3  # measured 4.4 and 5.7 on two quiet cores
+FASTER = 10
 F1_LOSS = 0.005
 
 
@@ -100,13 +99,12 @@ def test_an_epoch_of_ours_against_the_seed_works_way(benchmark, real_dataset, re
         theirs_samples_per_second=theirs_per_second,
         ours_samples_per_second=record.samples_per_second,
         ratio=ratio,
-        aim=AIM,
         theirs_f1=theirs_f1,
         ours_f1=ours_f1,
     )
     print({name: round(float(value), 4) for name, value in benchmark.extra_info.items()})  # noqa: T201 - the table
     assert ours_f1 >= theirs_f1 - F1_LOSS
-    assert ratio >= KEPT
+    assert ratio >= FASTER
 
 
 def ours(dataset, fitted, held_out, split):

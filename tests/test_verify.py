@@ -276,6 +276,17 @@ def test_runtime_may_flip_near_ties_only(steps, verdict, near):
     assert [flip.name for flip in hop.label_flips] == ["S0-0.txt"]
 
 
+@pytest.mark.parametrize(("steps", "gates"), [(1, []), (2, ["score_max_lsb"])])
+def test_runtime_scores_stay_within_one_lsb(steps, gates):
+    proto = nets.qdq_net(np.random.default_rng(0))
+    graph = reference.load(proto)
+    step = np.float32(hops.score_step(graph))
+    own = np.float32([[0, 20], [20, 0]]) * step
+    runtime = own + np.float32([[0, steps], [0, 0]]) * step
+    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), segments(2), LENIENT.parity.int8)
+    assert (broken(hop), hop.score_max_lsb, hop.label_flips) == (gates, steps, [])
+
+
 def run(*arguments):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
