@@ -12,6 +12,7 @@ A gate that says FAIL is a verdict in a record, never an exception.
     ├── ModelError        a model file that is corrupt or not a classifier of one input
     ├── SearchError       a run that cannot start, resume or finish
     ├── RegistryError     a registry that is damaged or lacks what was asked for
+    ├── FirmwareError     C that cannot be generated, built or run, or a board that does not answer
     └── OutputError       a place that cannot be written
 """
 
@@ -67,6 +68,10 @@ class SearchError(EcmEdgeError):
 
 class RegistryError(EcmEdgeError):
     """A registry that is damaged or lacks what was asked for."""
+
+
+class FirmwareError(EcmEdgeError):
+    """C that cannot be generated, built or run, or a board that does not answer."""
 
 
 class OutputError(EcmEdgeError):

@@ -69,8 +69,9 @@ def execute(graph: Graph, samples: Floats, replace: Mapping[str, Array]) -> dict
     with one_thread():
         for step in graph.steps:
             for name, value in zip(step.outputs, compute(step, env), strict=False):
-                own[name] = value
-                env[name] = replace.get(name, value)
+                if name:  # an output that nobody wants has none
+                    own[name] = value
+                    env[name] = replace.get(name, value)
     return env | own
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 
 INTEGER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 MEAN_OPS = frozenset({"ReduceMean", "GlobalAveragePool"})
+_SOFTMAX_BY_AXIS = 13
 _QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -91,16 +93,40 @@ def load(proto: onnx.ModelProto) -> Graph:
         ModelError: it is not a classifier of one input, or has an operator that the reference does not know.
     """
     classifier = onnx_model.classifier_of(proto)
-    nodes = [_node(index, node) for index, node in enumerate(proto.graph.node)]
+    return graph_of(proto, classifier.input_name, classifier.input_shape, classifier.output_name)
+
+
+def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...], output_name: str) -> Graph:
+    """Any graph from one input to one of its outputs, whatever their shapes.
+
+    Raises:
+        ModelError: an operator that the reference does not know.
+    """
+    graph = _modern(proto).graph
+    nodes = [_node(index, node) for index, node in enumerate(graph.node)]
     for node in nodes:
         if node.op not in OPERATORS and node.op not in _QUANTISERS:
             raise ModelError(
                 f"the reference knows {len(OPERATORS) + 2} operators", f"{node.op} in node {node.name!r}", "Use others."
             )
-    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
-    kept = {classifier.output_name}
+    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in graph.initializer}
+    kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
-    return Graph(classifier.input_name, classifier.input_shape, classifier.output_name, constants, steps)
+    return Graph(input_name, input_shape, output_name, constants, steps)
+
+
+def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an operator set whose operators mean what the reference computes; names stay.
+
+    Before version 13 Softmax flattened its input.
+    """
+    if onnx_model.opset(proto) >= _SOFTMAX_BY_AXIS or not any(n.op_type == "Softmax" for n in proto.graph.node):
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, _SOFTMAX_BY_AXIS)
+    except RuntimeError as problem:
+        found = f"opset {onnx_model.opset(proto)}: {str(problem).splitlines()[0]}"
+        raise ModelError("an old model can be brought up to date", found, "Export it with a newer opset.") from None
 
 
 def _node(index: int, node: onnx.NodeProto) -> Node:

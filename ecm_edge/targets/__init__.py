@@ -12,6 +12,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from ecm_edge import toml_files
 from ecm_edge.errors import TargetError
 from ecm_edge.records import Form, Record, first_fault
+from ecm_edge.targets import firmware as fw
+from ecm_edge.targets.firmware import Firmware, Pipeline
 
 _FOLDER = Path(__file__).parent
 
@@ -23,6 +25,7 @@ class Core(Record):
     architecture: str
     clock_hz: PositiveInt
     strict_alignment: bool
+    pipeline: Pipeline | None = None
 
 
 class Memory(Record):
@@ -129,6 +132,7 @@ class Target(Record):
     memory: Memory
     budget: Budget
     cost_model: CostModel
+    firmware: Firmware | None = None
     score: ScoreRule | None = None
     parity: Parity
     promotion: Promotion
@@ -154,6 +158,8 @@ def load(name_or_path: str) -> Target:
         TargetError: no such target, not TOML, or a field that is missing, unknown or out of its range.
     """
     path, content = toml_files.read(_FOLDER, name_or_path, "target", TargetError)
+    if path.parent != _FOLDER and isinstance(content.get("firmware"), dict):
+        content["firmware"] = fw.beside(path.parent, content["firmware"])
     try:
         return Target.model_validate(content)
     except ValidationError as problem:

@@ -1,6 +1,6 @@
 """The operators the reference knows, by ONNX name: one table, made of the modules' own."""
 
-from ecm_edge.reference.operators import elementwise, pooling, reduction, shape
+from ecm_edge.reference.operators import elementwise, pooling, recurrent, reduction, shape
 from ecm_edge.reference.operators._common import Array, Operator
 from ecm_edge.reference.operators.convolution import conv, correlate
 from ecm_edge.reference.operators.product import gemm, gemm_product, matmul, matrix_product
@@ -11,6 +11,7 @@ OPERATORS: dict[str, Operator] = {
     "MatMul": matmul,
     **elementwise.OPERATORS,
     **pooling.OPERATORS,
+    **recurrent.OPERATORS,
     **reduction.OPERATORS,
     **shape.OPERATORS,
 }

@@ -111,6 +111,19 @@ def hard_swish(attributes: Attributes, inputs: list[Array | None]) -> list[Array
     return [x * hard_sigmoid({"alpha": 1 / 6, "beta": 0.5}, [x])[0]]
 
 
+def swish(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Each x times sigmoid(alpha x)."""
+    x = wide(needed(inputs, 0))
+    with np.errstate(invalid="ignore"):  # -inf times 0 is NaN, as of the two operators
+        return [float32(x * expit(attributes.get("alpha", 1.0) * x))]
+
+
+def where(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Of two broadcast arrays the first where a condition holds, else the second."""
+    del attributes
+    return [np.where(*aligned([needed(inputs, index) for index in range(3)]))]
+
+
 def gelu(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Each x times the normal distribution function of x, or its tanh approximation."""
     x = wide(needed(inputs, 0))
@@ -196,5 +209,7 @@ OPERATORS: dict[str, Operator] = {
     "Sqrt": unary(_sqrt),
     "Sub": binary(np.subtract),
     "Sum": binary(np.add),
+    "Swish": swish,
     "Tanh": unary(np.tanh),
+    "Where": where,
 }

@@ -95,17 +95,19 @@ def slice_(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 
 
 def pad(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
-    """Values around a tensor: a constant, its edge or its reflection."""
+    """Values around a tensor: a constant, its edge or its reflection; what negative sizes remove goes first."""
     x, mode = needed(inputs, 0), attributes.get("mode", "constant")
     sizes = attributes["pads"] if "pads" in attributes else constant(given(inputs, 1), "padding").tolist()
     axes = axes_of(x, {}, inputs, 3) or tuple(range(1, x.ndim))
-    widths = [(0, 0)] * x.ndim
+    widths, kept = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
     for axis, before, after in zip(axes, sizes[: len(axes)], sizes[len(axes) :], strict=True):
-        widths[axis] = (before, after)
-    if min(sizes, default=0) < 0 or mode not in {"constant", "edge", "reflect", "wrap"}:
-        raise ModelError(
-            "Pad adds values of a known mode", f"pads {sizes}, mode {mode!r}", "Use Slice to remove values."
-        )
+        widths[axis] = (max(before, 0), max(after, 0))
+        kept[axis] = slice(max(-before, 0), x.shape[axis] - max(-after, 0))
+    if mode not in {"constant", "edge", "reflect", "wrap"}:
+        raise ModelError("Pad knows constant, edge, reflect and wrap", f"mode {mode!r}", "Export it another way.")
+    if any(part.start is not None and part.start > part.stop for part in kept):
+        raise ModelError("Pad removes no more than there is", f"pads {sizes} of {x.shape[1:]}", "Export it again.")
+    x = x[tuple(kept)]
     if mode != "constant":
         return [np.pad(x, widths, mode=mode)]
     value = given(inputs, 2)

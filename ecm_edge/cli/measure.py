@@ -1,0 +1,125 @@
+"""`ecm-edge measure`: labels, latency and score of a board on its serial line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, emit, json_option, open_data
+
+if TYPE_CHECKING:
+    from ecm_edge.firmware.measure import MeasureRecord
+    from ecm_edge.records import Form, Interval
+
+
+@click.command("measure")
+@click.option("--port", required=True, help="The serial device, or the link that `ecm-edge firmware serve` printed.")
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option(
+    "--subjects",
+    help="all, names with commas, or with --model test, validation or train; the model's test subjects by default.",
+)
+@click.option("--model", type=CANDIDATE, help="The candidate or ONNX file in the image, to compare the labels with.")
+@click.option(
+    "--form",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Which form of a candidate; the target's first by default, else float32.",
+)
+@click.option("--target", help="A board, for its score: a name, or the path of a TOML file.")
+@click.option("--image", type=PATH, help="The file that runs on the board, for its size in the board's score.")
+@click.option(
+    "-o", "--output", "answers", type=PATH, default=Path("answers.jsonl"), show_default=True, help="Keeps every answer."
+)
+@click.option("--resume", is_flag=True, help="Go on with the answers in that file.")
+@click.option("--emulated", is_flag=True, help="Say that no board is there: the latency is then not called measured.")
+@click.option("--retries", type=click.IntRange(0, 100), default=3, show_default=True, help="Of a segment, at most.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=FiniteRange(min=0.1, max=600),
+    default=5.0,
+    show_default=True,
+    help="Seconds from a segment to its answer.",
+)
+@json_option
+def command(
+    port: str,
+    data: Path,
+    subjects: str | None,
+    model: Path | None,
+    form: Form | None,
+    target: str | None,
+    image: Path | None,
+    answers: Path,
+    retries: int,
+    timeout_s: float,
+    *,
+    resume: bool,
+    emulated: bool,
+    as_json: bool,
+) -> None:
+    """Send labelled segments to the board at a serial device, and score what it answers.
+
+    The contest's protocol, 115200 8N1. Answers are kept as they come; after an error or Ctrl-C, --resume goes on.
+    Latency is what the board reports; from an emulator it is labelled so, and counts for nothing.
+    """
+    from ecm_edge import targets
+    from ecm_edge.firmware.measure import Options, measure
+    from ecm_edge.score import parse_subjects
+
+    board = targets.load(target) if target else None
+    record = measure(
+        port,
+        open_data(data),
+        answers,
+        subjects=parse_subjects(subjects) if subjects is not None else None,
+        model=model,
+        form=form or (board.precision[0] if board else "float32"),
+        target=board,
+        image=image,
+        emulated=emulated,
+        resume=resume,
+        options=Options(retries, timeout_s),
+    )
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: MeasureRecord) -> None:
+    from ecm_edge.tables import show
+
+    scores, t = record.scores, record.latency_ms
+    made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    counts = f"{record.segments} segments, {record.retried} sent again"
+    show(
+        f"{record.emulator or 'a board'} at {record.port} on {record.dataset}: {counts}{made_up}",
+        ["figure", "value (95 %)"],
+        [[name, _shown(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
+    )
+    show(
+        "Confusion",
+        ["", "AF", "not AF"],
+        [
+            ["called AF", str(scores.confusion.tp), str(scores.confusion.fp)],
+            ["not called AF", str(scores.confusion.fn), str(scores.confusion.tn)],
+        ],
+    )
+    times = (t.mean_ms, t.median_ms, t.p95_ms, t.min_ms, t.max_ms, t.std_ms)
+    show(
+        f"Latency in ms, {t.evidence}: {t.source}",
+        ["", "mean", "median", "p95", "min", "max", "std"],
+        [["as the board reports it", *("–" if value is None else f"{value:.4f}" for value in times)]],
+    )
+    if record.labels_differing is not None:
+        few = ", ".join(record.labels_differing[:5])
+        click.echo(f"{len(record.labels_differing)} labels are not those of {record.model}{': ' if few else ''}{few}")
+    if record.board_score:
+        click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
+
+
+def _shown(figure: Interval | None) -> str:
+    if figure is None:
+        return "–"
+    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
+    return f"{figure.value:.3f}{ends}"

@@ -1,0 +1,294 @@
+"""From a generated folder to an image: compile, link, and strip a copy of it to what is shipped.
+
+The same inputs give the same bytes. Objects stay beside the image, since the stack bound is worked out from them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ecm_edge import files
+from ecm_edge.errors import FirmwareError, TargetError
+from ecm_edge.firmware import elf as elf_files
+from ecm_edge.firmware import toolchain
+from ecm_edge.targets import firmware as fw
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecm_edge.targets import Target
+    from ecm_edge.targets.firmware import Firmware
+
+Program = Literal["batch", "serial"]
+_PROGRAM_SOURCES: dict[Program, list[str]] = {
+    "batch": ["programs/batch.c"],
+    "serial": ["programs/serial.c", "programs/ecm_protocol.c"],
+}
+_FLAGS = [
+    "-std=c99",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-g0",
+    "-ffp-contract=off",  # answers are the same to the bit
+    "-fno-math-errno",  # or fmaf is a call on the Cortex-M4
+    "-fomit-frame-pointer",
+    "-fno-jump-tables",  # an indirect jump would hide who calls whom
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-fno-stack-protector",
+    "-ffunction-sections",
+    "-fdata-sections",
+]
+_LINK_FLAGS = ["-Wl,--gc-sections", "-Wl,--build-id=none"]
+_DEFINE = re.compile(r"^\s*#\s*define\s+ECM_MODEL_(\w+)\s+(\w+)", re.MULTILINE)
+_OVERFLOW = re.compile(r"will not fit in region '(\w+)': overflowed by (\d+) bytes")
+_GNU_OVERFLOW = re.compile(r"region [`'](\w+)' overflowed by (\d+) bytes")
+_RUNTIME = re.compile(r"undefined symbol: __\w+")
+_LENGTH = re.compile(r"\bLENGTH\s*=\s*[^,}\n]+")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What `ecm_model.h` of a generated folder says: the prefix of its names, floats in and out, bytes of the arena."""
+
+    folder: Path
+    name: str
+    samples: int
+    scores: int
+    arena_bytes: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked program.
+
+    elf:      with symbols, for analysis and for the emulator.
+    shipped:  the file to ship: `elf` without symbols and section headers, or for bare metal the bytes of the flash.
+    objects:  what was linked, with stack sizes and relocations.
+    overflow: bytes by which a memory region is too small, by its name; an image with any cannot run.
+    """
+
+    target: Target
+    model: Generated
+    program: Program
+    emulated: bool
+    trace: bool
+    elf: Path
+    shipped: Path
+    objects: tuple[Path, ...]
+    overflow: dict[str, int]
+
+    @functools.cached_property
+    def symbols(self) -> list[elf_files.Symbol]:
+        """Every named symbol of `elf`."""
+        return elf_files.symbols(elf_files.open_elf(self.elf))
+
+    @functools.cached_property
+    def layer_functions(self) -> list[elf_files.Symbol]:
+        """The layers' functions, in order of execution."""
+        pattern = re.compile(rf"{re.escape(self.model.name)}_layer_(\d+)_")
+        found = {int(match[1]): s for s in self.symbols if s.kind == "function" and (match := pattern.match(s.name))}
+        return [found[index] for index in sorted(found)]
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Their names, without what a compiler adds to that of a copy (".constprop.0")."""
+        return [symbol.name.split(".")[0] for symbol in self.layer_functions]
+
+    @property
+    def layers(self) -> int:
+        """How many layers run."""
+        return len(self.layer_functions)
+
+    @property
+    def firmware(self) -> Firmware:
+        """The target's `[firmware]`."""
+        return firmware_of(self.target)
+
+
+def firmware_of(target: Target) -> Firmware:
+    """The target's `[firmware]`.
+
+    Raises:
+        TargetError: it has none.
+    """
+    if target.firmware is None:
+        raise TargetError(
+            "firmware is built as the target's [firmware] says",
+            f"none in {target.name}",
+            "Add one; `ecm-edge targets --json` shows those of the shipped targets.",
+        )
+    return target.firmware
+
+
+def read_generated(folder: Path) -> Generated:
+    """What a generated folder's `ecm_model.h` says.
+
+    Raises:
+        FirmwareError: there is none, or it lacks a figure.
+    """
+    header = folder / "ecm_model.h"
+    try:
+        defines = dict(_DEFINE.findall(header.read_text(encoding="utf-8")))
+        return Generated(
+            folder=folder,
+            name=str(defines["RUN"]).removesuffix("_run"),
+            samples=int(defines["SAMPLES"]),
+            scores=int(defines["SCORES"]),
+            arena_bytes=int(defines["ARENA_BYTES"]),
+        )
+    except (OSError, KeyError, ValueError) as problem:
+        raise FirmwareError(
+            "a generated folder has an ecm_model.h with the model's name and sizes",
+            f"{problem} in {header}",
+            "Generate it again.",
+        ) from None
+
+
+def build(
+    sources_folder: Path,
+    target: Target,
+    program: Program,
+    out: Path,
+    *,
+    emulated: bool,
+    trace: bool = False,
+    extra_flags: Sequence[str] = (),
+    extra_link_flags: Sequence[str] = (),
+) -> Image:
+    """Compile and link a program around generated code.
+
+    Args:
+        sources_folder: the generated C.
+        target: with a `[firmware]` table.
+        program: "batch" answers segments without frames; "serial" speaks the contest's protocol.
+        out: folder for the image and its objects; made if missing, overwritten if not.
+        emulated: for the emulator's board, where that is not the target's own.
+        trace: the program also writes every layer's output.
+        extra_flags: for the compiler and the linker, such as "-fsanitize=address".
+        extra_link_flags: for the linker alone.
+
+    Returns:
+        the image, also where it does not fit the memory: then `overflow` says by how much, and it cannot run.
+
+    Raises:
+        FirmwareError: the folder is not generated code, or the compiler is missing or fails.
+        TargetError: the target has no `[firmware]`, or names a file that is not there.
+    """
+    firmware, model = firmware_of(target), read_generated(sources_folder)
+    trace_flags = ["-DECM_TRACE"] if trace else []
+    flags = [*_FLAGS, *firmware.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
+    own = [_source(name) for name in (*_port(firmware, program, emulated=emulated), *_PROGRAM_SOURCES[program])]
+    jobs = [(path, firmware.model_flags) for path in _generated_sources(sources_folder)]
+    jobs += [(path, firmware.program_flags) for path in own]
+    objects = _compile(firmware, [(path, [*flags, *more]) for path, more in jobs], out)
+    elf = out / f"{program}.elf"
+    words = [*firmware.flags, *extra_flags, *_LINK_FLAGS, *firmware.link_flags, *extra_link_flags]
+    overflow = _link(firmware, [*words, *map(str, objects)], elf)
+    shipped = _ship(elf, out / (f"{program}.bin" if firmware.linker_script else program))
+    return Image(target, model, program, emulated, trace, elf, shipped, tuple(objects), overflow)
+
+
+def _port(firmware: Firmware, program: Program, *, emulated: bool) -> list[str]:
+    if not emulated:
+        return firmware.port
+    emulated_port = firmware.emulated_port or firmware.port
+    return firmware.batch_port or emulated_port if program == "batch" else emulated_port
+
+
+def _ship(elf: Path, shipped: Path) -> Path:
+    content = elf.read_bytes()
+    shipped.write_bytes(elf_files.flat(content) if shipped.suffix == ".bin" else elf_files.stripped(content))
+    shipped.chmod(0o755)
+    return shipped
+
+
+def _includes(folder: Path) -> list[str]:
+    places = (folder, fw.SHIPPED / "include", fw.SHIPPED / "port", fw.SHIPPED / "programs")
+    return [word for place in places for word in ("-I", str(place))]
+
+
+def _generated_sources(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.c"))
+    if not found:
+        raise FirmwareError("a generated folder holds C files", f"none in {folder}", "Generate it again.")
+    return found
+
+
+def _source(name: str) -> Path:
+    path = fw.path(name)
+    if not path.is_file():
+        raise TargetError(
+            "a target's [firmware] names files beside its TOML file or in firmware_check/",
+            f"{name!r}, which is in neither",
+            "Mend the path.",
+        )
+    return path
+
+
+def _compile(firmware: Firmware, jobs: Sequence[tuple[Path, list[str]]], out: Path) -> list[Path]:
+    """Objects of sources with their flags, in `out`/objects, compiled side by side."""
+    folder = out / "objects"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise files.cannot_write(folder, problem) from problem
+    command, environment = _tool(firmware)
+    stack = ["-fstack-size-section"] if firmware.compiler == "zig" else ["-fstack-usage"]
+
+    def one(index: int) -> Path:
+        source, flags = jobs[index]
+        path = folder / f"{index}_{source.stem}.o"
+        toolchain.run([*command, *flags, *stack, "-c", str(source), "-o", str(path)], environment=environment)
+        return path
+
+    with ThreadPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
+        return list(pool.map(one, range(len(jobs))))
+
+
+def _link(firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:
+    """Link; where the memory is too small, link for one without limits and say by how much.
+
+    zig's own run-time functions (64-bit division on 32 bits, say) take seconds to build the first time, so they are
+    given only to code that turns out to call one.
+    """
+    script = _source(firmware.linker_script) if firmware.linker_script else None
+    try:
+        _link_once(firmware, words, script, elf)
+    except toolchain.ToolFailure as failure:
+        complaints = "\n".join(failure.complaints)
+        if firmware.compiler == "zig" and _RUNTIME.search(complaints) and "-lcompiler_rt" not in words:
+            return _link(firmware, [*words, "-lcompiler_rt"], elf)
+        overflow = _overflow(complaints)
+        if not overflow or script is None:
+            raise
+        roomy = elf.with_suffix(".roomy.ld")
+        roomy.write_text(_LENGTH.sub("LENGTH = 256M", script.read_text(encoding="utf-8")), encoding="utf-8")
+        _link_once(firmware, words, roomy, elf)
+        return overflow
+    return {}
+
+
+def _link_once(firmware: Firmware, words: Sequence[str], script: Path | None, elf: Path) -> None:
+    command, environment = _tool(firmware)
+    layout = [f"-Wl,-T,{script}"] if script else []
+    toolchain.run([*command, *words, *layout, "-o", str(elf)], environment=environment)
+
+
+def _overflow(complaints: str) -> dict[str, int]:
+    worst: dict[str, int] = {}
+    for region, over in (*_OVERFLOW.findall(complaints), *_GNU_OVERFLOW.findall(complaints)):
+        worst[region] = max(int(over), worst.get(region, 0))
+    return worst
+
+
+def _tool(firmware: Firmware) -> tuple[list[str], dict[str, str]]:
+    environment = toolchain.zig_environment() if firmware.compiler == "zig" else {}
+    return toolchain.compiler(firmware.compiler), environment

@@ -1,0 +1,136 @@
+"""Generate: a folder of portable C99 from an ONNX model of one float input.
+
+The folder holds <name>.h with `<name>_run`, <name>.c with every layer and weight, ecm_model.h for programs that do not
+know the name, and the hand-written kernels that are used. No malloc, no stdio, no recursion; weights are const; the one
+static arena is planned by how long every tensor is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecm_edge import files, onnx_model, reference
+from ecm_edge.errors import ModelError
+from ecm_edge.firmware import emit
+from ecm_edge.firmware.lower import lower
+from ecm_edge.firmware.plan import Plan, plan
+from ecm_edge.targets.kernels import Kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx
+
+    from ecm_edge.firmware.emit import Traced
+    from ecm_edge.firmware.layers import Layer
+    from ecm_edge.reference import Graph
+    from ecm_edge.targets import Target
+
+CHECK = Path(__file__).parents[2] / "firmware_check"
+"""The hand-written C, beside the package."""
+
+INCLUDE = CHECK / "include"
+NAME = "model"
+_NAMES = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """C source texts by file name, and what they were made of. `traced` is what a build with ECM_TRACE shows."""
+
+    name: str
+    files: Mapping[str, str]
+    layers: list[Layer]
+    plan: Plan
+    traced: list[Traced]
+    origin: emit.Origin
+    samples: int
+    scores: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constant arrays."""
+        return sum(array.size_bytes for layer in self.layers for array in layer.arrays)
+
+
+def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model: str = "model.onnx") -> Generated:
+    """The C of a checked classifier, for a target's core.
+
+    Args:
+        proto: in float32, with float16 weights, or int8 QDQ; of any origin.
+        target: says which kernels its core is good at; the answers are the same for all.
+        name: the prefix of every C name.
+        model: the file's name, for the first comment.
+
+    Raises:
+        ModelError: no classifier of one input, or an operator that no C can be made of; the node is named.
+    """
+    kernels = target.firmware.kernels if target.firmware else Kernels()
+    origin = emit.Origin(
+        model=model,
+        model_sha256=onnx_model.sha256(proto),
+        tool=f"ecm-edge {importlib.metadata.version('ecm-edge')}",
+        target=target.name,
+        form=form_of(proto),
+    )
+    return generate_graph(reference.load(proto), kernels, origin, name=name)
+
+
+def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name: str = NAME) -> Generated:
+    """The C of any graph of one float input and one float output; raises as `generate`."""
+    if not _NAMES.fullmatch(name):
+        raise ModelError("a C name has lower-case letters, digits and _", repr(name), "Choose another one.")
+    layers = lower(graph, kernels)
+    placed = plan(layers)
+    scores = next(t.buffer.size for layer in reversed(layers) for t in layer.writes if t.buffer.place == "scores")
+    samples = 1
+    for length in graph.input_shape:
+        samples *= length
+    source = emit.source(name, layers, placed, origin)
+    texts = {
+        f"{name}.h": emit.header(name, samples, scores, origin),
+        f"{name}.c": source,
+        "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes),
+        **{kernel: (INCLUDE / kernel).read_text() for kernel in _with_included(emit.used_kernels(source))},
+    }
+    return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores)
+
+
+def _with_included(kernels: list[str]) -> list[str]:
+    """The headers and those that they include."""
+    found: list[str] = []
+    waiting = list(kernels)
+    while waiting:
+        kernel = waiting.pop()
+        if kernel not in found:
+            found.append(kernel)
+            waiting += re.findall(r'#include "(ecm_\w+\.h)"', (INCLUDE / kernel).read_text())
+    return sorted(found)
+
+
+def form_of(proto: onnx.ModelProto) -> str:
+    """The form that the file says it is, or what its operators and weights are."""
+    import onnx
+
+    stamped = onnx_model.provenance(proto).get("form")
+    if stamped:
+        return stamped
+    if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in proto.graph.initializer)
+    return "float16" if halves else "float32"
+
+
+def write(generated: Generated, out: Path) -> None:
+    """Write the files into the new folder `out`.
+
+    Raises:
+        OutputError: `out` exists, or cannot be written.
+    """
+    with files.staged_folder(out) as staged:
+        for name, text in generated.files.items():
+            (staged / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,99 @@
+"""A layer of generated code: what it reads and writes, the constants it brings, and the C of its body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ecm_edge.firmware import literals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.tensors import Buffer, Tensor
+
+Pointer = Callable[["Tensor | Buffer"], str]
+"""The C expression for the first element of a tensor's or a buffer's memory."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a body is told: how memory and constants are called, and whether it has to run from the last row back."""
+
+    pointer: Pointer
+    constant: Callable[[str], str]
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How an output may lie over an input that dies at its layer, in bytes from buffer start to buffer start.
+
+    Forward, from the first row on: output + below <= input. Backward, from the last row back: output >= input + above;
+    None for a layer that cannot.
+    """
+
+    below: int
+    above: int | None = None
+
+    def __or__(self, other: Overlap) -> Overlap:
+        both = self.above is not None and other.above is not None
+        return Overlap(max(self.below, other.below), max(self.above or 0, other.above or 0) if both else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """A constant array; `what` becomes a part of its name, `dtype` is how it is stored."""
+
+    what: str
+    values: NDArray[Any]
+    dtype: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in flash."""
+        from ecm_edge.firmware.tensors import ITEM_BYTES
+
+        return int(self.values.size) * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One function of the generated code.
+
+    Args:
+        op: the operators in it, as a part of its name ("conv", "sigmoid_mul").
+        origin: the ONNX nodes that it comes from.
+        note: what the comment above it says of its geometry.
+        reads: tensors it reads; constants are not among them.
+        writes: tensors it writes.
+        body: its C statements.
+        arrays: its constants.
+        scratch: buffers that it uses and leaves.
+        overlap: inputs over which the first output may lie if they die here.
+        macs: multiply-accumulates.
+        outputs: ONNX names of `writes`.
+    """
+
+    op: str
+    origin: tuple[str, ...]
+    note: str
+    reads: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
+    body: Callable[[Names], str]
+    arrays: tuple[Array, ...] = ()
+    scratch: tuple[Buffer, ...] = ()
+    overlap: Mapping[Buffer, Overlap] = field(default_factory=dict)
+    macs: int = 0
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def buffers(self) -> set[Buffer]:
+        """Every buffer that the layer touches."""
+        return {tensor.buffer for tensor in (*self.reads, *self.writes)} | set(self.scratch)
+
+    @property
+    def identifier(self) -> str:
+        """The operators as a part of a C name."""
+        return literals.identifier(self.op)[:40].rstrip("_")

@@ -1,0 +1,166 @@
+"""From an ONNX graph to layers of C.
+
+1. The reference runs the graph on two segments: what comes out once instead of twice does not depend on the segment
+   and is a constant; the shapes of everything else are read off.
+2. Convolutions say which margin they want around what they read; whoever writes it leaves room.
+3. Every step is lowered in order by the function of its operator (`operators.tables`), which appends a layer, joins
+   an open one, or only gives a view another name.
+4. An operator without such a function is an error that names the node, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecm_edge.errors import ModelError
+from ecm_edge.firmware.operators.shape import copy_layer
+from ecm_edge.firmware.operators.tables import OPERATORS
+from ecm_edge.firmware.operators import quantised
+from ecm_edge.firmware.operators.windows import along_time
+from ecm_edge.firmware.program import Constant, Done, Margin, Program, refused
+from ecm_edge.firmware.tensors import Buffer, Tensor, dense
+from ecm_edge.reference.executor import execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.layers import Layer
+    from ecm_edge.reference.graph import Graph, Step
+    from ecm_edge.targets.kernels import Kernels
+
+_SEED = 0
+
+
+def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
+    """The layers of a graph, in order of execution.
+
+    Raises:
+        ModelError: an operator, or a use of one, that no C can be made of; the node is named.
+    """
+    env = _probe(graph)
+    shapes = {name: tuple(value.shape[1:]) for name, value in env.items()}
+    constants = {name: value for name, value in env.items() if len(value) == 1}
+    steps = [step for step in _folded_pads(graph, constants) if not all(name in constants for name in step.outputs)]
+    for step in steps:
+        if step.op.op not in OPERATORS:
+            raise refused(step.op, f"firmware can be made of {len(OPERATORS)} operators", "another one")
+    program = _program(graph, steps, shapes, kernels)
+    for name, values in constants.items():
+        program.env[name] = Constant(values[0], _stored(graph, name))
+    samples = Buffer(int(np.prod(graph.input_shape)), "float32", "samples")
+    program.env[graph.input_name] = Tensor(samples, dense(graph.input_shape))
+    for step in steps:
+        _lower_step(program, step)
+    _finish_scores(program)
+    return program.finish()
+
+
+def _lower_step(program: Program, step: Step) -> None:
+    try:
+        quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
+    except (ValueError, IndexError, KeyError, TypeError) as problem:
+        raise refused(step.op, "C can be made of every node", f"{type(problem).__name__} {problem}") from problem
+
+
+def _probe(graph: Graph) -> dict[str, NDArray[Any]]:
+    """Every tensor of two segments; several are tried, since a graph may refuse what gives a NaN."""
+    size = int(np.prod(graph.input_shape))
+    noise = np.random.default_rng(_SEED).standard_normal((2, size)).astype(np.float32)
+    for samples in (noise, np.abs(noise), np.zeros_like(noise)):
+        try:
+            return execute(graph, samples, {})
+        except ModelError as problem:
+            refusal = problem
+    raise refusal
+
+
+def _stored(graph: Graph, name: str) -> str:
+    """How a constant is kept: as float16 if it is nothing but a cast of one."""
+    for step in graph.steps:
+        if name in step.outputs and step.op.op == "Cast":
+            source = graph.constants.get(step.op.inputs[0])
+            return "float16" if source is not None and source.dtype == np.float16 else "float32"
+    return "float32"
+
+
+def _program(graph: Graph, steps: list[Step], shapes: Mapping[str, tuple[int, ...]], kernels: Kernels) -> Program:
+    readers: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        for name in set(step.inputs):
+            readers[name].append(step)
+    uses = Counter(name for step in steps for name in step.inputs)
+    uses[graph.output_name] += 1
+    return Program(
+        graph=graph,
+        kernels=kernels,
+        shapes=shapes,
+        uses=uses,
+        margins=_margins(steps, shapes),
+        wide=any(step.quantizer or step.op.op == "QuantizeLinear" for step in steps),
+        readers={name: tuple(found) for name, found in readers.items()},
+    )
+
+
+def _margins(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Margin]:
+    """What the convolutions that read a tensor want around it."""
+    found: dict[str, Margin] = defaultdict(Margin)
+    for step in steps:
+        if step.op.op != "Conv":
+            continue
+        x, w = (step.sources[i].inputs[0] if step.sources else step.op.inputs[i] for i in (0, 1))
+        along = along_time(step.op.attributes, shapes[w][2:], shapes[x])
+        if along is not None:
+            found[x] = found[x] | along.margin
+    return found
+
+
+def _folded_pads(graph: Graph, constants: Mapping[str, NDArray[Any]]) -> list[Step]:
+    """The steps with every Pad by zeros along spatial axes taken into the convolution that alone reads it."""
+    uses = Counter(name for step in graph.steps for name in step.inputs) + Counter([graph.output_name])
+    pads = {step.outputs[0]: step for step in graph.steps if step.op.op == "Pad" and uses[step.outputs[0]] == 1}
+    steps, gone = [], set()
+    for step in graph.steps:
+        pad = pads.get(step.op.inputs[0]) if step.op.op == "Conv" and not step.sources else None
+        sizes = _zero_pads(pad, constants) if pad else None
+        if pad is None or sizes is None or step.op.attributes.get("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
+            steps.append(step)
+            continue
+        own = step.op.attributes.get("pads", [0] * len(sizes))
+        attributes = {**step.op.attributes, "auto_pad": "NOTSET", "pads": [a + b for a, b in zip(own, sizes, strict=True)]}
+        op = replace(step.op, inputs=(pad.op.inputs[0], *step.op.inputs[1:]), attributes=attributes)
+        steps.append(replace(step, op=op))
+        gone.add(pad.outputs[0])
+    return [step for step in steps if step.outputs[0] not in gone]
+
+
+def _zero_pads(pad: Step, constants: Mapping[str, NDArray[Any]]) -> list[int] | None:
+    """Sizes of a Pad by zeros on spatial axes only, in the order of Conv's pads; None for any other Pad."""
+    node = pad.op
+    given = [constants.get(name) if name else None for name in node.inputs[1:]]
+    if node.attributes.get("mode", "constant") != "constant" or len(given) > 2 and given[2] is not None:  # noqa: PLR2004 - axes
+        return None
+    sizes = node.attributes.get("pads") if not given or given[0] is None else given[0][0].tolist()
+    value = node.attributes.get("value", 0.0) if len(given) < 2 or given[1] is None else given[1].item()  # noqa: PLR2004 - pads, value
+    rank = len(sizes) // 2
+    if value != 0 or min(sizes) < 0 or any([*sizes[:2], *sizes[rank : rank + 2]]):
+        return None
+    return [*sizes[2:rank], *sizes[rank + 2 :]]
+
+
+def _finish_scores(program: Program) -> None:
+    """Copy the graph's output to the caller's scores, where no layer wrote it there."""
+    name = program.graph.output_name
+    found = program.env[name]
+    if isinstance(found, Constant):
+        raise ModelError("scores depend on the segment", f"the constant {name!r}", "Export the model again.")
+    if found.buffer.place == "scores" and found.quant is None:
+        return
+    scores = Buffer(found.size, "float32", "scores")
+    y = Tensor(scores, dense(found.shape))
+    program.add(Done(copy_layer("scores", (name,), [(found, y)], y, (name,))), y)

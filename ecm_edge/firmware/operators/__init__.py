@@ -1,0 +1,1 @@
+"""From ONNX operators to layers of C, a family a file."""

@@ -1,0 +1,360 @@
+"""Conv, Gemm and MatMul with constant weights, in float32.
+
+    y[t][o] = act(b[o] + sum over k, c of x[t * stride + k * dilation][c] * w[o][c][k])
+
+Along one axis they are one kernel (ecm_conv_f32.h, ecm_depthwise_f32.h): a fully connected layer is one row with one
+window. Convolutions over several axes are plain loops. Batch norm is folded into the weights, cheap activations into
+the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.shape import contiguous, floats
+from ecm_edge.firmware.operators.windows import (
+    Rows,
+    Tile,
+    along_time,
+    best_tile,
+    blocks,
+    overlap_along,
+    rows_of,
+    time_by_channels,
+)
+from ecm_edge.firmware.program import Constant, Program, refused
+from ecm_edge.firmware.tensors import Buffer, Tensor
+from ecm_edge.reference.operators.windows import geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.operators.windows import Along
+    from ecm_edge.reference.graph import Node, Step
+
+_F32 = 4
+_DEPTHWISE_SUMS = 8  # rows of a depthwise tile; more would not fit beside taps and samples
+_DEPTHWISE_UNROLL = 16
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What is applied before a value is stored: ECM_NONE, ECM_RELU, ECM_CLIP or ECM_LEAKY, with its two numbers."""
+
+    kind: str = "ECM_NONE"
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def arguments(self) -> str:
+        """The kernels' last arguments."""
+        return f"{self.kind}, {literals.float_literal(self.low)}, {literals.float_literal(self.high)}"
+
+
+@dataclass(eq=False)
+class Weighted:
+    """A convolution or product while batch norm and an activation may still be folded into it.
+
+    `weights` are (n, O) in float64 in the order in which a window lies in memory, one such matrix a group; `stored`
+    says how they are kept. `emit` makes the layer of them once nothing joins any more.
+    """
+
+    step: Step
+    x: Tensor
+    y: Tensor
+    weights: NDArray[np.float64]  # (groups, n, O / groups)
+    bias: NDArray[np.float64]  # (O,)
+    stored: str
+    emit: Callable[[Weighted], Layer]
+    name: str
+    activation: Activation = Activation()
+    origin: tuple[str, ...] = ()
+    ops: tuple[str, ...] = ()
+    macs: int = 0
+
+    def close(self, program: Program) -> Layer | None:
+        """The layer, with its constants and everything that was folded into it."""
+        if program.uses[self.name] == 0:
+            return None
+        made = self.emit(self)
+        joined = "_".join((self.step.op.op, *self.ops))
+        return replace(made, op=joined, origin=(self.step.op.name, *self.origin), outputs=(self.name,), macs=self.macs)
+
+
+def fold(
+    program: Program,
+    source: str,
+    step: Step,
+    *,
+    scale: NDArray[Any] | None = None,
+    shift: NDArray[Any] | None = None,
+    activation: Activation | None = None,
+) -> bool:
+    """Fold a line per channel or an activation into the layer that writes `source`; False where that cannot be.
+
+    It can if nothing else reads `source`, and nothing was folded behind an activation.
+    """
+    x = program.env.get(source)
+    number = program.made_by.get(x.buffer, -1) if isinstance(x, Tensor) else -1
+    layer = program.layers[number] if number >= 0 else None
+    if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
+        return False
+    if layer.activation != Activation():
+        return False
+    if scale is not None and shift is not None:
+        per_group = scale.reshape(len(layer.weights), 1, -1)
+        layer.weights = layer.weights * per_group
+        layer.bias = layer.bias * scale + shift
+        if layer.stored == "float16":
+            layer.stored = "float32"
+    if activation is not None:
+        layer.activation = activation
+    name = step.outputs[0]
+    layer.origin, layer.ops = (*layer.origin, step.op.name), (*layer.ops, step.op.op)
+    layer.name, layer.y = name, program.output(name, layer.y.shape)  # under the new name, margins and place may differ
+    program.env[name] = layer.y
+    program.made_by[layer.y.buffer] = number
+    return True
+
+
+def conv(program: Program, step: Step) -> None:
+    """Conv of any number of spatial axes, groups, strides, dilations and pads."""
+    node = step.op
+    x = program.tensor(node.inputs[0], node)
+    w = program.constant(node.inputs[1], node)
+    b = program.optional(node, 2)
+    weights = w.values.astype(np.float64)
+    bias = b.values.astype(np.float64) if b is not None else np.zeros(len(weights))
+    along = along_time(node.attributes, w.shape[2:], x.shape)
+    shape = program.shapes[node.outputs[0]]
+    macs = prod(shape) * prod(w.shape[1:])
+    if along is None:
+        flat = weights.reshape(1, len(weights), -1).transpose(0, 2, 1)  # (1, C / groups K, O)
+        add(program, step, x, flat, bias, w.stored, _over_axes(node, x, w.shape), macs)
+        return
+    x = windowed(program, node.inputs[0], floats(program, node.inputs[0], x), along)
+    groups = node.attributes.get("group", 1)
+    taps = weights.reshape(groups, len(weights) // groups, w.shape[1], along.taps)  # (groups, O, C, K)
+    ordered = taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(weights) // groups)  # (groups, K C, O)
+    emit = _depthwise(along) if groups > 1 and w.shape[1] == 1 else _rows(program, along, groups)
+    add(program, step, x, ordered, bias, w.stored, emit, macs)
+
+
+def windowed(program: Program, name: str, x: Tensor, along: Along) -> Tensor:
+    """The tensor with channels side by side and the margin that a convolution along time wants, copied if need be."""
+    ready = rows_of(x, along) is not None and program.has_margin(x, along.margin)
+    return x if ready else contiguous(program, name, x, along.margin)
+
+
+def add(program: Program, step: Step, x: Tensor, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str,
+        emit: Callable[[Weighted], Layer], macs: int) -> None:
+    """Append the layer, open for folding."""
+    name = step.outputs[0]
+    y = program.output(name, program.shapes[name])
+    program.env[name] = y
+    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs), y)
+
+
+def gemm(program: Program, step: Step) -> None:
+    """Gemm with constant B and C: alpha A' B' + beta C."""
+    node = step.op
+    attributes = node.attributes
+    if attributes.get("transA", 0):
+        raise refused(node, "the first factor of Gemm is a row", "transA = 1", "Export without it.")
+    w = program.constant(node.inputs[1], node)
+    b = program.optional(node, 2)
+    weights = w.values.astype(np.float64).T if attributes.get("transB", 0) else w.values.astype(np.float64)
+    scaled = weights * np.float64(np.float32(attributes.get("alpha", 1.0)))
+    bias = np.zeros(weights.shape[1])
+    if b is not None:
+        shape = program.shapes[node.outputs[0]]
+        spread = np.broadcast_to(b.values.astype(np.float64), shape)
+        if shape[0] > 1 and not (spread == spread[:1]).all():
+            raise refused(node, "the bias of Gemm is the same for every row", f"one of {b.shape}")
+        bias = spread[0] * np.float64(np.float32(attributes.get("beta", 1.0)))
+    _product(program, step, scaled, bias, w.stored if attributes.get("alpha", 1.0) == 1.0 else "float32")
+
+
+def matmul(program: Program, step: Step) -> None:
+    """MatMul of a tensor with constant weights (K, O); of two tensors that depend on the segment, plain loops."""
+    node = step.op
+    b = program.env[node.inputs[1]]
+    a = program.env[node.inputs[0]]
+    if isinstance(b, Constant) and isinstance(a, Tensor) and len(b.shape) == 2 and len(a.shape) > 1:  # noqa: PLR2004 - a matrix
+        _product(program, step, b.values.astype(np.float64), np.zeros(b.shape[1]), b.stored)
+        return
+    from ecm_edge.firmware.operators.product import matmul_of_tensors
+
+    matmul_of_tensors(program, step)
+
+
+def _product(program: Program, step: Step, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str) -> None:
+    """Rows (…, n) times weights (n, O)."""
+    name = step.op.inputs[0]
+    x = floats(program, name, program.tensor(name, step.op))
+    x, lines, order = row_order(program, name, x)
+    emit = _lines(program, lines[:, order])
+    add(program, step, x, weights[order][None], bias, stored, emit, lines.size * weights.shape[1])
+
+
+def row_order(program: Program, name: str, x: Tensor) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64]]:
+    """A tensor (…, n) whose rows lie side by side, its indices (rows, n), and the order of a row's elements in memory.
+
+    The elements may lie in any order, for weights can be put in the same one; where they are spread out, they are
+    copied.
+    """
+    lines = x.index.reshape(-1, x.shape[-1])
+    order = np.argsort(lines[0])
+    span = lines[0][order]
+    if np.array_equal(span, span[0] + np.arange(len(span))) and _regular_rows(lines, order):
+        return x, lines, order
+    x = contiguous(program, name, x)
+    return x, x.index.reshape(-1, x.shape[-1]), np.arange(x.shape[-1])
+
+
+def _regular_rows(lines: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
+    """Whether all rows lie in the same order, one behind the other at one distance."""
+    first = lines[:, order][:, :1]
+    same = np.array_equal(lines[:, order] - first, np.broadcast_to(lines[0, order] - first[0], lines.shape))
+    gaps = np.diff(first[:, 0])
+    return same and (len(gaps) == 0 or bool((gaps == gaps[0]).all()))
+
+
+def _lines(program: Program, lines: NDArray[np.int64]) -> Callable[[Weighted], Layer]:
+    """The layer of a product of rows that lie side by side in memory."""
+    step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
+    rows = Rows(int(lines[0, 0]), len(lines), step, 1, lines.shape[1], lines.shape[1])
+
+    def emit(layer: Weighted) -> Layer:
+        return _conv_layer(program, layer, rows, 1, layer.y.index.reshape(len(lines), -1))
+
+    return emit
+
+
+def _rows(program: Program, along: Along, groups: int) -> Callable[[Weighted], Layer]:
+    """The layer of a convolution along time."""
+
+    def emit(layer: Weighted) -> Layer:
+        rows = rows_of(layer.x, along)
+        assert rows is not None  # noqa: S101 - `windowed` saw to it
+        if groups > 1:
+            channels = layer.x.shape[1] // groups
+            step = along.dilation * (rows.x_step // along.stride)
+            rows = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, step)
+        return _conv_layer(program, layer, rows, groups, time_by_channels(layer.y.index, along.axis))
+
+    return emit
+
+
+def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outputs: NDArray[np.int64]) -> Layer:
+    """ecm_conv_f32 for every group; `outputs` (T, O) are the places of the results."""
+    per_group = layer.weights.shape[2]
+    products = rows.segments * rows.segment
+    tile = best_tile(program.kernels, rows.rows, per_group, products, rows.segment, program.kernels.accumulators)
+    y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+    if not np.array_equal(outputs, outputs[0, 0] + np.arange(len(outputs))[:, None] * y_step + np.arange(outputs.shape[1])):
+        raise ValueError(outputs)
+    packed = np.stack([blocks(w, tile.outputs) for w in layer.weights]).astype(np.float32)
+    biases = np.stack([blocks(b, tile.outputs) for b in layer.bias.reshape(groups, -1)]).astype(np.float32)
+    arrays = (Array("weights", packed, layer.stored), Array("bias", biases, "float32"))
+    halves = layer.stored == "float16"
+    scratch = (Buffer(packed.size, "float32"),) if halves else ()
+
+    def body(names: Names) -> str:
+        pointer, constant = names.pointer, names.constant
+        w = pointer(scratch[0]) if halves else constant("weights")
+        calls = [f"ecm_halves({constant('weights')}, {w}, {packed.size});"] if halves else []
+        for group in range(groups):
+            x_at = _plus(rows.first - layer.x.offset + group * rows.segment)
+            y_at = _plus(int(outputs[0, 0]) - layer.y.offset + group * per_group)
+            calls.append(
+                f"ecm_conv_f32({pointer(layer.x)}{x_at}, {w}{_plus(group * packed[0].size)}, "
+                f"{constant('bias')}{_plus(group * biases[0].size)}, {pointer(layer.y)}{y_at},\n"
+                f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, "
+                f"{y_step}, {tile.rows}, {tile.outputs}, {tile.unroll}, {int(names.backward)},\n    {layer.activation.arguments});"
+            )
+        return "\n".join(calls)
+
+    overlap = overlap_along(rows, tile, outputs, per_group, _F32)
+    return Layer(
+        op="conv",
+        origin=(),
+        note=f"{_shapes(layer)}, {rows.rows} rows of {products} products, tile {tile.rows} x {tile.outputs}",
+        reads=(layer.x,),
+        writes=(layer.y,),
+        body=body,
+        arrays=arrays,
+        scratch=scratch,
+        overlap={layer.x.buffer: overlap} if groups == 1 else {},
+    )
+
+
+def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
+    """ecm_depthwise_f32."""
+
+    def emit(layer: Weighted) -> Layer:
+        rows = rows_of(layer.x, along)
+        assert rows is not None  # noqa: S101 - `windowed` saw to it
+        channels, multiplier = len(layer.weights), layer.weights.shape[2]
+        weights = layer.weights.transpose(0, 2, 1).reshape(-1, along.taps).astype(np.float32)  # (O, K)
+        outputs = time_by_channels(layer.y.index, along.axis)
+        y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+        tile_rows = min(_DEPTHWISE_SUMS, rows.rows)
+        unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if along.taps % u == 0)
+        tap_step = along.dilation * (rows.x_step // along.stride)
+        halves = layer.stored == "float16"
+        scratch = (Buffer(weights.size, "float32"),) if halves else ()
+
+        def body(names: Names) -> str:
+            pointer, constant = names.pointer, names.constant
+            w = pointer(scratch[0]) if halves else constant("weights")
+            expand = f"ecm_halves({constant('weights')}, {w}, {weights.size});\n" if halves else ""
+            return (
+                f"{expand}ecm_depthwise_f32({pointer(layer.x)}{_plus(rows.first - layer.x.offset)}, {w}, "
+                f"{constant('bias')}, {pointer(layer.y)},\n"
+                f"    {rows.rows}, {rows.x_step}, {along.taps}, {tap_step}, {channels * multiplier}, {multiplier}, "
+                f"{y_step}, {tile_rows}, {unroll}, {int(names.backward)}, {layer.activation.arguments});"
+            )
+
+        window = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, tap_step)
+        overlap = overlap_along(window, Tile(tile_rows, 1, 1), outputs, 1, _F32, reads_again=2)  # channel by channel
+        return Layer(
+            op="depthwise",
+            origin=(),
+            note=f"{_shapes(layer)}, depthwise, {along.taps} taps",
+            reads=(layer.x,),
+            writes=(layer.y,),
+            body=body,
+            arrays=(Array("weights", weights, layer.stored), Array("bias", layer.bias.astype(np.float32), "float32")),
+            scratch=scratch,
+            overlap={layer.x.buffer: overlap},
+        )
+
+    return emit
+
+
+def _over_axes(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weighted], Layer]:
+    """A convolution over several axes, in plain loops."""
+    from ecm_edge.firmware.operators.plain import conv_over_axes
+
+    return conv_over_axes(node, geometry(node.attributes, tuple(kernel[2:]), x.shape[2:]), tuple(kernel))
+
+
+def _plus(offset: int) -> str:
+    return f" + {offset}" if offset > 0 else f" - {-offset}" if offset else ""
+
+
+def _shapes(layer: Weighted) -> str:
+    return f"{layer.x.shape} -> {layer.y.shape}"
+
+
+__all__ = ["Activation", "Weighted", "conv", "fold", "gemm", "matmul", "row_order", "windowed"]

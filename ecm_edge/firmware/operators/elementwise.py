@@ -1,0 +1,263 @@
+"""Operators on one value at a time, fused into loops: load, a chain of C statements, store.
+
+A node joins the loop of an input if its output has the same shape and everything else it reads was there before that
+loop. What only the loop itself reads is never stored. A loop from one int8 tensor to another becomes a table of 256
+entries, computed by the reference.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.layers import Array, Layer, Overlap
+from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware.program import Constant, Program, distance_below, refused
+from ecm_edge.firmware.tensors import ITEM_BYTES, Quant, Tensor, channels_last, order_of, strides_of
+from ecm_edge.reference.executor import compute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.tensors import Buffer, Indices
+    from ecm_edge.reference.graph import Node, Step
+
+Operand = Tensor | Constant
+_VARIABLE = re.compile(r"\bv\d+\b")
+_INT8_RANGE = (-128, 128)
+
+
+@dataclass
+class Loop:
+    """An elementwise loop while nodes may still join it.
+
+    `values` are the C variables of ONNX tensors computed in it; `stores` the tensors that its nodes would write.
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    loads: list[tuple[str, Operand]] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    stores: dict[str, Tensor] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def read(self, name: str, operand: Operand) -> str:
+        """The C variable of an operand, loaded once."""
+        if name in self.values:
+            return self.values[name]
+        if isinstance(operand, Constant) and operand.values.size == 1:
+            return literals.float_literal(operand.values.item())
+        same = next((v for v, other in self.loads if _is_same(other, operand)), None)
+        variable = same or self._fresh()
+        if same is None:
+            self.loads.append((variable, operand))
+        self.values[name] = variable
+        return variable
+
+    def _fresh(self) -> str:
+        return f"v{len(self.loads) + len(self.statements)}"
+
+    def assign(self, name: str, expression: str, c_type: str = "float") -> None:
+        """One more statement; its variable stands for the ONNX tensor `name`."""
+        variable = self._fresh()
+        self.statements.append(f"const {c_type} {variable} = {expression};")
+        self.values[name] = variable
+
+    def is_made_by(self, variable: str, expression: str) -> bool:
+        """Whether a variable of the loop is that expression's value."""
+        return f"const float {variable} = {expression};" in self.statements
+
+    def close(self, program: Program) -> Layer | None:
+        """The loop as a layer; None where nothing outside reads what it computes."""
+        inside = {name for step in self.steps for name in step.inputs}
+        used = {name: sum(step.inputs.count(name) for step in self.steps) for name in inside}
+        kept = {name: t for name, t in self.stores.items() if program.uses[name] > used.get(name, 0)}
+        if not kept:
+            return None
+        self._prune({self.values[name] for name in kept})
+        return _table(self, kept) or _layer(self, kept)
+
+    def _prune(self, wanted: set[str]) -> None:
+        """Leave out statements and loads whose variables nothing uses."""
+        needed = set(wanted)
+        for statement in reversed(self.statements):
+            variable, text = statement.split(" = ", 1)
+            if variable.split()[-1] in needed:
+                needed |= set(_VARIABLE.findall(text))
+        self.statements = [s for s in self.statements if s.split(" = ", 1)[0].split()[-1] in needed]
+        self.loads = [(variable, operand) for variable, operand in self.loads if variable in needed]
+
+
+def lower(program: Program, step: Step, expression: Callable[[Sequence[str]], str]) -> None:
+    """Lower a float operator on broadcast inputs; `expression` makes C of its inputs' C expressions."""
+    node = step.op
+    operands = {name: program.env[name] for name in node.inputs if name}
+    loop = join(program, step, operands)
+    said = [loop.read(name, operands[name]) for name in node.inputs if name]
+    loop.assign(node.outputs[0], expression(said))
+    store(program, loop, step, program.output(node.outputs[0], loop.shape, order=loop.order))
+
+
+def store(program: Program, loop: Loop, step: Step, output: Tensor, name: str = "") -> None:
+    """Say where a loop's newest value would be written, and make it known."""
+    name = name or step.outputs[0]
+    loop.steps.append(step)
+    loop.constants |= {n: c.values[None] for n in step.inputs if isinstance(c := program.env.get(n), Constant)}
+    loop.stores[name] = output
+    program.env[name] = output
+    program.made_by[output.buffer] = program.layers.index(loop)
+
+
+def _is_same(one: Operand, other: Operand) -> bool:
+    """Whether two operands are the same memory read in the same way."""
+    return one is other or (
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and (one.buffer, one.quant) == (other.buffer, other.quant)
+        and np.array_equal(one.index, other.index)
+    )
+
+
+def join(program: Program, step: Step, operands: Mapping[str, Operand]) -> Loop:
+    """The loop that a node can join, or a new one at the end of the program."""
+    shape = program.shapes[step.outputs[0]]
+    tensors = {name: t for name, t in operands.items() if isinstance(t, Tensor)}
+    if not tensors:
+        raise refused(step.op, "an operator reads at least one tensor that depends on the segment", "constants only")
+    makers = {name: program.made_by.get(t.buffer, -1) for name, t in tensors.items()}
+    latest = max(makers.values())
+    if latest >= 0 and isinstance(loop := program.layers[latest], Loop) and loop.shape == shape:
+        outside = [name for name in tensors if name not in loop.values]
+        if all(makers[name] < latest for name in outside) and all(strides_of(tensors[n].index) for n in outside):
+            return loop
+    loop = Loop(shape, _order(shape, list(tensors.values())))
+    program.add(loop)
+    return loop
+
+
+def _order(shape: tuple[int, ...], tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    """The memory order of the first input that has the output's shape, so that the loop runs along memory."""
+    for tensor in tensors:
+        order = order_of(tensor) if tensor.shape == shape else None
+        if order is not None:
+            return order
+    return channels_last(len(shape))
+
+
+def _layer(loop: Loop, kept: Mapping[str, Tensor]) -> Layer:
+    loads = [(variable, operand, _spread(operand, loop.shape)) for variable, operand in loop.loads]
+    names = list(kept)
+    stores = [(loop.values[name], kept[name]) for name in names]
+    axes = loop_nest(loop.shape, loop.order, [*(index for *_, index in loads), *(t.index for _, t in stores)])
+    arrays = {v: Array(v, operand.values, operand.stored) for v, operand, _ in loads if isinstance(operand, Constant)}
+
+    def body(names: Names) -> str:
+        pointer, constant = names.pointer, names.constant
+        lines = []
+        for position, (variable, operand, _) in enumerate(loads):
+            base = constant(variable) if isinstance(operand, Constant) else pointer(operand)
+            lines.append(_load(variable, operand, f"{base}[{at(axes, position)}]"))
+        lines += loop.statements
+        for position, (variable, tensor) in enumerate(stores):
+            place = f"{pointer(tensor)}[{at(axes, len(loads) + position)}]"
+            lines.append(f"{place} = {_narrowed(variable, tensor)};")
+        return loops(axes, "\n".join(lines), unroll=True)
+
+    reads = tuple(operand for _, operand, _ in loads if isinstance(operand, Tensor))
+    return Layer(
+        op="_".join(dict.fromkeys(step.op.op for step in loop.steps)),
+        origin=tuple(step.op.name for step in loop.steps),
+        note=f"{loop.shape}",
+        reads=reads,
+        writes=tuple(kept.values()),
+        body=body,
+        arrays=tuple(arrays.values()),
+        overlap=_overlap(loop, reads, stores[0][1]) if len(stores) == 1 else {},
+        outputs=tuple(names),
+    )
+
+
+def _spread(operand: Operand, shape: tuple[int, ...]) -> Indices:
+    """The operand's indices for every element of the output."""
+    if isinstance(operand, Tensor):
+        return np.broadcast_to(operand.index, shape)
+    flat = np.arange(operand.values.size).reshape(operand.values.shape)
+    return np.broadcast_to(flat, shape)
+
+
+def _load(variable: str, operand: Operand, place: str) -> str:
+    if isinstance(operand, Constant):
+        return f"const float {variable} = {'ecm_half(' + place + ')' if operand.stored == 'float16' else place};"
+    if operand.quant is not None:
+        scale, zero_point = literals.float_literal(operand.quant.scale), operand.quant.zero_point
+        return f"const float {variable} = ecm_dequantize({place}, {scale}, {zero_point});"
+    c_type = "float" if operand.buffer.dtype == "float32" else "int32_t"
+    return f"const {c_type} {variable} = {place};"
+
+
+def _narrowed(variable: str, tensor: Tensor) -> str:
+    return variable if tensor.buffer.dtype == "float32" else f"({literals.C_TYPES[tensor.buffer.dtype]}){variable}"
+
+
+def _overlap(loop: Loop, reads: Sequence[Tensor], output: Tensor) -> dict[Buffer, Overlap]:
+    """Each input that the output may lie over, with the distance; steps are elements in the order of the loop."""
+    def spans(tensor: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        size = ITEM_BYTES[tensor.buffer.dtype]
+        starts = np.broadcast_to(tensor.index, loop.shape).transpose(loop.order).ravel() * size
+        return starts, starts + size
+
+    found: dict[Buffer, Overlap] = {}
+    for tensor in reads:
+        over = Overlap(distance_below(spans(output)[1], spans(tensor)[0]))
+        found[tensor.buffer] = found.get(tensor.buffer, over) | over
+    return found
+
+
+def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
+    """A table from int8 to int8, where the loop is a function of one integer tensor that ends in one."""
+    tensors = [operand for _, operand in loop.loads]
+    (name, output), *others = kept.items()
+    if len(tensors) != 1 or others or not isinstance(tensors[0], Tensor) or output.buffer.dtype == "float32":
+        return None
+    source = tensors[0]
+    if source.quant is None or source.buffer.dtype != "int8" or source.shape != loop.shape:
+        return None
+    entries = _evaluate(loop, source, name, output)
+    axes = loop_nest(loop.shape, loop.order, [source.index, output.index])
+
+    def body(names: Names) -> str:
+        pointer, constant = names.pointer, names.constant
+        place = f"{pointer(output)}[{at(axes, 1)}]"
+        return loops(axes, f"{place} = {constant('table')}[{pointer(source)}[{at(axes, 0)}] + 128];", unroll=True)
+
+    return Layer(
+        op="table_" + "_".join(dict.fromkeys(step.op.op for step in loop.steps if step.op.op != "QuantizeLinear")),
+        origin=tuple(step.op.name for step in loop.steps),
+        note=f"{loop.shape}, 256 entries",
+        reads=(source,),
+        writes=(output,),
+        body=body,
+        arrays=(Array("table", entries, output.buffer.dtype),),
+        overlap=_overlap(loop, (source,), output),
+        outputs=(name,),
+    )
+
+
+def _evaluate(loop: Loop, source: Tensor, name: str, output: Tensor) -> NDArray[np.int64]:
+    """What the reference computes for each of the 256 stored integers."""
+    quant = source.quant or Quant(1.0, 0)
+    real = (np.arange(*_INT8_RANGE) - quant.zero_point).astype(np.float32) * np.float32(quant.scale)
+    inputs = [known for known, variable in loop.values.items() if variable == loop.loads[0][0]]
+    env = {**loop.constants, "": np.zeros((1, 0)), **dict.fromkeys(inputs, real.reshape(256, *(1,) * len(source.shape)))}
+    for step in loop.steps:
+        env.update(zip(step.outputs, compute(step, env), strict=False))
+    return env[name].reshape(256).astype(np.int64) - output.shift

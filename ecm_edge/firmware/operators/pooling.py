@@ -1,0 +1,215 @@
+"""Pooling over windows and reductions along axes.
+
+    MaxPool, ReduceMax, …   on stored integers where the tensor is quantised: scales are positive, so that order is kept
+    AveragePool, ReduceMean …   sums in float32; in double in quantised graphs, whose integers have to be the reference's
+    mean of a quantised tensor  float((sum of q - zero_point)) * (scale / n), the sum exact (rule 4 of the reference)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.layers import Layer
+from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
+from ecm_edge.firmware.operators.shape import floats
+from ecm_edge.firmware.program import Done, Program, refused
+from ecm_edge.firmware.tensors import Tensor, order_of
+from ecm_edge.reference.operators.reduction import reduction_axes
+from ecm_edge.reference.operators.windows import Geometry, geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.reference.graph import Step
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How values are joined: a C type, where it starts, a step with `a` and the value `v`, and what is stored."""
+
+    c_type: str
+    start: str
+    step: str
+    result: str = "a"
+
+
+def _largest(x: Tensor) -> Kind:
+    lowest = "-3.402823466e+38f" if x.buffer.dtype == "float32" else "-32768"
+    return Kind(_c_type(x), lowest, "a = v > a ? v : a;")
+
+
+def _smallest(x: Tensor) -> Kind:
+    highest = "3.402823466e+38f" if x.buffer.dtype == "float32" else "32767"
+    return Kind(_c_type(x), highest, "a = v < a ? v : a;")
+
+
+def _c_type(x: Tensor) -> str:
+    return "float" if x.buffer.dtype == "float32" else "int32_t"
+
+
+def _sum(program: Program, step: str = "a += v;", result: str = "(float)a") -> Kind:
+    c_type = "double" if program.wide else "float"
+    return Kind(c_type, "0", step, result)
+
+
+def reduce_(program: Program, step: Step) -> None:
+    """ReduceMean, ReduceMax, ReduceMin, ReduceSum, GlobalAveragePool and GlobalMaxPool."""
+    node = step.op
+    x = program.tensor(node.inputs[0], node)
+    axes = _axes(program, step, x)
+    count = prod(x.shape[axis] for axis in axes)
+    if node.op in {"ReduceMax", "GlobalMaxPool"}:
+        _reduced(program, step, x, axes, _largest(x))
+    elif node.op == "ReduceMin":
+        _reduced(program, step, x, axes, _smallest(x))
+    elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
+        factor = np.float32(np.float64(np.float32(x.quant.scale)) / count)
+        result = f"(float)a * {literals.float_literal(factor)}"
+        _reduced(program, step, x, axes, Kind("int32_t", "0", f"a += v - {x.quant.zero_point};", result), "float32")
+    else:
+        result = "(float)a" if node.op == "ReduceSum" else f"(float)(a / {count})"
+        _reduced(program, step, floats(program, node.inputs[0], x), axes, _sum(program, result=result))
+
+
+def _axes(program: Program, step: Step, x: Tensor) -> tuple[int, ...]:
+    """The ONNX axes that go."""
+    node = step.op
+    if node.op.startswith("Global"):
+        return tuple(range(2, len(x.shape)))
+    inputs = [x.index[None], *(program.constant(name, node).values[None] for name in node.inputs[1:] if name)]
+    found = reduction_axes(inputs[0], node.attributes, inputs)
+    return tuple(axis - 1 for axis in found or ())
+
+
+def _reduced(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, dtype: str = "") -> None:
+    """Append the reduction and make its output known, quantised where it is made of the input's integers."""
+    name = step.outputs[0]
+    keeps = dtype or x.buffer.dtype
+    y = program.output(name, program.shapes[name], keeps, shift=x.shift, fill=x.quant.zero_point if x.quant else 0)  # type: ignore[arg-type]  # a dtype
+    y = replace(y, quant=x.quant if keeps == x.buffer.dtype else None)
+    if y.buffer.place == "scores" and keeps != "float32":
+        raise refused(step.op, "scores are floats", "integers")
+    kept = tuple(axis for axis in order_of(x) or range(len(x.shape)) if axis not in axes)
+    spread = y.index.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)])
+    first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))
+    along = tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(len(x.shape)))
+    outer = loop_nest(spread.shape, (*kept, *axes), [x.index[first], spread])
+    inner_order = [axis for axis in order_of(x) or range(len(x.shape)) if axis in axes]
+    inner = loop_nest(x.index[along].shape, (*kept, *inner_order), [x.index[along]])
+
+    def body(names: Names) -> str:
+        pointer = names.pointer
+        place = f"{pointer(x)}[{at(outer, 0)} + {at(inner, 0, len(outer))}]"
+        turn = f"const {_c_type(x)} v = {place};\n{kind.step}"
+        text = "\n".join(
+            [
+                f"{kind.c_type} a = {kind.start};",
+                loops(inner, turn, first=len(outer), unroll=True),
+                f"{pointer(y)}[{at(outer, 1)}] = ({literals.C_TYPES[y.buffer.dtype]})({kind.result});",
+            ]
+        )
+        return loops(outer, text)
+
+    program.add(_done(step, x, y, body), y)
+    program.env[name] = y
+
+
+def _done(step: Step, x: Tensor, y: Tensor, body: Callable[[Names], str]) -> Done:
+    node = step.op
+    return Done(Layer(node.op, (node.name,), f"{x.shape} -> {y.shape}", (x,), (y,), body, outputs=(step.outputs[0],)))
+
+
+def pool(program: Program, step: Step) -> None:
+    """MaxPool and AveragePool over windows of any number of axes."""
+    node = step.op
+    x = program.tensor(node.inputs[0], node)
+    attributes = node.attributes
+    if attributes.get("storage_order", 0) or len(step.outputs) > 1 and program.uses[step.outputs[1]]:
+        raise refused(node, "MaxPool gives values", "indices or columns first")
+    found = geometry(attributes, tuple(attributes["kernel_shape"]), x.shape[2:])
+    largest = node.op == "MaxPool"
+    x = x if largest else floats(program, node.inputs[0], x)
+    name = step.outputs[0]
+    fill = x.quant.zero_point if x.quant else 0
+    y = program.output(name, program.shapes[name], x.buffer.dtype, shift=x.shift, fill=fill)
+    y = replace(y, quant=x.quant)
+    kind = _largest(x) if largest else _sum(program, "a += v; n++;", "(float)(a / n)")
+    counted = bool(attributes.get("count_include_pad", 0))
+
+    def body(names: Names) -> str:
+        pointer = names.pointer
+        return _window_loops(x, y, found, kind, pointer, counted=counted)
+
+    program.add(_done(step, x, y, body), y)
+    program.env[name] = y
+
+
+def _window_loops(x: Tensor, y: Tensor, found: Geometry, kind: Kind, pointer: Pointer, *, counted: bool) -> str:
+    """Every output's window in plain loops; what lies outside is passed over."""
+    rank = len(found.kernel)
+    x_steps, y_steps = x.strides or (), y.strides or ()
+    order = [0, *range(2, 2 + rank), 1] if x.shape[1] > 1 else range(2 + rank)
+    said = [kind.c_type + f" a = {kind.start};"]
+    if "n++" in kind.step:
+        said.append("int32_t n = 0;")
+    inner = f"const {_c_type(x)} v = {pointer(x)}[{_terms(['o0', 'o1'], x_steps[:2])}{''.join(f' + p{i} * {x_steps[2 + i]}' for i in range(rank))}];\n{kind.step}"
+    for axis in range(rank - 1, -1, -1):
+        before, after = found.pads[axis]
+        inner = _window_axis(axis, inner, found, x.shape[2 + axis], before, after, counted=counted)
+    said.append(inner)
+    said.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = ({literals.C_TYPES[y.buffer.dtype]})({kind.result});")
+    text = "\n".join(said)
+    for axis in reversed(list(order)):
+        text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
+    return text
+
+
+def _window_axis(axis: int, inner: str, found: Geometry, length: int, before: int, after: int, *, counted: bool) -> str:
+    place = f"const int32_t p{axis} = o{axis + 2} * {found.strides[axis]} + k{axis} * {found.dilations[axis]} - {before};"
+    outside = before > 0 or after > 0 or found.extra[axis] > 0
+    lines = [place]
+    if outside and counted and "n++" in inner:
+        lines.append(f"if (p{axis} < {-before} || p{axis} >= {length + after}) {{ continue; }}")
+        lines.append(f"if (p{axis} < 0 || p{axis} >= {length}) {{ n += {_cells(found, axis)}; continue; }}")
+    elif outside:
+        lines.append(f"if (p{axis} < 0 || p{axis} >= {length}) {{ continue; }}")
+    text = indent("\n".join([*lines, inner]))
+    return f"for (int32_t k{axis} = 0; k{axis} < {found.kernel[axis]}; k{axis}++) {{\n{text}\n}}"
+
+
+def _cells(found: Geometry, axis: int) -> int:
+    """Cells of the window behind one entry of an axis: what a padded row counts."""
+    return prod(found.kernel[axis + 1 :])
+
+
+def _terms(names: Sequence[str], steps: Sequence[int]) -> str:
+    said = [f"{name} * {step}" for name, step in zip(names, steps, strict=True) if step]
+    return " + ".join(said) or "0"
+
+
+def softmax(program: Program, step: Step) -> None:
+    """exp(x - max) over its sum, along one axis."""
+    node = step.op
+    x = floats(program, node.inputs[0], program.tensor(node.inputs[0], node))
+    axis = node.attributes.get("axis", -1) % len(x.shape)
+    name = step.outputs[0]
+    y = program.output(name, x.shape, order=order_of(x))
+    others = tuple(i for i in range(len(x.shape)) if i != axis)
+    first = tuple(slice(0, 1) if i == axis else slice(None) for i in range(len(x.shape)))
+    outer = loop_nest(x.index[first].shape, (*others, axis), [x.index[first], y.index[first]])
+    x_step, y_step = (t.strides[axis] if t.strides else 0 for t in (x, y))
+    length = x.shape[axis]
+
+    def body(names: Names) -> str:
+        pointer = names.pointer
+        call = f"ecm_softmax_f32({pointer(x)} + {at(outer, 0)}, {x_step}, {pointer(y)} + {at(outer, 1)}, {y_step}, {length});"
+        return loops(outer, call)
+
+    program.add(_done(step, x, y, body), y)
+    program.env[name] = y

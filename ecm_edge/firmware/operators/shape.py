@@ -1,0 +1,237 @@
+"""Operators that only say where values lie: views where memory allows, copies where it does not.
+
+A view is made by giving the tensor's index array to the reference's own operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.firmware.layers import Layer
+from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware.program import Constant, Done, Margin, Program, refused
+from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, strides_of
+from ecm_edge.reference.operators import OPERATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.reference.graph import Node, Step
+
+_PRODUCTS = frozenset({"Gemm", "MatMul"})
+
+
+def view(program: Program, step: Step) -> None:
+    """Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Slice, Split, Expand, Identity and their like."""
+    node = step.op
+    x = program.tensor(node.inputs[0], node)
+    parts = _views(program, node, x)
+    if not all(_is_readable(program, name, part) for name, part in parts):
+        parts = _views(program, node, contiguous(program, node.inputs[0], x))
+    for name, part in parts:
+        if strides_of(part.index) is None and not _is_readable(program, name, part):
+            raise refused(node, "a view is regular", f"indices of {name!r} that no strides describe")
+        program.env[name] = part
+
+
+def _views(program: Program, node: Node, x: Tensor) -> list[tuple[str, Tensor]]:
+    parameters = [program.optional(node, i) for i in range(1, len(node.inputs))]
+    inputs = [x.index[None], *(None if p is None else p.values[None] for p in parameters)]
+    outputs = OPERATORS[node.op](node.attributes, inputs)
+    named = zip(node.outputs, outputs, strict=False)
+    return [(name, replace(x, index=index[0].astype(np.int64))) for name, index in named if name]
+
+
+def _is_readable(program: Program, name: str, tensor: Tensor) -> bool:
+    """Whether whoever reads the view can: a regular one can be read by all, a shuffled row by products."""
+    if tensor.size == 0:
+        return program.uses[name] == 0
+    if strides_of(tensor.index) is not None:
+        return True
+    row = np.sort(tensor.index.reshape(-1, tensor.shape[-1])[0])
+    side_by_side = np.array_equal(row, row[0] + np.arange(len(row)))
+    return side_by_side and _takes_shuffled(program, name, tensor.quant)
+
+
+def _takes_shuffled(program: Program, name: str, quant: Quant | None) -> bool:
+    """Whether everything that reads a tensor is a product, which takes the elements of a row in any order.
+
+    A QuantizeLinear or DequantizeLinear between them is passed through if it changes nothing that is stored.
+    """
+    readers = program.readers.get(name, ())
+    return bool(readers) and name != program.graph.output_name and all(_takes(program, r, name, quant) for r in readers)
+
+
+def _takes(program: Program, step: Step, name: str, quant: Quant | None) -> bool:
+    node = step.op
+    if step.quantizer is not None:
+        return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
+    if node.op in {"QuantizeLinear", "DequantizeLinear"}:
+        keeps = node.op == "DequantizeLinear" or quantised_alike(program, node, quant)
+        return keeps and _takes_shuffled(program, step.outputs[0], quant)
+    return node.op in _PRODUCTS and node.inputs[0] == name and name not in node.inputs[1:]
+
+
+def quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
+    """Whether a QuantizeLinear gives back the integers that its input was dequantised from."""
+    scale, zero = program.env.get(node.inputs[1]), program.optional(node, 2)
+    if quant is None or not isinstance(scale, Constant) or scale.values.size != 1:
+        return False
+    shift = 128 if zero is None or zero.values.dtype == np.uint8 else 0
+    zero_point = int(zero.values.item()) if zero else 0
+    return quant == Quant(float(scale.values.item()), zero_point - shift)
+
+
+def contiguous(program: Program, name: str, x: Tensor, margin: Margin | None = None) -> Tensor:
+    """A copy of a tensor in new memory: time-major with a margin, or, without one, in the order of its ONNX axes.
+
+    Integers stay integers. `name` is the ONNX tensor's, for the comment.
+    """
+    if strides_of(x.index) is None:
+        raise refused_copy(name)
+    order = tuple(range(len(x.shape))) if margin is None else channels_last(len(x.shape))
+    wanted = margin or Margin()
+    fill = x.quant.zero_point if x.quant else 0
+    y = program.allocate(x.shape, x.buffer.dtype, order, wanted, fill)
+    y = replace(y, quant=x.quant, shift=x.shift)
+    program.add(Done(copy_layer("copy", (name,), [(x, y)], y)), y)
+    return y
+
+
+def refused_copy(name: str) -> ValueError:
+    """A bug, not a user's mistake: views that no strides describe are never handed on."""
+    return ValueError(f"{name} is irregular")
+
+
+def copy_layer(
+    op: str,
+    origin: tuple[str, ...],
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    y: Tensor,
+    outputs: tuple[str, ...] = (),
+    before: Callable[[Pointer], str] | None = None,
+) -> Layer:
+    """A layer that copies tensors to the parts of `y` beside them; integers to floats are dequantised on the way.
+
+    `before` gives C statements that come first.
+    """
+
+    def body(names: Names) -> str:
+        pointer = names.pointer
+        said = [before(pointer)] if before else []
+        for x, part in pairs:
+            axes = loop_nest(part.shape, _memory_order(part), [x.index, part.index])
+            value = _value(x, part, f"{pointer(x)}[{at(axes, 0)}]")
+            said.append(loops(axes, f"{pointer(part)}[{at(axes, 1)}] = {value};"))
+        return "\n".join(said)
+
+    shapes = ", ".join(f"{x.shape}" for x, _ in pairs)
+    return Layer(
+        op=op,
+        origin=origin,
+        note=shapes,
+        reads=tuple(x for x, _ in pairs),
+        writes=(y,),
+        body=body,
+        outputs=outputs,
+    )
+
+
+def _value(x: Tensor, y: Tensor, place: str) -> str:
+    from ecm_edge.firmware import literals
+
+    if x.quant is not None and y.buffer.dtype == "float32":
+        return f"ecm_dequantize({place}, {literals.float_literal(x.quant.scale)}, {x.quant.zero_point})"
+    return place
+
+
+def _memory_order(y: Tensor) -> Sequence[int]:
+    from ecm_edge.firmware.tensors import order_of
+
+    return order_of(y) or tuple(range(len(y.shape)))
+
+
+def concat(program: Program, step: Step) -> None:
+    """Concat: every part is copied to its place. Integers of one scale stay integers."""
+    node = step.op
+    name = node.outputs[0]
+    shape = program.shapes[name]
+    axis = node.attributes["axis"] % len(shape)
+    parts = [program.env[n] for n in node.inputs]
+    if any(isinstance(part, Constant) for part in parts):
+        raise refused(node, "Concat joins tensors that depend on the segment", "a constant among them")
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    quants = {t.quant for t in tensors}
+    quant = next(iter(quants)) if len(quants) == 1 else None
+    dtype = tensors[0].buffer.dtype if quant is not None else "float32"
+    y = program.output(name, shape, dtype, shift=tensors[0].shift if quant else 0, fill=quant.zero_point if quant else 0)
+    y = replace(y, quant=quant)
+    ends = np.cumsum([t.shape[axis] for t in tensors])
+    places = [y.index.take(range(end - t.shape[axis], end), axis) for t, end in zip(tensors, ends, strict=True)]
+    pairs = [(t, replace(y, index=place)) for t, place in zip(tensors, places, strict=True) if t.size]
+    program.add(Done(copy_layer("concat", (node.name,), pairs, y, (name,))), y)
+    program.env[name] = y
+
+
+def pad(program: Program, step: Step) -> None:
+    """Pad: a constant or the edge's or a reflected value around a tensor; what a pad takes away is a view."""
+    node = step.op
+    x, name = program.tensor(node.inputs[0], node), node.outputs[0]
+    shape = program.shapes[name]
+    parameters = [program.optional(node, i) for i in range(1, len(node.inputs))]
+    given = [None if p is None else p.values[None] for p in parameters]
+    value = parameters[1] if len(parameters) > 1 else None
+    fill = float(value.values.item()) if value is not None else float(node.attributes.get("value", 0.0))
+    if len(given) > 1:
+        given[1] = np.array([-1])
+    attributes = {**node.attributes, "value": -1}
+    numbers = np.arange(x.size).reshape(x.shape)
+    source = OPERATORS["Pad"](attributes, [numbers[None], *given])[0][0]  # which element of x, -1 for the constant
+    if x.quant is not None:
+        x = floats(program, node.inputs[0], x)
+    y = program.output(name, shape)
+    pairs = _boxes(x, y, source)
+
+    def before(pointer: Pointer) -> str:
+        from ecm_edge.firmware import literals
+
+        if (source >= 0).all():
+            return ""
+        axes = loop_nest(y.shape, _memory_order(y), [y.index])
+        return loops(axes, f"{pointer(y)}[{at(axes, 0)}] = {literals.float_literal(fill)};")
+
+    program.add(Done(copy_layer("pad", (node.name,), pairs, y, (name,), before)), y)
+    program.env[name] = y
+
+
+def _boxes(x: Tensor, y: Tensor, source: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of regular views that copy x to where `source` wants its elements."""
+    keep = source >= 0
+    if keep.all() and strides_of(x.index.ravel()[source]) is not None:
+        return [(replace(x, index=x.index.ravel()[source]), y)]
+    inside = np.argwhere(keep)
+    if not len(inside):
+        return []
+    low, high = inside.min(0), inside.max(0) + 1
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    if keep[box].all() and strides_of(x.index.ravel()[source[box]]) is not None:
+        return [(replace(x, index=x.index.ravel()[source[box]]), replace(y, index=y.index[box]))]
+    axis = int(np.argmax(np.array(source.shape) > 1))  # one entry of the first axis after the other
+    pairs = []
+    for entry in range(source.shape[axis]):
+        piece = (slice(None),) * axis + (slice(entry, entry + 1),)
+        pairs += _boxes(x, replace(y, index=y.index[piece]), source[piece])
+    return pairs
+
+
+def floats(program: Program, name: str, x: Tensor) -> Tensor:
+    """A quantised tensor as floats in new memory; a float one as it is."""
+    if x.quant is None:
+        return x
+    y = program.allocate(x.shape, "float32", _memory_order(x), Margin(), 0)
+    program.add(Done(copy_layer("dequantize", (name,), [(x, y)], y)), y)
+    return y

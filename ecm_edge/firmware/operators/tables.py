@@ -1,0 +1,237 @@
+"""Every operator that C can be made of, by ONNX name: one table, made of the families' own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.operators import convolution, elementwise, pooling, quantised, shape
+from ecm_edge.firmware.operators.convolution import Activation
+from ecm_edge.firmware.program import Constant, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecm_edge.firmware.program import Program
+    from ecm_edge.reference.graph import Step
+
+Lowering = "Callable[[Program, Step], None]"
+_FEW = 8  # powers up to this one are products
+
+
+def _function(template: str) -> Callable[[Program, Step], None]:
+    """An operator of one C expression; {0}, {1} … are its inputs, {name:default} attributes."""
+
+    def lower(program: Program, step: Step) -> None:
+        elementwise.lower(program, step, lambda said: template.format(*said))
+
+    return lower
+
+
+def _left_to_right(operator: str) -> Callable[[Program, Step], None]:
+    """An operator on two or more broadcast inputs, from left to right."""
+
+    def lower(program: Program, step: Step) -> None:
+        def expression(said: Sequence[str]) -> str:
+            result = said[0]
+            for other in said[1:]:
+                result = operator.format(result, other)
+            return result
+
+        elementwise.lower(program, step, expression)
+
+    return lower
+
+
+def _attribute(step: Step, name: str, default: float) -> str:
+    return literals.float_literal(step.op.attributes.get(name, default))
+
+
+def _relu(program: Program, step: Step) -> None:
+    if not convolution.fold(program, step.op.inputs[0], step, activation=Activation("ECM_RELU")):
+        elementwise.lower(program, step, lambda said: f"ecm_relu_f32({said[0]})")
+
+
+def _leaky_relu(program: Program, step: Step) -> None:
+    alpha = float(np.float32(step.op.attributes.get("alpha", 0.01)))
+    if not convolution.fold(program, step.op.inputs[0], step, activation=Activation("ECM_LEAKY", alpha)):
+        slope = literals.float_literal(alpha)
+        elementwise.lower(program, step, lambda said: f"ecm_activate_f32({said[0]}, ECM_LEAKY, {slope}, 0.0f)")
+
+
+def _clip(program: Program, step: Step) -> None:
+    """Clip by attributes (old) or by constant inputs; a limit that is absent does not hold."""
+    node = step.op
+    limits = []
+    for position, name in ((1, "min"), (2, "max")):
+        given = program.optional(node, position)
+        limits.append(float(given.values.item()) if given else node.attributes.get(name))
+    low = -np.inf if limits[0] is None else limits[0]
+    high = np.inf if limits[1] is None else limits[1]
+    largest = float(np.finfo(np.float32).max)
+    bounds = Activation("ECM_CLIP", max(low, -largest), min(high, largest))
+    if convolution.fold(program, node.inputs[0], step, activation=bounds):
+        return
+    _only_first(program, step, lambda value: f"ecm_activate_f32({value}, {bounds.arguments})")
+
+
+def _only_first(program: Program, step: Step, expression: Callable[[str], str]) -> None:
+    """An elementwise operator whose other inputs are parameters."""
+    name = step.op.inputs[0]
+    x = program.tensor(name, step.op)
+    loop = elementwise.join(program, step, {name: x})
+    loop.assign(step.outputs[0], expression(loop.read(name, x)))
+    elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
+
+
+def _prelu(program: Program, step: Step) -> None:
+    elementwise.lower(program, step, lambda said: f"{said[0]} < 0.0f ? {said[0]} * {said[1]} : {said[0]}")
+
+
+def _gelu(program: Program, step: Step) -> None:
+    tanh = step.op.attributes.get("approximate", "none") == "tanh"
+    name = "ecm_gelu_tanhf" if tanh else "ecm_geluf"
+    elementwise.lower(program, step, lambda said: f"{name}({said[0]})")
+
+
+def _hard_sigmoid(program: Program, step: Step) -> None:
+    line = f"{_attribute(step, 'alpha', 0.2)}, {_attribute(step, 'beta', 0.5)}"
+    elementwise.lower(program, step, lambda said: f"ecm_hardsigmoidf({said[0]}, {line})")
+
+
+def _elu(program: Program, step: Step) -> None:
+    alpha = _attribute(step, "alpha", 1.0)
+    elementwise.lower(program, step, lambda said: f"ecm_eluf({said[0]}, {alpha})")
+
+
+def _swish(program: Program, step: Step) -> None:
+    alpha = step.op.attributes.get("alpha", 1.0)
+    if alpha == 1.0:
+        elementwise.lower(program, step, lambda said: f"ecm_siluf({said[0]})")
+        return
+    slope = literals.float_literal(alpha)
+    elementwise.lower(program, step, lambda said: f"{said[0]} * ecm_sigmoidf({slope} * {said[0]})")
+
+
+def _mul(program: Program, step: Step) -> None:
+    """Mul; x * sigmoid(x) is one function."""
+    names = step.op.inputs
+    if len(names) == 2 and all(n in program.env and not isinstance(program.env[n], Constant) for n in names):  # noqa: PLR2004 - two factors
+        loop = elementwise.join(program, step, {n: program.env[n] for n in names})
+        a, b = (loop.read(n, program.env[n]) for n in names)
+        gate = next((f"ecm_siluf({x})" for x, y in ((a, b), (b, a)) if loop.is_made_by(y, f"ecm_sigmoidf({x})")), None)
+        loop.assign(step.outputs[0], gate or f"{a} * {b}")
+        elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
+        return
+    elementwise.lower(program, step, lambda said: f"{said[0]} * {said[1]}")
+
+
+def _pow(program: Program, step: Step) -> None:
+    """Powers by small whole exponents are products, the square root is one; the rest is ecm_powf."""
+    exponent = program.env.get(step.op.inputs[1])
+    if not isinstance(exponent, Constant) or exponent.values.size != 1:
+        elementwise.lower(program, step, lambda said: f"ecm_powf({said[0]}, {said[1]})")
+        return
+    value = float(exponent.values.item())
+    if value == 0.5:  # noqa: PLR2004 - the square root
+        _only_first(program, step, lambda said: f"ecm_sqrtf({said})")
+    elif value.is_integer() and 1 <= value <= _FEW:
+        _only_first(program, step, lambda said: " * ".join([said] * int(value)))
+    else:
+        said_exponent = literals.float_literal(value)
+        _only_first(program, step, lambda said: f"ecm_powf({said}, {said_exponent})")
+
+
+def _mean(program: Program, step: Step) -> None:
+    """Mean of several tensors."""
+    count = len(step.op.inputs)
+    elementwise.lower(program, step, lambda said: f"({' + '.join(said)}) / {count}.0f")
+
+
+def _batch_norm(program: Program, step: Step) -> None:
+    """x a + b per channel: in the weights of the layer before it, or in a loop."""
+    node = step.op
+    scale, bias, mean, variance = (program.constant(n, node).values.astype(np.float64) for n in node.inputs[1:5])
+    a = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
+    b = bias - a * mean
+    if convolution.fold(program, node.inputs[0], step, scale=a, shift=b):
+        return
+    rank = len(program.shapes[node.inputs[0]])
+    spread = [1, -1, *[1] * (rank - 2)] if rank > 1 else [-1]
+    x = program.tensor(node.inputs[0], node)
+    loop = elementwise.join(program, step, {node.inputs[0]: x})
+    value = loop.read(node.inputs[0], x)
+    line = [loop.read(f"{step.outputs[0]}:{what}", Constant(v.astype(np.float32).reshape(spread))) for what, v in (("a", a), ("b", b))]
+    loop.assign(step.outputs[0], f"{value} * {line[0]} + {line[1]}")
+    elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
+
+
+def _cast(program: Program, step: Step) -> None:
+    """Cast between floats of one kind; anything else is a constant's business."""
+    import onnx
+
+    if step.op.attributes.get("to", onnx.TensorProto.FLOAT) != onnx.TensorProto.FLOAT:
+        raise refused(step.op, "activations are float32", "a Cast to another type")
+    program.env[step.outputs[0]] = program.tensor(step.op.inputs[0], step.op)
+
+
+OPERATORS: dict[str, Callable[[Program, Step], None]] = {
+    "Abs": _function("ecm_absf({0})"),
+    "Add": _left_to_right("{0} + {1}"),
+    "AveragePool": pooling.pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": shape.concat,
+    "Conv": convolution.conv,
+    "DequantizeLinear": quantised.dequantize,
+    "Div": _function("{0} / {1}"),
+    "Dropout": shape.view,
+    "Elu": _elu,
+    "Erf": _function("ecm_erff({0})"),
+    "Exp": _function("ecm_expf({0})"),
+    "Expand": shape.view,
+    "Flatten": shape.view,
+    "Gelu": _gelu,
+    "Gemm": convolution.gemm,
+    "GlobalAveragePool": pooling.reduce_,
+    "GlobalMaxPool": pooling.reduce_,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _function("ecm_hardswishf({0})"),
+    "Identity": shape.view,
+    "LeakyRelu": _leaky_relu,
+    "Log": _function("ecm_logf({0})"),
+    "MatMul": convolution.matmul,
+    "Max": _left_to_right("ecm_larger_f32({0}, {1})"),
+    "MaxPool": pooling.pool,
+    "Mean": _mean,
+    "Min": _left_to_right("ecm_smaller_f32({0}, {1})"),
+    "Mul": _mul,
+    "Neg": _function("-{0}"),
+    "PRelu": _prelu,
+    "Pad": shape.pad,
+    "Pow": _pow,
+    "QuantizeLinear": quantised.quantize,
+    "Reciprocal": _function("1.0f / {0}"),
+    "ReduceMax": pooling.reduce_,
+    "ReduceMean": pooling.reduce_,
+    "ReduceMin": pooling.reduce_,
+    "ReduceSum": pooling.reduce_,
+    "Relu": _relu,
+    "Reshape": shape.view,
+    "Sigmoid": _function("ecm_sigmoidf({0})"),
+    "Slice": shape.view,
+    "Softmax": pooling.softmax,
+    "Softplus": _function("ecm_softplusf({0})"),
+    "Split": shape.view,
+    "Sqrt": _function("ecm_sqrtf({0})"),
+    "Squeeze": shape.view,
+    "Sub": _function("{0} - {1}"),
+    "Sum": _left_to_right("{0} + {1}"),
+    "Swish": _swish,
+    "Tanh": _function("ecm_tanhf({0})"),
+    "Transpose": shape.view,
+    "Unsqueeze": shape.view,
+}

@@ -1,0 +1,289 @@
+"""Serve: an image run by the emulator, its serial line a pseudo-terminal on which any program finds a board.
+
+Two pseudo-terminals with a relay between them, so that both ends are serial devices: one is the image's line, the
+host's program opens the other. Beside the host's end lies a small file that says that no board is there:
+`ecm-edge measure` reads it and never calls such a latency measured.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import tty
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge import files
+from ecm_edge.dataset import SAMPLES_PER_SEGMENT
+from ecm_edge.errors import FirmwareError
+from ecm_edge.firmware import protocol
+from ecm_edge.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecm_edge.targets import Target
+
+_START_S = 30.0
+_END_S = 5.0
+_LOOK_S = 0.1
+_PAUSE_S = 0.001
+_RELAY_BYTES = 4096
+_SELF_TEST_FAILED = b"self-test failed\n"  # programs/serial.c, where there is no standard error
+_PSEUDO_TERMINALS = Path("/dev/pts")
+
+
+class Emulated(Record):
+    """`<link>.json`: what is behind a pseudo-terminal that looks like a board."""
+
+    image: str
+    image_sha256: str
+    target: str
+    emulator: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """A running image. `port` is the path that a host's program opens; `device` is what lies behind that link."""
+
+    port: Path
+    device: str
+    emulated: Emulated
+    process: subprocess.Popen[bytes]
+    errors: Path
+
+    def wait(self) -> None:
+        """Block until the emulator ends by itself, which it should not.
+
+        Raises:
+            FirmwareError: it did.
+        """
+        self.process.wait()
+        raise _ended(self)
+
+
+@contextmanager
+def serve(
+    image: Path, target: Target, *, link: Path | None = None, samples: int = SAMPLES_PER_SEGMENT
+) -> Iterator[Board]:
+    """Run the serial program `image` under the emulator of `target` until the block ends; no process stays behind.
+
+    Args:
+        image: the linked image; its port must be that of the emulated board.
+        target: names the emulator; without one the image runs as it is.
+        link: where the host's end is to appear, and `<link>.json` beside it; in a temporary folder by default.
+        samples: of a segment, for the question that waits until the board answers.
+
+    Raises:
+        FirmwareError: no image, no emulator, or an image that ends or does not answer.
+        OutputError: `link` exists or cannot be made.
+    """
+    emulated, command = _describe(image, target), _command(image, target)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ecm-edge-")))
+        relay = stack.enter_context(_relay())
+        port = stack.enter_context(_linked(link or folder / "board", relay.host_device, emulated))
+        errors = folder / "stderr"
+        process = stack.enter_context(_process(command, relay.board_end, errors))
+        board = Board(port, relay.host_device, emulated, process, errors)
+        _wait_until_it_answers(board, relay.host_end, samples)
+        yield board
+
+
+def emulated_behind(port: str) -> Emulated | None:
+    """What `serve` left beside this link, or beside the link to this device; None if it left nothing.
+
+    Raises:
+        FirmwareError: a file that cannot be read as one of those.
+    """
+    beside = Path(f"{port}.json")
+    return Emulated.load(beside, FirmwareError) if beside.is_file() else None
+
+
+def is_pseudo_terminal(port: str) -> bool:
+    """Whether a program and no wire is at the other end of this device."""
+    return Path(port).resolve().parent == _PSEUDO_TERMINALS
+
+
+def _describe(image: Path, target: Target) -> Emulated:
+    if not image.is_file():
+        raise FirmwareError("an image is a file", f"none at {image}", "Build it first: `ecm-edge firmware build`.")
+    emulator = target.firmware.emulator if target.firmware else None
+    return Emulated(
+        image=str(image),
+        image_sha256=files.sha256_file(image),
+        target=target.name,
+        emulator=emulator.command[0] if emulator else "none: this host",
+    )
+
+
+def _command(image: Path, target: Target) -> list[str]:
+    """The command that runs `image`, its standard input and output being the serial line.
+
+    Raises:
+        FirmwareError: a target without firmware, or an emulator that is not installed.
+    """
+    if target.firmware is None:
+        raise FirmwareError("a target says how its images are run", f"no [firmware] in {target.name}", "Add it.")
+    emulator = target.firmware.emulator
+    if emulator is None:
+        return [str(image.absolute())]
+    if not shutil.which(emulator.command[0]):
+        raise FirmwareError(
+            f"an image for {target.name} is run by {emulator.command[0]}",
+            "no such program",
+            f"Install it: `apt-get install {emulator.package}`.",
+        )
+    return [*_with_line(emulator.command), str(image.absolute())]
+
+
+def _with_line(command: list[str]) -> list[str]:
+    """The emulator's command with its serial line on standard input and output.
+
+    >>> _with_line(["qemu-system-arm", "-serial", "none", "-kernel"])
+    ['qemu-system-arm', '-serial', 'stdio', '-kernel']
+    """
+    return ["stdio" if before == "-serial" else word for before, word in zip(["", *command], command, strict=False)]
+
+
+def _wait_until_it_answers(board: Board, host_end: int, samples: int) -> None:
+    """Ask with a segment of NaN, which our firmware refuses without an inference, until the refusal comes.
+
+    What is sent before the board has opened its line may be lost, in part even, so each question waits until the board
+    has dropped what came of the one before.
+    """
+    question = protocol.encode_segment(np.full(samples, np.nan, np.float32))
+    received, deadline = b"", time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        received += _ask(board.process, host_end, question)
+        if protocol.find_answer(received):
+            return
+        if _SELF_TEST_FAILED in received or board.process.poll() is not None:
+            raise _ended(board, received)
+    raise FirmwareError(
+        f"an image answers within {_START_S:g} s",
+        f"none from {board.emulated.image} under {board.emulated.emulator}",
+        "Check that it is a serial program, made for the emulated board.",
+    )
+
+
+def _ask(process: subprocess.Popen[bytes], line: int, question: bytes) -> bytes:
+    """Send and receive until an answer, or something else that ends, is there; twice the gap of a frame at the most."""
+    received, deadline = b"", time.monotonic() + 2 * protocol.FRAME_GAP_S
+    while time.monotonic() < deadline and process.poll() is None:
+        readable, writable, _ = select.select([line], [line] if question else [], [], _LOOK_S)
+        if readable:
+            received += os.read(line, _RELAY_BYTES)
+        if writable:
+            question = question[os.write(line, question) :]
+        if protocol.find_answer(received) or _SELF_TEST_FAILED in received:
+            break
+    return received
+
+
+def _ended(board: Board, received: bytes = b"") -> FirmwareError:
+    said = [*board.errors.read_text(errors="replace").splitlines(), *received.decode(errors="replace").splitlines()]
+    code = board.process.poll()
+    end = "halted" if code is None else f"ended with {code}"
+    return FirmwareError(
+        "an image runs until it is ended",
+        f"{board.emulated.image} {end}: {said[-1] if said else 'nothing said'}",
+        "Build it again from a verified model; the self-test at its start compares known answers.",
+    )
+
+
+@contextmanager
+def _process(command: list[str], line: int, errors: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process while the block runs; in a session of its own, so that Ctrl-C reaches us alone and we end it."""
+    with errors.open("wb") as stream:
+        process = subprocess.Popen(  # noqa: S603 - the emulator and the image that the user named
+            command, stdin=line, stdout=line, stderr=stream, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _linked(link: Path, device: str, emulated: Emulated) -> Iterator[Path]:
+    """The link to the host's end and the file beside it, while the block runs."""
+    beside = Path(f"{link}.json")
+    try:
+        link.symlink_to(device)
+    except OSError as problem:
+        raise files.cannot_write(link, problem) from problem
+    try:
+        emulated.save(beside)
+        yield link
+    finally:
+        for path in (link, beside):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Relay:
+    """Two serial devices joined. Both are held open, so that they live while nobody else has them open."""
+
+    host_end: int
+    board_end: int
+    host_device: str
+    board_device: str
+
+
+@contextmanager
+def _relay() -> Iterator[_Relay]:
+    """Both pseudo-terminals and the thread between them, while the block runs."""
+    host_master, host_end = os.openpty()
+    board_master, board_end = os.openpty()
+    stop_read, stop_write = os.pipe()
+    for end in (host_end, board_end):
+        tty.setraw(end)
+    for descriptor in (host_master, host_end, board_master):
+        os.set_blocking(descriptor, False)
+    thread = threading.Thread(target=_pump, args=(host_master, board_master, stop_read), daemon=True)
+    thread.start()
+    try:
+        yield _Relay(host_end, board_end, os.ttyname(host_end), os.ttyname(board_end))
+    finally:
+        os.close(stop_write)
+        thread.join()
+        for descriptor in (host_master, host_end, board_master, board_end, stop_read):
+            os.close(descriptor)
+
+
+def _pump(host: int, board: int, stop: int) -> None:
+    """Carry bytes between two masters until `stop` can be read.
+
+    To the board nothing is lost: the host is read no faster than the board reads. To a host that does not read, bytes
+    are dropped when its buffer is full, as on a wire.
+    """
+    waiting = b""
+    while True:
+        readable, writable, _ = select.select(
+            [stop, board, *([] if waiting else [host])], [board] if waiting else [], []
+        )
+        if stop in readable:
+            return
+        with suppress(BlockingIOError):
+            if board in readable:
+                os.write(host, os.read(board, _RELAY_BYTES))
+            if writable:
+                waiting = waiting[os.write(board, waiting) :]
+                time.sleep(_PAUSE_S if waiting else 0.0)  # a board that reads byte by byte makes room byte by byte
+            if host in readable:
+                waiting = os.read(host, _RELAY_BYTES)

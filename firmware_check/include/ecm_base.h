@@ -1,0 +1,59 @@
+/* What every generated file and kernel builds on. C99, no libc.
+ *
+ * Dimension letters: T time steps, C channels of one step, O output channels, K kernel taps, n products of one sum.
+ * Activations are time-major: step t, channel c lies at [t * C + c], so that the window of a convolution without
+ * dilation is one run of K * C values.
+ *
+ * Floating point: every multiply-add is an explicit fmaf, and nothing else may be contracted or reordered
+ * (-ffp-contract=off, no -ffast-math): the answers are the same to the bit on every core and with every compiler.
+ */
+#ifndef ECM_BASE_H
+#define ECM_BASE_H
+
+#include <stdint.h>
+
+#if defined(__clang__)
+#define ECM_UNROLL _Pragma("clang loop unroll(full)")
+#define ECM_UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#elif defined(__GNUC__)
+#define ECM_UNROLL _Pragma("GCC unroll 32")
+#define ECM_UNROLL_4 _Pragma("GCC unroll 4")
+#else
+#define ECM_UNROLL
+#define ECM_UNROLL_4
+#endif
+
+/* GCC 12 takes a function for one without effects, and drops its calls, where strength reduction has made
+ * `arena - 4 * arena + 4 * i` of an address; seen at -O1 and above. `noipa` keeps it from concluding anything. */
+#if defined(__clang__)
+#define ECM_NOINLINE __attribute__((noinline, unused))
+#elif defined(__GNUC__)
+#define ECM_NOINLINE __attribute__((noipa, unused))
+#else
+#define ECM_NOINLINE
+#endif
+
+#if defined(__GNUC__) /* clang says so too */
+#define ECM_INLINE static inline __attribute__((always_inline, unused))
+#define ECM_ALIGNED __attribute__((aligned(8)))
+#define ecm_fmaf __builtin_fmaf
+#else
+#include <math.h>
+#define ECM_INLINE static inline
+#define ECM_ALIGNED
+#define ecm_fmaf fmaf
+#endif
+
+/* The first row of the tile whose turn it is. Backward the last tile comes first, so that an output that lies above its
+ * input overwrites nothing that is still to be read. A tile that does not fill up is moved to end at the last row. */
+ECM_INLINE int32_t ecm_tile_row(
+    int32_t done,      /* rows of the tiles before it, 0 ... rows - 1 */
+    int32_t rows,      /* >= tile_rows */
+    int32_t tile_rows, /* >= 1 */
+    int32_t backward)  /* 0 or 1 */
+{
+    const int32_t t = done < rows - tile_rows ? done : rows - tile_rows;
+    return backward ? rows - tile_rows - t : t;
+}
+
+#endif
