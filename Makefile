@@ -7,18 +7,28 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench clean emulators
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Debian's emulators, where apt is there and root; elsewhere their hops are NOT RUN, and the commands say so.
+QEMU := qemu-loongarch64 qemu-system-arm
+emulators:
+	@for each in $(QEMU); do command -v $$each >/dev/null || missing=1; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			qemu-user qemu-system-arm gcc libc6-dev >/dev/null; } || echo "could not install the emulators: their hops will be NOT RUN"; \
+	else echo "emulators missing: install Debian's qemu-user and qemu-system-arm; until then their hops are NOT RUN"; fi
+
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge
 
 # The main job on synthetic ECG, one command a line as a user would type them.
-demo: $(STAMP)
+demo: $(STAMP) emulators
 	rm -rf $(DEMO)
 	$(EDGE) data synth -o $(DEMO)/data --subjects 40 --seed 7
 	$(EDGE) data audit $(DEMO)/data
@@ -29,7 +39,7 @@ demo: $(STAMP)
 	$(EDGE) promote $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500 --registry $(DEMO)/registry
 	$(EDGE) report $(DEMO)/run --data $(DEMO)/data --registry $(DEMO)/registry -o $(DEMO)/report.html
 
-test: $(STAMP)
+test: $(STAMP) emulators
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(STAMP)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import os
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +22,7 @@ from ecm_edge.firmware import toolchain
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Firmware
@@ -186,14 +188,39 @@ def build(
     trace_flags = ["-DECM_TRACE"] if trace else []
     flags = [*_FLAGS, *firmware.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
     own = [_source(name) for name in (*_port(firmware, program, emulated=emulated), *_PROGRAM_SOURCES[program])]
-    jobs = [(path, firmware.model_flags) for path in _generated_sources(sources_folder)]
-    jobs += [(path, firmware.program_flags) for path in own]
-    objects = _compile(firmware, [(path, [*flags, *more]) for path, more in jobs], out)
-    elf = out / f"{program}.elf"
+    jobs = [(path, [*flags, *firmware.model_flags]) for path in _generated_sources(sources_folder)]
+    jobs += [(path, [*flags, *firmware.program_flags]) for path in own]
     words = [*firmware.flags, *extra_flags, *_LINK_FLAGS, *firmware.link_flags, *extra_link_flags]
-    overflow = _link(firmware, [*words, *map(str, objects)], elf)
+    elf = out / f"{program}.elf"
+    with _compiler(firmware, out) as compiler:
+        objects = _compile(compiler, jobs, out / "objects")
+        overflow = _link(compiler, firmware, [*words, *map(str, objects)], elf)
     shipped = _ship(elf, out / (f"{program}.bin" if firmware.linker_script else program))
     return Image(target, model, program, emulated, trace, elf, shipped, tuple(objects), overflow)
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    """A compiler's command, the variables that it needs, and how it is asked for the frames of functions."""
+
+    command: list[str]
+    environment: dict[str, str]
+    zig: bool
+
+    def run(self, words: Sequence[str]) -> None:
+        toolchain.run([*self.command, *words], environment=self.environment)
+
+
+@contextmanager
+def _compiler(firmware: Firmware, out: Path) -> Iterator[_Compiler]:
+    """The target's compiler, working in `out`; what it caches is gone afterwards."""
+    command, zig = toolchain.compiler(firmware.compiler), firmware.compiler == "zig"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".zig-") as cache:
+            yield _Compiler(command, toolchain.zig_environment(Path(cache)) if zig else {}, zig)
+    except OSError as problem:
+        raise files.cannot_write(out, problem) from problem
 
 
 def _port(firmware: Firmware, program: Program, *, emulated: bool) -> list[str]:
@@ -233,27 +260,22 @@ def _source(name: str) -> Path:
     return path
 
 
-def _compile(firmware: Firmware, jobs: Sequence[tuple[Path, list[str]]], out: Path) -> list[Path]:
-    """Objects of sources with their flags, in `out`/objects, compiled side by side."""
-    folder = out / "objects"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(folder, problem) from problem
-    command, environment = _tool(firmware)
-    stack = ["-fstack-size-section"] if firmware.compiler == "zig" else ["-fstack-usage"]
+def _compile(compiler: _Compiler, jobs: Sequence[tuple[Path, list[str]]], folder: Path) -> list[Path]:
+    """Objects of sources with their flags, in `folder`, compiled side by side."""
+    folder.mkdir(exist_ok=True)
+    frames = "-fstack-size-section" if compiler.zig else "-fstack-usage"
 
     def one(index: int) -> Path:
         source, flags = jobs[index]
         path = folder / f"{index}_{source.stem}.o"
-        toolchain.run([*command, *flags, *stack, "-c", str(source), "-o", str(path)], environment=environment)
+        compiler.run([*flags, frames, "-c", str(source), "-o", str(path)])
         return path
 
     with ThreadPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
         return list(pool.map(one, range(len(jobs))))
 
 
-def _link(firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:
+def _link(compiler: _Compiler, firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:
     """Link; where the memory is too small, link for one without limits and say by how much.
 
     zig's own run-time functions (64-bit division on 32 bits, say) take seconds to build the first time, so they are
@@ -261,25 +283,24 @@ def _link(firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]
     """
     script = _source(firmware.linker_script) if firmware.linker_script else None
     try:
-        _link_once(firmware, words, script, elf)
+        _link_once(compiler, words, script, elf)
     except toolchain.ToolFailure as failure:
         complaints = "\n".join(failure.complaints)
-        if firmware.compiler == "zig" and _RUNTIME.search(complaints) and "-lcompiler_rt" not in words:
-            return _link(firmware, [*words, "-lcompiler_rt"], elf)
+        if compiler.zig and _RUNTIME.search(complaints) and "-lcompiler_rt" not in words:
+            return _link(compiler, firmware, [*words, "-lcompiler_rt"], elf)
         overflow = _overflow(complaints)
         if not overflow or script is None:
             raise
         roomy = elf.with_suffix(".roomy.ld")
         roomy.write_text(_LENGTH.sub("LENGTH = 256M", script.read_text(encoding="utf-8")), encoding="utf-8")
-        _link_once(firmware, words, roomy, elf)
+        _link_once(compiler, words, roomy, elf)
         return overflow
     return {}
 
 
-def _link_once(firmware: Firmware, words: Sequence[str], script: Path | None, elf: Path) -> None:
-    command, environment = _tool(firmware)
+def _link_once(compiler: _Compiler, words: Sequence[str], script: Path | None, elf: Path) -> None:
     layout = [f"-Wl,-T,{script}"] if script else []
-    toolchain.run([*command, *words, *layout, "-o", str(elf)], environment=environment)
+    compiler.run([*words, *layout, "-o", str(elf)])
 
 
 def _overflow(complaints: str) -> dict[str, int]:
@@ -287,8 +308,3 @@ def _overflow(complaints: str) -> dict[str, int]:
     for region, over in (*_OVERFLOW.findall(complaints), *_GNU_OVERFLOW.findall(complaints)):
         worst[region] = max(int(over), worst.get(region, 0))
     return worst
-
-
-def _tool(firmware: Firmware) -> tuple[list[str], dict[str, str]]:
-    environment = toolchain.zig_environment() if firmware.compiler == "zig" else {}
-    return toolchain.compiler(firmware.compiler), environment

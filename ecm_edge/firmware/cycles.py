@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.errors import TargetError
-from ecm_edge.firmware.instructions import Instruction
 from ecm_edge.records import Evidence, Latency, Record
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.build import Image
     from ecm_edge.firmware.count import Block, Run
+    from ecm_edge.firmware.instructions import Instruction
     from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Pipeline, Timing
 
@@ -67,9 +67,7 @@ class _Cycles:
     high: float = 0.0
 
     def plus(self, other: _Cycles, times: int) -> _Cycles:
-        return _Cycles(
-            self.low + other.low * times, self.middle + other.middle * times, self.high + other.high * times
-        )
+        return _Cycles(self.low + other.low * times, self.middle + other.middle * times, self.high + other.high * times)
 
 
 def estimate(image: Image, runs: Sequence[Run]) -> Estimate:

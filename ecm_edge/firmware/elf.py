@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
@@ -116,7 +116,7 @@ def relocations(elf: ELFFile) -> list[Relocation]:
         if not isinstance(table, RelocationSection):
             continue
         content = elf.get_section(table["sh_info"]).data()
-        names = elf.get_section(table["sh_link"])
+        names: Any = elf.get_section(table["sh_link"])
         for raw in table.iter_relocations():
             symbol, offset = names.get_symbol(raw["r_info_sym"]), raw["r_offset"]
             addend = raw["r_addend"] if raw.is_RELA() else int.from_bytes(content[offset : offset + 4], "little")

@@ -21,12 +21,14 @@ KERNELS = (
     "ecm_base.h",
     "ecm_conv_f32.h",
     "ecm_conv_i8.h",
+    "ecm_conv_i8_dual.h",
     "ecm_depthwise_f32.h",
     "ecm_depthwise_i8.h",
     "ecm_elementwise.h",
     "ecm_half.h",
     "ecm_math.h",
     "ecm_quant.h",
+    "ecm_recurrent.h",
 )
 """The hand-written headers that generated code may include; only those used are copied."""
 
@@ -99,7 +101,9 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin) -> st
     """<name>.c: constants, one function a layer, and the call of all of them."""
     functions = [_function(name, number, layer, plan) for number, layer in enumerate(layers)]
     text = "\n\n".join(functions)
-    includes = "\n".join(f'#include "{kernel}"' for kernel in used_kernels(text))
+    stored = "int16" if any(t.buffer.dtype == "int16" for layer in layers for t in layer.writes) else ""
+    includes = "#define ECM_STORED int16_t\n" if stored else ""
+    includes += "\n".join(f'#include "{kernel}"' for kernel in used_kernels(text))
     return "\n".join(
         [
             f"/* {literals.comment(_said(origin))}",
@@ -130,11 +134,13 @@ def used_kernels(text: str) -> list[str]:
         "ecm_conv_f32.h": ("ecm_conv_f32(",),
         "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
         "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pair_weights("),
+        "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),
         "ecm_half.h": ("ecm_half(", "ecm_halves("),
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),
+        "ecm_recurrent.h": ("ecm_lstm_f32(", "ecm_gru_f32("),
         "ecm_math.h": tuple(
             f"ecm_{f}f("
             for f in ("exp", "sigmoid", "silu", "tanh", "erf", "gelu", "gelu_tanh", "log", "pow", "sqrt", "softplus")

@@ -61,7 +61,9 @@ def command(image: Image, plugin: str | None = None) -> list[str]:
     """
     if image.overflow:
         over = ", ".join(f"{region} by {count} bytes" for region, count in image.overflow.items())
-        raise FirmwareError("an image that runs fits its board", f"one above {over}", "`ecm-edge fit` says what weighs.")
+        raise FirmwareError(
+            "an image that runs fits its board", f"one above {over}", "`ecm-edge fit` says what weighs."
+        )
     emulator = image.firmware.emulator
     if emulator is None:
         return [str(image.elf.resolve())]
@@ -154,7 +156,7 @@ def _running(image: Image, plugin: str | None) -> Iterator[_Stream]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close the line and wait a little, so that a plugin can finish its file; then end the process for good."""
+    """Close the line, ask the process to end, and see to it that it does."""
     with suppress(OSError):
         if process.stdin:
             process.stdin.close()

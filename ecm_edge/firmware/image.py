@@ -161,4 +161,3 @@ def _stored(symbols: Sequence[Symbol]) -> int:
 
 def _symbols(path: Path) -> list[Symbol]:
     return elf_files.symbols(elf_files.open_elf(path))
-

@@ -3,6 +3,8 @@
 Only what counting and the model of the core need: the class, how many words move, and for LoongArch the registers.
 """
 
+# ruff: noqa: PLR2004 - encodings are literals, as the manuals print them
+
 from __future__ import annotations
 
 import functools
@@ -49,7 +51,7 @@ def decode(machine: str, content: bytes, offset: int) -> Instruction:
         return loongarch(int.from_bytes(content[offset : offset + 4], "little"))
     if machine == "ARM":
         first = int.from_bytes(content[offset : offset + 2], "little")
-        if first < 0xE800:  # noqa: PLR2004 - ARMv7-M A5.1: larger first halfwords begin 32-bit instructions
+        if first < 0xE800:  # ARMv7-M A5.1: larger first halfwords begin 32-bit instructions
             return thumb16(first)
         return thumb32(first, int.from_bytes(content[offset + 2 : offset + 4], "little"))
     raise FirmwareError(
@@ -58,7 +60,7 @@ def decode(machine: str, content: bytes, offset: int) -> Instruction:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def loongarch(word: int) -> Instruction:
+def loongarch(word: int) -> Instruction:  # noqa: C901, PLR0911 - a decoder is one case after the other
     """An instruction of LoongArch (Reference Manual, volume 1, appendix B).
 
     >>> loongarch(0x08108420).kind  # fmadd.s fa0, fa1, fa1, fa1
@@ -124,7 +126,7 @@ def _floating(op17: int, d: int, j: int, k: int) -> Instruction:
         return _made("divide" if op17 in {0x20D, 0x20E} else "float", {_FPR + j, _FPR + k}, {_FPR + d})
     if op17 == 0x228 and 0x11 <= k <= 0x1A:  # roots and reciprocals
         return _made("divide", {_FPR + j}, {_FPR + d})
-    to_general = (op17 == 0x229 and k in {0x0D, 0x0E, 0x0F, 0x12, 0x17}) or False
+    to_general = op17 == 0x229 and k in {0x0D, 0x0E, 0x0F, 0x12, 0x17}
     from_general = op17 == 0x229 and k in {0x09, 0x0A, 0x0B, 0x10, 0x16}
     if op17 == 0x229 and k in {0x14, 0x15, 0x16, 0x17}:  # to and from condition registers
         reads = {_FCC + (j & 7)} if k in {0x15, 0x17} else {j if k == 0x16 else _FPR + j}
@@ -137,7 +139,7 @@ def _made(kind: Kind, reads: set[int], writes: set[int]) -> Instruction:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def thumb16(half: int) -> Instruction:
+def thumb16(half: int) -> Instruction:  # noqa: PLR0911 - the same
     """A 16-bit Thumb instruction (ARMv7-M A5.2).
 
     >>> thumb16(0x4770).kind  # bx lr
@@ -163,7 +165,7 @@ def thumb16(half: int) -> Instruction:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def thumb32(first: int, second: int) -> Instruction:
+def thumb32(first: int, second: int) -> Instruction:  # noqa: PLR0911 - the same
     """A 32-bit Thumb instruction (ARMv7-M A5.3, A6.4).
 
     >>> thumb32(0xEEA0, 0x0A01).kind  # vfma.f32 s0, s0, s2

@@ -21,7 +21,7 @@ from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.tables import OPERATORS
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.windows import along_time
-from ecm_edge.firmware.program import Constant, Done, Margin, Program, refused
+from ecm_edge.firmware.program import Constant, Done, Room, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
 from ecm_edge.reference.executor import execute
 
@@ -101,22 +101,23 @@ def _program(graph: Graph, steps: list[Step], shapes: Mapping[str, tuple[int, ..
         kernels=kernels,
         shapes=shapes,
         uses=uses,
-        margins=_margins(steps, shapes),
+        rooms=_rooms(steps, shapes, kernels),
         wide=any(step.quantizer or step.op.op == "QuantizeLinear" for step in steps),
         readers={name: tuple(found) for name, found in readers.items()},
     )
 
 
-def _margins(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Margin]:
-    """What the convolutions that read a tensor want around it."""
-    found: dict[str, Margin] = defaultdict(Margin)
+def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels: Kernels) -> dict[str, Room]:
+    """What the convolutions that read a tensor want of its memory."""
+    found: dict[str, Room] = defaultdict(Room)
     for step in steps:
         if step.op.op != "Conv":
             continue
         x, w = (step.sources[i].inputs[0] if step.sources else step.op.inputs[i] for i in (0, 1))
         along = along_time(step.op.attributes, shapes[w][2:], shapes[x])
         if along is not None:
-            found[x] = found[x] | along.margin
+            dual = bool(step.sources) and kernels.int8 == "dual"
+            found[x] = found[x] | along.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
     return found
 
 

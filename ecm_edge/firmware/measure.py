@@ -146,9 +146,9 @@ def measure(
     rows = _rows(dataset, subjects, opened)
     expected = margins(opened.classifier, dataset, rows) >= 0 if opened else None
     session = _session(port, dataset, image, emulated=emulated)
-    known = _resumed(answers, session) if resume else _started(answers, session)
+    known = _known(answers, session, resume=resume)
     resumed = len(known.keys() & set(rows.tolist()))
-    _ask_all(port, dataset, rows, known, answers, options or Options())
+    _ask_all(session, dataset, rows, known, answers, options or Options())
     given = [known[row] for row in rows.tolist()]
     scores, latency = _scores(dataset, rows, given, target), _latency(given, session)
     return MeasureRecord(
@@ -240,7 +240,7 @@ def _settle(line: Serial, silence_s: float) -> None:
 
 
 def _ask_all(
-    port: str,
+    session: Session,
     dataset: Dataset,
     rows: NDArray[np.int64],
     known: dict[int, SegmentAnswer],
@@ -251,7 +251,8 @@ def _ask_all(
     missing = [row for row in rows.tolist() if row not in known]
     if not missing:
         return
-    with open_line(port, options.timeout_s) as line:
+    with open_line(session.port, options.timeout_s) as line:
+        _begin(answers, session)
         for row in track(missing, "asking the board"):
             known[row] = _answer(line, dataset, row, options, answers)
             _keep(answers, known[row])
@@ -328,27 +329,25 @@ def _rows(dataset: Dataset, subjects: score.Subjects | None, model: ModelFile | 
     return rows
 
 
-def _started(answers: Path, session: Session) -> dict[int, SegmentAnswer]:
-    """A new file of answers with its first line."""
+def _begin(answers: Path, session: Session) -> None:
+    """A new file of answers with its first line, unless there is one already."""
     try:
         with answers.open("x", encoding="utf-8") as stream:
             stream.write(Header(**dict(session)).model_dump_json() + "\n")
     except FileExistsError:
-        raise FirmwareError(
-            "answers go to a new file", f"{answers} exists", "Go on from it with --resume, or name another one with -o."
-        ) from None
+        return
     except OSError as problem:
         raise files.cannot_write(answers, problem) from problem
-    return {}
 
 
-def _resumed(answers: Path, session: Session) -> dict[int, SegmentAnswer]:
-    """The answers by row that are in the file; a last line that was cut off is taken away.
-
-    A file that is not there yet is begun.
-    """
+def _known(answers: Path, session: Session, *, resume: bool) -> dict[int, SegmentAnswer]:
+    """The answers by row that are in the file, if there is one; a last line that was cut off is taken away."""
     if not answers.exists():
-        return _started(answers, session)
+        return {}
+    if not resume:
+        raise FirmwareError(
+            "answers go to a new file", f"{answers} exists", "Go on from it with --resume, or name another one with -o."
+        )
     head, *lines = answers.read_bytes().splitlines(keepends=True) or [b""]
     whole = [line for line in lines if line.endswith(b"\n")]
     try:

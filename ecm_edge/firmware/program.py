@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecm_edge.errors import ModelError
-from ecm_edge.firmware.tensors import Buffer, Indices, Tensor, channels_last, dense, extent
+from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Indices, Tensor, channels_last, dense, extent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,31 +60,37 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Margin:
-    """Time steps before and after a tensor that hold its zero, for convolutions that pad."""
+class Room:
+    """What a convolution wants of a tensor in memory.
+
+    Time steps before and after it that hold its zero, for padding; and, if `even`, time steps of an even number of
+    elements, so that every window begins at an even one.
+    """
 
     before: int = 0
     after: int = 0
+    even: bool = False
 
-    def __or__(self, other: Margin) -> Margin:
-        return Margin(max(self.before, other.before), max(self.after, other.after))
+    def __or__(self, other: Room) -> Room:
+        return Room(max(self.before, other.before), max(self.after, other.after), self.even or other.even)
 
 
 @dataclass(frozen=True, eq=False)
 class Margined:
-    """A tensor as it was allocated with a margin, and the stored value that stands for zero."""
+    """A tensor as it was allocated with a margin, its elements from one time step to the next, and its stored zero."""
 
     index: Indices
-    margin: Margin
+    room: Room
+    step: int
     fill: int
 
     def code(self, pointer: str) -> str:
         """C statements that fill the margin."""
-        step, steps = self.index.shape[1], prod(self.index.shape[2:])
-        first = int(self.index.min())
-        spans = [(first - self.margin.before * step, self.margin.before), (first + steps * step, self.margin.after)]
+        steps, first = prod(self.index.shape[2:]), int(self.index.min())
+        before, after = self.room.before, self.room.after
+        spans = [(first - before * self.step, before), (first + steps * self.step, after)]
         return "\n".join(
-            f"for (int32_t i = 0; i < {count * step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
+            f"for (int32_t i = 0; i < {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
             for at, count in spans
             if count
         )
@@ -99,7 +105,7 @@ class Program:
         kernels: what the target's core is good at.
         shapes: the ONNX shape of every tensor.
         uses: how many times steps read each tensor (the graph's output counts once more).
-        margins: what the convolutions that read a tensor want around it.
+        rooms: what the convolutions that read a tensor want of its memory.
         wide: whether float sums are taken in double, as they are in quantised graphs, whose integers have to come out
             the same as the reference's.
         readers: the steps that read each tensor.
@@ -109,7 +115,7 @@ class Program:
     kernels: Kernels
     shapes: Mapping[str, tuple[int, ...]]
     uses: Counter[str]
-    margins: Mapping[str, Margin]
+    rooms: Mapping[str, Room]
     wide: bool
     readers: Mapping[str, tuple[Step, ...]]
     env: dict[str, Tensor | Constant] = field(default_factory=dict)
@@ -155,26 +161,41 @@ class Program:
             return Tensor(Buffer(prod(shape), dtype, "scores"), dense(shape), None, shift)
         if 0 in shape:
             raise ModelError("a tensor has elements", f"none in {name!r} {tuple(shape)}", "Export the model again.")
-        return replace(self.allocate(shape, dtype, chosen, self.margins.get(name, Margin()), fill), shift=shift)
+        return replace(self.allocate(shape, dtype, chosen, self.rooms.get(name, Room()), fill), shift=shift)
 
-    def allocate(self, shape: Sequence[int], dtype: DType, order: Sequence[int], margin: Margin, fill: int) -> Tensor:
-        """New memory; only a time-major tensor gets the margin."""
-        index = dense(shape, order)
-        if len(shape) < _SPATIAL or tuple(order) != channels_last(len(shape)) or margin == Margin():
-            return Tensor(Buffer(extent(index), dtype), index)
-        index = index + margin.before * shape[1]
-        buffer = Buffer(extent(index) + margin.after * shape[1], dtype)
-        self.margined[buffer] = Margined(index, margin, fill)
+    @property
+    def stored(self) -> DType:
+        """How 8-bit activations are kept."""
+        return "int16" if self.kernels.int8 == "dual" else "int8"
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of one."""
+        return ITEM_BYTES[self.stored]
+
+    def allocate(self, shape: Sequence[int], dtype: DType, order: Sequence[int], room: Room, fill: int) -> Tensor:
+        """New memory; only a time-major tensor gets the room that is wanted. Integers end at an even element."""
+        has_time = len(shape) >= _SPATIAL and tuple(order) == channels_last(len(shape))
+        index = dense(shape, order, 2 if room.even and has_time else 1)
+        rounded = 2 if dtype == "int16" else 1
+        if not has_time or not (room.before or room.after):
+            return Tensor(Buffer(-(-extent(index) // rounded) * rounded, dtype), index)
+        step = -(-shape[1] // 2) * 2 if room.even else shape[1]
+        size = (prod(shape[2:]) + room.before + room.after) * step
+        buffer = Buffer(-(-size // rounded) * rounded, dtype)
+        index = index + room.before * step
+        self.margined[buffer] = Margined(index, room, step, fill)
         return Tensor(buffer, index)
 
-    def has_margin(self, tensor: Tensor, wanted: Margin) -> bool:
-        """Whether a tensor is the whole of one that was allocated with at least that margin."""
-        if wanted == Margin():
+    def has_room(self, tensor: Tensor, wanted: Room) -> bool:
+        """Whether a tensor is the whole of one that was allocated with at least that margin, filled with its zero."""
+        if not wanted.before and not wanted.after:
             return True
         known = self.margined.get(tensor.buffer)
         return (
             known is not None
-            and known.margin | wanted == known.margin
+            and known.fill == (tensor.quant.zero_point if tensor.quant else 0)
+            and (known.room.before >= wanted.before and known.room.after >= wanted.after)
             and tensor.index.size == known.index.size
             and bool(np.array_equal(np.sort(tensor.index, axis=None), np.sort(known.index, axis=None)))
         )

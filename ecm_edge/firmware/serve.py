@@ -1,8 +1,7 @@
 """Serve: an image run by the emulator, its serial line a pseudo-terminal on which any program finds a board.
 
-Two pseudo-terminals with a relay between them, so that both ends are serial devices: one is the image's line, the
-host's program opens the other. Beside the host's end lies a small file that says that no board is there:
-`ecm-edge measure` reads it and never calls such a latency measured.
+A relay carries bytes between the pseudo-terminal and the image. Beside the link to it lies a small file that says that
+no board is there: `ecm-edge measure` reads it and never calls such a latency measured.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _START_S = 30.0
 _END_S = 5.0
 _LOOK_S = 0.1
-_PAUSE_S = 0.001
 _RELAY_BYTES = 4096
 _SELF_TEST_FAILED = b"self-test failed\n"  # programs/serial.c, where there is no standard error
 _PSEUDO_TERMINALS = Path("/dev/pts")
@@ -91,10 +90,10 @@ def serve(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ecm-edge-")))
         relay = stack.enter_context(_relay())
-        port = stack.enter_context(_linked(link or folder / "board", relay.host_device, emulated))
+        port = stack.enter_context(_linked(link or folder / "board", relay.device, emulated))
         errors = folder / "stderr"
         process = stack.enter_context(_process(command, relay.board_end, errors))
-        board = Board(port, relay.host_device, emulated, process, errors)
+        board = Board(port, relay.device, emulated, process, errors)
         _wait_until_it_answers(board, relay.host_end, samples)
         yield board
 
@@ -237,46 +236,48 @@ def _linked(link: Path, device: str, emulated: Emulated) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Relay:
-    """Two serial devices joined. Both are held open, so that they live while nobody else has them open."""
+    """A serial device and a stream, joined. Both are held open, so that they live while nobody else has them open."""
 
+    device: str
     host_end: int
     board_end: int
-    host_device: str
-    board_device: str
 
 
 @contextmanager
 def _relay() -> Iterator[_Relay]:
-    """Both pseudo-terminals and the thread between them, while the block runs."""
-    host_master, host_end = os.openpty()
-    board_master, board_end = os.openpty()
+    """The pseudo-terminal, the socket and the thread between them, while the block runs.
+
+    The board's end is no terminal: QEMU would switch the translation of line ends on for one.
+    """
+    master, host_end = os.openpty()
+    ours, theirs = socket.socketpair()
     stop_read, stop_write = os.pipe()
-    for end in (host_end, board_end):
-        tty.setraw(end)
-    for descriptor in (host_master, host_end, board_master):
+    tty.setraw(host_end)
+    for descriptor in (master, host_end, ours.fileno()):
         os.set_blocking(descriptor, False)
-    thread = threading.Thread(target=_pump, args=(host_master, board_master, stop_read), daemon=True)
+    thread = threading.Thread(target=_pump, args=(master, ours.fileno(), stop_read), daemon=True)
     thread.start()
     try:
-        yield _Relay(host_end, board_end, os.ttyname(host_end), os.ttyname(board_end))
+        yield _Relay(os.ttyname(host_end), host_end, theirs.fileno())
     finally:
         os.close(stop_write)
         thread.join()
-        for descriptor in (host_master, host_end, board_master, board_end, stop_read):
+        for descriptor in (master, host_end, stop_read):
             os.close(descriptor)
+        ours.close()
+        theirs.close()
 
 
 def _pump(host: int, board: int, stop: int) -> None:
-    """Carry bytes between two masters until `stop` can be read.
+    """Carry bytes between both until `stop` can be read.
 
     To the board nothing is lost: the host is read no faster than the board reads. To a host that does not read, bytes
     are dropped when its buffer is full, as on a wire.
     """
     waiting = b""
     while True:
-        readable, writable, _ = select.select(
-            [stop, board, *([] if waiting else [host])], [board] if waiting else [], []
-        )
+        sources = [stop, board, *([] if waiting else [host])]
+        readable, writable, _ = select.select(sources, [board] if waiting else [], [])
         if stop in readable:
             return
         with suppress(BlockingIOError):
@@ -284,6 +285,5 @@ def _pump(host: int, board: int, stop: int) -> None:
                 os.write(host, os.read(board, _RELAY_BYTES))
             if writable:
                 waiting = waiting[os.write(board, waiting) :]
-                time.sleep(_PAUSE_S if waiting else 0.0)  # a board that reads byte by byte makes room byte by byte
             if host in readable:
                 waiting = os.read(host, _RELAY_BYTES)

@@ -121,8 +121,14 @@ class _Object:
             ]
             code = self._elf.get_section(section).data()[start : start + symbol.size]
             direct = {r.offset - start for r in calls}
-            indirect = _has_indirect(self._machine, code, direct, self._data_marks(section, start))
             called = [name for r in calls if (name := self._called(r))]
+            if self._machine == "ARM":
+                steps = list(_thumb_steps(code, self._data_marks(section, start)))
+                near = [start + at for at in _near_calls(steps, direct)]
+                called += [self._named(s.name) for (i, a), s in self._functions.items() if i == section and a in near]
+                indirect = any(_thumb_indirect(first) for _, first, _ in steps)
+            else:
+                indirect = any(_loongarch_indirect(code, at, direct) for at in range(0, len(code), 4))
             yield _Function(self._named(symbol.name), frames.get(symbol.name), called, indirect)
 
     def _named(self, name: str) -> str:
@@ -136,7 +142,7 @@ class _Object:
         return self._named(inside[0]) if len(inside) == 1 else ""
 
     def _frames(self) -> dict[str, int]:
-        frames = {}
+        frames: dict[str, int] = {}
         for index, section in enumerate(self._elf.iter_sections()):
             if section.name == ".stack_sizes":
                 frames |= self._clang_frames(index, section.data())
@@ -161,20 +167,32 @@ class _Object:
         return sorted((s.address - start, s.name.startswith("$d")) for s in marks)
 
 
-def _has_indirect(machine: str, content: bytes, direct: set[int], marks: list[tuple[int, bool]]) -> bool:
-    """Whether code calls or jumps through a register, returns apart."""
-    if machine == "LoongArch":
-        return any(_loongarch_indirect(content, at, direct) for at in range(0, len(content), 4))
+def _thumb_steps(content: bytes, marks: list[tuple[int, bool]]) -> Iterator[tuple[int, int, int]]:
+    """(offset, first halfword, second or 0) of each Thumb instruction, data between them left out."""
     at = 0
     while at + 1 < len(content):
         if [data for offset, data in marks if offset <= at][-1:] == [True]:
             at += 2
             continue
-        half = int.from_bytes(content[at : at + 2], "little")
-        if half & 0xFF87 == 0x4780 or (half & 0xFF87 == 0x4700 and half >> 3 & 0xF != 14):  # noqa: PLR2004 - lr
-            return True
-        at += 2 if half < 0xE800 else 4  # noqa: PLR2004 - ARMv7-M A5.1
-    return False
+        first = int.from_bytes(content[at : at + 2], "little")
+        wide = first >= 0xE800  # noqa: PLR2004 - ARMv7-M A5.1
+        yield at, first, int.from_bytes(content[at + 2 : at + 4], "little") if wide else 0
+        at += 4 if wide else 2
+
+
+def _thumb_indirect(first: int) -> bool:
+    """A blx through a register, or a bx through another one than lr."""
+    return first & 0xFF87 == 0x4780 or (first & 0xFF87 == 0x4700 and first >> 3 & 0xF != 14)  # noqa: PLR2004 - lr
+
+
+def _near_calls(steps: Sequence[tuple[int, int, int]], direct: set[int]) -> Iterator[int]:
+    """Where calls (BL, ARMv7-M A7.7.18) go for which the assembler left no relocation, being within their section."""
+    for at, first, second in steps:
+        if first & 0xF800 == 0xF000 and second & 0xD000 == 0xD000 and at not in direct:  # noqa: PLR2004 - BL
+            sign = first >> 10 & 1
+            high, low = (1 ^ (second >> bit & 1) ^ sign for bit in (13, 11))
+            offset = high << 23 | low << 22 | (first & 0x3FF) << 12 | (second & 0x7FF) << 1
+            yield at + 4 + offset - (sign << 24)
 
 
 def _loongarch_indirect(content: bytes, at: int, direct: set[int]) -> bool:
@@ -242,7 +260,7 @@ def _problems(graph: dict[str, _Function], root: str) -> list[str]:
 
 
 def _deepest(graph: dict[str, _Function], root: str) -> tuple[int, list[str]]:
-    """Bytes and functions of the deepest path from `root`; an entry without a frame's size is assembly that uses none."""
+    """Bytes and functions of the deepest path from `root`; an entry without a size is assembly that uses none."""
     known: dict[str, tuple[int, list[str]]] = {}
 
     def depth(name: str) -> tuple[int, list[str]]:

@@ -100,7 +100,7 @@ def dense(shape: Sequence[int], order: Sequence[int] | None = None, multiple: in
     """
     axes = tuple(order) if order is not None else tuple(range(len(shape)))
     lengths = [shape[axis] for axis in axes]
-    if lengths and lengths[-1] > 1:
+    if lengths:
         lengths[-1] = -(-lengths[-1] // multiple) * multiple
     flat = np.arange(prod(lengths)).reshape(lengths)
     if lengths:

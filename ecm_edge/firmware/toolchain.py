@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -79,7 +80,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
     return done.stdout.decode(errors="replace")
 
 
-class ToolFailure(FirmwareError):
+class ToolFailure(FirmwareError):  # noqa: N818 - the event, not a new kind of mistake
     """A tool that ran and failed; `complaints` are the lines that it wrote to standard error."""
 
     def __init__(self, name: str, code: int, stderr: str, command: Sequence[str]) -> None:
@@ -105,23 +106,25 @@ def first_complaint(lines: Sequence[str]) -> str:
 
 
 def cache_folder() -> Path:
-    """Where zig keeps what it has compiled, and where the counting plugin lies; a folder of ours in the user's cache."""
+    """Where zig's run-time library and the counting plugin lie: a folder of ours in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecm-edge"
 
 
-def zig_environment() -> dict[str, str]:
-    """Variables that keep zig's caches in our folder; processes side by side may share it, zig locks."""
-    folder = str(cache_folder() / "zig")
-    return {"ZIG_GLOBAL_CACHE_DIR": folder, "ZIG_LOCAL_CACHE_DIR": folder}
+def zig_environment(objects: Path) -> dict[str, str]:
+    """Variables that keep zig's caches in our folders.
+
+    What it compiles for one build lies in `objects`, its own run-time library in the user's cache, which processes side
+    by side may share.
+    """
+    return {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(objects)}
 
 
 def _zig() -> Path:
-    try:
-        import ziglang
-    except ImportError:
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
         raise FirmwareError(
             "the compiler zig comes with the ziglang package",
             "it is not installed",
             "Run `pip install ziglang`, or `make demo`, which does.",
-        ) from None
-    return Path(ziglang.__file__).parent / "zig"
+        )
+    return Path(found.origin).parent / "zig"

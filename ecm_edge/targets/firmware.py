@@ -12,22 +12,26 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from ecm_edge.records import Record
+from ecm_edge.targets.kernels import Kernels
 
 SHIPPED = Path(__file__).parents[2] / "firmware_check"
 """The hand-written C that ships beside the package."""
 
 Kind = Literal["load", "store", "multiply", "fused", "divide", "float", "branch", "other"]
-"""Classes of instructions: of memory; integer multiplication (with or without an addition); fused multiply-add of floats;
+"""Classes of instructions: of memory; integer multiplication, with an addition or not; fused multiply-add of floats;
 division and root, integer or float; other floating point; whatever may leave the straight line; and the rest."""
 
 
 class Emulator(Record):
-    """What runs a batch image: `command`, then the image's path; its standard input and output are the line.
+    """What runs an image: a command, to which the image's path is added; standard input and output are the line.
 
-    `package` is Debian's that holds it.
+    command:        for the batch program.
+    serial_command: for the serial program, where its line is another one; None if it is the same.
+    package:        Debian's that holds the emulator.
     """
 
     command: list[str] = Field(min_length=1)
+    serial_command: list[str] | None = Field(default=None, min_length=1)
     package: str
 
 
@@ -44,18 +48,20 @@ class Firmware(Record):
     batch_port:       the same for the batch program in the emulator, where that has a faster line than a UART.
     linker_script:    for bare metal; its MEMORY gives lengths as `LENGTH = …`. None where an operating system loads it.
     emulator:         None where this host runs the image itself.
+    kernels:          what the generator makes for this core.
     """
 
     compiler: str = "zig"
-    flags: list[str] = []
-    model_flags: list[str] = ["-O2"]
-    program_flags: list[str] = ["-Os"]
-    link_flags: list[str] = []
+    flags: list[str] = Field(default=[])
+    model_flags: list[str] = Field(default=["-O2"])
+    program_flags: list[str] = Field(default=["-Os"])
+    link_flags: list[str] = Field(default=[])
     port: list[str] = Field(min_length=1)
     emulated_port: list[str] | None = None
     batch_port: list[str] | None = None
     linker_script: str | None = None
     emulator: Emulator | None = None
+    kernels: Kernels = Kernels()
 
 
 class Timing(Record):
@@ -88,7 +94,7 @@ class Calibration(Record):
 
 
 class Pipeline(Record):
-    """An in-order core: `issue_width` instructions a cycle start at most, each unit one at a time; `source` cites it."""
+    """An in-order core: `issue_width` instructions start in a cycle at most, one of each unit; `source` cites it."""
 
     issue_width: PositiveInt
     timing: dict[Kind, Timing]

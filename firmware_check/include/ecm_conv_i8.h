@@ -14,12 +14,12 @@ enum { ECM_TILE_I8 = 16 };
 
 /* Plain: one multiply and one add for each product. Everything but the pointers is a literal at the call. */
 ECM_INLINE void ecm_conv_i8(
-    const int8_t *x,     /* the first row's window */
+    const ecm_stored *x, /* the first row's window */
     const int8_t *w,     /* [block][segments * segment][tile_outputs] */
     const int32_t *b,    /* [outputs] */
     const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     int32_t factor_step, /* 1 or 0 */
-    int8_t *y,           /* [rows][y_step]; may lie over x where the plan says so */
+    ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
     int32_t rows,        /* >= tile_rows; the last tile is moved back to end at the last row */
     int32_t x_step, int32_t segments, int32_t segment, int32_t segment_step,
     int32_t outputs,     /* >= tile_outputs; the last block is moved back to end at the last output */
@@ -39,9 +39,9 @@ ECM_INLINE void ecm_conv_i8(
                     acc[r][c] = b[o + c];
                 }
             }
-            const int8_t *xs = x + t * x_step;
+            const ecm_stored *xs = x + t * x_step;
             for (int32_t s = 0; s < segments; s++) {
-                const int8_t *xi = xs;
+                const ecm_stored *xi = xs;
                 for (int32_t i = 0; i < segment; i += unroll) {
                     ECM_UNROLL
                     for (int32_t u = 0; u < unroll; u++) {
@@ -59,13 +59,13 @@ ECM_INLINE void ecm_conv_i8(
                 }
                 xs += segment_step;
             }
-            int8_t *yb = y + t * y_step + o;
+            ecm_stored *yb = y + t * y_step + o;
             ECM_UNROLL
             for (int32_t r = 0; r < tile_rows; r++) {
                 ECM_UNROLL
                 for (int32_t c = 0; c < tile_outputs; c++) {
                     const float m = factor[(o + c) * factor_step];
-                    yb[r * y_step + c] = (int8_t)ecm_requantize(acc[r][c], m, zero_point, minimum, maximum);
+                    yb[r * y_step + c] = (ecm_stored)ecm_requantize(acc[r][c], m, zero_point, minimum, maximum);
                 }
             }
         }
@@ -90,7 +90,7 @@ ECM_INLINE void ecm_pair_weights(
  * even. Sums stay within int32 (the generator has checked), so that they can be
  * told apart. */
 ECM_INLINE void ecm_conv_i8_paired(
-    const int8_t *x, const int64_t *pairs, const int32_t *b, const float *factor, int32_t factor_step, int8_t *y,
+    const ecm_stored *x, const int64_t *pairs, const int32_t *b, const float *factor, int32_t factor_step, ecm_stored *y,
     int32_t rows, int32_t x_step, int32_t segments, int32_t segment, int32_t segment_step, int32_t outputs,
     int32_t y_step, int32_t tile_rows, int32_t tile_outputs, int32_t unroll, int32_t backward, int32_t zero_point, int32_t minimum,
     int32_t maximum)
@@ -109,9 +109,9 @@ ECM_INLINE void ecm_conv_i8_paired(
                     acc[r][c] = 0;
                 }
             }
-            const int8_t *xs = x + t * x_step;
+            const ecm_stored *xs = x + t * x_step;
             for (int32_t s = 0; s < segments; s++) {
-                const int8_t *xi = xs;
+                const ecm_stored *xi = xs;
                 for (int32_t i = 0; i < segment; i += unroll) {
                     ECM_UNROLL
                     for (int32_t u = 0; u < unroll; u++) {
@@ -129,7 +129,7 @@ ECM_INLINE void ecm_conv_i8_paired(
                 }
                 xs += segment_step;
             }
-            int8_t *yb = y + t * y_step + o;
+            ecm_stored *yb = y + t * y_step + o;
             ECM_UNROLL
             for (int32_t r = 0; r < tile_rows; r++) {
                 ECM_UNROLL
@@ -137,9 +137,9 @@ ECM_INLINE void ecm_conv_i8_paired(
                     const int32_t low = (int32_t)(uint32_t)acc[r][c];
                     const int32_t high = (int32_t)(uint32_t)((acc[r][c] - (uint64_t)(int64_t)low) >> 32);
                     const int32_t at = o + 2 * c;
-                    yb[r * y_step + 2 * c] = (int8_t)ecm_requantize(
+                    yb[r * y_step + 2 * c] = (ecm_stored)ecm_requantize(
                         low + b[at], factor[at * factor_step], zero_point, minimum, maximum);
-                    yb[r * y_step + 2 * c + 1] = (int8_t)ecm_requantize(
+                    yb[r * y_step + 2 * c + 1] = (ecm_stored)ecm_requantize(
                         high + b[at + 1], factor[(at + 1) * factor_step], zero_point, minimum, maximum);
                 }
             }

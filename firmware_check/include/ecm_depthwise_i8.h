@@ -14,12 +14,12 @@ enum { ECM_DEPTHWISE_I8_ROWS = 16 };
 
 /* Everything but the pointers is a literal at the call. */
 ECM_INLINE void ecm_depthwise_i8(
-    const int8_t *x,     /* the first row's first tap */
+    const ecm_stored *x, /* the first row's first tap */
     const int8_t *w,     /* [outputs][taps] */
     const int32_t *b,    /* [outputs] */
     const float *factor, /* [outputs], or one value where factor_step is 0 */
     int32_t factor_step, /* 1 or 0 */
-    int8_t *y,           /* [rows][y_step]; may lie over x where the plan says so */
+    ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
     int32_t rows,        /* >= tile_rows; the last tile is moved back to end at the last row */
     int32_t x_step,      /* values from one row's window to the next */
     int32_t taps,        /* >= 1, a multiple of unroll */
@@ -32,11 +32,11 @@ ECM_INLINE void ecm_depthwise_i8(
 {
     for (int32_t row = 0; row < rows; row += tile_rows) {
         const int32_t t = ecm_tile_row(row, rows, tile_rows, backward);
-        const int8_t *xt = x + t * x_step;
+        const ecm_stored *xt = x + t * x_step;
         const int8_t *wc = w;
-        int8_t *yt = y + t * y_step;
+        ecm_stored *yt = y + t * y_step;
         for (int32_t c = 0; c < outputs; c++) {
-            const int8_t *xk = xt + (multiplier == 1 ? c : c / multiplier);
+            const ecm_stored *xk = xt + (multiplier == 1 ? c : c / multiplier);
             const float m = factor[c * factor_step];
             int32_t acc[ECM_DEPTHWISE_I8_ROWS];
             ECM_UNROLL
@@ -56,7 +56,7 @@ ECM_INLINE void ecm_depthwise_i8(
             }
             ECM_UNROLL
             for (int32_t r = 0; r < tile_rows; r++) {
-                yt[r * y_step + c] = (int8_t)ecm_requantize(acc[r], m, zero_point, minimum, maximum);
+                yt[r * y_step + c] = (ecm_stored)ecm_requantize(acc[r], m, zero_point, minimum, maximum);
             }
         }
     }

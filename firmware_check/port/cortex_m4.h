@@ -41,17 +41,20 @@ static inline void ecm_sleep_open(uint32_t irq, uint32_t core_hz)
     NVIC_ISER(irq) = NVIC_BIT(irq);
 }
 
-/* Sleeps until `received` gives non-zero, `timeout_ms` (< 0: for ever) at the most, and then once more than a tick.
- * Returns what `received` gave, so 0 for a time-out. What is pending is cleared before `received` looks, so that
- * whatever comes after the look ends the sleep. */
-static inline uint32_t ecm_sleep_until(uint32_t (*received)(void), uint32_t irq, int32_t timeout_ms)
+/* The port's: non-zero if the UART holds a byte. Not a pointer to a function: the stack's bound has to know who calls
+ * whom. */
+uint32_t ecm_received(void);
+
+/* Sleeps until ecm_received gives non-zero, `timeout_ms` (< 0: for ever) at the most. Returns what it gave, so 0 for a
+ * time-out. What is pending is cleared before the look, so that whatever comes after it ends the sleep. */
+static inline uint32_t ecm_sleep_until_received(uint32_t irq, int32_t timeout_ms)
 {
     int32_t waited_ms = -1; /* the first tick ends a millisecond that had begun before */
     for (;;) {
         uint32_t found;
         NVIC_ICPR(irq) = NVIC_BIT(irq);
         SCB_ICSR = ICSR_PENDSTCLR;
-        found = received();
+        found = ecm_received();
         if (found != 0u) {
             return found;
         }

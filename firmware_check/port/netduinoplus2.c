@@ -30,7 +30,7 @@
 
 static uint32_t started;
 
-static uint32_t received(void)
+uint32_t ecm_received(void)
 {
     return USART_SR & SR_RXNE;
 }
@@ -48,10 +48,10 @@ int32_t ecm_port_open(int argc, char **argv)
 int32_t ecm_port_read(uint8_t *bytes, int32_t capacity, int32_t timeout_ms)
 {
     int32_t count = 0;
-    if (ecm_sleep_until(received, USART1_IRQ, timeout_ms) == 0u) {
+    if (ecm_sleep_until_received(USART1_IRQ, timeout_ms) == 0u) {
         return 0;
     }
-    while (count < capacity && received() != 0u) {
+    while (count < capacity && ecm_received() != 0u) {
         bytes[count++] = (uint8_t)USART_DR;
     }
     return count;

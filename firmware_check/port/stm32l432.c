@@ -111,7 +111,7 @@ int32_t ecm_port_open(int argc, char **argv)
 }
 
 /* Clears the errors of the line on the way: an overrun's flag would keep the interrupt pending. */
-static uint32_t received(void)
+uint32_t ecm_received(void)
 {
     const uint32_t state = USART_ISR;
     if ((state & ISR_ERRORS) != 0u) {
@@ -123,10 +123,10 @@ static uint32_t received(void)
 int32_t ecm_port_read(uint8_t *bytes, int32_t capacity, int32_t timeout_ms)
 {
     int32_t count = 0;
-    if (ecm_sleep_until(received, USART2_IRQ, timeout_ms) == 0u) {
+    if (ecm_sleep_until_received(USART2_IRQ, timeout_ms) == 0u) {
         return 0;
     }
-    while (count < capacity && received() != 0u) {
+    while (count < capacity && ecm_received() != 0u) {
         bytes[count++] = (uint8_t)USART_RDR;
     }
     return count;

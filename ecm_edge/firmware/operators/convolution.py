@@ -17,6 +17,7 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.product import gemm_of_tensors, matmul_of_tensors
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.operators.windows import (
     Rows,
@@ -28,7 +29,7 @@ from ecm_edge.firmware.operators.windows import (
     rows_of,
     time_by_channels,
 )
-from ecm_edge.firmware.program import Constant, Program, refused
+from ecm_edge.firmware.program import Constant, Program, Room, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor
 from ecm_edge.reference.operators.windows import geometry
 
@@ -149,10 +150,12 @@ def conv(program: Program, step: Step) -> None:
     add(program, step, x, ordered, bias, w.stored, emit, macs)
 
 
-def windowed(program: Program, name: str, x: Tensor, along: Along) -> Tensor:
-    """The tensor with channels side by side and the margin that a convolution along time wants, copied if need be."""
-    ready = rows_of(x, along) is not None and program.has_margin(x, along.margin)
-    return x if ready else contiguous(program, name, x, along.margin)
+def windowed(program: Program, name: str, x: Tensor, along: Along, *, room: Room | None = None) -> Tensor:
+    """The tensor with channels side by side and the room that a convolution along time wants, copied if need be."""
+    wanted = room or along.margin
+    rows = rows_of(x, along)
+    even = rows is None or not (room and room.even) or rows.step % 2 == 0
+    return x if rows is not None and even and program.has_room(x, wanted) else contiguous(program, name, x, wanted)
 
 
 def add(program: Program, step: Step, x: Tensor, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str,
@@ -168,18 +171,19 @@ def gemm(program: Program, step: Step) -> None:
     """Gemm with constant B and C: alpha A' B' + beta C."""
     node = step.op
     attributes = node.attributes
-    if attributes.get("transA", 0):
-        raise refused(node, "the first factor of Gemm is a row", "transA = 1", "Export without it.")
-    w = program.constant(node.inputs[1], node)
-    b = program.optional(node, 2)
+    a, w, b = (program.env[name] if name else None for name in (*node.inputs, "")[:3])
+    if attributes.get("transA", 0) or not isinstance(a, Tensor) or not isinstance(w, Constant) or isinstance(b, Tensor):
+        gemm_of_tensors(program, step)
+        return
     weights = w.values.astype(np.float64).T if attributes.get("transB", 0) else w.values.astype(np.float64)
     scaled = weights * np.float64(np.float32(attributes.get("alpha", 1.0)))
     bias = np.zeros(weights.shape[1])
     if b is not None:
         shape = program.shapes[node.outputs[0]]
         spread = np.broadcast_to(b.values.astype(np.float64), shape)
-        if shape[0] > 1 and not (spread == spread[:1]).all():
-            raise refused(node, "the bias of Gemm is the same for every row", f"one of {b.shape}")
+        if not (spread == spread[:1]).all():
+            gemm_of_tensors(program, step)
+            return
         bias = spread[0] * np.float64(np.float32(attributes.get("beta", 1.0)))
     _product(program, step, scaled, bias, w.stored if attributes.get("alpha", 1.0) == 1.0 else "float32")
 
@@ -192,8 +196,6 @@ def matmul(program: Program, step: Step) -> None:
     if isinstance(b, Constant) and isinstance(a, Tensor) and len(b.shape) == 2 and len(a.shape) > 1:  # noqa: PLR2004 - a matrix
         _product(program, step, b.values.astype(np.float64), np.zeros(b.shape[1]), b.stored)
         return
-    from ecm_edge.firmware.operators.product import matmul_of_tensors
-
     matmul_of_tensors(program, step)
 
 
@@ -232,7 +234,7 @@ def _regular_rows(lines: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
 def _lines(program: Program, lines: NDArray[np.int64]) -> Callable[[Weighted], Layer]:
     """The layer of a product of rows that lie side by side in memory."""
     step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
-    rows = Rows(int(lines[0, 0]), len(lines), step, 1, lines.shape[1], lines.shape[1])
+    rows = Rows(int(lines[0, 0]), len(lines), step, 1, lines.shape[1], lines.shape[1], step)
 
     def emit(layer: Weighted) -> Layer:
         return _conv_layer(program, layer, rows, 1, layer.y.index.reshape(len(lines), -1))
@@ -248,8 +250,8 @@ def _rows(program: Program, along: Along, groups: int) -> Callable[[Weighted], L
         assert rows is not None  # noqa: S101 - `windowed` saw to it
         if groups > 1:
             channels = layer.x.shape[1] // groups
-            step = along.dilation * (rows.x_step // along.stride)
-            rows = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, step)
+            segment_step = along.dilation * rows.step
+            rows = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, segment_step, rows.step)
         return _conv_layer(program, layer, rows, groups, time_by_channels(layer.y.index, along.axis))
 
     return emit
@@ -310,7 +312,7 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
         y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
         tile_rows = min(_DEPTHWISE_SUMS, rows.rows)
         unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if along.taps % u == 0)
-        tap_step = along.dilation * (rows.x_step // along.stride)
+        tap_step = along.dilation * rows.step
         halves = layer.stored == "float16"
         scratch = (Buffer(weights.size, "float32"),) if halves else ()
 
@@ -325,7 +327,7 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
                 f"{y_step}, {tile_rows}, {unroll}, {int(names.backward)}, {layer.activation.arguments});"
             )
 
-        window = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, tap_step)
+        window = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, tap_step, rows.step)
         overlap = overlap_along(window, Tile(tile_rows, 1, 1), outputs, 1, _F32, reads_again=2)  # channel by channel
         return Layer(
             op="depthwise",

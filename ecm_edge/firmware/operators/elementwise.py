@@ -229,7 +229,7 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
     if len(tensors) != 1 or others or not isinstance(tensors[0], Tensor) or output.buffer.dtype == "float32":
         return None
     source = tensors[0]
-    if source.quant is None or source.buffer.dtype != "int8" or source.shape != loop.shape:
+    if source.quant is None or source.buffer.dtype == "float32" or source.shape != loop.shape:
         return None
     entries = _evaluate(loop, source, name, output)
     axes = loop_nest(loop.shape, loop.order, [source.index, output.index])
@@ -246,7 +246,7 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
         reads=(source,),
         writes=(output,),
         body=body,
-        arrays=(Array("table", entries, output.buffer.dtype),),
+        arrays=(Array("table", entries, "int8"),),
         overlap=_overlap(loop, (source,), output),
         outputs=(name,),
     )

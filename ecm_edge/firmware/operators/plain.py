@@ -86,7 +86,7 @@ def _factors(
     outputs, inputs, *taps = kernel
     steps = x.strides or ()
     weight = f"{constant('weights')}[o1 * {inputs * prod(taps)} + c * {prod(taps)}{_offsets('k', _row_major(taps))}]"
-    value = f"{pointer(x)}[(o1 / {outputs // groups} * {inputs} + c) * {steps[1]}{_offsets('p', steps[2:])}]"
+    value = f"{pointer(x)}[o0 * {steps[0]} + (o1 / {outputs // groups} * {inputs} + c) * {steps[1]}{_offsets('p', steps[2:])}]"
     return weight, value
 
 
@@ -108,7 +108,7 @@ def _nest(
         text = f"for (int32_t k{axis} = 0; k{axis} < {taps[axis]}; k{axis}++) {{\n{indent(chr(10).join([*lines, text]))}\n}}"
     text = f"for (int32_t c = 0; c < {inputs}; c++) {{\n{indent(text)}\n}}"
     text = f"{start}\n{text}\n{stored}"
-    for axis in (1, *range(rank + 1, 1, -1)):
+    for axis in (1, *range(rank + 1, 1, -1), 0):
         text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
     return text
 

@@ -91,8 +91,9 @@ def _reduced(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kin
     """Append the reduction and make its output known, quantised where it is made of the input's integers."""
     name = step.outputs[0]
     keeps = dtype or x.buffer.dtype
-    y = program.output(name, program.shapes[name], keeps, shift=x.shift, fill=x.quant.zero_point if x.quant else 0)  # type: ignore[arg-type]  # a dtype
-    y = replace(y, quant=x.quant if keeps == x.buffer.dtype else None)
+    quant, shift = (x.quant, x.shift) if keeps == x.buffer.dtype else (None, 0)
+    y = program.output(name, program.shapes[name], keeps, shift=shift, fill=quant.zero_point if quant else 0)  # type: ignore[arg-type]  # a dtype
+    y = replace(y, quant=quant)
     if y.buffer.place == "scores" and keeps != "float32":
         raise refused(step.op, "scores are floats", "integers")
     kept = tuple(axis for axis in order_of(x) or range(len(x.shape)) if axis not in axes)

@@ -1,68 +1,120 @@
-"""MatMul of two tensors that both depend on the segment, in plain loops with broadcasting."""
+"""MatMul and Gemm of any two factors, in plain loops with broadcasting: where no constant matrix stands on the right."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.firmware.layers import Layer
-from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.loops import Axis, at, loop_nest, loops
 from ecm_edge.firmware.operators.shape import floats
-from ecm_edge.firmware.program import Constant, Done, Program, refused
+from ecm_edge.firmware.program import Constant, Done, Program
 from ecm_edge.firmware.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from ecm_edge.firmware.layers import Array, Names
-    from ecm_edge.reference.graph import Step
+    from ecm_edge.firmware.layers import Names
+    from ecm_edge.firmware.tensors import Indices
+    from ecm_edge.reference.graph import Node, Step
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A tensor or a constant (`what` names its array) and the places of its values, in any shape."""
+
+    operand: Tensor | Constant
+    index: Indices
+    what: str
+
+    def value(self, names: Names, place: str) -> str:
+        """The C of one value."""
+        if isinstance(self.operand, Tensor):
+            return f"{names.pointer(self.operand)}[{place}]"
+        stored = f"{names.constant(self.what)}[{place}]"
+        return f"ecm_half({stored})" if self.operand.stored == "float16" else stored
 
 
 def matmul_of_tensors(program: Program, step: Step) -> None:
-    """y[..., m, o] = sum over k of a[..., m, k] * b[..., k, o], k last in the order of the sum."""
-    from ecm_edge.firmware.layers import Array
+    """y[..., m, o] = sum over k of a[..., m, k] * b[..., k, o]; a vector is a row on the left, a column on the right."""
+    a, b = (_factor(program, step.op, position) for position in (0, 1))
+    left = a.index[None] if a.index.ndim == 1 else a.index
+    right = b.index[:, None] if b.index.ndim == 1 else b.index
+    axes = [*([-2] if a.index.ndim == 1 else []), *([-1] if b.index.ndim == 1 else [])]
+    factors = [Factor(a.operand, left, a.what), Factor(b.operand, right, b.what)]
+    _append(program, step, factors, axes, "acc")
 
+
+def gemm_of_tensors(program: Program, step: Step) -> None:
+    """y = alpha a' b' + beta c with any a, b and c."""
     node = step.op
-    name = step.outputs[0]
-    operands = [program.env[n] for n in node.inputs]
-    if any(len(x.shape) < 2 for x in operands):  # noqa: PLR2004 - matrices
-        raise refused(node, "MatMul joins matrices", f"shapes {[x.shape for x in operands]}")
-    arrays: list[Array] = []
-    indices = []
-    for position, x in enumerate(operands):
-        if isinstance(x, Constant):
-            arrays.append(Array(f"factor{position}", x.values, x.stored))
-            indices.append(np.arange(x.values.size).reshape(x.shape))
-        else:
-            operands[position] = floats(program, node.inputs[position], x)
-            indices.append(operands[position].index)  # type: ignore[union-attr]  # a tensor, see above
+    alpha, beta = (float(node.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
+    factors = []
+    for position, name in ((0, "transA"), (1, "transB")):
+        found = _factor(program, node, position)
+        index = found.index.T if node.attributes.get(name, 0) else found.index
+        factors.append(Factor(found.operand, index, found.what))
+    result = "acc" if alpha == 1.0 else f"{literals.float_literal(alpha)} * acc"
+    if len(node.inputs) > 2 and node.inputs[2]:  # noqa: PLR2004 - c
+        factors.append(_factor(program, node, 2))
+        result += " + v2" if beta == 1.0 else f" + {literals.float_literal(beta)} * v2"
+    _append(program, step, factors, [], result)
+
+
+def _factor(program: Program, node: Node, position: int) -> Factor:
+    name = node.inputs[position]
+    operand = program.env[name]
+    if isinstance(operand, Constant):
+        return Factor(operand, np.arange(operand.values.size).reshape(operand.shape), f"factor{position}")
+    x = floats(program, name, operand)
+    return Factor(x, x.index, f"factor{position}")
+
+
+def _append(program: Program, step: Step, factors: Sequence[Factor], axes: Sequence[int], result: str) -> None:
+    """The layer; `axes` of the product, counted from the back, are not in the output; v2 in `result` is the addend."""
+    node, name = step.op, step.outputs[0]
     y = program.output(name, program.shapes[name])
-    rows, inner, columns = indices[0].shape[-2], indices[0].shape[-1], indices[1].shape[-1]
-    batch = np.broadcast_shapes(indices[0].shape[:-2], indices[1].shape[:-2])
-    shape = (*batch, rows, columns, inner)
-    a = np.broadcast_to(indices[0][..., :, None, :], shape)
-    b = np.broadcast_to(np.swapaxes(indices[1], -1, -2)[..., None, :, :], shape)
-    c = np.broadcast_to(y.index[..., None], shape)
-    everything = loop_nest(shape, range(len(shape)), [a, b, c])
-    last = everything[-1] if inner > 1 else None
-    outer = everything[:-1] if last and last.length == inner else loop_nest(shape[:-1], range(len(shape) - 1), [a[..., 0], b[..., 0], c[..., 0]])
-    steps = [int(i[..., 1].flat[0] - i[..., 0].flat[0]) if inner > 1 else 0 for i in (a, b)]
+    places = y.index
+    for axis in axes:  # -2, the row, comes before -1: both count in the product's rank
+        places = np.expand_dims(places, axis if axis == -1 or -1 not in axes else -1)
+    left, right = factors[0].index, factors[1].index
+    shape = (*places.shape, left.shape[-1])
+    spread = [left[..., :, None, :], np.swapaxes(right, -1, -2)[..., None, :, :]]
+    spread += [np.broadcast_to(factor.index, places.shape)[..., None] for factor in factors[2:]]
+    indices = [np.broadcast_to(index, shape) for index in (*spread, places[..., None])]
+    outer = loop_nest(places.shape, range(places.ndim), [index[..., 0] for index in indices])
+    steps = [int((index[..., -1] - index[..., 0]).flat[0]) // max(1, shape[-1] - 1) for index in indices[:2]]
 
     def body(names: Names) -> str:
-        pointer, constant = names.pointer, names.constant
-        said = []
-        for position, x in enumerate(operands):
-            base = constant(f"factor{position}") if isinstance(x, Constant) else pointer(x)
-            place = f"{base}[{at(outer, position)} + k * {steps[position]}]"
-            said.append(f"ecm_half({place})" if isinstance(x, Constant) and x.stored == "float16" else place)
-        text = (
-            f"float acc = 0.0f;\nfor (int32_t k = 0; k < {inner}; k++) {{\n"
-            f"    acc = ecm_fmaf({said[0]}, {said[1]}, acc);\n}}\n{pointer(y)}[{at(outer, 2)}] = acc;"
-        )
-        return loops(outer, text)
+        return _sums(program, names, factors, outer, y, shape[-1], steps, result)
 
-    reads = tuple(x for x in operands if isinstance(x, Tensor))
-    layer = Layer("matmul", (node.name,), f"{shape}", reads, (y,), body, tuple(arrays), outputs=(name,), macs=int(np.prod(shape)))
+    arrays = [Array(f.what, f.operand.values, f.operand.stored) for f in factors if isinstance(f.operand, Constant)]
+    reads = tuple(factor.operand for factor in factors if isinstance(factor.operand, Tensor))
+    layer = Layer(node.op, (node.name,), f"{shape}", reads, (y,), body, tuple(arrays), outputs=(name,), macs=prod(shape))
     program.add(Done(layer), y)
     program.env[name] = y
+
+
+def _sums(
+    program: Program,
+    names: Names,
+    factors: Sequence[Factor],
+    outer: Sequence[Axis],
+    y: Tensor,
+    inner: int,
+    steps: Sequence[int],
+    result: str,
+) -> str:
+    """C of one sum for every element; in double where integers depend on it."""
+    a, b = (factors[i].value(names, f"{at(outer, i)} + k * {steps[i]}") for i in (0, 1))
+    c_type, turn = "float", f"acc = ecm_fmaf({a}, {b}, acc);"
+    if program.wide:
+        c_type, turn = "double", f"acc += (double){a} * (double){b};"
+    lines = [f"{c_type} acc = 0;", f"for (int32_t k = 0; k < {inner}; k++) {{", f"    {turn}", "}"]
+    lines += [f"const float v{i} = {factors[i].value(names, at(outer, i))};" for i in range(2, len(factors))]
+    lines.append(f"{names.pointer(y)}[{at(outer, len(factors))}] = (float)({result});")
+    return loops(outer, "\n".join(lines))

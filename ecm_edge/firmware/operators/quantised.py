@@ -88,7 +88,7 @@ def quantize(program: Program, step: Step) -> None:
     value = loop.read(node.inputs[0], x)
     scale = literals.float_literal(quant.scale)
     loop.assign(name, f"ecm_quantize({value}, {scale}, {quant.zero_point}, {_LOW}, {_HIGH})", "int32_t")
-    y = program.output(name, loop.shape, "int8", order=loop.order, shift=_SHIFT[dtype], fill=quant.zero_point)
+    y = program.output(name, loop.shape, program.stored, order=loop.order, shift=_SHIFT[dtype], fill=quant.zero_point)
     elementwise.store(program, loop, step, y)
 
 
@@ -124,7 +124,7 @@ def group(program: Program, step: Step) -> None:
     x, lines, order = row_order(program, x_name, x)
     sums = _sums(program, step, x, matrix[order][None])
     x_step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
-    rows = Rows(int(lines[:, order][0, 0]), len(lines), x_step, 1, lines.shape[1], lines.shape[1])
+    rows = Rows(int(lines[:, order][0, 0]), len(lines), x_step, 1, lines.shape[1], lines.shape[1], x_step)
     y = _output(program, step, program.shapes[step.outputs[0]])
     _append(program, step, x, y, rows, sums, y.index.reshape(len(lines), -1), lines.size * matrix.shape[1])
 
@@ -171,7 +171,7 @@ def _output(program: Program, step: Step, shape: tuple[int, ...]) -> Tensor:
         raise ValueError(step)
     dtype = _integer_type(program, quantizer)
     fill = _quant(program, quantizer, dtype).zero_point
-    return program.output(step.outputs[0], shape, "int8", shift=_SHIFT[dtype], fill=fill)
+    return program.output(step.outputs[0], shape, program.stored, shift=_SHIFT[dtype], fill=fill)
 
 
 def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
@@ -183,7 +183,9 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     if along is None:
         _conv_over_axes(program, step, x, w, macs)
         return
-    x = windowed(program, x_name, replace(x, quant=_quant(program, step.sources[0], "uint8" if x.shift else "int8")), along)
+    x = replace(x, quant=_quant(program, step.sources[0], "uint8" if x.shift else "int8"))
+    room = along.room(x.shape[1], groups, dual=program.kernels.int8 == "dual")
+    x = windowed(program, x_name, x, along, room=room)
     taps = w.reshape(groups, len(w) // groups, w.shape[1], along.taps)
     ordered = taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(w) // groups)
     sums = _sums(program, step, x, ordered)
@@ -193,13 +195,28 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
         raise ValueError(x)
     outputs = time_by_channels(y.index, along.axis)
     if groups > 1 and w.shape[1] == 1:
-        tap_step = along.dilation * (rows.x_step // along.stride)
+        tap_step = along.dilation * rows.step
         _depthwise(program, step, x, y, replace(rows, segments=along.taps, segment=1, segment_step=tap_step), sums, outputs, macs)
         return
     if groups > 1:
         channels = x.shape[1] // groups
-        rows = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, along.dilation * (rows.x_step // along.stride))
+        rows = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, along.dilation * rows.step, rows.step)
     _append(program, step, x, y, rows, sums, outputs, macs)
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One of the int8 kernels, ready for a layer: its weights as they are stored, and the calls.
+
+    `call` gives the C for one group: given the names, the group's first weight and the arguments they share.
+    """
+
+    name: str
+    weights: Array
+    group_weights: int
+    scratch: tuple[Buffer, ...] = ()
+    before: Callable[[Names], str] = lambda _: ""
+    operands: Callable[[Names, int], str] = lambda _names, _group: ""
 
 
 def _append(
@@ -212,45 +229,106 @@ def _append(
     outputs: NDArray[np.int64],
     macs: int,
 ) -> None:
-    """ecm_conv_i8 for every group, paired where the core has it; `outputs` (T, O) are the places of the results."""
+    """The layer of a group along time; `outputs` (T, O) are the places of the results."""
     groups, products, per_group = sums.weights.shape
-    paired = program.kernels.int8 == "paired" and per_group > 1 and rows.rows > 1
-    kernels = program.kernels.model_copy(update={"outputs": 2}) if paired else program.kernels
-    limit = program.kernels.int8_accumulators
-    tile = best_tile(kernels, rows.rows, per_group - per_group % 2 if paired else per_group, products, rows.segment, limit)
+    make = _dual if program.kernels.int8 == "dual" else _paired if _pairs(program, rows, per_group) else _plain
+    tile_for = program.kernels.model_copy(update={"outputs": 2 if make is _paired else 1})
+    tile = best_tile(tile_for, rows.rows, per_group, products, rows.segment, program.kernels.int8_accumulators)
+    kernel, rows, unroll = make(x, rows, sums, tile)
     y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
-    packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
     factor_step = int(sums.factor.size > 1)
-    arrays = (
-        Array("weights", packed, "int8"),
-        Array("bias", sums.bias, "int32"),
-        Array("factor", sums.factor, "float32"),
-    )
-    scratch = (Buffer(packed[0].size, "float32"),) if paired else ()  # 8 bytes a pair of weights
+    arrays = (kernel.weights, Array("bias", sums.bias, "int32"), Array("factor", sums.factor, "float32"))
 
     def body(names: Names) -> str:
-        pointer, constant = names.pointer, names.constant
-        calls = []
+        calls = [kernel.before(names)] if kernel.scratch else []
         for number in range(groups):
-            w = f"{constant('weights')} + {number * packed[0].size}" if number else constant("weights")
-            if paired:
-                pairs = f"(int64_t *)(void *){pointer(scratch[0])}"
-                calls.append(f"ecm_pair_weights({w}, {pairs}, {packed[0].size // 2});")
-                w = pairs
-            shared = (
-                f"{constant('bias')} + {number * per_group}, {constant('factor')} + {number * per_group * factor_step}, "
-                f"{factor_step}, {pointer(y)} + {int(outputs[0, 0]) - y.offset + number * per_group},\n"
+            y_at = int(outputs[0, 0]) - y.offset + number * per_group
+            calls.append(
+                f"{kernel.name}({kernel.operands(names, number)}, {names.constant('bias')} + {number * per_group}, "
+                f"{names.constant('factor')} + {number * per_group * factor_step}, {factor_step}, "
+                f"{names.pointer(y)} + {y_at},\n"
                 f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, {y_step}, "
-                f"{tile.rows}, {tile.outputs}, {tile.unroll}, {int(names.backward)}, {sums.arguments()});"
+                f"{tile.rows}, {tile.outputs}, {unroll}, {int(names.backward)}, {sums.arguments()});"
             )
-            x_at = f"{pointer(x)} + {rows.first - x.offset + number * rows.segment * int(groups > 1)}"
-            calls.append(f"ecm_conv_i8{'_paired' if paired else ''}({x_at}, {w}, {shared}")
         return "\n".join(calls)
 
-    over = overlap_along(rows, tile, outputs, per_group, 1)
+    over = {x.buffer: overlap_along(rows, tile, outputs, per_group, program.stored_bytes)} if groups == 1 else {}
     note = f"{x.shape} -> {y.shape}, int8, {rows.rows} rows of {products} products, tile {tile.rows} x {tile.outputs}"
-    overlap = {x.buffer: over} if groups == 1 else {}
-    _finish(program, step, Layer("conv_i8", (), note, (x,), (y,), body, arrays, scratch, overlap, macs), y)
+    _finish(program, step, Layer("", (), note, (x,), (y,), body, arrays, kernel.scratch, over, macs), y)
+
+
+def _pairs(program: Program, rows: Rows, per_group: int) -> bool:
+    """Whether pairing pays: there are two outputs, and the pairs are used more than once."""
+    return program.kernels.int8 == "paired" and per_group > 1 and rows.rows > 1
+
+
+def _plain(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
+    """ecm_conv_i8."""
+    packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
+
+    def operands(names: Names, group: int) -> str:
+        return f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')} + {group * packed[0].size}"
+
+    return Kernel("ecm_conv_i8", Array("weights", packed, "int8"), packed[0].size, operands=operands), rows, tile.unroll
+
+
+def _window(names: Names, x: Tensor, rows: Rows, group: int, groups: int) -> str:
+    return f"{names.pointer(x)} + {rows.first - x.offset + group * rows.segment * int(groups > 1)}"
+
+
+def _paired(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
+    """ecm_conv_i8_paired: the weights of all groups are paired before the first."""
+    packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
+    scratch = Buffer(packed.size, "float32")  # 8 bytes a pair of weights
+
+    def pairs(names: Names) -> str:
+        return f"(int64_t *)(void *){names.pointer(scratch)}"
+
+    def before(names: Names) -> str:
+        return f"ecm_pair_weights({names.constant('weights')}, {pairs(names)}, {packed.size // 2});"
+
+    def operands(names: Names, group: int) -> str:
+        return f"{_window(names, x, rows, group, len(packed))}, {pairs(names)} + {group * packed[0].size // 2}"
+
+    weights = Array("weights", packed, "int8")
+    return Kernel("ecm_conv_i8_paired", weights, packed[0].size, (scratch,), before, operands), rows, tile.unroll
+
+
+def _dual(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
+    """ecm_conv_i8_dual; ecm_conv_i8 where windows do not begin at even elements.
+
+    Segments are made even by a weight of 0, and steps that are longer than their channels get one for what lies between.
+    """
+    groups = len(sums.weights)
+    spread, weights = _even(rows, sums.weights)
+    steps = (spread.x_step if rows.rows > 1 else 0, spread.segment_step if rows.segments > 1 else 0, spread.first)
+    if any(step % 2 for step in steps) or (groups > 1 and rows.segment % 2):
+        return _plain(x, rows, sums, tile)
+    packed = np.stack([_twos(blocks(w, tile.outputs)) for w in weights])
+    unroll = max(u for u in range(1, 5) if spread.segment // 2 % u == 0)
+
+    def operands(names: Names, group: int) -> str:
+        return f"{_window(names, x, rows, group, groups)}, {names.constant('weights')} + {group * packed[0].size}"
+
+    weights_array = Array("weights", packed, "int16")
+    return Kernel("ecm_conv_i8_dual", weights_array, packed[0].size, operands=operands), spread, unroll
+
+
+def _even(rows: Rows, weights: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+    """The same windows with segments of even length, and the weights (groups, n, O) that go with them."""
+    more = rows.segment % 2
+    split = weights.reshape(len(weights), rows.segments, rows.segment, -1)
+    padded = np.pad(split, ((0, 0), (0, 0), (0, more), (0, 0))).reshape(len(weights), -1, weights.shape[2])
+    even = replace(rows, segment=rows.segment + more)
+    if even.segment == even.segment_step:  # the segments follow each other
+        even = replace(even, segments=1, segment=even.segment * even.segments)
+    return even, padded
+
+
+def _twos(packed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Weights [block][n][outputs] in pairs along n: [block][n / 2][outputs][2]."""
+    count, products, outputs = packed.shape
+    return packed.reshape(count, products // 2, 2, outputs).transpose(0, 1, 3, 2)
 
 
 def _finish(program: Program, step: Step, layer: Layer, y: Tensor) -> None:
@@ -293,7 +371,7 @@ def _depthwise(
         )
 
     window = replace(rows, segment=x.shape[1])
-    over = overlap_along(window, Tile(tile_rows, 1, 1), outputs, 1, 1, reads_again=2)  # channel by channel
+    over = overlap_along(window, Tile(tile_rows, 1, 1), outputs, 1, program.stored_bytes, reads_again=2)  # channel by channel
     note = f"{x.shape} -> {y.shape}, int8, depthwise, {taps} taps"
     _finish(program, step, Layer("", (), note, (x,), (y,), body, arrays, (), {x.buffer: over}, macs), y)
 
@@ -320,7 +398,7 @@ def _conv_over_axes(program: Program, step: Step, x: Tensor, w: NDArray[np.int64
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
         result = (
-            f"(int8_t)ecm_requantize(a, {constant('factor')}[o1 * {factor_step}], {sums.arguments()})"
+            f"(ecm_stored)ecm_requantize(a, {constant('factor')}[o1 * {factor_step}], {sums.arguments()})"
         )
         return integer_conv_loops(x, y, found, w.shape, groups, zero, result, pointer, constant)
 

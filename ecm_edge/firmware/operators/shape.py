@@ -12,7 +12,7 @@ import numpy as np
 
 from ecm_edge.firmware.layers import Layer
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
-from ecm_edge.firmware.program import Constant, Done, Margin, Program, refused
+from ecm_edge.firmware.program import Constant, Done, Room, Program, refused
 from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, strides_of
 from ecm_edge.reference.operators import OPERATORS
 
@@ -86,15 +86,15 @@ def quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
     return quant == Quant(float(scale.values.item()), zero_point - shift)
 
 
-def contiguous(program: Program, name: str, x: Tensor, margin: Margin | None = None) -> Tensor:
-    """A copy of a tensor in new memory: time-major with a margin, or, without one, in the order of its ONNX axes.
+def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None) -> Tensor:
+    """A copy of a tensor in new memory: time-major with that room, or, without any, in the order of its ONNX axes.
 
     Integers stay integers. `name` is the ONNX tensor's, for the comment.
     """
     if strides_of(x.index) is None:
         raise refused_copy(name)
-    order = tuple(range(len(x.shape))) if margin is None else channels_last(len(x.shape))
-    wanted = margin or Margin()
+    order = tuple(range(len(x.shape))) if room is None else channels_last(len(x.shape))
+    wanted = room or Room()
     fill = x.quant.zero_point if x.quant else 0
     y = program.allocate(x.shape, x.buffer.dtype, order, wanted, fill)
     y = replace(y, quant=x.quant, shift=x.shift)
@@ -232,6 +232,6 @@ def floats(program: Program, name: str, x: Tensor) -> Tensor:
     """A quantised tensor as floats in new memory; a float one as it is."""
     if x.quant is None:
         return x
-    y = program.allocate(x.shape, "float32", _memory_order(x), Margin(), 0)
+    y = program.allocate(x.shape, "float32", _memory_order(x), Room(), 0)
     program.add(Done(copy_layer("dequantize", (name,), [(x, y)], y)), y)
     return y

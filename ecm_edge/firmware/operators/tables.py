@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators import convolution, elementwise, pooling, quantised, shape
+from ecm_edge.firmware.operators import convolution, elementwise, pooling, quantised, recurrent, shape
 from ecm_edge.firmware.operators.convolution import Activation
 from ecm_edge.firmware.program import Constant, refused
 
@@ -194,6 +194,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Exp": _function("ecm_expf({0})"),
     "Expand": shape.view,
     "Flatten": shape.view,
+    "GRU": recurrent.recurrent,
     "Gelu": _gelu,
     "Gemm": convolution.gemm,
     "GlobalAveragePool": pooling.reduce_,
@@ -201,6 +202,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _function("ecm_hardswishf({0})"),
     "Identity": shape.view,
+    "LSTM": recurrent.recurrent,
     "LeakyRelu": _leaky_relu,
     "Log": _function("ecm_logf({0})"),
     "MatMul": convolution.matmul,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecm_edge.firmware.layers import Overlap
-from ecm_edge.firmware.program import Margin, distance_above, distance_below
+from ecm_edge.firmware.program import Room, distance_above, distance_below
 from ecm_edge.reference.operators.windows import geometry
 
 if TYPE_CHECKING:
@@ -32,15 +32,22 @@ class Along:
     taps: int
     stride: int
     dilation: int
-    margin: Margin
+    margin: Room
     rows: int
+
+    def room(self, channels: int, groups: int, *, dual: bool) -> Room:
+        """What a layer of it wants of its input; the dual kernel's windows and taps have to begin at even elements."""
+        odd = channels % 2 == 1 and (self.stride % 2 == 1 or self.dilation > 1)
+        return replace(self.margin, even=dual and groups == 1 and odd)
 
 
 def along_time(attributes: Mapping[str, Any], kernel: Sequence[int], shape: Sequence[int]) -> Along | None:
     """The one spatial axis (N, C, *S) that a window runs along; None where there are several.
 
-    Other spatial axes may be there if they are of length 1 and the kernel leaves them so.
+    Other spatial axes may be there if they are of length 1 and the kernel leaves them so, and the batch is one.
     """
+    if shape[0] != 1:
+        return None
     found = geometry(attributes, tuple(kernel), tuple(shape[2:]))
     lengths = shape[2:]
     several = [
@@ -54,12 +61,15 @@ def along_time(attributes: Mapping[str, Any], kernel: Sequence[int], shape: Sequ
     before, after = found.pads[axis]
     reach = (found.kernel[axis] - 1) * found.dilations[axis] + 1
     rows = (lengths[axis] + before + after - reach) // found.strides[axis] + 1
-    return Along(axis + 2, found.kernel[axis], found.strides[axis], found.dilations[axis], Margin(before, after), rows)
+    return Along(axis + 2, found.kernel[axis], found.strides[axis], found.dilations[axis], Room(before, after), rows)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a kernel is told of its input: where the first window begins and how to go on, in elements."""
+    """What a kernel is told of its input: where the first window begins and how to go on, in elements.
+
+    `step` is from one time step to the next.
+    """
 
     first: int
     rows: int
@@ -67,6 +77,7 @@ class Rows:
     segments: int
     segment: int
     segment_step: int
+    step: int
 
 
 def rows_of(x: Tensor, along: Along) -> Rows | None:
@@ -80,7 +91,7 @@ def rows_of(x: Tensor, along: Along) -> Rows | None:
     first = int(line[0, 0]) - along.margin.before * stride
     whole = stride == channels and along.dilation == 1
     segments, segment = (1, along.taps * channels) if whole else (along.taps, channels)
-    return Rows(first, along.rows, along.stride * stride, segments, segment, along.dilation * stride)
+    return Rows(first, along.rows, along.stride * stride, segments, segment, along.dilation * stride, stride)
 
 
 def time_by_channels(index: Indices, axis: int) -> Indices:

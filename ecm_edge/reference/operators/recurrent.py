@@ -26,7 +26,8 @@ from ecm_edge.reference.operators._common import (
     wide,
 )
 
-_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""For each direction of a recurrence whether it runs backwards, by the name of both or of the one."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ def _recurrent(kind: Kind, attributes: Attributes, inputs: list[Array | None]) -
 def _turns(kind: Kind, attributes: Attributes) -> tuple[bool, ...]:
     """For each direction whether it runs backwards; other activations than the default ones are refused."""
     direction = attributes.get("direction", "forward")
-    if direction not in _DIRECTIONS:
-        raise ModelError(f"a direction is one of {', '.join(_DIRECTIONS)}", repr(direction), "Export the model again.")
-    turns = _DIRECTIONS[direction]
+    if direction not in DIRECTIONS:
+        raise ModelError(f"a direction is one of {', '.join(DIRECTIONS)}", repr(direction), "Export the model again.")
+    turns = DIRECTIONS[direction]
     wanted = kind.activations * len(turns)
     names = [name.decode() if isinstance(name, bytes) else name for name in attributes.get("activations", wanted)]
     if tuple(name.lower() for name in names) != wanted:
