@@ -8,7 +8,8 @@ Which tests apply, in this order; whatever does not is counted with its reason:
    longer ship) whose graph is one node of an operator of the list (those of functions written out as other operators,
    `_expanded`, are left out). Each output and each data set is one test.
 2. The first input is float32 and becomes the samples; the other inputs become constants. QuantizeLinear and
-   DequantizeLinear, whose integers the caller of C never sees, get their inverse with scale 1 behind or before them.
+   DequantizeLinear, whose integers the caller of C never sees, get their inverse with scale 1 behind or before them;
+   Constant, and Cast to float32 from another type, make constants, which are added to samples of zeros.
 3. Not applicable: another type of first input or output; no elements; a shape that depends on the values; training.
 4. What the generator refuses, by an error that names the node: the error's rule is the reason.
 """
@@ -95,8 +96,8 @@ def cases():
 def _cases(op, test):
     node = test.model.graph.node[0]
     for number, (inputs, outputs) in enumerate(test.data_sets):
-        given = dict(zip([name for name in node.input if name], inputs, strict=True))
-        wanted = dict(zip([name for name in node.output if name], outputs, strict=True))
+        given = dict(zip([name for name in node.input if name], map(_array, inputs), strict=True))
+        wanted = dict(zip([name for name in node.output if name], map(_array, outputs), strict=True))
         for position, (name, value) in enumerate(wanted.items()):
             label = test.name + (f"[{number}]" if number else "") + (f":{position}" if position else "")
             yield _case(op, label, test.model, node, given, name, value)
@@ -106,15 +107,19 @@ def _cases(op, test):
             yield _cut(op, f"{test.name} (all inputs)", test.model, node, given, name, wanted[name])
 
 
+def _array(x):
+    return numpy_helper.to_array(x) if isinstance(x, TensorProto) else x
+
+
 def _is_float(x):
     return isinstance(x, np.ndarray | np.generic) and x.dtype == np.float32
 
 
 def _case(op, label, model, node, given, output, wanted):  # noqa: PLR0911 - one return a rule
     case = Case(op, label, model)
-    if not given:
-        return _constant(case, node, output, wanted)
-    first, x = next(iter(given.items()))
+    first, x = next(iter(given.items()), ("", None))
+    if not given or (op == "Cast" and not _is_float(x)):
+        return _constant(case, node, given, output, wanted)
     if not isinstance(x, np.ndarray | np.generic) or not isinstance(wanted, np.ndarray | np.generic):
         return _inapplicable(case, "optional or sequence")
     dtypes = (np.asarray(x).dtype, np.asarray(wanted).dtype)
@@ -147,12 +152,12 @@ def _inverse(op, source, result):
     return helper.make_node(op, [source, "one_", "zero_"], [result], name="inverse")
 
 
-def _constant(case, node, output, wanted):
-    """A constant has no input: it is added to samples of zeros."""
+def _constant(case, node, given, output, wanted):
+    """What does not depend on the samples is added to samples of zeros."""
     if not _is_float(wanted):
         return _inapplicable(case, "output is not float32")
     add = helper.make_node("Add", ["samples_", output], ["scores_"], name="add")
-    case.proto = _model(case.proto, [node, add], {"samples_": np.shape(wanted)}, {}, "scores_")
+    case.proto = _model(case.proto, [node, add], {"samples_": np.shape(wanted)}, given, "scores_")
     case.output, case.samples, case.wanted = "scores_", np.zeros(np.size(wanted), np.float32), np.asarray(wanted)
     return case
 

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from ecm_edge import targets
 from ecm_edge.cli import measure as command
 from ecm_edge.errors import DatasetError, FirmwareError, OutputError
+from ecm_edge.firmware import ask, serve
 from ecm_edge.firmware import measure as m
-from ecm_edge.firmware import serve
 from ecm_edge.records import Evidence
 from ecm_edge.score import score_model
 from tests import firmware_toy as toy
 
-QUICK = m.Options(retries=2, timeout_s=0.3)
+QUICK = ask.Options(retries=2, timeout_s=0.3)
 CONTEST = targets.load("loongson-2k0500")
 
 
@@ -35,7 +35,7 @@ def answers(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _short_silence(monkeypatch):
-    monkeypatch.setattr(m, "_SILENCE_S", 0.05)
+    monkeypatch.setattr(ask, "_SILENCE_S", 0.05)
 
 
 def _good(_, samples):
@@ -52,11 +52,24 @@ def test_the_score_is_that_of_the_model(dataset, few, answers, tmp_path):
         record = m.measure(port, dataset, answers, subjects=few, model=model, target=CONTEST, options=QUICK)
     expected = score_model(model, dataset, subjects=few, target=CONTEST).scores
     assert record.scores == expected.model_copy(update={"auc": None})
-    assert record.labels_differing == []
+    assert (record.verdict, record.labels_differing) == ("PASS", [])
     assert (record.segments, record.retried, record.resumed) == (24, 0, 0)
     assert record.latency_ms.mean_ms == 0.5
     assert record.model_sha256
     assert len(_lines(answers)) == 25
+
+
+def test_a_label_that_is_not_the_models_fails(dataset, few, answers, tmp_path):
+    def board(number, samples):
+        return toy.answer(-samples if number in {1, 3} else samples)
+
+    with toy.fake_board(board) as port:
+        record = m.measure(port, dataset, answers, subjects=few, model=toy.model(tmp_path / "toy.onnx"), options=QUICK)
+        alone = m.measure(port, dataset, answers, subjects=few, resume=True, options=QUICK)
+    rows = dataset.rows_of(few)
+    assert record.verdict == "FAIL"
+    assert record.labels_differing == [n for i, n in enumerate(dataset.names(rows)) if i in {1, 3}]
+    assert (alone.verdict, alone.labels_differing) == ("NOT RUN", None)
 
 
 def test_a_pseudo_terminal_is_never_called_measured_nor_scored_for_time(dataset, few, answers, tmp_path):
@@ -100,7 +113,7 @@ def test_late_missing_and_garbled_answers_are_asked_for_again(dataset, few, answ
 
 def test_a_late_answer_is_not_taken_for_that_of_the_next_segment(dataset, few, answers, monkeypatch):
     """The first answer comes after the time-out, and so does a second one to the same segment."""
-    monkeypatch.setattr(m, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(ask, "_SILENCE_S", 0.3)
     held = []
 
     def board(number, samples):
@@ -131,7 +144,7 @@ def test_a_board_that_stops_is_named_with_the_segment_and_resume_loses_nothing(d
 def test_a_board_that_takes_no_bytes_in_the_middle_of_a_frame_is_an_error(dataset, few, answers):
     """Its buffer is full: the write itself does not end."""
     with toy.fake_board(lambda *_: None) as port, pytest.raises(FirmwareError, match="no answer to"):
-        m.measure(port, dataset, answers, subjects=few, options=m.Options(retries=3, timeout_s=0.2))
+        m.measure(port, dataset, answers, subjects=few, options=ask.Options(retries=3, timeout_s=0.2))
 
 
 def test_a_line_cut_off_by_a_crash_is_asked_for_again(dataset, few, answers):

@@ -7,12 +7,13 @@ import termios
 import time
 
 import numpy as np
+import onnx
 import pytest
 import serial
 
 from ecm_edge import targets
 from ecm_edge.errors import FirmwareError
-from ecm_edge.firmware import build, emulate, measure, serve
+from ecm_edge.firmware import build, emulate, generate, measure, serve
 from ecm_edge.score import score_model
 from tests import firmware_toy as toy
 
@@ -216,3 +217,41 @@ def test_a_serial_device_by_its_name(images, ecg, name):
         process.wait()
         os.close(master)
         os.close(slave)
+
+
+@pytest.mark.parametrize("name", ["loongson-2k0500", "nucleo-l432kc"])
+def test_a_host_that_knows_the_protocol_alone_finds_the_score_of_the_onnx_file(dataset, tmp_path, name):
+    """From the ONNX file through generated C, the image and the line: the confusion matrix of `ecm-edge score`."""
+    target, model = targets.load(name), toy.model(tmp_path / "toy.onnx")
+    missing = emulate.available(target)
+    if missing:
+        pytest.skip(missing.reason)
+    generate.write(generate.generate(onnx.load(model), target), tmp_path / "c")
+    toy.add_known_answers(tmp_path / "c")
+    image = build.build(tmp_path / "c", target, "serial", tmp_path / "image", emulated=True)
+    few = dataset.header.subjects[:2]
+    counts = {"tp": 0, "fp": 0, "tn": 0, "fn": 0}
+    with serve.serve(image.elf, target) as board, serial.Serial(str(board.port), 115200, timeout=20) as line:
+        for row in dataset.rows_of(few):
+            line.write(frame(dataset.samples[row]))
+            status, label, _ = answer(line)
+            assert status == 0
+            counts[("t" if label == dataset.labels[row] else "f") + ("p" if label else "n")] += 1
+    assert score_model(model, dataset, subjects=few).scores.confusion.model_dump() == counts
+
+
+def test_noise_under_sanitizers(ecg, tmp_path):
+    """Hours of noise in short: random bytes, heads, cuts; then a frame is answered, and the sanitizers said nothing."""
+    host, rng = targets.load("host"), np.random.default_rng(7)
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
+    image = build.build(toy.generated(tmp_path / "toy"), host, "serial", tmp_path, emulated=True, extra_flags=flags).elf
+    with serve.serve(image, host) as board, serial.Serial(str(board.port), 115200, timeout=20) as line:
+        for _ in range(100):
+            head = b"\xaa\x55" + struct.pack("<H", int(rng.choice([1250, 1249, 0, 65535])))
+            line.write(rng.bytes(int(rng.integers(0, 4000))) + head + rng.bytes(int(rng.integers(0, 6000))))
+            line.read(line.in_waiting)
+        time.sleep(GAP_S)
+        line.reset_input_buffer()
+        line.write(frame(ecg[0]))
+        assert answer(line)[:2] == (0, toy.label(ecg[0]))
+        assert board.errors.read_bytes() == b""

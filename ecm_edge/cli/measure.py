@@ -63,10 +63,12 @@ def command(
     """Send labelled segments to the board at a serial device, and score what it answers.
 
     The contest's protocol, 115200 8N1. Answers are kept as they come; after an error or Ctrl-C, --resume goes on.
-    Latency is what the board reports; from an emulator it is labelled so, and counts for nothing.
+    Latency is what the board reports; from an emulator it is labelled so, and counts for nothing. With --model the
+    labels have to be those of the model.
     """
     from ecm_edge import targets
-    from ecm_edge.firmware.measure import Options, measure
+    from ecm_edge.firmware.ask import Options
+    from ecm_edge.firmware.measure import measure
     from ecm_edge.score import parse_subjects
 
     board = targets.load(target) if target else None
@@ -93,7 +95,7 @@ def _render(record: MeasureRecord) -> None:
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counts = f"{record.segments} segments, {record.retried} sent again"
     show(
-        f"{record.emulator or 'a board'} at {record.port} on {record.dataset}: {counts}{made_up}",
+        f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
         ["figure", "value (95 %)"],
         [[name, _shown(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
     )
@@ -111,9 +113,9 @@ def _render(record: MeasureRecord) -> None:
         ["", "mean", "median", "p95", "min", "max", "std"],
         [["as the board reports it", *("–" if value is None else f"{value:.4f}" for value in times)]],
     )
-    if record.labels_differing is not None:
-        few = ", ".join(record.labels_differing[:5])
-        click.echo(f"{len(record.labels_differing)} labels are not those of {record.model}{': ' if few else ''}{few}")
+    for gate in record.gates:
+        found = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
     if record.board_score:
         click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
 

@@ -9,8 +9,8 @@ Three figures for each straight piece of code, added up over all that ran:
 - high: one instruction at a time starts a cycle, every class at its worst, operands awaited.
 
 Caches always hit in the model, and branches are foreseen but for what the timing of a branch says. If the target has a
-calibration, the interval is widened to include it, and the mean raised to its upper end: an estimate errs on the side
-that promises too little.
+calibration, the interval is widened to include it, though never to less than what the unit of the multiply-adds needs,
+and the mean raised to its upper end: an estimate errs on the side that promises too little.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def estimate(image: Image, runs: Sequence[Run]) -> Estimate:
         cycles_high=round(total.high),
         per_instruction=total.middle / max(1, most.total),
         layers=layers,
-        latency_ms=_latency(total, most.total, image.target, model),
+        latency_ms=_latency(total, most, image.target, model),
     )
 
 
@@ -113,12 +113,13 @@ def pipeline_of(target: Target) -> Pipeline:
     return target.core.pipeline
 
 
-def _latency(total: _Cycles, instructions: int, target: Target, model: Pipeline) -> Latency:
-    seen = model.calibration
+def _latency(total: _Cycles, run: Run, target: Target, model: Pipeline) -> Latency:
+    seen, instructions = model.calibration, run.total
     low, mean, high = total.low, total.middle, total.high
     source = f"{instructions:,} instructions counted; model of the core: {model.source}"
     if seen is not None:
-        low, mean = min(low, seen.low * instructions), max(mean, seen.high * instructions)
+        least = max(seen.low * instructions, _multiply_add_unit(run.blocks, model))
+        low, mean = min(low, least), max(mean, seen.high * instructions)
         source += f"; not below {seen.high:g} cycles per instruction: {seen.source}"
     high = max(mean, high)
 
@@ -132,6 +133,12 @@ def _latency(total: _Cycles, instructions: int, target: Target, model: Pipeline)
         low_ms=milliseconds(low),
         high_ms=milliseconds(high),
     )
+
+
+def _multiply_add_unit(blocks: Iterable[Block], model: Pipeline) -> int:
+    """Cycles in which the unit of the multiply-adds is busy."""
+    busy = {kind: timing.busy for kind, timing in model.timing.items() if timing.unit == model.timing["fused"].unit}
+    return sum(block.times * sum(busy.get(i.kind, 0) for i in block.instructions) for block in blocks)
 
 
 def _sum(blocks: Iterable[Block], model: Pipeline) -> _Cycles:

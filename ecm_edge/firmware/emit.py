@@ -20,6 +20,7 @@ KERNELS = (
     "ecm_activation.h",
     "ecm_base.h",
     "ecm_conv_f32.h",
+    "ecm_conv_f32_wide.h",
     "ecm_conv_i8.h",
     "ecm_conv_i8_dual.h",
     "ecm_depthwise_f32.h",
@@ -132,12 +133,13 @@ def used_kernels(text: str) -> list[str]:
     """Headers whose functions the text calls."""
     marks = {
         "ecm_conv_f32.h": ("ecm_conv_f32(",),
+        "ecm_conv_f32_wide.h": ("ecm_conv_f32_wide(",),
         "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
         "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pair_weights("),
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),
-        "ecm_half.h": ("ecm_half(", "ecm_halves("),
+        "ecm_half.h": ("ecm_half(", "ecm_halves(", "ecm_dense_half("),
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),
         "ecm_recurrent.h": ("ecm_lstm_f32(", "ecm_gru_f32("),

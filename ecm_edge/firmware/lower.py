@@ -81,11 +81,12 @@ def _probe(graph: Graph) -> dict[str, NDArray[Any]]:
 
 
 def _stored(graph: Graph, name: str) -> str:
-    """How a constant is kept: as float16 if it is nothing but a cast of one."""
+    """How a constant is kept: as float16 if it is nothing but a cast of one, and finite (ecm_half takes no others)."""
     for step in graph.steps:
         if name in step.outputs and step.op.op == "Cast":
             source = graph.constants.get(step.op.inputs[0])
-            return "float16" if source is not None and source.dtype == np.float16 else "float32"
+            halves = source is not None and source.dtype == np.float16 and np.isfinite(source).all()
+            return "float16" if halves else "float32"
     return "float32"
 
 

@@ -11,23 +11,34 @@ of an emulator and no board's.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, ValidationError
 
-from ecm_edge import files, metrics, provenance, score
+from ecm_edge import files, metrics, provenance, reference, score
 from ecm_edge.errors import DatasetError, FirmwareError
+from ecm_edge.firmware import answers as answers_file
 from ecm_edge.firmware import protocol, serve
+from ecm_edge.firmware.answers import SegmentAnswer, Session
+from ecm_edge.firmware.ask import Options, ask, open_line
+from ecm_edge.firmware.generate import form_of
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.model_file import margins, open_model
-from ecm_edge.records import Evidence, Form, Latency, Provenance, Record, first_fault
+from ecm_edge.records import (
+    Evidence,
+    Form,
+    Gate,
+    Latency,
+    Provenance,
+    Record,
+    Verdict,
+    at_most,
+    not_run,
+    overall,
+)
 from ecm_edge.tables import track
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,47 +48,24 @@ if TYPE_CHECKING:
     from ecm_edge.model_file import ModelFile
     from ecm_edge.targets import Target
 
-RETRIES = 3
-TIMEOUT_S = 5.0
-"""How long a board may take from the end of a frame to its answer."""
-
-_SILENCE_S = 1.2 * protocol.FRAME_GAP_S
+_FEW = 5  # names in a message
 
 
-class Session(Record):
-    """What was asked of whom. `emulator` says what answered where it was no board."""
+class MeasureRecord(Record):
+    """What a board answered, and what that scores.
 
+    The verdict is on the labels alone: FAIL where the board does not answer as the model does. `labels_differing` are
+    those segments, None where no model was given, and the verdict NOT RUN. `emulator` says what answered where it was no
+    board. `board_score` needs a rule, the size of the image and a measured latency. `retried` segments needed more than one
+    attempt; `resumed` ones were answered before.
+    """
+
+    verdict: Verdict
+    gates: list[Gate]
     port: str
     emulator: str | None
     image_sha256: str | None
     dataset_sha256: str
-
-
-class Header(Session):
-    """The first line of a file of answers."""
-
-    format: Literal["ecm-edge-answers"] = "ecm-edge-answers"
-    version: Literal[1] = 1
-
-
-class SegmentAnswer(Record):
-    """One more line: the board's answer to one row of the data set, and how often it had to be asked."""
-
-    row: int = Field(ge=0)
-    name: str
-    label: int = Field(ge=0, le=1)
-    latency_ms: float = Field(ge=0)
-    attempts: int = Field(ge=1)
-
-
-class MeasureRecord(Session):
-    """What a board answered, and what that scores.
-
-    `labels_differing` are the segments whose label is not that of the model, None where no model was given.
-    `board_score` needs a rule, the size of the image and a measured latency. `retried` segments needed more than one
-    attempt; `resumed` ones were answered before.
-    """
-
     target: str | None
     image_bytes: int | None
     model: str | None
@@ -96,14 +84,6 @@ class MeasureRecord(Session):
     answers: str
     seconds: float
     provenance: Provenance
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to talk to the board; `retries` is how often a segment is sent again."""
-
-    retries: int = RETRIES
-    timeout_s: float = TIMEOUT_S
 
 
 def measure(
@@ -144,16 +124,20 @@ def measure(
     begin_s = time.perf_counter()
     opened = open_model(model, form) if model else None
     rows = _rows(dataset, subjects, opened)
-    expected = margins(opened.classifier, dataset, rows) >= 0 if opened else None
+    expected = _expected(opened, dataset, rows) if opened else None
     session = _session(port, dataset, image, emulated=emulated)
-    known = _known(answers, session, resume=resume)
+    known = answers_file.known(answers, session, resume=resume)
     resumed = len(known.keys() & set(rows.tolist()))
     _ask_all(session, dataset, rows, known, answers, options or Options())
     given = [known[row] for row in rows.tolist()]
+    differing = _differing(given, expected) if expected is not None else None
+    gates = [_same_labels(differing)]
     scores, latency = _scores(dataset, rows, given, target), _latency(given, session)
     return MeasureRecord(
         **dict(session),
         **_model_fields(opened),
+        verdict=overall(gates),
+        gates=gates,
         target=target.name if target else None,
         image_bytes=image.stat().st_size if image else None,
         dataset=dataset.folder.name,
@@ -162,7 +146,7 @@ def measure(
         segments=len(given),
         retried=sum(answer.attempts > 1 for answer in given),
         resumed=resumed,
-        labels_differing=_differing(given, expected) if expected is not None else None,
+        labels_differing=differing,
         scores=scores,
         latency_ms=latency,
         board_score=_board_score(target, scores, latency, image),
@@ -170,73 +154,6 @@ def measure(
         seconds=round(time.perf_counter() - begin_s, 3),
         provenance=provenance.collect(),
     )
-
-
-def ask(line: Serial, samples: NDArray[np.float32], options: Options) -> tuple[protocol.Answer, int] | None:
-    """The board's answer to one segment (T,) and the number of attempts; None if none of them brought one.
-
-    An answer that says that a sample is not finite, when all are, comes of a frame that the line changed: it counts as
-    none. After a retry the line is watched until it is quiet, so that no late answer is taken for the next segment's.
-
-    Raises:
-        FirmwareError: the line is gone.
-    """
-    frame, finite = protocol.encode_segment(samples), bool(np.isfinite(samples).all())
-    for attempt in range(1, options.retries + 2):
-        answer = _exchange(line, frame, options.timeout_s)
-        garbled = answer is not None and answer.status == protocol.Status.SAMPLE_NOT_FINITE and finite
-        if attempt > 1 or answer is None or garbled:
-            _settle(line, _SILENCE_S)
-        if answer is not None and not garbled:
-            return answer, attempt
-    return None
-
-
-@contextmanager
-def open_line(port: str, timeout_s: float) -> Iterator[Serial]:
-    """The serial device at `port`, 115200 8N1, for this process alone; its input is empty.
-
-    Raises:
-        FirmwareError: it cannot be opened, or goes away while the block runs.
-    """
-    import serial
-
-    try:
-        with serial.Serial(port, protocol.BAUD, timeout=timeout_s, write_timeout=timeout_s, exclusive=True) as line:
-            line.reset_input_buffer()
-            yield line
-    except (serial.SerialException, OSError) as problem:
-        raise FirmwareError(
-            "a board is on a serial device that can be opened and stays there",
-            f"{problem} at {port}",
-            "Check the path, its rights (the group dialout), the cable, and that no other program has it open.",
-        ) from None
-
-
-def _exchange(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | None:
-    """Send a frame and wait for its answer; None if it does not come in time, or the board takes no more bytes."""
-    import serial
-
-    try:
-        line.write(frame)
-    except serial.SerialTimeoutException:
-        line.reset_output_buffer()
-        return None
-    received, deadline = b"", time.monotonic() + protocol.transfer_s(len(frame)) + timeout_s
-    while (answer := protocol.find_answer(received)) is None:
-        line.timeout = deadline - time.monotonic()
-        if line.timeout <= 0 or not (more := line.read(max(1, line.in_waiting))):
-            break
-        received += more
-    return answer
-
-
-def _settle(line: Serial, silence_s: float) -> None:
-    """Discard what comes until nothing has come for so long; a line that is never quiet for ten times that."""
-    deadline = time.monotonic() + 10 * silence_s
-    line.timeout = silence_s
-    while line.read(max(1, line.in_waiting)) and time.monotonic() < deadline:
-        pass
 
 
 def _ask_all(
@@ -252,19 +169,10 @@ def _ask_all(
     if not missing:
         return
     with open_line(session.port, options.timeout_s) as line:
-        _begin(answers, session)
+        answers_file.begin(answers, session)
         for row in track(missing, "asking the board"):
             known[row] = _answer(line, dataset, row, options, answers)
-            _keep(answers, known[row])
-
-
-def _keep(answers: Path, answer: SegmentAnswer) -> None:
-    """Write one more answer to the file, so that it survives whatever comes next."""
-    try:
-        with answers.open("a", encoding="utf-8") as stream:
-            stream.write(answer.model_dump_json() + "\n")
-    except OSError as problem:
-        raise files.cannot_write(answers, problem) from problem
+            answers_file.keep(answers, known[row])
 
 
 def _answer(line: Serial, dataset: Dataset, row: int, options: Options, answers: Path) -> SegmentAnswer:
@@ -329,51 +237,6 @@ def _rows(dataset: Dataset, subjects: score.Subjects | None, model: ModelFile | 
     return rows
 
 
-def _begin(answers: Path, session: Session) -> None:
-    """A new file of answers with its first line, unless there is one already."""
-    try:
-        with answers.open("x", encoding="utf-8") as stream:
-            stream.write(Header(**dict(session)).model_dump_json() + "\n")
-    except FileExistsError:
-        return
-    except OSError as problem:
-        raise files.cannot_write(answers, problem) from problem
-
-
-def _known(answers: Path, session: Session, *, resume: bool) -> dict[int, SegmentAnswer]:
-    """The answers by row that are in the file, if there is one; a last line that was cut off is taken away."""
-    if not answers.exists():
-        return {}
-    if not resume:
-        raise FirmwareError(
-            "answers go to a new file", f"{answers} exists", "Go on from it with --resume, or name another one with -o."
-        )
-    head, *lines = answers.read_bytes().splitlines(keepends=True) or [b""]
-    whole = [line for line in lines if line.endswith(b"\n")]
-    try:
-        before = Header.model_validate_json(head)
-        given = [SegmentAnswer.model_validate_json(line) for line in whole]
-    except ValidationError as problem:
-        found = f"{first_fault(problem)} of {answers}"
-        raise FirmwareError("a file of answers has one record a line", found, "Begin a new one with -o.") from None
-    _check_same(answers, before, Header(**dict(session)))
-    if len(whole) < len(lines):
-        files.write_atomic(answers, b"".join([head, *whole]))
-    return {answer.row: answer for answer in given}
-
-
-def _check_same(answers: Path, before: Header, now: Header) -> None:
-    """The answers in a file go on with the same port, board and data; `serve` may have another link each time."""
-    differing = [
-        name
-        for name in Header.model_fields
-        if getattr(before, name) != getattr(now, name) and not (name == "port" and now.emulator)
-    ]
-    if differing:
-        found = f"another {', '.join(differing)} in {answers}"
-        raise FirmwareError("answers go on with the same board and data", found, "Name another file with -o.")
-
-
 def _scores(dataset: Dataset, rows: NDArray[np.int64], given: list[SegmentAnswer], target: Target | None) -> Scores:
     """The scores of labels alone: as those of margins of 1 and -1, without the AUC, which a label has none of."""
     margin = np.array([1.0 if answer.label else -1.0 for answer in given], np.float32)  # (n,)
@@ -404,6 +267,22 @@ def _board_score(target: Target | None, scores: Scores, latency: Latency, image:
         return None
     size_kib = image.stat().st_size / 1024
     return metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+
+
+def _expected(model: ModelFile, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) whether the model itself calls these rows AF; of an int8 model the judge is the reference, not a runtime."""
+    if form_of(model.classifier.proto) != "int8":
+        return margins(model.classifier, dataset, rows) >= 0
+    graph = reference.load(model.classifier.proto)
+    scores = reference.run(graph, dataset.samples[rows], [graph.output_name])[graph.output_name].reshape(len(rows), 2)
+    called: NDArray[np.bool_] = scores[:, 1] >= scores[:, 0]
+    return called
+
+
+def _same_labels(differing: list[str] | None) -> Gate:
+    if differing is None:
+        return not_run("labels_differing", "no model was given")
+    return at_most("labels_differing", len(differing), 0, "segments", ", ".join(differing[:_FEW]))
 
 
 def _differing(given: list[SegmentAnswer], expected: NDArray[np.bool_]) -> list[str]:

@@ -157,7 +157,7 @@ class Program:
         The graph's own output is written straight to the caller's scores if it lies there in order. `fill` is the stored zero.
         """
         chosen = tuple(order) if order is not None else channels_last(len(shape))
-        if name == self.graph.output_name and np.array_equal(dense(shape, chosen), dense(shape)):
+        if name == self.graph.output_name and dtype == "float32" and np.array_equal(dense(shape, chosen), dense(shape)):
             return Tensor(Buffer(prod(shape), dtype, "scores"), dense(shape), None, shift)
         if 0 in shape:
             raise ModelError("a tensor has elements", f"none in {name!r} {tuple(shape)}", "Export the model again.")

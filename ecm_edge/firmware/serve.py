@@ -142,16 +142,7 @@ def _command(image: Path, target: Target) -> list[str]:
             "no such program",
             f"Install it: `apt-get install {emulator.package}`.",
         )
-    return [*_with_line(emulator.command), str(image.absolute())]
-
-
-def _with_line(command: list[str]) -> list[str]:
-    """The emulator's command with its serial line on standard input and output.
-
-    >>> _with_line(["qemu-system-arm", "-serial", "none", "-kernel"])
-    ['qemu-system-arm', '-serial', 'stdio', '-kernel']
-    """
-    return ["stdio" if before == "-serial" else word for before, word in zip(["", *command], command, strict=False)]
+    return [*(emulator.serial_command or emulator.command), str(image.absolute())]
 
 
 def _wait_until_it_answers(board: Board, host_end: int, samples: int) -> None:

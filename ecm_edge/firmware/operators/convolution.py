@@ -28,10 +28,13 @@ from ecm_edge.firmware.operators.windows import (
     overlap_along,
     rows_of,
     time_by_channels,
+    vectors_of,
+    wide_tile,
 )
 from ecm_edge.firmware.program import Constant, Program, Room, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor
 from ecm_edge.reference.operators.windows import geometry
+from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -258,15 +261,17 @@ def _rows(program: Program, along: Along, groups: int) -> Callable[[Weighted], L
 
 
 def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outputs: NDArray[np.int64]) -> Layer:
-    """ecm_conv_f32 for every group; `outputs` (T, O) are the places of the results."""
+    """ecm_conv_f32 or ecm_conv_f32_wide for every group; `outputs` (T, O) are the places of the results."""
+    if rows.rows == groups == 1 and layer.stored == "float16":
+        return _dense_half(program, layer, rows, outputs)
     per_group = layer.weights.shape[2]
     products = rows.segments * rows.segment
-    tile = best_tile(program.kernels, rows.rows, per_group, products, rows.segment, program.kernels.accumulators)
     y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
     if not np.array_equal(outputs, outputs[0, 0] + np.arange(len(outputs))[:, None] * y_step + np.arange(outputs.shape[1])):
         raise ValueError(outputs)
-    packed = np.stack([blocks(w, tile.outputs) for w in layer.weights]).astype(np.float32)
-    biases = np.stack([blocks(b, tile.outputs) for b in layer.bias.reshape(groups, -1)]).astype(np.float32)
+    tile, function, order = _kernel(program.kernels, rows, per_group)
+    packed = np.stack([order(w) for w in layer.weights]).astype(np.float32)
+    biases = np.stack([order(b) for b in layer.bias.reshape(groups, -1)]).astype(np.float32)
     arrays = (Array("weights", packed, layer.stored), Array("bias", biases, "float32"))
     halves = layer.stored == "float16"
     scratch = (Buffer(packed.size, "float32"),) if halves else ()
@@ -279,10 +284,11 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
             x_at = _plus(rows.first - layer.x.offset + group * rows.segment)
             y_at = _plus(int(outputs[0, 0]) - layer.y.offset + group * per_group)
             calls.append(
-                f"ecm_conv_f32({pointer(layer.x)}{x_at}, {w}{_plus(group * packed[0].size)}, "
+                f"{function}({pointer(layer.x)}{x_at}, {w}{_plus(group * packed[0].size)}, "
                 f"{constant('bias')}{_plus(group * biases[0].size)}, {pointer(layer.y)}{y_at},\n"
                 f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, "
-                f"{y_step}, {tile.rows}, {tile.outputs}, {tile.unroll}, {int(names.backward)},\n    {layer.activation.arguments});"
+                f"{y_step}, {_tile_arguments(tile, program.kernels)}, {int(names.backward)},\n"
+                f"    {layer.activation.arguments});"
             )
         return "\n".join(calls)
 
@@ -298,6 +304,44 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
         scratch=scratch,
         overlap={layer.x.buffer: overlap} if groups == 1 else {},
     )
+
+
+def _dense_half(program: Program, layer: Weighted, rows: Rows, outputs: NDArray[np.int64]) -> Layer:
+    """ecm_dense_half: weights that are used once are not expanded first."""
+    count, total = layer.weights.shape[1:]
+    tile = best_tile(Kernels(), 1, total, count, count, program.kernels.accumulators)
+    packed = blocks(layer.weights[0], tile.outputs)
+    arrays = (
+        Array("weights", packed.astype(np.float32), "float16"),
+        Array("bias", blocks(layer.bias, tile.outputs).astype(np.float32), "float32"),
+    )
+
+    def body(names: Names) -> str:
+        x = f"{names.pointer(layer.x)}{_plus(rows.first - layer.x.offset)}"
+        y = f"{names.pointer(layer.y)}{_plus(int(outputs[0, 0]) - layer.y.offset)}"
+        return (
+            f"ecm_dense_half({x}, {names.constant('weights')}, {names.constant('bias')}, {y}, {count}, {total}, "
+            f"{tile.outputs},\n    {layer.activation.arguments});"
+        )
+
+    overlap = {layer.x.buffer: overlap_along(rows, tile, outputs, total, _F32)}
+    return Layer("dense", (), f"{_shapes(layer)}, {count} products", (layer.x,), (layer.y,), body, arrays, overlap=overlap)
+
+
+def _kernel(kernels: Kernels, rows: Rows, outputs: int) -> tuple[Tile, str, Callable[[NDArray[Any]], NDArray[Any]]]:
+    """The tile, the function, and how it wants its weights (…, O)."""
+    if kernels.outputs > 1:
+        tile = wide_tile(kernels, rows.rows, outputs)
+        return tile, "ecm_conv_f32_wide", lambda w: vectors_of(w, tile.outputs)
+    products = rows.segments * rows.segment
+    tile = best_tile(kernels, rows.rows, outputs, products, rows.segment, kernels.accumulators)
+    return tile, "ecm_conv_f32", lambda w: blocks(w, tile.outputs)
+
+
+def _tile_arguments(tile: Tile, kernels: Kernels) -> str:
+    if kernels.outputs > 1:
+        return f"{tile.rows}, {tile.outputs // kernels.outputs}"
+    return f"{tile.rows}, {tile.outputs}, {tile.unroll}"
 
 
 def _depthwise(along: Along) -> Callable[[Weighted], Layer]:

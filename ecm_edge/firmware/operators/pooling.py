@@ -16,6 +16,7 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Layer
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
+from ecm_edge.firmware.operators.quantised import dequantised
 from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, order_of
@@ -61,7 +62,7 @@ def _sum(program: Program, step: str = "a += v;", result: str = "(float)a") -> K
 def reduce_(program: Program, step: Step) -> None:
     """ReduceMean, ReduceMax, ReduceMin, ReduceSum, GlobalAveragePool and GlobalMaxPool."""
     node = step.op
-    x = program.tensor(node.inputs[0], node)
+    x = dequantised(program, step.sources[0]) if step.sources else program.tensor(node.inputs[0], node)
     axes = _axes(program, step, x)
     count = prod(x.shape[axis] for axis in axes)
     if node.op in {"ReduceMax", "GlobalMaxPool"}:
@@ -94,8 +95,6 @@ def _reduced(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kin
     quant, shift = (x.quant, x.shift) if keeps == x.buffer.dtype else (None, 0)
     y = program.output(name, program.shapes[name], keeps, shift=shift, fill=quant.zero_point if quant else 0)  # type: ignore[arg-type]  # a dtype
     y = replace(y, quant=quant)
-    if y.buffer.place == "scores" and keeps != "float32":
-        raise refused(step.op, "scores are floats", "integers")
     kept = tuple(axis for axis in order_of(x) or range(len(x.shape)) if axis not in axes)
     spread = y.index.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)])
     first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))

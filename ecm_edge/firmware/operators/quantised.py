@@ -69,9 +69,13 @@ def _integer_type(program: Program, node: Node) -> str:
 
 def dequantize(program: Program, step: Step) -> None:
     """DequantizeLinear: the same memory, read as real values."""
-    node = step.op
+    program.env[step.outputs[0]] = dequantised(program, step.op)
+
+
+def dequantised(program: Program, node: Node) -> Tensor:
+    """The output of a DequantizeLinear whose input depends on the segment."""
     x = program.tensor(node.inputs[0], node)
-    program.env[step.outputs[0]] = replace(x, quant=_quant(program, node, "uint8" if x.shift else "int8"))
+    return replace(x, quant=_quant(program, node, "uint8" if x.shift else "int8"))
 
 
 def quantize(program: Program, step: Step) -> None:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.firmware.layers import Layer
+from ecm_edge.firmware import literals
+from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
 from ecm_edge.firmware.program import Constant, Done, Room, Program, refused
-from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, strides_of
+from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
 from ecm_edge.reference.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.tensors import Indices
     from ecm_edge.reference.graph import Node, Step
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
@@ -110,48 +112,55 @@ def refused_copy(name: str) -> ValueError:
 def copy_layer(
     op: str,
     origin: tuple[str, ...],
-    pairs: Sequence[tuple[Tensor, Tensor]],
+    pairs: Sequence[tuple[Tensor | Constant, Tensor]],
     y: Tensor,
     outputs: tuple[str, ...] = (),
     before: Callable[[Pointer], str] | None = None,
 ) -> Layer:
-    """A layer that copies tensors to the parts of `y` beside them; integers to floats are dequantised on the way.
+    """A layer that copies tensors and constants to the parts of `y` beside them.
 
-    `before` gives C statements that come first.
+    Integers that go to floats are dequantised on the way. `before` gives C statements that come first.
     """
 
     def body(names: Names) -> str:
-        pointer = names.pointer
-        said = [before(pointer)] if before else []
-        for x, part in pairs:
-            axes = loop_nest(part.shape, _memory_order(part), [x.index, part.index])
-            value = _value(x, part, f"{pointer(x)}[{at(axes, 0)}]")
-            said.append(loops(axes, f"{pointer(part)}[{at(axes, 1)}] = {value};"))
+        said = [before(names.pointer)] if before else []
+        for number, (x, part) in enumerate(pairs):
+            index = x.index if isinstance(x, Tensor) else np.arange(x.values.size).reshape(x.shape)
+            axes = loop_nest(part.shape, _memory_order(part), [index, part.index])
+            base = names.pointer(x) if isinstance(x, Tensor) else names.constant(f"part{number}")
+            value = _value(x, part, f"{base}[{at(axes, 0)}]")
+            said.append(loops(axes, f"{names.pointer(part)}[{at(axes, 1)}] = {value};"))
         return "\n".join(said)
 
-    shapes = ", ".join(f"{x.shape}" for x, _ in pairs)
+    constants = [(f"part{number}", x) for number, (x, _) in enumerate(pairs) if isinstance(x, Constant)]
     return Layer(
         op=op,
         origin=origin,
-        note=shapes,
-        reads=tuple(x for x, _ in pairs),
+        note=", ".join(f"{x.shape}" for x, _ in pairs),
+        reads=tuple(x for x, _ in pairs if isinstance(x, Tensor)),
         writes=(y,),
         body=body,
+        arrays=tuple(_part(what, x, y) for what, x in constants),
         outputs=outputs,
     )
 
 
-def _value(x: Tensor, y: Tensor, place: str) -> str:
-    from ecm_edge.firmware import literals
+def _part(what: str, x: Constant, y: Tensor) -> Array:
+    """A constant as it is kept to be copied: float16 or float32, or in the integers of `y`."""
+    if y.buffer.dtype == "float32":
+        return Array(what, x.values, x.stored)
+    return Array(what, x.values.astype(np.int64) - y.shift, y.buffer.dtype)
 
+
+def _value(x: Tensor | Constant, y: Tensor, place: str) -> str:
+    if isinstance(x, Constant):
+        return f"ecm_half({place})" if y.buffer.dtype == "float32" and x.stored == "float16" else place
     if x.quant is not None and y.buffer.dtype == "float32":
         return f"ecm_dequantize({place}, {literals.float_literal(x.quant.scale)}, {x.quant.zero_point})"
     return place
 
 
 def _memory_order(y: Tensor) -> Sequence[int]:
-    from ecm_edge.firmware.tensors import order_of
-
     return order_of(y) or tuple(range(len(y.shape)))
 
 
@@ -162,19 +171,23 @@ def concat(program: Program, step: Step) -> None:
     shape = program.shapes[name]
     axis = node.attributes["axis"] % len(shape)
     parts = [program.env[n] for n in node.inputs]
-    if any(isinstance(part, Constant) for part in parts):
-        raise refused(node, "Concat joins tensors that depend on the segment", "a constant among them")
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    quants = {t.quant for t in tensors}
-    quant = next(iter(quants)) if len(quants) == 1 else None
-    dtype = tensors[0].buffer.dtype if quant is not None else "float32"
-    y = program.output(name, shape, dtype, shift=tensors[0].shift if quant else 0, fill=quant.zero_point if quant else 0)
-    y = replace(y, quant=quant)
-    ends = np.cumsum([t.shape[axis] for t in tensors])
-    places = [y.index.take(range(end - t.shape[axis], end), axis) for t, end in zip(tensors, ends, strict=True)]
-    pairs = [(t, replace(y, index=place)) for t, place in zip(tensors, places, strict=True) if t.size]
+    y = _joined(program, name, parts)
+    ends = np.cumsum([part.shape[axis] for part in parts])
+    places = [y.index.take(range(end - p.shape[axis], end), axis) for p, end in zip(parts, ends, strict=True)]
+    pairs = [(part, replace(y, index=place)) for part, place in zip(parts, places, strict=True) if place.size]
     program.add(Done(copy_layer("concat", (node.name,), pairs, y, (name,))), y)
     program.env[name] = y
+
+
+def _joined(program: Program, name: str, parts: Sequence[Tensor | Constant]) -> Tensor:
+    """Memory for joined parts: integers where all are integers of one meaning, else floats."""
+    kinds = {(p.buffer.dtype, p.quant, p.shift) for p in parts if isinstance(p, Tensor)}
+    dtype, quant, shift = next(iter(kinds))
+    floating = any(isinstance(p, Constant) and p.values.dtype.kind == "f" for p in parts)
+    if len(kinds) > 1 or floating or dtype == "float32":
+        return program.output(name, program.shapes[name])
+    fill = quant.zero_point if quant else 0
+    return replace(program.output(name, program.shapes[name], dtype, shift=shift, fill=fill), quant=quant)
 
 
 def pad(program: Program, step: Step) -> None:
@@ -185,30 +198,28 @@ def pad(program: Program, step: Step) -> None:
     parameters = [program.optional(node, i) for i in range(1, len(node.inputs))]
     given = [None if p is None else p.values[None] for p in parameters]
     value = parameters[1] if len(parameters) > 1 else None
-    fill = float(value.values.item()) if value is not None else float(node.attributes.get("value", 0.0))
+    fill = value.values.item() if value is not None else node.attributes.get("value", 0.0)
     if len(given) > 1:
         given[1] = np.array([-1])
     attributes = {**node.attributes, "value": -1}
     numbers = np.arange(x.size).reshape(x.shape)
     source = OPERATORS["Pad"](attributes, [numbers[None], *given])[0][0]  # which element of x, -1 for the constant
-    if x.quant is not None:
-        x = floats(program, node.inputs[0], x)
-    y = program.output(name, shape)
+    x = floats(program, node.inputs[0], x)
+    y = program.output(name, shape, x.buffer.dtype, shift=x.shift)
     pairs = _boxes(x, y, source)
+    stored = literals.float_literal(fill) if y.buffer.dtype == "float32" else str(int(fill) - y.shift)
 
     def before(pointer: Pointer) -> str:
-        from ecm_edge.firmware import literals
-
         if (source >= 0).all():
             return ""
         axes = loop_nest(y.shape, _memory_order(y), [y.index])
-        return loops(axes, f"{pointer(y)}[{at(axes, 0)}] = {literals.float_literal(fill)};")
+        return loops(axes, f"{pointer(y)}[{at(axes, 0)}] = {stored};")
 
     program.add(Done(copy_layer("pad", (node.name,), pairs, y, (name,), before)), y)
     program.env[name] = y
 
 
-def _boxes(x: Tensor, y: Tensor, source: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+def _boxes(x: Tensor, y: Tensor, source: Indices) -> list[tuple[Tensor, Tensor]]:
     """Pairs of regular views that copy x to where `source` wants its elements."""
     keep = source >= 0
     if keep.all() and strides_of(x.index.ravel()[source]) is not None:

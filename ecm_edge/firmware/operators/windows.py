@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ecm_edge.targets.kernels import Kernels
 
 _MOST = 16  # rows or outputs of a tile: ECM_TILE
+_SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each ready after four
+_MOST_VECTORS = 3  # ECM_WIDE_VECTORS
+_MOST_WIDE_ROWS = 12  # ECM_WIDE_ROWS
 _TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
 _UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
 
@@ -130,6 +133,29 @@ def best_tile(kernels: Kernels, rows: int, outputs: int, products: int, segment:
     ]
     r, c = min(sizes, key=cost)
     return Tile(r, c, _unroll(segment, r * -(-c // width)))
+
+
+def wide_tile(kernels: Kernels, rows: int, outputs: int) -> Tile:
+    """The tile of the kernel with vectors of outputs: as many vectors as there are outputs for, then as many rows."""
+    vectors = min(_MOST_VECTORS, -(-outputs // kernels.outputs))
+    most = max(1, min(rows, kernels.accumulators // vectors, _MOST_WIDE_ROWS))
+
+    def slots(r: int) -> int:
+        """Issue slots of one product of every sum: multiply-adds, loads, or what hides the multiply-add's latency."""
+        return -(-rows // r) * max(r * vectors, r + vectors, _SUMS_IN_FLIGHT)
+
+    return Tile(min(range(1, most + 1), key=lambda r: (slots(r), -r)), vectors * kernels.outputs, 1)
+
+
+def vectors_of(weights: NDArray[Any], outputs: int) -> NDArray[Any]:
+    """Weights (…, O) as the wide kernel reads them: [block][…][outputs], 0 where there is no output.
+
+    >>> vectors_of(np.arange(1, 7).reshape(2, 3), 2).tolist()
+    [[[1, 2], [4, 5]], [[3, 0], [6, 0]]]
+    """
+    total = weights.shape[-1]
+    padded = np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, -total % outputs)])
+    return np.stack(np.split(padded, padded.shape[-1] // outputs, axis=-1))
 
 
 def _unroll(segment: int, sums: int) -> int:
