@@ -12,6 +12,7 @@ import io
 import logging
 import warnings
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
+    from ecm_edge.onnx_model import Floats
 
 OPSET = 20
 INPUT, OUTPUT = "samples", "scores"
@@ -160,6 +162,31 @@ def to_onnx(network: nn.Module, samples_per_segment: int) -> onnx.ModelProto:
     proto, _ = _export(network, samples_per_segment)
     _check_contract(proto, samples_per_segment)
     return proto
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The graph of an untrained network, into which trained weights can be written, and the same one simplified."""
+
+    template: onnx.ModelProto
+    simplified: onnx.ModelProto
+
+
+def untrained(config: CandidateConfig, segment: Floats) -> Untrained:
+    """The graphs of a configuration's network before any training.
+
+    Args:
+        config: what would be trained.
+        segment: one segment (1, T), on which the simplifier checks itself.
+
+    Raises:
+        ModelError: as for `export_onnx`.
+    """
+    network = candidate.build_network(config)
+    template = to_onnx(network, config.samples_per_segment)
+    counted = with_weights(template, randomised(network)) or template  # equal tensors would be merged
+    simplified, _ = simplify.simplify(counted, segment)
+    return Untrained(template, simplified)
 
 
 def with_weights(proto: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto | None:

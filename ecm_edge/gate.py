@@ -1,6 +1,7 @@
 """The gate before training: a candidate that does not fit the board is never trained.
 
-Flash, RAM and latency are estimates here, made from counts by the target's cost model and labelled so.
+Flash, RAM and latency are estimates here, made from counts by the target's cost model and labelled so; where the
+target's firmware can be built, `ecm_edge.firmware.fit` puts the image's own figures in their place.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from ecm_edge.cost import GraphCost, LayerCost
 from ecm_edge.records import Evidence, Form, Gate, Latency, Record, Verdict, at_most, overall
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ecm_edge.targets import CostModel, Target
+
+BUDGETS = {"parameters": "", "macs": "MAC", "flash_bytes": "B", "ram_bytes": "B", "latency_ms": "ms"}
+"""The budgets of a target and their units."""
 
 _FLOAT32_BYTES = 4
 _WEIGHT_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 2, "int8": 1}
@@ -19,10 +25,24 @@ _ACTIVATION_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 4, "int8": 1
 _MS = 1000.0
 
 
+class FormCost(Record):
+    """What another form of the same network costs; `broken` names the gates that failed."""
+
+    form: Form
+    verdict: Verdict
+    reason: str = ""
+    flash_bytes: int
+    ram_bytes: int
+    evidence: Evidence
+    latency_ms: Latency
+    broken: list[str]
+
+
 class CostRecord(Record):
     """What a candidate costs on a target in one form, against the target's budgets.
 
-    `evidence` speaks of flash_bytes, ram_bytes and latency_ms; parameters and macs are counts of the graph.
+    `evidence` speaks of flash_bytes and ram_bytes; latency_ms has its own; parameters and macs are counts of the graph.
+    `also` are other forms, which do not change the verdict.
     """
 
     target: str
@@ -38,6 +58,7 @@ class CostRecord(Record):
     source: str
     gates: list[Gate]
     layers: list[LayerCost]
+    also: list[FormCost] = []
 
 
 def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> CostRecord:
@@ -52,14 +73,14 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
     flash_bytes = weight_bytes + target.cost_model.runtime_flash_bytes
     ram_bytes = graph.arena_bytes * _ACTIVATION_ITEM_BYTES[form] // _FLOAT32_BYTES
     latency = estimated_latency(graph.macs, target)
-    held = (
-        ("parameters", graph.parameters, "", _heaviest(graph, "parameters")),
-        ("macs", graph.macs, "MAC", _heaviest(graph, "macs")),
-        ("flash_bytes", flash_bytes, "B", _heaviest(graph, "weight_bytes")),
-        ("ram_bytes", ram_bytes, "B", _heaviest(graph, "live_bytes", share=False)),
-        ("latency_ms", latency.mean_ms, "ms", _heaviest(graph, "macs")),
-    )
-    gates = [at_most(name, value, getattr(target.budget, name), unit, detail) for name, value, unit, detail in held]
+    figures = {
+        "parameters": graph.parameters,
+        "macs": graph.macs,
+        "flash_bytes": flash_bytes,
+        "ram_bytes": ram_bytes,
+        "latency_ms": latency.mean_ms,
+    }
+    gates = hold(figures, target, details(graph))
     return CostRecord(
         target=target.name,
         form=form,
@@ -75,6 +96,25 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
         gates=gates,
         layers=graph.layers,
     )
+
+
+def hold(figures: Mapping[str, float], target: Target, details: Mapping[str, str]) -> list[Gate]:
+    """A gate for each of the target's budgets; `figures` and `details` go by the budgets' names."""
+    return [
+        at_most(name, figures[name], getattr(target.budget, name), unit, details.get(name, ""))
+        for name, unit in BUDGETS.items()
+    ]
+
+
+def details(graph: GraphCost) -> dict[str, str]:
+    """Which layer weighs most, for each budget."""
+    return {
+        "parameters": _heaviest(graph, "parameters"),
+        "macs": _heaviest(graph, "macs"),
+        "flash_bytes": _heaviest(graph, "weight_bytes"),
+        "ram_bytes": _heaviest(graph, "live_bytes", share=False),
+        "latency_ms": _heaviest(graph, "macs"),
+    }
 
 
 def estimated_latency(macs: int, target: Target) -> Latency:

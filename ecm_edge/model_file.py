@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from ecm_edge import cost, onnx_model
+from ecm_edge import cost, files, onnx_model
 from ecm_edge.candidate import CONFIG, COST, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.errors import CandidateError
+from ecm_edge.firmware import fitted
 from ecm_edge.gate import CostRecord, check_cost
 from ecm_edge.records import Evidence, Form
 from ecm_edge.tables import track
@@ -91,9 +92,12 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
 
 
 def board_cost(model: ModelFile, target: Target) -> CostRecord:
-    """A candidate's own cost record if it rests on more than an estimate for this target and form; else one counted.
+    """What a model costs on a target, from the best evidence there is.
 
-    An estimate is made anew, since the target's file may have changed under its name.
+    1. firmware.json, if it speaks of exactly this file and of the target as it is now: the image of its own weights.
+    2. A candidate's cost record, if it rests on more than an estimate for this target and form: the image of the
+       untrained network.
+    3. An estimate, made anew, since the target's file may have changed under its name.
 
     Raises:
         CandidateError: the candidate's record counts another graph.
@@ -102,6 +106,10 @@ def board_cost(model: ModelFile, target: Target) -> CostRecord:
     if model.folder is None or model.form is None:
         return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
     graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
+    built = fitted.load(model.folder, target)
+    image = built.of(model.form) if built else None
+    if image and image.size_evidence != Evidence.ESTIMATED and image.model_sha256 == files.sha256_file(model.path):
+        return image.to_cost(graph, target)
     estimate, path = check_cost(graph, target, model.form), model.folder / COST
     record = CostRecord.load(path) if path.is_file() else estimate
     if (record.target, record.form) != (target.name, model.form):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,11 +36,16 @@ def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDAr
 
     Every subject gives equally many, or all it has; of the surplus by rounding, evenly spaced rows are left out.
     """
-    if count is None or count >= len(rows):
+    return rows if count is None else rows[spread_over(dataset.table["subject"][rows], count)]
+
+
+def spread_over(subjects: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """At most `count` positions, ascending, in an array that says whose each row is; chosen as by `spread`."""
+    rows = np.arange(len(subjects))
+    if count >= len(rows):
         return rows
     if count < 1:
         return rows[:0]
-    subjects = dataset.table["subject"][rows]
     present = np.unique(subjects)
     quota = -(-count // len(present))
     chosen = np.concatenate([_evenly(rows[subjects == subject], quota) for subject in present])

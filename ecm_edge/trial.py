@@ -1,4 +1,4 @@
-"""A candidate through the chain: gate, train, export, simplify, quantise, verify."""
+"""A candidate through the chain: gate, train, export, simplify, quantise, verify, build."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ecm_edge import candidate, cost, crossval, export, files, gate, metrics, quantize, simplify, train, verify
+from ecm_edge import candidate, crossval, export, files, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
 from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.errors import CandidateError, EcmEdgeError
+from ecm_edge.firmware import fit
+from ecm_edge.firmware.record import build_candidate
 from ecm_edge.gate import CostRecord
 from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
@@ -42,7 +44,9 @@ class TrialRecord(Record):
     failed: a stage refused it; `reason` says why.
     done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
 
-    `evidence` speaks of flash_bytes, ram_bytes and latency_ms; `overhead_seconds` is what all stages but training took.
+    `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
+    latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
+    images of the trained forms. `overhead_seconds` is what all stages but training took.
     """
 
     number: int
@@ -63,6 +67,7 @@ class TrialRecord(Record):
     evidence: Evidence = Evidence.ESTIMATED
     verdict: Verdict = Verdict.NOT_RUN
     verified_segments: int = 0
+    firmware: Verdict = Verdict.NOT_RUN
     stage_seconds: dict[str, float]
     train_seconds: float = 0.0
     overhead_seconds: float = 0.0
@@ -134,18 +139,17 @@ def run_trial(
 def gate_candidate(
     config: CandidateConfig, target: Target, segment: NDArray[np.float32]
 ) -> tuple[onnx.ModelProto, CostRecord]:
-    """The exported graph of the untrained network, and what it costs on the target once simplified.
+    """The exported graph of the untrained network, and what its image costs on the target once simplified.
+
+    Where no image can be built or run here, the target's cost model estimates.
 
     Args:
         config: what would be trained.
         target: whose budgets count.
         segment: one real segment (1, T), on which the simplifier checks itself.
     """
-    network = candidate.build_network(config)
-    template = export.to_onnx(network, config.samples_per_segment)
-    counted = export.with_weights(template, export.randomised(network)) or template  # equal tensors would be merged
-    simplified, _ = simplify.simplify(counted, segment)
-    return template, gate.check_cost(cost.count(simplified), target)
+    graphs = export.untrained(config, segment)
+    return graphs.template, fit.gate_graph(graphs.simplified, target)
 
 
 class TrainResult(Record):
@@ -241,6 +245,7 @@ class _Facts:
                 "flash_bytes": self.costs.flash_bytes,
                 "ram_bytes": self.costs.ram_bytes,
                 "latency_ms": self.costs.latency_ms.mean_ms,
+                "evidence": self.costs.evidence,
                 "stage_seconds": seconds,
                 "train_seconds": train_seconds,
                 "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
@@ -294,6 +299,8 @@ def _train_and_prove(
             quantize.quantize_candidate(folder, setting.dataset)
         with facts.clock.stage("verify"):
             verified = verify.verify_candidate(folder, setting.dataset, target, segments=setting.verify_segments)
+        with facts.clock.stage("firmware"):
+            built = build_candidate(folder, target).verdict
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem), **figures)
     hop = verified.first_diverging_hop
@@ -302,5 +309,6 @@ def _train_and_prove(
         reason=f"first to diverge: {hop}" if hop else "",
         verdict=verified.verdict,
         verified_segments=verified.segments,
+        firmware=built,
         **figures,
     )

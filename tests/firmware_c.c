@@ -4,6 +4,7 @@
  * answer:  for each segment, for each traced tensor int32 number, int32 bytes, the bytes; then int32 -1, int32 bytes,
  *          the scores
  *
+ * A translation unit of models defines PART before it includes this file.
  * Samples and scores are allocated to the byte, so that AddressSanitizer sees any access beyond them. */
 #include <stdint.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ struct span {
     int32_t kept;
 };
 
-static int32_t filling;
+extern int32_t filling; /* the byte that dead memory is filled with */
 
 static inline void kill_all(void *arena, int32_t size, int fill)
 {
@@ -66,6 +67,10 @@ static inline void kill(void *arena, int32_t size, const struct span *alive, int
     }
 #endif
 }
+
+#if !defined(PART) /* what there is once in a program */
+
+int32_t filling;
 
 static inline void put(int32_t number, const void *data, int32_t bytes)
 {
@@ -113,3 +118,5 @@ int main(void)
     }
     return 0;
 }
+
+#endif

@@ -16,12 +16,12 @@ import numpy as np
 
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.generate import generate_graph
-from ecm_edge.firmware.tensors import ITEM_BYTES
 from ecm_edge.targets.kernels import Kernels
 
 ORIGIN = emit.Origin(model="model.onnx", model_sha256="0" * 64, tool="test", target="host", form="float32")
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno"]
 SANITISERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1"]
+_STORED = "#define ECM_STORED"
 RUNNER = Path(__file__).with_name("firmware_c.c")
 GARBAGE = (0x00, 0xFF, 0x5A)
 """What dead memory is filled with: zeros, NaNs and -1, and 1.5e16."""
@@ -91,13 +91,20 @@ def build(folder, models, *, optimise="-O1", sanitise=False, trace=False):
     for model in models:
         for name, text in model.files.items():
             (folder / name).write_text(_watched(model) if name == f"{model.name}.c" else text)
+    units = {  # a translation unit has one type for stored integers
+        folder / "int8.c": [m for m in models if _STORED not in m.files[f"{m.name}.c"]],
+        folder / "int16.c": [m for m in models if _STORED in m.files[f"{m.name}.c"]],
+    }
+    for unit, group in units.items():
+        unit.write_text("\n".join(["#define PART", f'#include "{RUNNER}"', *(f'#include "{m.name}.c"' for m in group), ""]))
     rows = [f"{{{m.name}_run, {m.name}_kill, {m.samples}, {m.scores}}}," for m in models]
-    parts = [f'#include "{m.name}.c"' for m in models]
-    text = "\n".join([f'#include "{RUNNER}"', *parts, "const struct model models[] = {", *rows, "};", ""])
-    (folder / "all.c").write_text(text)
+    known = [f"void {m.name}_run(const float *samples, float *scores);\nvoid {m.name}_kill(int fill);" for m in models]
+    text = [f'#include "{RUNNER}"', *known, "const struct model models[] = {", *rows, "};", ""]
+    (folder / "all.c").write_text("\n".join(text))
     flags = [*WARNINGS, optimise, *fused(), *(SANITISERS if sanitise else []), *(["-DECM_TRACE"] if trace else [])]
     program = folder / "program"
-    command = ["gcc", *flags, "-I", str(folder), str(folder / "all.c"), "-o", str(program), "-lm"]
+    sources = [folder / "all.c", *(unit for unit, group in units.items() if group)]
+    command = ["gcc", *flags, "-I", str(folder), *map(str, sources), "-o", str(program), "-lm"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr[:4000]
     return Compiled(program, list(models))
@@ -107,7 +114,7 @@ def _watched(model):
     """The model's source, with a call before each layer that kills every byte of the arena that is not alive there."""
     source, arena = model.files[f"{model.name}.c"], f"{model.name}_arena"
     has_arena = f"}} {arena};" in source
-    kill = [f"static void {model.name}_kill(int fill)", "{"]
+    kill = [f"void {model.name}_kill(int fill)", "{"]
     kill.append(f"    kill_all(&{arena}, (int)sizeof {arena}, fill);" if has_arena else "    (void)fill;")
     head, run = source.rsplit(f"void {model.name}_run(", 1)
     for number in range(len(model.layers) if has_arena else 0):
@@ -145,4 +152,4 @@ def traced(model, trace):
     return found
 
 
-__all__ = ["GARBAGE", "ITEM_BYTES", "Compiled", "Stopped", "build", "generate", "traced"]
+__all__ = ["GARBAGE", "Compiled", "Stopped", "build", "generate", "traced"]

@@ -11,7 +11,7 @@ import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from ecm_edge.firmware import toolchain
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Firmware
@@ -75,6 +75,7 @@ class Image:
     shipped:  the file to ship: `elf` without symbols and section headers, or for bare metal the bytes of the flash.
     objects:  what was linked, with stack sizes and relocations.
     overflow: bytes by which a memory region is too small, by its name; an image with any cannot run.
+    compiled: the same objects by the words that made each: another program's build need not make them again.
     """
 
     target: Target
@@ -86,6 +87,7 @@ class Image:
     shipped: Path
     objects: tuple[Path, ...]
     overflow: dict[str, int]
+    compiled: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
     @functools.cached_property
     def symbols(self) -> list[elf_files.Symbol]:
@@ -164,6 +166,7 @@ def build(
     trace: bool = False,
     extra_flags: Sequence[str] = (),
     extra_link_flags: Sequence[str] = (),
+    like: Image | None = None,
 ) -> Image:
     """Compile and link a program around generated code.
 
@@ -176,6 +179,7 @@ def build(
         trace: the program also writes every layer's output.
         extra_flags: for the compiler and the linker, such as "-fsanitize=address".
         extra_link_flags: for the linker alone.
+        like: another image of the same folder, whose objects serve again where they are made the same way.
 
     Returns:
         the image, also where it does not fit the memory: then `overflow` says by how much, and it cannot run.
@@ -193,10 +197,11 @@ def build(
     words = [*firmware.flags, *extra_flags, *_LINK_FLAGS, *firmware.link_flags, *extra_link_flags]
     elf = out / f"{program}.elf"
     with _compiler(firmware, out) as compiler:
-        objects = _compile(compiler, jobs, out / "objects")
+        compiled = _compile(compiler, jobs, out / "objects", like.compiled if like else {})
+        objects = tuple(compiled.values())
         overflow = _link(compiler, firmware, [*words, *map(str, objects)], elf)
     shipped = _ship(elf, out / (f"{program}.bin" if firmware.linker_script else program))
-    return Image(target, model, program, emulated, trace, elf, shipped, tuple(objects), overflow)
+    return Image(target, model, program, emulated, trace, elf, shipped, objects, overflow, compiled)
 
 
 @dataclass(frozen=True)
@@ -260,19 +265,24 @@ def _source(name: str) -> Path:
     return path
 
 
-def _compile(compiler: _Compiler, jobs: Sequence[tuple[Path, list[str]]], folder: Path) -> list[Path]:
-    """Objects of sources with their flags, in `folder`, compiled side by side."""
+def _compile(
+    compiler: _Compiler, jobs: Sequence[tuple[Path, list[str]]], folder: Path, known: Mapping[tuple[str, ...], Path]
+) -> dict[tuple[str, ...], Path]:
+    """Objects of sources with their flags, by the words that make them; new ones in `folder`, compiled side by side."""
     folder.mkdir(exist_ok=True)
     frames = "-fstack-size-section" if compiler.zig else "-fstack-usage"
 
-    def one(index: int) -> Path:
+    def one(index: int) -> tuple[tuple[str, ...], Path]:
         source, flags = jobs[index]
+        words = (*flags, frames, "-c", str(source))
+        if words in known:
+            return words, known[words]
         path = folder / f"{index}_{source.stem}.o"
-        compiler.run([*flags, frames, "-c", str(source), "-o", str(path)])
-        return path
+        compiler.run([*words, "-o", str(path)])
+        return words, path
 
     with ThreadPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
-        return list(pool.map(one, range(len(jobs))))
+        return dict(pool.map(one, range(len(jobs))))
 
 
 def _link(compiler: _Compiler, firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:

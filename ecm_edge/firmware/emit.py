@@ -135,7 +135,7 @@ def used_kernels(text: str) -> list[str]:
         "ecm_conv_f32.h": ("ecm_conv_f32(",),
         "ecm_conv_f32_wide.h": ("ecm_conv_f32_wide(",),
         "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
-        "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pair_weights("),
+        "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pack_weights("),
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),

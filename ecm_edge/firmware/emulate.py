@@ -96,9 +96,15 @@ def run_batch(
 
 
 def run_trace(
-    image: Image, samples: NDArray[np.float32], *, timeout_s: float = ANSWER_TIMEOUT_S
+    image: Image, samples: NDArray[np.float32], *, shown: int | None = None, timeout_s: float = ANSWER_TIMEOUT_S
 ) -> tuple[NDArray[np.float32], list[list[tuple[int, bytes]]]]:
     """Scores (N, S) of segments (N, T) by a trace build, and for each segment the (layer, output bytes) in order.
+
+    Args:
+        image: of the "batch" program, with trace.
+        samples: as for `run_batch`.
+        shown: how many outputs it writes for a segment; as many as layers by default.
+        timeout_s: for each answer.
 
     Raises:
         FirmwareError: as `run_batch`, or the stream is not a trace.
@@ -106,11 +112,12 @@ def run_trace(
     _check(image, samples, trace=True)
     scores = np.empty((len(samples), image.model.scores), np.float32)
     traces: list[list[tuple[int, bytes]]] = []
+    count = image.layers if shown is None else shown
     with _running(image, None) as stream:
         stream.expect_ready(timeout_s)
         for row, segment in zip(scores, samples, strict=True):
             stream.write(_bytes(segment))
-            traces.append([_layer(stream, timeout_s) for _ in range(image.layers)])
+            traces.append([_layer(stream, timeout_s) for _ in range(count)])
             row[:] = np.frombuffer(stream.read(row.nbytes, timeout_s), "<f4")
     return scores, traces
 

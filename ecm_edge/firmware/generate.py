@@ -112,7 +112,7 @@ def _with_included(kernels: list[str]) -> list[str]:
     return sorted(found)
 
 
-def form_of(proto: onnx.ModelProto) -> str:
+def form_of(proto: onnx.ModelProto) -> Form:
     """The form that the file says it is, or what its operators and weights are."""
     import onnx
 

@@ -55,9 +55,9 @@ class MeasureRecord(Record):
     """What a board answered, and what that scores.
 
     The verdict is on the labels alone: FAIL where the board does not answer as the model does. `labels_differing` are
-    those segments, None where no model was given, and the verdict NOT RUN. `emulator` says what answered where it was no
-    board. `board_score` needs a rule, the size of the image and a measured latency. `retried` segments needed more than one
-    attempt; `resumed` ones were answered before.
+    those segments, None where no model was given, and the verdict NOT RUN. `emulator` says what answered where it was
+    no board. `board_score` needs a rule, the size of the image and a measured latency. `retried` segments needed more
+    than one attempt; `resumed` ones were answered before.
     """
 
     verdict: Verdict

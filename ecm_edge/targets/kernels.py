@@ -14,12 +14,13 @@ class Kernels(Record):
 
     accumulators:      sums that fit the floating-point registers beside one row of weights and one sample.
     int8_accumulators: the same for the registers of the int8 kernel.
-    int8:              plain (a multiply and an add a product), paired (two products in a 64-bit multiply), or dual
+    int8:              plain (a multiply and an add a product), packed (two or three products in a 64-bit
+                       multiply), or dual
                        (two 16-bit products an instruction, SMLAD).
     outputs:           tiles hold a multiple of so many outputs where there are enough (the width of a SIMD register).
     """
 
     accumulators: int = Field(default=25, ge=1, le=256)
     int8_accumulators: int = Field(default=16, ge=1, le=256)
-    int8: Literal["plain", "paired", "dual"] = "plain"
+    int8: Literal["plain", "packed", "dual"] = "plain"
     outputs: int = Field(default=1, ge=1, le=16)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from ecm_edge import candidate, files, onnx_model, provenance, rows, simplify
 from ecm_edge.errors import ModelError
+from ecm_edge.firmware import generate
 from ecm_edge.metrics import criteria
-from ecm_edge.records import Gate, Verdict, at_least, not_run, overall
+from ecm_edge.records import Form, Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
-from ecm_edge.verify.forms import FormFile, recorded_sha256, reference_scores, torch_scores
+from ecm_edge.verify.c_hops import EMULATED_SEGMENTS, CHops
+from ecm_edge.verify.compiled import workshop
+from ecm_edge.verify.forms import FormFile, recorded_sha256, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
 from ecm_edge.verify.records import AS_RUN, EXPORTED, HALVED, QUANTISED, SIMPLIFIED, Hop, LayerDifference, VerifyRecord
 from ecm_edge.verify.segments import Segments, segments_of
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.onnx_model import Floats
     from ecm_edge.targets import FloatParity, Target
+    from ecm_edge.verify.compiled import Workshop
 
 Step = Callable[[], Hop]
 Watch = Callable[[Sequence[Step]], Iterable[Step]]
@@ -35,7 +37,13 @@ _LAYER_L2R_FLOAT16 = 1e-2  # rounding the weights leaves some 1e-3
 
 
 def verify_candidate(
-    folder: Path, dataset: Dataset, target: Target, *, segments: int | None = None, watch: Watch = iter
+    folder: Path,
+    dataset: Dataset,
+    target: Target,
+    *,
+    segments: int | None = None,
+    emulated: int = EMULATED_SEGMENTS,
+    watch: Watch = iter,
 ) -> VerifyRecord:
     """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
 
@@ -44,6 +52,7 @@ def verify_candidate(
         dataset: the one it was made from.
         target: whose thresholds hold.
         segments: at most so many, spread evenly over the subjects; all where None.
+        emulated: at most so many of them are run on the emulated board.
         watch: passes the hops through, for a progress bar.
 
     Raises:
@@ -52,16 +61,25 @@ def verify_candidate(
     """
     config = candidate.load_config(folder)
     chosen = rows.validation_rows(config, dataset, segments)
-    chain = CandidateChain(folder, _segments(dataset, chosen, target), target)
-    record = _record(folder, chain.paths, [step() for step in watch(chain.steps)], chain.segments, dataset, target)
+    compared = _segments(dataset, chosen, target)
+    whole = len(chosen) == len(dataset.rows_of(config.split.validation))
+    with workshop() as shop:
+        chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
+        record = _record(folder, chain, watch, dataset, target)
     record.save(folder / candidate.VERIFY)
     return record
 
 
 def verify_model(
-    path: Path, dataset: Dataset, target: Target, *, segments: int | None = None, watch: Watch = iter
+    path: Path,
+    dataset: Dataset,
+    target: Target,
+    *,
+    segments: int | None = None,
+    emulated: int = EMULATED_SEGMENTS,
+    watch: Watch = iter,
 ) -> VerifyRecord:
-    """Check any ONNX classifier: onnxruntime against the reference and, if it is not quantised, against simplified.
+    """Check any ONNX classifier: onnxruntime and C against the reference and, if it is not quantised, simplified.
 
     Arguments as for `verify_candidate`, on all labelled rows of the data set.
 
@@ -69,25 +87,32 @@ def verify_model(
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
     chosen = rows.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
-    chain = FileChain(path, _segments(dataset, chosen, target), target)
-    return _record(path, [path], [step() for step in watch(chain.steps)], chain.segments, dataset, target)
+    with workshop() as shop:
+        chain = FileChain(path, _segments(dataset, chosen, target), target, shop, emulated=emulated)
+        return _record(path, chain, watch, dataset, target)
 
 
 class CandidateChain:
     """The hops of a candidate; each looks at two of its forms."""
 
-    def __init__(self, folder: Path, segments: Segments, target: Target) -> None:
+    def __init__(
+        self, folder: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int, ship: bool
+    ) -> None:
         self.segments, self._folder, self._target = segments, folder, target
         self._recorded = recorded_sha256(folder)
         self._exported = FormFile(folder / candidate.EXPORTED, segments)
-        self._float32, self._float16, self._int8 = (
-            FormFile(folder / candidate.FORM_FILES[form], segments) for form in ("float32", "float16", "int8")
-        )
+        forms = {form: FormFile(folder / candidate.FORM_FILES[form], segments) for form in get_args(Form)}
+        self._float32, self._float16, self._int8 = forms["float32"], forms["float16"], forms["int8"]
+        self.compiled = [
+            CHops(shop, form, file, target, segments, self._unwanted(form), emulated=emulated, ship=ship)
+            for form, file in forms.items()
+        ]
 
     @property
     def steps(self) -> list[Step]:
         """The hops, in order."""
-        return [self._torch, self._simplified, self._half, self._quantised, self._runtime]
+        own = [self._torch, self._simplified, self._half, self._quantised, self._runtime]
+        return [*own, *(step for compiled in self.compiled for step in compiled.steps)]
 
     @property
     def paths(self) -> list[Path]:
@@ -147,7 +172,7 @@ class CandidateChain:
         name, sides = QUANTISED, (self._float32.path.name, f"{self._int8.path.name} in the reference")
         if reason := self._unwanted("int8") or self._float32.missing or self._int8.missing:
             return hops.skipped(name, sides, reason)
-        judged = self._judged
+        judged = self._int8.judged
         if isinstance(judged, str):
             return hops.failed(name, sides, judged)
         return hops.accuracy_hop(
@@ -164,17 +189,12 @@ class CandidateChain:
         name, sides = AS_RUN, (f"{self._int8.path.name} in the reference", "onnxruntime")
         if reason := self._unwanted("int8") or self._int8.missing:
             return hops.skipped(name, sides, reason)
-        judged, graph = self._judged, self._int8.graph
+        judged, graph = self._int8.judged, self._int8.graph
         if isinstance(judged, str) or isinstance(graph, str):
             return hops.failed(name, sides, str(judged))
         scores = (judged, self._int8.scores)
         proto = self._int8.classifier.proto
         return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
-
-    @cached_property
-    def _judged(self) -> Floats | str:
-        """The int8 form's scores in the reference, or why there are none."""
-        return reference_scores(self._int8, self.segments)
 
     def _noisiest(self) -> LayerDifference | None:
         """The layer whose quantisation alone does most harm to the scores; None where there are no scores to harm."""
@@ -192,15 +212,23 @@ class CandidateChain:
 class FileChain:
     """The hops of a single ONNX file of any origin."""
 
-    def __init__(self, path: Path, segments: Segments, target: Target) -> None:
+    def __init__(self, path: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int) -> None:
         self.segments, self._target = segments, target
         self._form = FormFile(path, segments)
         onnx_model.load_classifier(path)  # a file that is no classifier is refused before anything is compared
+        form = generate.form_of(self._form.classifier.proto)
+        unwanted = "" if form in target.precision else f"{target.name} does not run {form}"
+        self.compiled = [CHops(shop, form, self._form, target, segments, unwanted, emulated=emulated, ship=False)]
 
     @property
     def steps(self) -> list[Step]:
         """The hops, in order."""
-        return [self._simplified, self._runtime]
+        return [self._simplified, self._runtime, *self.compiled[0].steps]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The one file."""
+        return [self._form.path]
 
     @property
     def _is_quantised(self) -> bool:
@@ -231,7 +259,7 @@ class FileChain:
         graph, proto = self._form.graph, self._form.classifier.proto
         if isinstance(graph, str):
             return hops.skipped(name, sides, graph)
-        judged = reference_scores(self._form, self.segments)
+        judged = self._form.judged
         if isinstance(judged, str):
             return hops.failed(name, sides, judged)
         scores = (judged, self._form.scores)
@@ -254,8 +282,10 @@ def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
 
 
 def _record(
-    model: Path, compared: list[Path], made: list[Hop], segments: Segments, dataset: Dataset, target: Target
+    model: Path, chain: CandidateChain | FileChain, watch: Watch, dataset: Dataset, target: Target
 ) -> VerifyRecord:
+    """Run the hops of a chain and sum them up."""
+    made, segments = [step() for step in watch(chain.steps)], chain.segments
     counted = at_least("segments_compared", len(segments.samples), 1, "segments")
     gates = [counted, *(_gate_of(hop) for hop in made)]
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
@@ -271,7 +301,8 @@ def _record(
         subjects=sorted(set(segments.subjects)),
         first_diverging_hop=failed,
         hops=made,
-        model_sha256={path.name: files.sha256_file(path) for path in compared},
+        model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
+        firmware=[found for compiled in chain.compiled if (found := compiled.verified())],
         gates=gates,
         provenance=provenance.collect(),
     )

@@ -57,6 +57,16 @@ class FormFile:
         except ModelError as problem:
             return str(problem)
 
+    @cached_property
+    def judged(self) -> Floats | str:
+        """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
+        if isinstance(self.graph, str):
+            return self.graph
+        try:
+            return reference.scores(self.graph, self._segments.samples)
+        except ModelError as problem:
+            return str(problem)
+
     def unchanged(self, recorded: Mapping[str, str]) -> Gate:
         """Whether this file is the one that its stage wrote, by the hash that stage noted."""
         wanted = recorded.get(self.path.name)
@@ -83,16 +93,6 @@ def recorded_sha256(folder: Path) -> dict[str, str]:
         hashes = QuantizeRecord.load(folder / candidate.QUANTIZE).sha256
         noted |= {candidate.FORM_FILES[form]: hashes[form] for form in hashes if form != "float32"}
     return noted
-
-
-def reference_scores(form: FormFile, segments: Segments) -> Floats | str:
-    """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
-    if isinstance(form.graph, str):
-        return form.graph
-    try:
-        return reference.scores(form.graph, segments.samples)
-    except ModelError as problem:
-        return str(problem)
 
 
 def torch_scores(network: nn.Module, samples: Floats) -> Floats:

@@ -96,6 +96,31 @@ def accuracy_hop(
     return _hop(name, sides, scores, segments, compared, gates, locate)
 
 
+def exact_hop(
+    name: str,
+    sides: tuple[str, str],
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    *,
+    locate: Callable[[], LayerDifference | None],
+    more: Sequence[Gate] = (),
+) -> Hop:
+    """The same program in two places: every byte of the scores (N, 2) has to be the same.
+
+    Arguments as for `float_hop`; `locate` finds the first tensor that differs.
+    """
+    compared = parity.compare(*scores)
+    expected, actual = (np.ascontiguousarray(s, np.float32).view(np.uint8) for s in scores)
+    detail = f"of {expected.size:,}"
+    gates = [
+        *more,
+        *_sound(compared),
+        at_most("score_bytes_differing", int((expected != actual).sum()), 0, "B", detail),
+        at_most("label_flips", compared.label_flips, 0, "segments"),
+    ]
+    return _hop(name, sides, scores, segments, compared, gates, locate)
+
+
 def runtime_hop(
     name: str,
     sides: tuple[str, str],

@@ -38,7 +38,7 @@ def between_graphs(reference: onnx.ModelProto, other: onnx.ModelProto, samples: 
     names = [node.output[0] for node in nodes]
     before, after = (tensors(proto, samples[:SEGMENTS], names) for proto in (reference, other))
     return [
-        _difference(node.name, node.op_type, node.output[0], before[node.output[0]], after[node.output[0]])
+        difference(node.name, node.op_type, node.output[0], before[node.output[0]], after[node.output[0]])
         for node in nodes
         if before[node.output[0]].dtype == np.float32
     ]
@@ -56,7 +56,7 @@ def between_modules(network: nn.Module, proto: onnx.ModelProto, samples: Floats)
     values = tensors(proto, few, [node.output[0] for node in last.values()])
     order = {node.output[0]: index for index, node in enumerate(proto.graph.node)}
     return [
-        _difference(path, node.op_type, node.output[0], modules[path], values[node.output[0]])
+        difference(path, node.op_type, node.output[0], modules[path], values[node.output[0]])
         for path, node in sorted(last.items(), key=lambda item: order[item[1].output[0]])
         if modules[path].size == values[node.output[0]].size
     ]
@@ -69,7 +69,7 @@ def between_reference(graph: Graph, proto: onnx.ModelProto, samples: Floats) -> 
     names = [name for step in steps for name in step.outputs[:1]]
     own, runtime = reference.run(graph, few, names), tensors(proto, few, names)
     return [
-        _difference(step.op.name, step.op.op, name, own[name], runtime[name])
+        difference(step.op.name, step.op.op, name, own[name], runtime[name])
         for step, name in zip(steps, names, strict=True)
         if own[name].dtype == np.float32
     ]
@@ -110,9 +110,10 @@ def _module_outputs(network: nn.Module, samples: Floats) -> Mapping[str, Floats]
     return outputs
 
 
-def _difference(
+def difference(
     layer: str, op: str, tensor: str, reference: NDArray[np.generic], other: NDArray[np.generic]
 ) -> LayerDifference:
+    """How far one layer's output lies from the reference's."""
     r, p = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     if r.shape != p.shape:
         return LayerDifference(layer=layer, op=op, tensor=tensor, l2r=None, max_abs=None)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, get_args
+
 from pydantic import Field
 
 from ecm_edge.parity import Parity
-from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
+from ecm_edge.records import Evidence, Form, Gate, Provenance, Record, Verdict
+
+if TYPE_CHECKING:
+    from ecm_edge.targets import Target
 
 EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
 QUANTISED, AS_RUN = "simplified→int8", "int8: reference→onnxruntime"
@@ -15,6 +20,31 @@ HOPS_TO: dict[Form, tuple[str, ...]] = {
     "int8": (EXPORTED, SIMPLIFIED, QUANTISED, AS_RUN),
 }
 """The hops of a candidate from PyTorch to each form: all of them have to hold before it ships."""
+
+TO_C: dict[Form, str] = {form: f"{form}: reference→C" for form in get_args(Form)}
+"""The generated C of a form, built for this host, against the reference."""
+
+
+def to_target(form: Form, target: str) -> str:
+    """The name of the hop from the C on this host to the same C on the emulated board."""
+    return f"{form}: C→{target} (emulated)"
+
+
+def is_this_host(target: Target) -> bool:
+    """Whether the target's images run on this host itself, without an emulator."""
+    return target.core.architecture == "host"
+
+
+def firmware_hops(form: Form, target: Target) -> tuple[str, ...]:
+    """The hops from a form to its image on the target; none for a target without firmware."""
+    if target.firmware is None:
+        return ()
+    return (TO_C[form],) if is_this_host(target) else (TO_C[form], to_target(form, target.name))
+
+
+def hops_to(form: Form, target: Target) -> tuple[str, ...]:
+    """All hops that have to hold before a form ships on the target: from PyTorch to ONNX, and on to its image."""
+    return (*HOPS_TO[form], *firmware_hops(form, target))
 
 
 class Flip(Record):
@@ -38,18 +68,40 @@ class SubjectChange(Record):
     fbeta_after: float
 
 
+class FirstByte(Record):
+    """Bytes of a tensor that differ, and the first value that does, on the segment of that name.
+
+    `position` is in the ONNX shape; `expected` is the reference's value and `actual` the other's, None where not finite.
+    """
+
+    differing_bytes: int
+    compared_bytes: int
+    segment: str
+    position: list[int]
+    expected: float | None
+    actual: float | None
+
+
 class LayerDifference(Record):
-    """How far a layer's output lies apart: |e| / |r| (None where not finite) and the largest |e|."""
+    """How far a layer's output lies apart: |e| / |r| (None where not finite) and the largest |e|.
+
+    `first` is there where bytes were compared: of generated C with the reference, or with the same C on another core.
+    """
 
     layer: str
     op: str
     tensor: str
     l2r: float | None
     max_abs: float | None
+    first: FirstByte | None = None
 
 
 class LayerLsb(Record):
-    """A quantised tensor in onnxruntime against the reference, computed from the same quantised inputs."""
+    """A quantised tensor against the reference.
+
+    In onnxruntime it is computed from the same quantised inputs; in C from the segment on, where every value must be
+    the same.
+    """
 
     layer: str
     op: str
@@ -88,10 +140,34 @@ class Hop(Record):
     first_diverging: LayerDifference | None = None
 
 
+class VerifiedFirmware(Record):
+    """What the hops to a target were run with, by SHA-256.
+
+    sources:           the generated files by name; the same for every image.
+    compiler:          of the target, with its version; None where it was not asked to build.
+    model_object:      the compiled model as it was linked into the emulated image.
+    emulated_image:    the image that answered in the emulator; None where none did.
+    emulated_segments: how many it answered; `evidence` says that it was the emulator's board.
+    shipped_image:     the image for the board with the same compiled model in it; None where only a sample of the
+                       segments was verified, which is no ground to ship on.
+    """
+
+    form: Form
+    model_sha256: str
+    sources: dict[str, str]
+    compiler: str | None = None
+    model_object: str | None = None
+    emulated_image: str | None = None
+    emulated_segments: int = 0
+    shipped_image: str | None = None
+    evidence: Evidence = Evidence.EMULATED
+
+
 class VerifyRecord(Record):
     """The verdict over the chain: FAIL if any hop failed; hops that did not run say why.
 
-    `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name.
+    `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
+    `firmware` what was built of them.
     """
 
     verdict: Verdict
@@ -105,5 +181,6 @@ class VerifyRecord(Record):
     first_diverging_hop: str | None
     hops: list[Hop]
     model_sha256: dict[str, str]
+    firmware: list[VerifiedFirmware] = Field(default_factory=list)
     gates: list[Gate]
     provenance: Provenance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge import metrics, parity
+from ecm_edge import metrics, parity, rows
 from ecm_edge.verify.records import Flip, SubjectChange
 
 if TYPE_CHECKING:
@@ -29,10 +29,27 @@ class Segments:
     beta: float
 
 
-def segments_of(dataset: Dataset, rows: NDArray[np.int64], beta: float) -> Segments:
+def segments_of(dataset: Dataset, chosen: NDArray[np.int64], beta: float) -> Segments:
     """The rows of a data set as one array; 8,000 segments of 1,250 samples are 40 MB."""
-    samples = np.asarray(dataset.samples[rows], np.float32)
-    return Segments(samples, dataset.labels[rows], dataset.subject_names(rows), dataset.names(rows), beta)
+    samples = np.asarray(dataset.samples[chosen], np.float32)
+    return Segments(samples, dataset.labels[chosen], dataset.subject_names(chosen), dataset.names(chosen), beta)
+
+
+def few(segments: Segments, count: int) -> Segments:
+    """At most `count` of the segments, evenly over the subjects; all of them where there are no more."""
+    chosen = positions(segments, count)
+    return Segments(
+        samples=segments.samples[chosen],
+        labels=segments.labels[chosen],
+        subjects=[segments.subjects[row] for row in chosen],
+        names=[segments.names[row] for row in chosen],
+        beta=segments.beta,
+    )
+
+
+def positions(segments: Segments, count: int) -> NDArray[np.int64]:
+    """Where `few` finds its segments, ascending."""
+    return rows.spread_over(np.asarray(segments.subjects), count)
 
 
 def margins(scores: Floats) -> Floats:

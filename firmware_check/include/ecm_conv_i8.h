@@ -10,7 +10,7 @@
 #include "ecm_base.h"
 #include "ecm_quant.h"
 
-enum { ECM_TILE_I8 = 16 };
+enum { ECM_TILE_I8 = 16 }; /* most rows, or outputs or words, of one tile */
 
 /* Plain: one multiply and one add for each product. Everything but the pointers is a literal at the call. */
 ECM_INLINE void ecm_conv_i8(
@@ -72,41 +72,53 @@ ECM_INLINE void ecm_conv_i8(
     }
 }
 
-/* Weights of two outputs side by side in one 64-bit word, w[2 c] + 2^32 w[2 c + 1]: one multiplication by x then gives
- * both products, and one addition adds them to two sums at once. The low sum's borrow is taken back at the end. */
-ECM_INLINE void ecm_pair_weights(
-    const int8_t *w, /* [count][2] */
-    int64_t *pairs,  /* [count] */
-    int32_t count)
+/* Weights of several outputs side by side in one 64-bit word, w[0] + 2^b w[1] + 2^2b w[2] with b = 64 / lanes: one
+ * multiplication by a sample then gives all their products, and one addition adds them to as many sums at once. */
+ECM_INLINE void ecm_pack_weights(
+    const int8_t *w,  /* [count][lanes] */
+    uint64_t *words,  /* [count] */
+    int32_t count,
+    int32_t lanes)    /* 2 or 3 */
 {
     ECM_UNROLL_4
     for (int32_t i = 0; i < count; i++) {
-        pairs[i] = (int64_t)((uint64_t)(int64_t)w[2 * i] + ((uint64_t)(int64_t)w[2 * i + 1] << 32));
+        uint64_t word = (uint64_t)(int64_t)w[0] + ((uint64_t)(int64_t)w[1] << (64 / lanes));
+        if (lanes == 3) {
+            word += (uint64_t)(int64_t)w[2] << 42;
+        }
+        words[i] = word;
+        w += lanes;
     }
 }
 
-/* The same layer with paired weights, for cores with a 64-bit multiplier: two products an instruction. Arguments as for
- * ecm_conv_i8, but for `pairs`, [block][segments * segment][tile_outputs / 2] of ecm_pair_weights; tile_outputs is
- * even. Sums stay within int32 (the generator has checked), so that they can be
- * told apart. */
-ECM_INLINE void ecm_conv_i8_paired(
-    const ecm_stored *x, const int64_t *pairs, const int32_t *b, const float *factor, int32_t factor_step, ecm_stored *y,
-    int32_t rows, int32_t x_step, int32_t segments, int32_t segment, int32_t segment_step, int32_t outputs,
-    int32_t y_step, int32_t tile_rows, int32_t tile_outputs, int32_t unroll, int32_t backward, int32_t zero_point, int32_t minimum,
-    int32_t maximum)
+/* The lowest sum of a word; what it borrowed from the next one is given back by taking it off. */
+ECM_INLINE int32_t ecm_low_lane(uint64_t word, int32_t lanes)
 {
-    const int32_t half = tile_outputs / 2;
+    return lanes == 2 ? (int32_t)(uint32_t)word : (int32_t)((int64_t)(word << 43) >> 43);
+}
+
+/* The same layer with packed weights, for cores with a 64-bit multiplier. Arguments as for ecm_conv_i8, but for `words`,
+ * [block][segments * segment][vectors] of ecm_pack_weights with weight 0 where there is no output. Every sum without its
+ * bias has to fit its lane, 32 bits of two or 21 of three: the generator has checked that. */
+ECM_INLINE void ecm_conv_i8_packed(
+    const ecm_stored *x, const uint64_t *words, const int32_t *b, const float *factor, int32_t factor_step,
+    ecm_stored *y, int32_t rows, int32_t x_step, int32_t segments, int32_t segment, int32_t segment_step,
+    int32_t outputs, int32_t y_step, int32_t tile_rows,
+    int32_t vectors, /* words of a tile's weights, vectors * lanes <= 24 */
+    int32_t lanes,   /* 2 or 3 */
+    int32_t unroll, int32_t backward, int32_t zero_point, int32_t minimum, int32_t maximum)
+{
+    const int32_t tile_outputs = vectors * lanes;
     for (int32_t row = 0; row < rows; row += tile_rows) {
         const int32_t t = ecm_tile_row(row, rows, tile_rows, backward);
-        const int64_t *wb = pairs;
-        for (int32_t output = 0; output < outputs; output += tile_outputs) {
-            const int32_t o = output < outputs - tile_outputs ? output : outputs - tile_outputs;
-            uint64_t acc[ECM_TILE_I8][ECM_TILE_I8 / 2];
+        const uint64_t *wb = words;
+        for (int32_t o = 0; o < outputs; o += tile_outputs) {
+            uint64_t acc[ECM_TILE_I8][ECM_TILE_I8];
             ECM_UNROLL
             for (int32_t r = 0; r < tile_rows; r++) {
                 ECM_UNROLL
-                for (int32_t c = 0; c < half; c++) {
-                    acc[r][c] = 0;
+                for (int32_t v = 0; v < vectors; v++) {
+                    acc[r][v] = 0;
                 }
             }
             const ecm_stored *xs = x + t * x_step;
@@ -117,30 +129,35 @@ ECM_INLINE void ecm_conv_i8_paired(
                     for (int32_t u = 0; u < unroll; u++) {
                         ECM_UNROLL
                         for (int32_t r = 0; r < tile_rows; r++) {
-                            const uint64_t v = (uint64_t)(int64_t)xi[r * x_step + u];
+                            const uint64_t value = (uint64_t)(int64_t)xi[r * x_step + u];
                             ECM_UNROLL
-                            for (int32_t c = 0; c < half; c++) {
-                                acc[r][c] += v * (uint64_t)wb[u * half + c];
+                            for (int32_t v = 0; v < vectors; v++) {
+                                acc[r][v] += value * wb[u * vectors + v];
                             }
                         }
                     }
-                    wb += unroll * half;
+                    wb += unroll * vectors;
                     xi += unroll;
                 }
                 xs += segment_step;
             }
             ecm_stored *yb = y + t * y_step + o;
             ECM_UNROLL
-            for (int32_t r = 0; r < tile_rows; r++) {
+            for (int32_t v = 0; v < vectors; v++) {
                 ECM_UNROLL
-                for (int32_t c = 0; c < half; c++) {
-                    const int32_t low = (int32_t)(uint32_t)acc[r][c];
-                    const int32_t high = (int32_t)(uint32_t)((acc[r][c] - (uint64_t)(int64_t)low) >> 32);
-                    const int32_t at = o + 2 * c;
-                    yb[r * y_step + 2 * c] = (ecm_stored)ecm_requantize(
-                        low + b[at], factor[at * factor_step], zero_point, minimum, maximum);
-                    yb[r * y_step + 2 * c + 1] = (ecm_stored)ecm_requantize(
-                        high + b[at + 1], factor[(at + 1) * factor_step], zero_point, minimum, maximum);
+                for (int32_t lane = 0; lane < lanes; lane++) {
+                    const int32_t c = v * lanes + lane;
+                    if (o + c < outputs) {
+                        const float m = factor[(o + c) * factor_step];
+                        const int32_t bias = b[o + c];
+                        ECM_UNROLL
+                        for (int32_t r = 0; r < tile_rows; r++) {
+                            const int32_t sum = ecm_low_lane(acc[r][v], lanes);
+                            acc[r][v] = (uint64_t)((int64_t)(acc[r][v] - (uint64_t)(int64_t)sum) >> (64 / lanes));
+                            yb[r * y_step + c] =
+                                (ecm_stored)ecm_requantize(sum + bias, m, zero_point, minimum, maximum);
+                        }
+                    }
                 }
             }
         }

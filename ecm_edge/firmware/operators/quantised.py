@@ -26,13 +26,16 @@ from ecm_edge.firmware.operators.windows import (
     best_tile,
     blocks,
     overlap_along,
+    packed_tile,
     rows_of,
     time_by_channels,
+    vectors_of,
 )
 from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Quant, Tensor
 from ecm_edge.reference import rounding
 from ecm_edge.reference.operators.windows import geometry
+from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +50,7 @@ _LOW, _HIGH = -128, 127
 _DEPTHWISE_SUMS = 8
 _DEPTHWISE_UNROLL = 16
 _INT32 = 2**31
+_THREE_LANES = 2**20
 
 
 def _quant(program: Program, node: Node, dtype: str) -> Quant:
@@ -210,14 +214,20 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """One of the int8 kernels, ready for a layer: its weights as they are stored, and the calls.
+    """One of the int8 kernels, ready for a layer.
 
-    `call` gives the C for one group: given the names, the group's first weight and the arguments they share.
+    Args:
+        name: its C function.
+        weights: as they are stored.
+        tile: its arguments that say how large a tile is.
+        scratch: memory that it needs besides.
+        before: C that comes before the first group.
+        operands: its first arguments, window and weights, for a group.
     """
 
     name: str
     weights: Array
-    group_weights: int
+    tile: str
     scratch: tuple[Buffer, ...] = ()
     before: Callable[[Names], str] = lambda _: ""
     operands: Callable[[Names, int], str] = lambda _names, _group: ""
@@ -235,9 +245,12 @@ def _append(
 ) -> None:
     """The layer of a group along time; `outputs` (T, O) are the places of the results."""
     groups, products, per_group = sums.weights.shape
-    make = _dual if program.kernels.int8 == "dual" else _paired if _pairs(program, rows, per_group) else _plain
-    tile_for = program.kernels.model_copy(update={"outputs": 2 if make is _paired else 1})
-    tile = best_tile(tile_for, rows.rows, per_group, products, rows.segment, program.kernels.int8_accumulators)
+    make = _dual if program.kernels.int8 == "dual" else _packed if _packs(program, rows, per_group) else _plain
+    limit = program.kernels.int8_accumulators
+    if make is _packed:
+        tile = packed_tile(rows.rows, per_group, products, rows.segment, limit, _lanes(sums))
+    else:
+        tile = best_tile(Kernels(), rows.rows, per_group, products, rows.segment, limit)
     kernel, rows, unroll = make(x, rows, sums, tile)
     y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
     factor_step = int(sums.factor.size > 1)
@@ -252,7 +265,7 @@ def _append(
                 f"{names.constant('factor')} + {number * per_group * factor_step}, {factor_step}, "
                 f"{names.pointer(y)} + {y_at},\n"
                 f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, {y_step}, "
-                f"{tile.rows}, {tile.outputs}, {unroll}, {int(names.backward)}, {sums.arguments()});"
+                f"{kernel.tile}, {unroll}, {int(names.backward)}, {sums.arguments()});"
             )
         return "\n".join(calls)
 
@@ -261,9 +274,9 @@ def _append(
     _finish(program, step, Layer("", (), note, (x,), (y,), body, arrays, kernel.scratch, over, macs), y)
 
 
-def _pairs(program: Program, rows: Rows, per_group: int) -> bool:
-    """Whether pairing pays: there are two outputs, and the pairs are used more than once."""
-    return program.kernels.int8 == "paired" and per_group > 1 and rows.rows > 1
+def _packs(program: Program, rows: Rows, per_group: int) -> bool:
+    """Whether packing pays: there are two outputs, and the words are used more than once."""
+    return program.kernels.int8 == "packed" and per_group > 1 and rows.rows > 1
 
 
 def _plain(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
@@ -273,29 +286,39 @@ def _plain(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows,
     def operands(names: Names, group: int) -> str:
         return f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')} + {group * packed[0].size}"
 
-    return Kernel("ecm_conv_i8", Array("weights", packed, "int8"), packed[0].size, operands=operands), rows, tile.unroll
+    kernel = Kernel("ecm_conv_i8", Array("weights", packed, "int8"), f"{tile.rows}, {tile.outputs}", operands=operands)
+    return kernel, rows, tile.unroll
 
 
 def _window(names: Names, x: Tensor, rows: Rows, group: int, groups: int) -> str:
     return f"{names.pointer(x)} + {rows.first - x.offset + group * rows.segment * int(groups > 1)}"
 
 
-def _paired(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
-    """ecm_conv_i8_paired: the weights of all groups are paired before the first."""
-    packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
-    scratch = Buffer(packed.size, "float32")  # 8 bytes a pair of weights
+def _packed(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
+    """ecm_conv_i8_packed: the weights of all groups are packed before the first."""
+    lanes = _lanes(sums)
+    packed = np.stack([vectors_of(w, tile.outputs) for w in sums.weights])
+    scratch = Buffer(packed.size // lanes * 2, "float32")  # 8 bytes a word
 
-    def pairs(names: Names) -> str:
-        return f"(int64_t *)(void *){names.pointer(scratch)}"
+    def words(names: Names) -> str:
+        return f"(uint64_t *)(void *){names.pointer(scratch)}"
 
     def before(names: Names) -> str:
-        return f"ecm_pair_weights({names.constant('weights')}, {pairs(names)}, {packed.size // 2});"
+        return f"ecm_pack_weights({names.constant('weights')}, {words(names)}, {packed.size // lanes}, {lanes});"
 
     def operands(names: Names, group: int) -> str:
-        return f"{_window(names, x, rows, group, len(packed))}, {pairs(names)} + {group * packed[0].size // 2}"
+        return f"{_window(names, x, rows, group, len(packed))}, {words(names)} + {group * packed[0].size // lanes}"
 
+    tile_said = f"{tile.rows}, {tile.outputs // lanes}, {lanes}"
     weights = Array("weights", packed, "int8")
-    return Kernel("ecm_conv_i8_paired", weights, packed[0].size, (scratch,), before, operands), rows, tile.unroll
+    kernel = Kernel("ecm_conv_i8_packed", weights, tile_said, (scratch,), before, operands)
+    return kernel, rows, tile.unroll
+
+
+def _lanes(sums: Sums) -> int:
+    """How many sums a 64-bit word holds: three where none can leave 21 bits, else two."""
+    largest = int(np.abs(sums.weights).sum(1).max(initial=0)) * -_LOW
+    return 3 if largest < _THREE_LANES else 2
 
 
 def _dual(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
@@ -315,7 +338,7 @@ def _dual(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, 
         return f"{_window(names, x, rows, group, groups)}, {names.constant('weights')} + {group * packed[0].size}"
 
     weights_array = Array("weights", packed, "int16")
-    return Kernel("ecm_conv_i8_dual", weights_array, packed[0].size, operands=operands), spread, unroll
+    return Kernel("ecm_conv_i8_dual", weights_array, f"{tile.rows}, {tile.outputs}", operands=operands), spread, unroll
 
 
 def _even(rows: Rows, weights: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:

@@ -23,6 +23,10 @@ _MOST = 16  # rows or outputs of a tile: ECM_TILE
 _SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each ready after four
 _MOST_VECTORS = 3  # ECM_WIDE_VECTORS
 _MOST_WIDE_ROWS = 12  # ECM_WIDE_ROWS
+_MOST_PACKED = 24  # outputs of a packed tile
+_REQUANTISE = 11  # instructions from a sum to a stored result
+_STRAIGHT_PRODUCTS = 8  # of so few the compiler makes no loop,
+_STRAIGHT_SUMS = 16  # and then more sums than these leave no registers for weights
 _TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
 _UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
 
@@ -123,7 +127,8 @@ def best_tile(kernels: Kernels, rows: int, outputs: int, products: int, segment:
         vectors = -(-c // width)
         tiles = -(-rows // r) * -(-outputs // c)
         turns = products * (r * vectors + r + vectors) + 3 * products / _unroll(segment, r * vectors)
-        return tiles * (turns + 3 * r * vectors + _TILE_OVERHEAD)
+        spilled = r * vectors * products / 4 if products <= _STRAIGHT_PRODUCTS and r * vectors > _STRAIGHT_SUMS else 0
+        return tiles * (turns + spilled + 3 * r * vectors + _TILE_OVERHEAD)
 
     sizes = [
         (r, c)
@@ -133,6 +138,27 @@ def best_tile(kernels: Kernels, rows: int, outputs: int, products: int, segment:
     ]
     r, c = min(sizes, key=cost)
     return Tile(r, c, _unroll(segment, r * -(-c // width)))
+
+
+def packed_tile(rows: int, outputs: int, products: int, segment: int, accumulators: int, lanes: int) -> Tile:
+    """The tile of the kernel with `lanes` sums in a word; a last word that does not fill up is padded."""
+
+    def cost(size: tuple[int, int]) -> float:
+        r, vectors = size
+        blocks_ = -(-outputs // (vectors * lanes))
+        turns = products * (2 * r * vectors + r + vectors) + 3 * products / _unroll(segment, 2 * r * vectors)
+        stored = _REQUANTISE * r * outputs / blocks_
+        return -(-rows // r) * blocks_ * (turns + stored + _TILE_OVERHEAD)
+
+    most = -(-outputs // lanes)
+    sizes = [
+        (r, v)
+        for r in range(1, min(rows, _MOST) + 1)
+        for v in range(1, min(most, _MOST_PACKED // lanes) + 1)
+        if r * v <= accumulators
+    ]
+    r, v = min(sizes, key=cost)
+    return Tile(r, v * lanes, _unroll(segment, 2 * r * v))
 
 
 def wide_tile(kernels: Kernels, rows: int, outputs: int) -> Tile:

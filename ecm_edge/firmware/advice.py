@@ -1,0 +1,101 @@
+"""Advice: what to change in a model that does not fit, in plain sentences made of the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecm_edge.firmware.fitted import FormFit, LayerFit
+    from ecm_edge.records import Gate
+
+_KIB = 1024.0
+
+
+def for_form(found: FormFit) -> list[str]:
+    """One sentence for each gate that failed."""
+    said = (_SENTENCES[g.name](found, g) for g in found.gates if g.verdict == Verdict.FAIL and g.name in _SENTENCES)
+    return [sentence for sentence in said if sentence]
+
+
+def for_model(forms: Sequence[FormFit]) -> list[str]:
+    """What to do with the first form, which would ship: its own advice, and whether another form fits."""
+    first, *others = forms
+    if first.verdict != Verdict.FAIL:
+        return []
+    fitting = [other.form for other in others if other.verdict == Verdict.PASS]
+    if fitting:
+        return [*first.advice, f"As {fitting[0]} it fits: ship that form, or go on with --form {fitting[0]}."]
+    return [*first.advice, *(["No other form of it fits either."] if others else [])]
+
+
+def _flash(found: FormFit, gate: Gate) -> str:
+    if not found.layers:
+        return ""
+    layer = max(found.layers, key=lambda layer: layer.code_bytes + layer.constant_bytes)
+    constants = f"{layer.constant_bytes / _KIB:.1f} KiB of weights and {layer.code_bytes / _KIB:.1f} KiB of code"
+    return f"Flash is {_over(gate)} over: {_named(layer)} holds {constants}; fewer channels or a shorter kernel there."
+
+
+def _ram(found: FormFit, gate: Gate) -> str:
+    if not found.layers:
+        return ""
+    layer = max(found.layers, key=lambda layer: layer.live_bytes)
+    alive = [b for b in found.arena if b.first_layer <= layer.index <= b.last_layer]
+    tensors = " and ".join(f"{b.tensor} ({b.size_bytes:,} B)" for b in sorted(alive, key=lambda b: -b.size_bytes)[:2])
+    return (
+        f"RAM is {_over(gate)} over: while {_named(layer)} runs, {layer.live_bytes:,} B are alive, most of them "
+        f"{tensors}; a larger stride before it, or fewer channels."
+    )
+
+
+def _latency(found: FormFit, gate: Gate) -> str:
+    return _heaviest(found, f"The estimate is {_over(gate)} over", "instructions", lambda layer: layer.instructions or 0)
+
+
+def _macs(found: FormFit, gate: Gate) -> str:
+    return _heaviest(found, f"{_over(gate)} too many MACs", "MACs", lambda layer: layer.macs)
+
+
+def _heaviest(found: FormFit, opening: str, unit: str, weight: Callable[[LayerFit], int]) -> str:
+    whole = sum(map(weight, found.layers))
+    if not whole:
+        return f"{opening}."
+    layer = max(found.layers, key=weight)
+    share = f"{weight(layer):,} of {whole:,} {unit} ({100 * weight(layer) / whole:.0f} %)"
+    return f"{opening}: {_named(layer)} takes {share}; a larger stride before it, or fewer channels."
+
+
+def _parameters(found: FormFit, gate: Gate) -> str:
+    del found
+    return f"{_over(gate)} parameters too many, {gate.detail}: fewer channels there."
+
+
+def _stack(found: FormFit, gate: Gate) -> str:
+    del found
+    return f"The stack may need more than is left for it ({gate.detail}): raise the linker script's, or lower the RAM."
+
+
+_SENTENCES: dict[str, Callable[[FormFit, Gate], str]] = {
+    "parameters": _parameters,
+    "macs": _macs,
+    "flash_bytes": _flash,
+    "ram_bytes": _ram,
+    "latency_ms": _latency,
+    "stack_bound": _stack,
+}
+
+
+def _named(layer: LayerFit) -> str:
+    return f"{layer.name} ({layer.origin[0]})" if layer.origin else layer.name
+
+
+def _over(gate: Gate) -> str:
+    """By how much a budget is broken."""
+    over = -(gate.margin or 0.0)
+    if gate.unit == "B":
+        return f"{over / _KIB:,.1f} KiB" if over >= _KIB else f"{over:,.0f} B"
+    return f"{over:,.4g} ms" if gate.unit == "ms" else f"{over:,.0f}"

@@ -1,0 +1,200 @@
+"""What was found when the C of a model was built: the records of `ecm-edge fit` and of a candidate's firmware.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge import candidate, files
+from ecm_edge.firmware.count import Counts
+from ecm_edge.firmware.image import Sections
+from ecm_edge.firmware.plan import PlannedBuffer
+from ecm_edge.gate import CostRecord, FormCost, hold
+from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ecm_edge.cost import GraphCost
+    from ecm_edge.targets import Target
+
+
+class LayerFit(Record):
+    """One layer of the generated C.
+
+    origin:       names of the ONNX nodes in it.
+    live_bytes:   of the arena, alive while it runs, its input and output included.
+    instructions: of one inference; None where nothing was counted. cycles: the middle estimate of them.
+    """
+
+    index: int
+    name: str
+    origin: list[str]
+    macs: int
+    code_bytes: int
+    constant_bytes: int
+    live_bytes: int
+    instructions: int | None
+    cycles: int | None
+
+
+class ImageFile(Record):
+    """The image that ships; `file` is relative to a candidate's folder, or a bare name if it was not kept."""
+
+    file: str
+    size_bytes: int
+    sha256: str
+
+
+class FormFit(Record):
+    """One form of a model on a target.
+
+    note:            how the form was made if it is not a file of the model; empty if it is.
+    model_sha256:    of the ONNX model that the C was made of.
+    verdict:         FAIL if a gate failed; else NOT RUN if one did not run; else PASS.
+    reason:          why there is no image, or no count; empty if there are both.
+    layers, arena:   empty where no C was made; code and constants are 0 where nothing was built.
+    stack_*:         bound: of the shipped program, from its call graph; high water: of the program that answered in the
+                     emulator; limit: what the linker script sets aside, or what the RAM budget leaves.
+    size_evidence:   of flash_bytes and ram_bytes: measured on the linked image, or estimated by the cost model.
+    instructions:    counted in the emulator.
+    latency_ms:      always an estimate: from the counted instructions, or else from the MACs.
+    advice:          what to change if it does not fit.
+    """
+
+    form: Form
+    note: str
+    model_sha256: str
+    verdict: Verdict
+    reason: str
+    parameters: int
+    macs: int
+    flash_bytes: int
+    ram_bytes: int
+    size_evidence: Evidence
+    latency_ms: Latency
+    instructions_per_mac: float | None = None
+    instructions: Counts | None = None
+    sections: Sections | None = None
+    model_bytes: int = 0
+    other_bytes: int = 0
+    arena_bytes: int = 0
+    stack_bound_bytes: int | None = None
+    stack_high_water_bytes: int | None = None
+    stack_limit_bytes: int | None = None
+    layers: list[LayerFit] = []
+    arena: list[PlannedBuffer] = []
+    image: ImageFile | None = None
+    gates: list[Gate]
+    advice: list[str] = []
+
+    def to_cost(self, graph: GraphCost, target: Target, also: Sequence[FormFit] = ()) -> CostRecord:
+        """The figures as a cost record, held against the target's budgets as they are now.
+
+        Args:
+            graph: the counted float32 graph, for the layers of the record.
+            target: of the same name as when the form was built.
+            also: other forms of the same network, told but not judged.
+        """
+        known = [gate for gate in self.gates if gate.name in type(target.budget).model_fields]
+        details = {gate.name: gate.detail for gate in known}
+        budgets = hold(self.figures(), target, details)
+        gates = [*budgets, *(gate for gate in self.gates if gate not in known)]
+        return CostRecord(
+            target=target.name,
+            form=self.form,
+            verdict=overall(gates),
+            parameters=self.parameters,
+            macs=self.macs,
+            weight_bytes=sum(layer.constant_bytes for layer in self.layers),
+            flash_bytes=self.flash_bytes,
+            ram_bytes=self.ram_bytes,
+            latency_ms=self.latency_ms,
+            evidence=self.size_evidence,
+            source=f"the linked image{': ' if self.note else ''}{self.note}",
+            gates=gates,
+            layers=graph.layers,
+            also=[other.told() for other in also],
+        )
+
+    def told(self) -> FormCost:
+        """The figures in short, beside those of another form."""
+        return FormCost(
+            form=self.form,
+            verdict=self.verdict,
+            reason=self.reason,
+            flash_bytes=self.flash_bytes,
+            ram_bytes=self.ram_bytes,
+            evidence=self.size_evidence,
+            latency_ms=self.latency_ms,
+            broken=[gate.name for gate in self.gates if gate.verdict == Verdict.FAIL],
+        )
+
+    def figures(self) -> dict[str, float]:
+        """What the target's budget has a limit for, by the limit's name."""
+        return {
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "flash_bytes": self.flash_bytes,
+            "ram_bytes": self.ram_bytes,
+            "latency_ms": self.latency_ms.mean_ms,
+        }
+
+
+class FitRecord(Record):
+    """Whether a model fits a target, in every form that was asked for.
+
+    verdict: that of the form that would ship: the one asked for, or the first of the target's that can be made.
+    fits:    the forms whose verdict is PASS.
+    seconds: what it took.
+    """
+
+    verdict: Verdict
+    target: str
+    model: str
+    ships: Form
+    forms: list[FormFit]
+    fits: list[Form]
+    advice: list[str]
+    compiler: str | None
+    emulator: str | None
+    seconds: float
+
+
+class FirmwareRecord(Record):
+    """What lies in a candidate's `firmware/`: one image a form, of its own weights.
+
+    verdict: that of the target's first form.
+    flags:   of the compiler, for every file; the generated code has `model_flags` besides.
+    """
+
+    verdict: Verdict
+    target: str
+    target_sha256: str
+    config_sha256: str | None
+    forms: list[FormFit]
+    compiler: str | None
+    flags: list[str]
+    model_flags: list[str]
+    emulator: str | None
+    provenance: Provenance
+
+    def of(self, form: Form) -> FormFit | None:
+        """The form, if it was built."""
+        return next((fit for fit in self.forms if fit.form == form), None)
+
+
+def target_sha256(target: Target) -> str:
+    """What a target was when something was built for it."""
+    return files.sha256_json(target.model_dump(mode="json"))
+
+
+def load(folder: Path, target: Target) -> FirmwareRecord | None:
+    """A candidate's record if it is there and was made for this target as it is now.
+
+    Raises:
+        CandidateError: a damaged record.
+    """
+    path = folder / candidate.FIRMWARE
+    record = FirmwareRecord.load(path) if path.is_file() else None
+    return record if record and record.target_sha256 == target_sha256(target) else None

@@ -1,0 +1,139 @@
+"""Firmware: the images of a model's own forms, and the record that binds them to it.
+
+In a candidate's folder, or another one that was asked for:
+
+    firmware/<form>/<target>.elf    the executable for Linux, stripped; <target>.bin for bare metal: the flash's bytes
+    firmware.json                   FirmwareRecord
+
+Both are of one target; building for another one replaces them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecm_edge import candidate, cost, files, provenance
+from ecm_edge.errors import CandidateError
+from ecm_edge.firmware import fit
+from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
+from ecm_edge.model_file import open_model
+from ecm_edge.records import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecm_edge.cost import GraphCost
+    from ecm_edge.firmware.fit import Fitted
+    from ecm_edge.model_file import ModelFile
+    from ecm_edge.records import Form
+    from ecm_edge.targets import Target
+
+
+def build_candidate(folder: Path, target: Target) -> FirmwareRecord:
+    """Build every form of a candidate that the target runs, and leave images and record in its folder.
+
+    Raises:
+        CandidateError: no candidate, one without any form, or one changed since its export.
+        ModelError: an operator that no C can be made of; the node is named.
+        FirmwareError: a compiler or an emulator that fails; one that is missing makes the record say NOT RUN.
+        OutputError: the folder cannot be written.
+    """
+    return _build(open_forms(folder, target), target, folder)
+
+
+def build_model(path: Path, target: Target, out: Path) -> FirmwareRecord:
+    """The same for a candidate's folder or any ONNX file, into the new folder `out`; raises as `build_candidate`."""
+    models = open_forms(path, target)
+    with files.staged_folder(out) as staged:
+        return _build(models, target, staged)
+
+
+def open_forms(path: Path, target: Target) -> list[ModelFile]:
+    """The forms of a candidate that the target runs, its first form first; or the one file.
+
+    Raises:
+        CandidateError: no candidate, one without any of those, or one changed since its export.
+        ModelError: a file is corrupt or not a classifier.
+    """
+    if not path.is_dir():
+        return [open_model(path)]
+    candidate.load_config(path)
+    there = [form for form in target.precision if (path / candidate.FORM_FILES[form]).is_file()]
+    if not there:
+        raise CandidateError(
+            f"firmware is built of a form that {target.name} runs",
+            f"none of {', '.join(candidate.FORM_FILES[form] for form in target.precision)} in {path}",
+            "Run `ecm-edge export` or `ecm-edge quantize` first; `ecm-edge fit` takes an untrained candidate.",
+        )
+    return [open_model(path, form) for form in there]
+
+
+def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRecord:
+    counted = _float32_cost(models)
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch, ThreadPoolExecutor(len(models)) as pool:
+        built = list(pool.map(lambda model: _one(model, target, Path(scratch), counted), models))
+        _discard(out)
+        forms = [_kept(fitted, out, target) for fitted in built]
+    first = models[0]
+    firmware = target.firmware
+    record = FirmwareRecord(
+        verdict=forms[0].verdict if forms else Verdict.NOT_RUN,
+        target=target.name,
+        target_sha256=target_sha256(target),
+        config_sha256=first.config.sha256 if first.config else None,
+        forms=forms,
+        compiler=fit.compiler_version(target),
+        flags=firmware.flags if firmware else [],
+        model_flags=firmware.model_flags if firmware else [],
+        emulator=fit.emulator_version(target),
+        provenance=provenance.collect(),
+    )
+    record.save(out / candidate.FIRMWARE)
+    return record
+
+
+def _float32_cost(models: Sequence[ModelFile]) -> GraphCost | None:
+    """The cost of the float32 graph, whatever of the models is built; None for a file of another form."""
+    proto = next((model.classifier.proto for model in models if model.form == "float32"), None)
+    folder = models[0].folder
+    if proto is None and folder and (folder / candidate.FORM_FILES["float32"]).is_file():
+        proto = open_model(folder).classifier.proto
+    return cost.count(proto) if proto is not None else None
+
+
+def _one(model: ModelFile, target: Target, scratch: Path, counted: GraphCost | None) -> Fitted:
+    folder = scratch / model.path.name
+    folder.mkdir()
+    fitted = fit.fit_form(model.classifier.proto, target, folder, form=model.form, counted=counted, checked=True)
+    named = fitted.record.model_copy(update={"model_sha256": files.sha256_file(model.path)})
+    return replace(fitted, record=named)
+
+
+def _discard(out: Path) -> None:
+    """Remove what an earlier build left: the record first, which speaks of the images."""
+    (out / candidate.FIRMWARE).unlink(missing_ok=True)
+    shutil.rmtree(out / candidate.IMAGES, ignore_errors=True)
+
+
+def _kept(fitted: Fitted, out: Path, target: Target) -> FormFit:
+    """The form's record once its image lies in `out`."""
+    record = fitted.record
+    if fitted.shipped is None or record.image is None:
+        return record
+    path = image_path(out, record.form, target)
+    path.parent.mkdir(parents=True)
+    files.write_atomic(path, fitted.shipped.read_bytes())
+    path.chmod(0o755)
+    name = path.relative_to(out).as_posix()
+    return record.model_copy(update={"image": ImageFile(**{**record.image.model_dump(), "file": name})})
+
+
+def image_path(folder: Path, form: Form, target: Target) -> Path:
+    """Where the image of a form lies."""
+    suffix = ".bin" if target.firmware and target.firmware.linker_script else ".elf"
+    return folder / candidate.IMAGES / form / f"{target.name}{suffix}"
