@@ -69,7 +69,7 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
         form: the form that would ship; the target's first by default. Weights and activations are scaled to it.
     """
     form = form or target.precision[0]
-    weight_bytes = graph.weight_bytes * _WEIGHT_ITEM_BYTES[form] // _FLOAT32_BYTES
+    weight_bytes = weight_bytes_as(form, graph)
     flash_bytes = weight_bytes + target.cost_model.runtime_flash_bytes
     ram_bytes = graph.arena_bytes * _ACTIVATION_ITEM_BYTES[form] // _FLOAT32_BYTES
     latency = estimated_latency(graph.macs, target)
@@ -96,6 +96,11 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
         gates=gates,
         layers=graph.layers,
     )
+
+
+def weight_bytes_as(form: Form, graph: GraphCost) -> int:
+    """Bytes of a float32 graph's weights in another form."""
+    return graph.weight_bytes * _WEIGHT_ITEM_BYTES[form] // _FLOAT32_BYTES
 
 
 def hold(figures: Mapping[str, float], target: Target, details: Mapping[str, str]) -> list[Gate]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.verify import Hop, VerifyRecord
+    from ecm_edge.verify.records import FirstByte
 
 _SHOWN = 20
 
@@ -22,9 +23,16 @@ _SHOWN = 20
 @click.option("--data", "data", type=PATH, required=True, help="The data set.")
 @click.option("--target", required=True, help="The board whose thresholds hold: a name, or the path of a TOML file.")
 @click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
+@click.option(
+    "--emulated",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="At most so many of them on the emulated board.",
+)
 @json_option
-def command(model: Path, data: Path, target: str, segments: int | None, *, as_json: bool) -> None:
-    """Compare the forms of MODEL on real segments, layer by layer where they differ.
+def command(model: Path, data: Path, target: str, segments: int | None, emulated: int, *, as_json: bool) -> None:
+    """Compare the forms of MODEL on real segments, layer by layer where they differ, from PyTorch to the board's C.
 
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
     classifier of one input (all labelled segments).
@@ -33,7 +41,7 @@ def command(model: Path, data: Path, target: str, segments: int | None, *, as_js
     from ecm_edge.verify import verify_candidate, verify_model
 
     check = verify_candidate if model.is_dir() else verify_model
-    record = check(model, open_data(data), targets.load(target), segments=segments, watch=_watch)
+    record = check(model, open_data(data), targets.load(target), segments=segments, emulated=emulated, watch=_watch)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
@@ -70,12 +78,22 @@ def _row(hop: Hop) -> list[str]:
     ]
 
 
+def _first(byte: FirstByte) -> str:
+    return (
+        f"{byte.differing_bytes:,} of {byte.compared_bytes:,} bytes differ, first on {byte.segment} "
+        f"at {byte.position}: "
+        f"{_number(byte.actual, 'g')} for {_number(byte.expected, 'g')}"
+    )
+
+
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else f"{value:.3{form}}" if form == "g" else f"{value:.{form}}"
 
 
 def _change(before: float | None, after: float | None) -> str:
-    return "–" if before is None or after is None else f"{before:.4f} → {after:.4f}"
+    if before is None or after is None:
+        return "–"
+    return f"{before:.4f} → {after:.4f}" if before != after else f"{before:.4f}"
 
 
 def _explain(hop: Hop) -> None:
@@ -90,6 +108,8 @@ def _explain(hop: Hop) -> None:
     if hop.first_diverging:
         layer = hop.first_diverging
         click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
+        if layer.first:
+            click.echo(f"{hop.name}: {_first(layer.first)}")
     for flip in hop.label_flips[:_SHOWN]:
         margins = f"{_number(flip.reference_margin, 'g')} → {_number(flip.other_margin, 'g')}"
         click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")

@@ -8,7 +8,7 @@ from ecm_edge import candidate, files
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
 from ecm_edge.firmware.plan import PlannedBuffer
-from ecm_edge.gate import CostRecord, FormCost, hold
+from ecm_edge.gate import CostRecord, FormCost, hold, weight_bytes_as
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class FormFit(Record):
             verdict=overall(gates),
             parameters=self.parameters,
             macs=self.macs,
-            weight_bytes=sum(layer.constant_bytes for layer in self.layers),
+            weight_bytes=weight_bytes_as(self.form, graph),
             flash_bytes=self.flash_bytes,
             ram_bytes=self.ram_bytes,
             latency_ms=self.latency_ms,

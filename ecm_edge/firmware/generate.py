@@ -11,13 +11,14 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ecm_edge import files, onnx_model, reference
 from ecm_edge.errors import ModelError
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
+from ecm_edge.records import Form
 from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ def form_of(proto: onnx.ModelProto) -> Form:
     import onnx
 
     stamped = onnx_model.provenance(proto).get("form")
-    if stamped:
-        return stamped
+    known = next((form for form in get_args(Form) if form == stamped), None)
+    if known:
+        return known
     if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in proto.graph.initializer)

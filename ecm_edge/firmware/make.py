@@ -14,6 +14,7 @@ from ecm_edge import files, targets
 from ecm_edge.firmware import build, emulate, generate, known_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import onnx
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SOURCES = "src"
 HOST = "host"
+QUICK = ("-Og",)
+"""For a host program of which little is asked: built in a third of the time, and the same bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,13 @@ class Sources:
 
 
 def make_sources(
-    proto: onnx.ModelProto, target: Target, out: Path, *, name: str = generate.NAME, model: str = "model.onnx"
+    proto: onnx.ModelProto,
+    target: Target,
+    out: Path,
+    *,
+    name: str = generate.NAME,
+    model: str = "model.onnx",
+    host_flags: Sequence[str] = QUICK,
 ) -> Sources:
     """Generate C for a target into `out`/src, and build and run it on this host.
 
@@ -47,6 +56,7 @@ def make_sources(
         out: a folder that is there; work for this host goes into `out`/host.
         name: the prefix of every C name.
         model: the model file's name, for comments.
+        host_flags: what the host's compiler optimises the model with.
 
     Raises:
         ModelError: an operator that no C can be made of; the node is named.
@@ -55,10 +65,23 @@ def make_sources(
     generated = generate.generate(proto, target, name=name, model=model)
     folder = out / SOURCES
     generate.write(generated, folder)
-    host = build.build(folder, targets.load("host"), "batch", out / HOST, emulated=False)
+    host = host_image(folder, out / HOST, host_flags)
     scores = emulate.run_batch(host, known_answer.segments(generated.samples))
     files.write_atomic(folder / known_answer.FILE, known_answer.header_text(scores).encode())
     return Sources(target, generated, folder, host)
+
+
+def host_image(folder: Path, out: Path, flags: Sequence[str] = QUICK, *, trace: bool = False) -> Image:
+    """The batch program of generated sources for this host, into `out`.
+
+    Raises:
+        FirmwareError: no compiler here, or one that fails.
+    """
+    host = targets.load("host")
+    firmware = build.firmware_of(host).model_copy(update={"model_flags": list(flags)})
+    return build.build(
+        folder, host.model_copy(update={"firmware": firmware}), "batch", out, emulated=False, trace=trace
+    )
 
 
 def make_image(sources: Sources, program: Program, out: Path, *, emulated: bool = False, trace: bool = False) -> Image:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from ecm_edge import files, targets
+from ecm_edge import files
 from ecm_edge.errors import EcmEdgeError, FirmwareError
 from ecm_edge.firmware import build, emulate, make, toolchain
 from ecm_edge.verify.records import VerifiedFirmware, is_this_host
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ecm_edge.verify.segments import Segments
 
 T = TypeVar("T")
-_TRACE_FLAGS = ["-O1"]  # builds in half the time, and has to give the same bytes
+_MANY = 2000  # segments for which a host program is worth a second of optimisation
 _LEAST_EMULATED = 16  # segments for which one more emulator is worth its start
 
 
@@ -83,7 +83,7 @@ class Compiled:
         self.sources = Once(self._make_sources)
         self.emulated = Once(lambda: self._image("emulated", emulated=True))
         self.emulated_trace = Once(lambda: self._image("emulated_trace", emulated=True, trace=True))
-        self.host_trace = Once(self._make_host_trace)
+        self.host_trace = Once(lambda: make.host_image(self.sources().folder, folder / "host_trace", trace=True))
         self.shipped = Once(lambda: make.make_image(self.sources(), "serial", self._folder / "shipped"))
 
     def start(self, pool: ThreadPoolExecutor) -> None:
@@ -149,18 +149,12 @@ class Compiled:
 
     def _make_sources(self) -> Sources:
         self._folder.mkdir(parents=True, exist_ok=True)
-        return make.make_sources(self.file.classifier.proto, self.target, self._folder, model=self.file.path.name)
+        flags = ("-O2",) if len(self._segments.samples) > _MANY else make.QUICK
+        proto, name = self.file.classifier.proto, self.file.path.name
+        return make.make_sources(proto, self.target, self._folder, model=name, host_flags=flags)
 
     def _image(self, name: str, *, emulated: bool, trace: bool = False) -> Image:
         return make.make_image(self.sources(), "batch", self._folder / name, emulated=emulated, trace=trace)
-
-    def _make_host_trace(self) -> Image:
-        host = targets.load("host")
-        quick = build.firmware_of(host).model_copy(update={"model_flags": _TRACE_FLAGS})
-        host = host.model_copy(update={"firmware": quick})
-        return build.build(
-            self.sources().folder, host, "batch", self._folder / "host_trace", emulated=False, trace=True
-        )
 
 
 def _model_object(image: Image) -> str:

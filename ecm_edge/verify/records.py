@@ -71,7 +71,7 @@ class SubjectChange(Record):
 class FirstByte(Record):
     """Bytes of a tensor that differ, and the first value that does, on the segment of that name.
 
-    `position` is in the ONNX shape; `expected` is the reference's value and `actual` the other's, None where not finite.
+    `position` is in the ONNX shape; `expected` is the reference's value, `actual` the other's: None where not finite.
     """
 
     differing_bytes: int

@@ -47,7 +47,7 @@ class Pair:
     @property
     def differs(self) -> NDArray[np.bool_]:
         """(n, *shape): which values have another bit pattern."""
-        return _bits(self.expected) != _bits(self.actual)
+        return np.asarray(_bits(self.expected) != _bits(self.actual))
 
 
 def with_reference(generated: Generated, graph: Graph, samples: Floats, traces: Sequence[Trace]) -> list[Pair]:

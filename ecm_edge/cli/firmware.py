@@ -1,0 +1,148 @@
+"""`ecm-edge firmware`: the C of a model, its images, and a board that is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.firmware.fitted import FirmwareRecord
+    from ecm_edge.firmware.sources import GenerateRecord
+    from ecm_edge.records import Form
+
+_TARGET = click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
+_FORM = click.option(
+    "--form", type=click.Choice(["float32", "float16", "int8"]), help="Of a candidate; the target's first by default."
+)
+
+
+@click.group("firmware")
+def command() -> None:
+    """Generate the C of a model, build it for a board, and serve it as a board."""
+
+
+@command.command("generate")
+@click.argument("model", type=CANDIDATE)
+@_TARGET
+@click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
+@click.option("--name", default="model", show_default=True, help="What every C name begins with.")
+@_FORM
+@json_option
+def generate_(model: Path, target: str, out: Path, name: str, form: Form | None, *, as_json: bool) -> None:
+    """Write MODEL, a candidate's folder or any ONNX file, as C99 for a board's core.
+
+    No malloc, no stdio, no recursion; weights are const; one static arena.
+    """
+    from ecm_edge import targets
+    from ecm_edge.firmware.sources import generate_model
+    from ecm_edge.model_file import open_model
+
+    board = targets.load(target)
+    record = generate_model(open_model(model, form or board.precision[0]), board, out, name=name)
+    emit(record, as_json=as_json, render=lambda: _render_sources(record, out))
+
+
+def _render_sources(record: GenerateRecord, out: Path) -> None:
+    click.echo(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
+    click.echo(
+        f"{record.layers} layers, {record.macs:,} MACs, {record.constant_bytes:,} bytes of constants, "
+        f"an arena of {record.arena_bytes:,} bytes"
+    )
+    click.echo(f"void {record.name}_run(const float *samples, float *scores);")
+
+
+@command.command("build")
+@click.argument("model", type=CANDIDATE)
+@_TARGET
+@click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
+@json_option
+def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None:
+    """Build the images of MODEL, a candidate's folder or any ONNX file, and hold them to the board's budgets.
+
+    Of a candidate every form that the board runs is built: firmware/FORM/TARGET.elf (.bin for bare metal) and
+    firmware.json, in its folder. Each image's answers are compared with those of the same C on this host.
+    """
+    from ecm_edge import targets
+    from ecm_edge.entries import MANIFEST
+    from ecm_edge.firmware.record import build_candidate, build_model
+    from ecm_edge.tables import busy
+
+    board = targets.load(target)
+    if out is None and (not model.is_dir() or (model / MANIFEST).exists()):
+        raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
+    with busy(f"building {model.name} for {board.name}"):
+        record = build_candidate(model, board) if out is None else build_model(model, board, out)
+    emit(record, as_json=as_json, render=lambda: _render_images(record))
+
+
+def _render_images(record: FirmwareRecord) -> None:
+    from ecm_edge.tables import show
+
+    rows = [
+        [
+            found.form,
+            found.verdict.value,
+            found.image.file if found.image else f"none: {found.reason}",
+            *(f"{value:,}" for value in (found.flash_bytes, found.ram_bytes)),
+            "–" if found.stack_bound_bytes is None else f"{found.stack_bound_bytes:,}",
+            "–" if found.instructions is None else f"{found.instructions.total:,}",
+            f"{found.latency_ms.mean_ms:.3f}",
+        ]
+        for found in record.forms
+    ]
+    columns = ["form", "verdict", "image", "flash B", "RAM B", "stack B", "instructions", "estimated ms"]
+    show(f"{record.verdict}: firmware for {record.target}", columns, rows)
+    for found in record.forms:
+        for gate in found.gates:
+            if gate.verdict.value != "PASS":
+                click.echo(f"{gate.verdict.value:7} {found.form} {gate.name}  {gate.detail}")
+        for sentence in found.advice:
+            click.echo(f"- {sentence}")
+    click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
+
+
+@command.command("serve")
+@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
+@_TARGET
+@click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
+@_FORM
+def serve_(model: Path, target: str, link: Path | None, form: Form | None) -> None:
+    """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C.
+
+    An image for the emulator's board is taken as it is. Any program that speaks the contest's protocol, 115200 8N1,
+    finds a board at the port that is printed; `ecm-edge measure --port` does. No latency of it counts.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from ecm_edge import targets
+    from ecm_edge.firmware.serve import serve
+
+    board = targets.load(target)
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+        image, samples = _servable(model, target, form, Path(folder))
+        with serve(image, board, link=link, **samples) as served:
+            click.echo(f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it")
+            served.wait()
+
+
+def _servable(model: Path, target: str, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
+    """The image to serve, built in `folder` unless it is one, and its segments' length where that is known."""
+    from ecm_edge import targets
+    from ecm_edge.firmware.make import make_image, make_sources
+    from ecm_edge.model_file import open_model
+    from ecm_edge.tables import busy
+
+    if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
+        return model, {}
+    board = targets.load(target)
+    with busy(f"building {model.name} for {board.name}"):
+        proto = open_model(model, form or board.precision[0]).classifier.proto
+        sources = make_sources(proto, board, folder)
+        image = make_image(sources, "serial", folder / "serial", emulated=True)
+    return image.elf, {"samples": image.model.samples}
