@@ -13,6 +13,12 @@ from ecm_edge.candidate import load_network, locate
 from ecm_edge.crossval import cross_validate
 from ecm_edge.dataset import check_content, open_dataset
 from ecm_edge.export import export_candidate as export
+from ecm_edge.firmware.fit import fit_model as fit
+from ecm_edge.firmware.measure import measure
+from ecm_edge.firmware.record import build_candidate as build_firmware
+from ecm_edge.firmware.record import build_model
+from ecm_edge.firmware.serve import serve
+from ecm_edge.firmware.sources import generate_model as generate_firmware
 from ecm_edge.info import info
 from ecm_edge.promote import promote
 from ecm_edge.quantize import quantize_candidate as quantize
@@ -35,10 +41,14 @@ from ecm_edge.verify import verify_model
 __all__ = [
     "audit",
     "bench",
+    "build_firmware",
+    "build_model",
     "check_content",
     "cross_validate",
     "default_settings",
     "export",
+    "fit",
+    "generate_firmware",
     "history",
     "import_recordings",
     "info",
@@ -46,6 +56,7 @@ __all__ = [
     "load_space",
     "load_target",
     "locate",
+    "measure",
     "open_dataset",
     "promote",
     "quantize",
@@ -54,6 +65,7 @@ __all__ = [
     "scale",
     "score",
     "search",
+    "serve",
     "start_search",
     "synthesise",
     "train",

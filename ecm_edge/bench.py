@@ -2,30 +2,34 @@
 
 Protocol: one thread, batch 1, warm-ups first, then each run timed around the inference call alone, segment after
 segment. Several models take turns, so that a host that slows down slows all of them. Every timed answer is kept and
-compared with an untimed one. What is measured on this host says nothing about a board; the board's estimate stands
-beside it under its own label.
+compared with an untimed one. What is measured on this host says nothing about a board; the board's figures stand beside
+it under their own labels: sizes of the linked image, counted instructions, and an estimate of the time, which no gate
+takes.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from ecm_edge import cost, files, onnx_model, provenance
-from ecm_edge.candidate import COST, FORM_FILES, load_config
+from ecm_edge.candidate import COST, FIRMWARE, FORM_FILES, load_config
 from ecm_edge.errors import CandidateError, DatasetError
+from ecm_edge.firmware.fitted import FirmwareRecord, FormFit
 from ecm_edge.gate import CostRecord
 from ecm_edge.model_file import ModelFile, open_model
-from ecm_edge.records import Form, Gate, Latency, Provenance, Record, Verdict, at_most, not_run, overall
+from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_most, not_run, overall
 from ecm_edge.tables import track
+from ecm_edge.targets.firmware import Kind
 from ecm_edge.timing import Timer, summary
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ecm_edge.dataset import Dataset
     from ecm_edge.onnx_model import Classifier, Floats
+    from ecm_edge.targets import Target
 
 RUNS = 1000
 WARM_UPS = 100
@@ -35,6 +39,24 @@ SEGMENTS = 64
 
 _NOISE_SEED = 0
 _NS_PER_MS = 1e6
+
+
+class OnBoard(Record):
+    """One form on a target, from firmware.json or built for this.
+
+    flash_bytes, ram_bytes: `size_evidence` says how they were found. stack_bytes: the bound of the whole program.
+    instructions:           of one inference, counted in the emulator; by_class and per MAC as well.
+    """
+
+    target: str
+    size_evidence: Evidence
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int | None
+    instructions: int | None
+    by_class: dict[Kind, int]
+    instructions_per_mac: float | None
+    latency_ms: Latency
 
 
 class FormBench(Record):
@@ -51,12 +73,13 @@ class FormBench(Record):
     latency_ms: Latency
     answers_checked: int
     answers_differing: int
+    on_board: OnBoard | None = None
 
 
 class BenchRecord(Record):
     """Latency of every form on this host, measured; and the estimate for the `board`, where there is one.
 
-    `against` are the models of another candidate timed in the same turns. `segments` says what was fed: segments of a
+    That is the estimate of the first form's image, or else of the candidate's cost record. `against` are the models of another candidate timed in the same turns. `segments` says what was fed: segments of a
     data set, or noise.
     """
 
@@ -80,6 +103,7 @@ def bench_candidate(
     dataset: Dataset | None = None,
     *,
     against: Path | None = None,
+    target: Target | None = None,
     runs: int = RUNS,
     warm_ups: int = WARM_UPS,
 ) -> BenchRecord:
@@ -89,6 +113,7 @@ def bench_candidate(
         path: the candidate's folder, or the file.
         dataset: whose segments are fed; noise without one.
         against: another candidate, entry of a registry or file, timed in the same turns.
+        target: a board to build every form for and count it on; by default those in firmware.json are told.
         runs: timed runs of each model.
         warm_ups: untimed runs of each model before those.
 
@@ -96,13 +121,19 @@ def bench_candidate(
         CandidateError: the folder is no candidate or has no form yet; fewer than one run.
         ModelError: a file is not a classifier, fails, or gives scores that are not finite.
         DatasetError: the segments have another length than the model's input.
+        FirmwareError: a compiler or an emulator that fails.
     """
     if runs < 1 or warm_ups < 0:
         found = f"{runs} runs, {warm_ups} warm-ups"
         raise CandidateError("a latency is measured on at least one run", found, "Ask for more.")
     models, others = open_forms(path), open_forms(against) if against else []
     timed = time_in_turns([*models, *others], dataset, runs=runs, warm_ups=warm_ups)
+    boards = [on_board(model, target) for model in [*models, *others]]
+    timed = [form.model_copy(update={"on_board": found}) for form, found in zip(timed, boards, strict=True)]
     board = CostRecord.load(path / COST) if (path / COST).is_file() else None
+    latency, of = (board.latency_ms, board.target) if board else (None, None)
+    if first := timed[0].on_board:
+        latency, of = first.latency_ms, first.target
     counted = cost.count(models[0].classifier.proto)
     gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget speaks of the board")]
     return BenchRecord(
@@ -116,9 +147,40 @@ def bench_candidate(
         config_sha256=load_config(path).sha256 if path.is_dir() else None,
         macs=counted.macs,
         parameters=counted.parameters,
-        board=board.target if board else None,
-        board_latency_ms=board.latency_ms if board else None,
+        board=of,
+        board_latency_ms=latency,
         provenance=provenance.collect(),
+    )
+
+
+def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
+    """A form's figures on a target, built now, or as its candidate's firmware.json has them; None where it has none."""
+    if target:
+        from ecm_edge.firmware import fit
+
+        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+            return _told(fit.fit(model.classifier.proto, target, Path(folder), form=model.form), target.name)
+    if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
+        return None
+    record = FirmwareRecord.load(model.folder / FIRMWARE)
+    found = record.of(model.form)
+    if found is None or found.model_sha256 != files.sha256_file(model.path):
+        return None
+    return _told(found, record.target)
+
+
+def _told(found: FormFit, target: str) -> OnBoard:
+    counts = found.instructions
+    return OnBoard(
+        target=target,
+        size_evidence=found.size_evidence,
+        flash_bytes=found.flash_bytes,
+        ram_bytes=found.ram_bytes,
+        stack_bytes=found.stack_bound_bytes,
+        instructions=counts.total if counts else None,
+        by_class=counts.by_class if counts else {},
+        instructions_per_mac=found.instructions_per_mac,
+        latency_ms=found.latency_ms,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from ecm_edge.cost import GraphCost, LayerCost
 from ecm_edge.records import Evidence, Form, Gate, Latency, Record, Verdict, at_most, overall
 
@@ -58,7 +60,7 @@ class CostRecord(Record):
     source: str
     gates: list[Gate]
     layers: list[LayerCost]
-    also: list[FormCost] = []
+    also: list[FormCost] = Field(default=[])
 
 
 def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> CostRecord:

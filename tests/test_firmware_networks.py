@@ -59,7 +59,7 @@ def assert_within_bounds(graph, model, samples, traces):
         assert (difference <= bound).all(), (name, float((difference / bound).max()))
 
 
-@few(25)
+@few(16)
 @given(drawn.networks())
 def test_float_networks_are_within_the_bound_of_every_layer(proto):
     samples = drawn.segments(proto, SEGMENTS, seed=2)
@@ -71,7 +71,7 @@ def test_float_networks_are_within_the_bound_of_every_layer(proto):
 
 
 @pytest.mark.parametrize("kind", INT8_KERNELS)
-@few(20)
+@few(14)
 @given(proto=drawn.quantised_networks())
 def test_quantised_networks_have_the_references_bytes(kind, proto):
     samples = drawn.segments(proto, SEGMENTS, seed=2)
@@ -89,7 +89,7 @@ def test_quantised_networks_have_the_references_bytes(kind, proto):
 
 @pytest.mark.parametrize("strategy", [drawn.networks(), drawn.quantised_networks()], ids=["float", "int8"])
 def test_sanitised_networks_touch_only_what_is_theirs(strategy):
-    @few(10)
+    @few(6)
     @given(strategy)
     def hold(proto):
         samples = drawn.segments(proto, 1, seed=2)
@@ -106,7 +106,7 @@ def test_sanitised_networks_touch_only_what_is_theirs(strategy):
     hold()
 
 
-@few(60)
+@few(40)
 @given(drawn.networks() | drawn.quantised_networks())
 def test_no_two_live_buffers_meet(proto):
     model = firmware_c.generate(reference.load(proto))

@@ -11,7 +11,7 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.bench import BenchRecord
+    from ecm_edge.bench import BenchRecord, OnBoard
 
 
 @click.command("bench")
@@ -20,21 +20,33 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=CANDIDATE, help="Another candidate, entry of a registry or file, timed in the same turns."
 )
+@click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @json_option
-def command(model: Path, data: Path | None, against: Path | None, runs: int, warm_ups: int, *, as_json: bool) -> None:
+def command(
+    model: Path,
+    data: Path | None,
+    against: Path | None,
+    target: str | None,
+    runs: int,
+    warm_ups: int,
+    *,
+    as_json: bool,
+) -> None:
     """Time MODEL, a candidate's folder or any ONNX file, in onnxruntime on one thread of this host.
 
     A candidate keeps the record as bench.json, which `promote` takes as the latency evidence. An entry of a registry
-    is left as it is.
+    is left as it is. What a form costs on a board stands beside it: an image's sizes, counted instructions, and an
+    estimate of the time, which promotes nothing.
     """
-    from ecm_edge import candidate
+    from ecm_edge import candidate, targets
     from ecm_edge.bench import bench_candidate
     from ecm_edge.entries import MANIFEST
 
     segments = open_data(data) if data else None
-    record = bench_candidate(model, segments, against=against, runs=runs, warm_ups=warm_ups)
+    board = targets.load(target) if target else None
+    record = bench_candidate(model, segments, against=against, target=board, runs=runs, warm_ups=warm_ups)
     if model.is_dir() and not (model / MANIFEST).exists():
         record.save(model / candidate.BENCH)
     emit(record, as_json=as_json, render=lambda: _render(record))
@@ -63,7 +75,39 @@ def _render(record: BenchRecord) -> None:
     )
     click.echo(f"measured: {forms[0].latency_ms.source}; fed with {record.segments}")
     click.echo(f"{record.macs:,} MACs, {record.parameters:,} parameters")
+    _render_boards(record)
     if record.board_latency_ms:
         click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
     for gate in record.gates:
         click.echo(f"{gate.verdict.value:7} {gate.name}  {gate.detail}")
+
+
+def _render_boards(record: BenchRecord) -> None:
+    """The forms on a board, if they were built for one; what is no measurement says so."""
+    from ecm_edge.tables import show
+
+    found = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
+    if not found:
+        return
+    columns = ["form", "flash B", "RAM B", "stack B", "instructions", "a MAC", "ms", "low", "high"]
+    rows = [
+        [
+            f"{'against ' if form in record.against else ''}{form.form or form.file}",
+            *(f"{size:,}" for size in (board.flash_bytes, board.ram_bytes)),
+            *("–" if size is None else f"{size:,}" for size in (board.stack_bytes, board.instructions)),
+            "–" if board.instructions_per_mac is None else f"{board.instructions_per_mac:.2f}",
+            *("–" if ms is None else f"{ms:.3f}" for ms in _interval(board)),
+        ]
+        for form, board in found
+    ]
+    first = found[0][1]
+    sizes = f"sizes {first.size_evidence}" + (" on the image" if first.size_evidence == "measured" else "")
+    show(f"On {first.target}: {sizes}, instructions emulated, ms {first.latency_ms.evidence}", columns, rows)
+    for form, board in found:
+        if board.by_class:
+            kinds = ", ".join(f"{kind} {number:,}" for kind, number in board.by_class.items())
+            click.echo(f"{form.form or form.file}: {kinds}")
+
+
+def _interval(board: OnBoard) -> tuple[float | None, ...]:
+    return board.latency_ms.mean_ms, board.latency_ms.low_ms, board.latency_ms.high_ms

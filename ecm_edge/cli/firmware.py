@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fitted import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.records import Form
+    from ecm_edge.targets import Target
 
 _TARGET = click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
 _FORM = click.option(
@@ -111,36 +112,37 @@ def _render_images(record: FirmwareRecord) -> None:
 @_TARGET
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @_FORM
-def serve_(model: Path, target: str, link: Path | None, form: Form | None) -> None:
-    """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C.
+@json_option
+def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as_json: bool) -> None:
+    """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
 
     An image for the emulator's board is taken as it is. Any program that speaks the contest's protocol, 115200 8N1,
     finds a board at the port that is printed; `ecm-edge measure --port` does. No latency of it counts.
     """
     import tempfile
+    from contextlib import suppress
     from pathlib import Path
 
     from ecm_edge import targets
     from ecm_edge.firmware.serve import serve
 
     board = targets.load(target)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-        image, samples = _servable(model, target, form, Path(folder))
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+        image, samples = _servable(model, board, form, Path(folder))
         with serve(image, board, link=link, **samples) as served:
-            click.echo(f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it")
+            said = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
+            emit(served.record, as_json=as_json, render=lambda: click.echo(said))
             served.wait()
 
 
-def _servable(model: Path, target: str, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
+def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
     """The image to serve, built in `folder` unless it is one, and its segments' length where that is known."""
-    from ecm_edge import targets
     from ecm_edge.firmware.make import make_image, make_sources
     from ecm_edge.model_file import open_model
     from ecm_edge.tables import busy
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
         return model, {}
-    board = targets.load(target)
     with busy(f"building {model.name} for {board.name}"):
         proto = open_model(model, form or board.precision[0]).classifier.proto
         sources = make_sources(proto, board, folder)

@@ -28,7 +28,7 @@ _LARGEST = 5
 )
 @json_option
 def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> None:
-    """Say whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, count it, hold it to the budget.
+    """Say whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count what it executes.
 
     The model need not be trained. Sizes are those of the linked image; instructions are counted in the emulator; the
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
@@ -98,7 +98,8 @@ def _sections(found: FormFit) -> None:
 
     s = found.sections
     assert s is not None  # noqa: S101 - asked by the caller
-    flash = {"text": s.text, "rodata": s.rodata, "data": s.data, "headers, padding": max(0, s.flash_bytes - s.text - s.rodata - s.data)}  # fmt: skip
+    rest = max(0, s.flash_bytes - s.text - s.rodata - s.data)
+    flash = {"text": s.text, "rodata": s.rodata, "data": s.data, "headers, padding": rest}
     ram = {"data": s.data, "bss, arena": found.arena_bytes, "bss, other": s.bss - found.arena_bytes}
     rows = [["flash", name, f"{size:,}", f"{100 * size / max(1, s.flash_bytes):.1f}"] for name, size in flash.items()]
     rows += [["RAM", name, f"{size:,}", f"{100 * size / max(1, s.ram_bytes):.1f}"] for name, size in ram.items()]
@@ -136,7 +137,5 @@ def _tensors(found: FormFit) -> None:
     from ecm_edge.tables import show
 
     largest = sorted(found.arena, key=lambda buffer: -buffer.size_bytes)[:_LARGEST]
-    rows = [
-        [b.tensor, f"{b.size_bytes:,}", f"{b.offset:,}", f"{b.first_layer} … {b.last_layer}"] for b in largest
-    ]  # fmt: skip
+    rows = [[b.tensor, f"{b.size_bytes:,}", f"{b.offset:,}", f"{b.first_layer} … {b.last_layer}"] for b in largest]
     show(f"Largest live tensors, in an arena of {found.arena_bytes:,} bytes", ["tensor", "bytes", "at", "layers"], rows)

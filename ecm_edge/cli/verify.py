@@ -79,11 +79,9 @@ def _row(hop: Hop) -> list[str]:
 
 
 def _first(byte: FirstByte) -> str:
-    return (
-        f"{byte.differing_bytes:,} of {byte.compared_bytes:,} bytes differ, first on {byte.segment} "
-        f"at {byte.position}: "
-        f"{_number(byte.actual, 'g')} for {_number(byte.expected, 'g')}"
-    )
+    actual, expected = ("–" if value is None else f"{value:.9g}" for value in (byte.actual, byte.expected))
+    where = f"first on {byte.segment} at {byte.position}: {actual} for {expected}"
+    return f"{byte.differing_bytes:,} of {byte.compared_bytes:,} bytes differ, {where}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -53,7 +53,9 @@ def _ram(found: FormFit, gate: Gate) -> str:
 
 
 def _latency(found: FormFit, gate: Gate) -> str:
-    return _heaviest(found, f"The estimate is {_over(gate)} over", "instructions", lambda layer: layer.instructions or 0)
+    return _heaviest(
+        found, f"The estimate is {_over(gate)} over", "instructions", lambda layer: layer.instructions or 0
+    )
 
 
 def _macs(found: FormFit, gate: Gate) -> str:

@@ -119,7 +119,7 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin) -> st
             "void ecm_trace(int layer, const void *data, int bytes);",
             "#endif",
             "",
-            f'const char {name}_version[] = "{origin.version}";',
+            f"const char {name}_version[] = {literals.text(origin.version)};",
             "",
             *_arena(name, plan),
             text,

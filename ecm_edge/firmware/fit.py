@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -176,18 +176,18 @@ def fit_form(
         ModelError: an operator that no C can be made of; the node is named.
         FirmwareError: a compiler or an emulator that fails; one that is missing is a reason in the record.
     """
-    form = form or _form_of(proto)
+    form = form or generate.form_of(proto)
     graph = counted or cost.count(proto)
     costs = gate.check_cost(graph, target, form if counted else "float32")  # a file as it is: nothing to be scaled
-    sha256 = onnx_model.sha256(proto)
     generated = generate.generate(proto, target)
+    asked = _Asked(form, note, onnx_model.sha256(proto), costs, generated)
     missing = _cannot_build(target, checked=checked)
     if missing:
-        return Fitted(_unbuilt(form, note, sha256, costs, generated, missing), None)
+        return Fitted(_unbuilt(asked, missing), None)
     sources, scores = _write_sources(generated, proto, target, out, checked=checked)
     shipped = build.build(sources, target, "serial", out / "serial", emulated=False)
     ran = _count(shipped, out / "batch", scores, emulated=emulated)
-    record = _record(form, note, sha256, costs, generated, shipped, ran)
+    record = _built(asked, shipped, ran)
     return Fitted(record.model_copy(update={"advice": advice.for_form(record)}), shipped.shipped)
 
 
@@ -227,7 +227,7 @@ def open_given(path: Path) -> dict[Form, onnx.ModelProto]:
     """
     if not path.is_dir():
         proto = onnx_model.load_classifier(path).proto
-        return {_form_of(proto): proto}
+        return {generate.form_of(proto): proto}
     config = candidate.load_config(path)
     there = [form for form in get_args(Form) if (path / candidate.FORM_FILES[form]).is_file()]
     if there:
@@ -269,11 +269,6 @@ def noise(samples: int, segments: int) -> onnx_model.Floats:
     return np.random.default_rng(_SEED).standard_normal((segments, samples)).astype(np.float32)
 
 
-def _form_of(proto: onnx.ModelProto) -> Form:
-    found = generate.form_of(proto)
-    return cast("Form", found) if found in get_args(Form) else "float32"
-
-
 def _cannot_build(target: Target, *, checked: bool) -> str:
     """Why images of a target cannot be built here; empty if they can."""
     if target.firmware is None:
@@ -313,7 +308,7 @@ def _count(shipped: Image, out: Path, scores: onnx_model.Floats | None, *, emula
         return _Counted(reason="the image does not fit the board's memory, so that it cannot run")
     segments = known_answer.segments(batch.model.samples)
     differing = None if scores is None else _same_answers(emulate.run_batch(batch, segments), scores)
-    uncounted = count.available(batch) or (_no_compiler() if count.available(batch) is None else None)
+    uncounted = count.available(batch) or _no_compiler()
     if uncounted:
         return _Counted(reason=uncounted.reason, differing=differing)
     *runs, again = count.profile(batch, segments[[*range(_COUNTED), 0]])
@@ -344,53 +339,69 @@ def _figures(counts: Counts) -> object:
     return counts.total, counts.by_class, counts.layers, counts.rest
 
 
-def _record(
-    form: Form, note: str, sha256: str, costs: CostRecord, generated: Generated, shipped: Image, ran: _Counted
-) -> FormFit:
-    size, bound = image.measure(shipped), stack.bound(shipped)
-    layers = _layers(generated, size, ran)
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is fitted: a form, how it came about, its C, and what the cost model says of it."""
+
+    form: Form
+    note: str
+    model_sha256: str
+    costs: CostRecord
+    generated: Generated
+
+    def record(self, **found: object) -> FormFit:
+        """The form's record, from the cost model but for what was found."""
+        estimates = ("parameters", "macs", "flash_bytes", "ram_bytes", "latency_ms")
+        return FormFit.model_validate(
+            {
+                "form": self.form,
+                "note": self.note,
+                "model_sha256": self.model_sha256,
+                **{name: getattr(self.costs, name) for name in estimates},
+                **found,
+            }
+        )
+
+
+def _built(asked: _Asked, shipped: Image, ran: _Counted) -> FormFit:
+    """The record of a form whose image was built, and run if it could be."""
+    size, bound, counts = image.measure(shipped), stack.bound(shipped), ran.counts
     limit = _stack_limit(shipped.target, size)
-    latency = ran.estimate.latency_ms if ran.estimate else costs.latency_ms
-    found = FormFit(
-        form=form,
-        note=note,
-        model_sha256=sha256,
+    found = asked.record(
         verdict=Verdict.NOT_RUN,
         reason=ran.reason,
-        parameters=costs.parameters,
-        macs=costs.macs,
         flash_bytes=size.sections.flash_bytes,
         ram_bytes=size.sections.ram_bytes,
         size_evidence=Evidence.MEASURED,
-        latency_ms=latency,
-        instructions_per_mac=ran.counts.total / costs.macs if ran.counts and costs.macs else None,
-        instructions=ran.counts,
+        latency_ms=ran.estimate.latency_ms if ran.estimate else _labelled(asked.costs.latency_ms, ran.reason),
+        instructions_per_mac=counts.total / asked.costs.macs if counts and asked.costs.macs else None,
+        instructions=counts,
         sections=size.sections,
         model_bytes=size.model_bytes,
         other_bytes=size.other_bytes,
         arena_bytes=size.arena_bytes,
         stack_bound_bytes=None if isinstance(bound, emulate.Unavailable) else bound.program_bytes,
-        stack_high_water_bytes=ran.counts.stack_bytes if ran.counts else None,
+        stack_high_water_bytes=counts.stack_bytes if counts else None,
         stack_limit_bytes=limit,
-        layers=layers,
-        arena=_arena(generated),
-        image=ImageFile(file=shipped.shipped.name, size_bytes=shipped.shipped.stat().st_size, sha256=_sha256(shipped)),
+        layers=_layers(asked.generated, size, ran),
+        arena=_arena(asked.generated),
+        image=_image_file(shipped),
         gates=[],
     )
-    details = gate_details(found, costs)
     gates = [
-        *gate.hold(found.figures(), shipped.target, details),
+        *gate.hold(found.figures(), shipped.target, gate_details(found, asked.costs)),
         at_most("memory_regions", sum(size.overflow.values()), 0, "B", _over(size.overflow)),
         image.arena_gate(shipped),
         image.forbidden_gate(shipped),
         stack.gates(bound, None, limit)[0],
-        *_run_gates(ran, checked=ran.differing is not None),
+        *_run_gates(ran),
     ]
     return found.model_copy(update={"gates": gates, "verdict": verdict_of(gates)})
 
 
-def _sha256(shipped: Image) -> str:
-    return files.sha256_file(shipped.shipped)
+def _image_file(shipped: Image) -> ImageFile:
+    path = shipped.shipped
+    return ImageFile(file=path.name, size_bytes=path.stat().st_size, sha256=files.sha256_file(path))
 
 
 def _over(overflow: dict[str, int]) -> str:
@@ -406,14 +417,13 @@ def _stack_limit(target: Target, size: ImageSize) -> int:
 _RUN_GATES = ("stack_high_water", "unaligned_accesses", "counts_repeatable")
 
 
-def _run_gates(ran: _Counted, *, checked: bool) -> list[Gate]:
+def _run_gates(ran: _Counted) -> list[Gate]:
     """The gates of the emulated run."""
-    if ran.counts is None:
-        done = [ran.differing] if ran.differing else []
-        return [*done, *(not_run(name, ran.reason) for name in _RUN_GATES)]
-    counts = ran.counts
+    compared, counts = [ran.differing] if ran.differing else [], ran.counts
+    if counts is None:
+        return [*compared, *(not_run(name, ran.reason) for name in _RUN_GATES)]
     return [
-        *([ran.differing] if checked and ran.differing else []),
+        *compared,
         *ran.stack[1:],
         at_most("unaligned_accesses", counts.unaligned, 0, "accesses", counts.unaligned_in or ""),
         at_least("counts_repeatable", float(counts.repeatable), 1, "bool", f"{counts.total:,} instructions, twice"),
@@ -492,41 +502,45 @@ def _arena(generated: Generated) -> list[plan.PlannedBuffer]:
 
 
 def estimated(form: Form, target: Target, graph: GraphCost, reason: str) -> FormFit:
-    """A form of which no C was made: the cost model's estimates, and everything else NOT RUN."""
+    """A form of which no C can be made: the cost model's estimates, and everything else NOT RUN."""
     costs = gate.check_cost(graph, target, form)
-    return _estimated(form, "", "", costs, reason)
-
-
-def _unbuilt(form: Form, note: str, sha256: str, costs: CostRecord, generated: Generated, reason: str) -> FormFit:
-    """A form whose C was made, but not built."""
-    found = _estimated(form, note, sha256, costs, reason)
-    layers = _layers(generated, None, _Counted())
-    more = {"layers": layers, "arena": _arena(generated), "arena_bytes": generated.plan.arena_bytes}
-    return found.model_copy(update=more)
-
-
-def _estimated(form: Form, note: str, sha256: str, costs: CostRecord, reason: str) -> FormFit:
-    """Estimates break a budget as well as figures do, but never pass it for an image."""
-    absent = [not_run(name, reason) for name in (*_IMAGE_GATES, *_RUN_GATES)]
-    gates = [*costs.gates, *absent]
+    figures = {name: getattr(costs, name) for name in ("parameters", "macs", "flash_bytes", "ram_bytes")}
+    gates = _without_image(costs, reason)
     return FormFit(
         form=form,
-        note=note,
-        model_sha256=sha256,
+        note="",
+        model_sha256="",
         verdict=verdict_of(gates),
         reason=reason,
-        parameters=costs.parameters,
-        macs=costs.macs,
-        flash_bytes=costs.flash_bytes,
-        ram_bytes=costs.ram_bytes,
         size_evidence=Evidence.ESTIMATED,
         latency_ms=_labelled(costs.latency_ms, reason),
+        gates=gates,
+        **figures,
+    )
+
+
+def _unbuilt(asked: _Asked, reason: str) -> FormFit:
+    """A form whose C was made, but not built."""
+    gates = _without_image(asked.costs, reason)
+    return asked.record(
+        verdict=verdict_of(gates),
+        reason=reason,
+        size_evidence=Evidence.ESTIMATED,
+        latency_ms=_labelled(asked.costs.latency_ms, reason),
+        layers=_layers(asked.generated, None, _Counted()),
+        arena=_arena(asked.generated),
+        arena_bytes=asked.generated.plan.arena_bytes,
         gates=gates,
     )
 
 
+def _without_image(costs: CostRecord, reason: str) -> list[Gate]:
+    """Estimates break a budget as well as figures do; what needs an image is NOT RUN."""
+    return [*costs.gates, *(not_run(name, reason) for name in (*_IMAGE_GATES, *_RUN_GATES))]
+
+
 def _labelled(latency: Latency, reason: str) -> Latency:
-    return latency.model_copy(update={"source": f"{latency.source}; no image: {reason}"})
+    return latency.model_copy(update={"source": f"{latency.source}; nothing was counted: {reason}"})
 
 
 def compiler_version(target: Target) -> str | None:

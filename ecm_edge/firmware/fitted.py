@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from ecm_edge import candidate, files
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
@@ -82,11 +84,11 @@ class FormFit(Record):
     stack_bound_bytes: int | None = None
     stack_high_water_bytes: int | None = None
     stack_limit_bytes: int | None = None
-    layers: list[LayerFit] = []
-    arena: list[PlannedBuffer] = []
+    layers: list[LayerFit] = Field(default=[])
+    arena: list[PlannedBuffer] = Field(default=[])
     image: ImageFile | None = None
     gates: list[Gate]
-    advice: list[str] = []
+    advice: list[str] = Field(default=[])
 
     def to_cost(self, graph: GraphCost, target: Target, also: Sequence[FormFit] = ()) -> CostRecord:
         """The figures as a cost record, held against the target's budgets as they are now.

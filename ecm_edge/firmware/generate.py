@@ -36,7 +36,7 @@ CHECK = Path(__file__).parents[2] / "firmware_check"
 
 INCLUDE = CHECK / "include"
 NAME = "model"
-_NAMES = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_NAMES = re.compile(r"(?!ecm_)[a-z][a-z0-9_]{0,30}")  # ecm_ is the kernels' own
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,8 @@ def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model:
 def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name: str = NAME) -> Generated:
     """The C of any graph of one float input and one float output; raises as `generate`."""
     if not _NAMES.fullmatch(name):
-        raise ModelError("a C name has lower-case letters, digits and _", repr(name), "Choose another one.")
+        rule = "a C name is up to 31 lower-case letters, digits and _, and does not begin with ecm_"
+        raise ModelError(rule, repr(name), "Choose another one.")
     layers = lower(graph, kernels)
     placed = plan(layers)
     scores = next(t.buffer.size for layer in reversed(layers) for t in layer.writes if t.buffer.place == "scores")

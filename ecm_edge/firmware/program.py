@@ -90,7 +90,7 @@ class Margined:
         before, after = self.room.before, self.room.after
         spans = [(first - before * self.step, before), (first + steps * self.step, after)]
         return "\n".join(
-            f"for (int32_t i = 0; i < {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
+            f"ECM_UNROLL_4\nfor (int32_t i = 0; i < {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
             for at, count in spans
             if count
         )

@@ -50,6 +50,13 @@ class Emulated(Record):
     emulator: str
 
 
+class ServeRecord(Emulated):
+    """What `ecm-edge firmware serve` says when the board answers: the port, and what lies behind that link."""
+
+    port: str
+    device: str
+
+
 @dataclass(frozen=True)
 class Board:
     """A running image. `port` is the path that a host's program opens; `device` is what lies behind that link."""
@@ -59,6 +66,11 @@ class Board:
     emulated: Emulated
     process: subprocess.Popen[bytes]
     errors: Path
+
+    @property
+    def record(self) -> ServeRecord:
+        """The board in words."""
+        return ServeRecord(**self.emulated.model_dump(), port=str(self.port), device=self.device)
 
     def wait(self) -> None:
         """Block until the emulator ends by itself, which it should not.

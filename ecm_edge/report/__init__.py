@@ -62,6 +62,12 @@ def _charts(record: ReportRecord) -> dict[str, str]:
     if record.records.training:
         drawn["losses"] = charts.losses_chart(record.records.training)
         drawn["epochs"] = charts.epochs_chart(record.records.training)
+    fitted = page.reported_form(record)
+    if fitted and fitted.layers:
+        drawn["arena"] = charts.arena_chart(fitted)
+        drawn["flash"] = charts.flash_chart(fitted)
+        if fitted.instructions:
+            drawn["instructions"] = charts.instructions_chart(fitted)
     if record.run:
         drawn["pareto"] = charts.pareto_chart(record.run)
     return drawn

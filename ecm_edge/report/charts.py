@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ecm_edge.epochs import Epoch
+    from ecm_edge.firmware.fitted import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
     from ecm_edge.train import TrainingRecord
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _WIDTH_IN = 4.6
 _MARK = 5.5
 _LONGEST_NAME = 15
+_THOUSAND = 1000
+_KIB = 1024
 
 _VARIABLES = {
     "#010101": "ink",
@@ -130,6 +133,62 @@ def pareto_chart(run: RunRecords) -> str:
     return svg[0]
 
 
+def instructions_chart(fitted: FormFit) -> str:
+    """Counted instructions of every layer, in order of execution."""
+    with _chart("instructions", "Instructions by layer", height_in=_rows_height(fitted)) as (svg, axes):
+        values = [(layer.instructions or 0) / _THOUSAND for layer in fitted.layers]
+        axes.barh(range(len(values)), values, color=_BLUE, height=0.68)
+        _layer_axis(axes, fitted, "thousand instructions")
+    return svg[0]
+
+
+def flash_chart(fitted: FormFit) -> str:
+    """Flash of every layer: its constants, and its code behind them."""
+    with _chart("flash", "Flash by layer", height_in=_rows_height(fitted)) as (svg, axes):
+        constants = [layer.constant_bytes / _KIB for layer in fitted.layers]
+        code = [layer.code_bytes / _KIB for layer in fitted.layers]
+        axes.barh(range(len(code)), constants, color=_GREEN, height=0.68, label="weights and other constants")
+        axes.barh(range(len(code)), code, left=constants, color=_ORANGE, height=0.68, label="code")
+        _layer_axis(axes, fitted, "KiB")
+        _legend(axes, columns=2)
+    return svg[0]
+
+
+def arena_chart(fitted: FormFit) -> str:
+    """Where every buffer of the arena lies, and during which layers; the largest carry their names."""
+    with _chart("arena", "Map of the arena", height_in=3.2) as (svg, axes):
+        for buffer in fitted.arena:
+            left, wide = buffer.first_layer - 0.5, buffer.last_layer - buffer.first_layer + 1
+            bottom, high = buffer.offset / _KIB, buffer.size_bytes / _KIB
+            axes.bar(left, high, wide, bottom, align="edge", color=_BAND, edgecolor=_GREEN, linewidth=0.9)
+        axes.set_xlim(-0.6, len(fitted.layers) - 0.4)
+        axes.set_ylim(0, max(fitted.arena_bytes, 1) / _KIB)
+        axes.set_xlabel("layer")
+        axes.set_ylabel("KiB from the arena's start")
+        axes.grid(visible=False, axis="x")
+        _whole_numbers(axes)
+    return svg[0]
+
+
+def _rows_height(fitted: FormFit) -> float:
+    return 0.9 + 0.21 * len(fitted.layers)
+
+
+def _layer_axis(axes: Axes, fitted: FormFit, label: str) -> None:
+    """One row a layer, the first on top."""
+    axes.set_yticks(range(len(fitted.layers)), [_short(layer.name) for layer in fitted.layers])
+    axes.set_ylim(len(fitted.layers) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(label)
+    axes.grid(visible=False, axis="y")
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 @contextmanager
 def _chart(name: str, label: str, height_in: float = 2.8) -> Iterator[tuple[list[str], Axes]]:
     """Axes to draw on; the list holds the SVG once the block has ended."""
@@ -189,10 +248,8 @@ def _curve(axes: Axes, epochs: Sequence[Epoch], name: str, label: str, colour: s
 
 
 def _epoch_axis(axes: Axes, record: TrainingRecord, label: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.axvline(record.best.epoch, color=_MUTED, linewidth=1, linestyle=(0, (2, 2)), label="kept epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_numbers(axes)
     axes.set_xlim(0.7, len(record.epochs) + 0.3)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)

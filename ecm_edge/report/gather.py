@@ -12,6 +12,7 @@ from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.dataset import check_content
 from ecm_edge.errors import SearchError
 from ecm_edge.export import ExportRecord
+from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.gate import CostRecord
 from ecm_edge.model_file import open_model
 from ecm_edge.quantize import QuantizeRecord
@@ -71,7 +72,7 @@ def gather(path: Path, dataset: Dataset, registry_folder: Path | None = None) ->
     mistakes = _mistakes(folder, dataset, config, form)
     decisions = load_decisions(registry_folder, target, set(hashes.values()))
     place = Place(folder, dataset.folder, target or "TARGET")
-    outcome = stages(place, config, records, mistakes)
+    outcome = stages(place, config, records, mistakes, form)
     return ReportRecord(
         verdict=verdict_of(outcome),
         candidate=f"{path.name}/{folder.name}" if run else folder.name,
@@ -120,6 +121,7 @@ def load_stages(folder: Path) -> StageRecords:
         simplify=_load(SimplifyRecord, folder / candidate.SIMPLIFY),
         quantize=_load(QuantizeRecord, folder / candidate.QUANTIZE),
         verify=_load(VerifyRecord, folder / candidate.VERIFY),
+        firmware=_load(FirmwareRecord, folder / candidate.FIRMWARE),
         bench=_load(BenchRecord, folder / candidate.BENCH),
         score=_load(ScoreRecord, folder / candidate.SCORE),
         folds=_load(CrossValidationRecord, folder / crossval.FOLDS),

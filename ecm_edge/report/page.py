@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
+    from ecm_edge.firmware.fitted import FormFit
     from ecm_edge.records import Gate, Provenance
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord
@@ -23,6 +24,7 @@ SECTIONS = (
     ("verdicts", "Verdicts"),
     ("score", "Score"),
     ("budgets", "Budgets"),
+    ("board", "On the board"),
     ("latency", "Latency"),
     ("parity", "Parity"),
     ("training", "Training"),
@@ -39,6 +41,7 @@ TITLES = {
     "simplify": "Export and simplify",
     "quantize": "Quantise",
     "verify": "Verify",
+    "firmware": "Firmware",
     "bench": "Bench",
     "score": "Score",
     "records": "Records belong together",
@@ -51,6 +54,14 @@ BUDGETS = {
     "flash_bytes": "flash",
     "ram_bytes": "RAM",
     "latency_ms": "latency",
+}
+
+BOARD_GATES = BUDGETS | {
+    "memory_regions": "beyond the memory",
+    "arena_off_plan": "arena off its plan",
+    "forbidden_symbols": "malloc, free, printf",
+    "stack_high_water": "stack used",
+    "counts_repeatable": "same counts twice",
 }
 
 FIGURES = (
@@ -86,6 +97,7 @@ def render(
         stage={stage.name: stage for stage in record.stages},
         counts=gate_counts(record),
         gate_groups=gate_groups(record),
+        fitted=reported_form(record),
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
         training_options=training_options(record),
@@ -94,6 +106,7 @@ def render(
         sections=SECTIONS,
         titles=TITLES,
         budgets=BUDGETS,
+        board_gates=BOARD_GATES,
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
     )
@@ -118,6 +131,14 @@ def gate_groups(record: ReportRecord) -> list[tuple[str, list[tuple[str, Gate]]]
     return list(groups.items())
 
 
+def reported_form(record: ReportRecord) -> FormFit | None:
+    """The image of the form that the report is about, or of the first one built; None where none was."""
+    built = record.records.firmware
+    if built is None:
+        return None
+    return built.of(record.form) or next(iter(built.forms), None)
+
+
 def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Best objective first; those without one last, by number."""
     return sorted(trials, key=lambda t: (t.objective is None, -(t.objective or 0.0), t.number))
@@ -125,7 +146,8 @@ def ranked(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
     """When, and with which version, the records that decisions rest on were made."""
-    made = {"verify": record.records.verify, "bench": record.records.bench, "score": record.records.score}
+    stages = record.records
+    made = {"verify": stages.verify, "firmware": stages.firmware, "bench": stages.bench, "score": stages.score}
     return [(f"{name}.json", stage.provenance) for name, stage in made.items() if stage]
 
 

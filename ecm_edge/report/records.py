@@ -6,6 +6,7 @@ from ecm_edge.bench import BenchRecord
 from ecm_edge.candidate import CandidateConfig
 from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.export import ExportRecord
+from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.gate import CostRecord
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
@@ -29,6 +30,7 @@ class StageRecords(Record):
     simplify: SimplifyRecord | None
     quantize: QuantizeRecord | None
     verify: VerifyRecord | None
+    firmware: FirmwareRecord | None
     bench: BenchRecord | None
     score: ScoreRecord | None
     folds: CrossValidationRecord | None

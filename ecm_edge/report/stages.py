@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge import files
+from ecm_edge import candidate, files
 from ecm_edge.records import Gate, Verdict, overall
 from ecm_edge.report.records import Stage
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from ecm_edge.bench import BenchRecord
     from ecm_edge.candidate import CandidateConfig
+    from ecm_edge.firmware.fitted import FirmwareRecord
     from ecm_edge.gate import CostRecord
     from ecm_edge.quantize import QuantizeRecord
+    from ecm_edge.records import Form
     from ecm_edge.registry import Event
     from ecm_edge.report.records import Mistakes, StageRecords
     from ecm_edge.score import ScoreRecord
@@ -37,14 +39,20 @@ class Place:
         """`ecm-edge VERB CANDIDATE --data D` with further options."""
         return shlex.join(["ecm-edge", verb, str(self.candidate), "--data", str(self.data), *options])
 
+    def build(self) -> str:
+        """The command that builds the candidate's images."""
+        return shlex.join(["ecm-edge", "firmware", "build", str(self.candidate), "--target", self.target])
+
     def retrain(self) -> str:
         """The command that gates and trains the same configuration again."""
         words = ["--data", str(self.data), "--target", self.target, "--like", str(self.candidate), "--out", "NEW"]
         return shlex.join(["ecm-edge", "train", *words])
 
 
-def stages(place: Place, config: CandidateConfig, records: StageRecords, mistakes: Mistakes | None) -> list[Stage]:
-    """Every stage in the order of the chain."""
+def stages(
+    place: Place, config: CandidateConfig, records: StageRecords, mistakes: Mistakes | None, form: Form
+) -> list[Stage]:
+    """Every stage in the order of the chain; of the firmware, the gates are those of the form that is reported on."""
     cost, simplified, verified, timed = records.cost, records.simplify, records.verify, records.bench
     to_target = ("--target", place.target)
     return [
@@ -57,6 +65,7 @@ def stages(place: Place, config: CandidateConfig, records: StageRecords, mistake
         if records.quantize
         else _missing("quantize", place.command("quantize")),
         _verify(verified) if verified else _missing("verify", place.command("verify", *to_target)),
+        _firmware(records.firmware, form, place),
         _gated("bench", timed, f"{len(timed.forms)} forms, fed with {timed.segments}")
         if timed
         else _missing("bench", place.command("bench")),
@@ -95,6 +104,16 @@ def _gated(name: str, record: CostRecord | SimplifyRecord | BenchRecord, detail:
 
 def _ran(name: str, detail: str) -> Stage:
     return Stage(name=name, verdict=None, detail=detail, gates=[])
+
+
+def _firmware(record: FirmwareRecord | None, form: Form, place: Place) -> Stage:
+    if record is None:
+        return _missing("firmware", place.build())
+    found = record.of(form)
+    if found is None:
+        return _missing("firmware", place.build(), f"{record.target} got no image of the form {form}")
+    detail = f"{form} on {record.target}" + (f"; {found.reason}" if found.reason else "")
+    return Stage(name="firmware", verdict=found.verdict, detail=detail, gates=found.gates)
 
 
 def _trained(record: TrainingRecord) -> str:
@@ -145,7 +164,12 @@ def _bound(folder: Path, config: CandidateConfig, records: StageRecords, mistake
 
 
 def _same_config(config: CandidateConfig, records: StageRecords) -> list[Gate]:
-    made = {"training.json": records.training, "bench.json": records.bench, "score.json": records.score}
+    made = {
+        "training.json": records.training,
+        "firmware.json": records.firmware,
+        "bench.json": records.bench,
+        "score.json": records.score,
+    }
     return [
         _holds(
             f"{name} speaks of this configuration",
@@ -162,6 +186,10 @@ def _named_files(records: StageRecords) -> dict[str, dict[str, str]]:
     named: dict[str, dict[str, str]] = {}
     if records.verify:
         named["verify.json"] = records.verify.model_sha256
+    if records.firmware:
+        forms = records.firmware.forms
+        named["firmware.json"] = {candidate.FORM_FILES[found.form]: found.model_sha256 for found in forms}
+        named["firmware.json"] |= {found.image.file: found.image.sha256 for found in forms if found.image}
     if records.bench:
         named["bench.json"] = {form.file: form.model_sha256 for form in records.bench.forms}
     if records.score:

@@ -58,6 +58,16 @@ void *memmove(void *to, const void *from, size_t count)
 void *memset(void *to, int value, size_t count)
 {
     unsigned char *next = to;
+    const ecm_word word = (ecm_word)-1 / 255 * (unsigned char)value; /* the byte in every place */
+    if (((uintptr_t)to & (sizeof(ecm_word) - 1)) == 0) {
+        for (; count >= 4 * sizeof(ecm_word); count -= 4 * sizeof(ecm_word)) {
+            for (int i = 0; i < 4; i++) {
+                ((ecm_word *)(void *)next)[i] = word;
+            }
+            next += 4 * sizeof(ecm_word);
+            ECM_KEEP_LOOP();
+        }
+    }
     for (; count > 0; count--) {
         *next++ = (unsigned char)value;
         ECM_KEEP_LOOP();

@@ -129,7 +129,7 @@ def copy_layer(
             axes = loop_nest(part.shape, _memory_order(part), [index, part.index])
             base = names.pointer(x) if isinstance(x, Tensor) else names.constant(f"part{number}")
             value = _value(x, part, f"{base}[{at(axes, 0)}]")
-            said.append(loops(axes, f"{names.pointer(part)}[{at(axes, 1)}] = {value};"))
+            said.append(loops(axes, f"{names.pointer(part)}[{at(axes, 1)}] = {value};", unroll=True))
         return "\n".join(said)
 
     constants = [(f"part{number}", x) for number, (x, _) in enumerate(pairs) if isinstance(x, Constant)]
