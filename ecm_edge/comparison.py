@@ -13,7 +13,7 @@ import numpy as np
 from ecm_edge import metrics
 from ecm_edge.metrics import PairedStatistic
 from ecm_edge.model_file import margins
-from ecm_edge.records import Form, Gate, Interval, Latency, Record, Verdict, at_most
+from ecm_edge.records import Form, Gate, Interval, Latency, Record, Verdict, at_most, not_run
 from ecm_edge.score import BoardResult, board_result, score_rows
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
+    from ecm_edge.firmware.fitted import FormFit
     from ecm_edge.gate import CostRecord
     from ecm_edge.model_file import ModelFile
     from ecm_edge.targets import Target
 
 OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g")
 """Differences that are recorded for information; F1 only where a segment is AF."""
+
+BOARD_LATENCY = "board_latency_estimated_vs_incumbent"
+"""The gate on the estimated time of one inference on the board."""
 
 Origin = tuple[str, str]
 """The kind of evidence, and its source."""
@@ -52,7 +56,11 @@ class Comparison(Record):
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of the decision: a form of a candidate, its costs and its latency."""
+    """One side of the decision: a form of a candidate, its costs and its latency.
+
+    `fit` is what was found when its firmware was built, and `fitted_for` the hash of the target as it was then; absent
+    where the target has none.
+    """
 
     folder: Path
     model: ModelFile
@@ -61,6 +69,8 @@ class Contender:
     sha256: str
     cost: CostRecord
     latency: Latency
+    fit: FormFit | None = None
+    fitted_for: str = ""
 
 
 def compare(
@@ -74,6 +84,7 @@ def compare(
         _latency_gate(challenger.latency, incumbent.latency, tolerance.latency_tolerance),
         _no_worse("flash_vs_incumbent", flash, tolerance.flash_tolerance, "B", origins),
         _no_worse("ram_vs_incumbent", ram, tolerance.ram_tolerance, "B", origins),
+        *_board_gate(challenger, incumbent, tolerance.latency_tolerance),
     ]
     names = fair_subjects(challenger.config, incumbent.config)
     if not names:
@@ -139,6 +150,25 @@ def _latency_gate(ours: Latency, theirs: Latency, tolerance: float) -> Gate:
         mine, other = ours.median_ms, theirs.median_ms
     origins = ((ours.evidence, ours.source), (theirs.evidence, theirs.source))
     return _no_worse("latency_vs_incumbent", (mine, other), tolerance, "ms", origins)
+
+
+def _board_gate(ours: Contender, theirs: Contender, tolerance: float) -> list[Gate]:
+    """Estimated time on the board, from instructions counted in its emulator: never taken for measured time."""
+    if ours.fit is None:
+        return []
+    if ours.fit.instructions is None:
+        return [not_run(BOARD_LATENCY, f"nothing was counted: {ours.fit.reason}")]
+    if theirs.fit is None or theirs.fit.instructions is None:
+        return [not_run(BOARD_LATENCY, "nothing was counted of the incumbent")]
+    mine, other = ours.fit.latency_ms, theirs.fit.latency_ms
+    origins = (
+        (mine.evidence, f"instructions counted in the emulator and the core's model of target {ours.fitted_for[:12]}"),
+        (
+            other.evidence,
+            f"instructions counted in the emulator and the core's model of target {theirs.fitted_for[:12]}",
+        ),
+    )
+    return [_no_worse(BOARD_LATENCY, (mine.mean_ms, other.mean_ms), tolerance, "ms", origins)]
 
 
 def _no_worse(

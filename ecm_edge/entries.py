@@ -7,8 +7,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from ecm_edge import files
+from ecm_edge.candidate import IMAGES
 from ecm_edge.errors import CandidateError, RegistryError
-from ecm_edge.records import Form, Latency, Provenance, Record, Verdict
+from ecm_edge.records import Evidence, Form, Latency, Provenance, Record, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +21,27 @@ MANIFEST = "manifest.json"
 _NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
 
 
+class ShippedImage(Record):
+    """The image for the board: `file` in the entry, and what it was built of, by SHA-256.
+
+    `sources` are the generated files that `verify` ran on the emulated board; `evidence` says so. `model_object` is the
+    compiled model in both images.
+    """
+
+    file: str
+    sha256: str
+    sources: dict[str, str]
+    model_object: str
+    compiler: str
+    emulated_segments: int
+    evidence: Evidence
+
+
 class Manifest(Record):
     """What an entry is made of: `files` maps each name to its SHA-256, and binds model, configuration and verdicts.
 
-    `entry` is its name without the number that tells equal names apart.
+    `entry` is its name without the number that tells equal names apart. `image` is absent for a target without firmware
+    and in entries of a time before there was any.
     """
 
     entry: str
@@ -36,6 +54,7 @@ class Manifest(Record):
     synthetic: bool
     verdicts: dict[str, Verdict]
     latency_ms: Latency
+    image: ShippedImage | None = None
     files: dict[str, str]
     provenance: Provenance
 
@@ -48,10 +67,14 @@ def entry_name(scores: Scores) -> str:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside."""
+    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside.
+
+    Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
+    """
+    found = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
     return {
-        path.name: files.sha256_file(path)
-        for path in sorted(folder.iterdir())
+        path.relative_to(folder).as_posix(): files.sha256_file(path)
+        for path in sorted(found)
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
 
@@ -71,6 +94,7 @@ def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, 
     folder = next(path for path in _names(entries, manifest.entry) if not path.exists())
     with files.staged_folder(folder) as staged:
         for name in manifest.files:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_atomic(staged / name, (candidate / name).read_bytes())
         changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
         if changed:

@@ -6,38 +6,48 @@
    Fβ and G, or mean Fβ where there is no rule. The difference is paired and has an interval by resampling subjects.
 4. Latency, flash and RAM are no worse than the tolerances in the target file; only like evidence is compared, and
    latency has to be measured.
-The first candidate of a target has only 1 and 2 to pass. Without any latency evidence nothing is decided.
+5. For a target with firmware, `verify` took exactly this model's C to the emulated board, `ecm-edge firmware build`
+   found that it fits, and the image that ships is the one that verify built of the sources that it ran. Flash and RAM
+   are those of the linked images; estimated time on the board has a gate of its own.
+The first candidate of a target has only 1, 2 and 5 to pass. Without any latency evidence nothing is decided.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecm_edge import entries, files, provenance, registry
-from ecm_edge.candidate import BENCH, VERIFY, load_config
-from ecm_edge.comparison import Comparison, Contender, agreed, compare, shown
+from ecm_edge import cost, entries, files, onnx_model, provenance, registry
+from ecm_edge.candidate import BENCH, FIRMWARE, FORM_FILES, VERIFY, load_config
+from ecm_edge.comparison import BOARD_LATENCY, Comparison, Contender, agreed, compare, shown
 from ecm_edge.dataset import check_content
-from ecm_edge.entries import Manifest
+from ecm_edge.entries import Manifest, ShippedImage
 from ecm_edge.errors import CandidateError
 from ecm_edge.evidence import read_latencies
+from ecm_edge.firmware.fitted import FirmwareRecord, target_sha256
 from ecm_edge.model_file import board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
 from ecm_edge.registry import Event
 from ecm_edge.score import score_rows
-from ecm_edge.verify.records import HOPS_TO, VerifyRecord
+from ecm_edge.verify.records import EMULATED_SEGMENTS, VerifiedFirmware, VerifyRecord, hops_to, is_this_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ecm_edge.dataset import Dataset
+    from ecm_edge.firmware.fitted import FormFit
     from ecm_edge.targets import Target
 
 _AGAINST = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
 
 
 class PromoteRecord(Record):
-    """The decision: PASS if the candidate is the incumbent now. `replaces` is the entry that was it before."""
+    """The decision: PASS if the candidate is the incumbent now. `replaces` is the entry that was it before.
+
+    `image` is what would ship, if all of it was verified; `board_latency_ms` is an estimate, where there is one.
+    """
 
     verdict: Verdict
     reason: str
@@ -52,6 +62,8 @@ class PromoteRecord(Record):
     synthetic: bool
     gates: list[Gate]
     latency_ms: Latency
+    board_latency_ms: Latency | None = None
+    image: ShippedImage | None = None
     comparison: Comparison | None
     provenance: Provenance
 
@@ -77,7 +89,8 @@ def promote(
         form: what would ship; the target's first form by default.
 
     Raises:
-        CandidateError: the candidate lacks a piece, has a changed file, or no latency evidence names its model.
+        CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
+            file, or no latency evidence names its model.
         DatasetError: the data set changed since it was written, or holds no test segment.
         ModelError: a model is corrupt or its scores are not finite.
         RegistryError: the registry is damaged, or an entry of it was changed.
@@ -86,21 +99,25 @@ def promote(
     form = form or target.precision[0]
     load_config(folder)  # says so if there is no candidate, before anything else is missed
     hashes, evidence = entries.hash_files(folder), _evidence(folder, latency_files)
-    challenger = _contender(folder, form, target, evidence)
+    challenger = _challenger(folder, form, target, evidence)
     check_content(dataset)
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
         former = registry.incumbent(shelf)
-        gates = [*challenger.cost.gates, *_verify_gates(challenger, dataset, target), _measured(challenger.latency)]
+        verified = VerifyRecord.load(folder / VERIFY)
+        gates = [*challenger.cost.gates, *_verify_gates(verified, challenger, dataset, target)]
+        gates += [*_firmware_gates(verified, challenger, target), _measured(challenger.latency)]
+        against = _AGAINST if target.firmware is None else (*_AGAINST, BOARD_LATENCY)
         comparison = None
         if former is None:
-            gates += [not_run(name, "no incumbent yet") for name in _AGAINST]
+            gates += [not_run(name, "no incumbent yet") for name in against]
         elif overall(gates) == Verdict.PASS:
             comparison, more = compare(challenger, _incumbent(shelf, former, target, evidence), dataset, target)
             gates += more
         else:
-            gates += [not_run(name, "not compared: a gate before it failed") for name in _AGAINST]
+            gates += [not_run(name, "not compared: a gate before it failed") for name in against]
         record = _record(challenger, dataset, target, former, gates, comparison)
+        record = record.model_copy(update={"image": _image(verified, challenger)})
         return _decide(shelf, record, challenger, dataset, hashes)
 
 
@@ -124,20 +141,63 @@ def _contender(folder: Path, form: Form, target: Target, evidence: dict[str, Lat
     return Contender(folder, model, load_config(folder), form, sha256, board_cost(model, target), evidence[sha256])
 
 
+def _challenger(folder: Path, form: Form, target: Target, evidence: dict[str, Latency]) -> Contender:
+    """The candidate's side, with its firmware's figures if the target has any firmware.
+
+    Raises:
+        CandidateError: the firmware was not built, or for another target, or without this form.
+    """
+    side = _contender(folder, form, target, evidence)
+    if target.firmware is None:
+        return side
+    record = FirmwareRecord.load(folder / FIRMWARE)
+    fit = record.of(form) if record.target == target.name else None
+    if fit is None:
+        raise CandidateError(
+            f"a promotion to {target.name} needs its firmware in the form that would ship",
+            f"{FIRMWARE} of {record.target}: {', '.join(found.form for found in record.forms)}",
+            f"Run `ecm-edge firmware build` for {target.name}.",
+        )
+    return _with_fit(side, fit, record.target_sha256, target)
+
+
+def _with_fit(side: Contender, fit: FormFit, fitted_for: str, target: Target) -> Contender:
+    """The contender with the costs of its image in place of the estimated ones."""
+    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
+    return dataclasses.replace(side, cost=fit.to_cost(graph, target), fit=fit, fitted_for=fitted_for)
+
+
 def _incumbent(shelf: Path, event: Event, target: Target, evidence: dict[str, Latency]) -> Contender:
-    """The incumbent's side; its latency is that of the evidence if it names the incumbent's model, else its own."""
+    """The incumbent's side; its latency is that of the evidence if it names the incumbent's model, else its own.
+
+    Its firmware is built anew where it has none yet, or one that was fitted to another state of the target.
+    """
     folder, manifest = registry.entry_of(shelf, event)
     known = {manifest.model_sha256: manifest.latency_ms} | evidence
-    return _contender(folder, manifest.form, target, known)
+    side = _contender(folder, manifest.form, target, known)
+    if target.firmware is None:
+        return side
+    now = target_sha256(target)
+    record = FirmwareRecord.load(folder / FIRMWARE) if (folder / FIRMWARE).is_file() else None
+    fit = record.of(manifest.form) if record and record.target_sha256 == now else None
+    return _with_fit(side, fit or _fitted(side, target), now, target)
 
 
-def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
+def _fitted(side: Contender, target: Target) -> FormFit:
+    """What an entry's model needs on the target as it is now."""
+    from ecm_edge.firmware.fit import fit
+
+    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        return fit(side.model.classifier.proto, target, Path(scratch), form=side.form, counted=graph)
+
+
+def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
     """That verify passed, and that what it verified is what is here.
 
     Raises:
-        CandidateError: verify.json is missing, or a file changed since it was written.
+        CandidateError: a file changed since verify.json was written.
     """
-    record = VerifyRecord.load(challenger.folder / VERIFY)
     for name, digest in sorted(record.model_sha256.items()):
         path = challenger.folder / name
         if not path.is_file() or files.sha256_file(path) != digest:
@@ -149,7 +209,7 @@ def _verify_gates(challenger: Contender, dataset: Dataset, target: Target) -> li
             "verified_segments", record.segments, everything, "segments", "a search verifies the others on a sample"
         ),
         agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
-        _compared(record, challenger.form),
+        _compared(record, challenger.form, target),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
         agreed("verified_for_target", record.target, holds=record.target == target.name),
         agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
@@ -162,12 +222,64 @@ def _proven(record: VerifyRecord) -> bool:
     return record.verdict == Verdict.PASS and all(hop.verdict != Verdict.FAIL for hop in record.hops)
 
 
-def _compared(record: VerifyRecord, form: Form) -> Gate:
-    """That every hop from PyTorch to the form that would ship was compared and holds; others may be NOT RUN."""
-    passed = {hop.name for hop in record.hops if hop.verdict == Verdict.PASS}
-    missing = [name for name in HOPS_TO[form] if name not in passed]
-    detail = f"not PASS: {', '.join(missing)}" if missing else f"all to {form}"
-    return agreed("verified_hops", detail, holds=not missing)
+def _compared(record: VerifyRecord, form: Form, target: Target) -> Gate:
+    """That every hop from PyTorch to what would ship was compared and holds; others may be NOT RUN.
+
+    For a target with firmware the last of them is the one to the emulated board.
+    """
+    ran = {hop.name: hop for hop in record.hops}
+    missing = [name for name in hops_to(form, target) if name not in ran or ran[name].verdict != Verdict.PASS]
+    why = [f"{name} ({ran[name].reason})" if name in ran and ran[name].reason else name for name in missing]
+    return agreed("verified_hops", f"not PASS: {', '.join(why)}" if why else f"all to {form}", holds=not missing)
+
+
+def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target) -> list[Gate]:
+    """That the image which ships is of this model, fits, and holds the C that verify ran on the emulated board."""
+    fit = challenger.fit
+    if fit is None:
+        return []
+    verified, image = _verified(record, challenger), fit.image
+    path = challenger.folder / image.file if image else None
+    here = files.sha256_file(path) if path and path.is_file() else "no file"
+    wanted = verified.shipped_image if verified else None
+    emulated = verified.emulated_segments if verified else 0
+    reason = fit.reason or ", ".join(gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL)
+    return [
+        agreed("firmware", f"{fit.verdict.value} {reason}".strip(), holds=fit.verdict == Verdict.PASS),
+        agreed("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
+        agreed(
+            "image_of_verified_sources",
+            f"{here[:12]}… here, {str(wanted)[:12]}… verified for {target.name}; the compiler and the model decide",
+            holds=bool(image) and here == (image.sha256 if image else "") == wanted,
+        ),
+        *([] if is_this_host(target) else [_enough(emulated, record)]),
+    ]
+
+
+def _enough(emulated: int, record: VerifyRecord) -> Gate:
+    wanted = min(EMULATED_SEGMENTS, record.segments)
+    return at_least("emulated_segments", emulated, wanted, "segments", f"of {record.segments} verified")
+
+
+def _verified(record: VerifyRecord, challenger: Contender) -> VerifiedFirmware | None:
+    """What verify built of exactly this model."""
+    return next((found for found in record.firmware if found.model_sha256 == challenger.sha256), None)
+
+
+def _image(record: VerifyRecord, challenger: Contender) -> ShippedImage | None:
+    """The image that ships; None where there is none, or verify did not run its C."""
+    verified, image = _verified(record, challenger), challenger.fit.image if challenger.fit else None
+    if verified is None or image is None or verified.model_object is None or verified.compiler is None:
+        return None
+    return ShippedImage(
+        file=image.file,
+        sha256=image.sha256,
+        sources=verified.sources,
+        model_object=verified.model_object,
+        compiler=verified.compiler,
+        emulated_segments=verified.emulated_segments,
+        evidence=verified.evidence,
+    )
 
 
 def _measured(latency: Latency) -> Gate:
@@ -207,6 +319,7 @@ def _record(
         synthetic=dataset.header.synthetic or challenger.config.synthetic,
         gates=gates,
         latency_ms=challenger.latency,
+        board_latency_ms=challenger.fit.latency_ms if challenger.fit else None,
         comparison=comparison,
         provenance=provenance.collect(),
     )
@@ -240,6 +353,7 @@ def _manifest(name: str, record: PromoteRecord, challenger: Contender, hashes: d
         synthetic=record.synthetic,
         verdicts={gate.name: gate.verdict for gate in record.gates},
         latency_ms=record.latency_ms,
+        image=record.image,
         files=hashes,
         provenance=record.provenance,
     )

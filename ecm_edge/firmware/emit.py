@@ -206,7 +206,8 @@ def _pointer(name: str, memory: Tensor | Buffer, plan: Plan) -> str:
     if buffer.place != "arena":
         return f"({buffer.place} + {element})" if element else buffer.place
     at = plan.offsets[buffer] // ITEM_BYTES[buffer.dtype] + element
-    return f"({name}_arena.{_MEMBERS[buffer.dtype]} + {at})"
+    member = f"{name}_arena.{_MEMBERS[buffer.dtype]}"
+    return f"({member} + {at})" if at else member
 
 
 @dataclass(frozen=True, eq=False)

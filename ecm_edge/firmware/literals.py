@@ -57,7 +57,7 @@ def _lines(elements: Iterable[str]) -> Iterable[str]:
     line = ""
     for text in elements:
         if len(line) + len(text) > _COLUMNS:
-            yield f"    {line}"
+            yield f"    {line.rstrip()}"
             line = ""
         line += f"{text}, "
     yield f"    {line[:-2]}"

@@ -60,7 +60,10 @@ BOARD_GATES = BUDGETS | {
     "memory_regions": "beyond the memory",
     "arena_off_plan": "arena off its plan",
     "forbidden_symbols": "malloc, free, printf",
+    "emulated_answers_differing": "answers unlike here",
+    "stack_bound": "stack bound",
     "stack_high_water": "stack used",
+    "unaligned_accesses": "unaligned accesses",
     "counts_repeatable": "same counts twice",
 }
 

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ecm_edge.verify.records import Hop, LayerDifference, VerifiedFirmware
     from ecm_edge.verify.segments import Segments
 
-EMULATED_SEGMENTS = 500
-"""Segments that the emulator runs at most, unless more are asked for."""
-
 _LAYER_L2R = 1e-4  # float32 rounding leaves some 1e-6
 _HERE = "C on this host"
 

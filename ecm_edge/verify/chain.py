@@ -14,11 +14,21 @@ from ecm_edge.metrics import criteria
 from ecm_edge.records import Form, Gate, Verdict, at_least, not_run, overall
 from ecm_edge.reference.noise import rank_layers
 from ecm_edge.verify import hops
-from ecm_edge.verify.c_hops import EMULATED_SEGMENTS, CHops
+from ecm_edge.verify.c_hops import CHops
 from ecm_edge.verify.compiled import workshop
 from ecm_edge.verify.forms import FormFile, recorded_sha256, torch_scores
 from ecm_edge.verify.layers import between_graphs, between_modules, between_reference
-from ecm_edge.verify.records import AS_RUN, EXPORTED, HALVED, QUANTISED, SIMPLIFIED, Hop, LayerDifference, VerifyRecord
+from ecm_edge.verify.records import (
+    AS_RUN,
+    EMULATED_SEGMENTS,
+    EXPORTED,
+    HALVED,
+    QUANTISED,
+    SIMPLIFIED,
+    Hop,
+    LayerDifference,
+    VerifyRecord,
+)
 from ecm_edge.verify.segments import Segments, segments_of
 
 if TYPE_CHECKING:

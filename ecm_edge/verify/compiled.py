@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from ecm_edge import files
+from ecm_edge import files, targets
 from ecm_edge.errors import EcmEdgeError, FirmwareError
 from ecm_edge.firmware import build, emulate, make, toolchain
+from ecm_edge.records import Evidence
 from ecm_edge.verify.records import VerifiedFirmware, is_this_host
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Compiled:
         self.emulated = Once(lambda: self._image("emulated", emulated=True))
         self.emulated_trace = Once(lambda: self._image("emulated_trace", emulated=True, trace=True))
         self.host_trace = Once(lambda: make.host_image(self.sources().folder, folder / "host_trace", trace=True))
-        self.shipped = Once(lambda: make.make_image(self.sources(), "serial", self._folder / "shipped"))
+        self.shipped = Once(self._make_shipped)
 
     def start(self, pool: ThreadPoolExecutor) -> None:
         """Begin to build what the hops will ask for."""
@@ -128,11 +129,12 @@ class Compiled:
         sources = self.sources.made
         if sources is None:
             return None
-        emulated = self.emulated.made
-        shipped = self.shipped() if self._ship and emulated else None
-        if shipped and emulated and _model_object(shipped) != _model_object(emulated):
+        emulated, native = self.emulated.made, is_this_host(self.target)
+        ran = sources.host if native else emulated
+        shipped = self.shipped() if self._ship and ran else None
+        if shipped and ran and _model_object(shipped) != _model_object(ran):
             raise FirmwareError(
-                "the image for the board holds the compiled model that was emulated",
+                "the image for the board holds the compiled model that was run",
                 "another one",
                 "The compiler is not deterministic: name another in the target's [firmware].",
             )
@@ -140,18 +142,30 @@ class Compiled:
             form=self.form,
             model_sha256=files.sha256_file(self.file.path),
             sources={path.name: files.sha256_file(path) for path in sorted(sources.folder.iterdir())},
-            compiler=toolchain.version(build.firmware_of(self.target).compiler) if emulated else None,
-            model_object=_model_object(emulated) if emulated else None,
+            compiler=toolchain.version(build.firmware_of(self.target).compiler) if ran else None,
+            model_object=_model_object(ran) if ran else None,
             emulated_image=files.sha256_file(emulated.elf) if emulated else None,
             emulated_segments=self._emulated_segments,
             shipped_image=files.sha256_file(shipped.shipped) if shipped else None,
+            evidence=Evidence.MEASURED if native else Evidence.EMULATED,
         )
 
     def _make_sources(self) -> Sources:
         self._folder.mkdir(parents=True, exist_ok=True)
-        flags = ("-O2",) if len(self._segments.samples) > _MANY else make.QUICK
+        quick = len(self._segments.samples) <= _MANY and not is_this_host(self.target)
+        flags = make.QUICK if quick else build.firmware_of(targets.load("host")).model_flags
         proto, name = self.file.classifier.proto, self.file.path.name
         return make.make_sources(proto, self.target, self._folder, model=name, host_flags=flags)
+
+    def _make_shipped(self) -> Image:
+        return build.build(
+            self.sources().folder,
+            self.target,
+            "serial",
+            self._folder / "shipped",
+            emulated=False,
+            like=self.emulated.made,
+        )
 
     def _image(self, name: str, *, emulated: bool, trace: bool = False) -> Image:
         return make.make_image(self.sources(), "batch", self._folder / name, emulated=emulated, trace=trace)

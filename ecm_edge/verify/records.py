@@ -21,6 +21,9 @@ HOPS_TO: dict[Form, tuple[str, ...]] = {
 }
 """The hops of a candidate from PyTorch to each form: all of them have to hold before it ships."""
 
+EMULATED_SEGMENTS = 500
+"""Segments that the emulated board runs, unless others are asked for; a promotion wants so many, or all of fewer."""
+
 TO_C: dict[Form, str] = {form: f"{form}: reference→C" for form in get_args(Form)}
 """The generated C of a form, built for this host, against the reference."""
 
@@ -145,9 +148,9 @@ class VerifiedFirmware(Record):
 
     sources:           the generated files by name; the same for every image.
     compiler:          of the target, with its version; None where it was not asked to build.
-    model_object:      the compiled model as it was linked into the emulated image.
+    model_object:      the compiled model as it was linked into the image that ran.
     emulated_image:    the image that answered in the emulator; None where none did.
-    emulated_segments: how many it answered; `evidence` says that it was the emulator's board.
+    emulated_segments: how many it answered; `evidence` says whether it was the emulator's board, or this host itself.
     shipped_image:     the image for the board with the same compiled model in it; None where only a sample of the
                        segments was verified, which is no ground to ship on.
     """

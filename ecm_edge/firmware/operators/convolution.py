@@ -30,6 +30,7 @@ from ecm_edge.firmware.operators.windows import (
     time_by_channels,
     vectors_of,
     wide_tile,
+    windows_said,
 )
 from ecm_edge.firmware.program import Constant, Program, Room, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor
@@ -281,13 +282,13 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
         w = pointer(scratch[0]) if halves else constant("weights")
         calls = [f"ecm_halves({constant('weights')}, {w}, {packed.size});"] if halves else []
         for group in range(groups):
-            x_at = _plus(rows.first - layer.x.offset + group * rows.segment)
-            y_at = _plus(int(outputs[0, 0]) - layer.y.offset + group * per_group)
+            x_at = plus(rows.first - layer.x.offset + group * rows.segment)
+            y_at = plus(int(outputs[0, 0]) - layer.y.offset + group * per_group)
             calls.append(
-                f"{function}({pointer(layer.x)}{x_at}, {w}{_plus(group * packed[0].size)}, "
-                f"{constant('bias')}{_plus(group * biases[0].size)}, {pointer(layer.y)}{y_at},\n"
-                f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, "
-                f"{y_step}, {_tile_arguments(tile, program.kernels)}, {int(names.backward)},\n"
+                f"{function}({pointer(layer.x)}{x_at}, {w}{plus(group * packed[0].size)}, "
+                f"{constant('bias')}{plus(group * biases[0].size)}, {pointer(layer.y)}{y_at},\n"
+                f"{windows_said(rows, per_group, y_step)}"
+                f"    {_tile_arguments(tile, program.kernels)}, {int(names.backward)}, /* tile, backward */\n"
                 f"    {layer.activation.arguments});"
             )
         return "\n".join(calls)
@@ -317,8 +318,8 @@ def _dense_half(program: Program, layer: Weighted, rows: Rows, outputs: NDArray[
     )
 
     def body(names: Names) -> str:
-        x = f"{names.pointer(layer.x)}{_plus(rows.first - layer.x.offset)}"
-        y = f"{names.pointer(layer.y)}{_plus(int(outputs[0, 0]) - layer.y.offset)}"
+        x = f"{names.pointer(layer.x)}{plus(rows.first - layer.x.offset)}"
+        y = f"{names.pointer(layer.y)}{plus(int(outputs[0, 0]) - layer.y.offset)}"
         return (
             f"ecm_dense_half({x}, {names.constant('weights')}, {names.constant('bias')}, {y}, {count}, {total}, "
             f"{tile.outputs},\n    {layer.activation.arguments});"
@@ -365,10 +366,12 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
             w = pointer(scratch[0]) if halves else constant("weights")
             expand = f"ecm_halves({constant('weights')}, {w}, {weights.size});\n" if halves else ""
             return (
-                f"{expand}ecm_depthwise_f32({pointer(layer.x)}{_plus(rows.first - layer.x.offset)}, {w}, "
+                f"{expand}ecm_depthwise_f32({pointer(layer.x)}{plus(rows.first - layer.x.offset)}, {w}, "
                 f"{constant('bias')}, {pointer(layer.y)},\n"
-                f"    {rows.rows}, {rows.x_step}, {along.taps}, {tap_step}, {channels * multiplier}, {multiplier}, "
-                f"{y_step}, {tile_rows}, {unroll}, {int(names.backward)}, {layer.activation.arguments});"
+                f"    {rows.rows}, {rows.x_step}, {along.taps}, {tap_step}, /* rows, x_step, taps, tap_step */\n"
+                f"    {channels * multiplier}, {multiplier}, {y_step}, /* outputs, multiplier, y_step */\n"
+                f"    {tile_rows}, {unroll}, {int(names.backward)}, /* tile, backward */\n"
+                f"    {layer.activation.arguments});"
             )
 
         window = Rows(rows.first, rows.rows, rows.x_step, along.taps, channels, tap_step, rows.step)
@@ -395,7 +398,8 @@ def _over_axes(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weight
     return conv_over_axes(node, geometry(node.attributes, tuple(kernel[2:]), x.shape[2:]), tuple(kernel))
 
 
-def _plus(offset: int) -> str:
+def plus(offset: int) -> str:
+    """What is added to a pointer; nothing for 0."""
     return f" + {offset}" if offset > 0 else f" - {-offset}" if offset else ""
 
 
@@ -403,4 +407,4 @@ def _shapes(layer: Weighted) -> str:
     return f"{layer.x.shape} -> {layer.y.shape}"
 
 
-__all__ = ["Activation", "Weighted", "conv", "fold", "gemm", "matmul", "row_order", "windowed"]
+__all__ = ["Activation", "Weighted", "conv", "fold", "gemm", "matmul", "plus", "row_order", "windowed"]

@@ -16,7 +16,7 @@ from ecm_edge.errors import ModelError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators import elementwise
-from ecm_edge.firmware.operators.convolution import row_order, windowed
+from ecm_edge.firmware.operators.convolution import plus, row_order, windowed
 from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.windows import (
@@ -30,6 +30,7 @@ from ecm_edge.firmware.operators.windows import (
     rows_of,
     time_by_channels,
     vectors_of,
+    windows_said,
 )
 from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Quant, Tensor
@@ -261,11 +262,12 @@ def _append(
         for number in range(groups):
             y_at = int(outputs[0, 0]) - y.offset + number * per_group
             calls.append(
-                f"{kernel.name}({kernel.operands(names, number)}, {names.constant('bias')} + {number * per_group}, "
-                f"{names.constant('factor')} + {number * per_group * factor_step}, {factor_step}, "
-                f"{names.pointer(y)} + {y_at},\n"
-                f"    {rows.rows}, {rows.x_step}, {rows.segments}, {rows.segment}, {rows.segment_step}, {per_group}, {y_step}, "
-                f"{kernel.tile}, {unroll}, {int(names.backward)}, {sums.arguments()});"
+                f"{kernel.name}({kernel.operands(names, number)}, {names.constant('bias')}{plus(number * per_group)}, "
+                f"{names.constant('factor')}{plus(number * per_group * factor_step)}, {factor_step}, "
+                f"{names.pointer(y)}{plus(y_at)},\n"
+                f"{windows_said(rows, per_group, y_step)}"
+                f"    {kernel.tile}, {unroll}, {int(names.backward)}, /* tile, backward */\n"
+                f"    {sums.arguments()}); /* zero_point, minimum, maximum */"
             )
         return "\n".join(calls)
 
@@ -284,14 +286,14 @@ def _plain(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows,
     packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
 
     def operands(names: Names, group: int) -> str:
-        return f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')} + {group * packed[0].size}"
+        return f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')}{plus(group * packed[0].size)}"
 
     kernel = Kernel("ecm_conv_i8", Array("weights", packed, "int8"), f"{tile.rows}, {tile.outputs}", operands=operands)
     return kernel, rows, tile.unroll
 
 
 def _window(names: Names, x: Tensor, rows: Rows, group: int, groups: int) -> str:
-    return f"{names.pointer(x)} + {rows.first - x.offset + group * rows.segment * int(groups > 1)}"
+    return f"{names.pointer(x)}{plus(rows.first - x.offset + group * rows.segment * int(groups > 1))}"
 
 
 def _packed(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
@@ -307,7 +309,7 @@ def _packed(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows
         return f"ecm_pack_weights({names.constant('weights')}, {words(names)}, {packed.size // lanes}, {lanes});"
 
     def operands(names: Names, group: int) -> str:
-        return f"{_window(names, x, rows, group, len(packed))}, {words(names)} + {group * packed[0].size // lanes}"
+        return f"{_window(names, x, rows, group, len(packed))}, {words(names)}{plus(group * packed[0].size // lanes)}"
 
     tile_said = f"{tile.rows}, {tile.outputs // lanes}, {lanes}"
     weights = Array("weights", packed, "int8")
@@ -335,7 +337,7 @@ def _dual(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, 
     unroll = max(u for u in range(1, 5) if spread.segment // 2 % u == 0)
 
     def operands(names: Names, group: int) -> str:
-        return f"{_window(names, x, rows, group, groups)}, {names.constant('weights')} + {group * packed[0].size}"
+        return f"{_window(names, x, rows, group, groups)}, {names.constant('weights')}{plus(group * packed[0].size)}"
 
     weights_array = Array("weights", packed, "int16")
     return Kernel("ecm_conv_i8_dual", weights_array, f"{tile.rows}, {tile.outputs}", operands=operands), spread, unroll
@@ -391,10 +393,12 @@ def _depthwise(
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
         return (
-            f"ecm_depthwise_i8({pointer(x)} + {rows.first - x.offset}, {constant('weights')}, {constant('bias')}, "
+            f"ecm_depthwise_i8({pointer(x)}{plus(rows.first - x.offset)}, {constant('weights')}, {constant('bias')}, "
             f"{constant('factor')}, {factor_step}, {pointer(y)},\n"
-            f"    {rows.rows}, {rows.x_step}, {taps}, {rows.segment_step}, {len(weights)}, {multiplier}, {y_step}, "
-            f"{tile_rows}, {unroll}, {int(names.backward)}, {sums.arguments()});"
+            f"    {rows.rows}, {rows.x_step}, {taps}, {rows.segment_step}, /* rows, x_step, taps, tap_step */\n"
+            f"    {len(weights)}, {multiplier}, {y_step}, /* outputs, multiplier, y_step */\n"
+            f"    {tile_rows}, {unroll}, {int(names.backward)}, /* tile, backward */\n"
+            f"    {sums.arguments()}); /* zero_point, minimum, maximum */"
         )
 
     window = replace(rows, segment=x.shape[1])

@@ -101,6 +101,15 @@ def rows_of(x: Tensor, along: Along) -> Rows | None:
     return Rows(first, along.rows, along.stride * stride, segments, segment, along.dilation * stride, stride)
 
 
+def windows_said(rows: Rows, outputs: int, y_step: int) -> str:
+    """The arguments that every kernel along time takes first, a line each with their names."""
+    return (
+        f"    {rows.rows}, {rows.x_step}, /* rows, x_step */\n"
+        f"    {rows.segments}, {rows.segment}, {rows.segment_step}, /* segments, segment, segment_step */\n"
+        f"    {outputs}, {y_step}, /* outputs, y_step */\n"
+    )
+
+
 def time_by_channels(index: Indices, axis: int) -> Indices:
     """Indices (T, C) of a tensor (1, C, *S) whose spatial axes but `axis` have length 1."""
     return np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)
