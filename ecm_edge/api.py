@@ -9,6 +9,7 @@ record = api.verify(Path("run/trials/0007"), dataset, api.load_target("loongson-
 
 from ecm_edge.audit import audit
 from ecm_edge.bench import bench_candidate as bench
+from ecm_edge.bundle import bundle
 from ecm_edge.candidate import load_network, locate
 from ecm_edge.crossval import cross_validate
 from ecm_edge.dataset import check_content, open_dataset
@@ -43,6 +44,7 @@ __all__ = [
     "bench",
     "build_firmware",
     "build_model",
+    "bundle",
     "check_content",
     "cross_validate",
     "default_settings",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TRIAL = "trial.json"
 _KIB = 1024.0
+_EMULATED_SEGMENTS = 32  # of a trial; a promotion asks for more
 
 Outcome = Literal["unfit", "pruned", "failed", "done"]
 
@@ -260,7 +261,9 @@ class _Facts:
 
 
 def _excess(gate: Gate) -> str:
-    """A broken budget in words: the value, by how much it is over, and the heaviest layer."""
+    """A broken budget in words: the value, by how much it is over, and the heaviest layer; or why there is no value."""
+    if gate.value is None:
+        return f"{gate.name}: {gate.detail}"
     value, over, limit = (f"{number or 0:,.10g}" for number in (gate.value, -(gate.margin or 0), gate.limit))
     return f"{gate.name} {value} is {over} {gate.unit} over {limit}, {gate.detail}"
 
@@ -298,7 +301,9 @@ def _train_and_prove(
         with facts.clock.stage("quantize"):
             quantize.quantize_candidate(folder, setting.dataset)
         with facts.clock.stage("verify"):
-            verified = verify.verify_candidate(folder, setting.dataset, target, segments=setting.verify_segments)
+            verified = verify.verify_candidate(
+                folder, setting.dataset, target, segments=setting.verify_segments, emulated=_EMULATED_SEGMENTS
+            )
         with facts.clock.stage("firmware"):
             built = build_candidate(folder, target).verdict
     except EcmEdgeError as problem:

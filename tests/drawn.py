@@ -14,14 +14,26 @@ from onnx import TensorProto, helper, numpy_helper
 from ecm_edge import reference
 
 FEW = st.integers(1, 5)
-ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Gelu", "Swish", "PRelu", "Elu")
+ACTIVATIONS = (
+    "Relu",
+    "LeakyRelu",
+    "Clip",
+    "Sigmoid",
+    "Tanh",
+    "HardSwish",
+    "HardSigmoid",
+    "Gelu",
+    "Swish",
+    "PRelu",
+    "Elu",
+)
 BLOCKS = ("conv", "conv", "conv", "depthwise", "residual", "squeeze_excite", "branches", "pool", "activation", "pad")
 HEADS = ("flatten", "mean", "statistics", "transposed", "matmul", "reduce")
 
 
 @dataclass
 class Net:
-    """A graph while it is drawn; `now` is the newest tensor, of `channels` and `time` steps, with an axis more in 2-D."""
+    """A graph while it is drawn; `now` is the newest tensor, of `channels` and `time` steps; 2-D has an axis more."""
 
     rng: np.random.Generator
     two_axes: bool
@@ -124,7 +136,14 @@ def _conv(net, draw):
     outputs = groups * draw(FEW)
     pads = (draw(st.integers(0, 4)), draw(st.integers(0, 4)))
     _convolve(
-        net, draw, outputs, draw(FEW), stride=draw(st.integers(1, 3)), dilation=draw(st.integers(1, 3)), groups=groups, pads=pads
+        net,
+        draw,
+        outputs,
+        draw(FEW),
+        stride=draw(st.integers(1, 3)),
+        dilation=draw(st.integers(1, 3)),
+        groups=groups,
+        pads=pads,
     )
     if draw(st.booleans()):
         _norm(net)
@@ -224,7 +243,7 @@ def _head(net, draw, kind):
         features *= 2
     elif kind == "reduce":
         op = draw(st.sampled_from(["ReduceMax", "ReduceMin", "ReduceSum"]))
-        net.add(op, x, *([axes] if op == "ReduceSum" else [axes]), keepdims=0)
+        net.add(op, x, axes, keepdims=0)
     else:
         if kind == "transposed":
             net.add("Transpose", x, perm=[0, 2, 1, *([3] if net.two_axes else [])])
@@ -242,7 +261,9 @@ def segments(proto, count, seed):
     return np.random.default_rng(seed).normal(size=(count, int(np.prod(shape)))).astype(np.float32)
 
 
-FOLLOWS = frozenset({"Flatten", "Reshape", "Transpose", "Unsqueeze", "MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin"})
+FOLLOWS = frozenset(
+    {"Flatten", "Reshape", "Transpose", "Unsqueeze", "MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin"}
+)
 """Operators whose output keeps its input's scale, as onnxruntime quantises them."""
 
 
@@ -264,7 +285,9 @@ def quantised(proto, draw):
     for node in proto.graph.node:
         for name in node.input:
             uses.setdefault(name, []).append(node)
-    work = Quantiser(env, draw(st.sampled_from([np.int8, np.uint8])), per_channel=draw(st.booleans()), fused=draw(st.booleans()))
+    work = Quantiser(
+        env, draw(st.sampled_from([np.int8, np.uint8])), per_channel=draw(st.booleans()), fused=draw(st.booleans())
+    )
     pass_through = draw(st.booleans())
     work.activation("samples", "samples")
     initial = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
@@ -300,13 +323,20 @@ class Quantiser:
             info = np.iinfo(self.dtype)
             low, high = min(0.0, float(self.env[name].min())), max(1e-3, float(self.env[name].max()))
             scale = np.float32((high - low) / 255)
-            self.constants |= {f"{name}_s": scale, f"{name}_z": self.dtype(np.clip(info.min - np.rint(low / scale), info.min, info.max))}
+            self.constants |= {
+                f"{name}_s": scale,
+                f"{name}_z": self.dtype(np.clip(info.min - np.rint(low / scale), info.min, info.max)),
+            }
             self.scales[name] = (f"{name}_s", f"{name}_z")
-        self.nodes.append(helper.make_node("QuantizeLinear", [source, *self.scales[name]], [f"{name}_q"], name=f"q_{name}"))
+        self.nodes.append(
+            helper.make_node("QuantizeLinear", [source, *self.scales[name]], [f"{name}_q"], name=f"q_{name}")
+        )
         self.dequantise(name)
 
     def dequantise(self, name):
-        self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", *self.scales[name]], [f"{name}_f"], name=f"d_{name}"))
+        self.nodes.append(
+            helper.make_node("DequantizeLinear", [f"{name}_q", *self.scales[name]], [f"{name}_f"], name=f"d_{name}")
+        )
 
     def node(self, node, initial, uses, *, pass_through):
         """A node between dequantised inputs and a quantised output."""

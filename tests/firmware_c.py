@@ -27,7 +27,7 @@ GARBAGE = (0x00, 0xFF, 0x5A)
 """What dead memory is filled with: zeros, NaNs and -1, and 1.5e16."""
 
 
-class Stopped(AssertionError):
+class StoppedError(AssertionError):
     """The program ended early: a sanitiser's report, or a crash."""
 
 
@@ -50,7 +50,7 @@ class Compiled:
         )
         done = subprocess.run([self.program], input=asked, capture_output=True, timeout=300, check=False)
         if done.returncode:
-            raise Stopped(f"exit {done.returncode}: {done.stderr.decode(errors='replace')[:4000]}")
+            raise StoppedError(f"exit {done.returncode}: {done.stderr.decode(errors='replace')[:4000]}")
         answers, at = [], 0
         for number, x in requests:
             scores, traces = [], []
@@ -96,7 +96,9 @@ def build(folder, models, *, optimise="-O1", sanitise=False, trace=False):
         folder / "int16.c": [m for m in models if _STORED in m.files[f"{m.name}.c"]],
     }
     for unit, group in units.items():
-        unit.write_text("\n".join(["#define PART", f'#include "{RUNNER}"', *(f'#include "{m.name}.c"' for m in group), ""]))
+        unit.write_text(
+            "\n".join(["#define PART", f'#include "{RUNNER}"', *(f'#include "{m.name}.c"' for m in group), ""])
+        )
     rows = [f"{{{m.name}_run, {m.name}_kill, {m.samples}, {m.scores}}}," for m in models]
     known = [f"void {m.name}_run(const float *samples, float *scores);\nvoid {m.name}_kill(int fill);" for m in models]
     text = [f'#include "{RUNNER}"', *known, "const struct model models[] = {", *rows, "};", ""]
@@ -124,13 +126,12 @@ def _watched(model):
             if life.first <= number <= life.last
         )
         said = ", ".join(f"{{{at}, {size}, {kept}}}" for at, size, kept in spans) or "{0, 0, 0}"
-        lines = [
-            f"static const struct span {model.name}_alive_{number}[] = {{{said}}};",
-            f"#define {model.name}_KILL_{number} kill(&{arena}, (int)sizeof {arena}, {model.name}_alive_{number}, {len(spans)})",
-        ]
+        alive = f"{model.name}_alive_{number}"
+        call = f"kill(&{arena}, (int)sizeof {arena}, {alive}, {len(spans)})"
+        lines = [f"static const struct span {alive}[] = {{{said}}};", f"#define {model.name}_KILL_{number} {call}"]
         head += "\n".join(lines) + "\n"
         run, found = re.subn(
-            rf"^(    {model.name}_layer_{number}_)", rf"    {model.name}_KILL_{number};\n\1", run, flags=re.M
+            rf"^(    {model.name}_layer_{number}_)", rf"    {model.name}_KILL_{number};\n\1", run, flags=re.MULTILINE
         )
         assert found == 1
     return "\n".join([f"{head}\nvoid {model.name}_run({run}", *kill, "}", ""])
@@ -152,4 +153,4 @@ def traced(model, trace):
     return found
 
 
-__all__ = ["GARBAGE", "Compiled", "Stopped", "build", "generate", "traced"]
+__all__ = ["GARBAGE", "Compiled", "StoppedError", "build", "generate", "traced"]

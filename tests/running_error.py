@@ -52,7 +52,9 @@ def bounds(graph, given, traced):
     for step in graph.steps:
         node = step.op
         x = [np.zeros((1, 0)) if not n else traced.get(n, given[n]) for n in node.inputs]
-        err = [np.zeros(np.shape(value)) if n not in errors else errors[n] for n, value in zip(node.inputs, x, strict=True)]
+        err = [
+            np.zeros(np.shape(value)) if n not in errors else errors[n] for n, value in zip(node.inputs, x, strict=True)
+        ]
         for name, error in zip(step.outputs, _errors(node, x, err, given), strict=True):
             found[name] = error + TINY
             errors[name] = np.zeros_like(error) if name in traced else error
@@ -75,7 +77,18 @@ def _errors(node, x, err, given):
 
 
 _MOVES = frozenset(
-    {"Concat", "Flatten", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "ReduceMin", "Reshape", "Transpose", "Unsqueeze"}
+    {
+        "Concat",
+        "Flatten",
+        "GlobalMaxPool",
+        "MaxPool",
+        "Pad",
+        "ReduceMax",
+        "ReduceMin",
+        "Reshape",
+        "Transpose",
+        "Unsqueeze",
+    }
 )
 
 

@@ -72,7 +72,9 @@ def test_every_form_is_the_references(tmp_path, sanitise):
         tmp_path, [firmware_c.generate(g, f"r{i}") for i, (*_, g) in enumerate(every)], sanitise=sanitise
     )
     rng = np.random.default_rng(2)
-    requests = [(i, rng.standard_normal((2, int(np.prod(g.input_shape)))).astype(np.float32)) for i, (*_, g) in enumerate(every)]
+    requests = [
+        (i, rng.standard_normal((2, int(np.prod(g.input_shape)))).astype(np.float32)) for i, (*_, g) in enumerate(every)
+    ]
     for (op, form, graph), (_, samples), (found, _) in zip(every, requests, program.run_all(requests), strict=True):
         wanted = reference.run(graph, samples, [graph.output_name])[graph.output_name].reshape(2, -1)
         np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6, err_msg=f"{op} {form}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 
-from ecm_edge import candidate, onnx_model, registry
-from ecm_edge.entries import entry_name
+from ecm_edge import candidate, files, onnx_model, registry, targets
+from ecm_edge.comparison import BOARD_LATENCY
+from ecm_edge.entries import Manifest, entry_name
 from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
-from ecm_edge.gate import CostRecord
 from ecm_edge.promote import PromoteRecord, promote
 from ecm_edge.records import Evidence, Verdict
 from ecm_edge.score import score_model
-from ecm_edge.verify.records import Hop, VerifyRecord
+from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
 from tests import tiny
 
 NAME = tiny.TARGET.name
@@ -90,19 +93,140 @@ def test_latency_on_both_sides_of_its_tolerance(incumbent, tmp_path, dataset, de
     assert record.verdict == verdict
 
 
-def measured(folder, flash_bytes, ram_bytes):
-    """The candidate with costs that are more than an estimate."""
-    cost = CostRecord.load(folder / candidate.COST)
-    figures = {"evidence": Evidence.MEASURED, "flash_bytes": flash_bytes, "ram_bytes": ram_bytes}
-    cost.model_copy(update=figures).save(folder / candidate.COST)
-    return folder
-
-
-def test_flash_and_ram_beyond_their_tolerance(tmp_path, dataset, decide):
-    decide(measured(tiny.ready(tmp_path / "first", dataset, column=2), 60_000, 500))
-    record = decide(measured(tiny.ready(tmp_path / "wide", dataset, column=1), 63_001, 551))
+def test_flash_and_ram_of_the_images_beyond_their_tolerance(tmp_path, dataset, decide, incumbent):
+    del incumbent  # 60,000 B of flash, 500 B of RAM
+    folder = tiny.ready(tmp_path / "wide", dataset, column=1)
+    tiny.write_firmware(folder, flash_bytes=63_001, ram_bytes=551)
+    record = decide(folder)
     assert failed(record) == ["flash_vs_incumbent", "ram_vs_incumbent"]
     assert gate(record, "flash_vs_incumbent").limit == pytest.approx(60_000 * 1.05)
+    assert gate(record, "flash_vs_incumbent").detail.startswith("measured; ")
+
+
+def test_an_image_over_budget_is_refused(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "wide", dataset, column=1)
+    tiny.write_firmware(folder, flash_bytes=tiny.TARGET.budget.flash_bytes + 1)
+    assert failed(decide(folder)) == ["flash_bytes"]
+
+
+@pytest.mark.parametrize(("board_ms", "refused"), [(1.05, []), (1.0501, [BOARD_LATENCY]), (0.1, [])])
+def test_estimated_board_latency_has_its_own_gate(incumbent, tmp_path, dataset, decide, board_ms, refused):
+    del incumbent
+    folder = tiny.ready(tmp_path / "better", dataset, column=1)
+    tiny.write_firmware(folder, board_ms=board_ms)
+    record = decide(folder)
+    assert failed(record) == refused
+    assert gate(record, BOARD_LATENCY).detail.startswith("estimated; ")
+    assert gate(record, "latency_measured").detail == "measured: cpu"  # an estimate is never taken for it
+
+
+def test_without_counted_instructions_the_boards_are_not_compared(incumbent, tmp_path, dataset, decide):
+    del incumbent
+    folder = tiny.ready(tmp_path / "better", dataset, column=1)
+    tiny.write_firmware(folder, instructions=None, reason="no emulator")
+    assert gate(decide(folder), BOARD_LATENCY).verdict == Verdict.NOT_RUN
+
+
+def test_the_entry_has_the_image_and_its_manifest_binds_it(incumbent, tmp_path):
+    entry = tmp_path / "registry" / NAME / "entries" / incumbent.entry
+    manifest = Manifest.load(entry / "manifest.json")
+    assert manifest.image == incumbent.image
+    assert (manifest.image.file, manifest.image.evidence) == (f"firmware/float32/{NAME}.elf", Evidence.EMULATED)
+    assert files.sha256_file(entry / manifest.image.file) == manifest.image.sha256
+    assert manifest.files[manifest.image.file] == manifest.image.sha256
+    assert (entry / "firmware.json").exists()
+
+
+def test_an_image_changed_in_the_registry_is_refused_by_name(incumbent, tmp_path, dataset, decide):
+    (tmp_path / "registry" / NAME / "entries" / incumbent.entry / incumbent.image.file).write_bytes(b"other")
+    with pytest.raises(RegistryError, match=rf"firmware/float32/{NAME}\.elf of .* changed"):
+        decide(tiny.ready(tmp_path / "better", dataset, column=1))
+
+
+def corrupt_image(folder):
+    (folder / "firmware" / "float32" / f"{NAME}.elf").write_bytes(b"other")
+
+
+def other_verified(folder):
+    record = VerifyRecord.load(folder / "verify.json")
+    firmware = [found.model_copy(update={"shipped_image": "3" * 64}) for found in record.firmware]
+    record.model_copy(update={"firmware": firmware}).save(folder / "verify.json")
+
+
+def few_emulated(folder):
+    record = VerifyRecord.load(folder / "verify.json")
+    firmware = [found.model_copy(update={"emulated_segments": 19}) for found in record.firmware]
+    record.model_copy(update={"firmware": firmware}).save(folder / "verify.json")
+
+
+@pytest.mark.parametrize(
+    ("harm", "refused"),
+    [
+        (corrupt_image, ["image_of_verified_sources"]),
+        (other_verified, ["image_of_verified_sources"]),
+        (few_emulated, ["emulated_segments"]),
+        (lambda folder: tiny.write_firmware(folder, verdict=Verdict.FAIL), ["firmware"]),
+        (lambda folder: tiny.write_firmware(folder, verdict=Verdict.NOT_RUN, reason="no emulator"), ["firmware"]),
+        (lambda folder: tiny.write_firmware(folder, model_sha256="4" * 64), ["firmware_of_model"]),
+    ],
+)
+def test_an_image_that_is_not_what_was_verified_is_refused(tmp_path, dataset, decide, harm, refused):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    harm(folder)
+    record = decide(folder)
+    assert failed(record) == refused
+    assert now(tmp_path) is None
+
+
+def test_a_missing_emulator_is_the_reason_of_the_refusal(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    record = VerifyRecord.load(folder / "verify.json")
+    name = to_target("float32", NAME)
+    hops = [
+        hop.model_copy(update={"verdict": Verdict.NOT_RUN, "reason": "qemu-loongarch64 is not installed"})
+        if hop.name == name
+        else hop
+        for hop in record.hops
+    ]
+    record.model_copy(update={"hops": hops}).save(folder / "verify.json")
+    refused = decide(folder)
+    assert failed(refused) == ["verified_hops"]
+    assert f"{name} (qemu-loongarch64 is not installed)" in refused.reason
+
+
+def test_without_firmware_for_this_target_nothing_is_decided(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    (folder / "firmware.json").unlink()
+    with pytest.raises(CandidateError, match=r"firmware\.json holds a FirmwareRecord"):
+        decide(folder)
+    tiny.write_firmware(folder, targets.load("nucleo-l432kc"))
+    with pytest.raises(CandidateError, match="needs its firmware in the form that would ship"):
+        decide(folder)
+
+
+def test_a_target_without_firmware_needs_none(tmp_path, dataset):
+    plain = tiny.TARGET.model_copy(update={"firmware": None})
+    folder = tiny.ready(tmp_path / "c", dataset)
+    (folder / "firmware.json").unlink()
+    tiny.write_verify(folder, dataset, passed=tiny.HOPS[:2])
+    record = promote(folder, dataset, plain, tmp_path / "registry")
+    assert (record.verdict, record.image) == (Verdict.PASS, None)
+    assert BOARD_LATENCY not in {gate.name for gate in record.gates}
+
+
+def test_an_incumbent_from_before_firmware_is_fitted_now(tmp_path, dataset):
+    plain = tiny.TARGET.model_copy(update={"firmware": None})
+    old = tiny.ready(tmp_path / "old", dataset, column=2)
+    (old / "firmware.json").unlink()
+    shutil.rmtree(old / "firmware")
+    assert promote(old, dataset, plain, tmp_path / "registry").verdict == Verdict.PASS
+    entry = next((tmp_path / "registry" / NAME / "entries").iterdir())
+    manifest = json.loads((entry / "manifest.json").read_text())
+    assert manifest["image"] is None
+    record = promote(tiny.ready(tmp_path / "new", dataset, column=1), dataset, tiny.TARGET, tmp_path / "registry")
+    flash = gate(record, "flash_vs_incumbent")  # the old one's image is some KiB, the new one claims 60,000 B
+    assert (flash.verdict, flash.limit < 20_000) == (Verdict.FAIL, True)
+    assert flash.detail.startswith("measured; ")
 
 
 def test_unlike_evidence_is_not_compared(incumbent, tmp_path, dataset, decide):
@@ -157,8 +281,9 @@ def test_a_failed_or_foreign_verification_is_refused(tmp_path, dataset, decide):
 @pytest.mark.parametrize(
     ("form", "passed", "refused"),
     [
-        ("float32", tiny.HOPS[:2], []),
+        ("float32", [name for name in tiny.HOPS if "int8" not in name and "float16" not in name], []),
         ("float32", tiny.HOPS[1:], ["verified_hops"]),
+        ("float32", [name for name in tiny.HOPS if name != TO_C["float32"]], ["verified_hops"]),
         ("int8", tiny.HOPS[:2], ["verified_hops"]),
         ("int8", [name for name in tiny.HOPS if "float16" not in name], []),
     ],
@@ -191,7 +316,8 @@ def test_a_form_that_was_not_verified_is_refused(tmp_path, dataset, decide):
     tiny.make_candidate(tmp_path / "both", dataset)
     (tmp_path / "both" / "model.simplified.onnx").replace(folder / "model.simplified.onnx")
     tiny.write_bench(folder)
-    assert failed(decide(folder)) == ["verified_form"]
+    tiny.write_firmware(folder)
+    assert failed(decide(folder)) == ["verified_form", "image_of_verified_sources", "emulated_segments"]
 
 
 def test_over_budget_is_refused(tmp_path, dataset):
@@ -218,6 +344,7 @@ def test_a_configuration_or_cost_changed_since_the_export(tmp_path, dataset, dec
     with pytest.raises(CandidateError, match=r"candidate\.json of .* changed since model\.simplified\.onnx"):
         decide(folder)
     config.save(folder / "candidate.json")
+    (folder / "firmware.json").unlink()  # or its figures would count
     cost = folder / "cost.json"
     cost.write_text(cost.read_text().replace('"macs": 16', '"macs": 9'))
     with pytest.raises(CandidateError, match=r"9 MACs .* 16 in"):
@@ -251,6 +378,7 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path, incumbent):
     proto = tiny.model(scale=10.0, config_sha256=config.sha256)
     onnx_model.save(proto, folder / "model.simplified.onnx")
     tiny.write_verify(folder, wild)
+    tiny.write_firmware(folder)
     tiny.write_bench(folder)
     with pytest.raises(ModelError, match="scores are finite"):
         promote(folder, wild, tiny.TARGET, tmp_path / "registry")

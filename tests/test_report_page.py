@@ -69,7 +69,9 @@ def test_every_reference_has_its_target(html):
 
 def test_every_figure_has_a_drawing_and_a_caption(html):
     figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
-    assert len(figures) == 4 + 6  # subjects, losses, scores by epoch, front; three missed and three false alarms
+    assert (
+        len(figures) == 4 + 3 + 6
+    )  # subjects, losses, epochs, front; instructions, flash, arena; three of each mistake
     assert all(
         'role="img" aria-label="' in figure and "<path" in figure and "<figcaption>" in figure for figure in figures
     )
@@ -91,6 +93,9 @@ def test_synthetic_data_are_shouted_about(tmp_path, html):
         "0.999999",
         "31.5 dB",
         "too many MACs",
+        "260 in all.",
+        "The arena of 40 bytes",
+        "16.25",
         "no registry was given",
     ],
 )
@@ -101,10 +106,38 @@ def test_the_page_says(html, said):
 def test_what_has_not_run_is_printed(tmp_path):
     data = made.dataset(tmp_path / "data")
     html = written(tmp_path, made.bare(tmp_path / "c", data), data)
-    for verb in ("train", "export", "quantize", "verify", "bench", "score"):
+    for verb in ("train", "export", "quantize", "verify", "firmware build", "bench", "score"):
         assert f"ecm-edge {verb} " in html
     assert "not as part of a run" in html
     assert html.count("○ NOT RUN") > 10
+
+
+def test_the_boards_gates_and_sections_are_told(html):
+    board = html[html.index('<section id="board">') : html.index('<section id="latency">')]
+    assert re.search(r"unaligned accesses</th>\s*<td class=\"text\"><span class=\"badge pass\">✓ PASS", board)
+    for said in ("text: code", "arena: all activations", "emulated</span>", "estimated</span>", "measured</span>"):
+        assert said in board
+    assert "&lt;h0&gt;" in board
+    assert "firmware/float32/loongson-2k0500.elf" in board
+
+
+def test_an_image_that_was_not_counted_says_why(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    made.firmware(folder, reason="qemu-loongarch64 is not installed")
+    html = written(tmp_path, folder, data)
+    board = html[html.index('<section id="board">') : html.index('<section id="latency">')]
+    assert "Qemu-loongarch64 is not installed." in board
+    assert "○ NOT RUN" in board
+    assert "Instructions were not counted" in board
+
+
+def test_an_image_of_another_model_is_noticed(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    (folder / "firmware" / "int8" / f"{tiny.TARGET.name}.elf").write_bytes(b"another")
+    html = written(tmp_path, folder, data)
+    assert "changed since: firmware/int8/loongson-2k0500.elf" in html
 
 
 def test_a_quantisation_without_a_ranking_says_how_to_get_one(tmp_path):

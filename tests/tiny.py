@@ -5,6 +5,8 @@ A segment has 8 samples. A model reads one of them, its `column`, as the margin:
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import onnx
 import pytest
@@ -14,13 +16,15 @@ from ecm_edge import candidate, cost, files, gate, onnx_model, provenance, targe
 from ecm_edge.bench import BenchRecord, FormBench
 from ecm_edge.cli import main
 from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
-from ecm_edge.records import Latency, Verdict
+from ecm_edge.firmware.count import Counts
+from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
+from ecm_edge.records import Evidence, Latency, Verdict
 from ecm_edge.splits import Split
-from ecm_edge.verify.records import HOPS_TO, Hop, VerifyRecord
+from ecm_edge.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to
 
 T = 8
 TARGET = targets.load("loongson-2k0500")
-HOPS = list(dict.fromkeys(hop for form in HOPS_TO.values() for hop in form))
+HOPS = list(dict.fromkeys(hop for form in TARGET.precision for hop in hops_to(form, TARGET)))
 
 
 def data(folder, subjects, *, synthetic=True):
@@ -151,7 +155,8 @@ def write_bench(folder, **figures):
 
 
 def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS):
-    """verify.json of a candidate as if its forms had been compared."""
+    """verify.json of a candidate as if its forms had been compared, and their C on the emulated board."""
+    models = {path.name: files.sha256_file(path) for path in folder.glob("*.onnx")}
     VerifyRecord(
         verdict=verdict,
         model=folder.name,
@@ -163,15 +168,96 @@ def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, pass
         subjects=["S2"],
         first_diverging_hop=None,
         hops=[Hop(name=hop, reference="", other="", verdict=Verdict.PASS) for hop in passed],
-        model_sha256={path.name: files.sha256_file(path) for path in folder.glob("*.onnx")},
+        model_sha256=models,
+        firmware=[
+            VerifiedFirmware(
+                form=form,
+                model_sha256=models[name],
+                sources={"model.c": "0" * 64},
+                compiler="a compiler",
+                model_object="1" * 64,
+                emulated_image="2" * 64,
+                emulated_segments=20,
+                shipped_image=hashlib.sha256(image_of(folder / name)).hexdigest(),
+            )
+            for form, name in candidate.FORM_FILES.items()
+            if name in models
+        ],
         gates=[],
         provenance=provenance.collect(),
     ).save(folder / candidate.VERIFY)
 
 
+def image_of(path):
+    """Bytes that stand for the image of a model file."""
+    return b"image of " + files.sha256_file(path).encode()
+
+
+def write_firmware(folder, target=TARGET, *, verdict=Verdict.PASS, board_ms=1.0, **figures):
+    """firmware.json of a candidate and its images as if they had been built."""
+    forms = []
+    for form, name in candidate.FORM_FILES.items():
+        if not (folder / name).exists():
+            continue
+        path = folder / candidate.IMAGES / form / f"{target.name}.elf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_of(folder / name))
+        costs = gate.check_cost(cost.count(onnx_model.load_proto(folder / name)), target)
+        fit = FormFit(
+            form=form,
+            note="",
+            model_sha256=files.sha256_file(folder / name),
+            verdict=verdict,
+            reason="",
+            parameters=costs.parameters,
+            macs=costs.macs,
+            flash_bytes=60_000,
+            ram_bytes=500,
+            size_evidence=Evidence.MEASURED,
+            latency_ms=latency(board_ms, evidence="estimated"),
+            instructions=counts(target),
+            image=ImageFile(
+                file=path.relative_to(folder).as_posix(),
+                size_bytes=path.stat().st_size,
+                sha256=files.sha256_file(path),
+            ),
+            gates=[],
+        )
+        forms.append(fit.model_copy(update=figures))
+    FirmwareRecord(
+        verdict=verdict,
+        target=target.name,
+        target_sha256=target_sha256(target),
+        config_sha256=None,
+        forms=forms,
+        compiler="a compiler",
+        flags=[],
+        model_flags=[],
+        emulator=None,
+        provenance=provenance.collect(),
+    ).save(folder / candidate.FIRMWARE)
+
+
+def counts(target=TARGET):
+    """Instructions as if they had been counted."""
+    return Counts(
+        target=target.name,
+        segments=1,
+        total=100,
+        total_min=100,
+        by_class={},
+        layers=[],
+        rest=100,
+        repeatable=True,
+        stack_bytes=64,
+        unaligned=0,
+    )
+
+
 def ready(folder, dataset, *, median_ms=1.0, **options):
-    """A candidate that could be promoted: verified and timed."""
+    """A candidate that could be promoted: verified, built and timed."""
     make_candidate(folder, dataset, **options)
     write_verify(folder, dataset)
+    write_firmware(folder)
     write_bench(folder, median_ms=median_ms)
     return folder

@@ -33,6 +33,7 @@ _COMMANDS = {
     "promote": "let a candidate replace the incumbent, or say why not",
     "rollback": "make an earlier entry the incumbent again",
     "history": "list what was promoted, refused and rolled back",
+    "bundle": "pack image, C, model and proofs for a contest entry or a firmware team",
     "report": "write one HTML page about a candidate or a run",
 }
 """Every command with its line of help: the group lists them without importing their modules."""

@@ -156,6 +156,42 @@ def read_generated(folder: Path) -> Generated:
         ) from None
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a program is built around generated code.
+
+    sources:       of the board and of the program.
+    flags:         for every file, without the folders of headers.
+    model_flags:   for the generated code besides; program_flags: for `sources` besides.
+    link_flags:    for the linker, `linker_script` aside.
+    """
+
+    sources: list[Path]
+    flags: list[str]
+    model_flags: list[str]
+    program_flags: list[str]
+    link_flags: list[str]
+    linker_script: Path | None
+
+
+def recipe(target: Target, program: Program, *, emulated: bool) -> Recipe:
+    """The recipe of a program for a target, or for the emulator's board where that is not the target's own.
+
+    Raises:
+        TargetError: the target has no `[firmware]`, or names a file that is not there.
+    """
+    firmware = firmware_of(target)
+    names = [*_port(firmware, program, emulated=emulated), *_PROGRAM_SOURCES[program]]
+    return Recipe(
+        sources=[_source(name) for name in names],
+        flags=[*_FLAGS, *firmware.flags],
+        model_flags=list(firmware.model_flags),
+        program_flags=list(firmware.program_flags),
+        link_flags=[*firmware.flags, *_LINK_FLAGS, *firmware.link_flags],
+        linker_script=_source(firmware.linker_script) if firmware.linker_script else None,
+    )
+
+
 def build(
     sources_folder: Path,
     target: Target,
@@ -190,11 +226,11 @@ def build(
     """
     firmware, model = firmware_of(target), read_generated(sources_folder)
     trace_flags = ["-DECM_TRACE"] if trace else []
-    flags = [*_FLAGS, *firmware.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
-    own = [_source(name) for name in (*_port(firmware, program, emulated=emulated), *_PROGRAM_SOURCES[program])]
-    jobs = [(path, [*flags, *firmware.model_flags]) for path in _generated_sources(sources_folder)]
-    jobs += [(path, [*flags, *firmware.program_flags]) for path in own]
-    words = [*firmware.flags, *extra_flags, *_LINK_FLAGS, *firmware.link_flags, *extra_link_flags]
+    how = recipe(target, program, emulated=emulated)
+    flags = [*how.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
+    jobs = [(path, [*flags, *how.model_flags]) for path in _generated_sources(sources_folder)]
+    jobs += [(path, [*flags, *how.program_flags]) for path in how.sources]
+    words = [*how.link_flags, *extra_flags, *extra_link_flags]
     elf = out / f"{program}.elf"
     with _compiler(firmware, out) as compiler:
         compiled = _compile(compiler, jobs, out / "objects", like.compiled if like else {})

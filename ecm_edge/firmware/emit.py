@@ -11,7 +11,7 @@ from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.plan import Plan
@@ -129,6 +129,12 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin) -> st
     )
 
 
+_MATH = (
+    *("exp", "sigmoid", "silu", "tanh", "erf", "gelu", "gelu_tanh", "log", "pow", "sqrt", "softplus"),
+    *("elu", "hardsigmoid", "hardswish"),
+)
+
+
 def used_kernels(text: str) -> list[str]:
     """Headers whose functions the text calls."""
     marks = {
@@ -143,11 +149,7 @@ def used_kernels(text: str) -> list[str]:
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),
         "ecm_recurrent.h": ("ecm_lstm_f32(", "ecm_gru_f32("),
-        "ecm_math.h": tuple(
-            f"ecm_{f}f("
-            for f in ("exp", "sigmoid", "silu", "tanh", "erf", "gelu", "gelu_tanh", "log", "pow", "sqrt", "softplus")
-        )
-        + ("ecm_eluf(", "ecm_hardsigmoidf(", "ecm_hardswishf("),
+        "ecm_math.h": tuple(f"ecm_{function}f(" for function in _MATH),
     }
     return ["ecm_base.h", *(header for header, words in marks.items() if any(word in text for word in words))]
 
@@ -162,25 +164,26 @@ def _said(origin: Origin) -> str:
 def _overview(layers: Sequence[Layer], plan: Plan) -> list[str]:
     constants = sum(array.size_bytes for layer in layers for array in layer.arrays)
     macs = sum(layer.macs for layer in layers)
-    return [f" * {len(layers)} layers, {macs:,} MACs, {constants:,} bytes of constants, {plan.arena_bytes:,} bytes of arena"]
+    return [
+        f" * {len(layers)} layers, {macs:,} MACs, {constants:,} bytes of constants, {plan.arena_bytes:,} bytes of arena"
+    ]
 
 
 def _arena(name: str, plan: Plan) -> list[str]:
     if not plan.arena_bytes:
         return []
     size = plan.arena_bytes
+    views = f"float f[{size // 4}]; int8_t b[{size}]; int16_t h[{size // 2}]; int64_t aligned[{size // 8}];"
     return [
         "/* Every tensor between layers; where each lies was planned by how long it is needed. */",
-        f"static union {{ float f[{size // 4}]; int8_t b[{size}]; int16_t h[{size // 2}]; int64_t aligned[{size // 8}]; }} {name}_arena;",
+        f"static union {{ {views} }} {name}_arena;",
         "",
     ]
 
 
 def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
     names = {array.what: f"{name}_{number}_{literals.identifier(array.what)}" for array in layer.arrays}
-    constants = [
-        literals.array(names[a.what], a.values, a.dtype, f"{a.values.shape}, {a.dtype}") for a in layer.arrays
-    ]
+    constants = [literals.array(names[a.what], a.values, a.dtype, f"{a.values.shape}, {a.dtype}") for a in layer.arrays]
     used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
 
     def pointer(memory: Tensor | Buffer) -> str:
@@ -194,7 +197,7 @@ def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
     return "\n".join([*constants, title, definition])
 
 
-def _parameters(used: set[str]) -> str:
+def _parameters(used: Collection[str]) -> str:
     said = [text for place, text in (("samples", "const float *samples"), ("scores", "float *scores")) if place in used]
     return ", ".join(said) or "void"
 
@@ -230,6 +233,11 @@ def traced(layers: Sequence[Layer]) -> list[Traced]:
     return [Traced(number, *each) for number, each in enumerate(found)]
 
 
+def _trace(name: str, entry: Traced, plan: Plan) -> str:
+    buffer = entry.tensor.buffer
+    return f"    ecm_trace({entry.number}, {_pointer(name, buffer, plan)}, {buffer.size_bytes});"
+
+
 def _run(name: str, layers: Sequence[Layer], plan: Plan) -> str:
     shown = traced(layers)
     lines = []
@@ -237,10 +245,6 @@ def _run(name: str, layers: Sequence[Layer], plan: Plan) -> str:
         used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
         given = ", ".join(place for place in ("samples", "scores") if place in used)
         lines.append(f"    {function_name(name, number, layer)}({given});")
-        calls = [
-            f"    ecm_trace({entry.number}, {_pointer(name, entry.tensor.buffer, plan)}, {entry.tensor.buffer.size_bytes});"
-            for entry in shown
-            if entry.layer == number
-        ]
+        calls = [_trace(name, entry, plan) for entry in shown if entry.layer == number]
         lines += ["#ifdef ECM_TRACE", *calls, "#endif"] if calls else []
     return "\n".join([f"void {name}_run(const float *samples, float *scores)", "{", *lines, "}", ""])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from ecm_edge import candidate, cost, files, gate, onnx_model
-from ecm_edge.errors import FirmwareError, ModelError
+from ecm_edge.errors import EcmEdgeError, FirmwareError, ModelError
 from ecm_edge.firmware import (
     advice,
     build,
@@ -97,20 +97,13 @@ def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -
     given = open_given(path)
     wanted = list(forms or (target.precision if "float32" in given else given))
     counted = cost.count(given["float32"]) if "float32" in given else None
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder, ThreadPoolExecutor(len(wanted)) as pool:
-        protos = [_in_form(form, given, str(path)) for form in wanted]
-        jobs = [
-            pool.submit(_fit_form, form, proto, note, target, Path(folder) / form, counted)
-            for form, (proto, note) in zip(wanted, protos, strict=True)
-        ]
-        found = [job.result() for job in jobs]
-    ships = wanted[0]
+    found = _fit_forms([(form, *_in_form(form, given, str(path))) for form in wanted], target, counted)
     fits = [fitted.form for fitted in found if fitted.verdict == Verdict.PASS]
     return FitRecord(
         verdict=found[0].verdict,
         target=target.name,
         model=path.name,
-        ships=ships,
+        ships=wanted[0],
         forms=found,
         fits=fits,
         advice=advice.for_model(found),
@@ -195,25 +188,36 @@ def gate_graph(float32: onnx.ModelProto, target: Target) -> CostRecord:
     """What an untrained float32 network costs on a target: as the form that ships, and as its counterpart.
 
     Its counterpart is int8 for a target that ships a float form first, and float32 for one that ships int8: it is told,
-    not judged. A network that breaks the budget of parameters or MACs, and one that no image can be made of here, gets
-    the cost model's estimates.
+    not judged. A network that breaks the budget of parameters or MACs is not built, and where nothing can be built, the
+    cost model's estimates stand. One that no C can be made of, or whose C does not build, does not fit.
     """
     graph = cost.count(float32)
     estimate = gate.check_cost(graph, target)
     broken = {held.name for held in estimate.gates if held.verdict == Verdict.FAIL}
     if broken & {"parameters", "macs"} or _cannot_build(target, checked=False):
         return estimate
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder, ThreadPoolExecutor(2) as pool:
-        first = target.precision[0]
-        forms: list[Form] = [first, *(f for f in target.precision if f == ("float32" if first == "int8" else "int8"))]
-        made = [in_form(form, float32) for form in forms]
-        jobs = [pool.submit(_fit_form, form, proto, note, target, Path(folder) / form, graph)
-                for form, (proto, note) in zip(forms, made, strict=True)]  # fmt: skip
-        try:
-            ships, *others = [job.result() for job in jobs]
-        except ModelError as problem:  # of a user's own network: it trains, and its firmware says what is wrong
-            return estimate.model_copy(update={"source": f"{estimate.source}; no C: {problem}"})
+    first = target.precision[0]
+    forms = [first, *(form for form in target.precision if form == ("float32" if first == "int8" else "int8"))]
+    try:
+        ships, *others = _fit_forms([(form, *in_form(form, float32)) for form in forms], target, graph)
+    except EcmEdgeError as problem:
+        gates = [*estimate.gates, _refused(str(problem))]
+        return estimate.model_copy(update={"gates": gates, "verdict": Verdict.FAIL})
     return ships.to_cost(graph, target, others)
+
+
+def _refused(why: str) -> Gate:
+    return Gate(name="firmware", verdict=Verdict.FAIL, value=None, limit=None, unit="", margin=None, detail=why)
+
+
+def _fit_forms(
+    models: Sequence[tuple[Form, onnx.ModelProto | None, str]], target: Target, counted: GraphCost | None
+) -> list[FormFit]:
+    """Fit models side by side; each with its form, and how it was made or why it was not."""
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder, ThreadPoolExecutor(len(models)) as pool:
+        jobs = [pool.submit(_fit_form, form, proto, note, target, Path(folder) / form, counted)
+                for form, proto, note in models]  # fmt: skip
+        return [job.result() for job in jobs]
 
 
 def open_given(path: Path) -> dict[Form, onnx.ModelProto]:

@@ -119,7 +119,7 @@ def form_of(proto: onnx.ModelProto) -> Form:
     import onnx
 
     stamped = onnx_model.provenance(proto).get("form")
-    known = next((form for form in get_args(Form) if form == stamped), None)
+    known: Form | None = next((form for form in get_args(Form) if form == stamped), None)
     if known:
         return known
     if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):

@@ -78,10 +78,10 @@ def comment(text: str) -> str:
 
 
 def text(value: str) -> str:
-    """A string literal; what is not plain ASCII, quotes and backslashes become octal escapes of UTF-8's bytes.
+    r"""A string literal; what is not plain ASCII, quotes and backslashes become octal escapes of UTF-8's bytes.
 
     >>> print(text('ecm-edge "é"'))
-    "ecm-edge \\042\\303\\251\\042"
+    "ecm-edge \042\303\251\042"
     """
     plain = set(range(0x20, 0x7F)) - set(b'"\\?')  # ??/ and its like are trigraphs
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in value.encode()) + '"'

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecm_edge.errors import ModelError
+from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.tables import OPERATORS
-from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.windows import along_time
-from ecm_edge.firmware.program import Constant, Done, Room, Program, refused
+from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
 from ecm_edge.reference.executor import execute
 
@@ -135,7 +135,11 @@ def _folded_pads(graph: Graph, constants: Mapping[str, NDArray[Any]]) -> list[St
             steps.append(step)
             continue
         own = step.op.attributes.get("pads", [0] * len(sizes))
-        attributes = {**step.op.attributes, "auto_pad": "NOTSET", "pads": [a + b for a, b in zip(own, sizes, strict=True)]}
+        attributes = {
+            **step.op.attributes,
+            "auto_pad": "NOTSET",
+            "pads": [a + b for a, b in zip(own, sizes, strict=True)],
+        }
         op = replace(step.op, inputs=(pad.op.inputs[0], *step.op.inputs[1:]), attributes=attributes)
         steps.append(replace(step, op=op))
         gone.add(pad.outputs[0])
@@ -146,12 +150,12 @@ def _zero_pads(pad: Step, constants: Mapping[str, NDArray[Any]]) -> list[int] | 
     """Sizes of a Pad by zeros on spatial axes only, in the order of Conv's pads; None for any other Pad."""
     node = pad.op
     given = [constants.get(name) if name else None for name in node.inputs[1:]]
-    if node.attributes.get("mode", "constant") != "constant" or len(given) > 2 and given[2] is not None:  # noqa: PLR2004 - axes
+    if node.attributes.get("mode", "constant") != "constant" or (len(given) > 2 and given[2] is not None):  # noqa: PLR2004 - axes
         return None
-    sizes = node.attributes.get("pads") if not given or given[0] is None else given[0][0].tolist()
+    sizes: list[int] = node.attributes.get("pads", []) if not given or given[0] is None else given[0][0].tolist()
     value = node.attributes.get("value", 0.0) if len(given) < 2 or given[1] is None else given[1].item()  # noqa: PLR2004 - pads, value
     rank = len(sizes) // 2
-    if value != 0 or min(sizes) < 0 or any([*sizes[:2], *sizes[rank : rank + 2]]):
+    if value != 0 or min(sizes, default=-1) < 0 or any([*sizes[:2], *sizes[rank : rank + 2]]):
         return None
     return [*sizes[2:rank], *sizes[rank + 2 :]]
 

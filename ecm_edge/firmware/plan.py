@@ -64,8 +64,10 @@ def plan(layers: Sequence[Layer]) -> Plan:
     lifetimes = _lifetimes(layers)
     allowed = _allowed(layers, lifetimes)
     plans = [_place(sorted(lifetimes, key=key), lifetimes, allowed) for key in _orders(lifetimes)]
-    offsets = min(plans, key=lambda placed: _size(placed))
-    backward = {lifetimes[output].first for (x, output), over in allowed.items() if _is_backward(x, output, over, offsets)}
+    offsets = min(plans, key=_size)
+    backward = {
+        lifetimes[output].first for (x, output), over in allowed.items() if _is_backward(x, output, over, offsets)
+    }
     return Plan(offsets, _size(offsets), lifetimes, frozenset(backward))
 
 
@@ -108,13 +110,15 @@ def _orders(lifetimes: Mapping[Buffer, Lifetime]) -> list[Callable[[Buffer], tup
     ]
 
 
-def _place(
-    order: Sequence[Buffer], lifetimes: Mapping[Buffer, Lifetime], allowed: Allowed
-) -> dict[Buffer, int]:
+def _place(order: Sequence[Buffer], lifetimes: Mapping[Buffer, Lifetime], allowed: Allowed) -> dict[Buffer, int]:
     offsets: dict[Buffer, int] = {}
     for buffer in order:
         rivals = [other for other in offsets if lifetimes[buffer].meets(lifetimes[other])]
-        free = (at for at in sorted(_candidates(buffer, rivals, offsets, allowed)) if _fits(buffer, at, rivals, offsets, allowed))
+        free = (
+            at
+            for at in sorted(_candidates(buffer, rivals, offsets, allowed))
+            if _fits(buffer, at, rivals, offsets, allowed)
+        )
         offsets[buffer] = next(free)
     return offsets
 
@@ -169,8 +173,16 @@ def _size(offsets: Mapping[Buffer, int]) -> int:
 
 def live_bytes(layers: Sequence[Layer], placed: Plan) -> list[int]:
     """Bytes of all buffers alive at each layer, shared bytes counted once."""
-    return [_covered([(placed.offsets[b], b.size_bytes) for b, life in placed.lifetimes.items()
-                      if life.first <= number <= life.last]) for number in range(len(layers))]
+    return [
+        _covered(
+            [
+                (placed.offsets[b], b.size_bytes)
+                for b, life in placed.lifetimes.items()
+                if life.first <= number <= life.last
+            ]
+        )
+        for number in range(len(layers))
+    ]
 
 
 def _covered(spans: list[tuple[int, int]]) -> int:

@@ -5,19 +5,20 @@ State lives here and nowhere else; `finish` turns it into frozen layers.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ecm_edge.errors import ModelError
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Indices, Tensor, channels_last, dense, extent
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer, Names
     from ecm_edge.firmware.tensors import DType
@@ -89,8 +90,9 @@ class Margined:
         steps, first = prod(self.index.shape[2:]), int(self.index.min())
         before, after = self.room.before, self.room.after
         spans = [(first - before * self.step, before), (first + steps * self.step, after)]
+        begin = "ECM_UNROLL_4\nfor (int32_t i = 0; i <"
         return "\n".join(
-            f"ECM_UNROLL_4\nfor (int32_t i = 0; i < {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
+            f"{begin} {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
             for at, count in spans
             if count
         )
@@ -154,7 +156,8 @@ class Program:
     ) -> Tensor:
         """A new tensor for a layer's output, time-major unless `order` says otherwise, with the margins wanted.
 
-        The graph's own output is written straight to the caller's scores if it lies there in order. `fill` is the stored zero.
+        The graph's own output is written straight to the caller's scores if it lies there in order. `fill` is the
+        stored zero.
         """
         chosen = tuple(order) if order is not None else channels_last(len(shape))
         if name == self.graph.output_name and dtype == "float32" and np.array_equal(dense(shape, chosen), dense(shape)):

@@ -35,6 +35,7 @@ RECORDS = {
     "promote": "ecm_edge.promote:PromoteRecord",
     "rollback": "ecm_edge.registry:Event",
     "history": "ecm_edge.registry:HistoryRecord",
+    "bundle": "ecm_edge.bundle:BundleRecord",
     "report": "ecm_edge.report:ReportRecord",
 }
 """Which record each command prints."""

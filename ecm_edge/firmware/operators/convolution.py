@@ -32,7 +32,7 @@ from ecm_edge.firmware.operators.windows import (
     wide_tile,
     windows_said,
 )
-from ecm_edge.firmware.program import Constant, Program, Room, refused
+from ecm_edge.firmware.program import Constant, Program, Room
 from ecm_edge.firmware.tensors import Buffer, Tensor
 from ecm_edge.reference.operators.windows import geometry
 from ecm_edge.targets.kernels import Kernels
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.operators.windows import Along
     from ecm_edge.reference.graph import Node, Step
 
@@ -162,8 +162,16 @@ def windowed(program: Program, name: str, x: Tensor, along: Along, *, room: Room
     return x if rows is not None and even and program.has_room(x, wanted) else contiguous(program, name, x, wanted)
 
 
-def add(program: Program, step: Step, x: Tensor, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str,
-        emit: Callable[[Weighted], Layer], macs: int) -> None:
+def add(
+    program: Program,
+    step: Step,
+    x: Tensor,
+    weights: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    stored: str,
+    emit: Callable[[Weighted], Layer],
+    macs: int,
+) -> None:
     """Append the layer, open for folding."""
     name = step.outputs[0]
     y = program.output(name, program.shapes[name])
@@ -203,7 +211,9 @@ def matmul(program: Program, step: Step) -> None:
     matmul_of_tensors(program, step)
 
 
-def _product(program: Program, step: Step, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str) -> None:
+def _product(
+    program: Program, step: Step, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str
+) -> None:
     """Rows (…, n) times weights (n, O)."""
     name = step.op.inputs[0]
     x = floats(program, name, program.tensor(name, step.op))
@@ -268,14 +278,16 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
     per_group = layer.weights.shape[2]
     products = rows.segments * rows.segment
     y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
-    if not np.array_equal(outputs, outputs[0, 0] + np.arange(len(outputs))[:, None] * y_step + np.arange(outputs.shape[1])):
+    if not np.array_equal(
+        outputs, outputs[0, 0] + np.arange(len(outputs))[:, None] * y_step + np.arange(outputs.shape[1])
+    ):
         raise ValueError(outputs)
     tile, function, order = _kernel(program.kernels, rows, per_group)
     packed = np.stack([order(w) for w in layer.weights]).astype(np.float32)
     biases = np.stack([order(b) for b in layer.bias.reshape(groups, -1)]).astype(np.float32)
     arrays = (Array("weights", packed, layer.stored), Array("bias", biases, "float32"))
     halves = layer.stored == "float16"
-    scratch = (Buffer(packed.size, "float32"),) if halves else ()
+    scratch: tuple[Buffer, ...] = (Buffer(packed.size, "float32"),) if halves else ()
 
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
@@ -326,7 +338,9 @@ def _dense_half(program: Program, layer: Weighted, rows: Rows, outputs: NDArray[
         )
 
     overlap = {layer.x.buffer: overlap_along(rows, tile, outputs, total, _F32)}
-    return Layer("dense", (), f"{_shapes(layer)}, {count} products", (layer.x,), (layer.y,), body, arrays, overlap=overlap)
+    return Layer(
+        "dense", (), f"{_shapes(layer)}, {count} products", (layer.x,), (layer.y,), body, arrays, overlap=overlap
+    )
 
 
 def _kernel(kernels: Kernels, rows: Rows, outputs: int) -> tuple[Tile, str, Callable[[NDArray[Any]], NDArray[Any]]]:
@@ -359,7 +373,7 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
         unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if along.taps % u == 0)
         tap_step = along.dilation * rows.step
         halves = layer.stored == "float16"
-        scratch = (Buffer(weights.size, "float32"),) if halves else ()
+        scratch: tuple[Buffer, ...] = (Buffer(weights.size, "float32"),) if halves else ()
 
         def body(names: Names) -> str:
             pointer, constant = names.pointer, names.constant

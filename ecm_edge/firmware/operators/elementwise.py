@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Buffer, Indices
-    from ecm_edge.reference.graph import Node, Step
+    from ecm_edge.reference.graph import Step
 
 Operand = Tensor | Constant
 _VARIABLE = re.compile(r"\bv\d+\b")
@@ -210,6 +210,7 @@ def _narrowed(variable: str, tensor: Tensor) -> str:
 
 def _overlap(loop: Loop, reads: Sequence[Tensor], output: Tensor) -> dict[Buffer, Overlap]:
     """Each input that the output may lie over, with the distance; steps are elements in the order of the loop."""
+
     def spans(tensor: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         size = ITEM_BYTES[tensor.buffer.dtype]
         starts = np.broadcast_to(tensor.index, loop.shape).transpose(loop.order).ravel() * size
@@ -257,7 +258,11 @@ def _evaluate(loop: Loop, source: Tensor, name: str, output: Tensor) -> NDArray[
     quant = source.quant or Quant(1.0, 0)
     real = (np.arange(*_INT8_RANGE) - quant.zero_point).astype(np.float32) * np.float32(quant.scale)
     inputs = [known for known, variable in loop.values.items() if variable == loop.loads[0][0]]
-    env = {**loop.constants, "": np.zeros((1, 0)), **dict.fromkeys(inputs, real.reshape(256, *(1,) * len(source.shape)))}
+    env = {
+        **loop.constants,
+        "": np.zeros((1, 0)),
+        **dict.fromkeys(inputs, real.reshape(256, *(1,) * len(source.shape))),
+    }
     for step in loop.steps:
         env.update(zip(step.outputs, compute(step, env), strict=False))
     return env[name].reshape(256).astype(np.int64) - output.shift

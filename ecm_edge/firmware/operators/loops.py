@@ -38,7 +38,9 @@ def loop_nest(shape: Sequence[int], order: Sequence[int], operands: Sequence[Ind
     axes = [Axis(shape[axis], tuple(s[axis] for s in strides if s is not None)) for axis in order if shape[axis] != 1]
     merged: list[Axis] = []
     for axis in axes:
-        if merged and all(outer == inner * axis.length for outer, inner in zip(merged[-1].steps, axis.steps, strict=True)):
+        if merged and all(
+            outer == inner * axis.length for outer, inner in zip(merged[-1].steps, axis.steps, strict=True)
+        ):
             merged[-1] = Axis(merged[-1].length * axis.length, axis.steps)
         else:
             merged.append(axis)
@@ -71,7 +73,8 @@ def loops(axes: Sequence[Axis], body: str, *, first: int = 0, unroll: bool = Fal
     for number in range(len(axes) - 1, -1, -1):
         innermost = number == len(axes) - 1
         pragma = "ECM_UNROLL_4\n" if unroll and innermost and axes[number].length >= _UNROLLED else ""
-        text = f"{pragma}for (int32_t i{number + first} = 0; i{number + first} < {axes[number].length}; i{number + first}++) {{\n{indent(text)}\n}}"
+        i = f"i{number + first}"
+        text = f"{pragma}for (int32_t {i} = 0; {i} < {axes[number].length}; {i}++) {{\n{indent(text)}\n}}"
     return text if axes else f"{{\n{indent(text)}\n}}"
 
 

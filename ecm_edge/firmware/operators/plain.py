@@ -86,17 +86,15 @@ def _factors(
     outputs, inputs, *taps = kernel
     steps = x.strides or ()
     weight = f"{constant('weights')}[o1 * {inputs * prod(taps)} + c * {prod(taps)}{_offsets('k', _row_major(taps))}]"
-    value = f"{pointer(x)}[o0 * {steps[0]} + (o1 / {outputs // groups} * {inputs} + c) * {steps[1]}{_offsets('p', steps[2:])}]"
-    return weight, value
+    channel = f"(o1 / {outputs // groups} * {inputs} + c)"
+    return weight, f"{pointer(x)}[o0 * {steps[0]} + {channel} * {steps[1]}{_offsets('p', steps[2:])}]"
 
 
 def _place(y: Tensor, pointer: Pointer) -> str:
     return f"{pointer(y)}[{_offsets('o', y.strides or ()).removeprefix(' + ') or '0'}]"
 
 
-def _nest(
-    x: Tensor, y: Tensor, found: Geometry, kernel: tuple[int, ...], start: str, step: str, stored: str
-) -> str:
+def _nest(x: Tensor, y: Tensor, found: Geometry, kernel: tuple[int, ...], start: str, step: str, stored: str) -> str:
     """Loops over outputs, channels and taps; taps outside of the input add nothing."""
     _, inputs, *taps = kernel
     rank, text = len(taps), step
@@ -105,7 +103,8 @@ def _nest(
         lines = [f"const int32_t p{axis} = {at};"]
         if sum(found.pads[axis]):
             lines.append(f"if (p{axis} < 0 || p{axis} >= {x.shape[axis + 2]}) {{ continue; }}")
-        text = f"for (int32_t k{axis} = 0; k{axis} < {taps[axis]}; k{axis}++) {{\n{indent(chr(10).join([*lines, text]))}\n}}"
+        body = indent("\n".join([*lines, text]))
+        text = f"for (int32_t k{axis} = 0; k{axis} < {taps[axis]}; k{axis}++) {{\n{body}\n}}"
     text = f"for (int32_t c = 0; c < {inputs}; c++) {{\n{indent(text)}\n}}"
     text = f"{start}\n{text}\n{stored}"
     for axis in (1, *range(rank + 1, 1, -1), 0):

@@ -1,15 +1,15 @@
 """Pooling over windows and reductions along axes.
 
-    MaxPool, ReduceMax, …   on stored integers where the tensor is quantised: scales are positive, so that order is kept
-    AveragePool, ReduceMean …   sums in float32; in double in quantised graphs, whose integers have to be the reference's
-    mean of a quantised tensor  float((sum of q - zero_point)) * (scale / n), the sum exact (rule 4 of the reference)
+MaxPool, ReduceMax, …   on stored integers where the tensor is quantised: scales are positive, so that order is kept
+AveragePool, ReduceMean …   sums in float32; in double in quantised graphs, whose integers have to be the reference's
+mean of a quantised tensor  float((sum of q - zero_point)) * (scale / n), the sum exact (rule 4 of the reference)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,10 @@ from ecm_edge.reference.operators.windows import Geometry, geometry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.tensors import DType
     from ecm_edge.reference.graph import Step
 
 
@@ -70,7 +73,7 @@ def reduce_(program: Program, step: Step) -> None:
     elif node.op == "ReduceMin":
         _reduced(program, step, x, axes, _smallest(x))
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
-        factor = np.float32(np.float64(np.float32(x.quant.scale)) / count)
+        factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
         result = f"(float)a * {literals.float_literal(factor)}"
         _reduced(program, step, x, axes, Kind("int32_t", "0", f"a += v - {x.quant.zero_point};", result), "float32")
     else:
@@ -83,17 +86,22 @@ def _axes(program: Program, step: Step, x: Tensor) -> tuple[int, ...]:
     node = step.op
     if node.op.startswith("Global"):
         return tuple(range(2, len(x.shape)))
-    inputs = [x.index[None], *(program.constant(name, node).values[None] for name in node.inputs[1:] if name)]
-    found = reduction_axes(inputs[0], node.attributes, inputs)
+    inputs: list[NDArray[Any] | None] = [
+        x.index[None],
+        *(program.constant(name, node).values[None] for name in node.inputs[1:] if name),
+    ]
+    found = reduction_axes(x.index[None], node.attributes, inputs)
     return tuple(axis - 1 for axis in found or ())
 
 
-def _reduced(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, dtype: str = "") -> None:
+def _reduced(
+    program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, dtype: DType | None = None
+) -> None:
     """Append the reduction and make its output known, quantised where it is made of the input's integers."""
     name = step.outputs[0]
     keeps = dtype or x.buffer.dtype
     quant, shift = (x.quant, x.shift) if keeps == x.buffer.dtype else (None, 0)
-    y = program.output(name, program.shapes[name], keeps, shift=shift, fill=quant.zero_point if quant else 0)  # type: ignore[arg-type]  # a dtype
+    y = program.output(name, program.shapes[name], keeps, shift=shift, fill=quant.zero_point if quant else 0)
     y = replace(y, quant=quant)
     kept = tuple(axis for axis in order_of(x) or range(len(x.shape)) if axis not in axes)
     spread = y.index.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)])
@@ -130,7 +138,7 @@ def pool(program: Program, step: Step) -> None:
     node = step.op
     x = program.tensor(node.inputs[0], node)
     attributes = node.attributes
-    if attributes.get("storage_order", 0) or len(step.outputs) > 1 and program.uses[step.outputs[1]]:
+    if attributes.get("storage_order", 0) or (len(step.outputs) > 1 and program.uses[step.outputs[1]]):
         raise refused(node, "MaxPool gives values", "indices or columns first")
     found = geometry(attributes, tuple(attributes["kernel_shape"]), x.shape[2:])
     largest = node.op == "MaxPool"
@@ -158,12 +166,14 @@ def _window_loops(x: Tensor, y: Tensor, found: Geometry, kind: Kind, pointer: Po
     said = [kind.c_type + f" a = {kind.start};"]
     if "n++" in kind.step:
         said.append("int32_t n = 0;")
-    inner = f"const {_c_type(x)} v = {pointer(x)}[{_terms(['o0', 'o1'], x_steps[:2])}{''.join(f' + p{i} * {x_steps[2 + i]}' for i in range(rank))}];\n{kind.step}"
+    place = _terms(["o0", "o1"], x_steps[:2]) + "".join(f" + p{i} * {x_steps[2 + i]}" for i in range(rank))
+    inner = f"const {_c_type(x)} v = {pointer(x)}[{place}];\n{kind.step}"
     for axis in range(rank - 1, -1, -1):
         before, after = found.pads[axis]
         inner = _window_axis(axis, inner, found, x.shape[2 + axis], before, after, counted=counted)
     said.append(inner)
-    said.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = ({literals.C_TYPES[y.buffer.dtype]})({kind.result});")
+    result = f"({literals.C_TYPES[y.buffer.dtype]})({kind.result})"
+    said.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = {result};")
     text = "\n".join(said)
     for axis in reversed(list(order)):
         text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
@@ -171,7 +181,9 @@ def _window_loops(x: Tensor, y: Tensor, found: Geometry, kind: Kind, pointer: Po
 
 
 def _window_axis(axis: int, inner: str, found: Geometry, length: int, before: int, after: int, *, counted: bool) -> str:
-    place = f"const int32_t p{axis} = o{axis + 2} * {found.strides[axis]} + k{axis} * {found.dilations[axis]} - {before};"
+    place = (
+        f"const int32_t p{axis} = o{axis + 2} * {found.strides[axis]} + k{axis} * {found.dilations[axis]} - {before};"
+    )
     outside = before > 0 or after > 0 or found.extra[axis] > 0
     lines = [place]
     if outside and counted and "n++" in inner:
@@ -207,9 +219,9 @@ def softmax(program: Program, step: Step) -> None:
     length = x.shape[axis]
 
     def body(names: Names) -> str:
-        pointer = names.pointer
-        call = f"ecm_softmax_f32({pointer(x)} + {at(outer, 0)}, {x_step}, {pointer(y)} + {at(outer, 1)}, {y_step}, {length});"
-        return loops(outer, call)
+        source = f"{names.pointer(x)} + {at(outer, 0)}, {x_step}"
+        result = f"{names.pointer(y)} + {at(outer, 1)}, {y_step}"
+        return loops(outer, f"ecm_softmax_f32({source}, {result}, {length});")
 
     program.add(_done(step, x, y, body), y)
     program.env[name] = y

@@ -1,4 +1,4 @@
-"""MatMul and Gemm of any two factors, in plain loops with broadcasting: where no constant matrix stands on the right."""
+"""MatMul and Gemm in plain loops with broadcasting, where no constant matrix stands on the right."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Factor:
 
 
 def matmul_of_tensors(program: Program, step: Step) -> None:
-    """y[..., m, o] = sum over k of a[..., m, k] * b[..., k, o]; a vector is a row on the left, a column on the right."""
+    """The sum over k of a[..., m, k] * b[..., k, o]; a vector is a row on the left, a column on the right."""
     a, b = (_factor(program, step.op, position) for position in (0, 1))
     left = a.index[None] if a.index.ndim == 1 else a.index
     right = b.index[:, None] if b.index.ndim == 1 else b.index
@@ -50,7 +50,7 @@ def matmul_of_tensors(program: Program, step: Step) -> None:
 
 
 def gemm_of_tensors(program: Program, step: Step) -> None:
-    """y = alpha a' b' + beta c with any a, b and c."""
+    """Y = alpha a' b' + beta c with any a, b and c."""
     node = step.op
     alpha, beta = (float(node.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
     factors = []
@@ -94,7 +94,9 @@ def _append(program: Program, step: Step, factors: Sequence[Factor], axes: Seque
 
     arrays = [Array(f.what, f.operand.values, f.operand.stored) for f in factors if isinstance(f.operand, Constant)]
     reads = tuple(factor.operand for factor in factors if isinstance(factor.operand, Tensor))
-    layer = Layer(node.op, (node.name,), f"{shape}", reads, (y,), body, tuple(arrays), outputs=(name,), macs=prod(shape))
+    layer = Layer(
+        node.op, (node.name,), f"{shape}", reads, (y,), body, tuple(arrays), outputs=(name,), macs=prod(shape)
+    )
     program.add(Done(layer), y)
     program.env[name] = y
 

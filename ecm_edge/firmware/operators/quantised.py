@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.errors import ModelError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators import elementwise
 from ecm_edge.firmware.operators.convolution import plus, row_order, windowed
-from ecm_edge.firmware.operators.loops import indent
-from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.windows import (
     Rows,
     Tile,
@@ -32,7 +29,7 @@ from ecm_edge.firmware.operators.windows import (
     vectors_of,
     windows_said,
 )
-from ecm_edge.firmware.program import Constant, Done, Program, refused
+from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Quant, Tensor
 from ecm_edge.reference import rounding
 from ecm_edge.reference.operators.windows import geometry
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Names, Pointer
+    from ecm_edge.firmware.layers import Names
     from ecm_edge.reference.graph import Node, Step
 
 _SHIFT = {"int8": 0, "uint8": 128}
@@ -59,7 +56,9 @@ def _quant(program: Program, node: Node, dtype: str) -> Quant:
     scale = program.constant(node.inputs[1], node)
     zero = program.optional(node, 2)
     if scale.values.size != 1 or scale.values.dtype != np.float32:
-        raise refused(node, "activations have one float32 scale a tensor", f"{scale.values.size} of {scale.values.dtype}")
+        raise refused(
+            node, "activations have one float32 scale a tensor", f"{scale.values.size} of {scale.values.dtype}"
+        )
     return Quant(float(scale.values.item()), (int(zero.values.item()) if zero else 0) - _SHIFT[dtype])
 
 
@@ -145,7 +144,9 @@ def _centred(program: Program, source: Node) -> NDArray[np.int64]:
     if zero is not None:
         axis = source.attributes.get("axis", 1) % max(1, stored.ndim)
         flat = zero.values.astype(np.int64).reshape(-1)
-        stored = stored - (flat.reshape([-1 if i == axis else 1 for i in range(stored.ndim)]) if flat.size > 1 else flat)
+        stored = stored - (
+            flat.reshape([-1 if i == axis else 1 for i in range(stored.ndim)]) if flat.size > 1 else flat
+        )
     if stored.size and (stored.min() < _LOW or stored.max() > _HIGH):
         found = f"{stored.min()} … {stored.max()}"
         raise refused(source, "weights less their zero point fit int8", found, "Quantise weights symmetrically.")
@@ -205,7 +206,16 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     outputs = time_by_channels(y.index, along.axis)
     if groups > 1 and w.shape[1] == 1:
         tap_step = along.dilation * rows.step
-        _depthwise(program, step, x, y, replace(rows, segments=along.taps, segment=1, segment_step=tap_step), sums, outputs, macs)
+        _depthwise(
+            program,
+            step,
+            x,
+            y,
+            replace(rows, segments=along.taps, segment=1, segment_step=tap_step),
+            sums,
+            outputs,
+            macs,
+        )
         return
     if groups > 1:
         channels = x.shape[1] // groups
@@ -286,7 +296,9 @@ def _plain(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows,
     packed = np.stack([blocks(w, tile.outputs) for w in sums.weights])
 
     def operands(names: Names, group: int) -> str:
-        return f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')}{plus(group * packed[0].size)}"
+        return (
+            f"{_window(names, x, rows, group, len(packed))}, {names.constant('weights')}{plus(group * packed[0].size)}"
+        )
 
     kernel = Kernel("ecm_conv_i8", Array("weights", packed, "int8"), f"{tile.rows}, {tile.outputs}", operands=operands)
     return kernel, rows, tile.unroll
@@ -326,7 +338,7 @@ def _lanes(sums: Sums) -> int:
 def _dual(x: Tensor, rows: Rows, sums: Sums, tile: Tile) -> tuple[Kernel, Rows, int]:
     """ecm_conv_i8_dual; ecm_conv_i8 where windows do not begin at even elements.
 
-    Segments are made even by a weight of 0, and steps that are longer than their channels get one for what lies between.
+    Segments are made even by a weight of 0; steps longer than their channels get one for what lies between.
     """
     groups = len(sums.weights)
     spread, weights = _even(rows, sums.weights)
@@ -402,7 +414,9 @@ def _depthwise(
         )
 
     window = replace(rows, segment=x.shape[1])
-    over = overlap_along(window, Tile(tile_rows, 1, 1), outputs, 1, program.stored_bytes, reads_again=2)  # channel by channel
+    over = overlap_along(
+        window, Tile(tile_rows, 1, 1), outputs, 1, program.stored_bytes, reads_again=2
+    )  # channel by channel
     note = f"{x.shape} -> {y.shape}, int8, depthwise, {taps} taps"
     _finish(program, step, Layer("", (), note, (x,), (y,), body, arrays, (), {x.buffer: over}, macs), y)
 
@@ -428,9 +442,7 @@ def _conv_over_axes(program: Program, step: Step, x: Tensor, w: NDArray[np.int64
 
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
-        result = (
-            f"(ecm_stored)ecm_requantize(a, {constant('factor')}[o1 * {factor_step}], {sums.arguments()})"
-        )
+        result = f"(ecm_stored)ecm_requantize(a, {constant('factor')}[o1 * {factor_step}], {sums.arguments()})"
         return integer_conv_loops(x, y, found, w.shape, groups, zero, result, pointer, constant)
 
     note = f"{x.shape} -> {y.shape}, int8"

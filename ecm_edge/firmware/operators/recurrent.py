@@ -56,7 +56,7 @@ class Recurrence:
     @property
     def hidden(self) -> int:
         """Units of one direction."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @property
     def clip(self) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
-from ecm_edge.firmware.program import Constant, Done, Room, Program, refused
+from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
 from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
 from ecm_edge.reference.operators import OPERATORS
 

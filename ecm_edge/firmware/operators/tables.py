@@ -151,7 +151,7 @@ def _mean(program: Program, step: Step) -> None:
 
 
 def _batch_norm(program: Program, step: Step) -> None:
-    """x a + b per channel: in the weights of the layer before it, or in a loop."""
+    """X a + b per channel: in the weights of the layer before it, or in a loop."""
     node = step.op
     scale, bias, mean, variance = (program.constant(n, node).values.astype(np.float64) for n in node.inputs[1:5])
     a = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
@@ -163,7 +163,10 @@ def _batch_norm(program: Program, step: Step) -> None:
     x = program.tensor(node.inputs[0], node)
     loop = elementwise.join(program, step, {node.inputs[0]: x})
     value = loop.read(node.inputs[0], x)
-    line = [loop.read(f"{step.outputs[0]}:{what}", Constant(v.astype(np.float32).reshape(spread))) for what, v in (("a", a), ("b", b))]
+    line = [
+        loop.read(f"{step.outputs[0]}:{what}", Constant(v.astype(np.float32).reshape(spread)))
+        for what, v in (("a", a), ("b", b))
+    ]
     loop.assign(step.outputs[0], f"{value} * {line[0]} + {line[1]}")
     elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
 

@@ -1,0 +1,46 @@
+"""`ecm-edge bundle`: everything for a contest entry or a firmware team, in one folder or archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.bundle import BundleRecord
+    from ecm_edge.records import Form
+
+
+@click.command("bundle")
+@click.argument("model", metavar="MODEL|CANDIDATE|ENTRY", type=CANDIDATE)
+@click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
+@click.option(
+    "--form", type=click.Choice(["float32", "float16", "int8"]), help="Of a candidate; the target's first by default."
+)
+@click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
+@click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
+@json_option
+def command(model: Path, target: str, form: Form | None, report: Path | None, out: Path, *, as_json: bool) -> None:
+    """Pack the image of MODEL for a board, its C with a Makefile for any compiler, the ONNX file and what is known.
+
+    Unpacked anywhere, `make check` gives the same answers to the bit. Exits with 1 if the emulated board does not, or
+    if the image is not the one that was verified.
+    """
+    from ecm_edge import targets
+    from ecm_edge.bundle import bundle
+
+    record = bundle(model, targets.load(target), out, form=form, report=report)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: BundleRecord) -> None:
+    packed = record.manifest
+    click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
+    for gate in record.gates:
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {gate.detail}")
+    if record.archive_sha256:
+        click.echo(f"SHA-256 {record.archive_sha256}")
