@@ -246,6 +246,10 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     """Write the folder, or the archive, whose SHA-256 it gives."""
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise files.cannot_write(out, problem) from problem
         files.write_atomic(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:

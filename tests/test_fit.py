@@ -104,7 +104,7 @@ def test_a_form_that_is_not_there_is_made_of_the_float32_one(tmp_path):
     given, *made = found.forms
     assert given.note == ""
     assert [form.note.split()[0] for form in made] == ["the", "quantised"]
-    assert made[1].arena_bytes < made[0].arena_bytes == given.arena_bytes
+    assert made[1].arena_bytes < given.arena_bytes
 
 
 @needs(BARE)
@@ -157,7 +157,7 @@ def test_the_estimate_is_held_to_the_latency_budget(tmp_path):
 
 @needs(BARE)
 def test_weights_above_the_flash(tmp_path):
-    found = fit.fit_model(saved(wide(64), tmp_path / "m.onnx"), BARE)  # 312 KiB of float32, 78 KiB of int8
+    found = fit.fit_model(saved(wide(53), tmp_path / "m.onnx"), BARE)  # 259 KiB of float32, 65 KiB of int8
     by_form = {form.form: form for form in found.forms}
     assert broken(by_form["float32"]) == {"memory_regions", "flash_bytes"}
     assert of(by_form["float32"], "memory_regions").detail.startswith("FLASH by ")

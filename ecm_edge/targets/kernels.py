@@ -17,10 +17,11 @@ class Kernels(Record):
     int8:              plain (a multiply and an add a product), packed (two or three products in a 64-bit
                        multiply), or dual
                        (two 16-bit products an instruction, SMLAD).
-    outputs:           tiles hold a multiple of so many outputs where there are enough (the width of a SIMD register).
+    outputs:           8 for vectors of eight outputs (the width of a SIMD register, which ecm_conv_f32_wide is written
+                       for), 1 for none.
     """
 
     accumulators: int = Field(default=25, ge=1, le=256)
     int8_accumulators: int = Field(default=16, ge=1, le=256)
     int8: Literal["plain", "packed", "dual"] = "plain"
-    outputs: int = Field(default=1, ge=1, le=16)
+    outputs: Literal[1, 8] = 1
