@@ -79,8 +79,8 @@ class FormBench(Record):
 class BenchRecord(Record):
     """Latency of every form on this host, measured; and the estimate for the `board`, where there is one.
 
-    That is the estimate of the first form's image, or else of the candidate's cost record. `against` are the models of another candidate timed in the same turns. `segments` says what was fed: segments of a
-    data set, or noise.
+    That is the estimate of the first form's image, or else of the candidate's cost record. `against` are the models of
+    another candidate timed in the same turns. `segments` says what was fed: segments of a data set, or noise.
     """
 
     verdict: Verdict

@@ -36,7 +36,9 @@ def makefile(target: Target, board: Recipe, check: Recipe, name: str) -> str:
         "#   make check-board   the same check on the emulated board",
         "#",
         "# Another compiler:    make check CC=clang",
-        "# Another machine:     make check CC='zig cc -target loongarch64-linux-musl' RUN=qemu-loongarch64",
+        "# Another machine:     make check RUN=qemu-loongarch64 \\",
+        "#                          CC='zig cc -target loongarch64-linux-musl -mcpu=generic_la64+d'",
+        "# Missing functions of the compiler's own on a 32-bit board:    make board BOARD_LDLIBS=-lcompiler_rt",
         "",
         "CC = cc",
         f"CFLAGS = {_HOST_FLAGS}",
@@ -44,6 +46,7 @@ def makefile(target: Target, board: Recipe, check: Recipe, name: str) -> str:
         "RUN =",
         f"BOARD_CC = {compiler}",
         f"BOARD_RUN = {emulator}",
+        "BOARD_LDLIBS =",
         f"INCLUDES = {_INCLUDES}",
         f"BOARD_FLAGS = {_words(board.flags)}",
         "",
@@ -97,7 +100,7 @@ def _board_program(program: str, name: str, recipe: Recipe) -> list[str]:
         f"build/board/{program}.elf: {' '.join(source for source, _ in jobs)}",
         "\tmkdir -p build/board",
         *compiled,
-        f"\t$(BOARD_CC) {_words([*recipe.link_flags, *script])} {' '.join(objects)} -o $@",
+        f"\t$(BOARD_CC) {_words([*recipe.link_flags, *script])} {' '.join(objects)} $(BOARD_LDLIBS) -o $@",
         "",
     ]
 

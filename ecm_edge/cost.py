@@ -70,12 +70,12 @@ class Lifetime:
 
 
 def count(model: onnx.ModelProto) -> GraphCost:
-    """The cost of a graph with static shapes.
+    """The cost of a graph with static shapes, a free batch axis taken as one segment.
 
     Raises:
         ModelError: a shape that is not static.
     """
-    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    graph = shape_inference.infer_shapes(onnx_model.one_segment(model), strict_mode=True, data_prop=True).graph
     shapes, sizes = _tensor_shapes(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     buffers = lifetimes(graph, sizes)

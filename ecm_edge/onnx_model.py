@@ -116,6 +116,17 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
     return Classifier(path, proto, inputs[0].name, _segment_shape(inputs[0], path), _scores_name(proto, path))
 
 
+def one_segment(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every free batch axis, the first of an input that has several, bound to one segment."""
+    bound = onnx.ModelProto()
+    bound.CopyFrom(proto)
+    for value in bound.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) > 1 and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+    return bound
+
+
 def _dims(value: onnx.ValueInfoProto) -> list[int]:
     """Axis lengths; 0 where an axis is not fixed."""
     return [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]

@@ -26,7 +26,9 @@ from ecm_edge.dataset import check_content
 from ecm_edge.entries import Manifest, ShippedImage
 from ecm_edge.errors import CandidateError
 from ecm_edge.evidence import read_latencies
-from ecm_edge.firmware.fitted import FirmwareRecord, target_sha256
+from ecm_edge.firmware import fitted
+from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.gate import BUDGETS
 from ecm_edge.model_file import board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
 from ecm_edge.registry import Event
@@ -177,10 +179,9 @@ def _incumbent(shelf: Path, event: Event, target: Target, evidence: dict[str, La
     side = _contender(folder, manifest.form, target, known)
     if target.firmware is None:
         return side
-    now = target_sha256(target)
-    record = FirmwareRecord.load(folder / FIRMWARE) if (folder / FIRMWARE).is_file() else None
-    fit = record.of(manifest.form) if record and record.target_sha256 == now else None
-    return _with_fit(side, fit or _fitted(side, target), now, target)
+    record = fitted.load(folder, target)
+    fit = record.of(manifest.form) if record else None
+    return _with_fit(side, fit or _fitted(side, target), fitted.target_sha256(target), target)
 
 
 def _fitted(side: Contender, target: Target) -> FormFit:
@@ -243,9 +244,8 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
     here = files.sha256_file(path) if path and path.is_file() else "no file"
     wanted = verified.shipped_image if verified else None
     emulated = verified.emulated_segments if verified else 0
-    reason = fit.reason or ", ".join(gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL)
     return [
-        agreed("firmware", f"{fit.verdict.value} {reason}".strip(), holds=fit.verdict == Verdict.PASS),
+        _sound(fit),
         agreed("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
         agreed(
             "image_of_verified_sources",
@@ -254,6 +254,14 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
         ),
         *([] if is_this_host(target) else [_enough(emulated, record)]),
     ]
+
+
+def _sound(fit: FormFit) -> Gate:
+    """That the image was built and ran, and broke nothing; its budgets are held anew, as the target has them now."""
+    broken = [gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL]
+    over_budget_only = bool(broken) and set(broken) <= set(BUDGETS)
+    detail = " ".join([fit.verdict.value, fit.reason, ", ".join(broken)]).strip()
+    return agreed("firmware", detail, holds=fit.verdict == Verdict.PASS or over_budget_only)
 
 
 def _enough(emulated: int, record: VerifyRecord) -> Gate:

@@ -176,7 +176,9 @@ class _Run:
         return proven
 
     def _best(self) -> TrialRecord | None:
-        return max((t for t in self.trials if t.verdict == Verdict.PASS), key=objective_of, default=None)
+        """The best of those that verify passed and whose own image, if any was built, breaks no gate."""
+        sound = (t for t in self.trials if t.verdict == Verdict.PASS and t.firmware != Verdict.FAIL)
+        return max(sound, key=objective_of, default=None)
 
     def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
         """The record of the run so far."""

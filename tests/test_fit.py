@@ -118,6 +118,16 @@ def test_a_quantised_file_is_fitted_as_it_is(tmp_path):
 
 
 @needs(LINUX)
+def test_a_free_batch_axis_is_one_segment(tmp_path):
+    proto = net()
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    found = fit.fit_model(saved(proto, tmp_path / "m.onnx"), LINUX)
+    assert found.fits == LINUX.precision
+    assert found.forms[0].macs == cost.count(net()).macs
+
+
+@needs(LINUX)
 def test_weights_do_not_change_counts_or_sizes(tmp_path):
     one, other = net(), net()
     for tensor in other.graph.initializer:
@@ -251,6 +261,7 @@ def test_a_candidates_images_are_bound_by_their_hashes(made):
         assert found.image.size_bytes == found.flash_bytes
         assert found.model_sha256 == files.sha256_file(made / candidate.FORM_FILES[form])
         assert of(found, "emulated_answers_differing").value == 0
+        assert of(found, "aligned_on_host").verdict == Verdict.PASS
     again = record.build_candidate(made, LINUX)
     assert [found.image for found in again.forms] == [found.image for found in built.forms]
 

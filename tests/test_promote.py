@@ -12,7 +12,7 @@ from ecm_edge.comparison import BOARD_LATENCY
 from ecm_edge.entries import Manifest, entry_name
 from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
 from ecm_edge.promote import PromoteRecord, promote
-from ecm_edge.records import Evidence, Verdict
+from ecm_edge.records import Evidence, Verdict, at_most
 from ecm_edge.score import score_model
 from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
 from tests import tiny
@@ -107,6 +107,15 @@ def test_an_image_over_budget_is_refused(tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "wide", dataset, column=1)
     tiny.write_firmware(folder, flash_bytes=tiny.TARGET.budget.flash_bytes + 1)
     assert failed(decide(folder)) == ["flash_bytes"]
+
+
+def test_budgets_are_those_of_the_target_as_it_is_now(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    over = at_most("macs", 16, 15, "MAC")  # as an older, tighter target had it
+    tiny.write_firmware(folder, verdict=Verdict.FAIL, gates=[over])
+    assert failed(decide(folder)) == []
+    tiny.write_firmware(folder, verdict=Verdict.FAIL, gates=[at_most("unaligned_accesses", 1, 0, "accesses")])
+    assert failed(decide(folder)) == ["unaligned_accesses", "firmware"]
 
 
 @pytest.mark.parametrize(("board_ms", "refused"), [(1.05, []), (1.0501, [BOARD_LATENCY]), (0.1, [])])

@@ -205,6 +205,21 @@ def test_a_corrupted_image_is_a_failure(linear, data, monkeypatch):
     assert hop.verdict == "FAIL"
 
 
+def test_an_image_above_the_boards_memory_is_a_failure(tmp_path, data):
+    needs(CORTEX)
+    generator = np.random.default_rng(0)
+    wide, head = (generator.normal(size=shape).astype(np.float32) for shape in ((nets.T, 450), (450, 2)))
+    nodes = [
+        nets.node("Flatten", ["samples"], "flat"),
+        nets.node("MatMul", ["flat", "w"], "hidden"),
+        nets.node("MatMul", ["hidden", "h"], "scores"),
+    ]
+    onnx_model.save(nets.graph(nodes, {"w": wide, "h": head}), tmp_path / "m.onnx")
+    hop = hop_of(verify.verify_model(tmp_path / "m.onnx", data, CORTEX), to_target("float32", CORTEX.name))
+    assert hop.verdict == "FAIL"
+    assert "an image that runs fits its board; found one above FLASH by" in hop.reason
+
+
 def test_an_operator_without_c_is_a_failure_that_names_the_node(tmp_path, data, monkeypatch):
     nodes = [
         nets.node("Flatten", ["samples"], "flat"),

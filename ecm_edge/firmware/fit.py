@@ -177,10 +177,10 @@ def fit_form(
     missing = _cannot_build(target, checked=checked)
     if missing:
         return Fitted(_unbuilt(asked, missing), None)
-    sources, scores = _write_sources(generated, proto, target, out, checked=checked)
+    sources, here = _run_here(proto, target, out) if checked else (_write_sources(generated, out), None)
     shipped = build.build(sources, target, "serial", out / "serial", emulated=False)
-    ran = _count(shipped, out / "batch", scores, emulated=emulated)
-    record = _built(asked, shipped, ran)
+    ran = _count(shipped, out / "batch", here.scores if here else None, emulated=emulated)
+    record = _built(asked, shipped, ran, [here.aligned] if here else [])
     return Fitted(record.model_copy(update={"advice": advice.for_form(record)}), shipped.shipped)
 
 
@@ -285,18 +285,40 @@ def _cannot_build(target: Target, *, checked: bool) -> str:
     return ""
 
 
-def _write_sources(
-    generated: Generated, proto: onnx.ModelProto, target: Target, out: Path, *, checked: bool
-) -> tuple[Path, onnx_model.Floats | None]:
-    """The generated folder, and the scores of the self-test's segments where this host ran them."""
-    if checked:
-        sources = make.make_sources(proto, target, out)
-        return sources.folder, emulate.run_batch(sources.host, known_answer.segments(generated.samples))
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """What this host's run of the C gave: the scores of the self-test's segments, and whether it traps nowhere."""
+
+    scores: onnx_model.Floats
+    aligned: Gate
+
+
+_ALIGNED = "aligned_on_host"
+_ALIGNMENT = (*make.QUICK, "-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
+
+
+def _run_here(proto: onnx.ModelProto, target: Target, out: Path) -> tuple[Path, _Here]:
+    """Sources that know their answers, from a host program that stops at the first unaligned access."""
+    try:
+        sources = make.make_sources(proto, target, out, host_flags=_ALIGNMENT)
+        aligned = at_least(_ALIGNED, 1.0, 1, "bool", "UBSan's alignment check, on the self-test's segments")
+    except FirmwareError as problem:
+        plain = out / "plain"
+        plain.mkdir()
+        sources = make.make_sources(proto, target, plain)
+        unable = isinstance(problem, toolchain.ToolFailure)
+        aligned = not_run(_ALIGNED, str(problem)) if unable else at_least(_ALIGNED, 0.0, 1, "bool", str(problem))
+    segments = known_answer.segments(sources.generated.samples)
+    return sources.folder, _Here(emulate.run_batch(sources.host, segments), aligned)
+
+
+def _write_sources(generated: Generated, out: Path) -> Path:
+    """The generated folder; its self-test expects zeros, which no image that is only looked at ever tries."""
     folder = out / make.SOURCES
     generate.write(generated, folder)
     blank = np.zeros((len(known_answer.KINDS), generated.scores), np.float32)
     (folder / known_answer.FILE).write_text(known_answer.header_text(blank), encoding="utf-8")
-    return folder, None
+    return folder
 
 
 def _count(shipped: Image, out: Path, scores: onnx_model.Floats | None, *, emulated: bool) -> _Counted:
@@ -367,8 +389,8 @@ class _Asked:
         )
 
 
-def _built(asked: _Asked, shipped: Image, ran: _Counted) -> FormFit:
-    """The record of a form whose image was built, and run if it could be."""
+def _built(asked: _Asked, shipped: Image, ran: _Counted, more: Sequence[Gate]) -> FormFit:
+    """The record of a form whose image was built, and run if it could be; `more` are further gates."""
     size, bound, counts = image.measure(shipped), stack.bound(shipped), ran.counts
     limit = _stack_limit(shipped.target, size)
     found = asked.record(
@@ -398,6 +420,7 @@ def _built(asked: _Asked, shipped: Image, ran: _Counted) -> FormFit:
         image.arena_gate(shipped),
         image.forbidden_gate(shipped),
         stack.gates(bound, None, limit)[0],
+        *more,
         *_run_gates(ran),
     ]
     return found.model_copy(update={"gates": gates, "verdict": verdict_of(gates)})

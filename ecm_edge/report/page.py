@@ -63,6 +63,7 @@ BOARD_GATES = BUDGETS | {
     "emulated_answers_differing": "answers unlike here",
     "stack_bound": "stack bound",
     "stack_high_water": "stack used",
+    "aligned_on_host": "aligned, by UBSan here",
     "unaligned_accesses": "unaligned accesses",
     "counts_repeatable": "same counts twice",
 }
