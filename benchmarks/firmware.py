@@ -121,7 +121,17 @@ def _onnxruntime(model: onnx.ModelProto) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _library(sources: list[Path], out: Path, flags: list[str]) -> ctypes.CDLL:
-    command = [*toolchain.compiler("cc"), "-std=c99", "-shared", "-fPIC", *flags, *map(str, sources), "-o", str(out), "-lm"]
+    command = [
+        *toolchain.compiler("cc"),
+        "-std=c99",
+        "-shared",
+        "-fPIC",
+        *flags,
+        *map(str, sources),
+        "-o",
+        str(out),
+        "-lm",
+    ]
     toolchain.run(command)
     return ctypes.CDLL(str(out))
 
@@ -182,7 +192,9 @@ def rows() -> Iterator[Row]:
     yield Row("the same, serial image, float32 weights", "48, no protocol", kib["float32"], "KiB", 54, 48)
     yield Row("the same, serial image, float16 weights", "–", kib["float16"], "KiB", 34, 28)
     yield Row("the same, arena, input included", "14,956", single.arena_bytes + _INPUT_BYTES, "B", 12_500, 6_000)
-    yield Row("se-s float32, LoongArch64, instructions", "1,591,391", built(se_s, la64).instructions, "", 700_000, 450_000)
+    yield Row(
+        "se-s float32, LoongArch64, instructions", "1,591,391", built(se_s, la64).instructions, "", 700_000, 450_000
+    )
     int8 = forms["int8"].instructions
     yield Row("demo int8, LoongArch64, bit-exact, instructions", "3,680,000", int8, "", 600_000, single.instructions)
     on_m4 = {form: built(nets.form(demo, form), m4).instructions for form in ("float32", "int8")}
@@ -201,7 +213,9 @@ def table(found: list[Row]) -> str:
     for row in found:
         aim = "–" if row.aim is None else f"≤ {_said(row.aim, row.unit)}"
         missed = "" if row.meets_bar else " **missed**"
-        lines.append(f"| {row.what} | {row.peer} | {_said(row.ours, row.unit)}{missed} | ≤ {_said(row.bar, row.unit)} | {aim} |")
+        lines.append(
+            f"| {row.what} | {row.peer} | {_said(row.ours, row.unit)}{missed} | ≤ {_said(row.bar, row.unit)} | {aim} |"
+        )
     return "\n".join(lines)
 
 

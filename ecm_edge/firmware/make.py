@@ -31,7 +31,7 @@ QUICK = ("-Og",)
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """Generated C in a folder, complete with the self-test's scores, and the batch program built of it for this host."""
+    """Generated C in a folder, with the self-test's scores, and the batch program built of it for this host."""
 
     target: Target
     generated: Generated
