@@ -36,7 +36,9 @@ demo: $(STAMP) emulators
 	$(EDGE) verify $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500
 	$(EDGE) bench $(DEMO)/run --data $(DEMO)/data
 	$(EDGE) score $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500
+	$(EDGE) fit $(DEMO)/run --target loongson-2k0500 --form float32
 	$(EDGE) promote $(DEMO)/run --data $(DEMO)/data --target loongson-2k0500 --registry $(DEMO)/registry
+	$(EDGE) bundle $(DEMO)/run --target loongson-2k0500 -o $(DEMO)/bundle
 	$(EDGE) report $(DEMO)/run --data $(DEMO)/data --registry $(DEMO)/registry -o $(DEMO)/report.html
 
 test: $(STAMP) emulators
