@@ -225,7 +225,8 @@ def _as_verified(parts: _Parts) -> Gate:
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
         return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
     here = files.sha256_file(parts.image.shipped)
-    return agreed(name, f"{here[:12]}… here, {verified.shipped_image[:12]}…", holds=here == verified.shipped_image)
+    detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
+    return agreed(name, detail, holds=here == verified.shipped_image)
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:

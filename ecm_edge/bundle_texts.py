@@ -32,7 +32,7 @@ def makefile(target: Target, board: Recipe, check: Recipe, name: str) -> str:
         "#",
         "#   make               build/batch and build/serial for this machine",
         "#   make check         known segments through build/batch, compared with the expected answers",
-        "#   make board         build/board/serial.elf, as the image in image/ was built",
+        "#   make board         build/board/serial.elf: the image in image/, with its symbols",
         "#   make check-board   the same check on the emulated board",
         "#",
         "# Another compiler:    make check CC=clang",

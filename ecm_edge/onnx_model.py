@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
+from onnx.external_data_helper import uses_external_data
 
 from ecm_edge import files
 from ecm_edge.errors import ModelError
@@ -73,9 +74,21 @@ def load_proto(path: Path) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:
         raise ModelError(rule, f"{path} that is corrupt or of another format ({problem})", hint) from None
+    _refuse_external_data(proto, path)
     _bind_initializers(proto)
     check(proto, str(path))
     return proto
+
+
+def _refuse_external_data(proto: onnx.ModelProto, path: Path) -> None:
+    """One file is the model: weights beside it would escape its hash, and get lost where it is copied."""
+    outside = next((tensor for tensor in proto.graph.initializer if uses_external_data(tensor)), None)
+    if outside is not None:
+        raise ModelError(
+            "a model's file holds its weights",
+            f"{outside.name!r} of {path} in a file beside it",
+            "Export with `torch.onnx.export(..., external_data=False)`, or `onnx.save(onnx.load(path), another_path)`.",
+        )
 
 
 def _bind_initializers(proto: onnx.ModelProto) -> None:

@@ -33,7 +33,14 @@ from ecm_edge.model_file import board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
 from ecm_edge.registry import Event
 from ecm_edge.score import score_rows
-from ecm_edge.verify.records import EMULATED_SEGMENTS, VerifiedFirmware, VerifyRecord, hops_to, is_this_host
+from ecm_edge.verify.records import (
+    EMULATED_SEGMENTS,
+    VerifiedFirmware,
+    VerifyRecord,
+    hops_to,
+    is_this_host,
+    judged_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,15 +219,24 @@ def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset,
         agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
         _compared(record, challenger.form, target),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
-        agreed("verified_for_target", record.target, holds=record.target == target.name),
+        _for_target(record, target),
         agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
         agreed("data_trained_on", challenger.config.dataset_sha256, holds=challenger.config.dataset_sha256 == data),
     ]
 
 
 def _proven(record: VerifyRecord) -> bool:
-    """PASS, and so says every hop that ran: a verdict has to rest on what is under it."""
-    return record.verdict == Verdict.PASS and all(hop.verdict != Verdict.FAIL for hop in record.hops)
+    """PASS, and so says every hop that ran and every gate of it: a verdict has to rest on what is under it."""
+    under = [*record.gates, *(gate for hop in record.hops for gate in hop.gates)]
+    verdicts = [*(hop.verdict for hop in record.hops), *(gate.verdict for gate in under)]
+    return record.verdict == Verdict.PASS and Verdict.FAIL not in verdicts
+
+
+def _for_target(record: VerifyRecord, target: Target) -> Gate:
+    """That the thresholds, the compiler and the emulator were those of the target as it is now; its name is no proof."""
+    changed = record.target == target.name and record.judged_by != judged_by(target)
+    detail = f"{record.target}, with other thresholds or firmware than now: verify again" if changed else record.target
+    return agreed("verified_for_target", detail, holds=record.target == target.name and not changed)
 
 
 def _compared(record: VerifyRecord, form: Form, target: Target) -> Gate:
@@ -240,8 +256,10 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
     if fit is None:
         return []
     verified, image = _verified(record, challenger), fit.image
-    path = challenger.folder / image.file if image else None
-    here = files.sha256_file(path) if path and path.is_file() else "no file"
+    path = fitted.image_path(challenger.folder, challenger.form, target)
+    where = path.relative_to(challenger.folder).as_posix()
+    here = files.sha256_file(path) if image and image.file == where and path.is_file() else None
+    found = f"{here[:12]}…" if here else f"no {where}"
     wanted = verified.shipped_image if verified else None
     emulated = verified.emulated_segments if verified else 0
     return [
@@ -249,8 +267,8 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
         agreed("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
         agreed(
             "image_of_verified_sources",
-            f"{here[:12]}… here, {str(wanted)[:12]}… verified for {target.name}; the compiler and the model decide",
-            holds=bool(image) and here == (image.sha256 if image else "") == wanted,
+            f"{found} here, {str(wanted)[:12]}… verified for {target.name}; the compiler and the model decide",
+            holds=image is not None and here is not None and here == image.sha256 == wanted,
         ),
         *([] if is_this_host(target) else [_enough(emulated, record)]),
     ]
@@ -259,9 +277,11 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
 def _sound(fit: FormFit) -> Gate:
     """That the image was built and ran, and broke nothing; its budgets are held anew, as the target has them now."""
     broken = [gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL]
-    over_budget_only = bool(broken) and set(broken) <= set(BUDGETS)
-    detail = " ".join([fit.verdict.value, fit.reason, ", ".join(broken)]).strip()
-    return agreed("firmware", detail, holds=fit.verdict == Verdict.PASS or over_budget_only)
+    without = [gate.name for gate in fit.gates if gate.verdict == Verdict.NOT_RUN]
+    over_budget_only = bool(broken) and set(broken) <= set(BUDGETS) and not without
+    missing = f"NOT RUN: {', '.join(without)}" if without else ""
+    detail = " ".join([fit.verdict.value, fit.reason, ", ".join(broken), missing]).strip()
+    return agreed("firmware", detail, holds=(fit.verdict == Verdict.PASS and not without) or over_budget_only)
 
 
 def _enough(emulated: int, record: VerifyRecord) -> Gate:

@@ -21,13 +21,14 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
     console = Console()
     console.width = max(console.width, _PIPE_WIDTH) if not console.is_terminal else console.width
+    console.print(title, style="table.title", highlight=False, markup=False, soft_wrap=True)  # as long as it is
     console.print(table)
 
 

@@ -44,6 +44,7 @@ OPERATORS = (
     *("Abs", "Neg", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax"),
     *("ReduceMin", "ReduceSum", "Concat", "Split", "Slice", "Pad", "Transpose", "Reshape", "Flatten", "Squeeze"),
     *("Unsqueeze", "Identity", "Cast", "Constant", "LSTM", "GRU", "QuantizeLinear", "DequantizeLinear"),
+    *("Elu", "Softplus", "Exp", "Log", "Reciprocal", "Mean", "Sum", "Expand", "Dropout"),
 )
 """Every operator that firmware has to be made of."""
 
@@ -166,7 +167,8 @@ def _case(op, label, model, node, given, output, wanted):  # noqa: PLR0911 - one
         return _inapplicable(case, "output is not float32")
     if not np.size(x) or not np.size(wanted):
         return _inapplicable(case, "a tensor without elements")
-    if node.attribute and any(a.name == "training_mode" and a.i for a in node.attribute):
+    training = any(a.name == "training_mode" and a.i for a in node.attribute)
+    if training or (op == "Dropout" and len(node.input) > 2 and given[node.input[2]]):
         return _inapplicable(case, "training mode")
     rest = {name: value for name, value in given.items() if name != first}
     nodes, source, result = [node], first, output

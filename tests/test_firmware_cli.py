@@ -69,6 +69,19 @@ def test_a_file_is_built_into_a_folder_of_its_own(folder, tmp_path, capsys):
     assert (tmp_path / "out" / "firmware" / "int8" / f"{TARGET.name}.elf").read_bytes()[:4] == b"\x7fELF"
 
 
+def test_a_form_that_a_file_is_not_in_is_refused(folder, dataset, tmp_path, capsys):
+    model, out = folder / candidate.FORM_FILES["float32"], tmp_path / "out"
+    for words in (
+        ("firmware", "generate", model, "--target", TARGET.name, "-o", out),
+        ("bundle", model, "--target", TARGET.name, "-o", out),
+        ("score", model, "--data", dataset.folder),
+    ):
+        assert tiny.run([*words, "--form", "int8"]) == 2
+        assert "which is float32" in capsys.readouterr().err
+        assert not out.exists()
+    assert tiny.run(["firmware", "generate", model, "--target", TARGET.name, "-o", out, "--form", "float32"]) == 0
+
+
 def test_an_operator_without_c_leaves_nothing_behind(tmp_path, capsys):
     from tests.test_fit import strange
 
@@ -81,7 +94,8 @@ def test_an_operator_without_c_leaves_nothing_behind(tmp_path, capsys):
 
 
 @needs_emulator
-def test_a_served_board_is_scored_and_ctrl_c_ends_it(tmp_path, capsys):
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_served_board_is_scored_and_a_signal_ends_it(end, tmp_path, capsys):
     data = nets.dataset(tmp_path / "d")
     onnx_model.save(nets.graph(
         [nets.node("Flatten", ["samples"], "f"), nets.node("MatMul", ["f", "w"], "scores")],
@@ -96,7 +110,7 @@ def test_a_served_board_is_scored_and_ctrl_c_ends_it(tmp_path, capsys):
             code = tiny.run(["measure", "--port", link, "--data", data.folder, *answers, "--json"])
             measured = json.loads(capsys.readouterr().out)
         finally:
-            served.send_signal(signal.SIGINT)
+            served.send_signal(end)
         assert served.wait(timeout=20) == 0
     assert code == 0
     jsonschema.validate(measured, schemas.schema("measure"))

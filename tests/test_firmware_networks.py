@@ -17,7 +17,7 @@ from ecm_edge import reference
 from ecm_edge.firmware import plan as planning
 from ecm_edge.targets.kernels import Kernels
 
-from . import drawn, firmware_c, running_error
+from . import drawn, firmware_c, nets, running_error
 
 INT8_KERNELS = get_args(Kernels.model_fields["int8"].annotation)
 FLOAT_KERNELS = [Kernels(), Kernels(accumulators=1), Kernels(accumulators=9), Kernels(outputs=8)]
@@ -123,6 +123,77 @@ def test_no_two_live_buffers_meet(proto):
                 born = [b for b in (one, other) if placed.lifetimes[b].first == number and b in written]
                 assert not meet or (dying and born), (number, one, other)
     assert max(planning.live_bytes(layers, placed), default=0) <= placed.arena_bytes
+
+
+ROWS = np.array([1, 6, 8])
+"""Of a segment of 48 samples."""
+
+
+def _of_rows(nodes, **weights):
+    """A network on the rows of a segment: samples → x (1, 6, 8) → … → y → scores."""
+    generator = np.random.default_rng(3)
+    drawn_weights = {name: generator.uniform(0.5, 1, shape).astype(np.float32) for name, shape in weights.items()}
+    whole = [nets.node("Reshape", ["samples", "rows"], "x"), *nodes]
+    return nets.graph(whole, {"rows": ROWS, "first": np.array([1]), **drawn_weights}, shape=(1, 1, 48))
+
+
+def _mean(name):
+    return nets.node("ReduceMean", [name, "first"], "scores", keepdims=0)
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        _of_rows([nets.node("MatMul", ["x", "w"], "y"), _mean("y")], w=(8, 2)),
+        _of_rows(
+            [
+                nets.node("MatMul", ["x", "w"], "y"),
+                nets.node("BatchNormalization", ["y", *"abcd"], "n"),  # of a row, not of a sum
+                nets.node("MatMul", ["n", "v"], "z"),
+                _mean("z"),
+            ],
+            w=(8, 6), v=(6, 2), a=6, b=6, c=6, d=6,
+        ),
+        _of_rows(
+            [
+                nets.node("Conv", ["x", "k"], "y"),
+                nets.node("Flatten", ["y"], "f", axis=1),  # time-major, so shuffled
+                nets.node("GlobalAveragePool", ["y"], "p"),
+                nets.node("Flatten", ["p"], "c", axis=1),
+                nets.node("Gemm", ["f", "w", "c"], "scores"),
+            ],
+            k=(2, 6, 3), w=(12, 2),
+        ),
+    ],
+    ids=["rows", "norm of rows", "shuffled row to a loop"],
+)  # fmt: skip
+def test_products_of_many_rows_and_of_tensors(proto):
+    graph, folder, program = programs(proto, FLOAT_KERNELS, sanitise=True)
+    samples = drawn.segments(proto, SEGMENTS, seed=2)
+    with folder:
+        answers = [scores for scores, _ in program.run_all([(i, samples) for i in range(len(FLOAT_KERNELS))])]
+    assert_same(answers)
+    np.testing.assert_allclose(answers[0], reference.scores(graph, samples), rtol=1e-5, atol=1e-5)
+
+
+def test_a_shuffled_row_of_integers_to_a_product_in_float():
+    """A Gemm with an alpha is none on integers: what it reads is copied to floats, so it has to lie in order."""
+    x, x_constants = nets.quantised("samples", 0.05, 0)
+    k, k_constants = nets.weight("k", np.arange(-4, 5).reshape(3, 1, 3), np.full(3, 0.05))
+    y, y_constants = nets.quantised("y", 0.05, 0)
+    f, f_constants = nets.quantised("f", 0.05, 0)
+    w, w_constants = nets.weight("w", np.arange(-18, 18).reshape(18, 2), np.full(18, 0.05))
+    nodes = [
+        *(*x, *k, nets.node("Conv", ["samples_f", "k_f"], "y"), *y, nets.node("Flatten", ["y_f"], "f", axis=1)),
+        *(*f, *w, nets.node("Gemm", ["f_f", "w_f"], "scores", alpha=0.5)),
+    ]
+    net = nets.graph(nodes, x_constants | k_constants | y_constants | f_constants | w_constants, shape=(1, 1, 8))
+    graph, folder, program = programs(net, [Kernels(int8=kind) for kind in INT8_KERNELS])
+    samples = drawn.segments(net, SEGMENTS, seed=2)
+    with folder:
+        answers = [scores for scores, _ in program.run_all([(i, samples) for i in range(len(INT8_KERNELS))])]
+    assert_same(answers)
+    np.testing.assert_allclose(answers[0], reference.scores(graph, samples), rtol=1e-6, atol=1e-6)
 
 
 def _bytes(placed, buffer):

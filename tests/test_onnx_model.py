@@ -1,5 +1,7 @@
 """Files and graphs that are classifiers, and those that are not."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -47,6 +49,15 @@ def test_empty_text_and_corrupt_files_are_refused(content, tmp_path):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.onnx"):
         onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
+def test_weights_in_a_file_of_their_own_are_refused_wherever_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # onnx's checker looks for them there, and finds them
+    onnx.save(matmul(), "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    with pytest.raises(ModelError, match="external_data=False"):
+        onnx_model.load_classifier(Path("m.onnx"))
+    onnx.save(onnx.load("m.onnx"), "whole.onnx")
+    assert onnx_model.load_classifier(Path("whole.onnx")).samples_per_segment
 
 
 def test_truncated_file_is_refused(tmp_path):

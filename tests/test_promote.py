@@ -11,9 +11,11 @@ from ecm_edge import candidate, files, onnx_model, registry, targets
 from ecm_edge.comparison import BOARD_LATENCY
 from ecm_edge.entries import Manifest, entry_name
 from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
+from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.promote import PromoteRecord, promote
-from ecm_edge.records import Evidence, Verdict, at_most
+from ecm_edge.records import Evidence, Verdict, at_most, not_run
 from ecm_edge.score import score_model
+from ecm_edge.targets import FloatParity
 from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
 from tests import tiny
 
@@ -118,6 +120,48 @@ def test_budgets_are_those_of_the_target_as_it_is_now(tmp_path, dataset, decide)
     assert failed(decide(folder)) == ["unaligned_accesses", "firmware"]
 
 
+def test_what_did_not_run_is_not_excused_by_a_broken_budget(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    gates = [at_most("macs", 16, 15, "MAC"), not_run("unaligned_accesses", "no emulator")]
+    tiny.write_firmware(folder, verdict=Verdict.FAIL, gates=gates)
+    record = decide(folder)
+    assert failed(record) == ["firmware"]
+    assert "unaligned_accesses" in gate(record, "firmware").detail
+
+
+def moved(folder):
+    """The image is elsewhere than where an entry takes it from, and the record says so."""
+    record = FirmwareRecord.load(folder / "firmware.json")
+    forms = []
+    for form in record.forms:
+        path = folder.parent / f"{form.form}.elf"
+        (folder / form.image.file).rename(path)
+        forms.append(form.model_copy(update={"image": form.image.model_copy(update={"file": str(path)})}))
+    record.model_copy(update={"forms": forms}).save(folder / "firmware.json")
+
+
+def test_an_image_outside_the_candidate_is_none(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    moved(folder)
+    assert failed(decide(folder)) == ["image_of_verified_sources"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"parity": tiny.TARGET.parity.model_copy(update={"float32": FloatParity(max_abs=9, cos=0, label_flips=99)})},
+        {"firmware": tiny.TARGET.firmware.model_copy(update={"emulator": None})},
+    ],
+    ids=["thresholds", "emulator"],
+)
+def test_a_verification_by_another_target_of_that_name_is_refused(tmp_path, dataset, decide, table):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    tiny.write_verify(folder, dataset, judge=tiny.TARGET.model_copy(update=table))
+    record = decide(folder)
+    assert failed(record) == ["verified_for_target"]
+    assert "verify again" in gate(record, "verified_for_target").detail
+
+
 @pytest.mark.parametrize(("board_ms", "refused"), [(1.05, []), (1.0501, [BOARD_LATENCY]), (0.1, [])])
 def test_estimated_board_latency_has_its_own_gate(incumbent, tmp_path, dataset, decide, board_ms, refused):
     del incumbent
@@ -217,7 +261,7 @@ def test_a_target_without_firmware_needs_none(tmp_path, dataset):
     plain = tiny.TARGET.model_copy(update={"firmware": None})
     folder = tiny.ready(tmp_path / "c", dataset)
     (folder / "firmware.json").unlink()
-    tiny.write_verify(folder, dataset, passed=tiny.HOPS[:2])
+    tiny.write_verify(folder, dataset, passed=tiny.HOPS[:2], judge=plain)
     record = promote(folder, dataset, plain, tmp_path / "registry")
     assert (record.verdict, record.image) == (Verdict.PASS, None)
     assert BOARD_LATENCY not in {gate.name for gate in record.gates}
@@ -228,6 +272,7 @@ def test_an_incumbent_from_before_firmware_is_fitted_now(tmp_path, dataset):
     old = tiny.ready(tmp_path / "old", dataset, column=2)
     (old / "firmware.json").unlink()
     shutil.rmtree(old / "firmware")
+    tiny.write_verify(old, dataset, judge=plain)
     assert promote(old, dataset, plain, tmp_path / "registry").verdict == Verdict.PASS
     entry = next((tmp_path / "registry" / NAME / "entries").iterdir())
     manifest = json.loads((entry / "manifest.json").read_text())
@@ -319,6 +364,14 @@ def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide
     assert failed(decide(folder)) == ["verify"]
 
 
+def test_a_hop_that_its_gates_contradict_is_refused(tmp_path, dataset, decide):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    record = VerifyRecord.load(folder / "verify.json")
+    hop = record.hops[0].model_copy(update={"gates": [at_most("label_flips", 1, 0, "segments")]})
+    record.model_copy(update={"hops": [hop, *record.hops[1:]]}).save(folder / "verify.json")
+    assert failed(decide(folder)) == ["verify"]
+
+
 def test_a_form_that_was_not_verified_is_refused(tmp_path, dataset, decide):
     folder = tiny.make_candidate(tmp_path / "c", dataset, forms=("int8",))
     tiny.write_verify(folder, dataset)
@@ -395,8 +448,10 @@ def test_scores_that_are_not_finite_are_an_error(tmp_path, incumbent):
 
 def test_a_target_without_a_rule_compares_mean_fbeta(tmp_path, dataset):
     plain = tiny.TARGET.model_copy(update={"score": None})
-    promote(tiny.ready(tmp_path / "first", dataset, column=2), dataset, plain, tmp_path / "registry")
-    record = promote(tiny.ready(tmp_path / "better", dataset, column=1), dataset, plain, tmp_path / "registry")
+    for name, column in (("first", 2), ("better", 1)):
+        folder = tiny.ready(tmp_path / name, dataset, column=column)
+        tiny.write_verify(folder, dataset, judge=plain)
+        record = promote(folder, dataset, plain, tmp_path / "registry")
     assert record.comparison.statistic == "fbeta_mean"
     assert record.comparison.difference.value == pytest.approx(45 / 49 - 40 / 48)
     assert record.comparison.challenger.board_score is None

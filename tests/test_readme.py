@@ -3,11 +3,15 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ecm_edge import targets
+from ecm_edge.firmware import emulate
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -18,15 +22,15 @@ ENVIRONMENT = {
 }
 
 
-def block(document, heading, language):
-    """The first fenced block of that language under a heading of a document."""
+def block(document, heading, language, number=0):
+    """A fenced block of that language under a heading of a document, the first by default."""
     section = (ROOT / document).read_text().split(f"\n## {heading}\n")[1]
-    return re.search(rf"```{language}\n(.*?)```", section, re.DOTALL).group(1)
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)[number]
 
 
-def commands(document, heading):
+def commands(document, heading, number=0):
     """The lines of a console session that a user types."""
-    return [line[2:] for line in block(document, heading, "console").splitlines() if line.startswith("$ ")]
+    return [line[2:] for line in block(document, heading, "console", number).splitlines() if line.startswith("$ ")]
 
 
 def run(line, folder):
@@ -41,6 +45,21 @@ def test_the_first_session(tmp_path):
     assert len(lines) > 5
     codes = {line: run(line, tmp_path).returncode for line in lines}
     assert set(codes.values()) == {0}, codes
+    serve_and_measure(tmp_path)
+
+
+def serve_and_measure(folder):
+    """The session's second part: the image in the emulator, and the host's side of its serial line."""
+    if missing := emulate.available(targets.load("loongson-2k0500")):
+        pytest.skip(f"the rest of the session ran; {missing.reason}")
+    serve, measure = commands("README.md", "A first session", 1)
+    words = shlex.split(serve.removesuffix("&"))
+    with subprocess.Popen(words, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as board:
+        assert "board is" in board.stdout.readline()
+        done = run(measure, folder)
+        board.send_signal(signal.SIGINT)
+        assert board.wait(30) == 0
+    assert done.returncode == 0, done.stderr
 
 
 OWN = [line for line in commands("README.md", "The real thing") if line.startswith("ecm-edge ")]

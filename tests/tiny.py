@@ -20,7 +20,7 @@ from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
 from ecm_edge.records import Evidence, Latency, Verdict
 from ecm_edge.splits import Split
-from ecm_edge.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to
+from ecm_edge.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to, judged_by
 
 T = 8
 TARGET = targets.load("loongson-2k0500")
@@ -154,13 +154,14 @@ def write_bench(folder, **figures):
     ).save(folder / candidate.BENCH)
 
 
-def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS):
+def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS, judge=TARGET):
     """verify.json of a candidate as if its forms had been compared, and their C on the emulated board."""
     models = {path.name: files.sha256_file(path) for path in folder.glob("*.onnx")}
     VerifyRecord(
         verdict=verdict,
         model=folder.name,
         target=target,
+        judged_by=judged_by(judge),
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic,

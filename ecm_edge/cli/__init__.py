@@ -62,7 +62,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ecm-edge")
 def cli() -> None:
-    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured classifier out.
+    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
 
     A run's folder stands for its best candidate wherever a candidate is asked for.
     Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.

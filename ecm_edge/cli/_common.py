@@ -1,4 +1,4 @@
-"""What the commands share: the --json option, and how a record is shown and becomes an exit code."""
+"""What the commands share: --json and --form, and how a record is shown and becomes an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.records import Record
+    from ecm_edge.records import Form, Record
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -70,6 +70,27 @@ def open_data(folder: Path) -> Dataset:
     dataset = open_dataset(folder)
     check_content(dataset)
     return dataset
+
+
+def check_form(model: Path | None, form: Form | None) -> None:
+    """Refuse --form for an ONNX file in another form: the option chooses one of a candidate's, and makes none.
+
+    Raises:
+        ModelError: the file cannot be read, or is in another form.
+    """
+    if form is None or model is None or model.is_dir():
+        return
+    from ecm_edge import onnx_model
+    from ecm_edge.errors import ModelError
+    from ecm_edge.firmware.generate import form_of
+
+    found = form_of(onnx_model.load_proto(model))
+    if found != form:
+        raise ModelError(
+            "--form chooses one of a candidate's forms, and a file has one",
+            f"--form {form} for {model}, which is {found}",
+            "Make its other forms: `ecm-edge quantize`.",
+        )
 
 
 def json_option(function: F) -> F:

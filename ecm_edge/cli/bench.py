@@ -79,7 +79,8 @@ def _render(record: BenchRecord) -> None:
     if record.board_latency_ms:
         click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
     for gate in record.gates:
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {gate.detail}")
+        found = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
 
 
 def _render_boards(record: BenchRecord) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,7 @@ def command(model: Path, target: str, form: Form | None, report: Path | None, ou
     from ecm_edge import targets
     from ecm_edge.bundle import bundle
 
+    check_form(model, form)
     record = bundle(model, targets.load(target), out, form=form, report=report)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
@@ -41,6 +42,7 @@ def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
     for gate in record.gates:
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {gate.detail}")
+        found = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

@@ -24,7 +24,7 @@ def command() -> None:
     """Read, make, count and audit data sets."""
 
 
-@command.command("import")
+@command.command("import", short_help="read recordings into a data set")
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
 @click.option("--format", "file_format", type=click.Choice(["iesd", "wfdb", "edf", "csv"]), required=True)
@@ -90,7 +90,7 @@ def _split(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-@command.command("synth")
+@command.command("synth", short_help="make deterministic synthetic ECG")
 @click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
@@ -120,7 +120,7 @@ def synth(
     emit(record, as_json=as_json, render=render)
 
 
-@command.command("info")
+@command.command("info", short_help="count a data set by subject, rhythm, label and split")
 @click.argument("dataset", type=PATH)
 @click.option("--check", is_flag=True, help="Read everything and recompute the hashes.")
 @json_option
@@ -159,7 +159,7 @@ def _show_info(record: InfoRecord) -> None:
         click.echo(f"{name:>9}: {fact}")
 
 
-@command.command("audit")
+@command.command("audit", short_help="look for leakage, duplicates, bad signals and contradicted labels")
 @click.argument("dataset", type=PATH)
 @json_option
 def audit(dataset: Path, *, as_json: bool) -> None:

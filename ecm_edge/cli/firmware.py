@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.firmware.fitted import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
+    from ecm_edge.model_file import ModelFile
     from ecm_edge.records import Form
     from ecm_edge.targets import Target
 
@@ -27,7 +28,7 @@ def command() -> None:
     """Generate the C of a model, build it for a board, and serve it as a board."""
 
 
-@command.command("generate")
+@command.command("generate", short_help="write the C99 of a model")
 @click.argument("model", type=CANDIDATE)
 @_TARGET
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
@@ -44,6 +45,7 @@ def generate_(model: Path, target: str, out: Path, name: str, form: Form | None,
     from ecm_edge.model_file import open_model
 
     board = targets.load(target)
+    check_form(model, form)
     record = generate_model(open_model(model, form or board.precision[0]), board, out, name=name)
     emit(record, as_json=as_json, render=lambda: _render_sources(record, out))
 
@@ -57,7 +59,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
 
 
-@command.command("build")
+@command.command("build", short_help="build the images of a model and hold them to the budgets")
 @click.argument("model", type=CANDIDATE)
 @_TARGET
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
@@ -107,7 +109,7 @@ def _render_images(record: FirmwareRecord) -> None:
     click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
-@command.command("serve")
+@command.command("serve", short_help="run an image in the emulator, behind a serial port")
 @click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
 @_TARGET
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
@@ -119,6 +121,7 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
     An image for the emulator's board is taken as it is. Any program that speaks the contest's protocol, 115200 8N1,
     finds a board at the port that is printed; `ecm-edge measure --port` does. No latency of it counts.
     """
+    import signal
     import tempfile
     from contextlib import suppress
     from pathlib import Path
@@ -127,6 +130,7 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
     from ecm_edge.firmware.serve import serve
 
     board = targets.load(target)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it as Ctrl-C does: no link stays behind
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
         image, samples = _servable(model, board, form, Path(folder))
         with serve(image, board, link=link, **samples) as served:
@@ -136,15 +140,39 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
 
 
 def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
-    """The image to serve, built in `folder` unless it is one, and its segments' length where that is known."""
+    """The image to serve, and its segments' length where that is known.
+
+    An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
+    otherwise one is built in `folder`.
+    """
     from ecm_edge.firmware.make import make_image, make_sources
     from ecm_edge.model_file import open_model
     from ecm_edge.tables import busy
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
         return model, {}
+    check_form(model, form)
+    opened = open_model(model, form or board.precision[0])
+    samples = opened.classifier.samples_per_segment
+    shipped = _shipped(opened, board)
+    if shipped is not None:
+        return shipped, {"samples": samples}
     with busy(f"building {model.name} for {board.name}"):
-        proto = open_model(model, form or board.precision[0]).classifier.proto
-        sources = make_sources(proto, board, folder)
+        sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
-    return image.elf, {"samples": image.model.samples}
+    return image.elf, {"samples": samples}
+
+
+def _shipped(opened: ModelFile, board: Target) -> Path | None:
+    """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
+    from ecm_edge import files
+    from ecm_edge.firmware.fitted import image_path, load
+
+    if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
+        return None
+    record, path = load(opened.folder, board), image_path(opened.folder, opened.form, board)
+    built = record.of(opened.form) if record else None
+    if built is None or built.image is None or not path.is_file():
+        return None
+    alike = (built.model_sha256, built.image.sha256) == (files.sha256_file(opened.path), files.sha256_file(path))
+    return path if alike else None

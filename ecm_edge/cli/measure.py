@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, check_form, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from ecm_edge.firmware.measure import MeasureRecord
@@ -72,6 +72,7 @@ def command(
     from ecm_edge.score import parse_subjects
 
     board = targets.load(target) if target else None
+    check_form(model, form)
     record = measure(
         port,
         open_data(data),

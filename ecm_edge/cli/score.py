@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,7 @@ def command(
     from ecm_edge.score import parse_subjects, score_model
 
     board = targets.load(target) if target else None
+    check_form(model, form)
     record = score_model(
         model,
         open_data(data),

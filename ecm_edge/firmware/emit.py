@@ -64,6 +64,16 @@ def header(name: str, samples: int, scores: int, origin: Origin) -> str:
 #ifndef {guard}
 #define {guard}
 
+/* Compile {name}.c as C99 with -ffp-contract=off and without -ffast-math: the scores are then the same to the bit on every
+ * core. Link with -lm where the core has no instruction for fmaf. */
+
+#define {name.upper()}_SAMPLES {samples}
+#define {name.upper()}_SCORES {scores}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 /* One inference.
  *
  * samples: {samples} values, finite, aligned to 4 bytes; read only.
@@ -75,6 +85,10 @@ void {name}_run(const float *samples, float *scores);
 
 /* The tool, the form and the SHA-256 of the ONNX model. */
 extern const char {name}_version[];
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """

@@ -191,6 +191,12 @@ def target_sha256(target: Target) -> str:
     return files.sha256_json(target.model_dump(mode="json"))
 
 
+def image_path(folder: Path, form: Form, target: Target) -> Path:
+    """Where the image of a form lies."""
+    suffix = ".bin" if target.firmware and target.firmware.linker_script else ".elf"
+    return folder / candidate.IMAGES / form / f"{target.name}{suffix}"
+
+
 def load(folder: Path, target: Target) -> FirmwareRecord | None:
     """A candidate's record if it is there and was made for this target as it is now.
 

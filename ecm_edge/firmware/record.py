@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ecm_edge import candidate, cost, files, provenance
 from ecm_edge.errors import CandidateError
 from ecm_edge.firmware import fit
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
+from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
 from ecm_edge.model_file import open_model
 from ecm_edge.records import Verdict
 
@@ -131,9 +131,3 @@ def _kept(fitted: Fitted, out: Path, target: Target) -> FormFit:
     path.chmod(0o755)
     name = path.relative_to(out).as_posix()
     return record.model_copy(update={"image": ImageFile(**{**record.image.model_dump(), "file": name})})
-
-
-def image_path(folder: Path, form: Form, target: Target) -> Path:
-    """Where the image of a form lies."""
-    suffix = ".bin" if target.firmware and target.firmware.linker_script else ".elf"
-    return folder / candidate.IMAGES / form / f"{target.name}{suffix}"

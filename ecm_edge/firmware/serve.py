@@ -24,7 +24,7 @@ import numpy as np
 
 from ecm_edge import files
 from ecm_edge.dataset import SAMPLES_PER_SEGMENT
-from ecm_edge.errors import FirmwareError
+from ecm_edge.errors import FirmwareError, OutputError
 from ecm_edge.firmware import protocol
 from ecm_edge.records import Record
 
@@ -227,6 +227,10 @@ def _linked(link: Path, device: str, emulated: Emulated) -> Iterator[Path]:
     beside = Path(f"{link}.json")
     try:
         link.symlink_to(device)
+    except FileExistsError:
+        raise OutputError(
+            "the link to a board is a new name", f"{link} exists", f"Choose another one, or remove it and {beside}."
+        ) from None
     except OSError as problem:
         raise files.cannot_write(link, problem) from problem
     try:

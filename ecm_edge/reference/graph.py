@@ -107,7 +107,9 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     for node in nodes:
         if node.op not in OPERATORS and node.op not in _QUANTISERS:
             raise ModelError(
-                f"the reference knows {len(OPERATORS) + 2} operators", f"{node.op} in node {node.name!r}", "Use others."
+                f"the reference knows {len(OPERATORS) + 2} operators",
+                f"{node.op} in node {node.name!r}",
+                "Use those that README.md lists under Firmware.",
             )
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in graph.initializer}
     kept = {output_name}

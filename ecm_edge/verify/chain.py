@@ -28,6 +28,7 @@ from ecm_edge.verify.records import (
     Hop,
     LayerDifference,
     VerifyRecord,
+    judged_by,
 )
 from ecm_edge.verify.segments import Segments, segments_of
 
@@ -304,6 +305,7 @@ def _record(
         verdict=Verdict.NOT_RUN if nothing else overall(gates),
         model=model.name,
         target=target.name,
+        judged_by=judged_by(target),
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import Field
 
+from ecm_edge import files
 from ecm_edge.parity import Parity
 from ecm_edge.records import Evidence, Form, Gate, Provenance, Record, Verdict
 
@@ -48,6 +49,11 @@ def firmware_hops(form: Form, target: Target) -> tuple[str, ...]:
 def hops_to(form: Form, target: Target) -> tuple[str, ...]:
     """All hops that have to hold before a form ships on the target: from PyTorch to ONNX, and on to its image."""
     return (*HOPS_TO[form], *firmware_hops(form, target))
+
+
+def judged_by(target: Target) -> str:
+    """The hash of what the verdict rests on in a target: thresholds, forms, core, compiler and emulator; no budgets."""
+    return files.sha256_json(target.model_dump(mode="json", include={"parity", "precision", "core", "firmware", "score"}))
 
 
 class Flip(Record):
@@ -170,12 +176,13 @@ class VerifyRecord(Record):
     """The verdict over the chain: FAIL if any hop failed; hops that did not run say why.
 
     `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
-    `firmware` what was built of them.
+    `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
     """
 
     verdict: Verdict
     model: str
     target: str
+    judged_by: str = ""
     dataset: str
     dataset_sha256: str
     synthetic: bool

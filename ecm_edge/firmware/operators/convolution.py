@@ -70,7 +70,8 @@ class Weighted:
     """A convolution or product while batch norm and an activation may still be folded into it.
 
     `weights` are (n, O) in float64 in the order in which a window lies in memory, one such matrix a group; `stored`
-    says how they are kept. `emit` makes the layer of them once nothing joins any more.
+    says how they are kept. `emit` makes the layer of them once nothing joins any more. `order` is that of the output's
+    axes in memory, None for time-major.
     """
 
     step: Step
@@ -85,6 +86,7 @@ class Weighted:
     origin: tuple[str, ...] = ()
     ops: tuple[str, ...] = ()
     macs: int = 0
+    order: tuple[int, ...] | None = None
 
     def close(self, program: Program) -> Layer | None:
         """The layer, with its constants and everything that was folded into it."""
@@ -106,14 +108,15 @@ def fold(
 ) -> bool:
     """Fold a line per channel or an activation into the layer that writes `source`; False where that cannot be.
 
-    It can if nothing else reads `source`, and nothing was folded behind an activation.
+    It can if nothing else reads `source`, and nothing was folded behind an activation. The outputs of a product are its
+    last axis, those of a line per channel axis 1.
     """
     x = program.env.get(source)
     number = program.made_by.get(x.buffer, -1) if isinstance(x, Tensor) else -1
     layer = program.layers[number] if number >= 0 else None
     if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
         return False
-    if layer.activation != Activation():
+    if layer.activation != Activation() or (scale is not None and layer.order not in {None, (0, 1)}):
         return False
     if scale is not None and shift is not None:
         per_group = scale.reshape(len(layer.weights), 1, -1)
@@ -125,7 +128,8 @@ def fold(
         layer.activation = activation
     name = step.outputs[0]
     layer.origin, layer.ops = (*layer.origin, step.op.name), (*layer.ops, step.op.op)
-    layer.name, layer.y = name, program.output(name, layer.y.shape)  # under the new name, margins and place may differ
+    layer.name = name
+    layer.y = program.output(name, layer.y.shape, order=layer.order)  # under the new name, margins and place may differ
     program.env[name] = layer.y
     program.made_by[layer.y.buffer] = number
     return True
@@ -171,12 +175,13 @@ def add(
     stored: str,
     emit: Callable[[Weighted], Layer],
     macs: int,
+    order: tuple[int, ...] | None = None,
 ) -> None:
     """Append the layer, open for folding."""
     name = step.outputs[0]
-    y = program.output(name, program.shapes[name])
+    y = program.output(name, program.shapes[name], order=order)
     program.env[name] = y
-    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs), y)
+    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs, order=order), y)
 
 
 def gemm(program: Program, step: Step) -> None:
@@ -214,12 +219,13 @@ def matmul(program: Program, step: Step) -> None:
 def _product(
     program: Program, step: Step, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str
 ) -> None:
-    """Rows (…, n) times weights (n, O)."""
+    """Rows (…, n) times weights (n, O); the sums of a row lie side by side."""
     name = step.op.inputs[0]
     x = floats(program, name, program.tensor(name, step.op))
     x, lines, order = row_order(program, name, x)
     emit = _lines(program, lines[:, order])
-    add(program, step, x, weights[order][None], bias, stored, emit, lines.size * weights.shape[1])
+    rows_first = tuple(range(len(program.shapes[step.outputs[0]])))
+    add(program, step, x, weights[order][None], bias, stored, emit, lines.size * weights.shape[1], rows_first)
 
 
 def row_order(program: Program, name: str, x: Tensor) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64]]:

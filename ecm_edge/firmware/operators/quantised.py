@@ -133,7 +133,8 @@ def group(program: Program, step: Step) -> None:
     sums = _sums(program, step, x, matrix[order][None])
     x_step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
     rows = Rows(int(lines[:, order][0, 0]), len(lines), x_step, 1, lines.shape[1], lines.shape[1], x_step)
-    y = _output(program, step, program.shapes[step.outputs[0]])
+    shape = program.shapes[step.outputs[0]]
+    y = _output(program, step, shape, tuple(range(len(shape))))
     _append(program, step, x, y, rows, sums, y.index.reshape(len(lines), -1), lines.size * matrix.shape[1])
 
 
@@ -175,13 +176,13 @@ def _sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) -
     return Sums(weights, bias - x_quant.zero_point * totals, factor, minimum, y_quant.zero_point)
 
 
-def _output(program: Program, step: Step, shape: tuple[int, ...]) -> Tensor:
+def _output(program: Program, step: Step, shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> Tensor:
     quantizer = step.quantizer
     if quantizer is None:
         raise ValueError(step)
     dtype = _integer_type(program, quantizer)
     fill = _quant(program, quantizer, dtype).zero_point
-    return program.output(step.outputs[0], shape, program.stored, shift=_SHIFT[dtype], fill=fill)
+    return program.output(step.outputs[0], shape, program.stored, order=order, shift=_SHIFT[dtype], fill=fill)
 
 
 def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:

@@ -56,26 +56,37 @@ def _is_readable(program: Program, name: str, tensor: Tensor) -> bool:
         return True
     row = np.sort(tensor.index.reshape(-1, tensor.shape[-1])[0])
     side_by_side = np.array_equal(row, row[0] + np.arange(len(row)))
-    return side_by_side and _takes_shuffled(program, name, tensor.quant)
+    floats_ = tensor.quant is None and tensor.buffer.dtype == "float32"
+    return side_by_side and _takes_shuffled(program, name, tensor.quant, floats_=floats_)
 
 
-def _takes_shuffled(program: Program, name: str, quant: Quant | None) -> bool:
+def _takes_shuffled(program: Program, name: str, quant: Quant | None, *, floats_: bool) -> bool:
     """Whether everything that reads a tensor is a product, which takes the elements of a row in any order.
 
     A QuantizeLinear or DequantizeLinear between them is passed through if it changes nothing that is stored.
     """
     readers = program.readers.get(name, ())
-    return bool(readers) and name != program.graph.output_name and all(_takes(program, r, name, quant) for r in readers)
+    if not readers or name == program.graph.output_name:
+        return False
+    return all(_takes(program, reader, name, quant, floats_=floats_) for reader in readers)
 
 
-def _takes(program: Program, step: Step, name: str, quant: Quant | None) -> bool:
+def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floats_: bool) -> bool:
     node = step.op
     if step.quantizer is not None:
         return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
     if node.op in {"QuantizeLinear", "DequantizeLinear"}:
         keeps = node.op == "DequantizeLinear" or quantised_alike(program, node, quant)
-        return keeps and _takes_shuffled(program, step.outputs[0], quant)
-    return node.op in _PRODUCTS and node.inputs[0] == name and name not in node.inputs[1:]
+        return keeps and _takes_shuffled(program, step.outputs[0], quant, floats_=False)
+    return floats_ and node.op in _PRODUCTS and node.inputs[0] == name and _has_weights(program, node)
+
+
+def _has_weights(program: Program, node: Node) -> bool:
+    """Whether a product is one by a constant matrix, and not a loop over two tensors that has no use for any order."""
+    w, *more = (program.env.get(each) for each in node.inputs[1:] if each)
+    if not isinstance(w, Constant) or len(w.shape) != 2 or node.attributes.get("transA", 0):  # noqa: PLR2004 - a matrix
+        return False
+    return all(isinstance(c, Constant) and (len(c.shape) < 2 or c.shape[0] == 1) for c in more)  # noqa: PLR2004 - rows
 
 
 def quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
