@@ -233,7 +233,7 @@ def _proven(record: VerifyRecord) -> bool:
 
 
 def _for_target(record: VerifyRecord, target: Target) -> Gate:
-    """That the thresholds, the compiler and the emulator were those of the target as it is now; its name is no proof."""
+    """That thresholds, compiler and emulator were those of the target as it is now; its name is no proof."""
     changed = record.target == target.name and record.judged_by != judged_by(target)
     detail = f"{record.target}, with other thresholds or firmware than now: verify again" if changed else record.target
     return agreed("verified_for_target", detail, holds=record.target == target.name and not changed)

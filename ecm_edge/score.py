@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 import numpy as np
 
 from ecm_edge import files, metrics, onnx_model, provenance
-from ecm_edge.errors import DatasetError
+from ecm_edge.errors import CandidateError, DatasetError
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.model_file import ModelFile, board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Latency, Provenance, Record
@@ -80,14 +80,20 @@ def score_model(
         target: gives beta, the limit of G, and the board's score.
         subjects: by default a candidate's test subjects, and all subjects for a file.
         form: which form of a candidate; a file is what it is.
-        latency: that of the board, in place of the estimate.
+        latency: that of the board, in place of the estimate; the time of an emulator is none.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form.
+        CandidateError: the folder is no candidate or lacks the form, or the latency is an emulator's.
         ModelError: the file is not a classifier of these segments, or its scores are not finite.
         DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
             set does not have.
     """
+    if latency and latency.evidence == Evidence.EMULATED:
+        raise CandidateError(
+            "a board's score takes no time from an emulator",
+            f"a latency that is {latency.evidence}: {latency.source}",
+            "Measure the board with `ecm-edge measure`, or leave it out: the estimate stands in.",
+        )
     model = open_model(path, form)
     if subjects is None:
         subjects = default_subjects(model, dataset)

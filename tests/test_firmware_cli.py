@@ -102,7 +102,8 @@ def test_a_served_board_is_scored_and_a_signal_ends_it(end, tmp_path, capsys):
         {"w": nets.segments(2).T.copy()}), tmp_path / "m.onnx")  # fmt: skip
     link = tmp_path / "board"
     words = ["firmware", "serve", tmp_path / "m.onnx", "--target", TARGET.name, "--link", link, "--json"]
-    with subprocess.Popen([sys.executable, "-m", "ecm_edge", *map(str, words)], stdout=subprocess.PIPE) as served:
+    listening = ["env", "--default-signal=INT", sys.executable]  # a shell's background job starts with SIGINT ignored
+    with subprocess.Popen([*listening, "-m", "ecm_edge", *map(str, words)], stdout=subprocess.PIPE) as served:
         try:
             said = json.loads(served.stdout.readline())
             jsonschema.validate(said, schemas.schema("firmware-serve"))

@@ -53,7 +53,8 @@ def serve_and_measure(folder):
     if missing := emulate.available(targets.load("loongson-2k0500")):
         pytest.skip(f"the rest of the session ran; {missing.reason}")
     serve, measure = commands("README.md", "A first session", 1)
-    words = shlex.split(serve.removesuffix("&"))
+    listening = ["env", "--default-signal=INT"]  # a shell's background job is started with SIGINT ignored
+    words = [*listening, *shlex.split(serve.removesuffix("&"))]
     with subprocess.Popen(words, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as board:
         assert "board is" in board.stdout.readline()
         done = run(measure, folder)

@@ -68,6 +68,13 @@ def test_a_files_cost_is_counted_and_a_measured_latency_takes_its_place(tmp_path
     assert board.latency_ms.evidence == Evidence.MEASURED
 
 
+def test_the_time_of_an_emulator_is_no_boards(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset)
+    latency = Latency(evidence=Evidence.EMULATED, source="an emulator's clock", mean_ms=0.1)
+    with pytest.raises(CandidateError, match="an emulator's clock"):
+        score_model(folder, dataset, target=tiny.TARGET, latency=latency)
+
+
 def test_another_data_set_needs_the_subjects_said(tmp_path, dataset):
     folder = tiny.make_candidate(tmp_path / "c", dataset)
     other = tiny.graded(tmp_path / "other", subjects=7)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ecm_edge.cost import GraphCost
     from ecm_edge.firmware.fit import Fitted
     from ecm_edge.model_file import ModelFile
-    from ecm_edge.records import Form
     from ecm_edge.targets import Target
 
 

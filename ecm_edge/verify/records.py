@@ -53,7 +53,8 @@ def hops_to(form: Form, target: Target) -> tuple[str, ...]:
 
 def judged_by(target: Target) -> str:
     """The hash of what the verdict rests on in a target: thresholds, forms, core, compiler and emulator; no budgets."""
-    return files.sha256_json(target.model_dump(mode="json", include={"parity", "precision", "core", "firmware", "score"}))
+    tables = {"parity", "precision", "core", "firmware", "score"}
+    return files.sha256_json(target.model_dump(mode="json", include=tables))
 
 
 class Flip(Record):
