@@ -64,8 +64,8 @@ def header(name: str, samples: int, scores: int, origin: Origin) -> str:
 #ifndef {guard}
 #define {guard}
 
-/* Compile {name}.c as C99 with -ffp-contract=off and without -ffast-math: the scores are then the same to the bit on every
- * core. Link with -lm where the core has no instruction for fmaf. */
+/* Compile {name}.c as C99 with -ffp-contract=off and without -ffast-math: the scores are then the same to the bit on
+ * every core. Link with -lm where the core has no instruction for fmaf. */
 
 #define {name.upper()}_SAMPLES {samples}
 #define {name.upper()}_SCORES {scores}
