@@ -57,7 +57,7 @@ _LENGTH = re.compile(r"\bLENGTH\s*=\s*[^,}\n]+")
 
 
 @dataclass(frozen=True)
-class Generated:
+class ModelHeader:
     """What `ecm_model.h` of a generated folder says: the prefix of its names, floats in and out, bytes of the arena."""
 
     folder: Path
@@ -79,7 +79,7 @@ class Image:
     """
 
     target: Target
-    model: Generated
+    model: ModelHeader
     program: Program
     emulated: bool
     trace: bool
@@ -132,7 +132,7 @@ def firmware_of(target: Target) -> Firmware:
     return target.firmware
 
 
-def read_generated(folder: Path) -> Generated:
+def read_generated(folder: Path) -> ModelHeader:
     """What a generated folder's `ecm_model.h` says.
 
     Raises:
@@ -141,7 +141,7 @@ def read_generated(folder: Path) -> Generated:
     header = folder / "ecm_model.h"
     try:
         defines = dict(_DEFINE.findall(header.read_text(encoding="utf-8")))
-        return Generated(
+        return ModelHeader(
             folder=folder,
             name=str(defines["RUN"]).removesuffix("_run"),
             samples=int(defines["SAMPLES"]),

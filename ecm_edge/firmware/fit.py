@@ -313,11 +313,12 @@ def _run_here(proto: onnx.ModelProto, target: Target, out: Path) -> tuple[Path, 
 
 
 def _write_sources(generated: Generated, out: Path) -> Path:
-    """The generated folder; its self-test expects zeros, which no image that is only looked at ever tries."""
+    """The generated folder; its self-test expects mere numbers, which no image that is only looked at ever tries."""
     folder = out / make.SOURCES
     generate.write(generated, folder)
-    blank = np.zeros((len(known_answer.KINDS), generated.scores), np.float32)
-    (folder / known_answer.FILE).write_text(known_answer.header_text(blank), encoding="utf-8")
+    shape = (len(known_answer.KINDS), generated.scores)
+    numbers = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)  # zeros would make a smaller image
+    (folder / known_answer.FILE).write_text(known_answer.header_text(numbers), encoding="utf-8")
     return folder
 
 
