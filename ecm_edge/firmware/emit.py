@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.plan import Plan
 
-KERNELS = (
-    "ecm_activation.h",
-    "ecm_base.h",
-    "ecm_conv_f32.h",
-    "ecm_conv_f32_wide.h",
-    "ecm_conv_i8.h",
-    "ecm_conv_i8_dual.h",
-    "ecm_depthwise_f32.h",
-    "ecm_depthwise_i8.h",
-    "ecm_elementwise.h",
-    "ecm_half.h",
-    "ecm_math.h",
-    "ecm_quant.h",
-    "ecm_recurrent.h",
-)
-"""The hand-written headers that generated code may include; only those used are copied."""
-
 _MEMBERS = {"float32": "f", "int8": "b", "int16": "h"}
 
 

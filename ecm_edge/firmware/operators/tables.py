@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.program import Program
     from ecm_edge.reference.graph import Step
 
-Lowering = "Callable[[Program, Step], None]"
 _FEW = 8  # powers up to this one are products
 
 
