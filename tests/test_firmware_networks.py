@@ -196,6 +196,30 @@ def test_a_shuffled_row_of_integers_to_a_product_in_float():
     np.testing.assert_allclose(answers[0], reference.scores(graph, samples), rtol=1e-6, atol=1e-6)
 
 
+def test_integers_convolved_over_two_axes():
+    """Plain loops, with padding that adds nothing whatever the zero point is."""
+    x, x_constants = nets.quantised("samples", 0.05, 3)
+    r, r_constants = nets.quantised("r", 0.05, 3)
+    k, k_constants = nets.weight("k", np.arange(-9, 9).reshape(2, 1, 3, 3), np.full(2, 0.05))
+    y, y_constants = nets.quantised("y", 0.2, -5)
+    w, w_constants = nets.weight("w", np.arange(-48, 48).reshape(2, 48), np.full(2, 0.05))
+    f, f_constants = nets.quantised("f", 0.2, -5)
+    o, o_constants = nets.quantised("o", 0.5, 0)
+    nodes = [
+        *(*x, nets.node("Reshape", ["samples_f", "s"], "r"), *r),
+        *(*k, nets.node("Conv", ["r_f", "k_f"], "y", pads=[1, 1, 1, 1]), *y),
+        *(nets.node("Flatten", ["y_f"], "f", axis=1), *f, *w, nets.node("Gemm", ["f_f", "w_f"], "o", transB=1), *o),
+        nets.node("Identity", ["o_f"], "scores"),
+    ]
+    constants = x_constants | r_constants | k_constants | y_constants | f_constants | w_constants | o_constants
+    net = nets.graph(nodes, constants | {"s": np.array([1, 1, 4, 6])}, shape=(1, 1, 24))
+    graph, folder, program = programs(net, [Kernels(int8=kind) for kind in INT8_KERNELS], sanitise=True)
+    samples = drawn.segments(net, SEGMENTS, seed=2)
+    with folder:
+        answers = [scores for scores, _ in program.run_all([(i, samples) for i in range(len(INT8_KERNELS))])]
+    assert_same([reference.scores(graph, samples), *answers])
+
+
 def _bytes(placed, buffer):
     return set(range(placed.offsets[buffer], placed.offsets[buffer] + buffer.size_bytes))
 

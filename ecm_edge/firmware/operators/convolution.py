@@ -17,6 +17,7 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.plain import conv_over_axes
 from ecm_edge.firmware.operators.product import gemm_of_tensors, matmul_of_tensors
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.operators.windows import (
@@ -26,6 +27,7 @@ from ecm_edge.firmware.operators.windows import (
     best_tile,
     blocks,
     overlap_along,
+    row_step,
     rows_of,
     time_by_channels,
     vectors_of,
@@ -253,7 +255,7 @@ def _regular_rows(lines: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
 
 def _lines(program: Program, lines: NDArray[np.int64]) -> Callable[[Weighted], Layer]:
     """The layer of a product of rows that lie side by side in memory."""
-    step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
+    step = row_step(lines)
     rows = Rows(int(lines[0, 0]), len(lines), step, 1, lines.shape[1], lines.shape[1], step)
 
     def emit(layer: Weighted) -> Layer:
@@ -283,7 +285,7 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
         return _dense_half(program, layer, rows, outputs)
     per_group = layer.weights.shape[2]
     products = rows.segments * rows.segment
-    y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+    y_step = row_step(outputs)
     if not np.array_equal(
         outputs, outputs[0, 0] + np.arange(len(outputs))[:, None] * y_step + np.arange(outputs.shape[1])
     ):
@@ -374,7 +376,7 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
         channels, multiplier = len(layer.weights), layer.weights.shape[2]
         weights = layer.weights.transpose(0, 2, 1).reshape(-1, along.taps).astype(np.float32)  # (O, K)
         outputs = time_by_channels(layer.y.index, along.axis)
-        y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+        y_step = row_step(outputs)
         tile_rows = min(_DEPTHWISE_SUMS, rows.rows)
         unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if along.taps % u == 0)
         tap_step = along.dilation * rows.step
@@ -413,8 +415,6 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
 
 def _over_axes(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weighted], Layer]:
     """A convolution over several axes, in plain loops."""
-    from ecm_edge.firmware.operators.plain import conv_over_axes
-
     return conv_over_axes(node, geometry(node.attributes, tuple(kernel[2:]), x.shape[2:]), tuple(kernel))
 
 

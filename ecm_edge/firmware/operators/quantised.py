@@ -16,6 +16,7 @@ from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators import elementwise
 from ecm_edge.firmware.operators.convolution import plus, row_order, windowed
+from ecm_edge.firmware.operators.plain import integer_conv_loops
 from ecm_edge.firmware.operators.windows import (
     Rows,
     Tile,
@@ -24,6 +25,7 @@ from ecm_edge.firmware.operators.windows import (
     blocks,
     overlap_along,
     packed_tile,
+    row_step,
     rows_of,
     time_by_channels,
     vectors_of,
@@ -131,7 +133,7 @@ def group(program: Program, step: Step) -> None:
     matrix = w.T if node.op == "Gemm" and node.attributes.get("transB", 0) else w
     x, lines, order = row_order(program, x_name, x)
     sums = _sums(program, step, x, matrix[order][None])
-    x_step = int(lines[1, 0] - lines[0, 0]) if len(lines) > 1 else lines.shape[1]
+    x_step = row_step(lines)
     rows = Rows(int(lines[:, order][0, 0]), len(lines), x_step, 1, lines.shape[1], lines.shape[1], x_step)
     shape = program.shapes[step.outputs[0]]
     y = _output(program, step, shape, tuple(range(len(shape))))
@@ -264,7 +266,7 @@ def _append(
     else:
         tile = best_tile(Kernels(), rows.rows, per_group, products, rows.segment, limit)
     kernel, rows, unroll = make(x, rows, sums, tile)
-    y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+    y_step = row_step(outputs)
     factor_step = int(sums.factor.size > 1)
     arrays = (kernel.weights, Array("bias", sums.bias, "int32"), Array("factor", sums.factor, "float32"))
 
@@ -394,7 +396,7 @@ def _depthwise(
     taps, multiplier = rows.segments, sums.weights.shape[2]
     weights = sums.weights.transpose(0, 2, 1).reshape(-1, taps)  # (O, K)
     factor_step = int(sums.factor.size > 1)
-    y_step = int(outputs[1, 0] - outputs[0, 0]) if len(outputs) > 1 else outputs.shape[1]
+    y_step = row_step(outputs)
     tile_rows = min(_DEPTHWISE_SUMS, rows.rows)
     unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if taps % u == 0)
     arrays = (
@@ -424,8 +426,6 @@ def _depthwise(
 
 def _conv_over_axes(program: Program, step: Step, x: Tensor, w: NDArray[np.int64], macs: int) -> None:
     """An int8 convolution over several axes, in plain loops; padding adds nothing."""
-    from ecm_edge.firmware.operators.plain import integer_conv_loops
-
     node = step.op
     flat = w.reshape(1, len(w), -1).transpose(0, 2, 1)
     sums = _sums(program, step, x, flat)

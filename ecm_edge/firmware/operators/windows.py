@@ -101,6 +101,11 @@ def rows_of(x: Tensor, along: Along) -> Rows | None:
     return Rows(first, along.rows, along.stride * stride, segments, segment, along.dilation * stride, stride)
 
 
+def row_step(places: Indices) -> int:
+    """Elements from one row to the next of places (T, O); of one row, how many it has."""
+    return int(places[1, 0] - places[0, 0]) if len(places) > 1 else places.shape[1]
+
+
 def windows_said(rows: Rows, outputs: int, y_step: int) -> str:
     """The arguments that every kernel along time takes first, a line each with their names."""
     return (
