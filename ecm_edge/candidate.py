@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ecm_edge import files
 from ecm_edge.errors import CandidateError
@@ -55,6 +55,23 @@ class Augmentation(Record):
     gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
     noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
     shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
+    stretch: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="half of the segments are slowed, evenly, to 1 - stretch of their rate at most",
+    )
+    filter: float = Field(default=0, ge=0, le=1, description="how far a random filter of 9 taps strays from none")
+    disturbance: float = Field(
+        default=0,
+        ge=0,
+        le=3,
+        description="largest share of the segment's spread: wander, hum, muscle, motion, steps, noise",
+    )
+    disturbance_layers: int = Field(
+        default=2, ge=1, le=8, description="disturbances on top of each other, each on half"
+    )
+    cutout: int = Field(default=0, ge=0, description="so many samples in a row become the mean, in 3 of 10 segments")
 
 
 class TrainingConfig(Record):
@@ -64,13 +81,64 @@ class TrainingConfig(Record):
     weight_decay: float = Field(default=1e-2, ge=0, le=1)
     batch_size: int = Field(default=256, ge=2, le=65536)
     epochs: int = Field(default=10, ge=1, le=10_000)
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="weights of the least validation loss, or of the last epoch; then nothing stops early",
+    )
     loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
+    focus: float = Field(default=2, ge=0, le=10, description="of the focal loss: how little the easy segments count")
     schedule: Literal["one_cycle", "plateau"] = "one_cycle"
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
     gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
     weight_average: Literal["none", "ema"] = "none"
+    average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average, by batch")
     train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
+    data_share: float = Field(
+        default=1, gt=0, le=1, description="of each subject's episodes; a smaller part of a larger"
+    )
+    label_smoothing: float = Field(
+        default=0, ge=0, lt=1, description="how much of the target is spread over both classes"
+    )
+    mixup: float = Field(default=0, ge=0, le=1, description="share of the batches whose segments are mixed in pairs")
+    teacher: Teacher | None = Field(default=None, description="what `distill` and `doubted` listen to")
+    distill: float = Field(default=0, ge=0, le=1, description="the teacher's share in the target, beside the label's")
+    doubted: Literal["keep", "drop"] = Field(
+        default="keep", description="whether to train on segments whose label the teacher contradicts"
+    )
+    doubt_above: float = Field(default=0.95, ge=0.5, lt=1, description="the least probability of a contradiction")
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _taught(self) -> TrainingConfig:
+        if self.teacher is None and self.listens:
+            raise ValueError("distill and doubted = drop need a teacher")
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether a teacher's answers go into the training."""
+        return self.distill > 0 or self.doubted == "drop"
+
+
+class Teacher(Record):
+    """A network of any size, never shipped, whose answers a smaller one is trained with."""
+
+    family: str
+    factory: str | None = None
+    network: dict[str, Scalar]
+    training: TrainingConfig
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _by_itself(self) -> Teacher:
+        if self.training.keep != "last" or self.training.schedule == "plateau":
+            raise ValueError("a teacher is trained without validation: keep = last, schedule = one_cycle")
+        if self.training.teacher is not None:
+            raise ValueError("a teacher has no teacher")
+        return self
+
+
+TrainingConfig.model_rebuild()
 
 
 class CandidateConfig(Record):

@@ -16,10 +16,12 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecm_edge import metrics
-from ecm_edge.augment import augment
-from ecm_edge.errors import DatasetError
+from ecm_edge.augment import Augmenter, mix
+from ecm_edge.errors import CandidateError
 from ecm_edge.losses import cross_entropy, loss_function
+from ecm_edge.networks import batch_last
 from ecm_edge.records import Record
+from ecm_edge.train_rows import trained_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from ecm_edge.targets import ScoreRule
 
 _EVALUATION_BATCH = 1024
-_EMA_DECAY = 0.99
 _PLATEAU_PATIENCE = 2
 _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
+_WORTH_COMPILING = 300_000  # passes of a segment: compiling takes as long as some 100,000 of them, and saves the most
 
 Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 
@@ -44,33 +46,37 @@ class TrainingData:
     train_samples: Tensor  # (N, 1, T) float32
     train_labels: Tensor  # (N,) int64, 0 or 1
     train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
-    validation_samples: Tensor  # (N, 1, T) float32
-    validation_labels: np.ndarray  # (N,) int8, 0 or 1
-    validation_subjects: np.ndarray  # (N,) str
+    train_subjects: np.ndarray  # (N,) str
+    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one stretch of a recording
+    validation_samples: Tensor  # (V, 1, T) float32; V may be 0
+    validation_labels: np.ndarray  # (V,) int8, 0 or 1
+    validation_subjects: np.ndarray  # (V,) str
 
 
 class Epoch(Record):
     """The figures of one epoch; losses are cross-entropies, so that any two epochs compare, whatever was minimised.
 
-    The scores are those of the validation subjects at `threshold`, the best one on them.
+    The scores are those of the validation subjects at `threshold`, the best one on them; without validation subjects
+    there is none of these figures, and the threshold is 0.
     """
 
     epoch: int
     learning_rate: float
     train_loss: float
-    validation_loss: float
-    f1: float
-    fbeta_mean: float
-    g: float
-    threshold: float
+    validation_loss: float | None = None
+    f1: float | None = None
+    fbeta_mean: float | None = None
+    g: float | None = None
+    threshold: float = 0.0
     seconds: float
 
 
 class Loop:
-    """The state of one training: weights, schedule, epochs so far and the best of them.
+    """The state of one training: weights, schedule, epochs so far and the kept one of them.
 
     Raises:
-        DatasetError: without the blank rhythms the training segments are of one class only.
+        CandidateError: the training needs what is not there, validation subjects or a teacher's answers.
+        DatasetError: the segments that are trained on are of one class only.
     """
 
     def __init__(
@@ -80,27 +86,37 @@ class Loop:
         data: TrainingData,
         device: torch.device,
         rule: ScoreRule | None,
+        soft_targets: Tensor | None = None,
     ) -> None:
         how = config.training
         self.network, self.how, self.data, self.device, self.rule = network, how, data, device, rule
-        self.rows = torch.from_numpy(np.flatnonzero(~data.train_blank | how.train_on_blank))
-        positive = int(data.train_labels[self.rows].sum())
-        if not 0 < positive < len(self.rows):
-            raise DatasetError(
-                "training needs segments with AF and without",
-                f"{positive} with AF of {len(self.rows)} that are trained on",
-                "Import more subjects, or train on blank rhythms.",
+        if not len(data.validation_labels) and (how.keep == "best" or how.schedule == "plateau"):
+            raise CandidateError(
+                "keeping the best epoch and the schedule plateau need validation subjects",
+                f"none, keep = {how.keep}, schedule = {how.schedule}",
+                "Train with keep = last and schedule = one_cycle.",
             )
+        self.rows = torch.from_numpy(trained_rows(data, how, config.seed, soft_targets))
+        self.labels = data.train_labels.float()  # (N,)
+        self.targets = _targets(self.labels, how, soft_targets)  # (N,)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.loss = loss_function(how.loss)
+        self.mixing = np.random.default_rng(config.seed)
+        self.augment = Augmenter(
+            how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
+        )
+        self.batch_last = device.type == "cpu" and batch_last.supports(network)
+        passes = len(self.rows) * how.epochs
+        self.compiled = self.batch_last and passes >= _WORTH_COMPILING and batch_last.can_compile()
+        self.forward = batch_last.training_forward(network, compiled=self.compiled) if self.batch_last else network
+        self.loss = loss_function(how.loss, focus=how.focus)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
         )
         self.schedule = _schedule(self.optimizer, how, batches=len(self.batches()))
         self.average = _average(network, how)
         self.epochs: list[Epoch] = []
-        self.best: Epoch | None = None
-        self.best_state: dict[str, Tensor] = {}
+        self.kept: Epoch | None = None
+        self.kept_state: dict[str, Tensor] = {}
 
     def run(self, prune: Callable[[Epoch], bool]) -> Stopped:
         """Epochs until one of the rules says stop."""
@@ -109,14 +125,14 @@ class Loop:
             if epoch is None:
                 return "diverged"
             self.epochs.append(epoch)
-            if self.best is None or epoch.validation_loss < self.best.validation_loss:
-                self.best = epoch
-                self.best_state = copy.deepcopy(self._evaluated().state_dict())
+            if self.how.keep == "last" or self.kept is None or _loss(epoch) < _loss(self.kept):
+                self.kept = epoch
+                self.kept_state = copy.deepcopy(self._evaluated().state_dict())
             if prune(epoch):
                 return "pruned"
-            if number - self.best.epoch >= self.how.patience:
+            if number - self.kept.epoch >= self.how.patience:  # never where the last one is kept
                 return "patience"
-            if epoch.validation_loss - epoch.train_loss > self.how.gap_limit:
+            if self.how.keep == "best" and _loss(epoch) - epoch.train_loss > self.how.gap_limit:
                 return "gap"
         return "finished"
 
@@ -138,37 +154,47 @@ class Loop:
         learning_rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._pass()
         seconds = time.perf_counter() - started
-        margins, validation_loss = self._validate()
-        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+        validated = self._validate() if len(self.data.validation_labels) else None
+        losses = [train_loss] if validated is None else [train_loss, validated[1]]
+        if not all(map(math.isfinite, losses)):
             return None
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(validation_loss)
-        labels, subjects = self.data.validation_labels, self.data.validation_subjects
-        threshold = metrics.choose_threshold(labels, margins, subjects, self.rule)
-        beta, good_above = metrics.criteria(self.rule)
-        decided = margins - np.float32(threshold)
+            self.schedule.step(losses[-1])
         return Epoch(
             epoch=number,
             learning_rate=learning_rate,
             train_loss=train_loss,
-            validation_loss=validation_loss,
-            f1=metrics.f1(labels, decided, subjects),
-            fbeta_mean=metrics.fbeta_mean(labels, decided, subjects, beta),
-            g=metrics.g(labels, decided, subjects, beta, good_above),
-            threshold=threshold,
             seconds=seconds,
+            **({} if validated is None else self._figures(*validated)),
         )
 
+    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float]:
+        """The validation figures of an epoch, by their fields, from (V,) margins."""
+        labels, subjects = self.data.validation_labels, self.data.validation_subjects
+        threshold = metrics.choose_threshold(labels, margins, subjects, self.rule)
+        beta, good_above = metrics.criteria(self.rule)
+        decided = margins - np.float32(threshold)
+        return {
+            "validation_loss": validation_loss,
+            "f1": metrics.f1(labels, decided, subjects),
+            "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
+            "g": metrics.g(labels, decided, subjects, beta, good_above),
+            "threshold": threshold,
+        }
+
     def _pass(self) -> float:
-        """Train on every batch once; the mean cross-entropy over segments, as trained."""
+        """Train on every batch once; the mean cross-entropy over segments, as trained, against their labels alone."""
         self.network.train()
         total, count = torch.zeros((), device=self.device), 0
         for rows in self.batches():
-            samples = augment(self.data.train_samples[rows].to(self.device), self.how.augmentation, self.generator)
-            labels = self.data.train_labels[rows].to(self.device)
-            scores = self.network(samples)
+            samples = self.augment(self.data.train_samples[rows].to(self.device), self.generator)
+            answers = torch.stack([self.labels[rows], self.targets[rows]], 1).to(self.device)  # (N, 2)
+            if self.how.mixup and self.mixing.random() < self.how.mixup:
+                samples, answers = mix(samples, answers, self.mixing)
+            labels, targets = answers.unbind(1)
+            scores = self.forward(samples)
             self.optimizer.zero_grad(set_to_none=True)
-            self.loss(scores, labels).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            self.loss(scores, targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
             self.optimizer.step()
             if isinstance(self.schedule, torch.optim.lr_scheduler.OneCycleLR):
                 self.schedule.step()
@@ -179,10 +205,23 @@ class Loop:
         return float(total) / count
 
     def _validate(self) -> tuple[np.ndarray, float]:
-        """(N,) float32 margins of the validation segments, and their mean cross-entropy."""
+        """(V,) float32 margins of the validation segments, and their mean cross-entropy."""
         scores = predict(self._evaluated(), self.data.validation_samples, self.device)
-        loss = cross_entropy(scores, torch.from_numpy(self.data.validation_labels.astype(np.int64)))
+        loss = cross_entropy(scores, torch.from_numpy(self.data.validation_labels.astype(np.float32)))
         return (scores[:, 1] - scores[:, 0]).numpy(), float(loss)
+
+
+def _loss(epoch: Epoch) -> float:
+    """The validation loss of an epoch that has one."""
+    return math.inf if epoch.validation_loss is None else epoch.validation_loss
+
+
+def _targets(labels: Tensor, how: TrainingConfig, soft_targets: Tensor | None) -> Tensor:
+    """(N,) probabilities of AF to be learnt: labels, the teacher's share mixed in, then smoothed."""
+    targets = labels
+    if how.distill and soft_targets is not None:
+        targets = torch.lerp(labels, soft_targets.to(labels.dtype), how.distill)
+    return targets * (1 - how.label_smoothing) + how.label_smoothing / 2
 
 
 def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:
@@ -203,5 +242,5 @@ def _schedule(
 def _average(network: nn.Module, how: TrainingConfig) -> AveragedModel | None:
     if how.weight_average == "none":
         return None
-    averaging = get_ema_multi_avg_fn(_EMA_DECAY)  # type: ignore[no-untyped-call] # torch leaves it untyped
+    averaging = get_ema_multi_avg_fn(how.average_decay)  # type: ignore[no-untyped-call] # torch leaves it untyped
     return AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)

@@ -1,4 +1,4 @@
-"""Training of one candidate: whole batches from one tensor, early stopping, and a threshold chosen on validation.
+"""Training of one candidate: whole batches from one tensor, an end by rule, and a threshold chosen on validation.
 
 Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
 """
@@ -9,7 +9,7 @@ import csv
 import io
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 
 class TrainingRecord(Record):
-    """How a candidate was trained; `best` is the epoch whose weights were kept."""
+    """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
+
+    layout:   which axis lay innermost in training, batch_last being the faster one.
+    compiled: whether the training's forward pass was compiled.
+    """
 
     family: str
     config_sha256: str
@@ -51,25 +55,31 @@ class TrainingRecord(Record):
     seconds: float
     device: str
     threads: int
+    layout: Literal["batch_first", "batch_last"] = "batch_first"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, its threshold folded in, and how it was trained."""
+    """A trained network, its threshold folded in, and how it was trained.
+
+    Without validation subjects no threshold was chosen: it is 0, the network is as trained, and whoever has one folds
+    it with `fold_threshold`.
+    """
 
     network: nn.Module
     record: TrainingRecord
 
 
 def load_data(dataset: Dataset, split: Split) -> TrainingData:
-    """Read the training and validation segments of a split into memory.
+    """Read the training and validation segments of a split into memory; the latter part may be empty.
 
     Raises:
         DatasetError: validation segments of one class only, so that no threshold could be chosen.
     """
     train, validation = dataset.rows_of(split.train), dataset.rows_of(split.validation)
     labels = dataset.labels[validation]
-    if not 0 < labels.sum() < len(labels):
+    if split.validation and not 0 < labels.sum() < len(labels):
         raise DatasetError(
             "validation needs segments with AF and without",
             f"{int(labels.sum())} of {len(labels)} with AF among {', '.join(split.validation)}",
@@ -80,6 +90,8 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
         train_samples=_samples(dataset, train),
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
+        train_subjects=np.array(dataset.subject_names(train)),
+        train_episodes=np.asarray(dataset.table["episode"][train]),
         validation_samples=_samples(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
@@ -95,6 +107,7 @@ def fit(
     data: TrainingData,
     *,
     rule: ScoreRule | None = None,
+    soft_targets: Tensor | None = None,
     prune: Callable[[Epoch], bool] = lambda _: False,
 ) -> Trained:
     """Train the configuration's network on `data`.
@@ -103,11 +116,13 @@ def fit(
         config: what to train and how.
         data: the tensors of the configuration's split.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
+        soft_targets: (N,) probabilities of AF for the training segments, as `distill.soft_targets` makes them.
         prune: called after every epoch; training ends early where it returns True.
 
     Raises:
-        CandidateError: the network gave no finite loss in its first epoch.
-        DatasetError: without the blank rhythms the training segments are of one class only.
+        CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
+            validation subjects or a teacher's answers.
+        DatasetError: the segments that are trained on are of one class only.
         ModelError: the network does not end in a linear layer into which the threshold can be folded.
     """
     started = time.perf_counter()
@@ -115,18 +130,18 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = candidate.build_network(config).to(device)
-        loop = Loop(network, config, data, device, rule)
+        loop = Loop(network, config, data, device, rule, soft_targets)
         stopped = loop.run(prune)
-    if loop.best is None:
+    if loop.kept is None:
         raise CandidateError(
             "training gives finite losses",
             f"a loss that is not, in the first epoch of {config.family}",
             "Lower the learning rate.",
         )
     seconds = time.perf_counter() - started
-    network.load_state_dict(loop.best_state)
-    folded = fold_threshold(network.cpu().eval(), loop.best.threshold, data.validation_samples[:1])
-    return Trained(folded, _record(config, loop, loop.best, stopped, seconds))
+    network.load_state_dict(loop.kept_state)
+    folded = fold_threshold(network.cpu().eval(), loop.kept.threshold, data.train_samples[:1])
+    return Trained(folded, _record(config, loop, loop.kept, stopped, seconds))
 
 
 def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, seconds: float) -> TrainingRecord:
@@ -146,6 +161,8 @@ def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, 
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),
+        layout="batch_last" if loop.batch_last else "batch_first",
+        compiled=loop.compiled,
     )
 
 

@@ -7,14 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecm_edge import candidate, epochs, losses, splits, train
-from ecm_edge.augment import augment
-from ecm_edge.candidate import Augmentation, TrainingConfig
+from ecm_edge import candidate, epochs, splits, train
+from ecm_edge.candidate import TrainingConfig
 from ecm_edge.errors import CandidateError, DatasetError
+from ecm_edge.networks import batch_last
+from ecm_edge.threshold import fold_threshold
 
 from .tiny import data
 
-NOTHING = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)
+TEACHER = {
+    "family": "separable",
+    "network": {"channels": 4, "depth": 2, "kernel": 5, "stride": 4},
+    "training": {"epochs": 1, "batch_size": 16, "keep": "last"},
+}
 
 
 def configured(dataset, seed=0, split=None, **training):
@@ -67,10 +72,156 @@ def test_pruning_stops_after_the_epoch(dataset, loaded):
     assert (record.stopped, len(record.epochs)) == ("pruned", 1)
 
 
-@pytest.mark.parametrize("option", [{"weight_average": "ema"}, {"schedule": "plateau"}, {"loss": "focal"}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"weight_average": "ema"},
+        {"schedule": "plateau"},
+        {"loss": "focal"},
+        {"data_share": 0.5},
+        {"label_smoothing": 0.1},
+        {"mixup": 1.0},
+        {"augmentation": {"disturbance": 0.5}},
+    ],
+)
 def test_options_change_the_weights(dataset, loaded, option):
     plain, other = (train.fit(configured(dataset, **o), loaded).network.state_dict() for o in ({}, option))
     assert not all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"loss": "focal"}, {"loss": "focal", "focus": 1.0}),
+        ({"weight_average": "ema"}, {"weight_average": "ema", "average_decay": 0.5}),
+    ],
+)
+def test_what_belongs_to_an_option_changes_the_weights_too(dataset, loaded, first, second):
+    one, other = (train.fit(configured(dataset, **how), loaded).network.state_dict() for how in (first, second))
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_keeping_the_last_epoch_nothing_stops_early(dataset, loaded):
+    how = {"epochs": 4, "patience": 1, "gap_limit": 1e-9, "learning_rate": 0.2}
+    record = train.fit(configured(dataset, keep="last", **how), loaded).record
+    assert (record.stopped, record.best.epoch, len(record.epochs)) == ("finished", 4, 4)
+    assert record.best.f1 is not None
+    assert train.fit(configured(dataset, **how), loaded).record.stopped in {"patience", "gap"}
+
+
+def without_validation(dataset):
+    split = splits.holdout(dataset, seed=0)
+    return splits.Split(train=split.train, validation=[], test=split.test)
+
+
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_without_validation_subjects_the_weights_are_the_same_and_no_threshold_is_folded_in(
+    dataset, loaded, average, tmp_path
+):
+    split = without_validation(dataset)
+    config = configured(dataset, split=split, keep="last", weight_average=average)
+    trained = train.fit(config, train.load_data(dataset, split))
+    last = trained.record.best
+    assert (last.threshold, last.validation_loss, last.f1, last.fbeta_mean, last.g) == (0, None, None, None, None)
+    assert trained.record.validation_segments == 0
+    with_validation = train.fit(configured(dataset, keep="last", weight_average=average), loaded)
+    theirs = fold_threshold(trained.network, with_validation.record.best.threshold, loaded.train_samples[:1])
+    ours = with_validation.network.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.state_dict().items())
+    train.save_trained(tmp_path, config, trained)
+    assert train.TrainingRecord.load(tmp_path / candidate.TRAINING) == trained.record
+
+
+@pytest.mark.parametrize("option", [{}, {"keep": "last", "schedule": "plateau"}])
+def test_what_needs_validation_subjects_says_so(dataset, option):
+    split = without_validation(dataset)
+    with pytest.raises(CandidateError, match="need validation subjects"):
+        train.fit(configured(dataset, split=split, **option), train.load_data(dataset, split))
+
+
+def test_a_share_of_the_data_is_counted(dataset, loaded):
+    record = train.fit(configured(dataset, data_share=0.5, epochs=1), loaded).record
+    assert 0 < record.train_segments < 0.7 * len(loaded.train_labels)
+
+
+@pytest.mark.parametrize("option", [{"label_smoothing": 0.3}, {"distill": 1.0, "teacher": TEACHER}])
+def test_the_recorded_loss_is_against_the_labels_alone(dataset, loaded, option):
+    untaught = {"learning_rate": 1e-12, "epochs": 1}  # so that both are figures of the same weights
+    wrong = 1 - loaded.train_labels.float()
+    plain, other = (
+        train.fit(configured(dataset, **untaught, **how), loaded, soft_targets=wrong).record.best.train_loss
+        for how in ({}, option)
+    )
+    assert other == pytest.approx(plain, rel=1e-6)
+
+
+def test_a_student_learns_what_its_teacher_says(dataset, loaded):
+    how = {"epochs": 12, "learning_rate": 1e-2, "keep": "last"}
+    wrong = 1 - loaded.train_labels.float()
+    taught = train.fit(configured(dataset, distill=1.0, teacher=TEACHER, **how), loaded, soft_targets=wrong)
+    assert taught.record.best.train_loss > np.log(2) + 0.1
+
+
+def test_soft_targets_that_nobody_listens_to_change_nothing(dataset, loaded):
+    first, second = (
+        train.fit(configured(dataset), loaded, soft_targets=answers).network.state_dict()
+        for answers in (None, torch.full((len(loaded.train_labels),), 0.5))
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("answers", [None, torch.zeros(3)])
+def test_a_teacher_has_to_have_answered(dataset, loaded, answers):
+    with pytest.raises(CandidateError, match="need a teacher's answers"):
+        train.fit(configured(dataset, distill=0.5, teacher=TEACHER), loaded, soft_targets=answers)
+
+
+def test_doubted_segments_are_not_trained_on(dataset, loaded):
+    answers = loaded.train_labels.float().clamp(0.1, 0.9)
+    answers[:5] = torch.tensor([0.97, 0.93, 0.04, 0.06, 0.5])
+    contradicted = [i for i in range(5) if abs(answers[i] - (1 - int(loaded.train_labels[i]))) < 0.05]
+    config = configured(dataset, doubted="drop", teacher=TEACHER, epochs=1, train_on_blank=True)
+    record = train.fit(config, loaded, soft_targets=answers).record
+    assert contradicted
+    assert record.train_segments == len(answers) - len(contradicted)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"distill": 0.5}, "need a teacher"),
+        ({"doubted": "drop"}, "need a teacher"),
+        ({"teacher": {**TEACHER, "training": {}}}, "without validation"),
+        ({"teacher": {**TEACHER, "training": {"keep": "last", "teacher": TEACHER}}}, "has no teacher"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.model_validate(fields)
+
+
+def test_the_layout_is_recorded(dataset, loaded):
+    record = train.fit(configured(dataset, epochs=1), loaded).record
+    assert (record.layout, record.compiled) == ("batch_last", False)
+
+
+def test_a_network_that_is_not_known_with_the_batch_innermost_trains_as_it_is(dataset, loaded, monkeypatch):
+    monkeypatch.setattr(batch_last, "supports", lambda _: False)
+    record = train.fit(configured(dataset, epochs=1), loaded).record
+    assert (record.layout, record.compiled) == ("batch_first", False)
+
+
+@pytest.mark.parametrize(("passes", "compiler", "compiled"), [(1, True, True), (1, False, False), (10**9, True, False)])
+def test_only_a_long_training_is_compiled_and_only_with_a_compiler(
+    dataset, loaded, monkeypatch, passes, compiler, compiled
+):
+    asked = []
+    monkeypatch.setattr(epochs, "_WORTH_COMPILING", passes)
+    monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
+    monkeypatch.setattr(batch_last, "training_forward", lambda network, *, compiled: asked.append(compiled) or network)
+    record = train.fit(configured(dataset, epochs=1), loaded).record
+    assert asked == [compiled]
+    assert record.compiled is compiled
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
@@ -140,61 +291,3 @@ def test_training_on_one_class_is_refused(tmp_path):
     loaded = train.load_data(made, splits.holdout(made, seed=0))
     with pytest.raises(DatasetError, match="with AF and without; found 4 with AF of 4"):
         train.fit(configured(made), loaded)
-
-
-def batch(count=64, length=100):
-    return torch.randn(count, 1, length, generator=torch.Generator().manual_seed(0))
-
-
-def test_no_augmentation_changes_nothing():
-    assert torch.equal(augment(batch(), NOTHING, torch.Generator()), batch())
-
-
-def test_sign_flip_flips_whole_segments():
-    flipped = augment(batch(), NOTHING.model_copy(update={"sign_flip": 0.5}), torch.Generator().manual_seed(1))
-    signs = (flipped / batch())[:, 0, 0].sign()
-    assert torch.equal(flipped, batch() * signs.view(-1, 1, 1))
-    assert 0 < (signs < 0).sum() < len(signs)
-
-
-def test_gain_stays_within_its_limits():
-    scaled = augment(batch(), NOTHING.model_copy(update={"gain": 0.2}), torch.Generator().manual_seed(1))
-    ratio = (scaled / batch())[:, 0, 0]
-    assert 0.8 <= ratio.min() < ratio.max() <= 1.2
-
-
-def test_a_shift_moves_samples_and_repeats_the_edge():
-    ramp = torch.arange(100.0).repeat(64, 1).unsqueeze(1)
-    moved = augment(ramp, NOTHING.model_copy(update={"shift": 5}), torch.Generator().manual_seed(1))
-    offset = moved[:, 0, 50] - 50
-    assert offset.abs().max() == 5
-    expected = (torch.arange(100.0) + offset.unsqueeze(1)).clamp(0, 99)
-    assert torch.equal(moved[:, 0], expected)
-
-
-def test_noise_is_a_share_of_the_segments_own_spread():
-    noisy = augment(batch(256, 1000) * 7, NOTHING.model_copy(update={"noise": 0.1}), torch.Generator().manual_seed(1))
-    assert (noisy - batch(256, 1000) * 7).std() == pytest.approx(0.7, rel=0.02)
-
-
-SCORES = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
-LABELS = torch.tensor([1, 0, 1])
-
-
-def test_focal_loss_by_hand():
-    p = np.array([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-1)), 0.5])
-    assert float(losses.focal(SCORES, LABELS)) == pytest.approx(np.mean((1 - p) ** 2 * -np.log(p)), rel=1e-5)
-
-
-def test_soft_fbeta_by_hand():
-    p = np.array([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1)), 0.5])
-    tp, fp, fn = p[0] + p[2], p[1], 2 - p[0] - p[2]
-    fbeta = 5 * tp / (5 * tp + 4 * fn + fp)
-    cross_entropy = -np.log([p[0], 1 - p[1], p[2]]).mean()
-    assert float(losses.soft_fbeta(SCORES, LABELS)) == pytest.approx(1 - fbeta + 0.5 * cross_entropy, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "soft_fbeta"])
-def test_certain_and_right_costs_nothing(name):
-    sure = torch.tensor([[-50.0, 50.0], [50.0, -50.0]])
-    assert float(losses.loss_function(name)(sure, torch.tensor([1, 0]))) == pytest.approx(0, abs=1e-5)
