@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
 _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
-_WORTH_COMPILING = 300_000  # passes of a segment: compiling takes as long as some 100,000 of them, and saves the most
+_WORTH_COMPILING = 300_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
 
 Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 
@@ -104,10 +104,9 @@ class Loop:
         self.augment = Augmenter(
             how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
         )
-        self.batch_last = device.type == "cpu" and batch_last.supports(network)
-        passes = len(self.rows) * how.epochs
-        self.compiled = self.batch_last and passes >= _WORTH_COMPILING and batch_last.can_compile()
-        self.forward = batch_last.training_forward(network, compiled=self.compiled) if self.batch_last else network
+        worth = device.type == "cpu" and len(self.rows) * how.epochs >= _WORTH_COMPILING
+        self.compiled = worth and batch_last.supports(network) and batch_last.can_compile()
+        self.forward = batch_last.training_forward(network, compiled=True) if self.compiled else network
         self.loss = loss_function(how.loss, focus=how.focus)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True

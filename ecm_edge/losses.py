@@ -48,4 +48,9 @@ def soft_fbeta(scores: Tensor, targets: Tensor) -> Tensor:
 
 def loss_function(name: str, *, focus: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of a training configuration's name; `focus` is that of the focal one."""
-    return {"cross_entropy": cross_entropy, "focal": partial(focal, focus=focus), "soft_fbeta": soft_fbeta}[name]
+    losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "cross_entropy": cross_entropy,
+        "focal": partial(focal, focus=focus),
+        "soft_fbeta": soft_fbeta,
+    }
+    return losses[name]

@@ -269,20 +269,33 @@ def split_point(point: Point) -> tuple[str, dict[str, Scalar], TrainingConfig]:
 
 
 def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
-    """A training configuration from flat names; augmentation's are written `augmentation.noise`.
+    """A training configuration from flat names: `augmentation.noise`, `teacher.network.channels`.
 
     Raises:
         SpaceError: a name that does not exist or a value out of range.
     """
-    prefix = "augmentation."
-    nested = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-    flat = {name: value for name, value in values.items() if not name.startswith(prefix)}
     try:
-        return TrainingConfig.model_validate({**flat, "augmentation": nested})
+        return TrainingConfig.model_validate(_nested(values))
     except ValidationError as problem:
         raise SpaceError(
             "a training parameter must exist and be in range", first_fault(problem, "training"), "See `ecm-edge space`."
         ) from None
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with dots as tables in tables; None is a table that is empty yet."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *tables, last = name.split(".")
+        place = tree
+        for table in tables:
+            inner = place.get(table)
+            if inner is not None and not isinstance(inner, dict):
+                raise SpaceError("a training parameter is a value or a table", f"both for {table}", "Name it once.")
+            place[table] = dict(inner or {})
+            place = place[table]
+        place[last] = value
+    return tree
 
 
 def describe(entry: Entry) -> str:

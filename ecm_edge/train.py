@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class TrainingRecord(Record):
     """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
 
-    layout:   which axis lay innermost in training, batch_last being the faster one.
+    layout:   which axis came last in training; the batch where that was compiled, which is several times as fast, and
+              else time, since without compiling it would be slower.
     compiled: whether the training's forward pass was compiled.
     """
 
@@ -161,7 +162,7 @@ def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, 
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),
-        layout="batch_last" if loop.batch_last else "batch_first",
+        layout="batch_last" if loop.compiled else "batch_first",
         compiled=loop.compiled,
     )
 

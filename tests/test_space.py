@@ -135,6 +135,22 @@ def test_augmentation_is_nested():
     assert space.training_config({"augmentation.noise": 0.5}).augmentation.noise == 0.5
 
 
+def test_a_teacher_is_nested_deeper_and_may_come_after_none():
+    names = {
+        "teacher": None,
+        "teacher.family": "separable",
+        "teacher.network.depth": 2,
+        "teacher.training.keep": "last",
+    }
+    teacher = space.training_config({**names, "teacher.training.augmentation.noise": 0.5, "distill": 0.5}).teacher
+    assert (teacher.family, teacher.network, teacher.training.augmentation.noise) == ("separable", {"depth": 2}, 0.5)
+
+
+def test_a_training_parameter_is_not_a_value_and_a_table():
+    with pytest.raises(SpaceError, match="both for augmentation"):
+        space.training_config({"augmentation": 3, "augmentation.noise": 0.5})
+
+
 def test_entries_for_people():
     assert space.describe(Range(low=1e-3, high=1e-2, log=True)) == "0.001 to 0.01, logarithmic"
     assert space.describe(Choices(choices=[5, 9])) == "5, 9"

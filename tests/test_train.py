@@ -200,28 +200,21 @@ def test_a_teacher_that_cannot_teach_is_refused(fields, message):
         TrainingConfig.model_validate(fields)
 
 
-def test_the_layout_is_recorded(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=1), loaded).record
-    assert (record.layout, record.compiled) == ("batch_last", False)
-
-
-def test_a_network_that_is_not_known_with_the_batch_innermost_trains_as_it_is(dataset, loaded, monkeypatch):
-    monkeypatch.setattr(batch_last, "supports", lambda _: False)
-    record = train.fit(configured(dataset, epochs=1), loaded).record
-    assert (record.layout, record.compiled) == ("batch_first", False)
-
-
-@pytest.mark.parametrize(("passes", "compiler", "compiled"), [(1, True, True), (1, False, False), (10**9, True, False)])
-def test_only_a_long_training_is_compiled_and_only_with_a_compiler(
-    dataset, loaded, monkeypatch, passes, compiler, compiled
+@pytest.mark.parametrize(
+    ("passes", "compiler", "supported", "compiled"),
+    [(1, True, True, True), (1, False, True, False), (1, True, False, False), (10**9, True, True, False)],
+)
+def test_a_long_training_is_compiled_where_that_can_be_done(
+    dataset, loaded, monkeypatch, passes, compiler, supported, compiled
 ):
     asked = []
     monkeypatch.setattr(epochs, "_WORTH_COMPILING", passes)
+    monkeypatch.setattr(batch_last, "supports", lambda _: supported)
     monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
     monkeypatch.setattr(batch_last, "training_forward", lambda network, *, compiled: asked.append(compiled) or network)
     record = train.fit(configured(dataset, epochs=1), loaded).record
-    assert asked == [compiled]
-    assert record.compiled is compiled
+    assert asked == ([True] if compiled else [])
+    assert (record.layout, record.compiled) == ("batch_last" if compiled else "batch_first", compiled)
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):

@@ -1,0 +1,145 @@
+"""Teachers: none answers for a subject that it has seen, and none is trained twice for the same subjects."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from ecm_edge import candidate, distill, splits, train
+from ecm_edge.candidate import Teacher, TrainingConfig
+from ecm_edge.errors import CandidateError, DatasetError, OutputError
+
+TEACHER = Teacher(
+    family="separable",
+    network={"channels": 4, "depth": 2, "kernel": 5, "stride": 4},
+    training=TrainingConfig(epochs=1, batch_size=16, keep="last"),
+)
+
+
+def student(dataset, split, **training):
+    how = TrainingConfig(epochs=1, batch_size=16, **{"teacher": TEACHER, "distill": 0.5, **training})
+    return candidate.configure(dataset, split, "separable", TEACHER.network, how, seed=0)
+
+
+@pytest.fixture
+def assigned(dataset):
+    return splits.assign_folds(dataset, count=4, seed=0)
+
+
+@pytest.fixture
+def trained_on(monkeypatch):
+    """The training subjects of every network that is trained, in order."""
+    seen = []
+    fit = train.fit
+
+    def spy(config, data, **options):
+        assert set(data.train_subjects) == set(config.split.train)
+        seen.append(frozenset(config.split.train))
+        return fit(config, data, **options)
+
+    monkeypatch.setattr(train, "fit", spy)
+    return seen
+
+
+def left_out(assigned, *numbers):
+    return splits.Split(
+        train=sorted(set(assigned.folds) - set(assigned.subjects(*numbers))),
+        validation=[],
+        test=assigned.subjects(*numbers),
+    )
+
+
+def test_no_teacher_has_seen_whom_it_answers_for_nor_the_test_subjects(dataset, assigned, trained_on, tmp_path):
+    split = left_out(assigned, 0)
+    answers = distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
+    assert trained_on == [frozenset(assigned.subjects(*({1, 2, 3} - {fold}))) for fold in (1, 2, 3)]
+    rows = dataset.rows_of(split.train)
+    assert answers.shape == (len(rows),)
+    assert answers.dtype == torch.float32
+    names = np.array(dataset.subject_names(rows))
+    for fold, config in distill.teachers(split.train, TEACHER, dataset, assigned).items():
+        margins = distill.unseen_margins(config, dataset, tmp_path)
+        own = np.isin(names, assigned.subjects(fold))
+        assert torch.equal(answers[own], torch.from_numpy(margins[rows[own]]).sigmoid())
+        assert np.isnan(margins[dataset.rows_of(config.split.train)]).all()
+        assert np.isfinite(margins[dataset.rows_of(assigned.subjects(0, fold))]).all()
+
+
+def test_a_student_is_trained_with_the_answers(dataset, assigned, tmp_path):
+    config = student(dataset, left_out(assigned, 0), keep="last", distill=0.9)
+    data = train.load_data(dataset, config.split)
+    answers = distill.soft_targets(config, dataset, tmp_path, assigned)
+    taught, otherwise = (
+        train.fit(config, data, soft_targets=given).network.state_dict() for given in (answers, 1 - answers)
+    )
+    assert not all(torch.equal(taught[name], otherwise[name]) for name in taught)
+
+
+def test_teachers_are_shared_between_the_folds_of_a_cross_validation(dataset, assigned, trained_on, tmp_path):
+    for fold in range(assigned.count):
+        config = student(dataset, left_out(assigned, fold))
+        distill.soft_targets(config, dataset, tmp_path, assigned)
+    everyone = set(assigned.folds)
+    pairs = {frozenset(everyone - set(assigned.subjects(*pair))) for pair in itertools.combinations(range(4), 2)}
+    assert len(trained_on) == len(set(trained_on)) == 6
+    assert set(trained_on) == pairs
+
+
+def test_an_interrupted_run_goes_on_where_it_ended(dataset, assigned, trained_on, tmp_path):
+    config = student(dataset, left_out(assigned, 0))
+    first = distill.soft_targets(config, dataset, tmp_path, assigned)
+    lost = sorted(tmp_path.iterdir())
+    assert len(lost) == 3
+    lost[0].unlink()
+    lost[1].write_bytes(b"half a file")
+    assert torch.equal(distill.soft_targets(config, dataset, tmp_path, assigned), first)
+    assert len(trained_on) == 5
+
+
+def test_another_recipe_is_another_teacher(dataset, assigned, trained_on, tmp_path):
+    split = left_out(assigned, 0)
+    distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
+    other = TEACHER.model_copy(update={"seed": 1})
+    distill.soft_targets(student(dataset, split, teacher=other), dataset, tmp_path, assigned)
+    assert len(trained_on) == 6
+
+
+def test_without_an_assignment_the_subjects_are_divided_by_the_teachers_seed(dataset, trained_on, tmp_path):
+    split = splits.holdout(dataset, seed=0)
+    answers = distill.soft_targets(student(dataset, split), dataset, tmp_path)
+    assert len(answers) == len(dataset.rows_of(split.train))
+    assert all(subjects < set(split.train) for subjects in trained_on)
+    assert set().union(*(set(split.train) - subjects for subjects in trained_on)) == set(split.train)
+
+
+def test_nobody_is_trained_where_nobody_listens(dataset, trained_on, tmp_path):
+    split = splits.holdout(dataset, seed=0)
+    for how in ({"teacher": None, "distill": 0.0}, {"distill": 0.0}):
+        assert distill.soft_targets(student(dataset, split, **how), dataset, tmp_path) is None
+    assert trained_on == []
+
+
+def test_doubts_ask_the_same_teachers(dataset, assigned, trained_on, tmp_path):
+    split = left_out(assigned, 0)
+    first = distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
+    doubting = student(dataset, split, distill=0.0, doubted="drop")
+    assert torch.equal(distill.soft_targets(doubting, dataset, tmp_path, assigned), first)
+    assert len(trained_on) == 3
+
+
+def test_training_subjects_of_one_fold_have_no_teacher(dataset, assigned, tmp_path):
+    with pytest.raises(DatasetError, match="2 folds or more"):
+        distill.soft_targets(student(dataset, left_out(assigned, 0, 1, 2)), dataset, tmp_path, assigned)
+
+
+def test_a_configuration_of_another_data_set_is_refused(dataset, tmp_path):
+    config = student(dataset, splits.holdout(dataset, seed=0)).model_copy(update={"dataset_sha256": "0" * 64})
+    with pytest.raises(CandidateError, match="goes with the data set"):
+        distill.soft_targets(config, dataset, tmp_path)
+
+
+def test_a_cache_that_cannot_be_made_is_named(dataset, assigned, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="must be writable"):
+        distill.soft_targets(student(dataset, left_out(assigned, 0)), dataset, tmp_path / "file", assigned)
