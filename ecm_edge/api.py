@@ -31,8 +31,10 @@ from ecm_edge.runs import default_settings
 from ecm_edge.runs import start as start_search
 from ecm_edge.scale import scale
 from ecm_edge.score import score_model as score
+from ecm_edge.score import score_out_of_fold
 from ecm_edge.search import search
 from ecm_edge.space import load as load_space
+from ecm_edge.splits import assign_folds
 from ecm_edge.synthetic import synthesise
 from ecm_edge.targets import load as load_target
 from ecm_edge.trial import train_candidate as train
@@ -40,6 +42,7 @@ from ecm_edge.verify import verify_candidate as verify
 from ecm_edge.verify import verify_model
 
 __all__ = [
+    "assign_folds",
     "audit",
     "bench",
     "build_firmware",
@@ -66,6 +69,7 @@ __all__ = [
     "rollback",
     "scale",
     "score",
+    "score_out_of_fold",
     "search",
     "serve",
     "start_search",

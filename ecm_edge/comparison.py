@@ -1,16 +1,17 @@
 """A challenger against the incumbent: paired on the same segments, and like evidence with like.
 
-Only subjects count that neither model was trained or tuned on.
+Only subjects count that neither model was trained or tuned on. Where there are none, two candidates that were measured
+out of fold over the same subjects are compared by those answers, none of which came from a network that knew who asked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ecm_edge import metrics
+from ecm_edge import metrics, out_of_fold
 from ecm_edge.metrics import PairedStatistic
 from ecm_edge.model_file import margins
 from ecm_edge.records import Form, Gate, Interval, Latency, Record, Verdict, at_most, not_run
@@ -37,13 +38,17 @@ BOARD_LATENCY = "board_latency_estimated_vs_incumbent"
 Origin = tuple[str, str]
 """The kind of evidence, and its source."""
 
+Basis = Literal["test", "out_of_fold"]
+
 
 class Comparison(Record):
     """Challenger less incumbent on the same segments; `significant` if the interval lies above or below 0.
 
-    `others` are further differences for information. The board results are those of the compared segments.
+    `basis` says what was compared: the two models on test subjects, or their recipes out of fold. `others` are further
+    differences for information. The board results are those of the compared segments.
     """
 
+    basis: Basis = "test"
     statistic: PairedStatistic
     difference: Interval
     significant: bool | None
@@ -86,12 +91,45 @@ def compare(
         _no_worse("ram_vs_incumbent", ram, tolerance.ram_tolerance, "B", origins),
         *_board_gate(challenger, incumbent, tolerance.latency_tolerance),
     ]
-    names = fair_subjects(challenger.config, incumbent.config)
-    if not names:
-        detail = "every test subject of the challenger was trained or tuned on by the incumbent: use its split"
-        return None, [failed("score", detail), *costs]
-    comparison = _compare_scores(challenger, incumbent, dataset, target, names)
+    answers = _answers(challenger, incumbent, dataset)
+    if isinstance(answers, str):
+        return None, [failed("score", answers), *costs]
+    comparison = _compare_scores(challenger, incumbent, dataset, target, answers)
     return comparison, [_score_gate(comparison), *costs]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Margins of both sides for the same rows, (n,) each."""
+
+    basis: Basis
+    rows: NDArray[np.int64]
+    ours: NDArray[np.float32]
+    theirs: NDArray[np.float32]
+
+
+def _answers(challenger: Contender, incumbent: Contender, dataset: Dataset) -> _Answers | str:
+    """What both answer about subjects that neither has seen, or why there is nothing to compare.
+
+    Raises:
+        CandidateError: what one of them answered out of fold was changed.
+    """
+    if names := fair_subjects(challenger.config, incumbent.config):
+        rows = dataset.rows_of(names)
+        ours, theirs = (margins(side.model.classifier, dataset, rows) for side in (challenger, incumbent))
+        return _Answers("test", rows, ours, theirs)
+    if challenger.config.split.test:
+        why = "every test subject of the challenger was trained or tuned on by the incumbent: use its split"
+    else:
+        why = "the challenger was trained on all subjects"
+    sides = {"challenger": challenger, "incumbent": incumbent}
+    for name, side in sides.items():
+        if not out_of_fold.has_folds(side.folder):
+            return f"{why}; and out of fold nothing is known of the {name}: train it with --folds"
+        if side.config.dataset_sha256 != dataset.header.content_sha256:
+            return f"{why}; and the {name} was measured out of fold on another data set"
+    ours, theirs = (out_of_fold.load(side.folder, side.config, dataset).after for side in sides.values())
+    return _Answers("out_of_fold", out_of_fold.labelled_rows(dataset), ours, theirs)
 
 
 def fair_subjects(challenger: CandidateConfig, incumbent: CandidateConfig) -> list[str]:
@@ -101,10 +139,9 @@ def fair_subjects(challenger: CandidateConfig, incumbent: CandidateConfig) -> li
 
 
 def _compare_scores(
-    challenger: Contender, incumbent: Contender, dataset: Dataset, target: Target, names: list[str]
+    challenger: Contender, incumbent: Contender, dataset: Dataset, target: Target, answers: _Answers
 ) -> Comparison:
-    rows = dataset.rows_of(names)
-    ours, theirs = (margins(side.model.classifier, dataset, rows) for side in (challenger, incumbent))
+    rows, ours, theirs = answers.rows, answers.ours, answers.theirs
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
     statistic: PairedStatistic = "detection_points" if target.score else "fbeta_mean"
 
@@ -117,6 +154,7 @@ def _compare_scores(
     found = difference(statistic)
     has_f1 = bool(labels.any())
     return Comparison(
+        basis=answers.basis,
         statistic=statistic,
         difference=found,
         significant=None if found.low is None or found.high is None else found.low > 0 or found.high < 0,
@@ -131,6 +169,7 @@ def _compare_scores(
 def _score_gate(comparison: Comparison) -> Gate:
     """PASS only above 0: an equal score does not replace anything."""
     value = comparison.difference.value
+    whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
     certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
     return Gate(
         name="score",
@@ -139,7 +178,7 @@ def _score_gate(comparison: Comparison) -> Gate:
         limit=0.0,
         unit=comparison.statistic,
         margin=value,
-        detail=f"{shown(comparison.difference)}, {certain}, {len(comparison.subjects)} subjects; must be above 0",
+        detail=f"{shown(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}; must be above 0",
     )
 
 

@@ -1,96 +1,309 @@
-"""Out-of-fold scores of one configuration: every subject is answered by a network that has never seen it.
+"""Cross-validation of one configuration: out-of-fold answers for every subject, nothing chosen on who is answered.
 
-In each fold the stopping and the threshold are chosen on validation subjects drawn from that fold's training part.
+The threshold of fold f is chosen on the subjects of the other folds, each of whom is answered for this by a network
+that was trained without its own fold and without f. A network that was trained without f alone, that threshold taken
+off, then answers f. So F folds take F (F - 1) / 2 networks without two folds, each of use to both, and F without one.
+Where a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
+
+Every network's margins are written down as soon as it has them, and are used again by the next run that asks for the
+same networks.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ecm_edge import epochs, splits, train
-from ecm_edge.candidate import check_dataset
-from ecm_edge.metrics import Scores
-from ecm_edge.records import Record
+from ecm_edge import epochs, files, metrics, out_of_fold, provenance, splits, train
+from ecm_edge.candidate import CandidateConfig, check_dataset
+from ecm_edge.dataset import open_dataset
+from ecm_edge.errors import CandidateError
+from ecm_edge.out_of_fold import CrossValidationRecord, Fold, OutOfFold
 from ecm_edge.score import score_rows
-from ecm_edge.splits import Split
-from ecm_edge.tables import track
+from ecm_edge.threshold import fold_threshold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
-    from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
+    from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
-    from ecm_edge.train import TrainingRecord
+    from ecm_edge.train import Trained
 
-FOLDS = "folds.json"
-
-
-class Fold(Record):
-    """One fold: who was in which part, and what was chosen inside of it."""
-
-    split: Split
-    best_epoch: int
-    threshold: float
-    test_segments: int
+_VALIDATION_SHARE = 0.2  # of the training subjects, where the best epoch is kept
 
 
-class CrossValidationRecord(Record):
-    """Scores over all subjects, each out of its fold; every fold's threshold is folded in, so margins are cut at 0."""
+@dataclass(frozen=True)
+class Network:
+    """One of the networks, named by the folds that it is trained without.
 
-    config_sha256: str
-    dataset_sha256: str
-    synthetic: bool
-    folds: list[Fold]
-    scores: Scores
-    train_seconds: float
+    `margins` (n,) are its answers for their labelled rows, ascending, no threshold taken off; `number` of `total` says
+    how many there are by now.
+    """
+
+    left_out: tuple[int, ...]
+    margins: NDArray[np.float32]
+    seconds: float
+    number: int = 0
+    total: int = 0
 
 
-def cross_validate(config: CandidateConfig, dataset: Dataset, target: Target, *, count: int) -> CrossValidationRecord:
-    """Train the configuration once for each of `count` folds and score the answers together.
+def cross_validate(
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    *,
+    folds: int | FoldAssignment,
+    work: Path | None = None,
+    workers: int | None = None,
+    tell: Callable[[Network], None] = lambda _: None,
+) -> OutOfFold:
+    """Train the configuration once for each fold and each pair of folds, and score all subjects out of fold.
 
     Args:
         config: its own split is not used.
-        dataset: the one whose hash the configuration names; every labelled subject is tested once.
+        dataset: the one whose hash the configuration names; every labelled subject is answered once.
         target: its scoring rule, if any, chooses the thresholds.
-        count: folds, from 2 to the number of subjects.
+        folds: which subject is in which fold; or their number, assigned by the configuration's seed.
+        work: keeps what every network answered, so that the next run goes on; nothing is kept without it.
+        workers: processes side by side, of one thread each; as many as there are cores where None. 1 is this process.
+        tell: called for every network that has answered, also where it did before.
 
     Raises:
         CandidateError: the configuration was made for another data set, or training gave no finite loss.
-        DatasetError: as `splits.folds`.
+        DatasetError: the folds were made for another data set, or as `splits.assign_folds` and `splits.leave_out`.
+        OutputError: `work` cannot be written, or another process works there.
     """
     check_dataset(config, dataset)
-    parts = splits.folds(dataset, count=count, seed=config.seed)
-    margins = np.full(len(dataset.labels), np.nan, np.float32)  # (N,)
-    folds: list[Fold] = []
-    train_seconds = 0.0
-    for split in track(parts, "training folds", len(parts)):
-        record, rows, answers = _fold(config, dataset, target, split)
-        margins[rows] = answers
-        best = record.best
-        folds.append(Fold(split=split, best_epoch=best.epoch, threshold=best.threshold, test_segments=len(rows)))
-        train_seconds += record.seconds
-    labelled = np.flatnonzero(dataset.labels >= 0)
-    return CrossValidationRecord(
+    if isinstance(folds, int):
+        folds = splits.assign_folds(dataset, count=folds, seed=config.seed)
+    splits.check_folds(folds, dataset)
+    if work is None:
+        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+            return cross_validate(config, dataset, target, folds=folds, work=Path(scratch), workers=workers, tell=tell)
+    place = work / _key(config, folds)
+    jobs = [_job(left_out, config, dataset, target, folds, place) for left_out in _networks(folds.count)]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise files.cannot_write(place, problem) from problem
+    with files.locked(place):
+        networks = list(_told(_answers(jobs, workers or os.cpu_count() or 1), len(jobs), tell))
+    return _summed_up(networks, config, dataset, target, folds)
+
+
+def for_everyone(config: CandidateConfig, dataset: Dataset) -> CandidateConfig:
+    """The configuration with every subject of the data set in its training part, and none in the others.
+
+    Raises:
+        CandidateError: it chooses its epoch, for which nobody would be left.
+        DatasetError: as `splits.everyone`.
+    """
+    if config.training.keep != "last":
+        raise CandidateError(
+            "a network of all subjects has nobody left to choose its epoch on, and keeps the last",
+            f"training.keep = {config.training.keep}",
+            "Say --set training.keep=last.",
+        )
+    return config.model_copy(update={"split": splits.everyone(dataset)})
+
+
+def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> Trained:
+    """The trained network with another threshold in place of its own.
+
+    Args:
+        trained: as `train.fit` gives it.
+        threshold: a margin.
+        probe: samples (n, 1, T), as for `fold_threshold`.
+    """
+    best = trained.record.best
+    network = fold_threshold(trained.network, threshold - best.threshold, probe)
+    record = trained.record.model_copy(update={"best": best.model_copy(update={"threshold": threshold})})
+    return replace(trained, network=network, record=record)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A network to train, and where its answers for so many segments go."""
+
+    left_out: tuple[int, ...]
+    config: CandidateConfig
+    data: Path
+    segments: int
+    target: Target
+    path: Path
+
+
+def _networks(count: int) -> list[tuple[int, ...]]:
+    """Which folds each network is trained without."""
+    return [*combinations(range(count), 2), *((number,) for number in range(count))]
+
+
+def _job(
+    left_out: tuple[int, ...],
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    folds: FoldAssignment,
+    place: Path,
+) -> _Job:
+    share = 0.0 if config.training.keep == "last" else _VALIDATION_SHARE
+    split = splits.leave_out(dataset, folds, left_out, validation_share=share)
+    config, segments = config.model_copy(update={"split": split}), len(dataset.rows_of(split.test))
+    path = place / f"{'-'.join(map(str, left_out))}.npz"
+    return _Job(left_out, config, dataset.folder, segments, target, path)
+
+
+def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
+    """What the networks' weights depend on, as the name of a folder."""
+    asked = {
+        "config": config.model_dump(mode="json", exclude={"split"}),
+        "folds": folds.model_dump(mode="json"),
+        "tool": provenance.collect().tool_version,
+    }
+    return files.sha256_json(asked)[:16]
+
+
+def _answers(jobs: Sequence[_Job], workers: int) -> Iterator[Network]:
+    """What each network answers, in the order in which they finish; those that did before come first."""
+    todo = []
+    for job in jobs:
+        known = _saved(job)
+        if known is None:
+            todo.append(job)
+        else:
+            yield known
+    if min(workers, len(todo)) > 1:
+        yield from _side_by_side(todo, min(workers, len(todo)))
+    else:
+        with _one_thread():
+            yield from map(_train, todo)
+
+
+def _told(networks: Iterator[Network], total: int, tell: Callable[[Network], None]) -> Iterator[Network]:
+    for number, network in enumerate(networks, 1):
+        tell(replace(network, number=number, total=total))
+        yield network
+
+
+def _train(job: _Job) -> Network:
+    """Train one network, and write down what it answers."""
+    dataset = open_dataset(job.data)
+    data = train.load_data(dataset, job.config.split)
+    trained = train.fit(job.config, data, rule=job.target.score)
+    rows = dataset.rows_of(job.config.split.test)
+    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
+    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
+    margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
+    seconds = np.array(trained.record.seconds, np.float32)
+    files.write_atomic(job.path, out_of_fold.to_bytes(margins=margins, seconds=seconds))
+    return Network(job.left_out, margins, float(seconds))
+
+
+def _saved(job: _Job) -> Network | None:
+    """What the network answered in an earlier run; None where it did not."""
+    arrays = out_of_fold.from_bytes(job.path.read_bytes()) if job.path.is_file() else {}
+    if {name: array.shape for name, array in arrays.items()} != {"margins": (job.segments,), "seconds": ()}:
+        return None
+    return Network(job.left_out, arrays["margins"], float(arrays["seconds"]))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in the processes side by side, so that their number changes no bit of the answers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _side_by_side(jobs: Sequence[_Job], workers: int) -> Iterator[Network]:
+    """Train in processes of their own; whatever ends this ends them."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        for future in as_completed([pool.submit(_train, job) for job in jobs]):
+            yield future.result()
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread; an interrupt is the parent's to handle, and no worker outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _summed_up(
+    networks: Sequence[Network], config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
+) -> OutOfFold:
+    """Thresholds, margins and scores, of what the networks answered; n labelled rows, F folds."""
+    rows = out_of_fold.labelled_rows(dataset)
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
+    fold = np.array([folds.folds[name] for name in subjects.tolist()])  # (n,)
+    before, others = _placed(networks, fold)
+    thresholds = [
+        metrics.choose_threshold(labels[fold != f], others[f, fold != f], subjects[fold != f], target.score)
+        for f in range(folds.count)
+    ]
+    after = before - np.asarray(thresholds, np.float32)[fold]
+    record = CrossValidationRecord(
         config_sha256=config.sha256,
         dataset_sha256=config.dataset_sha256,
         synthetic=config.synthetic,
-        folds=folds,
-        scores=score_rows(margins[labelled], dataset, labelled, target),
-        train_seconds=train_seconds,
+        assignment=folds,
+        folds=[
+            Fold(number=f, subjects=folds.subjects(f), segments=int((fold == f).sum()), threshold=thresholds[f])
+            for f in range(folds.count)
+        ],
+        threshold=metrics.choose_threshold(labels, before, subjects, target.score),
+        scores=score_rows(after, dataset, rows, target),
+        networks=len(networks),
+        train_seconds=sum(network.seconds for network in networks),
+        margins_sha256=files.sha256_bytes(out_of_fold.to_bytes(before=before, after=after)),
     )
+    return OutOfFold(record, before, after)
 
 
-def _fold(
-    config: CandidateConfig, dataset: Dataset, target: Target, split: Split
-) -> tuple[TrainingRecord, NDArray[np.int64], NDArray[np.float32]]:
-    """How one fold was trained, the rows (n,) of its test subjects, and their margins (n,)."""
-    data = train.load_data(dataset, split)
-    trained = train.fit(config.model_copy(update={"split": split}), data, rule=target.score)
-    rows = dataset.rows_of(split.test)
-    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
-    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
-    return trained.record, rows, scores[:, 1] - scores[:, 0]
+def _placed(networks: Sequence[Network], fold: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Margins by row: (n,) of the networks without the row's own fold, and (F, n) of those without that one and f."""
+    before = np.full(len(fold), np.nan, np.float32)
+    others = np.full((int(fold.max()) + 1, len(fold)), np.nan, np.float32)
+    for network in networks:
+        rows = np.flatnonzero(np.isin(fold, network.left_out))
+        if len(network.left_out) == 1:
+            before[rows] = network.margins
+            continue
+        first, second = network.left_out
+        own = fold[rows]
+        others[second, rows[own == first]] = network.margins[own == first]
+        others[first, rows[own == second]] = network.margins[own == second]
+    return before, others

@@ -4,12 +4,14 @@
 2. `verify` passed on exactly these files, on this data set, for this target.
 3. It scores better on subjects that neither model was trained or tuned on: the points that the board's rule gives for
    Fβ and G, or mean Fβ where there is no rule. The difference is paired and has an interval by resampling subjects.
+   Where the two leave no such subjects, what both answered out of fold is compared.
 4. Latency, flash and RAM are no worse than the tolerances in the target file; only like evidence is compared, and
    latency has to be measured.
 5. For a target with firmware, `verify` took exactly this model's C to the emulated board, `ecm-edge firmware build`
    found that it fits, and the image that ships is the one that verify built of the sources that it ran. Flash and RAM
    are those of the linked images; estimated time on the board has a gate of its own.
-The first candidate of a target has only 1, 2 and 5 to pass. Without any latency evidence nothing is decided.
+The first candidate of a target has only 1, 2 and 5 to pass. Without any latency evidence nothing is decided. A
+candidate without test subjects has to have been measured out of fold: its entry is named after those scores.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecm_edge import cost, entries, files, onnx_model, provenance, registry
+from ecm_edge import cost, entries, files, onnx_model, out_of_fold, provenance, registry
 from ecm_edge.candidate import BENCH, FIRMWARE, FORM_FILES, VERIFY, load_config
 from ecm_edge.comparison import BOARD_LATENCY, Comparison, Contender, agreed, compare, shown
 from ecm_edge.dataset import check_content
@@ -32,6 +34,7 @@ from ecm_edge.gate import BUDGETS
 from ecm_edge.model_file import board_cost, margins, open_model
 from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
 from ecm_edge.registry import Event
+from ecm_edge.rows import verification_subjects
 from ecm_edge.score import score_rows
 from ecm_edge.verify.records import (
     EMULATED_SEGMENTS,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.dataset import Dataset
     from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.metrics import Scores
     from ecm_edge.targets import Target
 
 _AGAINST = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
@@ -100,7 +104,7 @@ def promote(
     Raises:
         CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
             file, or no latency evidence names its model.
-        DatasetError: the data set changed since it was written, or holds no test segment.
+        DatasetError: the data set changed since it was written, or the test subjects have no segment.
         ModelError: a model is corrupt or its scores are not finite.
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
@@ -116,6 +120,7 @@ def promote(
         verified = VerifyRecord.load(folder / VERIFY)
         gates = [*challenger.cost.gates, *_verify_gates(verified, challenger, dataset, target)]
         gates += [*_firmware_gates(verified, challenger, target), _measured(challenger.latency)]
+        gates += _claim_gates(challenger, dataset)
         against = _AGAINST if target.firmware is None else (*_AGAINST, BOARD_LATENCY)
         comparison = None
         if former is None:
@@ -211,7 +216,7 @@ def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset,
         if not path.is_file() or files.sha256_file(path) != digest:
             raise CandidateError("a verified file stays as it was", f"{path} changed", "Run `ecm-edge verify` again.")
     data = dataset.header.content_sha256
-    everything = len(dataset.rows_of(challenger.config.split.validation))
+    everything = len(dataset.rows_of(verification_subjects(challenger.config)))
     return [
         at_least(
             "verified_segments", record.segments, everything, "segments", "a search verifies the others on a sample"
@@ -315,6 +320,23 @@ def _measured(latency: Latency) -> Gate:
     return agreed("latency_measured", detail, holds=latency.evidence == Evidence.MEASURED)
 
 
+def _claim_gates(challenger: Contender, dataset: Dataset) -> list[Gate]:
+    """That a candidate which has no test subjects was measured out of fold, on this data set.
+
+    Raises:
+        CandidateError: what it answered out of fold was changed, or is another configuration's.
+    """
+    if challenger.config.split.test:
+        return []
+    if not out_of_fold.has_folds(challenger.folder):
+        return [agreed("claim", "no test subjects, and nothing out of fold: train with --folds", holds=False)]
+    if challenger.config.dataset_sha256 != dataset.header.content_sha256:
+        return [agreed("claim", "measured out of fold on another data set", holds=False)]
+    scores = out_of_fold.load(challenger.folder, challenger.config, dataset).record.scores
+    figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
+    return [agreed("claim", f"{figures} over {scores.subjects} subjects out of fold", holds=True)]
+
+
 def _reason(gates: Sequence[Gate], comparison: Comparison | None) -> str:
     failed = [f"{gate.name}: {gate.detail or gate.value}" for gate in gates if gate.verdict == Verdict.FAIL]
     if failed:
@@ -360,13 +382,22 @@ def _decide(
     if record.verdict != Verdict.PASS:
         registry.log(shelf, _event(record, None))
         return record
-    rows = dataset.rows_of(challenger.config.split.test)
-    scores = score_rows(margins(challenger.model.classifier, dataset, rows), dataset, rows, None)
-    manifest = _manifest(entries.entry_name(scores), record, challenger, hashes)
+    manifest = _manifest(entries.entry_name(_claim(challenger, dataset)), record, challenger, hashes)
     entry, manifest_sha256 = entries.add_entry(shelf / registry.ENTRIES, challenger.folder, manifest)
     record = record.model_copy(update={"entry": entry})
     registry.install(shelf, _event(record, manifest_sha256))
     return record
+
+
+def _claim(challenger: Contender, dataset: Dataset) -> Scores:
+    """The scores of the candidate on its test subjects, or of its recipe out of fold where it has none."""
+    if challenger.config.split.test:
+        rows = dataset.rows_of(challenger.config.split.test)
+        answers = margins(challenger.model.classifier, dataset, rows)
+    else:
+        rows = out_of_fold.labelled_rows(dataset)
+        answers = out_of_fold.load(challenger.folder, challenger.config, dataset).after
+    return score_rows(answers, dataset, rows, None)
 
 
 def _manifest(name: str, record: PromoteRecord, challenger: Contender, hashes: dict[str, str]) -> Manifest:

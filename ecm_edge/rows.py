@@ -25,10 +25,15 @@ def training_rows(config: CandidateConfig, dataset: Dataset, count: int | None =
     return spread(dataset, dataset.rows_of(config.split.train), count)
 
 
-def validation_rows(config: CandidateConfig, dataset: Dataset, count: int | None = None) -> NDArray[np.int64]:
-    """At most `count` labelled rows of the validation subjects, as `spread` picks them; raises as `training_rows`."""
+def verification_rows(config: CandidateConfig, dataset: Dataset, count: int | None = None) -> NDArray[np.int64]:
+    """At most `count` labelled rows to compare forms on, as `spread` picks them; raises as `training_rows`."""
     check_dataset(config, dataset)
-    return spread(dataset, dataset.rows_of(config.split.validation), count)
+    return spread(dataset, dataset.rows_of(verification_subjects(config)), count)
+
+
+def verification_subjects(config: CandidateConfig) -> list[str]:
+    """The validation subjects, or where there are none those of training: parity needs nobody that was not seen."""
+    return config.split.validation or config.split.train
 
 
 def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:

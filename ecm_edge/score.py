@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 
-from ecm_edge import files, metrics, onnx_model, provenance
+from ecm_edge import files, metrics, onnx_model, out_of_fold, provenance
 from ecm_edge.errors import CandidateError, DatasetError
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.model_file import ModelFile, board_cost, margins, open_model
@@ -43,8 +43,9 @@ class BoardResult(Record):
 class ScoreRecord(Record):
     """What a model scored, on what, and what to be careful about.
 
-    `part` is "chosen" where subjects were named. `trained_on` are scored subjects that the model was trained or tuned
-    on; None where the file does not say.
+    `part` is "chosen" where subjects were named, and "out_of_fold" where `statement` says who answered: then `scores`
+    are those of the recipe, and model and costs those of the candidate that was trained by it. `trained_on` are scored
+    subjects that whoever answered was trained or tuned on; None where the file does not say.
     """
 
     model: str
@@ -55,7 +56,8 @@ class ScoreRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
-    part: Part | Literal["chosen"]
+    part: Part | Literal["chosen", "out_of_fold"]
+    statement: str | None = None
     trained_on: list[str] | None
     warnings: list[str]
     scores: Scores
@@ -88,18 +90,70 @@ def score_model(
         DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
             set does not have.
     """
+    _check_latency(latency)
+    model = open_model(path, form)
+    if subjects is None:
+        subjects = default_subjects(model, dataset)
+    rows = dataset.rows_of(subject_names(subjects, model, dataset))
+    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
+    seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
+    part = "chosen" if isinstance(subjects, list) else subjects
+    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+
+
+def score_out_of_fold(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    target: Target | None = None,
+    form: Form = "float32",
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """Score a candidate's recipe on all subjects, by what its cross-validation answered out of fold.
+
+    Args:
+        folder: the candidate, trained with --folds.
+        dataset: the one that it was made from.
+        target: as for `score_model`.
+        form: whose costs the board's score counts; the answers are those of float32 networks.
+        latency: as for `score_model`.
+
+    Raises:
+        CandidateError: as for `score_model` and `out_of_fold.load`.
+        ModelError: the file is not a classifier.
+    """
+    _check_latency(latency)
+    model = open_model(folder, form)
+    if model.config is None:
+        raise CandidateError(
+            "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
+        )
+    known = out_of_fold.load(folder, model.config, dataset)
+    scores = score_rows(known.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    statement = out_of_fold.STATEMENT
+    return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+
+
+def _check_latency(latency: Latency | None) -> None:
     if latency and latency.evidence == Evidence.EMULATED:
         raise CandidateError(
             "a board's score takes no time from an emulator",
             f"a latency that is {latency.evidence}: {latency.source}",
             "Measure the board with `ecm-edge measure`, or leave it out: the estimate stands in.",
         )
-    model = open_model(path, form)
-    if subjects is None:
-        subjects = default_subjects(model, dataset)
-    rows = dataset.rows_of(subject_names(subjects, model, dataset))
-    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
-    trained_on = _trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
+
+
+def _record(
+    model: ModelFile,
+    dataset: Dataset,
+    target: Target | None,
+    scores: Scores,
+    latency: Latency | None,
+    *,
+    part: Part | Literal["chosen", "out_of_fold"],
+    trained_on: list[str] | None,
+    statement: str | None = None,
+) -> ScoreRecord:
     return ScoreRecord(
         model=model.path.name,
         model_sha256=files.sha256_file(model.path),
@@ -109,9 +163,10 @@ def score_model(
         dataset_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic or is_synthetic(model),
         blank=dataset.header.blank,
-        part="chosen" if isinstance(subjects, list) else subjects,
+        part=part,
+        statement=statement,
         trained_on=trained_on,
-        warnings=_warnings(trained_on, scores),
+        warnings=warnings_of(trained_on, scores),
         scores=scores,
         board=board_result(model, target, scores, latency) if target else None,
         provenance=provenance.collect(),
@@ -151,7 +206,7 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
     """The names of the subjects meant.
 
     Raises:
-        DatasetError: a part of a split asked of a file that has none.
+        DatasetError: a part of a split asked of a file that has none, or of a candidate with nobody in that part.
     """
     if isinstance(subjects, list):
         return subjects
@@ -164,6 +219,12 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
             "Give the candidate's folder, or name the subjects.",
         )
     names: list[str] = getattr(model.config.split, subjects)
+    if not names:
+        raise DatasetError(
+            f"the {subjects} part of a candidate's split has a subject",
+            f"none in {model.folder}, which was trained on {len(model.config.split.train)} subjects",
+            "Score it with --out-of-fold, or on subjects of another data set with --subjects.",
+        )
     return names
 
 
@@ -192,7 +253,7 @@ def board_result(model: ModelFile, target: Target, scores: Scores, latency: Late
     )
 
 
-def _trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
+def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
     """The scored subjects that took part in training or tuning; None where the file does not say."""
     if model.config:
         seen = {*model.config.split.train, *model.config.split.validation}
@@ -201,7 +262,8 @@ def _trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> li
     return [] if trained and trained != dataset.header.content_sha256 else None
 
 
-def _warnings(trained_on: list[str] | None, scores: Scores) -> list[str]:
+def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
+    """What to be careful about with these scores; `trained_on` as in a `ScoreRecord`."""
     found = []
     if trained_on is None:
         found.append(

@@ -3,25 +3,30 @@
 train:      what the weights are fitted to, and what quantisation is calibrated on.
 validation: early stopping, the decision threshold and the search's objective.
 test:       the reported figures; touched by score, promote and report only.
+
+Subjects are ordered by their share of AF, names in natural order where it ties, and drawn by `seed` within bands of
+neighbours, so that every part and every fold is mixed alike.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from ecm_edge.dataset import natural_key
 from ecm_edge.errors import DatasetError
 from ecm_edge.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ecm_edge.dataset import Dataset
 
 _FEWEST_SUBJECTS = 3
-_FEWEST_FOLDS = 2
+_FEWEST_FOLDS = 3  # two of them away, there is one left to train on
 
 
 class Split(Record):
@@ -39,41 +44,116 @@ class Split(Record):
         return self
 
 
+class FoldAssignment(Record):
+    """Which fold each subject of a data set is in: `folds` maps its name to a number from 0 to count - 1."""
+
+    seed: int
+    count: int = Field(ge=_FEWEST_FOLDS)
+    dataset_sha256: str
+    folds: dict[str, int]
+
+    @model_validator(mode="after")
+    def _every_fold(self) -> FoldAssignment:
+        if set(self.folds.values()) != set(range(self.count)):
+            raise ValueError(f"every fold from 0 to {self.count - 1} has a subject, and there is no other")
+        return self
+
+    def subjects(self, *numbers: int) -> list[str]:
+        """The subjects of these folds, in natural order."""
+        return sorted((name for name, number in self.folds.items() if number in numbers), key=natural_key)
+
+
 def holdout(dataset: Dataset, *, seed: int, validation_share: float = 0.2, test_share: float = 0.2) -> Split:
     """Subjects drawn into test, validation and train, each part mixed alike in how much AF its subjects have.
 
     Raises:
         DatasetError: fewer than three subjects, or one class only.
     """
-    order = _spread_by_af_share(dataset, seed)
-    test = _every(order, test_share)
+    order, generator = _by_af_share(dataset), np.random.default_rng(seed)
+    test = _drawn(order, test_share, generator)
     rest = [name for name in order if name not in test]
-    validation = _every(rest, validation_share / (1 - test_share))
-    train = [name for name in rest if name not in validation]
-    return _checked(dataset, Split(train=sorted(train), validation=sorted(validation), test=sorted(test)))
+    return _checked(dataset, _train_and_validation(rest, validation_share / (1 - test_share), test, generator))
+
+
+def assign_folds(dataset: Dataset, *, count: int, seed: int) -> FoldAssignment:
+    """Every labelled subject in one of `count` folds: each band of `count` neighbours is permuted over the folds.
+
+    Raises:
+        DatasetError: fewer than three folds or subjects, or more folds than subjects.
+    """
+    order, generator = _by_af_share(dataset), np.random.default_rng(seed)
+    if not _FEWEST_FOLDS <= count <= len(order):
+        raise DatasetError(
+            f"folds lie between {_FEWEST_FOLDS} and the number of subjects",
+            f"{count} folds for {len(order)} subjects",
+            "Ask for fewer folds." if count > len(order) else "Ask for more folds: two take turns to be left out.",
+        )
+    folds: dict[str, int] = {}
+    for start in range(0, len(order), count):
+        band = order[start : start + count]
+        folds.update(zip(band, generator.permutation(count).tolist(), strict=False))  # the last band may be short
+    return FoldAssignment(
+        seed=seed,
+        count=count,
+        dataset_sha256=dataset.header.content_sha256,
+        folds={name: folds[name] for name in sorted(folds, key=natural_key)},
+    )
+
+
+def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
+    """Whether an assignment was made for this data set, and speaks of every subject in it that has a label.
+
+    Raises:
+        DatasetError: it was not, or does not.
+    """
+    here = dataset.header.content_sha256
+    if assignment.dataset_sha256 != here:
+        raise DatasetError(
+            "folds go with the data set that they were made for",
+            f"content {here[:12]} in {dataset.folder}, not {assignment.dataset_sha256[:12]}",
+            "Make them anew with `ecm-edge data folds`.",
+        )
+    if different := set(assignment.folds) ^ set(_by_af_share(dataset)):
+        raise DatasetError(
+            "folds hold every subject that has a label, and no other",
+            f"{min(different, key=natural_key)!r} in only one of the two",
+            "Make them anew with `ecm-edge data folds`.",
+        )
+
+
+def leave_out(
+    dataset: Dataset, assignment: FoldAssignment, numbers: Collection[int], *, validation_share: float
+) -> Split:
+    """A split that tests the folds `numbers` and trains on the others, of which it may draw validation subjects.
+
+    Nothing in it depends on a label of a subject that is left out.
+
+    Raises:
+        DatasetError: the training part holds one class only.
+    """
+    rest = [name for name in _by_af_share(dataset) if assignment.folds[name] not in numbers]
+    generator = np.random.default_rng([assignment.seed, *numbers])
+    test = assignment.subjects(*numbers)
+    return _checked(dataset, _train_and_validation(rest, validation_share, test, generator))
 
 
 def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 0.2) -> list[Split]:
     """`count` splits whose test parts cover every subject once; validation is drawn from each fold's training subjects.
 
     Raises:
-        DatasetError: fewer subjects than folds, or a fold whose training part holds one class only.
+        DatasetError: as `assign_folds`, or a fold whose training part holds one class only.
     """
-    order = _spread_by_af_share(dataset, seed)
-    if not _FEWEST_FOLDS <= count <= len(order):
-        raise DatasetError(
-            "folds lie between 2 and the number of subjects",
-            f"{count} folds for {len(order)} subjects",
-            "Ask for fewer folds.",
-        )
-    splits = []
-    for index in range(count):
-        test = order[index::count]
-        rest = [name for name in order if name not in test]
-        validation = _every(rest, validation_share)
-        train = [name for name in rest if name not in validation]
-        splits.append(_checked(dataset, Split(train=sorted(train), validation=sorted(validation), test=sorted(test))))
-    return splits
+    assignment = assign_folds(dataset, count=count, seed=seed)
+    return [leave_out(dataset, assignment, [number], validation_share=validation_share) for number in range(count)]
+
+
+def everyone(dataset: Dataset) -> Split:
+    """Every labelled subject in the training part; nobody is left to choose or to test anything on.
+
+    Raises:
+        DatasetError: fewer than three subjects, or one class only.
+    """
+    return _checked(dataset, Split(train=sorted(_by_af_share(dataset)), validation=[], test=[]))
 
 
 def fixed(dataset: Dataset, *, seed: int, validation_share: float = 0.2) -> Split:
@@ -96,11 +176,8 @@ def fixed(dataset: Dataset, *, seed: int, validation_share: float = 0.2) -> Spli
             f"{len(both)} subjects in train and in test, first {both[0]!r}",
             "Use the default split instead.",
         )
-    order = [name for name in _spread_by_af_share(dataset, seed) if name in rest]
-    validation = _every(order, validation_share)
-    return _checked(
-        dataset, Split(train=sorted(set(rest) - set(validation)), validation=sorted(validation), test=sorted(test))
-    )
+    order = [name for name in _by_af_share(dataset) if name in rest]
+    return _checked(dataset, _train_and_validation(order, validation_share, test, np.random.default_rng(seed)))
 
 
 def _subjects_in(dataset: Dataset, part: int) -> list[str]:
@@ -108,29 +185,34 @@ def _subjects_in(dataset: Dataset, part: int) -> list[str]:
     return [dataset.header.subjects[code] for code in codes]
 
 
-def _spread_by_af_share(dataset: Dataset, seed: int) -> list[str]:
-    """Subjects ordered by their share of AF, ties shuffled by `seed`, so that every nth of them is a fair draw."""
-    labels = dataset.labels  # (N,)
-    used = labels >= 0
-    counts = np.bincount(dataset.table["subject"][used], minlength=len(dataset.header.subjects))
-    positives = np.bincount(dataset.table["subject"][used], weights=labels[used], minlength=len(counts))
-    present = np.flatnonzero(counts)
-    if len(present) < _FEWEST_SUBJECTS:
+def _by_af_share(dataset: Dataset) -> list[str]:
+    """The subjects that have a label, by their share of AF, and by name in natural order where it ties."""
+    labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
+    names = dataset.header.subjects
+    segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
+    if len(segments) < _FEWEST_SUBJECTS:
         raise DatasetError(
             "a split by subject needs at least three subjects",
-            f"{len(present)} in {dataset.folder}",
+            f"{len(segments)} in {dataset.folder}",
             "Import more subjects.",
         )
-    share = positives[present] / counts[present]
-    jitter = np.random.default_rng(seed).permutation(len(present))
-    return [dataset.header.subjects[code] for code in present[np.lexsort((jitter, share))]]
+    codes = sorted(segments, key=lambda code: (positives[code] / segments[code], natural_key(names[code])))
+    return [names[code] for code in codes]
 
 
-def _every(order: Sequence[str], share: float) -> list[str]:
-    """At least one of `order`, evenly spread along it: `share` of them."""
+def _train_and_validation(
+    order: Sequence[str], validation_share: float, test: Sequence[str], generator: np.random.Generator
+) -> Split:
+    """A split of `order` beside the subjects that are tested; without a share there is nobody in its validation."""
+    validation = _drawn(order, validation_share, generator) if validation_share else []
+    train = set(order) - set(validation)
+    return Split(train=sorted(train), validation=sorted(validation), test=sorted(test))
+
+
+def _drawn(order: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
+    """`share` of `order`, and at least one: one drawn of every band, the bands being as long as one another."""
     count = max(1, round(share * len(order)))
-    places = ((np.arange(count) + 0.5) * len(order) / count).astype(int)
-    return [order[place] for place in places]
+    return [str(generator.choice(band)) for band in np.array_split(np.asarray(order), count)]
 
 
 def _checked(dataset: Dataset, split: Split) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ecm_edge import candidate, crossval, export, files, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
-from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.firmware import fit
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.gate import CostRecord
+from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from ecm_edge.crossval import Network
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch, TrainingData
     from ecm_edge.metrics import Objective
+    from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
 
 TRIAL = "trial.json"
@@ -168,23 +171,41 @@ def train_candidate(
     dataset: Dataset,
     target: Target,
     *,
-    folds: int | None = None,
+    folds: int | FoldAssignment | None = None,
+    refit: bool = False,
+    workers: int | None = None,
     tell: Callable[[Epoch], None] = lambda _: None,
+    tell_network: Callable[[Network], None] = lambda _: None,
 ) -> TrainResult:
     """Gate and train one configuration into the new folder `out`.
+
+    What the networks of a cross-validation answered is kept in a hidden folder beside `out` until that is done: the
+    next call goes on from there.
 
     Args:
         out: must not exist yet.
         config: what to build and train.
         dataset: the one whose hash the configuration names.
         target: whose budgets count and whose rule chooses the threshold.
-        folds: also measure the configuration out of fold, over so many folds.
+        folds: also measure the configuration out of fold, over these folds or over so many.
+        refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
+            of the cross-validation.
+        workers: as for `crossval.cross_validate`.
         tell: called after every epoch of the candidate itself.
+        tell_network: called for every network of the cross-validation.
 
     Raises:
-        CandidateError: the configuration was made for another data set, or training gave no finite loss.
+        CandidateError: the configuration was made for another data set, or training gave no finite loss; for a refit,
+            there are no folds, or the configuration does not keep its last epoch.
+        DatasetError: as `crossval.cross_validate`.
     """
     candidate.check_dataset(config, dataset)
+    if refit:
+        if folds is None:
+            raise CandidateError(
+                "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."
+            )
+        config = crossval.for_everyone(config, dataset)
     data = train.load_data(dataset, config.split)
 
     def watch(epoch: Epoch) -> bool:
@@ -192,17 +213,24 @@ def train_candidate(
         return False
 
     with files.staged_folder(out) as staged:
-        _, costs = gate_candidate(config, target, data.validation_samples[:1, 0].numpy())
+        _, costs = gate_candidate(config, target, data.train_samples[:1, 0].numpy())
         config.save(staged / candidate.CONFIG)
         costs.save(staged / candidate.COST)
         if costs.verdict != Verdict.PASS:
             return TrainResult(verdict=costs.verdict, cost=costs, training=None, folds=None)
+        validated, work = None, out.with_name(f".{out.name}.folds")
+        if folds is not None:
+            validated = crossval.cross_validate(
+                config, dataset, target, folds=folds, work=work, workers=workers, tell=tell_network
+            )
+            validated.save(staged)
         trained = train.fit(config, data, rule=target.score, prune=watch)
+        if refit and validated:
+            trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)
-        validated = crossval.cross_validate(config, dataset, target, count=folds) if folds else None
-        if validated:
-            validated.save(staged / crossval.FOLDS)
-    return TrainResult(verdict=costs.verdict, cost=costs, training=trained.record, folds=validated)
+    shutil.rmtree(work, ignore_errors=True)
+    record = validated.record if validated else None
+    return TrainResult(verdict=costs.verdict, cost=costs, training=trained.record, folds=record)
 
 
 def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: Objective) -> float:

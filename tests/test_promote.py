@@ -18,7 +18,9 @@ from ecm_edge.score import score_model
 from ecm_edge.targets import FloatParity
 from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
 from tests import tiny
+from tests.folds import write_folds
 
+EVERYONE = [f"S{i}" for i in range(6)]
 NAME = tiny.TARGET.name
 
 
@@ -482,3 +484,72 @@ def test_command_exit_codes(tmp_path, dataset, capsys):
     assert tiny.run(["promote", tmp_path / "absent", *arguments]) == 2
     (better / "bench.json").unlink()
     assert tiny.run(["promote", better, *arguments]) == 2
+
+
+def refitted(folder, dataset, column, *, out_of_fold=None):
+    """A candidate of all subjects, ready but for what is known of it out of fold: as if it misses so many tenths."""
+    made = tiny.ready(folder, dataset, column=column, train=EVERYONE, validation=(), test=())
+    tiny.write_verify(made, dataset, segments=120)
+    return made if out_of_fold is None else write_folds(made, dataset, out_of_fold)
+
+
+def test_an_entry_of_a_candidate_of_all_subjects_is_named_after_its_scores_out_of_fold(tmp_path, dataset, decide):
+    record = decide(refitted(tmp_path / "all", dataset, 0, out_of_fold=3))
+    assert (record.verdict, record.entry) == (Verdict.PASS, "100-70")  # and not 100-100, which is what it was taught
+    assert gate(record, "claim").detail.endswith("over 6 subjects out of fold")
+    manifest = Manifest.load(tmp_path / "registry" / NAME / "entries" / "100-70" / "manifest.json")
+    assert manifest.verdicts["claim"] == Verdict.PASS
+    for name in ("folds.json", "folds.npz"):
+        assert manifest.files[name] == files.sha256_file(tmp_path / "all" / name)
+
+
+def test_a_candidate_of_all_subjects_that_claims_nothing_is_refused(tmp_path, dataset, decide):
+    record = decide(refitted(tmp_path / "all", dataset, 0))
+    assert failed(record) == ["claim"]
+    assert now(tmp_path) is None
+
+
+def test_a_claim_that_was_changed_is_an_error(tmp_path, dataset, decide):
+    folder = refitted(tmp_path / "all", dataset, 0, out_of_fold=3)
+    write_folds(tiny.make_candidate(tmp_path / "other", dataset), dataset, 0)
+    shutil.copy(tmp_path / "other" / "folds.npz", folder)
+    with pytest.raises(CandidateError, match=r"folds\.npz stays as it was written"):
+        decide(folder)
+
+
+def test_all_training_segments_are_verified_where_there_is_no_validation(tmp_path, dataset, decide):
+    folder = refitted(tmp_path / "all", dataset, 0, out_of_fold=3)
+    tiny.write_verify(folder, dataset, segments=119)
+    record = decide(folder)
+    assert failed(record) == ["verified_segments"]
+    assert gate(record, "verified_segments").limit == 120
+
+
+@pytest.mark.parametrize(("column", "refused"), [(1, []), (2, ["score"]), (3, ["score"])])
+def test_two_of_all_subjects_are_compared_out_of_fold(tmp_path, dataset, decide, column, refused):
+    decide(refitted(tmp_path / "first", dataset, 0, out_of_fold=2))
+    record = decide(refitted(tmp_path / "second", dataset, 0, out_of_fold=column))
+    assert failed(record) == refused
+    assert (record.comparison.basis, record.comparison.segments) == ("out_of_fold", 120)
+    assert record.comparison.subjects == EVERYONE
+    assert record.comparison.others["accuracy"].value == pytest.approx(0.05 * (2 - column))
+    assert "6 subjects out of fold" in gate(record, "score").detail
+
+
+def test_what_was_seen_in_training_is_never_compared(tmp_path, dataset, decide):
+    decide(tiny.ready(tmp_path / "first", dataset, column=2))
+    record = decide(refitted(tmp_path / "second", dataset, 0, out_of_fold=1))
+    assert (failed(record), record.comparison) == (["score"], None)
+    assert "out of fold nothing is known of the incumbent" in gate(record, "score").detail
+
+
+def test_an_incumbent_of_all_subjects_is_met_out_of_fold(tmp_path, dataset, decide):
+    decide(refitted(tmp_path / "first", dataset, 0, out_of_fold=2))
+    record = decide(tiny.ready(tmp_path / "second", dataset, column=0))
+    assert failed(record) == ["score"]
+    assert (
+        "trained or tuned on by the incumbent: use its split; and out of fold nothing is known of the challenger"
+        in (gate(record, "score").detail)
+    )
+    known = write_folds(tiny.ready(tmp_path / "third", dataset, column=0), dataset, 1)
+    assert (decide(known).verdict, decide(known).comparison.basis) == (Verdict.PASS, "out_of_fold")

@@ -40,4 +40,6 @@ def test_subjects_with_few_rows_give_all_and_others_fill_up(data):
 def test_parts_of_the_split(data, tmp_path):
     config = candidate.load_config(nets.make_candidate(tmp_path / "c", data))
     assert set(data.subject_names(rows.training_rows(config, data))) == {"S0", "S1", "S2"}
-    assert set(data.subject_names(rows.validation_rows(config, data, 4))) == {"S3", "S4"}
+    assert set(data.subject_names(rows.verification_rows(config, data, 4))) == {"S3", "S4"}
+    trained_on_all = config.model_copy(update={"split": config.split.model_copy(update={"validation": []})})
+    assert set(data.subject_names(rows.verification_rows(trained_on_all, data))) == {"S0", "S1", "S2"}

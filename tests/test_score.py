@@ -10,8 +10,11 @@ import pytest
 from ecm_edge import files, onnx_model
 from ecm_edge.errors import CandidateError, DatasetError, ModelError
 from ecm_edge.records import Evidence, Latency
-from ecm_edge.score import ScoreRecord, parse_subjects, score_model
+from ecm_edge.score import ScoreRecord, parse_subjects, score_model, score_out_of_fold
 from tests import tiny
+from tests.folds import relabelled, write_folds
+
+EVERYONE = [f"S{i}" for i in range(6)]
 
 
 @pytest.fixture
@@ -148,3 +151,58 @@ def test_command_keeps_the_record_of_the_test_subjects(tmp_path, dataset, capsys
     assert tiny.run([*arguments, "--json"]) == 0
     assert ScoreRecord.model_validate_json(capsys.readouterr().out) == ScoreRecord.load(folder / "score.json")
     assert tiny.run([*arguments[:-2], "--subjects", "S9"]) == 2
+
+
+@pytest.fixture
+def trained_on_all(tmp_path, dataset):
+    """A candidate without an error on anybody, as it has seen them all; out of fold its recipe misses a tenth."""
+    folder = tiny.make_candidate(tmp_path / "all", dataset, train=EVERYONE, validation=(), test=())
+    return write_folds(folder, dataset, column=1)
+
+
+def test_out_of_fold_scores_are_the_recipes_over_all_subjects(dataset, trained_on_all):
+    record = score_out_of_fold(trained_on_all, dataset, target=tiny.TARGET, form="int8")
+    assert (record.part, record.trained_on, record.warnings) == ("out_of_fold", [], [])
+    assert "had not seen it" in record.statement
+    assert record.scores.confusion.model_dump() == {"tp": 54, "fp": 0, "tn": 60, "fn": 6}
+    assert [s.subject for s in record.scores.by_subject] == EVERYONE
+    assert (record.form, record.model) == ("int8", "model.int8.onnx")
+    assert record.model_sha256 == files.sha256_file(trained_on_all / "model.int8.onnx")
+    points = [term.points for term in record.board.board_score.terms]
+    assert points[:2] == pytest.approx([25 * (2 * 45 / 49 - 1), 15])  # Fβ 45/49 of every subject, which is above 0.9
+
+
+def test_a_candidate_trained_on_all_has_no_test_subjects(dataset, trained_on_all):
+    with pytest.raises(DatasetError, match="Score it with --out-of-fold"):
+        score_model(trained_on_all, dataset)
+    assert score_model(trained_on_all, dataset, subjects="all").warnings[0].startswith("the model was trained")
+
+
+def test_out_of_fold_is_refused_where_it_does_not_belong(tmp_path, dataset, trained_on_all):
+    with pytest.raises(CandidateError, match="come from a cross-validation"):
+        score_out_of_fold(tiny.make_candidate(tmp_path / "c", dataset), dataset)
+    with pytest.raises(CandidateError, match="is a candidate's recipe"):
+        score_out_of_fold(trained_on_all / "model.int8.onnx", dataset)
+    with pytest.raises(CandidateError, match="the data set it was made from"):
+        score_out_of_fold(trained_on_all, relabelled(tmp_path / "other", dataset, ["S1"]))
+    (trained_on_all / "folds.npz").write_bytes(b"other")
+    with pytest.raises(CandidateError, match="stays as it was written"):
+        score_out_of_fold(trained_on_all, dataset)
+
+
+def test_the_command_keeps_the_record_out_of_fold_of_who_has_no_test_subjects(
+    tmp_path, dataset, trained_on_all, capsys
+):
+    tested = write_folds(tiny.make_candidate(tmp_path / "c", dataset), dataset)
+    options = ["--data", dataset.folder, "--target", "loongson-2k0500", "--out-of-fold"]
+    assert tiny.run(["score", trained_on_all, *options]) == 0
+    said = capsys.readouterr()
+    assert "warning" not in said.err
+    assert "every subject was answered by a float32 network of this recipe that had not seen it" in said.out
+    assert ScoreRecord.load(trained_on_all / "score.json").part == "out_of_fold"
+    assert tiny.run(["score", tested, *options]) == 0
+    assert not (tested / "score.json").exists()
+    assert tiny.run(["score", tested, *options, "--subjects", "all"]) == 2
+    (tested / "folds.npz").unlink()
+    assert tiny.run(["score", tested, *options]) == 2
+    assert "folds.npz stays as it was written" in capsys.readouterr().err

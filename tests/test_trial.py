@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, cost, onnx_model, splits, targets, trial
+from ecm_edge import candidate, cost, ladder, onnx_model, splits, targets, trial
 from ecm_edge.candidate import TrainingConfig
 from ecm_edge.cli import main
+from ecm_edge.errors import CandidateError
 from ecm_edge.records import Verdict
+from ecm_edge.train import TrainingRecord
 
 TARGET = targets.load("loongson-2k0500")
 BRIEF = TrainingConfig(epochs=1, batch_size=32)
@@ -15,6 +17,11 @@ BRIEF = TrainingConfig(epochs=1, batch_size=32)
 def config(dataset, **params):
     split = splits.holdout(dataset, seed=0)
     return candidate.configure(dataset, split, "afnet", {"channel_factor": 1, "head_factor": 1, **params}, BRIEF, 0)
+
+
+def without_choice(made):
+    """The same, but the last epoch is kept: a fold of so few subjects has nobody to choose another on."""
+    return made.model_copy(update={"training": made.training.model_copy(update={"keep": "last"})})
 
 
 def with_budget(**budget):
@@ -67,20 +74,94 @@ def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
 
 
 def test_out_of_fold_scores_cover_every_segment(dataset, tmp_path):
-    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, folds=2)
+    last = without_choice(config(dataset))
+    result = trial.train_candidate(tmp_path / "c", last, dataset, TARGET, folds=3, workers=1)
     assert result.folds.scores.segments == int(np.sum(dataset.labels >= 0))
-    tested = [name for fold in result.folds.folds for name in fold.split.test]
+    tested = [name for fold in result.folds.folds for name in fold.subjects]
     assert sorted(tested) == sorted(dataset.header.subjects)
+    assert result.training.validation_subjects == 2  # the candidate itself keeps its own split
 
 
 def test_a_boards_own_rule_judges_epochs_and_folds(dataset, tmp_path):
     rule = TARGET.score.model_copy(update={"beta": 1.0, "good_subject_above": 0.0})
     lenient = TARGET.model_copy(update={"score": rule})
-    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, lenient, folds=2)
+    last = without_choice(config(dataset))
+    result = trial.train_candidate(tmp_path / "c", last, dataset, lenient, folds=3, workers=1)
     scores = result.folds.scores
     assert (scores.beta, scores.good_subject_above) == (1.0, 0.0)
     assert scores.g.value == np.mean([s.fbeta > 0 for s in scores.by_subject])
     assert result.training.best.g == 1.0  # every validation subject is above 0
+
+
+class Watching(trial.Judge):
+    """Notes what it is asked, and ends the trial where it is told to: at a rung, after an epoch, or for lack of time."""
+
+    def __init__(self, *, fall_at=None, stop_after=None, time_up=False):
+        self.asked, self.fall_at, self.stop_after, self.time_up = [], fall_at, stop_after, time_up
+
+    def late(self):
+        return self.time_up
+
+    def goes_on(self, rung, value):
+        self.asked.append(("rung", rung, value))
+        return rung != self.fall_at
+
+    def prune(self, epoch, value):
+        self.asked.append(("epoch", epoch, value))
+        return epoch == self.stop_after
+
+
+def climb(dataset, folder, judge):
+    """A trial of four epochs up the default ladder, on a board for which nothing is built."""
+    from ecm_edge.train import load_data
+
+    long = config(dataset).model_copy(update={"training": BRIEF.model_copy(update={"epochs": 4})})
+    bare = TARGET.model_copy(update={"firmware": None})
+    setting = trial.Setting(dataset, load_data(dataset, long.split), bare, "f1", 8, ladder.RUNGS)
+    return trial.run_trial(folder, 0, {}, long, setting, judge)
+
+
+def test_what_falls_from_a_rung_was_trained_briefly_and_leaves_no_weights(dataset, tmp_path):
+    judge = Watching(fall_at=0)
+    record = climb(dataset, tmp_path, judge)
+    (rung,) = record.rungs
+    assert (record.outcome, record.ended_at_rung, record.trained) == ("pruned", 0, True)
+    assert (record.objective, record.f1, record.epochs) == (None, None, 0)
+    assert (rung.complete, rung.epochs, rung.data_share, rung.epochs_share) == (True, 1, 1 / 8, 1 / 4)
+    assert judge.asked == [("rung", 0, rung.objective)]
+    assert record.segments_seen == rung.segments
+    assert record.train_seconds >= rung.seconds > 0
+    assert not {candidate.CHECKPOINT, candidate.TRAINING, candidate.EXPORTED} & {p.name for p in tmp_path.iterdir()}
+
+
+def test_what_climbs_the_ladder_is_trained_in_full_from_fresh_weights(dataset, tmp_path):
+    judge = Watching(stop_after=2)
+    record = climb(dataset, tmp_path, judge)
+    assert [asked[:2] for asked in judge.asked] == [("rung", 0), ("rung", 1), ("epoch", 1), ("epoch", 2)]
+    assert (record.outcome, record.ended_at_rung, record.epochs) == ("pruned", None, 2)
+    assert [rung.epochs for rung in record.rungs] == [1, 2]
+    first, second = (rung.segments / rung.epochs for rung in record.rungs)
+    full = (record.segments_seen - sum(rung.segments for rung in record.rungs)) / record.epochs
+    assert first <= second < full
+    trained = TrainingRecord.load(tmp_path / candidate.TRAINING)
+    assert record.objective == trained.best.f1
+    assert candidate.load_config(tmp_path).training.data_share == 1
+
+
+def test_a_trial_that_runs_out_of_time_at_a_rung_says_so(dataset, tmp_path):
+    judge = Watching(time_up=True)
+    record = climb(dataset, tmp_path, judge)
+    assert (record.outcome, record.reason, record.ended_at_rung) == ("pruned", "out of time", 0)
+    assert [rung.complete for rung in record.rungs] == [False]
+    assert judge.asked == []  # such a value is compared with nothing
+
+
+def test_an_objective_needs_validation_subjects():
+    from ecm_edge.epochs import Epoch
+
+    epoch = Epoch(epoch=1, learning_rate=1, train_loss=1, seconds=1)
+    with pytest.raises(CandidateError, match="measured on validation subjects"):
+        trial.objective_value(epoch, None, TARGET, "f1")
 
 
 @pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])

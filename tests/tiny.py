@@ -154,7 +154,7 @@ def write_bench(folder, **figures):
     ).save(folder / candidate.BENCH)
 
 
-def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS, judge=TARGET):
+def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, passed=HOPS, judge=TARGET, segments=20):
     """verify.json of a candidate as if its forms had been compared, and their C on the emulated board."""
     models = {path.name: files.sha256_file(path) for path in folder.glob("*.onnx")}
     VerifyRecord(
@@ -165,7 +165,7 @@ def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, pass
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic,
-        segments=20,
+        segments=segments,
         subjects=["S2"],
         first_diverging_hop=None,
         hops=[Hop(name=hop, reference="", other="", verdict=Verdict.PASS) for hop in passed],
@@ -178,7 +178,7 @@ def write_verify(folder, dataset, verdict=Verdict.PASS, target=TARGET.name, pass
                 compiler="a compiler",
                 model_object="1" * 64,
                 emulated_image="2" * 64,
-                emulated_segments=20,
+                emulated_segments=segments,
                 shipped_image=hashlib.sha256(image_of(folder / name)).hexdigest(),
             )
             for form, name in candidate.FORM_FILES.items()

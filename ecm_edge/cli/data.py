@@ -159,6 +159,26 @@ def _show_info(record: InfoRecord) -> None:
         click.echo(f"{name:>9}: {fact}")
 
 
+@command.command("folds", short_help="assign the subjects to folds, once and for all")
+@click.argument("dataset", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="The JSON file to write, for `ecm-edge train --folds`.")
+@click.option("--count", type=click.IntRange(min=3), default=5, show_default=True, help="Number of folds.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
+@json_option
+def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
+    """Assign every labelled subject of DATASET to a fold, all folds mixed alike in how much AF their subjects have."""
+    from ecm_edge import splits
+
+    record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
+    record.save(out)
+
+    def render() -> None:
+        for number in range(record.count):
+            click.echo(f"fold {number}: {', '.join(record.subjects(number))}")
+
+    emit(record, as_json=as_json, render=render)
+
+
 @command.command("audit", short_help="look for leakage, duplicates, bad signals and contradicted labels")
 @click.argument("dataset", type=PATH)
 @json_option

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     "--subjects",
     help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
 )
+@click.option(
+    "--out-of-fold", "out_of_fold", is_flag=True, help="All subjects, by the cross-validation of a candidate's recipe."
+)
 @click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
 @json_option
 def command(
@@ -38,30 +41,42 @@ def command(
     subjects: str | None,
     latency_file: Path | None,
     *,
+    out_of_fold: bool,
     as_json: bool,
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
 
-    A candidate scored on its test subjects keeps the record as score.json; an entry of a registry is left as it is.
+    A candidate scored on its test subjects keeps the record as score.json, and one without any that of --out-of-fold;
+    an entry of a registry is left as it is.
     """
     from ecm_edge import candidate, targets
-    from ecm_edge.entries import MANIFEST
     from ecm_edge.records import Latency
-    from ecm_edge.score import parse_subjects, score_model
+    from ecm_edge.score import parse_subjects, score_model, score_out_of_fold
 
+    if out_of_fold and subjects is not None:
+        raise click.UsageError("--out-of-fold scores all subjects; leave out --subjects")
     board = targets.load(target) if target else None
     check_form(model, form)
-    record = score_model(
-        model,
-        open_data(data),
-        target=board,
-        subjects=parse_subjects(subjects) if subjects is not None else None,
-        form=form or (board.precision[0] if board else "float32"),
-        latency=Latency.load(latency_file) if latency_file else None,
-    )
-    if model.is_dir() and record.part == "test" and not (model / MANIFEST).exists():
+    dataset, form = open_data(data), form or (board.precision[0] if board else "float32")
+    latency = Latency.load(latency_file) if latency_file else None
+    if out_of_fold:
+        record = score_out_of_fold(model, dataset, target=board, form=form, latency=latency)
+    else:
+        chosen = parse_subjects(subjects) if subjects is not None else None
+        record = score_model(model, dataset, target=board, subjects=chosen, form=form, latency=latency)
+    if _is_kept(record, model):
         record.save(model / candidate.SCORE)
     emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _is_kept(record: ScoreRecord, model: Path) -> bool:
+    """Whether a record is the one that speaks of a candidate; what is in a registry is never written to."""
+    from ecm_edge.candidate import load_config
+    from ecm_edge.entries import MANIFEST
+
+    if not model.is_dir() or (model / MANIFEST).exists():
+        return False
+    return record.part == ("test" if load_config(model).split.test else "out_of_fold")
 
 
 def _render(record: ScoreRecord) -> None:
@@ -71,7 +86,10 @@ def _render(record: ScoreRecord) -> None:
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    title = f"{record.model} on {record.dataset}, {record.part} subjects: {scores.segments} segments{made_up}"
+    part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
+    title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments{made_up}"
+    if record.statement:
+        click.echo(record.statement)
     names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
     rows = [[name, _shown(getattr(scores, name)), _shown(getattr(scores.averaged, name))] for name in names]
     rows += [[name, _shown(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]

@@ -14,8 +14,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.candidate import CandidateConfig, Scalar
+    from ecm_edge.crossval import Network
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch
+    from ecm_edge.splits import FoldAssignment
+    from ecm_edge.train import TrainingRecord
+
+
+class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs of newer versions only
+    """Folds by their number, or as `ecm-edge data folds` wrote them."""
+
+    name = "K|FILE"
+
+    def convert(
+        self,
+        value: str | int | FoldAssignment,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int | FoldAssignment:
+        from ecm_edge.errors import DatasetError
+        from ecm_edge.splits import FoldAssignment
+
+        if not isinstance(value, str):
+            return value
+        if value.lstrip("-").isdecimal():
+            if int(value) < 3:  # noqa: PLR2004 - as many as `assign_folds` takes
+                self.fail(f"{value} is not in the range x>=3.", param, ctx)
+            return int(value)
+        return FoldAssignment.load(PATH.convert(value, param, ctx), DatasetError)
 
 
 @click.command("train")
@@ -29,7 +55,17 @@ if TYPE_CHECKING:
 )
 @click.option("--like", type=CANDIDATE, help="Train another candidate's configuration again; --set changes it.")
 @click.option("--seed", type=SEED, help="[default: 0, or that of --like]")
-@click.option("--folds", type=click.IntRange(min=2), help="Also measure it out of fold over so many folds of subjects.")
+@click.option(
+    "--folds",
+    type=_Folds(),
+    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.",
+)
+@click.option(
+    "--refit", is_flag=True, help="Train it on all subjects of the data set, at the threshold that --folds finds."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes for --folds, of one thread each.  [default: one a core]"
+)
 @json_option
 def command(
     data: Path,
@@ -40,12 +76,16 @@ def command(
     assignments: tuple[str, ...],
     like: Path | None,
     seed: int | None,
-    folds: int | None,
+    folds: int | FoldAssignment | None,
+    workers: int | None,
     *,
+    refit: bool,
     as_json: bool,
 ) -> None:
     """Gate and train one candidate; what does not fit the board is not trained (exit 1).
 
+    With --folds K, K (K - 1) / 2 + K networks more are trained: every subject is answered by one that has not seen
+    it, at a threshold chosen on others. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
     For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
@@ -55,12 +95,24 @@ def command(
 
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
+    if refit and folds is None:
+        raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
     dataset = open_data(data)
     changes = dict(_parse(assignment) for assignment in assignments)
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
-    result = train_candidate(out, config, dataset, targets.load(target), folds=folds, tell=_say)
+    result = train_candidate(
+        out,
+        config,
+        dataset,
+        targets.load(target),
+        folds=folds,
+        refit=refit,
+        workers=workers,
+        tell=_say,
+        tell_network=_say_network,
+    )
 
     def render() -> None:
         for gate in result.cost.gates:
@@ -69,25 +121,44 @@ def command(
                 f"{gate.detail}"
             )
         if result.training:
-            best = result.training.best
-            click.echo(
-                f"kept epoch {best.epoch}, of least validation loss: "
-                f"F1 {best.f1:.4f}, Fβ {best.fbeta_mean:.4f}, G {best.g:.3f} "
-                f"on validation subjects; {out}"
-            )
+            click.echo(f"{_kept(result.training, config.training.keep)}; {out}")
         if result.folds:
             scores = result.folds.scores
             click.echo(
-                f"out of fold over {scores.subjects} subjects: Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
+                f"out of fold over {scores.subjects} subjects: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
+                f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
             )
 
     emit(result, as_json=as_json, render=render)
 
 
+def _kept(record: TrainingRecord, keep: str) -> str:
+    """Which epoch was kept, and what is known of it."""
+    best = record.best
+    kept = f"kept epoch {best.epoch}, {'the last' if keep == 'last' else 'of least validation loss'}"
+    if not record.validation_subjects:
+        return f"{kept}, trained on {record.train_subjects} subjects; threshold {best.threshold:.4f}"
+    figures = f"F1 {_figure(best.f1)}, Fβ {_figure(best.fbeta_mean)}, G {_figure(best.g)}"
+    return f"{kept}: {figures} on validation subjects"
+
+
 def _say(epoch: Epoch) -> None:
     click.echo(
-        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {epoch.validation_loss:.4f}  F1 {epoch.f1:.4f}  "
-        f"Fβ {epoch.fbeta_mean:.4f}  G {epoch.g:.3f}  {epoch.seconds:.1f} s",
+        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {_figure(epoch.validation_loss)}  "
+        f"F1 {_figure(epoch.f1)}  Fβ {_figure(epoch.fbeta_mean)}  G {_figure(epoch.g)}  {epoch.seconds:.1f} s",
+        err=True,
+    )
+
+
+def _figure(value: float | None) -> str:
+    """A figure of the validation subjects, if there are any."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _say_network(network: Network) -> None:
+    without = " and ".join(map(str, network.left_out))
+    click.echo(
+        f"network {network.number:3d} of {network.total}, trained without fold {without}: {network.seconds:.1f} s",
         err=True,
     )
 

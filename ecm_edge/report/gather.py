@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ecm_edge import candidate, crossval, files, provenance, registry
+from ecm_edge import candidate, files, out_of_fold, provenance, registry
 from ecm_edge.bench import BenchRecord
 from ecm_edge.candidate import FORM_FILES, RUN_SETTINGS, CandidateConfig, load_config
-from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.dataset import check_content
 from ecm_edge.errors import SearchError
 from ecm_edge.export import ExportRecord
 from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.gate import CostRecord
 from ecm_edge.model_file import open_model
+from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Record
 from ecm_edge.report.mistakes import find_mistakes
@@ -124,7 +124,7 @@ def load_stages(folder: Path) -> StageRecords:
         firmware=_load(FirmwareRecord, folder / candidate.FIRMWARE),
         bench=_load(BenchRecord, folder / candidate.BENCH),
         score=_load(ScoreRecord, folder / candidate.SCORE),
-        folds=_load(CrossValidationRecord, folder / crossval.FOLDS),
+        folds=_load(CrossValidationRecord, folder / out_of_fold.FOLDS),
     )
 
 

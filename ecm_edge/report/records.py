@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ecm_edge.bench import BenchRecord
 from ecm_edge.candidate import CandidateConfig
-from ecm_edge.crossval import CrossValidationRecord
 from ecm_edge.export import ExportRecord
 from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.gate import CostRecord
+from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
 from ecm_edge.registry import Event, HistoryRecord

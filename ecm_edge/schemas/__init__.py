@@ -16,6 +16,7 @@ RECORDS = {
     "data-import": "ecm_edge.recordings:ImportRecord",
     "data-synth": "ecm_edge.synthetic:SynthRecord",
     "data-info": "ecm_edge.info:InfoRecord",
+    "data-folds": "ecm_edge.splits:FoldAssignment",
     "data-audit": "ecm_edge.audit:AuditRecord",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.space:Space",

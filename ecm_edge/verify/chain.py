@@ -58,6 +58,8 @@ def verify_candidate(
 ) -> VerifyRecord:
     """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
 
+    A candidate that was trained on all subjects has none; its forms are compared on those.
+
     Args:
         folder: the candidate; a form that is not there is NOT RUN.
         dataset: the one it was made from.
@@ -71,9 +73,9 @@ def verify_candidate(
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
-    chosen = rows.validation_rows(config, dataset, segments)
+    chosen = rows.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
-    whole = len(chosen) == len(dataset.rows_of(config.split.validation))
+    whole = len(chosen) == len(dataset.rows_of(rows.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
         record = _record(folder, chain, watch, dataset, target)

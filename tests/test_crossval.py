@@ -1,0 +1,285 @@
+"""Out of fold: who answers has not seen who asks, chooses nothing on who asks, and is not trained twice."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ecm_edge import candidate, crossval, epochs, metrics, out_of_fold, splits, targets, train, trial
+from ecm_edge.candidate import TrainingConfig
+from ecm_edge.dataset import open_dataset
+from ecm_edge.errors import CandidateError, DatasetError, OutputError
+from ecm_edge.files import locked
+from ecm_edge.out_of_fold import MARGINS, CrossValidationRecord
+from ecm_edge.synthetic import synthesise
+
+from .folds import relabelled
+from .tiny import run
+
+TARGET = targets.load("loongson-2k0500")
+NETWORKS = 6  # of three folds: three pairs, three by itself
+
+
+def config(dataset, **training):
+    how = TrainingConfig.model_validate({"epochs": 2, "batch_size": 16, "keep": "last", **training})
+    params = {"channels": 4, "depth": 2, "kernel": 5, "stride": 4}
+    return candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", params, how, 0)
+
+
+def validated(dataset, *, folds=3, workers=1, made=None, **options):
+    return crossval.cross_validate(made or config(dataset), dataset, TARGET, folds=folds, workers=workers, **options)
+
+
+@pytest.fixture(scope="module")
+def known(dataset):
+    return validated(dataset)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Subjects enough for validation subjects of both kinds in a third of them."""
+    folder = tmp_path_factory.mktemp("wide") / "data"
+    synthesise(folder, subjects=24, seed=3, segments_per_subject=6)
+    return open_dataset(folder)
+
+
+def same(one, other):
+    return np.array_equal(one.before, other.before) and np.array_equal(one.after, other.after)
+
+
+def by_fold(found, dataset):
+    """(n,) the fold of each labelled row."""
+    names = dataset.subject_names(out_of_fold.labelled_rows(dataset))
+    return np.array([found.record.assignment.folds[name] for name in names])
+
+
+def test_every_subject_is_answered_once_and_at_the_threshold_of_its_fold(known, dataset):
+    record, fold = known.record, by_fold(known, dataset)
+    assert record.scores.segments == int(np.sum(dataset.labels >= 0))
+    assert sorted(name for fold in record.folds for name in fold.subjects) == sorted(dataset.header.subjects)
+    assert [f.segments for f in record.folds] == np.bincount(fold).tolist()
+    taken_off = np.array([f.threshold for f in record.folds], np.float32)[fold]
+    assert np.array_equal(known.after, known.before - taken_off)
+    assert record.networks == NETWORKS
+
+
+def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
+    rows = out_of_fold.labelled_rows(dataset)
+    labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
+    assert known.record.threshold == metrics.choose_threshold(labels, known.before, subjects, TARGET.score)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, keep):
+    dataset = wide
+    truth = validated(dataset, made=config(dataset, keep=keep))
+    assignment, fold = truth.record.assignment, by_fold(truth, dataset)
+    lied = relabelled(tmp_path / "lied", dataset, assignment.subjects(1))
+    assert (lied.labels != dataset.labels).sum() == truth.record.folds[1].segments
+    folds = assignment.model_copy(update={"dataset_sha256": lied.header.content_sha256})
+    other = validated(lied, folds=folds, made=config(lied, keep=keep))
+    before, after = truth.record.folds, other.record.folds
+    assert before[1].threshold == after[1].threshold
+    assert np.array_equal(truth.after[fold == 1], other.after[fold == 1])
+    assert not np.array_equal(truth.before[fold != 1], other.before[fold != 1])  # whose networks have seen the lie
+    assert [before[f].threshold != after[f].threshold for f in (0, 2)] == [True, True]
+
+
+def test_who_answers_was_trained_without_who_asks(wide, monkeypatch):
+    asked = []
+
+    def fit(made, data, **options):
+        asked.append(made.split)
+        return train_fit(made, data, **options)
+
+    train_fit = train.fit
+    monkeypatch.setattr(train, "fit", fit)
+    found = validated(wide, made=config(wide, keep="best"))
+    folds = found.record.assignment
+    without = [{folds.folds[name] for name in split.test} for split in asked]
+    assert sorted(map(sorted, without)) == [[0], [0, 1], [0, 2], [1], [1, 2], [2]]
+    for split, numbers in zip(asked, without, strict=True):
+        used = {folds.folds[name] for name in [*split.train, *split.validation]}
+        assert used == {0, 1, 2} - numbers
+        assert len(split.validation) > 0
+
+
+def test_an_interrupt_loses_nothing_that_was_finished(dataset, known, tmp_path, monkeypatch):
+    def stop(network):
+        if network.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        validated(dataset, work=tmp_path, tell=stop)
+    trained = []
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", lambda *given, **options: trained.append(1) or fit(*given, **options))
+    told = []
+    assert same(validated(dataset, work=tmp_path, tell=told.append), known)
+    assert len(trained) == NETWORKS - 2
+    assert [(network.number, network.total) for network in told] == [(n, NETWORKS) for n in range(1, NETWORKS + 1)]
+    assert same(validated(dataset, work=tmp_path), known)
+    assert len(trained) == NETWORKS - 2
+
+
+def test_answers_of_another_configuration_are_not_used(dataset, known, tmp_path):
+    validated(dataset, work=tmp_path)
+    assert not same(validated(dataset, made=config(dataset, epochs=1), work=tmp_path), known)
+    for path in tmp_path.rglob("*.npz"):
+        path.write_bytes(b"not an array")
+    assert same(validated(dataset, work=tmp_path), known)
+
+
+def test_one_process_at_a_time(dataset, tmp_path):
+    validated(dataset, work=tmp_path)
+    (place,) = tmp_path.iterdir()
+    with locked(place), pytest.raises(OutputError, match="one process at a time"):
+        validated(dataset, work=tmp_path)
+
+
+def test_processes_side_by_side_change_nothing(dataset, known):
+    assert same(validated(dataset, workers=2), known)
+
+
+def test_an_error_in_a_process_is_the_same_error(dataset):
+    broken = config(dataset)
+    broken = broken.model_copy(update={"network": {**broken.network, "kernel": 0}})
+    with pytest.raises(Exception, match="kernel") as alone:
+        validated(dataset, made=broken)
+    with pytest.raises(type(alone.value), match="kernel"):
+        validated(dataset, made=broken, workers=2)
+
+
+def test_folds_of_another_data_set_are_refused(dataset):
+    folds = splits.assign_folds(dataset, count=3, seed=0).model_copy(update={"dataset_sha256": "0" * 64})
+    with pytest.raises(DatasetError, match="folds go with the data set"):
+        validated(dataset, folds=folds)
+
+
+def test_what_is_saved_is_what_is_loaded(dataset, known, tmp_path):
+    known.save(tmp_path)
+    loaded = out_of_fold.load(tmp_path, config(dataset), dataset)
+    assert same(loaded, known)
+    assert loaded.record == known.record
+
+
+@pytest.fixture
+def saved(known, tmp_path):
+    known.save(tmp_path)
+    return tmp_path
+
+
+def test_margins_that_changed_are_refused(dataset, saved):
+    other = out_of_fold.from_bytes((saved / MARGINS).read_bytes())
+    (saved / MARGINS).write_bytes(out_of_fold.to_bytes(before=other["before"], after=other["before"]))
+    with pytest.raises(CandidateError, match="stays as it was written"):
+        out_of_fold.load(saved, config(dataset), dataset)
+    (saved / MARGINS).unlink()
+    with pytest.raises(CandidateError, match="stays as it was written"):
+        out_of_fold.load(saved, config(dataset), dataset)
+
+
+def test_figures_of_another_configuration_or_data_set_are_refused(dataset, saved, tmp_path):
+    with pytest.raises(CandidateError, match="speaks of the configuration"):
+        out_of_fold.load(saved, config(dataset, epochs=1), dataset)
+    other = relabelled(tmp_path / "other", dataset, ["P1"])
+    with pytest.raises(CandidateError, match="the data set it was made from"):
+        out_of_fold.load(saved, config(dataset), other)
+    with pytest.raises(CandidateError, match="come from a cross-validation"):
+        out_of_fold.load(tmp_path / "nothing", config(dataset), dataset)
+
+
+def refit(dataset, out, **options):
+    return trial.train_candidate(
+        out, config(dataset), dataset, TARGET, folds=3, refit=True, **{"workers": 1, **options}
+    )
+
+
+def test_a_refit_has_seen_everyone_and_answers_at_the_threshold_of_the_folds(dataset, tmp_path, known):
+    result = refit(dataset, tmp_path / "c")
+    made = candidate.load_config(tmp_path / "c")
+    assert made.split == splits.everyone(dataset)
+    assert (result.training.train_subjects, result.training.validation_subjects) == (12, 0)
+    assert result.training.best.threshold == result.folds.threshold == known.record.threshold
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
+    assert same(out_of_fold.load(tmp_path / "c", made, dataset), known)  # its split is not that of `known`
+
+    raw = train.fit(made, train.load_data(dataset, made.split), rule=TARGET.score).network
+    samples = torch.from_numpy(np.array(dataset.samples)).unsqueeze(1)
+    ours, plain = (epochs.predict(net, samples, torch.device("cpu")).numpy() for net in (
+        candidate.load_network(tmp_path / "c"), raw
+    ))  # fmt: skip
+    moved = (plain[:, 1] - plain[:, 0]) - (ours[:, 1] - ours[:, 0])
+    assert moved == pytest.approx(result.folds.threshold, abs=1e-5)
+
+
+def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_path):
+    def stop(network):
+        if network.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refit(dataset, tmp_path / "c", tell_network=stop)
+    assert [path.name for path in tmp_path.iterdir()] == [".c.folds"]
+    assert len(list(tmp_path.rglob("*.npz"))) == 3
+    refit(dataset, tmp_path / "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_refit_chooses_no_epoch_and_needs_folds(dataset, tmp_path):
+    best = config(dataset, keep="best")
+    with pytest.raises(CandidateError, match=r"keeps the last; found training.keep = best"):
+        trial.train_candidate(tmp_path / "c", best, dataset, TARGET, folds=3, refit=True)
+    with pytest.raises(CandidateError, match="threshold from a cross-validation"):
+        trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, refit=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+NETWORK = ["--family", "separable", "--set", "channels=4", "--set", "depth=2", "--set", "kernel=5", "--set", "stride=4"]
+
+
+def test_the_command_takes_a_file_of_folds(dataset, tmp_path, capsys):
+    folds = tmp_path / "f.json"
+    assert run(["data", "folds", dataset.folder, "--count", 3, "--seed", 7, "-o", folds]) == 0
+    capsys.readouterr()
+    arguments = ["train", "--data", dataset.folder, "--target", TARGET.name, "--workers", 1, "--folds", folds, *NETWORK]
+    last = ["--set", "training.keep=last", "--set", "training.epochs=1", "--set", "training.batch_size=32"]
+    assert run([*arguments, *last, "--refit", "-o", tmp_path / "c", "--json"]) == 0
+    said = capsys.readouterr()
+    record = CrossValidationRecord.model_validate(json.loads(said.out)["folds"])
+    assert record.assignment == splits.assign_folds(dataset, count=3, seed=7)
+    assert record == CrossValidationRecord.load(tmp_path / "c" / "folds.json")
+    assert "network   6 of 6, trained without fold 2" in said.err
+    assert run(["train", "--data", dataset.folder, "--target", TARGET.name, "--like", tmp_path / "c", "-o",
+                tmp_path / "again", "--folds", folds, "--refit", "--workers", 1]) == 0  # fmt: skip
+    assert "the last, trained on 12 subjects; threshold" in capsys.readouterr().out
+    again = CrossValidationRecord.load(tmp_path / "again" / "folds.json")
+    assert again.margins_sha256 == record.margins_sha256
+    assert run([*arguments, "--refit", "-o", tmp_path / "d"]) == 2
+    assert "Say --set training.keep=last" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--refit"], "--refit takes its threshold from a cross-validation"),
+        (["--folds", "2"], "2 is not in the range x>=3"),
+        (["--folds", "nowhere.json"], "no file at nowhere.json"),
+        (["--folds", "3", "--workers", "0"], "--workers"),
+    ],
+)
+def test_options_that_do_not_go_together(dataset, tmp_path, capsys, options, message):
+    arguments = ["train", "--data", dataset.folder, "--target", TARGET.name, "-o", tmp_path / "c", *options]
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_of_folds_of_another_data_set_exits_with_2(dataset, tmp_path, capsys):
+    splits.assign_folds(dataset, count=3, seed=0).model_copy(update={"dataset_sha256": "0" * 64}).save(tmp_path / "f")
+    arguments = ["train", "--data", dataset.folder, "--target", TARGET.name, "-o", tmp_path / "c", "--folds"]
+    assert run([*arguments, tmp_path / "f", *NETWORK]) == 2
+    assert "folds go with the data set" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
