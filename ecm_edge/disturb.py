@@ -40,9 +40,8 @@ def wander(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> F
 
 def hum(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> Floats:
     """The mains, of 50 or 60 Hz."""
-    return _unit(
-        np.sin(2 * np.pi * (rng.choice(_MAINS_HZ) * np.arange(samples) / sampling_rate_hz + rng.uniform(0.05, 0.45)))
-    )
+    phase = rng.uniform(0.05, 0.45)  # of a cycle: at half the sampling rate a sine of phase 0 would be no signal
+    return _unit(np.sin(2 * np.pi * (rng.choice(_MAINS_HZ) * np.arange(samples) / sampling_rate_hz + phase)))
 
 
 def muscle(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> Floats:
