@@ -28,6 +28,7 @@ _COMMANDS = {
     "verify": "prove that every form gives the same answers",
     "bench": "measure latency and cost of every form on this host",
     "score": "measure accuracy, by subject and by rhythm",
+    "robustness": "measure accuracy under noise, other gains, units and recorders",
     "firmware": "generate, build and serve the C of a model",
     "measure": "score a board over its serial line, real or emulated",
     "promote": "let a candidate replace the incumbent, or say why not",
@@ -35,6 +36,7 @@ _COMMANDS = {
     "history": "list what was promoted, refused and rolled back",
     "bundle": "pack image, C, model and proofs for a contest entry or a firmware team",
     "report": "write one HTML page about a candidate or a run",
+    "card": "write a model card in Markdown: what a model is, is not for, and its figures",
 }
 """Every command with its line of help: the group lists them without importing their modules."""
 

@@ -1,0 +1,136 @@
+"""`ecm-edge robustness`: accuracy under disturbances of the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ecm_edge.cli._common import CANDIDATE, PATH, SEED, check_form, emit, json_option, open_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.records import Form, Interval
+    from ecm_edge.robustness import RobustnessRecord
+
+
+@click.command("robustness")
+@click.argument("model", type=CANDIDATE)
+@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+@click.option(
+    "--form",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Which form of a candidate; the target's first by default, else float32.",
+)
+@click.option(
+    "--subjects",
+    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
+)
+@click.option(
+    "--segments",
+    type=click.IntRange(min=1),
+    default=5000,
+    show_default=True,
+    help="At most so many, evenly spread over the subjects.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
+@json_option
+def command(
+    model: Path,
+    data: Path,
+    target: str | None,
+    form: Form | None,
+    subjects: str | None,
+    segments: int,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Score MODEL, a candidate's folder or any ONNX file, on segments that are disturbed in many ways.
+
+    A candidate keeps the record as robustness.json; an entry of a registry is left as it is. Exits with 1 if an answer
+    was not finite.
+    """
+    from ecm_edge import targets
+    from ecm_edge.entries import MANIFEST
+    from ecm_edge.robustness import ROBUSTNESS, check_robustness
+    from ecm_edge.score import parse_subjects
+
+    board = targets.load(target) if target else None
+    check_form(model, form)
+    record = check_robustness(
+        model,
+        open_data(data),
+        target=board,
+        subjects=parse_subjects(subjects) if subjects is not None else None,
+        form=form or (board.precision[0] if board else "float32"),
+        segments=segments,
+        seed=seed,
+    )
+    if model.is_dir() and not (model / MANIFEST).exists():
+        record.save(model / ROBUSTNESS)
+    emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render(record: RobustnessRecord) -> None:
+    from ecm_edge.tables import show
+
+    for warning in record.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    title = (
+        f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
+        f"{record.segments} segments of {record.subjects}{made_up}"
+    )
+    show(
+        title,
+        ["disturbance", "Fβ mean", "change", "G", "F1", "sensitivity", "specificity", "labels changed"],
+        [
+            [
+                row.name,
+                _point(row.fbeta_mean),
+                f"{row.fbeta_change.value:+.3f}",
+                *map(_point, (row.g, row.f1, row.sensitivity, row.specificity)),
+                f"{row.share_changed:.2%}",
+            ]
+            for row in record.rows
+        ],
+    )
+    show(
+        "By rhythm, undisturbed",
+        ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
+        [
+            [
+                r.rhythm,
+                str(r.subjects),
+                str(r.segments),
+                str(r.called_af),
+                *map(_interval, (r.sensitivity, r.specificity)),
+            ]
+            for r in record.by_rhythm
+        ],
+    )
+    show(
+        "What is no ECG",
+        ["segment", "label", "margin"],
+        [
+            [a.name, "–" if a.label is None else str(a.label), "refused" if a.refused else _margin(a.margin)]
+            for a in record.degenerate
+        ],
+    )
+
+
+def _point(figure: Interval | None) -> str:
+    return "–" if figure is None else f"{figure.value:.3f}"
+
+
+def _interval(figure: Interval | None) -> str:
+    if figure is None or figure.low is None or figure.high is None:
+        return _point(figure)
+    return f"{figure.value:.3f} ({figure.low:.3f} … {figure.high:.3f})"
+
+
+def _margin(margin: float | None) -> str:
+    return "not finite" if margin is None else f"{margin:.4g}"

@@ -1,0 +1,333 @@
+"""The model card: every figure of the records, what is not measured said so, and Markdown that holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from itertools import pairwise
+
+import click
+import pytest
+
+from ecm_edge import candidate, cli, entries, metrics, out_of_fold, provenance
+from ecm_edge.errors import CandidateError, OutputError
+from ecm_edge.model_card import figure, load_records, plain, write_card
+from ecm_edge.out_of_fold import CrossValidationRecord, Fold
+from ecm_edge.records import Interval, Verdict
+from ecm_edge.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.score import ScoreRecord
+from ecm_edge.splits import FoldAssignment
+from tests import report_records, tiny
+
+SECTIONS = [
+    "What it is",
+    "Intended use",
+    "What it is not for",
+    "Data",
+    "Recipe",
+    "Threshold",
+    "Figures",
+    "Cost",
+    "Float against int8",
+    "Robustness",
+    "Limits",
+    "Commands",
+]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return report_records.dataset(tmp_path_factory.mktemp("card") / "data")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, dataset):
+    """A candidate with a record of every stage."""
+    folder = report_records.full(tmp_path_factory.mktemp("card") / "candidate", dataset)
+    check_robustness(folder, dataset, target=tiny.TARGET).save(folder / ROBUSTNESS)
+    folds(folder, dataset).save(folder / out_of_fold.FOLDS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory, full, dataset):
+    out = tmp_path_factory.mktemp("card") / "MODEL_CARD.md"
+    write_card(full, out, dataset=dataset)
+    return out.read_text()
+
+
+def folds(folder, dataset):
+    """A cross-validation of three folds that calls everything wrong but two segments."""
+    names = dataset.header.subjects
+    assignment = FoldAssignment(
+        seed=0,
+        count=3,
+        dataset_sha256=dataset.header.content_sha256,
+        folds={name: number % 3 for number, name in enumerate(names)},
+    )
+    margins = [-1.0 if label else 1.0 for label in dataset.labels]
+    margins[:2] = [1.0, 1.0]
+    rows = range(len(margins))
+    scores = metrics.evaluate(dataset.labels, margins, dataset.subject_names(list(rows)), ["N"] * len(margins))
+    return CrossValidationRecord(
+        config_sha256=candidate.load_config(folder).sha256,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=True,
+        assignment=assignment,
+        folds=[Fold(number=n, subjects=assignment.subjects(n), segments=12, threshold=0.25 * n) for n in range(3)],
+        threshold=0.375,
+        scores=scores,
+        networks=6,
+        train_seconds=1.0,
+        margins_sha256="0" * 64,
+    )
+
+
+def section(text, name):
+    return text.split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+def row(text, first):
+    """The cells of the first row that begins so."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return line[2:-2].split(" | ")[1:]
+
+
+def tables(text):
+    """Every run of lines that begin with a bar."""
+    return [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
+
+
+def cells(line):
+    return re.split(r"(?<!\\)\|", line.strip())[1:-1]
+
+
+def test_it_has_all_sections_in_order(card):
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == SECTIONS
+    assert "SYNTHETIC DATA" in card
+    assert "A 0.032 s flag is not a diagnosis." in card
+    assert "not measured (" not in card
+
+
+def test_tables_are_well_formed(card):
+    found = tables(card)
+    assert len(found) > 10
+    for table in found:
+        assert {len(cells(line)) for line in table} == {len(cells(table[0]))}
+        assert all(set(cell.strip()) <= {"-", ":"} for cell in cells(table[1]))
+    lines = card.splitlines()
+    assert all(before.startswith("|") or not before for before, line in pairwise(lines) if line.startswith("|"))
+
+
+def test_no_two_blank_lines_follow_each_other(card):
+    assert "\n\n\n" not in card
+
+
+def test_names_are_no_markup(card):
+    assert "&lt;script>" in card
+    assert "<script>" not in card
+    assert plain("a|b\n`c`") == "a\\|b \\`c\\`"
+
+
+def test_the_figures_of_score(card, full):
+    scores = ScoreRecord.load(full / candidate.SCORE).scores
+    text = section(card, "Figures").split("### ")[1]
+    assert text.startswith("float32, test subjects (score.json): 18 segments of 3 subjects")
+    for name, field in (("sensitivity", "recall"), ("specificity",) * 2, ("PPV", "precision"), ("NPV", "npv")):
+        assert row(text, name) == [figure(getattr(scores, field)), figure(getattr(scores.averaged, field))]
+    assert row(text, "F2") == ["–", figure(scores.fbeta_mean)]
+    assert row(text, "AUC") == [figure(scores.auc), "–"]
+    for rhythm in scores.by_rhythm:
+        assert row(text, rhythm.rhythm)[1:4] == [str(rhythm.subjects), str(rhythm.segments), str(rhythm.called_af)]
+    for subject in scores.by_subject:
+        assert row(text, plain(subject.subject))[-1] == figure(subject.fbeta)
+
+
+def test_the_figures_out_of_fold(card, full):
+    record = CrossValidationRecord.load(full / out_of_fold.FOLDS)
+    text = section(card, "Figures").split("### ")[2]
+    assert text.startswith("the recipe, all subjects, out of fold (folds.json): 36 segments of 6 subjects")
+    assert out_of_fold.STATEMENT in text
+    assert row(text, "sensitivity") == [figure(record.scores.recall), figure(record.scores.averaged.recall)]
+    assert "For a network of all subjects:\n0.375." in section(card, "Threshold")
+    assert row(section(card, "Threshold"), "2") == ["2", "12", "0.5"]
+
+
+def test_a_score_out_of_fold_says_so_once(tmp_path, full, dataset):
+    folder = copied(full, tmp_path)
+    scored = ScoreRecord.load(folder / candidate.SCORE)
+    update = {"part": "out_of_fold", "statement": out_of_fold.STATEMENT}
+    scored.model_copy(update=update).save(folder / candidate.SCORE)
+    write_card(folder, tmp_path / "card.md", dataset=dataset)
+    text = (tmp_path / "card.md").read_text()
+    assert text.count("### float32, all subjects, out of fold (score.json)") == text.count(out_of_fold.STATEMENT) == 1
+
+
+def test_the_data_and_the_threshold(card, dataset):
+    data = section(card, "Data")
+    assert row(data, "content, SHA-256") == [dataset.header.content_sha256]
+    assert (row(data, "segments"), row(data, "subjects"), row(data, "segments, label AF")) == (["36"], ["6"], ["18"])
+    assert row(data, "blank rhythm") == ["counts as not AF (the contest's rule)"]
+    assert "Folded into the last bias: 0.1," in section(card, "Threshold")
+    assert row(section(card, "Recipe"), "training.augmentation.gain") == ["0.2"]
+
+
+def test_every_cost_has_its_evidence(card):
+    cost = section(card, "Cost")
+    assert row(cost, "latency_ms")[-1] == "estimated"
+    assert row(cost, "parameters")[-1] == "counted in the graph"
+    board, host = cost.split("### ")[2:]
+    assert row(board, "int8") == [
+        "PASS", "4.1 KiB", "5.0 KiB", "measured", "260", "0.002 ms (0.001 … 0.003)", "estimated",
+    ]  # fmt: skip
+    assert row(host, "float32") == ["2", "1", "–", "1 B", "measured", "cpu"]
+
+
+def test_float_against_int8(card):
+    assert row(section(card, "Float against int8"), "simplified→int8")[:3] == ["PASS", "6", "1"]
+
+
+def test_the_robustness_table(card, full):
+    record = load_records(full).robustness
+    text = section(card, "Robustness")
+    for known in record.rows:
+        said = row(text, known.name)
+        assert said[:2] == [figure(known.fbeta_mean), figure(known.fbeta_change)]
+        assert said[-1] == f"{known.share_changed:.2%} ({known.labels_changed})"
+    assert set(DISTURBANCES) <= {known.name for known in record.rows}
+    assert row(text, "all zero") == ["AF", "0"]
+    assert row(text, "N")[-1] == figure(record.by_rhythm[-1].specificity)
+
+
+def test_what_has_no_record_is_not_measured(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, train=["S0"], validation=["S1"], test=["S2"])
+    for name in (candidate.COST, *candidate.FORM_FILES.values()):
+        (folder / name).unlink(missing_ok=True)
+    record = write_card(folder, tmp_path / "card.md")
+    text = (tmp_path / "card.md").read_text()
+    assert (record.sources, len(record.not_measured)) == (["candidate.json"], 9)
+    for name in ("What it is", "Recipe", "Threshold", "Figures", "Float against int8", "Robustness"):
+        assert "not measured (`ecm-edge " in section(text, name)
+    assert section(text, "Cost").count("\nnot measured (`ecm-edge ") == 3
+    assert row(section(text, "Data"), "segments") == ["not measured (give --data)"]
+    assert "Its board: not measured" in text
+    assert not re.search(r"\| *\|", text)
+    assert "None" not in text.replace("none", "")
+
+
+def test_extra_sections_stand_before_the_commands(tmp_path, full):
+    extra = [tmp_path / "a.md", tmp_path / "b.md"]
+    for path in extra:
+        path.write_text(f"## Section {path.stem}\n\n| x |\n| --- |\n| <b>1</b> |\n\n\nas *written*\n")
+    record = write_card(full, tmp_path / "card.md", extra=extra)
+    text = (tmp_path / "card.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE)[-3:] == ["Section a", "Section b", "Commands"]
+    assert extra[0].read_text() in text
+    assert record.sections == [str(path) for path in extra]
+
+
+def test_the_commands_make_it_again(card, full, dataset):
+    lines = section(card, "Commands").splitlines()
+    options = f"--data {dataset.folder} --target {tiny.TARGET.name}"
+    assert f"$ ecm-edge data folds {dataset.folder} --count 3 --seed 0 --out folds.json" in lines
+    assert f"$ ecm-edge train {options} --like {full} --out NEW --folds folds.json" in lines
+    assert f"$ ecm-edge robustness NEW {options} --form float32 --subjects test --segments 18 --seed 0" in lines
+    assert sum(line.startswith("$ ecm-edge ") for line in lines) == 10
+
+
+def test_the_commands_exist(card):
+    for line in section(card, "Commands").splitlines():
+        if line.startswith("$ "):
+            words = shlex.split(line[2:])
+            path = words[1:3] if words[1] in {"data", "firmware"} else words[1:2]
+            known = command_of(path)
+            assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def command_of(path):
+    """The options of a command."""
+    found = cli.cli
+    for name in path:
+        found = found.get_command(click.Context(found), name)
+    return {option for parameter in found.params for option in parameter.opts}
+
+
+def test_a_candidate_of_everyone_is_scored_out_of_fold(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, train=report_records.SUBJECTS, validation=(), test=())
+    config = candidate.load_config(folder)
+    trained = report_records.training(config)
+    best = trained.best.model_copy(update={"threshold": 0.375})
+    update = {"best": best, "validation_subjects": 0, "validation_segments": 0}
+    trained.model_copy(update=update).save(folder / candidate.TRAINING)
+    write_card(folder, tmp_path / "card.md")
+    assert "no answers out of fold that it was chosen on" in (tmp_path / "card.md").read_text()
+    folds(folder, dataset).save(folder / out_of_fold.FOLDS)
+    write_card(folder, tmp_path / "card.md")
+    text = (tmp_path / "card.md").read_text()
+    assert "it was chosen on the answers out of fold" in text
+    assert "--folds folds.json --refit" in text
+    assert "ecm-edge score NEW --data DATA --target loongson-2k0500 --out-of-fold" in text
+    assert "ecm-edge robustness NEW --data DATA --target loongson-2k0500 --subjects all" in text
+
+
+@pytest.mark.parametrize("changes", [{"config_sha256": "0" * 64}, {"model_sha256": "0" * 64}])
+@pytest.mark.parametrize("name", [candidate.SCORE, ROBUSTNESS])
+def test_records_of_something_else_are_refused(tmp_path, full, name, changes):
+    folder = copied(full, tmp_path)
+    (folder / name).write_text(json.dumps({**json.loads((folder / name).read_text()), **changes}))
+    with pytest.raises(CandidateError, match="a card puts records of one candidate together"):
+        write_card(folder, tmp_path / "card.md")
+    assert not (tmp_path / "card.md").exists()
+
+
+def test_an_entry_has_a_card_outside_of_it(tmp_path, full):
+    folder = copied(full, tmp_path)
+    manifest(folder).save(folder / entries.MANIFEST)
+    with pytest.raises(OutputError, match="stays as it was promoted"):
+        write_card(folder, folder / "card.md")
+    write_card(folder, tmp_path / "card.md")
+    assert "Entry 99-98 of the registry, in the form int8" in (tmp_path / "card.md").read_text()
+
+
+def test_the_command(tmp_path, full, dataset, capsys):
+    out = tmp_path / "card.md"
+    assert tiny.run(["card", full, "--data", dataset.folder, "-o", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["not_measured"] == []
+    (full / "gone.md").unlink(missing_ok=True)
+    assert tiny.run(["card", full, "-o", tmp_path / "b.md", "--extra", full / "gone.md"]) == 2
+    assert tiny.run(["card", tmp_path, "-o", tmp_path / "b.md"]) == 2
+    other = tiny.graded(tmp_path / "other")
+    assert tiny.run(["card", full, "-o", tmp_path / "b.md", "--data", other.folder]) == 2
+    assert capsys.readouterr().err.count("error:") == 3
+    assert not (tmp_path / "b.md").exists()
+
+
+def test_figures_as_text():
+    assert figure(Interval(value=0.5)) == "0.500 (no interval)"
+    assert figure(Interval(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 … 0.750)"
+    assert (figure(0.5), figure(None)) == ("0.500", "–")
+
+
+def copied(folder, place):
+    """A copy of a candidate that a test may change."""
+    return shutil.copytree(folder, place / folder.name)
+
+
+def manifest(folder):
+    config = candidate.load_config(folder)
+    return entries.Manifest(
+        entry="99-98",
+        target=tiny.TARGET.name,
+        form="int8",
+        model_file=candidate.FORM_FILES["int8"],
+        model_sha256="0" * 64,
+        config_sha256=config.sha256,
+        dataset_sha256=config.dataset_sha256,
+        synthetic=True,
+        verdicts={"verify": Verdict.PASS},
+        latency_ms=tiny.latency(),
+        files={},
+        provenance=provenance.collect(),
+    )
