@@ -113,6 +113,8 @@ def ours(dataset, fitted, held_out, split):
         train_samples=torch.from_numpy(dataset.samples[fitted]).unsqueeze(1),
         train_labels=torch.from_numpy(dataset.labels[fitted].astype(np.int64)),
         train_blank=np.zeros(len(fitted), bool),
+        train_subjects=np.array(dataset.subject_names(fitted)),
+        train_episodes=np.asarray(dataset.table["episode"][fitted]),
         validation_samples=torch.from_numpy(dataset.samples[held_out]).unsqueeze(1),
         validation_labels=dataset.labels[held_out],
         validation_subjects=np.array(dataset.subject_names(held_out)),
