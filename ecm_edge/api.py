@@ -21,12 +21,14 @@ from ecm_edge.firmware.record import build_model
 from ecm_edge.firmware.serve import serve
 from ecm_edge.firmware.sources import generate_model as generate_firmware
 from ecm_edge.info import info
+from ecm_edge.model_card import write_card as card
 from ecm_edge.promote import promote
 from ecm_edge.quantize import quantize_candidate as quantize
 from ecm_edge.recordings import import_recordings
 from ecm_edge.registry import history_record as history
 from ecm_edge.registry import rollback
 from ecm_edge.report import write_report as report
+from ecm_edge.robustness import check_robustness as robustness
 from ecm_edge.runs import default_settings
 from ecm_edge.runs import start as start_search
 from ecm_edge.scale import scale
@@ -48,6 +50,7 @@ __all__ = [
     "build_firmware",
     "build_model",
     "bundle",
+    "card",
     "check_content",
     "cross_validate",
     "default_settings",
@@ -66,6 +69,7 @@ __all__ = [
     "promote",
     "quantize",
     "report",
+    "robustness",
     "rollback",
     "scale",
     "score",

@@ -57,6 +57,8 @@ def chain(tmp_path_factory):
         "firmware-build": ("firmware", "build", at / "c", *target),
         "bench": ("bench", at / "c", *data, "--runs", 20),
         "score": ("score", at / "c", *data, *target),
+        "robustness": ("robustness", at / "c", *data, *target, "--segments", 20),
+        "card": ("card", at / "c", *data, "-o", at / "card.md"),
         "promote": ("promote", at / "c", *data, *target, *registry),
         "history": ("history", *target, *registry),
         "bundle": ("bundle", at / "c", *target, "-o", at / "bundle.zip"),

@@ -29,6 +29,8 @@ RECORDS = {
     "verify": "ecm_edge.verify:VerifyRecord",
     "bench": "ecm_edge.bench:BenchRecord",
     "score": "ecm_edge.score:ScoreRecord",
+    "robustness": "ecm_edge.robustness:RobustnessRecord",
+    "card": "ecm_edge.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
     "firmware-build": "ecm_edge.firmware.fitted:FirmwareRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
