@@ -8,10 +8,14 @@ with accuracy.
 
 takes three to nine minutes on 2 cores. It fails as long as ours is not ten times as fast; README.md
 beside this file has what was measured.
+
+The second benchmark needs no recordings: steps of one net by way of its modules, with the batch innermost, and that
+compiled, each beside what the same threads reach in a matrix product.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 
@@ -20,15 +24,35 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import candidate, epochs, metrics, splits, train
+from ecm_edge import candidate, epochs, metrics, networks, splits, train
 from ecm_edge.candidate import Augmentation, TrainingConfig
 from ecm_edge.epochs import TrainingData
+from ecm_edge.networks import batch_last
 
 SEGMENTS = int(os.environ.get("ECM_EDGE_BENCH_SEGMENTS", "40000"))
 EPOCHS = int(os.environ.get("ECM_EDGE_BENCH_EPOCHS", "5"))
 NET = {"channel_factor": 4, "head_factor": 2}
 FASTER = 10
 F1_LOSS = 0.005
+TCN = {
+    "normalize": True,
+    "channels": 16,
+    "first_channels": 8,
+    "stem_depth": 3,
+    "kernel": 9,
+    "first_kernel": 11,
+    "stride": 2,
+    "first_stride": 4,
+    "depth": 4,
+    "block_kernel": 5,
+    "separable": True,
+    "pooling": "mean_max_std",
+    "dropout": 0.0,  # so that the ways compare
+}
+TCN_MACS = 196_816
+BATCH = 128
+ROUNDS = 40
+COMPILED_FASTER = 3
 
 
 class SegmentFiles(torch.utils.data.Dataset):
@@ -145,3 +169,60 @@ def the_seed_works_way(dataset, folder, fitted, held_out):
     samples = torch.from_numpy(dataset.samples[held_out])[:, None, :, None]
     scores = epochs.predict(network, samples, torch.device("cpu")).numpy()
     return EPOCHS * len(files) / seconds, f1_of(dataset, held_out, scores[:, 1] - scores[:, 0])
+
+
+def test_a_step_with_the_batch_innermost(benchmark):
+    if not batch_last.can_compile():
+        pytest.skip("compiling takes a C++ compiler, and torch finds none (CXX, or g++)")
+    torch.manual_seed(0)
+    samples, labels = torch.randn(BATCH, 1, 1250), torch.randint(0, 2, (BATCH,))
+    network = networks.build("tcn", TCN, 1250)
+    nets = {way: copy.deepcopy(network) for way in ("plain", "eager", "compiled")}
+    forwards = {
+        "plain": nets["plain"],
+        "eager": batch_last.training_forward(nets["eager"], compiled=False),
+        "compiled": batch_last.training_forward(nets["compiled"], compiled=True),
+    }
+    started = time.perf_counter()
+    forwards["compiled"](samples).sum().backward()
+    compile_seconds = time.perf_counter() - started
+    scores = {way: forward(samples) for way, forward in forwards.items()}
+    for way in ("eager", "compiled"):
+        torch.testing.assert_close(scores[way], scores["plain"], rtol=1e-3, atol=1e-4)
+    steps = {way: step_of(nets[way], forwards[way], samples, labels) for way in nets}
+    seconds = {way: [] for way in [*steps, "product"]}
+    square = torch.randn(1024, 1024)
+    for _ in range(ROUNDS):  # in turns, so that whatever else the machine does meets all of them
+        for way, step in {**steps, "product": lambda: square @ square}.items():
+            seconds[way].append(timed(step))
+    benchmark.pedantic(steps["compiled"], rounds=5)
+    product = 2 * 1024**3 / min(seconds["product"])
+    found = {way: BATCH / min(seconds[way]) for way in steps}
+    benchmark.extra_info.update(
+        threads=torch.get_num_threads(),
+        compile_seconds=compile_seconds,
+        product_gflop_per_second=product / 1e9,
+        **{f"{way}_samples_per_second": rate for way, rate in found.items()},
+        **{f"{way}_median_samples_per_second": BATCH / float(np.median(seconds[way])) for way in steps},
+        **{f"{way}_share_of_product": 3 * 2 * TCN_MACS * rate / product for way, rate in found.items()},
+    )
+    print({name: round(float(value), 4) for name, value in benchmark.extra_info.items()})  # noqa: T201 - the table
+    assert found["compiled"] >= COMPILED_FASTER * found["plain"]
+
+
+def step_of(network, forward, samples, labels):
+    """One step of a training: forward, backward, AdamW."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(forward(samples), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def timed(function):
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started

@@ -7,7 +7,7 @@ import torch
 
 from ecm_edge import networks
 from ecm_edge.errors import SpaceError
-from ecm_edge.networks.blocks import Pool, convolution
+from ecm_edge.networks.blocks import Normalize, Pool, convolution
 
 SMALLEST = {
     "afnet": {"channel_factor": 1, "head_factor": 1},
@@ -61,6 +61,57 @@ def test_a_convolution_keeps_the_rate_over_the_stride(stride, dilation, length):
 def test_pooling_by_hand():
     pooled = Pool("mean_max_std")(torch.tensor([[[1.0, 3.0]]]))
     assert pooled.tolist() == [[2.0, 3.0, pytest.approx(1.0, abs=1e-4)]]
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])  # volts, millivolts, microvolts
+def test_normalizing_takes_away_offset_and_unit(unit):
+    shape = torch.randn(2, 1, 1250, generator=torch.Generator().manual_seed(0))
+    for offset in (0.0, 5.0):
+        normal = Normalize()(unit * (0.2 * shape + offset))
+        torch.testing.assert_close(normal.mean(2), torch.zeros(2, 1), rtol=0, atol=1e-3)
+        torch.testing.assert_close(normal.std(2, correction=0), torch.ones(2, 1), rtol=0, atol=0.06)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -3.3, 5e3])
+def test_a_flat_segment_normalizes_to_zeros(level):
+    assert not Normalize()(torch.full((2, 1, 1250), level)).any()
+
+
+def test_one_sample_off_a_flat_segment_normalizes_to_something_finite():
+    samples = torch.full((2, 1, 1250), 0.1)
+    samples[0, 0, 0], samples[1, 0, 700] = 4.0, 4.0
+    normal = Normalize()(samples)
+    torch.testing.assert_close(normal.std(2, correction=0), torch.ones(2, 1), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("family", ["separable", "tcn", "rhythm_wave"])
+def test_a_normalized_network_answers_alike_in_every_unit(family):
+    torch.manual_seed(0)
+    params = {**SMALLEST[family], "normalize": True, "decimation": 2}
+    network = networks.build(family, params, 1250).eval()
+    samples = torch.randn(3, 1, 1250)
+    torch.testing.assert_close(network(50 * samples + 7), network(samples), rtol=1e-2, atol=1e-3)
+    assert network.state_dict().keys() == networks.build(family, SMALLEST[family], 1250).state_dict().keys()
+
+
+def test_a_tcn_of_several_widths_kernels_and_strides():
+    params = {"channels": 16, "depth": 4, "kernel": 9, "stride": 2, "stem_depth": 3, "separable": True}
+    first = {"first_channels": 8, "first_kernel": 11, "first_stride": 4, "stem_channels": 12, "block_kernel": 5}
+    network = networks.build("tcn", {**params, **first}, 1250)
+    found = [
+        (m.out_channels, m.kernel_size[0], m.stride[0], m.dilation[0])
+        for m in network.modules()
+        if isinstance(m, torch.nn.Conv1d) and m.groups == 1
+    ]
+    along_time = [
+        (m.out_channels, m.kernel_size[0], m.stride[0], m.dilation[0])
+        for m in network.modules()
+        if isinstance(m, torch.nn.Conv1d) and m.groups > 1
+    ]
+    assert found == [(8, 11, 4, 1), (12, 1, 1, 1), *[(16, 1, 1, 1)] * 5]
+    assert along_time == [(8, 9, 2, 1), (12, 9, 2, 1), *((16, 5, 1, dilation) for dilation in (1, 2, 4, 8))]
+    one = networks.build("tcn", {**params, **first, "stem_depth": 1}, 1250)
+    assert next(m.out_channels for m in one.modules() if isinstance(m, torch.nn.Conv1d)) == 16
 
 
 def test_the_same_seed_builds_the_same_weights():

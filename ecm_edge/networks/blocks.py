@@ -18,8 +18,13 @@ Pooling = Literal["mean", "max", "mean_max", "mean_max_std"]
 
 
 class PooledParams(Record):
-    """What the families share whose head sees statistics over time."""
+    """What the families share whose head sees statistics over time.
 
+    With `normalize` the network first gives every segment mean 0 and standard deviation 1, so that neither the unit nor
+    the gain of the recording matters; `decimation` then averages so many samples into one.
+    """
+
+    normalize: bool = False
     squeeze_excite: bool = False
     pooling: Pooling = "mean_max"
     hidden: int = Field(default=0, ge=0, le=256)
@@ -36,6 +41,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
 }
 _VARIANCE_FLOOR = 1e-5
+_SEGMENT_FLOOR = 1e-5  # of a standard deviation in mV: below the noise of any electrode, even in volts
 
 
 def activation(name: Activation) -> nn.Module:
@@ -43,9 +49,35 @@ def activation(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
-def decimation(factor: int) -> nn.Module:
-    """(N, C, T) -> (N, C, T // factor) by averaging; nothing at all for a factor of 1."""
-    return nn.Identity() if factor == 1 else nn.AvgPool1d(factor)
+def front_end(params: PooledParams) -> nn.Module:
+    """(N, 1, T) -> (N, 1, T // decimation): what is done to a segment before the first convolution, if anything.
+
+    It has no parameters and is one module, so that the names of a network's weights do not depend on it.
+    """
+    normalize = Normalize() if params.normalize else nn.Identity()
+    return nn.Sequential(normalize, nn.AvgPool1d(params.decimation)) if params.decimation > 1 else normalize
+
+
+def normalized(x: Tensor, axis: int) -> Tensor:
+    """Mean 0 and standard deviation 1 along the axis of time; a flat segment gives zeros, to the bit.
+
+    Values are taken relative to the segment's first, so that one pass gives mean and mean square safely: as one value
+    is 0, the variance is at least 1/T of the squared mean, and their difference neither cancels nor is negative.
+    """
+    x = x - x.narrow(axis, 0, 1)
+    mean, square = x.mean(axis, keepdim=True), (x * x).mean(axis, keepdim=True)
+    deviation = torch.sqrt(square - mean * mean)
+    return (x - mean) * torch.reciprocal(
+        deviation + _SEGMENT_FLOOR
+    )  # one division a segment: small cores are slow at it
+
+
+class Normalize(nn.Module):
+    """Gives every segment of (N, C, T) mean 0 and standard deviation 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T) -> (N, C, T)."""
+        return normalized(x, 2)
 
 
 def convolution(
@@ -118,14 +150,19 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T) -> (N, C x number of statistics)."""
-        mean = x.mean(2)
-        pooled = {"mean": lambda: mean, "max": lambda: x.amax(2), "std": lambda: _std(x, mean)}
-        return torch.cat([pooled[name]() for name in self.statistics], 1)
+        return torch.cat(statistics(x, self.statistics, 2), 1)
 
 
-def _std(x: Tensor, mean: Tensor) -> Tensor:
-    centred = x - mean.unsqueeze(2)
-    return torch.sqrt((centred * centred).mean(2) + _VARIANCE_FLOOR)
+def statistics(x: Tensor, names: Sequence[str], axis: int) -> list[Tensor]:
+    """One tensor for each of `mean`, `max` and `std`, without the axis of time along which they are taken."""
+    mean = x.mean(axis)
+    made = {"mean": lambda: mean, "max": lambda: x.amax(axis), "std": lambda: _std(x, mean, axis)}
+    return [made[name]() for name in names]
+
+
+def _std(x: Tensor, mean: Tensor, axis: int) -> Tensor:
+    centred = x - mean.unsqueeze(axis)
+    return torch.sqrt((centred * centred).mean(axis) + _VARIANCE_FLOOR)
 
 
 def classifier(features: int, hidden: int, *, dropout: float, act: Activation) -> nn.Sequential:

@@ -15,8 +15,8 @@ from ecm_edge.networks.blocks import (
     PooledParams,
     Pooling,
     convolution,
-    decimation,
     dilated_stack,
+    front_end,
     pooled_classifier,
 )
 
@@ -51,7 +51,7 @@ class RhythmWave(nn.Module):
             convolution(inputs, outputs, kernel=kernel, stride=stride, dilation=1, act=act, separable=inputs > 1)
             for inputs, outputs, stride in zip(widths[:-1], widths[1:], _STEM_STRIDES, strict=True)
         ]
-        self.stem = nn.Sequential(decimation(params.decimation), *stem)
+        self.stem = nn.Sequential(front_end(params), *stem)
         self.rhythm = nn.Sequential(
             convolution(
                 wave,

@@ -10,7 +10,7 @@ from ecm_edge.networks.blocks import (
     PooledParams,
     SqueezeExcite,
     convolution,
-    decimation,
+    front_end,
     pooled_classifier,
 )
 
@@ -35,7 +35,7 @@ def build(params: Params, samples_per_segment: int) -> nn.Module:
     del samples_per_segment  # pooling makes the head independent of T
     kernel, act, width = params.kernel | 1, params.activation, params.channels  # an odd kernel keeps the rate exact
     layers = [
-        decimation(params.decimation),
+        front_end(params),
         convolution(1, width, kernel=kernel, stride=params.stride, dilation=1, act=act, separable=False),
     ]
     for _ in range(params.depth):
