@@ -62,14 +62,12 @@ def normalized(x: Tensor, axis: int) -> Tensor:
     """Mean 0 and standard deviation 1 along the axis of time; a flat segment gives zeros, to the bit.
 
     Values are taken relative to the segment's first, so that one pass gives mean and mean square safely: as one value
-    is 0, the variance is at least 1/T of the squared mean, and their difference neither cancels nor is negative.
+    is 0, the variance is at least 1/T of the squared mean. In the int8 form that one value is rounded; hence the
+    absolute value. Operators are those that stay float32 in it.
     """
     x = x - x.narrow(axis, 0, 1)
     mean, square = x.mean(axis, keepdim=True), (x * x).mean(axis, keepdim=True)
-    deviation = torch.sqrt(square - mean * mean)
-    return (x - mean) * torch.reciprocal(
-        deviation + _SEGMENT_FLOOR
-    )  # one division a segment: small cores are slow at it
+    return (x - mean) / (torch.sqrt(torch.abs(square - mean * mean)) + _SEGMENT_FLOOR)
 
 
 class Normalize(nn.Module):
