@@ -67,7 +67,8 @@ def normalized(x: Tensor, axis: int) -> Tensor:
     """
     x = x - x.narrow(axis, 0, 1)
     mean, square = x.mean(axis, keepdim=True), (x * x).mean(axis, keepdim=True)
-    return (x - mean) / (torch.sqrt(torch.abs(square - mean * mean)) + _SEGMENT_FLOOR)
+    deviation = torch.sqrt(torch.abs(square - mean * mean)) + _SEGMENT_FLOOR
+    return (x - mean) / deviation  # both in one pass of the firmware, since `deviation` comes first
 
 
 class Normalize(nn.Module):
