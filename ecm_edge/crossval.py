@@ -5,20 +5,18 @@ that was trained without its own fold and without f. A network that was trained 
 off, then answers f. So F folds take F (F - 1) / 2 networks without two folds, each of use to both, and F without one.
 Where a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
 
+A teacher that the configuration listens to is trained within the same folds, before the networks that it teaches.
 Every network's margins are written down as soon as it has them, and are used again by the next run that asks for the
 same networks.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import tempfile
-import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +24,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ecm_edge import epochs, files, metrics, out_of_fold, provenance, splits, train
+from ecm_edge import distill, epochs, files, metrics, out_of_fold, provenance, splits, train
 from ecm_edge.candidate import CandidateConfig, check_dataset
 from ecm_edge.dataset import open_dataset
 from ecm_edge.errors import CandidateError
 from ecm_edge.out_of_fold import CrossValidationRecord, Fold, OutOfFold
+from ecm_edge.processes import run_all
 from ecm_edge.score import score_rows
 from ecm_edge.threshold import fold_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,22 +43,21 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
     from ecm_edge.train import Trained
 
+TEACHERS = "teachers"
+"""Where in a working folder the teachers' answers are kept."""
+
 _VALIDATION_SHARE = 0.2  # of the training subjects, where the best epoch is kept
 
 
 @dataclass(frozen=True)
-class Network:
-    """One of the networks, named by the folds that it is trained without.
+class Progress:
+    """Another network has answered, the one trained without the folds `left_out`: `number` of `total` by now."""
 
-    `margins` (n,) are its answers for their labelled rows, ascending, no threshold taken off; `number` of `total` says
-    how many there are by now.
-    """
-
+    number: int
+    total: int
     left_out: tuple[int, ...]
-    margins: NDArray[np.float32]
     seconds: float
-    number: int = 0
-    total: int = 0
+    is_teacher: bool
 
 
 def cross_validate(
@@ -70,7 +68,7 @@ def cross_validate(
     folds: int | FoldAssignment,
     work: Path | None = None,
     workers: int | None = None,
-    tell: Callable[[Network], None] = lambda _: None,
+    tell: Callable[[Progress], None] = lambda _: None,
 ) -> OutOfFold:
     """Train the configuration once for each fold and each pair of folds, and score all subjects out of fold.
 
@@ -81,7 +79,7 @@ def cross_validate(
         folds: which subject is in which fold; or their number, assigned by the configuration's seed.
         work: keeps what every network answered, so that the next run goes on; nothing is kept without it.
         workers: processes side by side, of one thread each; as many as there are cores where None. 1 is this process.
-        tell: called for every network that has answered, also where it did before.
+        tell: called for every network that has answered, also where it did in an earlier run.
 
     Raises:
         CandidateError: the configuration was made for another data set, or training gave no finite loss.
@@ -96,13 +94,14 @@ def cross_validate(
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
             return cross_validate(config, dataset, target, folds=folds, work=Path(scratch), workers=workers, tell=tell)
     place = work / _key(config, folds)
-    jobs = [_job(left_out, config, dataset, target, folds, place) for left_out in _networks(folds.count)]
+    setting = _Setting(config, dataset.folder, folds, target, place, work / TEACHERS)
+    jobs = [_job(setting, dataset, left_out) for left_out in _networks(folds.count)]
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise files.cannot_write(place, problem) from problem
     with files.locked(place):
-        networks = list(_told(_answers(jobs, workers or os.cpu_count() or 1), len(jobs), tell))
+        networks = _answers(jobs, dataset, workers or os.cpu_count() or 1, tell)
     return _summed_up(networks, config, dataset, target, folds)
 
 
@@ -137,15 +136,39 @@ def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> T
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A network to train, and where its answers for so many segments go."""
+class _Setting:
+    """What all networks share; `place` and `teachers` are folders for their answers and their teachers'."""
 
-    left_out: tuple[int, ...]
     config: CandidateConfig
     data: Path
-    segments: int
+    folds: FoldAssignment
     target: Target
-    path: Path
+    place: Path
+    teachers: Path
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A network to train by `config`, without the folds `left_out`, whose so many segments it answers then."""
+
+    setting: _Setting
+    left_out: tuple[int, ...]
+    config: CandidateConfig
+    segments: int
+
+    @property
+    def path(self) -> Path:
+        """Where its answers go."""
+        return self.setting.place / f"{'-'.join(map(str, self.left_out))}.npz"
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a network answers: (n,) margins of the labelled rows of the folds left out, ascending, no threshold off."""
+
+    left_out: tuple[int, ...]
+    margins: NDArray[np.float32]
+    seconds: float
 
 
 def _networks(count: int) -> list[tuple[int, ...]]:
@@ -153,19 +176,11 @@ def _networks(count: int) -> list[tuple[int, ...]]:
     return [*combinations(range(count), 2), *((number,) for number in range(count))]
 
 
-def _job(
-    left_out: tuple[int, ...],
-    config: CandidateConfig,
-    dataset: Dataset,
-    target: Target,
-    folds: FoldAssignment,
-    place: Path,
-) -> _Job:
-    share = 0.0 if config.training.keep == "last" else _VALIDATION_SHARE
-    split = splits.leave_out(dataset, folds, left_out, validation_share=share)
-    config, segments = config.model_copy(update={"split": split}), len(dataset.rows_of(split.test))
-    path = place / f"{'-'.join(map(str, left_out))}.npz"
-    return _Job(left_out, config, dataset.folder, segments, target, path)
+def _job(setting: _Setting, dataset: Dataset, left_out: tuple[int, ...]) -> _Job:
+    share = 0.0 if setting.config.training.keep == "last" else _VALIDATION_SHARE
+    split = splits.leave_out(dataset, setting.folds, left_out, validation_share=share)
+    config = setting.config.model_copy(update={"split": split})
+    return _Job(setting, left_out, config, len(dataset.rows_of(split.test)))
 
 
 def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
@@ -178,92 +193,74 @@ def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
     return files.sha256_json(asked)[:16]
 
 
-def _answers(jobs: Sequence[_Job], workers: int) -> Iterator[Network]:
-    """What each network answers, in the order in which they finish; those that did before come first."""
-    todo = []
+def _answers(jobs: Sequence[_Job], dataset: Dataset, workers: int, tell: Callable[[Progress], None]) -> list[_Network]:
+    """What each network answers: those that did before, then the others, whose teachers are trained first."""
+    saved = [_saved(job) for job in jobs]
+    found = [known for known in saved if known is not None]
+    todo = [job for job, known in zip(jobs, saved, strict=True) if known is None]
+    taught = _teachings(todo, dataset)
+    told, total = 0, len(jobs) + len(taught)
+
+    def say(left_out: tuple[int, ...], seconds: float, *, is_teacher: bool = False) -> None:
+        nonlocal told
+        told += 1
+        tell(Progress(told, total, left_out, seconds, is_teacher))
+
+    for network in found:
+        say(network.left_out, network.seconds)
+    for left_out, seconds in run_all(taught, workers):
+        say(left_out, seconds, is_teacher=True)
+    for network in run_all([partial(_train, job) for job in todo], workers):
+        say(network.left_out, network.seconds)
+        found.append(network)
+    return found
+
+
+def _teachings(jobs: Sequence[_Job], dataset: Dataset) -> list[partial[tuple[tuple[int, ...], float]]]:
+    """The trainings of all teachers that the networks listen to, each once."""
+    found = {}
     for job in jobs:
-        known = _saved(job)
-        if known is None:
-            todo.append(job)
-        else:
-            yield known
-    if min(workers, len(todo)) > 1:
-        yield from _side_by_side(todo, min(workers, len(todo)))
-    else:
-        with _one_thread():
-            yield from map(_train, todo)
+        training, folds = job.config.training, job.setting.folds
+        if training.teacher is None or not training.listens:
+            continue
+        for teacher in distill.teachers(job.config.split.train, training.teacher, dataset, folds).values():
+            found[teacher.sha256] = partial(_teach, job.setting, teacher)
+    return list(found.values())
 
 
-def _told(networks: Iterator[Network], total: int, tell: Callable[[Network], None]) -> Iterator[Network]:
-    for number, network in enumerate(networks, 1):
-        tell(replace(network, number=number, total=total))
-        yield network
+def _teach(setting: _Setting, teacher: CandidateConfig) -> tuple[tuple[int, ...], float]:
+    """Train a teacher, unless it has answered before; the folds that it is trained without, and the seconds."""
+    started = time.perf_counter()
+    distill.unseen_margins(teacher, open_dataset(setting.data), setting.teachers)
+    seen = {setting.folds.folds[name] for name in teacher.split.train}
+    return tuple(sorted(set(range(setting.folds.count)) - seen)), time.perf_counter() - started
 
 
-def _train(job: _Job) -> Network:
+def _train(job: _Job) -> _Network:
     """Train one network, and write down what it answers."""
-    dataset = open_dataset(job.data)
+    dataset, setting = open_dataset(job.setting.data), job.setting
+    soft_targets = distill.soft_targets(job.config, dataset, setting.teachers, setting.folds)
     data = train.load_data(dataset, job.config.split)
-    trained = train.fit(job.config, data, rule=job.target.score)
+    trained = train.fit(job.config, data, rule=setting.target.score, soft_targets=soft_targets)
     rows = dataset.rows_of(job.config.split.test)
     samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
     seconds = np.array(trained.record.seconds, np.float32)
     files.write_atomic(job.path, out_of_fold.to_bytes(margins=margins, seconds=seconds))
-    return Network(job.left_out, margins, float(seconds))
+    return _Network(job.left_out, margins, float(seconds))
 
 
-def _saved(job: _Job) -> Network | None:
+def _saved(job: _Job) -> _Network | None:
     """What the network answered in an earlier run; None where it did not."""
     arrays = out_of_fold.from_bytes(job.path.read_bytes()) if job.path.is_file() else {}
     if {name: array.shape for name, array in arrays.items()} != {"margins": (job.segments,), "seconds": ()}:
         return None
-    return Network(job.left_out, arrays["margins"], float(arrays["seconds"]))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As in the processes side by side, so that their number changes no bit of the answers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _side_by_side(jobs: Sequence[_Job], workers: int) -> Iterator[Network]:
-    """Train in processes of their own; whatever ends this ends them."""
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    try:
-        for future in as_completed([pool.submit(_train, job) for job in jobs]):
-            yield future.result()
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread; an interrupt is the parent's to handle, and no worker outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    return _Network(job.left_out, arrays["margins"], float(arrays["seconds"]))
 
 
 def _summed_up(
-    networks: Sequence[Network], config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
+    networks: Sequence[_Network], config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
 ) -> OutOfFold:
     """Thresholds, margins and scores, of what the networks answered; n labelled rows, F folds."""
     rows = out_of_fold.labelled_rows(dataset)
@@ -293,7 +290,7 @@ def _summed_up(
     return OutOfFold(record, before, after)
 
 
-def _placed(networks: Sequence[Network], fold: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _placed(networks: Sequence[_Network], fold: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Margins by row: (n,) of the networks without the row's own fold, and (F, n) of those without that one and f."""
     before = np.full(len(fold), np.nan, np.float32)
     others = np.full((int(fold.max()) + 1, len(fold)), np.nan, np.float32)

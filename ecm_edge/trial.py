@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ecm_edge import candidate, crossval, export, files, metrics, quantize, train, verify
+from ecm_edge import candidate, crossval, distill, export, files, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.firmware import fit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from ecm_edge.crossval import Network
+    from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch, TrainingData
     from ecm_edge.metrics import Objective
@@ -175,7 +175,7 @@ def train_candidate(
     refit: bool = False,
     workers: int | None = None,
     tell: Callable[[Epoch], None] = lambda _: None,
-    tell_network: Callable[[Network], None] = lambda _: None,
+    tell_network: Callable[[Progress], None] = lambda _: None,
 ) -> TrainResult:
     """Gate and train one configuration into the new folder `out`.
 
@@ -224,7 +224,9 @@ def train_candidate(
                 config, dataset, target, folds=folds, work=work, workers=workers, tell=tell_network
             )
             validated.save(staged)
-        trained = train.fit(config, data, rule=target.score, prune=watch)
+        assignment = validated.record.assignment if validated else None
+        soft_targets = distill.soft_targets(config, dataset, work / crossval.TEACHERS, assignment)
+        trained = train.fit(config, data, rule=target.score, soft_targets=soft_targets, prune=watch)
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)

@@ -45,6 +45,7 @@ def chain(tmp_path_factory):
                         "--sampling-rate-hz", 250, "--synthetic"),
         "data-info": ("data", "info", at / "d"),
         "data-audit": ("data", "audit", at / "d"),
+        "data-folds": ("data", "folds", at / "d", "-o", at / "folds.json"),
         "targets": ("targets",),
         "space": ("space", at / "space.toml"),
         "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -20,13 +22,13 @@ from .folds import relabelled
 from .tiny import run
 
 TARGET = targets.load("loongson-2k0500")
+PARAMS = {"channels": 4, "depth": 2, "kernel": 5, "stride": 4}
 NETWORKS = 6  # of three folds: three pairs, three by itself
 
 
 def config(dataset, **training):
     how = TrainingConfig.model_validate({"epochs": 2, "batch_size": 16, "keep": "last", **training})
-    params = {"channels": 4, "depth": 2, "kernel": 5, "stride": 4}
-    return candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", params, how, 0)
+    return candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", PARAMS, how, 0)
 
 
 def validated(dataset, *, folds=3, workers=1, made=None, **options):
@@ -72,20 +74,37 @@ def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
     assert known.record.threshold == metrics.choose_threshold(labels, known.before, subjects, TARGET.score)
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, keep):
-    dataset = wide
-    truth = validated(dataset, made=config(dataset, keep=keep))
-    assignment, fold = truth.record.assignment, by_fold(truth, dataset)
-    lied = relabelled(tmp_path / "lied", dataset, assignment.subjects(1))
-    assert (lied.labels != dataset.labels).sum() == truth.record.folds[1].segments
+TEACHER = {"family": "separable", "network": PARAMS, "training": {"epochs": 1, "batch_size": 16, "keep": "last"}}
+
+
+@pytest.mark.parametrize(
+    ("count", "how"),
+    [(3, {}), (3, {"keep": "best"}), (4, {"teacher": TEACHER, "distill": 0.5})],
+    ids=["last epoch", "best epoch", "with a teacher"],
+)
+def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, count, how):
+    truth = validated(wide, folds=count, made=config(wide, **how))
+    assignment, fold = truth.record.assignment, by_fold(truth, wide)
+    lied = relabelled(tmp_path / "lied", wide, assignment.subjects(1))
+    assert (lied.labels != wide.labels).sum() == truth.record.folds[1].segments
     folds = assignment.model_copy(update={"dataset_sha256": lied.header.content_sha256})
-    other = validated(lied, folds=folds, made=config(lied, keep=keep))
+    other = validated(lied, folds=folds, made=config(lied, **how))
     before, after = truth.record.folds, other.record.folds
     assert before[1].threshold == after[1].threshold
     assert np.array_equal(truth.after[fold == 1], other.after[fold == 1])
     assert not np.array_equal(truth.before[fold != 1], other.before[fold != 1])  # whose networks have seen the lie
-    assert [before[f].threshold != after[f].threshold for f in (0, 2)] == [True, True]
+    assert all(before[f].threshold != after[f].threshold for f in range(count) if f != 1)
+
+
+def test_teachers_come_first_and_each_once(wide, tmp_path):
+    told = []
+    made = config(wide, teacher=TEACHER, distill=0.5)
+    found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
+    alone = [(t.is_teacher, len(t.left_out)) for t in told]
+    # without a fold and the one that it answers for, and without two and that one
+    assert Counter(alone) == {(True, 3): 4, (True, 2): 6, (False, 2): 6, (False, 1): 4}
+    assert [t.is_teacher for t in told] == [True] * 10 + [False] * 10
+    assert not same(found, validated(wide, folds=4))
 
 
 def test_who_answers_was_trained_without_who_asks(wide, monkeypatch):
@@ -142,6 +161,17 @@ def test_one_process_at_a_time(dataset, tmp_path):
 
 def test_processes_side_by_side_change_nothing(dataset, known):
     assert same(validated(dataset, workers=2), known)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_interrupt_ends_the_processes(dataset, tmp_path):
+    def stop(_network):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        validated(dataset, workers=2, work=tmp_path, tell=stop)
+    assert multiprocessing.active_children() == []
+    assert 0 < len(list(tmp_path.rglob("*.npz"))) < NETWORKS
 
 
 def test_an_error_in_a_process_is_the_same_error(dataset):

@@ -552,4 +552,5 @@ def test_an_incumbent_of_all_subjects_is_met_out_of_fold(tmp_path, dataset, deci
         in (gate(record, "score").detail)
     )
     known = write_folds(tiny.ready(tmp_path / "third", dataset, column=0), dataset, 1)
-    assert (decide(known).verdict, decide(known).comparison.basis) == (Verdict.PASS, "out_of_fold")
+    record = decide(known)
+    assert (record.verdict, record.comparison.basis) == (Verdict.PASS, "out_of_fold")

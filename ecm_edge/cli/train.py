@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.candidate import CandidateConfig, Scalar
-    from ecm_edge.crossval import Network
+    from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch
     from ecm_edge.splits import FoldAssignment
@@ -155,10 +155,11 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _say_network(network: Network) -> None:
-    without = " and ".join(map(str, network.left_out))
+def _say_network(network: Progress) -> None:
+    without = ", ".join(map(str, network.left_out))
+    what = "teacher" if network.is_teacher else "network"
     click.echo(
-        f"network {network.number:3d} of {network.total}, trained without fold {without}: {network.seconds:.1f} s",
+        f"{what} {network.number:3d} of {network.total}, trained without fold {without}: {network.seconds:.1f} s",
         err=True,
     )
 

@@ -61,7 +61,8 @@ def _charts(record: ReportRecord) -> dict[str, str]:
         drawn["subjects"] = charts.subjects_chart(record.records.score.scores)
     if record.records.training:
         drawn["losses"] = charts.losses_chart(record.records.training)
-        drawn["epochs"] = charts.epochs_chart(record.records.training)
+        if record.records.training.validation_subjects:
+            drawn["epochs"] = charts.epochs_chart(record.records.training)
     fitted = page.reported_form(record)
     if fitted and fitted.layers:
         drawn["arena"] = charts.arena_chart(fitted)

@@ -92,7 +92,8 @@ def losses_chart(record: TrainingRecord) -> str:
     """Training and validation loss by epoch, the kept epoch marked."""
     with _chart("losses", "Loss by epoch") as (svg, axes):
         _curve(axes, record.epochs, "train_loss", "training", _BLUE, "o", "-")
-        _curve(axes, record.epochs, "validation_loss", "validation", _ORANGE, "s", "--")
+        if record.validation_subjects:
+            _curve(axes, record.epochs, "validation_loss", "validation", _ORANGE, "s", "--")
         _epoch_axis(axes, record, "cross-entropy")
     return svg[0]
 

@@ -13,7 +13,7 @@ from ecm_edge.errors import SearchError
 from ecm_edge.export import ExportRecord
 from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.gate import CostRecord
-from ecm_edge.model_file import open_model
+from ecm_edge.model_file import margins, open_model
 from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Record
@@ -162,10 +162,16 @@ def _hashes(folder: Path) -> dict[Form, str]:
 
 
 def _mistakes(folder: Path, dataset: Dataset, config: CandidateConfig, form: Form) -> Mistakes | None:
-    """None where there is no model of that form yet."""
+    """On the test subjects, or out of fold where there are none; None without that, or a model of that form."""
+    if not config.split.test:
+        if not out_of_fold.has_folds(folder):
+            return None
+        answers = out_of_fold.load(folder, config, dataset).after
+        return find_mistakes(dataset, out_of_fold.labelled_rows(dataset), answers, "float32")
     if not (folder / FORM_FILES[form]).is_file():
         return None
-    return find_mistakes(open_model(folder, form), dataset, config.split.test, form)
+    rows = dataset.rows_of(config.split.test)
+    return find_mistakes(dataset, rows, margins(open_model(folder, form).classifier, dataset, rows), form)
 
 
 def _facts(dataset: Dataset) -> DataFacts:

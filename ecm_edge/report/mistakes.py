@@ -1,4 +1,4 @@
-"""The wrong answers of a model, most confident first: the one thing that no stage records."""
+"""The wrong answers of a model or a recipe, most confident first: the one thing that no stage records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.model_file import margins
 from ecm_edge.report.records import Mistake, Mistakes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.model_file import ModelFile
     from ecm_edge.records import Form
 
 EXAMPLES = 12
@@ -22,14 +20,8 @@ A_SUBJECT = 2
 """At most so many examples of one kind from one subject, whose mistakes are mostly alike."""
 
 
-def find_mistakes(model: ModelFile, dataset: Dataset, subjects: list[str], form: Form) -> Mistakes:
-    """The wrong answers on the labelled segments of these subjects.
-
-    Raises:
-        ModelError: the model does not take these segments, or onnxruntime fails.
-    """
-    rows = dataset.rows_of(subjects)
-    margin = margins(model.classifier, dataset, rows)  # (n,)
+def find_mistakes(dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], form: Form) -> Mistakes:
+    """The wrong answers on these labelled rows, (n,), given their margins, (n,)."""
     is_af = dataset.labels[rows] == 1  # (n,)
     wrong = is_af != (margin >= 0)  # (n,)
     chosen = [row for kind in (is_af, ~is_af) for row in _worst(dataset, rows, margin, wrong & kind)]

@@ -182,5 +182,5 @@ def _environment() -> Environment:
         "percent": texts.percent,
         "thousands": lambda value: f"{value:,}",
     }
-    environment.globals |= {"quantity": texts.quantity, "signed": texts.signed}
+    environment.globals |= {"quantity": texts.quantity, "signed": texts.signed, "subjects": texts.subjects}
     return environment

@@ -75,7 +75,10 @@ class Mistake(Record):
 
 
 class Mistakes(Record):
-    """The wrong answers on the test subjects in numbers, and the most confident ones of both kinds."""
+    """The wrong answers in numbers, and the most confident ones of both kinds.
+
+    They are those of the model on its test subjects, or of its recipe out of fold where it has none.
+    """
 
     form: Form
     segments: int

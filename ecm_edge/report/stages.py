@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge import candidate, files
 from ecm_edge.records import Gate, Verdict, overall
+from ecm_edge.report import texts
 from ecm_edge.report.records import Stage
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def stages(
         else _missing("bench", place.command("bench")),
         _ran("score", _scored(records.score))
         if records.score
-        else _missing("score", place.command("score", *to_target)),
+        else _missing("score", place.command("score", *to_target, *([] if config.split.test else ["--out-of-fold"]))),
         _bound(place.candidate, config, records, mistakes),
     ]
 
@@ -125,7 +126,7 @@ def _quantised(record: QuantizeRecord) -> str:
 
 
 def _scored(record: ScoreRecord) -> str:
-    return f"{record.form or record.model} on {record.scores.subjects} {record.part} subjects"
+    return f"{record.form or record.model} on {texts.subjects(record.scores.subjects, record.part)}"
 
 
 def _verify(record: VerifyRecord) -> Stage:
@@ -149,7 +150,7 @@ def _bound(folder: Path, config: CandidateConfig, records: StageRecords, mistake
         *_same_config(config, records),
         *(_same_files(folder, name, named) for name, named in _named_files(records).items()),
     ]
-    if mistakes and records.score and records.score.part == "test":
+    if mistakes and records.score and records.score.part == ("test" if config.split.test else "out_of_fold"):
         confusion = records.score.scores.confusion
         wrong = (mistakes.missed_af, mistakes.false_alarms)
         gates.append(

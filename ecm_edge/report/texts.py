@@ -48,6 +48,15 @@ def ends(figure: Interval | None) -> str:
     return f"{figure.low:.3f} … {figure.high:.3f}"
 
 
+def subjects(count: int, part: str) -> str:
+    """Whom a score speaks of.
+
+    >>> subjects(3, "test"), subjects(6, "out_of_fold")
+    ('3 test subjects', 'all 6 subjects, out of fold')
+    """
+    return f"all {count} subjects, out of fold" if part == "out_of_fold" else f"{count} {part} subjects"
+
+
 def percent(share: float) -> str:
     """A share of one as percent without decimals, with one below 10 %.
 
