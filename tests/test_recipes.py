@@ -1,0 +1,204 @@
+"""The ablation of recipes: one budget, thresholds chosen on others, nothing trained twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import recipes
+from benchmarks.recipes import BASE, Recipe, Result, Setting
+from ecm_edge import candidate, metrics, out_of_fold, splits, targets, train
+from ecm_edge.candidate import TrainingConfig
+from ecm_edge.score import score_rows
+
+TARGET = targets.load("loongson-2k0500")
+TINY = Recipe(
+    name="base",
+    family="separable",
+    network={"channels": 4, "depth": 2, "kernel": 5, "stride": 4},
+    training=TrainingConfig(epochs=2, batch_size=16, keep="last", data_share=0.5),
+)
+FOLDS = 4
+COMMON = 0.02  # how far another network's MACs may lie from what is said
+
+
+@pytest.fixture
+def folds(dataset):
+    return splits.assign_folds(dataset, count=FOLDS, seed=0)
+
+
+@pytest.fixture
+def setting(dataset, folds, tmp_path):
+    return Setting(TINY, dataset.folder, folds, TARGET, tmp_path / "out")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The configuration of every network that is trained, in order; no MACs are counted meanwhile."""
+    seen, fit = [], train.fit
+
+    def spy(config, data, **options):
+        seen.append(config)
+        return fit(config, data, **options)
+
+    monkeypatch.setattr(train, "fit", spy)
+    monkeypatch.setattr(recipes, "macs", lambda *_: 1000)
+    return seen
+
+
+def named(*names, base=TINY):
+    return [recipe for recipe in recipes.recipes(base) if recipe.name in names]
+
+
+def test_every_recipe_differs_from_the_base_and_its_network_can_be_built(dataset):
+    known = recipes.recipes()
+    assert known[0] == BASE
+    assert len({recipe.name for recipe in known}) == len(known)
+    split = splits.everyone(dataset)
+    assert len({recipe.configure(dataset, split, 0).sha256 for recipe in known}) == len(known)
+    for recipe in known:
+        scores = candidate.build_network(recipe.configure(dataset, split, 0)).eval()(torch.zeros(1, 1, 1250))
+        assert scores.shape == (1, 2)
+
+
+def test_macs_are_what_the_names_say(dataset):
+    split = splits.everyone(dataset)
+    macs = {
+        recipe.name: recipes.macs(recipe.configure(dataset, split, 0), dataset)
+        for recipe in named("base", "rhythm_wave", "small", base=BASE)
+    }
+    assert macs["rhythm_wave"] == pytest.approx(macs["base"], rel=COMMON)
+    assert macs["small"] == pytest.approx(100_000, rel=COMMON)
+
+
+def test_a_teacher_has_the_seed_of_those_that_it_teaches(dataset):
+    (distilled,) = named("distill")
+    config = distilled.configure(dataset, splits.everyone(dataset), 3)
+    assert (config.seed, config.training.teacher.seed) == (3, 3)
+
+
+def test_the_threshold_of_a_fold_is_chosen_on_the_others(dataset, folds):
+    rows = out_of_fold.labelled_rows(dataset)
+    subjects = np.array(dataset.subject_names(rows))
+    fold = np.array([folds.folds[name] for name in subjects])
+    labels = dataset.labels[rows]
+    margins = np.random.default_rng(0).standard_normal(len(rows)).astype(np.float32) + labels
+    known = recipes.choose_thresholds(labels, margins, subjects, fold, TARGET)
+    other = recipes.choose_thresholds(np.where(fold == 1, 1 - labels, labels), margins, subjects, fold, TARGET)
+    assert [a == b for a, b in zip(known, other, strict=True)] == [False, True, False, False]
+
+
+def test_nobody_answers_for_whom_it_was_trained_on_and_passes_are_the_same(setting, trained):
+    whole = TINY.training.model_copy(update={"data_share": 1.0})
+    base, twice = (
+        recipes.measure(setting, recipe, 0)
+        for recipe in (TINY, TINY.model_copy(update={"name": "twice", "training": whole}))
+    )
+    assert [set(config.split.test) for config in trained] == 2 * [set(setting.folds.subjects(f)) for f in range(FOLDS)]
+    assert (base.epochs, twice.epochs) == ([2] * FOLDS, [1] * FOLDS)
+    assert twice.passes == pytest.approx(base.passes, rel=0.1)
+    assert base.teacher_passes == 0
+    assert base.scores.subjects == len(setting.folds.folds)
+
+
+def test_teachers_are_trained_once_and_results_are_kept(setting, trained):
+    chosen, told = named("base", "doubted", "distill"), []
+    recipes.run(setting, chosen, [0], 1, told.append)
+    pairs = FOLDS * (FOLDS - 1) // 2
+    assert len(trained) == 3 * FOLDS + pairs
+    assert [line.split(":")[0] for line in told] == [
+        *(f"{number} of {pairs + 1}" for number in range(1, pairs + 2)),
+        "1 of 2",
+        "2 of 2",
+    ]
+    found = {recipe.name: setting.saved(recipe, 0) for recipe in chosen}
+    assert found["doubted"].teacher_passes == found["distill"].teacher_passes > 0
+    recipes.run(setting, chosen, [0], 1, told.append)
+    assert len(trained) == 3 * FOLDS + pairs
+    changed = TINY.model_copy(update={"training": TINY.training.model_copy(update={"epochs": 3})})
+    assert Setting(changed, setting.data, setting.folds, TARGET, setting.out).saved(changed, 0) is None
+
+
+def result(dataset, recipe, seed, margins):
+    return Result(
+        asked_sha256="",
+        recipe=recipe,
+        seed=seed,
+        macs=1000,
+        epochs=[2],
+        thresholds=[0.0],
+        passes=100,
+        teacher_passes=50,
+        seconds=1.0,
+        scores=score_rows(margins, dataset, out_of_fold.labelled_rows(dataset), TARGET),
+    )
+
+
+@pytest.fixture
+def drawn(dataset):
+    """Margins by seed that are mostly right, the more so the larger `right`."""
+    labels = dataset.labels[out_of_fold.labelled_rows(dataset)]
+
+    def draw(right, seed):
+        noise = np.random.default_rng(seed).standard_normal(len(labels))
+        return (noise + right * (2 * labels - 1)).astype(np.float32)
+
+    return draw
+
+
+def test_the_difference_of_one_seed_is_the_paired_one(dataset, drawn):
+    rows = out_of_fold.labelled_rows(dataset)
+    ours, theirs = drawn(1.5, 0), drawn(0.5, 0)
+    found = recipes.difference([result(dataset, TINY, 0, ours)], [result(dataset, TINY, 0, theirs)])
+    subjects = dataset.subject_names(rows)
+    known = metrics.paired_difference(dataset.labels[rows], ours, theirs, subjects, rule=TARGET.score)
+    assert (found.value, found.low, found.high) == pytest.approx((known.value, known.low, known.high))
+
+
+def test_the_table_gives_means_and_spread_and_says_what_did_not_run(dataset, drawn):
+    base, focal, mixup = named("base", "focal", "mixup")
+    found = {
+        recipe.name: [result(dataset, recipe, seed, drawn(right, seed)) for seed in range(2)]
+        for recipe, right in ((base, 0.5), (focal, 2.0))
+    }
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in recipes.table([base, focal, mixup], found).splitlines()
+    ]
+    assert {len(line) for line in cells} == {len(recipes.COLUMNS)}
+    first, second, third = cells[2:]
+    values = [each.scores.fbeta_mean.value for each in found["focal"]]
+    assert second[:4] == [
+        "focal",
+        "loss = focal",
+        "1,000",
+        f"{np.mean(values):.4f} ({min(values):.4f} … {max(values):.4f})",
+    ]
+    assert (first[6], second[6][:3], second[7:9]) == ("–", "**+", ["100", "150"])
+    assert third[2] == "NOT RUN"
+
+
+@pytest.mark.usefixtures("trained")
+def test_the_command_writes_the_table_between_its_marks(dataset, folds, tmp_path, monkeypatch, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{recipes.BEGIN}\nold\n{recipes.END}\nbehind\n", encoding="utf-8")
+    monkeypatch.setattr(recipes, "README", readme)
+    folds.save(tmp_path / "folds.json")
+    options = ["--target", TARGET.name, "--folds", str(tmp_path / "folds.json"), "-o", str(tmp_path / "out")]
+    options += ["--seeds", "2", "--workers", "1", "--only", "focal", "--write"]
+    recipes.main([str(dataset.folder), *options], TINY)
+    shown = capsys.readouterr().out.strip()
+    assert readme.read_text(encoding="utf-8") == f"before\n{recipes.BEGIN}\n\n{shown}\n\n{recipes.END}\nbehind\n"
+    assert shown.count("NOT RUN") == len(recipes.recipes()) - 2
+    assert f"{len(dataset.header.subjects)} subjects in {FOLDS} folds, seeds 0 to 1, synthetic data set" in shown
+
+
+@pytest.mark.parametrize(("option", "why"), [(["--only", "nothing"], "'nothing' is none of"), ([], "no file at")])
+def test_bad_input_exits_with_2_and_leaves_nothing(dataset, tmp_path, capsys, option, why):
+    options = ["--target", TARGET.name, "--folds", str(tmp_path / "none.json"), "-o", str(tmp_path / "out"), *option]
+    with pytest.raises(SystemExit) as stopped:
+        recipes.main([str(dataset.folder), *options], TINY)
+    assert stopped.value.code == 2
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
