@@ -6,7 +6,7 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.errors import FirmwareError, TargetError
-from ecm_edge.firmware import elf, toolchain
+from ecm_edge.firmware import elf, objects, toolchain
 from ecm_edge.firmware import image as images
 from ecm_edge.firmware.build import build, read_generated
 from tests import firmware_hand as hand
@@ -21,8 +21,10 @@ def changed(target, **fields):
 
 @pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
 @pytest.mark.parametrize("emulated", [False, True], ids=["board", "emulated"])
-def test_the_same_inputs_give_the_same_bytes(tmp_path, target, emulated):
+def test_the_same_inputs_give_the_same_bytes(tmp_path, monkeypatch, target, emulated):
+    monkeypatch.setattr(objects, "folder", lambda: tmp_path / "cache-a")
     first = hand.image(tmp_path / "a", target, emulated=emulated)
+    monkeypatch.setattr(objects, "folder", lambda: tmp_path / "cache-b")  # so that everything is compiled again
     second = hand.image(tmp_path / "b", target, emulated=emulated)
     assert first.shipped.read_bytes() == second.shipped.read_bytes()
     assert first.overflow == {}

@@ -11,18 +11,18 @@ import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ecm_edge import files
 from ecm_edge.errors import FirmwareError, TargetError
 from ecm_edge.firmware import elf as elf_files
-from ecm_edge.firmware import toolchain
+from ecm_edge.firmware import objects, toolchain
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Firmware
@@ -75,7 +75,6 @@ class Image:
     shipped:  the file to ship: `elf` without symbols and section headers, or for bare metal the bytes of the flash.
     objects:  what was linked, with stack sizes and relocations.
     overflow: bytes by which a memory region is too small, by its name; an image with any cannot run.
-    compiled: the same objects by the words that made each: another program's build need not make them again.
     """
 
     target: Target
@@ -87,7 +86,6 @@ class Image:
     shipped: Path
     objects: tuple[Path, ...]
     overflow: dict[str, int]
-    compiled: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
     @functools.cached_property
     def symbols(self) -> list[elf_files.Symbol]:
@@ -202,7 +200,6 @@ def build(
     trace: bool = False,
     extra_flags: Sequence[str] = (),
     extra_link_flags: Sequence[str] = (),
-    like: Image | None = None,
 ) -> Image:
     """Compile and link a program around generated code.
 
@@ -215,7 +212,6 @@ def build(
         trace: the program also writes every layer's output.
         extra_flags: for the compiler and the linker, such as "-fsanitize=address".
         extra_link_flags: for the linker alone.
-        like: another image of the same folder, whose objects serve again where they are made the same way.
 
     Returns:
         the image, also where it does not fit the memory: then `overflow` says by how much, and it cannot run.
@@ -233,18 +229,18 @@ def build(
     words = [*how.link_flags, *extra_flags, *extra_link_flags]
     elf = out / f"{program}.elf"
     with _compiler(firmware, out) as compiler:
-        compiled = _compile(compiler, jobs, out / "objects", like.compiled if like else {})
-        objects = tuple(compiled.values())
-        overflow = _link(compiler, firmware, [*words, *map(str, objects)], elf)
+        linked = _compile(compiler, jobs, sources_folder, out / "objects")
+        overflow = _link(compiler, firmware, [*words, *map(str, linked)], elf)
     shipped = _ship(elf, out / (f"{program}.bin" if firmware.linker_script else program))
-    return Image(target, model, program, emulated, trace, elf, shipped, objects, overflow, compiled)
+    return Image(target, model, program, emulated, trace, elf, shipped, linked, overflow)
 
 
 @dataclass(frozen=True)
 class _Compiler:
-    """A compiler's command, the variables that it needs, and how it is asked for the frames of functions."""
+    """A compiler's command, which one it is, the variables that it needs, and how it is asked for functions' frames."""
 
     command: list[str]
+    identity: str
     environment: dict[str, str]
     zig: bool
 
@@ -256,10 +252,12 @@ class _Compiler:
 def _compiler(firmware: Firmware, out: Path) -> Iterator[_Compiler]:
     """The target's compiler, working in `out`; what it caches is gone afterwards."""
     command, zig = toolchain.compiler(firmware.compiler), firmware.compiler == "zig"
+    identity = objects.identity(command, toolchain.version(firmware.compiler))
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".zig-") as cache:
-            yield _Compiler(command, toolchain.zig_environment(Path(cache)) if zig else {}, zig)
+            environment = toolchain.zig_environment(Path(cache)) if zig else {}
+            yield _Compiler(command, identity, environment, zig)
     except OSError as problem:
         raise files.cannot_write(out, problem) from problem
 
@@ -302,23 +300,20 @@ def _source(name: str) -> Path:
 
 
 def _compile(
-    compiler: _Compiler, jobs: Sequence[tuple[Path, list[str]]], folder: Path, known: Mapping[tuple[str, ...], Path]
-) -> dict[tuple[str, ...], Path]:
-    """Objects of sources with their flags, by the words that make them; new ones in `folder`, compiled side by side."""
+    compiler: _Compiler, jobs: Sequence[tuple[Path, list[str]]], generated: Path, folder: Path
+) -> tuple[Path, ...]:
+    """Objects of sources with their flags, in `folder`, compiled side by side unless the cache has them."""
     folder.mkdir(exist_ok=True)
     frames = "-fstack-size-section" if compiler.zig else "-fstack-usage"
 
-    def one(index: int) -> tuple[tuple[str, ...], Path]:
+    def one(index: int) -> Path:
         source, flags = jobs[index]
-        words = (*flags, frames, "-c", str(source))
-        if words in known:
-            return words, known[words]
         path = folder / f"{index}_{source.stem}.o"
-        compiler.run([*words, "-o", str(path)])
-        return words, path
+        objects.compiled(compiler.run, compiler.identity, [*flags, frames], source, generated, path)
+        return path
 
     with ThreadPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
-        return dict(pool.map(one, range(len(jobs))))
+        return tuple(pool.map(one, range(len(jobs))))
 
 
 def _link(compiler: _Compiler, firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:

@@ -330,7 +330,7 @@ def _count(shipped: Image, out: Path, scores: onnx_model.Floats | None, *, emula
         return _Counted(reason="not asked for")
     if missing:
         return _Counted(reason=missing.reason)
-    batch = build.build(shipped.model.folder, target, "batch", out, emulated=True, like=shipped)
+    batch = build.build(shipped.model.folder, target, "batch", out, emulated=True)
     if batch.overflow:
         return _Counted(reason="the image does not fit the board's memory, so that it cannot run")
     segments = known_answer.segments(batch.model.samples)

@@ -106,8 +106,12 @@ def first_complaint(lines: Sequence[str]) -> str:
 
 
 def cache_folder() -> Path:
-    """Where zig's run-time library and the counting plugin lie: a folder of ours in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecm-edge"
+    """Where compiled objects, zig's run-time library and the counting plugin lie: a folder of ours in the user's cache.
+
+    ECM_EDGE_CACHE names another one.
+    """
+    chosen = os.environ.get("ECM_EDGE_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecm-edge"
 
 
 def zig_environment(objects: Path) -> dict[str, str]:

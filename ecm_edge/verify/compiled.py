@@ -158,14 +158,7 @@ class Compiled:
         return make.make_sources(proto, self.target, self._folder, model=name, host_flags=flags)
 
     def _make_shipped(self) -> Image:
-        return build.build(
-            self.sources().folder,
-            self.target,
-            "serial",
-            self._folder / "shipped",
-            emulated=False,
-            like=self.emulated.made,
-        )
+        return make.make_image(self.sources(), "serial", self._folder / "shipped")
 
     def _image(self, name: str, *, emulated: bool, trace: bool = False) -> Image:
         return make.make_image(self.sources(), "batch", self._folder / name, emulated=emulated, trace=trace)
