@@ -11,7 +11,7 @@ from ecm_edge.cli._common import emit, json_option
 @click.argument("name_or_path", default="default")
 @json_option
 def command(name_or_path: str, *, as_json: bool) -> None:
-    """Show a search space: a shipped one (default, afnet, quick) or the path of a TOML file."""
+    """Show a search space: a shipped one (default, reference, afnet, quick) or the path of a TOML file."""
     from ecm_edge import space
     from ecm_edge.tables import show
 
