@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ecm_edge import avoid, files, space, splits
-from ecm_edge.candidate import RUN_SETTINGS, RUN_TRIALS
+from ecm_edge import avoid, files, ladder, space, splits
+from ecm_edge.candidate import RUN_SETTINGS, RUN_TRIALS, TrainingConfig
 from ecm_edge.errors import SearchError
+from ecm_edge.ladder import Rung
 from ecm_edge.metrics import Objective
 from ecm_edge.records import Record, Verdict
-from ecm_edge.space import Space
+from ecm_edge.space import Choices, Range, Space
 from ecm_edge.splits import Split
 from ecm_edge.study import Pruner, Sampler
 from ecm_edge.targets import Target
@@ -43,6 +44,7 @@ class SearchSettings(Record):
 
     `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
     with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
+    `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
     """
 
     target: Target
@@ -53,6 +55,7 @@ class SearchSettings(Record):
     seed: int
     sampler: Sampler = "tpe"
     pruner: Pruner = "median"
+    ladder: list[Rung] = Field(default=[])
     objective: Objective
     standard: float | None = None
     avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
@@ -100,17 +103,40 @@ def default_settings(
     )
 
 
+def wants_ladder(dataset: Dataset, search_space: Space, split: Split, sampler: Sampler, pruner: Pruner) -> bool:
+    """Whether a search gains by a ladder: it is large enough for one, has one objective, and may prune."""
+    segments = len(dataset.rows_of(split.train))
+    return sampler != "nsga2" and pruner != "none" and ladder.worthwhile(segments, _fewest_epochs(search_space))
+
+
+def _fewest_epochs(search_space: Space) -> int:
+    entry = search_space.training.get("epochs", TrainingConfig().epochs)
+    match entry:
+        case Range(low=low):
+            return int(low)
+        case Choices(choices=choices):
+            return min(int(choice) for choice in choices)
+        case _:
+            return int(entry)
+
+
 def start(out: Path, settings: SearchSettings) -> None:
     """Make the folder of a new run.
 
     Raises:
         OutputError: `out` exists or cannot be written.
-        SearchError: the objective needs a scoring rule that the target lacks.
+        SearchError: the objective needs a scoring rule that the target lacks, or the ladder one objective.
         SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
     """
     space.check(settings.space)
     if settings.sampler == "grid":
         space.grid_size(settings.space)
+    if settings.sampler == "nsga2" and settings.ladder:
+        raise SearchError(
+            "a ladder ranks candidates by one objective",
+            "the sampler nsga2, which has two",
+            "Use another sampler, or --no-ladder.",
+        )
     if settings.objective == "board_score" and settings.target.score is None:
         raise SearchError(
             "the objective board_score needs a target with a scoring rule",

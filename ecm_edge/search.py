@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from ecm_edge import avoid, files, space, study, train
+from ecm_edge import avoid, files, ladder, space, study, train
 from ecm_edge.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
 from ecm_edge.records import Verdict
 from ecm_edge.runs import AVOID, DATABASE, SearchRecord, SearchSettings, objective_of, pareto
-from ecm_edge.trial import TRIAL, Setting, TrialRecord, run_trial
+from ecm_edge.trial import TRIAL, Judge, Setting, TrialRecord, run_trial
 from ecm_edge.verify import verify_candidate
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class _Run:
             target=self.settings.target,
             objective=self.settings.objective,
             verify_segments=self.settings.verify_segments,
+            rungs=self.settings.ladder,
         )
 
     def _open_study(self) -> optuna.Study:
@@ -213,7 +214,7 @@ class _Run:
             number = self._number(asked)
             config = self._config(point, number)
             with files.staged_folder(trial_folder(self.out, number)) as staged:
-                record = run_trial(staged, number, point, config, self.setting, self._pruner(asked, deadline))
+                record = run_trial(staged, number, point, config, self.setting, _Judge(self, asked, deadline))
         except BaseException:
             self.study.tell(asked, state=TrialState.FAIL)
             raise
@@ -230,17 +231,10 @@ class _Run:
         seed = self.settings.seed + number
         return configure(self.dataset, self.settings.split, family, network, training, seed, factory)
 
-    def _pruner(self, asked: optuna.trial.Trial, deadline: float | None) -> Callable[[int, float], bool]:
-        """Whether a running trial should stop: it is worse than others were by then, or time is up."""
-
-        def prune(epoch: int, value: float) -> bool:
-            late = deadline is not None and time.monotonic() >= deadline
-            if len(self.study.directions) > 1:  # Optuna prunes single objectives only
-                return late
-            asked.report(value, epoch)
-            return late or asked.should_prune()
-
-        return prune
+    def seen_at(self, rung: int) -> list[float]:
+        """The objectives of earlier trials at a rung, those that ran out of time there aside."""
+        there = (trial.rungs[rung] for trial in self.trials if len(trial.rungs) > rung)
+        return [found.objective for found in there if found.complete]
 
     def _note(self, asked: optuna.trial.Trial, record: TrialRecord) -> None:
         """Tell the study, and the avoid list, what became of the trial."""
@@ -257,7 +251,9 @@ class _Run:
         position = space.position(self.settings.space, record.point)
         if not self.avoid_list.covers(position):
             below = self.settings.standard is not None and not _reached(record, self.settings.standard)
-            radius = self.settings.avoid_radius if below and record.trained else 0.0
+            radius = (
+                self.settings.avoid_radius if below and record.epochs else 0.0
+            )  # a rung says nothing of the standard
             self.avoid_list = self.avoid_list.avoiding(position, record.objective, radius)
 
     def _is_exhausted(self, idle: int) -> bool:
@@ -284,3 +280,29 @@ class _Run:
 def _reached(record: TrialRecord, standard: float | None) -> bool:
     """Whether a trial meets the standard; without one no trial does."""
     return standard is not None and record.objective is not None and record.objective >= standard
+
+
+@dataclass(frozen=True)
+class _Judge(Judge):
+    """Stops a trial of a run where others were better by then, or time is up."""
+
+    run: _Run
+    asked: optuna.trial.Trial
+    deadline: float | None
+
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def goes_on(self, rung: int, value: float) -> bool:
+        """By the rule of `ladder.goes_on`."""
+        if ladder.goes_on(value, self.run.seen_at(rung), self.run.settings.ladder[rung].keep):
+            return True
+        study.report_rung(self.asked, rung, value)
+        return False
+
+    def prune(self, epoch: int, value: float) -> bool:
+        """By the study's pruner, if it has one objective; Optuna prunes no others."""
+        if len(self.run.study.directions) > 1:
+            return self.late()
+        self.asked.report(value, epoch)
+        return self.late() or self.asked.should_prune()

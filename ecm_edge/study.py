@@ -127,6 +127,15 @@ def mark_avoided(study: optuna.Study, trial: optuna.trial.Trial) -> None:
     study.tell(trial, state=TrialState.PRUNED)
 
 
+def report_rung(trial: optuna.trial.Trial, rung: int, value: float) -> None:
+    """Tell the study how far up the ladder a trial came that ends there, and its objective at that rung.
+
+    The sampler tpe ranks what was pruned by the last step, then by the value. Steps from 1 on are epochs of a full
+    training for the pruner, which is not asked here and looks at trials that were completed or asked about only.
+    """
+    trial.report(value, rung)
+
+
 def avoided(study: optuna.Study) -> int:
     """How many draws were avoided."""
     return sum(trial.user_attrs.get(_AVOIDED, False) for trial in study.get_trials(deepcopy=False))

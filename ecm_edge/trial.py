@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ecm_edge import candidate, crossval, distill, export, files, metrics, quantize, train, verify
+from pydantic import Field
+
+from ecm_edge import candidate, crossval, distill, export, files, ladder, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.firmware import fit
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.gate import CostRecord
+from ecm_edge.ladder import RungRecord
 from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch, TrainingData
+    from ecm_edge.ladder import Rung
     from ecm_edge.metrics import Objective
     from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
@@ -44,13 +48,17 @@ class TrialRecord(Record):
     """What became of one candidate.
 
     unfit:  it did not fit the board and was not trained; the gates say by how much.
-    pruned: training was stopped early because others were better by then, or time was up.
+    pruned: training was stopped early because others were better by then, or time was up; `ended_at_rung` says at which
+            rung of the ladder, counted from 0, if it was at one.
     failed: a stage refused it; `reason` says why.
     done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
 
     `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
     latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
     images of the trained forms. `overhead_seconds` is what all stages but training took.
+
+    `objective`, `f1`, `fbeta_mean`, `g` and `epochs` are those of the full training, and absent if it was not begun:
+    what the ladder found stands in `rungs`, beside its fidelity. `segments_seen` were trained on in all, with repeats.
     """
 
     number: int
@@ -72,6 +80,9 @@ class TrialRecord(Record):
     verdict: Verdict = Verdict.NOT_RUN
     verified_segments: int = 0
     firmware: Verdict = Verdict.NOT_RUN
+    rungs: list[RungRecord] = Field(default=[])
+    ended_at_rung: int | None = None
+    segments_seen: int = 0
     stage_seconds: dict[str, float]
     train_seconds: float = 0.0
     overhead_seconds: float = 0.0
@@ -79,18 +90,37 @@ class TrialRecord(Record):
     @property
     def trained(self) -> bool:
         """Whether a second of training went into it."""
-        return self.epochs > 0
+        return self.epochs > 0 or len(self.rungs) > 0
+
+
+class Judge:
+    """Says when a running trial should end; this one lets everything go on until it is done."""
+
+    def late(self) -> bool:
+        """Whether time is up."""
+        return False
+
+    def goes_on(self, rung: int, value: float) -> bool:
+        """Whether a candidate of this objective goes on from that rung."""
+        del rung, value
+        return True
+
+    def prune(self, epoch: int, value: float) -> bool:
+        """Whether the full training should stop after this epoch, at this objective."""
+        del epoch, value
+        return self.late()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a run share."""
+    """What all trials of a run share; without `rungs` every candidate is trained in full at once."""
 
     dataset: Dataset
     data: TrainingData
     target: Target
     objective: Objective
     verify_segments: int
+    rungs: Sequence[Rung] = ()
 
 
 @dataclass
@@ -115,7 +145,7 @@ def run_trial(
     point: dict[str, Scalar],
     config: CandidateConfig,
     setting: Setting,
-    prune: Callable[[int, float], bool] = lambda _epoch, _value: False,
+    judge: Judge | None = None,
 ) -> TrialRecord:
     """Take one configuration as far as it gets, leaving each stage's files in `folder`.
 
@@ -125,7 +155,7 @@ def run_trial(
         point: the drawn point that the configuration was made from.
         config: what to build and train.
         setting: what all trials share.
-        prune: called with the epoch's number and its objective; training stops where it returns True.
+        judge: says when to stop; nothing stops a trial without one.
     """
     clock = Clock()
     with clock.stage("gate"):
@@ -134,7 +164,9 @@ def run_trial(
     costs.save(folder / candidate.COST)
     facts = _Facts(number, point, config, costs, clock)
     record = (
-        facts.unfit() if costs.verdict != Verdict.PASS else _train_and_prove(folder, facts, template, setting, prune)
+        facts.unfit()
+        if costs.verdict != Verdict.PASS
+        else _climb_and_prove(folder, facts, template, setting, judge or Judge())
     )
     record.save(folder / TRIAL)
     return record
@@ -236,7 +268,15 @@ def train_candidate(
 
 
 def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: Objective) -> float:
-    """The search's objective from an epoch's validation figures and the candidate's estimated cost."""
+    """The search's objective from an epoch's validation figures and the candidate's estimated cost.
+
+    Raises:
+        CandidateError: no rule to score by, or no validation subjects.
+    """
+    if epoch.f1 is None or epoch.fbeta_mean is None or epoch.g is None:
+        raise CandidateError(
+            "an objective is measured on validation subjects", "none in the split", "Use a split that has some."
+        )
     if objective == "board_score":
         rule = target.score
         if rule is None:
@@ -260,11 +300,12 @@ class _Facts:
     config: CandidateConfig
     costs: CostRecord
     clock: Clock
+    rungs: list[RungRecord] = field(default_factory=list)
 
     def record(self, outcome: Outcome, **more: object) -> TrialRecord:
         """The trial's record with times up to now."""
         seconds = {name: round(value, 4) for name, value in self.clock.seconds.items()}
-        train_seconds = seconds.get("train", 0.0)
+        train_seconds = sum(seconds.get(name, 0.0) for name in ("rungs", "train"))
         return TrialRecord.model_validate(
             {
                 "number": self.number,
@@ -277,8 +318,10 @@ class _Facts:
                 "ram_bytes": self.costs.ram_bytes,
                 "latency_ms": self.costs.latency_ms.mean_ms,
                 "evidence": self.costs.evidence,
+                "rungs": self.rungs,
+                "segments_seen": sum(rung.segments for rung in self.rungs),
                 "stage_seconds": seconds,
-                "train_seconds": train_seconds,
+                "train_seconds": round(train_seconds, 4),
                 "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
                 **more,
             }
@@ -298,33 +341,66 @@ def _excess(gate: Gate) -> str:
     return f"{gate.name} {value} is {over} {gate.unit} over {limit}, {gate.detail}"
 
 
-def _train_and_prove(
-    folder: Path, facts: _Facts, template: onnx.ModelProto, setting: Setting, prune: Callable[[int, float], bool]
+_WORSE = "worse than others by this"
+_LATE = "out of time"
+
+
+def _climb_and_prove(
+    folder: Path, facts: _Facts, template: onnx.ModelProto, setting: Setting, judge: Judge
 ) -> TrialRecord:
-    """Train, and unless pruned take the result through export, simplify, quantise and verify."""
+    """Up the ladder, and what comes to its end through everything else."""
+    try:
+        for number, rung in enumerate(setting.rungs):
+            with facts.clock.stage("rungs"):
+                at = _at_rung(facts, rung, setting, judge)
+            facts.rungs.append(at)
+            if not at.complete or not judge.goes_on(number, at.objective):
+                reason = f"{_WORSE} rung" if at.complete else _LATE
+                return facts.record("pruned", reason=reason, ended_at_rung=number)
+    except EcmEdgeError as problem:
+        return facts.record("failed", reason=str(problem))
+    return _train_and_prove(folder, facts, template, setting, judge)
+
+
+def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge) -> RungRecord:
+    """Train at a rung's fidelity, from fresh weights that nothing is done with afterwards."""
+    config = ladder.at(facts.config, rung)
+    trained = train.fit(config, setting.data, rule=setting.target.score, prune=lambda _: judge.late()).record
+    return ladder.reached(rung, trained, _value(trained.best, facts, setting))
+
+
+def _value(epoch: Epoch, facts: _Facts, setting: Setting) -> float:
+    return objective_value(epoch, facts.costs, setting.target, setting.objective)
+
+
+def _train_and_prove(
+    folder: Path, facts: _Facts, template: onnx.ModelProto, setting: Setting, judge: Judge
+) -> TrialRecord:
+    """Train in full, and unless pruned take the result through export, simplify, quantise and verify."""
     target = setting.target
-
-    def value(epoch: Epoch) -> float:
-        return objective_value(epoch, facts.costs, target, setting.objective)
-
     try:
         with facts.clock.stage("train"):
             trained = train.fit(
-                facts.config, setting.data, rule=target.score, prune=lambda epoch: prune(epoch.epoch, value(epoch))
+                facts.config,
+                setting.data,
+                rule=target.score,
+                prune=lambda epoch: judge.prune(epoch.epoch, _value(epoch, facts, setting)),
             )
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
     train.save_trained(folder, facts.config, trained)
-    best = trained.record.best
+    best, epochs = trained.record.best, len(trained.record.epochs)
+    seen = sum(rung.segments for rung in facts.rungs)
     figures = {
-        "objective": value(best),
+        "objective": _value(best, facts, setting),
         "f1": best.f1,
         "fbeta_mean": best.fbeta_mean,
         "g": best.g,
-        "epochs": len(trained.record.epochs),
+        "epochs": epochs,
+        "segments_seen": seen + trained.record.train_segments * epochs,
     }
     if trained.record.stopped == "pruned":
-        return facts.record("pruned", reason="worse than others by this epoch, or out of time", **figures)
+        return facts.record("pruned", reason=_LATE if judge.late() else f"{_WORSE} epoch", **figures)
     try:
         with facts.clock.stage("export"):
             export.export_candidate(folder, setting.dataset, template=template)

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from ecm_edge import candidate, files, runs, search, space, targets
+from ecm_edge import candidate, files, ladder, runs, search, space, splits, targets
 from ecm_edge.cli import main
 from ecm_edge.dataset import open_dataset
 from ecm_edge.errors import CandidateError, OutputError, SearchError, SpaceError
@@ -14,7 +14,7 @@ from ecm_edge.quantize import QuantizeRecord
 from ecm_edge.records import Verdict
 from ecm_edge.search import Limits
 from ecm_edge.space import Space
-from ecm_edge.trial import TrialRecord
+from ecm_edge.trial import Judge, TrialRecord
 
 TARGET = targets.load("loongson-2k0500")
 SPACE = Space.model_validate(
@@ -32,9 +32,16 @@ SPACE = Space.model_validate(
 def fake(outcome="done", objective=lambda point: float(point["separable.channels"])):
     """A trial that takes no time; its objective depends on the point."""
 
-    def run_trial(folder, number, point, _config, setting, prune=lambda _e, _v: False):
+    def run_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
         value = None if outcome in {"unfit", "failed"} else objective(point)
-        ended = "pruned" if value is not None and prune(2, value) else outcome
+        ended, rungs, fell = outcome, [], None
+        for rung, at in enumerate(setting.rungs if value is not None else []):
+            rungs.append(rung_record(at, value))
+            if not judge.goes_on(rung, value):
+                ended, fell, value = "pruned", rung, None
+                break
+        if value is not None and judge.prune(2, value):
+            ended = "pruned"
         record = TrialRecord(
             number=number,
             outcome=ended,
@@ -53,12 +60,21 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
             latency_ms=1.0,
             verdict=Verdict.PASS if ended == "done" else Verdict.NOT_RUN,
             verified_segments=len(setting.data.validation_labels),
+            rungs=rungs,
+            ended_at_rung=fell,
             stage_seconds={},
         )
         record.save(folder / "trial.json")
         return record
 
     return run_trial
+
+
+def rung_record(rung, value):
+    """A rung as if it had been trained at."""
+    shares = {"data_share": rung.data_share, "epochs_share": rung.epochs_share}
+    figures = {"objective": value, "f1": value, "fbeta_mean": value, "g": value}
+    return ladder.RungRecord(complete=True, epochs=1, segments=1, seconds=0.0, **shares, **figures)
 
 
 @pytest.fixture
@@ -303,6 +319,112 @@ def test_pruning_by_halving(dataset, begun, monkeypatch):
     settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
     settings.save(out / "search.json")
     assert search.search(dataset, out, Limits(12)).pruned > 0
+
+
+def test_a_ladder_keeps_the_better_half_of_each_rung(dataset, begun):
+    record = search.search(dataset, begun(sampler="random", ladder=ladder.RUNGS), Limits(20))
+    for rung in (0, 1):
+        there = [trial for trial in record.trials if len(trial.rungs) > rung]
+        values = [trial.rungs[rung].objective for trial in there]
+        for index, trial in enumerate(there):
+            better = sum(other > values[index] for other in values[:index])
+            assert (trial.ended_at_rung != rung) == (better < (index + 2) // 2)
+        assert any(trial.ended_at_rung == rung for trial in there)
+    full = [trial for trial in record.trials if trial.ended_at_rung is None]
+    assert {trial.outcome for trial in full} == {"done"}
+    assert record.best_objective == max(trial.objective for trial in full)
+    assert record.pruned == 20 - len(full)
+
+
+def test_what_fell_from_a_rung_has_no_objective_and_cannot_be_the_best(dataset, begun):
+    record = search.search(dataset, begun(sampler="random", ladder=ladder.RUNGS), Limits(20))
+    fallen = [trial for trial in record.trials if trial.ended_at_rung is not None]
+    assert {(trial.outcome, trial.objective, trial.epochs) for trial in fallen} == {("pruned", None, 0)}
+    assert not {trial.number for trial in fallen} & {record.best, *record.pareto}
+
+
+def test_the_study_is_told_how_far_a_trial_climbed(dataset, begun):
+    out = begun(sampler="random", ladder=ladder.RUNGS)
+    record = search.search(dataset, out, Limits(12))
+    told = optuna.load_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}").trials
+    fallen = {t.number: {t.ended_at_rung: t.rungs[-1].objective} for t in record.trials if t.ended_at_rung is not None}
+    assert fallen
+    assert {number: told[number].intermediate_values for number in fallen} == fallen
+
+
+def test_a_resumed_run_compares_with_the_rungs_before(dataset, begun):
+    values = iter([9.0, 8.0, 1.0])
+    out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS)
+    assert [trial.ended_at_rung for trial in search.search(dataset, out, Limits(2)).trials] == [None, 0]
+    assert search.search(dataset, out, Limits(3)).trials[-1].ended_at_rung == 0
+
+
+def test_a_rung_neither_meets_the_standard_nor_makes_a_neighbourhood_avoided(dataset, begun):
+    values = iter([12.0, 11.0, 1.0])
+    out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS, standard=11.5)
+    assert search.search(dataset, out, Limits(3)).stopped_by == "standard"  # the first, in full
+    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"standard": 99.0})
+    settings.save(out / "search.json")
+    record = search.search(dataset, out, Limits(2))
+    assert (record.trials[1].ended_at_rung, record.stopped_by) == (0, "trials")
+    radii = [entry["radius"] for entry in json.loads((out / runs.AVOID).read_text())["avoided"]]
+    assert radii[1] == 0.0
+
+
+def test_a_ladder_has_one_objective(dataset, tmp_path):
+    settings = runs.default_settings(dataset, TARGET, SPACE, sampler="nsga2", ladder=ladder.RUNGS)
+    with pytest.raises(SearchError, match=r"one objective; found the sampler nsga2.*--no-ladder"):
+        runs.start(tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_of_a_run_from_before_there_were_ladders_load(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    for path, new in ((out / "search.json", ["ladder"]), (out / "trials/0000/trial.json", ["rungs", "ended_at_rung"])):
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in values.items() if key not in new}))
+    assert runs.SearchSettings.load(out / "search.json").ladder == []
+    assert search.search(dataset, out, Limits(2)).trained == 2
+
+
+@pytest.mark.parametrize(
+    ("segments", "epochs", "sampler", "pruner", "wanted"),
+    [
+        (16_000, 8, "tpe", "median", True),
+        (15_999, 8, "tpe", "median", False),
+        (16_000, {"low": 7, "high": 9}, "tpe", "median", False),
+        (16_000, {"choices": [8, 20]}, "tpe", "median", True),
+        (16_000, 8, "nsga2", "median", False),
+        (16_000, 8, "tpe", "none", False),
+    ],
+)
+def test_a_ladder_is_the_default_where_it_helps(dataset, monkeypatch, segments, epochs, sampler, pruner, wanted):
+    split = splits.holdout(dataset, seed=0)
+    monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(segments))
+    long = Space.model_validate({**SPACE.model_dump(), "training": {"epochs": epochs}})
+    assert runs.wants_ladder(dataset, long, split, sampler, pruner) is wanted
+
+
+def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
+    split = splits.holdout(dataset, seed=0)
+    monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(10**6))
+    assert [
+        runs.wants_ladder(dataset, space.load(name), split, "tpe", "median") for name in ("quick", "default", "afnet")
+    ] == [False, True, True]
+
+
+@pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
+def test_the_command_takes_a_ladder(dataset, tmp_path, capsys, monkeypatch, option, rungs):
+    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(space, "load", lambda _name: SPACE)
+    arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--trials", "6", "--sampler", "random", *option])
+    assert len(runs.SearchSettings.load(tmp_path / "run" / "search.json").ladder) == rungs
+    shown = capsys.readouterr()
+    assert ("at rung" in shown.err and "of the data" in shown.err) == bool(rungs)
+    assert ("at a rung" in shown.out) == bool(rungs)
 
 
 def record_of(number, objective, macs):

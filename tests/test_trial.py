@@ -94,7 +94,7 @@ def test_a_boards_own_rule_judges_epochs_and_folds(dataset, tmp_path):
 
 
 class Watching(trial.Judge):
-    """Notes what it is asked, and ends the trial where it is told to: at a rung, after an epoch, or for lack of time."""
+    """Notes what it is asked, and ends the trial at a given rung, after a given epoch, or because time is up."""
 
     def __init__(self, *, fall_at=None, stop_after=None, time_up=False):
         self.asked, self.fall_at, self.stop_after, self.time_up = [], fall_at, stop_after, time_up

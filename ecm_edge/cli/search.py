@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.dataset import Dataset
     from ecm_edge.runs import SearchRecord
+    from ecm_edge.splits import Split
+    from ecm_edge.study import Pruner, Sampler
     from ecm_edge.trial import TrialRecord
 
 
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 @click.option("--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.")
 @click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
 @click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option(
+    "--ladder/--no-ladder",
+    "ladder",
+    default=None,
+    help="Train each candidate at two low fidelities first, and only the better ones in full.  "
+    "[default: where there are 16,000 training segments, 8 epochs and one objective]",
+)
 @click.option(
     "--objective",
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
@@ -54,39 +63,48 @@ def command(
     space_name: str,
     trials: int,
     timeout_s: float | None,
-    sampler: str,
-    pruner: str,
+    sampler: Sampler,
+    pruner: Pruner,
     objective: str | None,
     standard: float | None,
     split_name: str,
     seed: int,
     storage: str | None,
     *,
+    ladder: bool | None,
     resume: bool,
     as_json: bool,
 ) -> None:
     """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
 
-    What does not fit is never trained. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
+    What does not fit is never trained. With a ladder, each candidate is first trained on an eighth of the episodes for
+    a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing else is trained
+    in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
     from ecm_edge import runs, search, space, targets
     from ecm_edge.errors import SearchError
+    from ecm_edge.ladder import RUNGS
     from ecm_edge.tables import counter
 
     dataset = open_data(data)
     if not resume:
         if target is None:
             raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-        chosen = {
+        wanted, split = space.load(space_name), _split(dataset, split_name, seed)
+        if ladder is None:
+            ladder = runs.wants_ladder(dataset, wanted, split, sampler, pruner)
+        rungs = list(RUNGS) if ladder else []
+        chosen: dict[str, object] = {
             "sampler": sampler,
             "pruner": pruner,
             "standard": standard,
-            "split": _split(dataset, split_name, seed),
+            "split": split,
+            "ladder": rungs,
         }
         if objective:
             chosen["objective"] = objective
-        settings = runs.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
+        settings = runs.default_settings(dataset, targets.load(target), wanted, seed=seed, **chosen)
         runs.start(out, settings)
     trained = 0
 
@@ -101,7 +119,7 @@ def command(
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 
 
-def _split(dataset: Dataset, name: str, seed: int) -> object:
+def _split(dataset: Dataset, name: str, seed: int) -> Split:
     from ecm_edge import splits
 
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
@@ -110,9 +128,14 @@ def _split(dataset: Dataset, name: str, seed: int) -> object:
 def say(trial: TrialRecord) -> None:
     """One line on stderr for every finished trial."""
     figures = "" if trial.objective is None else f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, "
+    epochs = f"{trial.epochs} epochs"
+    if trial.ended_at_rung is not None:
+        last = trial.rungs[-1]
+        figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, "
+        epochs = f"{last.epochs} epochs on {last.data_share:.3g} of the data"
     click.echo(
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
-        f"{trial.epochs} epochs, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
+        f"{epochs}, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
         + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else "")
         + (f": {trial.reason}" if trial.reason else ""),
         err=True,
@@ -122,8 +145,9 @@ def say(trial: TrialRecord) -> None:
 def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.candidate import trial_folder
 
+    at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
     title = (
-        f"{record.trained} trained, {record.pruned} of them pruned; "
+        f"{record.trained} trained, {record.pruned} of them pruned{f', {at_rungs} at a rung' if at_rungs else ''}; "
         f"{record.unfit} did not fit {record.target}; {record.avoided} avoided"
     )
     show_trials(title, record.objective, record.trials, record.best)
