@@ -3,7 +3,8 @@
 The threshold of fold f is chosen on the subjects of the other folds, each of whom is answered for this by a network
 that was trained without its own fold and without f. A network that was trained without f alone, that threshold taken
 off, then answers f. So F folds take F (F - 1) / 2 networks without two folds, each of use to both, and F without one.
-Where a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
+Where the recipe takes its threshold from β alone there is nothing to choose, and no network leaves two folds out. Where
+a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
 
 A teacher that the configuration listens to is trained within the same folds, before the networks that it teaches.
 Every network's margins are written down as soon as it has them, and are used again by the next run that asks for the
@@ -95,7 +96,7 @@ def cross_validate(
             return cross_validate(config, dataset, target, folds=folds, work=Path(scratch), workers=workers, tell=tell)
     place = work / _key(config, folds)
     setting = _Setting(config, dataset.folder, folds, target, place, work / TEACHERS)
-    jobs = [_job(setting, dataset, left_out) for left_out in _networks(folds.count)]
+    jobs = [_job(setting, dataset, left_out) for left_out in _networks(config, folds.count)]
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -171,9 +172,10 @@ class _Network:
     seconds: float
 
 
-def _networks(count: int) -> list[tuple[int, ...]]:
-    """Which folds each network is trained without."""
-    return [*combinations(range(count), 2), *((number,) for number in range(count))]
+def _networks(config: CandidateConfig, count: int) -> list[tuple[int, ...]]:
+    """Which folds each network is trained without; pairs serve the choice of thresholds only."""
+    pairs = combinations(range(count), 2) if config.training.threshold == "chosen" else ()
+    return [*pairs, *((number,) for number in range(count))]
 
 
 def _job(setting: _Setting, dataset: Dataset, left_out: tuple[int, ...]) -> _Job:
@@ -267,10 +269,8 @@ def _summed_up(
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     fold = np.array([folds.folds[name] for name in subjects.tolist()])  # (n,)
     before, others = _placed(networks, fold)
-    thresholds = [
-        metrics.choose_threshold(labels[fold != f], others[f, fold != f], subjects[fold != f], target.score)
-        for f in range(folds.count)
-    ]
+    find = partial(metrics.find_threshold, config.training.threshold, rule=target.score)
+    thresholds = [find(labels[fold != f], others[f, fold != f], subjects[fold != f]) for f in range(folds.count)]
     after = before - np.asarray(thresholds, np.float32)[fold]
     record = CrossValidationRecord(
         config_sha256=config.sha256,
@@ -281,7 +281,7 @@ def _summed_up(
             Fold(number=f, subjects=folds.subjects(f), segments=int((fold == f).sum()), threshold=thresholds[f])
             for f in range(folds.count)
         ],
-        threshold=metrics.choose_threshold(labels, before, subjects, target.score),
+        threshold=find(labels, before, subjects),
         scores=score_rows(after, dataset, rows, target),
         networks=len(networks),
         train_seconds=sum(network.seconds for network in networks),

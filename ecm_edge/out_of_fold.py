@@ -34,14 +34,14 @@ FOLDS = "folds.json"
 MARGINS = "folds.npz"
 
 STATEMENT = (
-    "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold chosen on "
-    "other subjects; the candidate's own network took no part"
+    "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
+    "labels had no part; the candidate's own network took no part"
 )
 """What figures out of fold are, said beside them."""
 
 
 class Fold(Record):
-    """One fold: its subjects, how many segments they have, and the threshold that others chose for it."""
+    """One fold: its subjects, how many segments they have, and the threshold, in which these subjects had no part."""
 
     number: int
     subjects: list[str]
@@ -52,7 +52,7 @@ class Fold(Record):
 class CrossValidationRecord(Record):
     """Scores over all subjects, each out of its fold; every fold's threshold is taken off, so margins are cut at 0.
 
-    `threshold` is the one for a network of all subjects: chosen on the margins of all of them, out of fold.
+    `threshold` is the one for a network of all subjects: by the recipe's rule, from the margins of all, out of fold.
     `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz.
     """
 

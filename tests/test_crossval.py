@@ -68,6 +68,13 @@ def test_every_subject_is_answered_once_and_at_the_threshold_of_its_fold(known, 
     assert record.networks == NETWORKS
 
 
+def test_a_threshold_by_beta_takes_no_pairs(known, dataset):
+    found = validated(dataset, made=config(dataset, threshold="by_beta"))
+    assert found.record.networks == len(found.record.folds)
+    assert np.array_equal(found.before, known.before)
+    assert {fold.threshold for fold in found.record.folds} == {found.record.threshold} == {-np.log(TARGET.score.beta)}
+
+
 def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
     rows = out_of_fold.labelled_rows(dataset)
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)

@@ -96,3 +96,11 @@ def test_threshold_needs_both_classes(label):
 def test_threshold_refuses_nan():
     with pytest.raises(ModelError, match="scores are finite"):
         metrics.choose_threshold([0, 1], [0.0, np.nan], ["A", "B"])
+
+
+def test_a_threshold_by_beta_looks_at_no_prediction():
+    labels, margins, subjects = shifted(2.0)
+    by_beta = metrics.find_threshold("by_beta", labels, margins, subjects, RULE)
+    assert by_beta == metrics.find_threshold("by_beta", 1 - labels, -margins, subjects, RULE) == -np.log(RULE.beta)
+    chosen = metrics.find_threshold("chosen", labels, margins, subjects, RULE)
+    assert chosen == metrics.choose_threshold(labels, margins, subjects, RULE)

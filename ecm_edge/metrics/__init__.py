@@ -20,7 +20,7 @@ from ecm_edge.metrics.counts import (
 )
 from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate
 from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
-from ecm_edge.metrics.threshold import Objective, choose_threshold
+from ecm_edge.metrics.threshold import Objective, ThresholdRule, beta_threshold, choose_threshold, find_threshold
 
 __all__ = [
     "BETA",
@@ -36,7 +36,9 @@ __all__ = [
     "RhythmScore",
     "Scores",
     "SubjectScore",
+    "ThresholdRule",
     "auc",
+    "beta_threshold",
     "board_score",
     "choose_threshold",
     "confusion",
@@ -47,6 +49,7 @@ __all__ = [
     "f1",
     "fbeta_by_subject",
     "fbeta_mean",
+    "find_threshold",
     "g",
     "paired_difference",
 ]

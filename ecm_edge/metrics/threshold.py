@@ -1,7 +1,8 @@
-"""The decision threshold, chosen on validation predictions."""
+"""The decision threshold: chosen on predictions, or given by beta alone."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Objective = Literal["f1", "fbeta_mean", "board_score"]
 """What a search may maximise."""
+
+ThresholdRule = Literal["chosen", "by_beta"]
+"""Where a threshold comes from: `choose_threshold`, or `beta_threshold`, which looks at no prediction."""
 
 _CANDIDATES = 400
 _SMOOTH_SHARE = 0.025  # of the candidates, so of the segments: the width of the average over the objective
@@ -44,6 +48,31 @@ def choose_threshold(
         )
     thresholds = _candidates(rows.margins)
     return float(thresholds[_plateau_middle(_smooth(_objective(rows, thresholds, rule)))])
+
+
+def beta_threshold(rule: ScoreRule | None = None) -> float:
+    """The margin -ln β, which calls AF above a probability of 1 / (1 + β): no prediction has a part in it.
+
+    For margins that are log-odds, as those of a network trained on cross-entropy nearly are, it lies half-way between
+    0, which errs least often, and -ln β², which a classifier of high Fβ takes at best (Lipton et al. 2014, "Optimal
+    thresholding of classifiers to maximize F1 measure", carried over to β). What scores best on some subjects hangs on
+    a few of them, and is often worse on others than this.
+
+    >>> round(beta_threshold(), 3)
+    -0.693
+    """
+    return -math.log(criteria(rule)[0])
+
+
+def find_threshold(
+    how: ThresholdRule,
+    labels: ArrayLike,
+    margins: ArrayLike,
+    subjects: ArrayLike,
+    rule: ScoreRule | None = None,
+) -> float:
+    """The threshold by either rule; arguments and errors are those of `choose_threshold`."""
+    return beta_threshold(rule) if how == "by_beta" else choose_threshold(labels, margins, subjects, rule)
 
 
 def _candidates(margins: NDArray[np.float32]) -> NDArray[np.float64]:
