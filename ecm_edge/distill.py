@@ -35,14 +35,14 @@ _FEWEST_FOLDS = 2  # with training subjects in them
 
 
 def soft_targets(
-    config: CandidateConfig, dataset: Dataset, cache: Path, folds: FoldAssignment | None = None
+    config: CandidateConfig, dataset: Dataset, cache: Path | None, folds: FoldAssignment | None = None
 ) -> Tensor | None:
     """(N,) float32 probabilities of AF for the segments of `train.load_data`; None where no teacher is listened to.
 
     Args:
         config: its training names the teacher, its split the training subjects.
         dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be, that keeps what every teacher answered.
+        cache: a folder, made if need be, that keeps what every teacher answered; nothing is kept without it.
         folds: which subject is in which fold; `FOLDS` of them, drawn by the teacher's seed, where None.
 
     Raises:
@@ -95,7 +95,7 @@ def teachers(
     }
 
 
-def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path) -> NDArray[np.float32]:
+def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> NDArray[np.float32]:
     """(n,) margins of all rows of a data set; NaN where the teacher has seen the subject, or there is no label.
 
     They are read from the cache, or come from a network that is trained now.
@@ -103,13 +103,15 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path) -> ND
     Args:
         config: a teacher's, as `teachers` makes it.
         dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be.
+        cache: a folder, made if need be; nothing is kept without it.
 
     Raises:
         CandidateError: its training gave no finite loss.
         DatasetError: its training subjects are of one class only.
         OutputError: `cache` cannot be written.
     """
+    if cache is None:
+        return _answers(config, dataset)
     path = cache / f"{_key(config)}.npy"
     if (known := _saved(path, len(dataset.labels))) is not None:
         return known
@@ -117,6 +119,15 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path) -> ND
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise files.cannot_write(cache, problem) from problem
+    margins = _answers(config, dataset)
+    stream = io.BytesIO()
+    np.save(stream, margins, allow_pickle=False)
+    files.write_atomic(path, stream.getvalue())
+    return margins
+
+
+def _answers(config: CandidateConfig, dataset: Dataset) -> NDArray[np.float32]:
+    """The margins of `unseen_margins`, of a network that is trained now."""
     trained = train.fit(config, train.load_data(dataset, config.split))
     unseen = np.setdiff1d(dataset.header.subjects, config.split.train).tolist()
     rows = dataset.rows_of(unseen)
@@ -124,9 +135,6 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path) -> ND
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = np.full(len(dataset.labels), np.nan, np.float32)
     margins[rows] = scores[:, 1] - scores[:, 0]
-    stream = io.BytesIO()
-    np.save(stream, margins, allow_pickle=False)
-    files.write_atomic(path, stream.getvalue())
     return margins
 
 

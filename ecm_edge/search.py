@@ -16,7 +16,7 @@ from ecm_edge import avoid, files, ladder, space, study, train
 from ecm_edge.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.errors import SearchError
 from ecm_edge.records import Verdict
-from ecm_edge.runs import AVOID, DATABASE, SearchRecord, SearchSettings, objective_of, pareto
+from ecm_edge.runs import AVOID, DATABASE, TEACHERS, SearchRecord, SearchSettings, objective_of, pareto
 from ecm_edge.trial import TRIAL, Judge, Setting, TrialRecord, run_trial
 from ecm_edge.verify import verify_candidate
 
@@ -119,6 +119,7 @@ class _Run:
             objective=self.settings.objective,
             verify_segments=self.settings.verify_segments,
             rungs=self.settings.ladder,
+            teachers=self.out / TEACHERS,
         )
 
     def _open_study(self) -> optuna.Study:

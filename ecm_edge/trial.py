@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
@@ -113,7 +114,10 @@ class Judge:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a run share; without `rungs` every candidate is trained in full at once."""
+    """What all trials of a run share; without `rungs` every candidate is trained in full at once.
+
+    `teachers` is the folder that keeps what teachers answered; nothing is kept without it.
+    """
 
     dataset: Dataset
     data: TrainingData
@@ -121,6 +125,7 @@ class Setting:
     objective: Objective
     verify_segments: int
     rungs: Sequence[Rung] = ()
+    teachers: Path | None = None
 
 
 @dataclass
@@ -305,7 +310,7 @@ class _Facts:
     def record(self, outcome: Outcome, **more: object) -> TrialRecord:
         """The trial's record with times up to now."""
         seconds = {name: round(value, 4) for name, value in self.clock.seconds.items()}
-        train_seconds = sum(seconds.get(name, 0.0) for name in ("rungs", "train"))
+        train_seconds = sum(seconds.get(name, 0.0) for name in ("teachers", "rungs", "train"))
         return TrialRecord.model_validate(
             {
                 "number": self.number,
@@ -350,22 +355,37 @@ def _climb_and_prove(
 ) -> TrialRecord:
     """Up the ladder, and what comes to its end through everything else."""
     try:
+        soft_targets = _taught(facts, setting)
         for number, rung in enumerate(setting.rungs):
             with facts.clock.stage("rungs"):
-                at = _at_rung(facts, rung, setting, judge)
+                at = _at_rung(facts, rung, setting, judge, soft_targets)
             facts.rungs.append(at)
             if not at.complete or not judge.goes_on(number, at.objective):
                 reason = f"{_WORSE} rung" if at.complete else _LATE
                 return facts.record("pruned", reason=reason, ended_at_rung=number)
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
-    return _train_and_prove(folder, facts, template, setting, judge)
+    return _train_and_prove(folder, facts, template, setting, judge, soft_targets)
 
 
-def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge) -> RungRecord:
+def _taught(facts: _Facts, setting: Setting) -> Tensor | None:
+    """(N,) what the teacher says that the candidate listens to, if there is one."""
+    if not facts.config.training.listens:
+        return None
+    with facts.clock.stage("teachers"):
+        return distill.soft_targets(facts.config, setting.dataset, setting.teachers)
+
+
+def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge, soft_targets: Tensor | None) -> RungRecord:
     """Train at a rung's fidelity, from fresh weights that nothing is done with afterwards."""
     config = ladder.at(facts.config, rung)
-    trained = train.fit(config, setting.data, rule=setting.target.score, prune=lambda _: judge.late()).record
+    trained = train.fit(
+        config,
+        setting.data,
+        rule=setting.target.score,
+        soft_targets=soft_targets,
+        prune=lambda _: judge.late(),
+    ).record
     return ladder.reached(rung, trained, _value(trained.best, facts, setting))
 
 
@@ -374,7 +394,12 @@ def _value(epoch: Epoch, facts: _Facts, setting: Setting) -> float:
 
 
 def _train_and_prove(
-    folder: Path, facts: _Facts, template: onnx.ModelProto, setting: Setting, judge: Judge
+    folder: Path,
+    facts: _Facts,
+    template: onnx.ModelProto,
+    setting: Setting,
+    judge: Judge,
+    soft_targets: Tensor | None,
 ) -> TrialRecord:
     """Train in full, and unless pruned take the result through export, simplify, quantise and verify."""
     target = setting.target
@@ -384,6 +409,7 @@ def _train_and_prove(
                 facts.config,
                 setting.data,
                 rule=target.score,
+                soft_targets=soft_targets,
                 prune=lambda epoch: judge.prune(epoch.epoch, _value(epoch, facts, setting)),
             )
     except EcmEdgeError as problem:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge import candidate, distill, splits, train
+from ecm_edge import candidate, distill, runs, search, space, splits, targets, train
 from ecm_edge.candidate import Teacher, TrainingConfig
 from ecm_edge.errors import CandidateError, DatasetError, OutputError
+
+from .tiny import run
 
 TEACHER = Teacher(
     family="separable",
@@ -143,3 +145,58 @@ def test_a_cache_that_cannot_be_made_is_named(dataset, assigned, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="must be writable"):
         distill.soft_targets(student(dataset, left_out(assigned, 0)), dataset, tmp_path / "file", assigned)
+
+
+def test_without_a_folder_nothing_is_kept(dataset, assigned, trained_on, tmp_path):
+    config = student(dataset, left_out(assigned, 0))
+    kept = distill.soft_targets(config, dataset, tmp_path, assigned)
+    assert torch.equal(distill.soft_targets(config, dataset, None, assigned), kept)
+    assert len(trained_on) == 6
+
+
+TAUGHT = [
+    *("training.teacher.family=separable", "training.teacher.network.channels=4", "training.teacher.network.depth=2"),
+    *("training.teacher.network.kernel=5", "training.teacher.network.stride=4", "training.teacher.training.epochs=1"),
+    *("training.teacher.training.batch_size=16", "training.teacher.training.keep=last", "training.distill=0.5"),
+    *("training.epochs=1", "training.batch_size=16", "channels=4", "depth=2", "kernel=5", "stride=4"),
+]
+
+
+def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, tmp_path, monkeypatch, capsys):
+    taught = []
+    fit = train.fit
+
+    def spy(config, data, **options):
+        taught.append(options.get("soft_targets") is not None)
+        return fit(config, data, **options)
+
+    monkeypatch.setattr(train, "fit", spy)
+    assigned = [part for assignment in TAUGHT for part in ("--set", assignment)]
+    asked = ["train", "--data", dataset.folder, "--target", "loongson-2k0500", "-o", tmp_path / "c"]
+    assert run([*asked, "--family", "separable", *assigned]) == 0, capsys.readouterr().err
+    made = candidate.load_config(tmp_path / "c")
+    assert made.training.teacher.training == TEACHER.training
+    assert made.training.distill == 0.5
+    assert taught == [False] * (len(taught) - 1) + [True]
+    assert len(taught) > 2
+    assert trained_on[-1] == frozenset(made.split.train)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]  # the teachers' folder goes when all is done
+
+
+def test_a_run_shares_its_teachers_over_trials(dataset, trained_on, tmp_path):
+    drawn = {**TEACHER.training.model_dump(exclude={"augmentation", "teacher"})}
+    training = {"epochs": 1, "batch_size": 16, "distill": 0.5, "teacher.family": "separable"}
+    training |= {f"teacher.network.{name}": value for name, value in TEACHER.network.items()}
+    training |= {f"teacher.training.{name}": drawn[name] for name in ("epochs", "batch_size", "keep")}
+    family = {"channels": {"choices": [4, 6]}, "depth": 2, "kernel": 5, "stride": 4}
+    searched = space.Space(families={"separable": {"params": family}}, training=training)
+    bare = targets.load("loongson-2k0500").model_copy(update={"firmware": None})
+    settings = runs.default_settings(dataset, bare, searched, sampler="grid", pruner="none", verify_segments=2)
+    runs.start(tmp_path / "run", settings)
+    record = search.search(dataset, tmp_path / "run", search.Limits(trials=2))
+    assert [trial.outcome for trial in record.trials] == ["done", "done"]
+    assert all(trial.stage_seconds["teachers"] > 0 for trial in record.trials)
+    students = frozenset(settings.split.train)
+    assert trained_on.count(students) == 2
+    teachers = [subjects for subjects in trained_on if subjects != students]
+    assert len(teachers) == len(set(teachers)) == len(list((tmp_path / "run" / runs.TEACHERS).iterdir()))
