@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ecm_edge import files
 from ecm_edge.errors import CandidateError
+from ecm_edge.metrics import ThresholdRule
 from ecm_edge.records import Form, Record
 from ecm_edge.splits import Split
 
@@ -92,6 +93,9 @@ class TrainingConfig(Record):
     gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
     weight_average: Literal["none", "ema"] = "none"
     average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average, by batch")
+    threshold: ThresholdRule = Field(
+        default="chosen", description="chosen where the predictions of validation subjects score best, or -ln β"
+    )
     train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
     data_share: float = Field(
         default=1, gt=0, le=1, description="of each subject's episodes; a smaller part of a larger"
@@ -106,6 +110,8 @@ class TrainingConfig(Record):
         default="keep", description="whether to train on segments whose label the teacher contradicts"
     )
     doubt_above: float = Field(default=0.95, ge=0.5, lt=1, description="the least probability of a contradiction")
+    qat_epochs: int = Field(default=0, ge=0, le=1000, description="epochs after those, with int8 simulated")
+    qat_learning_rate: float = Field(default=3e-4, gt=0, le=1, description="the highest one of those")
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="after")
@@ -126,7 +132,7 @@ class Teacher(Record):
     family: str
     factory: str | None = None
     network: dict[str, Scalar]
-    training: TrainingConfig
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig(keep="last"))
     seed: int = 0
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
 _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
-_WORTH_COMPILING = 300_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
+_WORTH_COMPILING = 150_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
 
 Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 
@@ -74,6 +74,8 @@ class Epoch(Record):
 class Loop:
     """The state of one training: weights, schedule, epochs so far and the kept one of them.
 
+    Epochs are numbered on from `begun`, those of an earlier training of the same weights.
+
     Raises:
         CandidateError: the training needs what is not there, validation subjects or a teacher's answers.
         DatasetError: the segments that are trained on are of one class only.
@@ -87,6 +89,8 @@ class Loop:
         device: torch.device,
         rule: ScoreRule | None,
         soft_targets: Tensor | None = None,
+        *,
+        begun: int = 0,
     ) -> None:
         how = config.training
         self.network, self.how, self.data, self.device, self.rule = network, how, data, device, rule
@@ -105,21 +109,29 @@ class Loop:
             how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
         )
         worth = device.type == "cpu" and len(self.rows) * how.epochs >= _WORTH_COMPILING
-        self.compiled = worth and batch_last.supports(network) and batch_last.can_compile()
-        self.forward = batch_last.training_forward(network, compiled=True) if self.compiled else network
+        fast = worth and batch_last.supports(network) and batch_last.can_compile()
+        self.forward: Callable[[Tensor], Tensor] = network
+        if fast:
+            self.forward = batch_last.training_forward(network, compiled=True)
         self.loss = loss_function(how.loss, focus=how.focus)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
         )
         self.schedule = _schedule(self.optimizer, how, batches=len(self.batches()))
         self.average = _average(network, how)
+        self.begun = begun
         self.epochs: list[Epoch] = []
         self.kept: Epoch | None = None
         self.kept_state: dict[str, Tensor] = {}
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the forward pass ran compiled; not where that was tried and failed."""
+        return isinstance(self.forward, batch_last.Forward) and self.forward.compiled
+
     def run(self, prune: Callable[[Epoch], bool]) -> Stopped:
         """Epochs until one of the rules says stop."""
-        for number in range(1, self.how.epochs + 1):
+        for number in range(self.begun + 1, self.begun + self.how.epochs + 1):
             epoch = self._epoch(number)
             if epoch is None:
                 return "diverged"
@@ -170,7 +182,7 @@ class Loop:
     def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float]:
         """The validation figures of an epoch, by their fields, from (V,) margins."""
         labels, subjects = self.data.validation_labels, self.data.validation_subjects
-        threshold = metrics.choose_threshold(labels, margins, subjects, self.rule)
+        threshold = metrics.find_threshold(self.how.threshold, labels, margins, subjects, self.rule)
         beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
         return {

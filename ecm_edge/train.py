@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 class TrainingRecord(Record):
     """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
 
-    layout:   which axis came last in training; the batch where that was compiled, which is several times as fast, and
-              else time, since without compiling it would be slower.
-    compiled: whether the training's forward pass was compiled.
+    The last `qat_epochs` of `epochs` simulated int8: their training loss is that of the rounded network, all else that
+    of the float one. `samples_per_second`, `layout` and `compiled` speak of the epochs before.
+
+    layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
+              and else time, since without compiling it would be slower.
+    compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
     """
 
     family: str
@@ -48,6 +51,7 @@ class TrainingRecord(Record):
     stopped: Stopped
     best: Epoch
     epochs: list[Epoch]
+    qat_epochs: int = 0
     train_segments: int
     validation_segments: int
     train_subjects: int
@@ -133,19 +137,35 @@ def fit(
         network = candidate.build_network(config).to(device)
         loop = Loop(network, config, data, device, rule, soft_targets)
         stopped = loop.run(prune)
+        best, finer = _kept(loop, config), loop
+        if config.training.qat_epochs and stopped != "pruned":
+            from ecm_edge import qat
+
+            finer, stopped = qat.fine_tune(network, config, data, loop, soft_targets, prune)
+            best = _kept(finer, config)
+    seconds = time.perf_counter() - started
+    folded = fold_threshold(network.cpu().eval(), best.threshold, data.train_samples[:1])
+    return Trained(folded, _record(config, loop, finer, best, stopped, seconds))
+
+
+def _kept(loop: Loop, config: CandidateConfig) -> Epoch:
+    """The kept epoch of a loop, whose weights its network has then."""
     if loop.kept is None:
+        number = loop.begun + 1
         raise CandidateError(
             "training gives finite losses",
-            f"a loss that is not, in the first epoch of {config.family}",
+            f"a loss that is not, in {f'epoch {number}' if loop.begun else 'the first epoch'} of {config.family}",
             "Lower the learning rate.",
         )
-    seconds = time.perf_counter() - started
-    network.load_state_dict(loop.kept_state)
-    folded = fold_threshold(network.cpu().eval(), loop.kept.threshold, data.train_samples[:1])
-    return Trained(folded, _record(config, loop, loop.kept, stopped, seconds))
+    loop.network.load_state_dict(loop.kept_state)
+    return loop.kept
 
 
-def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, seconds: float) -> TrainingRecord:
+def _record(
+    config: CandidateConfig, loop: Loop, finer: Loop, best: Epoch, stopped: Stopped, seconds: float
+) -> TrainingRecord:
+    """The record of a training by `loop`, and then by `finer` if that is another."""
+    fine_tuned = [] if finer is loop else finer.epochs
     return TrainingRecord(
         family=config.family,
         config_sha256=config.sha256,
@@ -153,7 +173,8 @@ def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, 
         synthetic=config.synthetic,
         stopped=stopped,
         best=best,
-        epochs=loop.epochs,
+        epochs=[*loop.epochs, *fine_tuned],
+        qat_epochs=len(fine_tuned),
         train_segments=len(loop.rows),
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
@@ -162,7 +183,7 @@ def _record(config: CandidateConfig, loop: Loop, best: Epoch, stopped: Stopped, 
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),
-        layout="batch_last" if loop.compiled else "batch_first",
+        layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
     )
 

@@ -200,21 +200,36 @@ def test_a_teacher_that_cannot_teach_is_refused(fields, message):
         TrainingConfig.model_validate(fields)
 
 
+def as_it_is(function, **_):
+    return function
+
+
+def failing(_function, **_):
+    def fails(_):
+        raise RuntimeError("g++ is out of order")
+
+    return fails
+
+
 @pytest.mark.parametrize(
-    ("passes", "compiler", "supported", "compiled"),
-    [(1, True, True, True), (1, False, True, False), (1, True, False, False), (10**9, True, True, False)],
+    ("passes", "compiler", "supported", "compile_", "found"),
+    [
+        (1, True, True, as_it_is, ("batch_last", True)),
+        (1, True, True, failing, ("batch_last", False)),
+        (1, False, True, as_it_is, ("batch_first", False)),
+        (1, True, False, as_it_is, ("batch_first", False)),
+        (10**9, True, True, as_it_is, ("batch_first", False)),
+    ],
 )
 def test_a_long_training_is_compiled_where_that_can_be_done(
-    dataset, loaded, monkeypatch, passes, compiler, supported, compiled
+    dataset, loaded, monkeypatch, passes, compiler, supported, compile_, found
 ):
-    asked = []
     monkeypatch.setattr(epochs, "_WORTH_COMPILING", passes)
     monkeypatch.setattr(batch_last, "supports", lambda _: supported)
     monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
-    monkeypatch.setattr(batch_last, "training_forward", lambda network, *, compiled: asked.append(compiled) or network)
+    monkeypatch.setattr(torch, "compile", compile_)
     record = train.fit(configured(dataset, epochs=1), loaded).record
-    assert asked == ([True] if compiled else [])
-    assert (record.layout, record.compiled) == ("batch_last" if compiled else "batch_first", compiled)
+    assert (record.layout, record.compiled) == found
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
