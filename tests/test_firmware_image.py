@@ -108,6 +108,44 @@ def test_a_large_frame_is_in_the_bound(tmp_path):
     assert stack.gates(found, None, 1000)[0].verdict == Verdict.FAIL
 
 
+@pytest.mark.parametrize("target", BOARDS, ids=lambda target: target.name)
+def test_the_compilers_own_functions_are_in_the_bound(tmp_path, target):
+    body = "volatile double y = x; volatile float z = x; return (float)(y / 3.0 + z) + (float)(long long)y;"
+    image = hand.image(tmp_path, target, source=with_function(body))
+    found = stack.bound(image)
+    assert found.problems == []
+    if target is BOARDS[1]:
+        assert found.inference_bytes >= stack.bound(hand.image(tmp_path / "plain", target)).inference_bytes + 48
+    missing = count.available(image)
+    if missing is not None:
+        pytest.skip(missing.reason)
+    seen = count.count(image, hand.segments(1)).stack_bytes
+    assert [gate.verdict for gate in stack.gates(found, seen, 4096)] == [Verdict.PASS] * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "moved"),
+    [
+        (0xB5F0, 0, 20),  # push {r4-r7, lr}
+        (0xE92D, 0x0F00, 16),  # push.w {r8-r11}
+        (0xB083, 0, 12),  # sub sp, #12
+        (0xF84D, 0xBD04, 4),  # str r11, [sp, #-4]!
+        (0xED2D, 0x8B04, 16),  # vpush {d8, d9}
+        (0xF5AD, 0x7D00, 512),  # sub.w sp, sp, #512
+        (0xF2AD, 0x4D04, 1028),  # subw sp, sp, #1028
+        (0xF50D, 0x7D00, 0),  # add.w sp, sp, #512
+        (0xB003, 0, 0),  # add sp, #12
+        (0xAF03, 0, 0),  # add r7, sp, #12
+        (0x46BD, 0, None),  # mov sp, r7
+        (0xEBAD, 0x0D03, None),  # sub.w sp, sp, r3
+        (0xF1A7, 0x0D08, None),  # sub.w sp, r7, #8
+        (0xF5A1, 0x0200, 0),  # sub.w r2, r1, #8388608
+    ],
+)
+def test_what_thumb_code_pushes_is_read(first, second, moved):
+    assert stack._moves_down(first, second) == moved  # noqa: SLF001 - a table of the instruction set
+
+
 def test_the_hosts_calls_are_not_read(tmp_path):
     found = stack.bound(hand.image(tmp_path, HOST))
     assert isinstance(found, Unavailable)

@@ -136,9 +136,9 @@ _MATH = (
 def used_kernels(text: str) -> list[str]:
     """Headers whose functions the text calls."""
     marks = {
-        "ecm_conv_f32.h": ("ecm_conv_f32(",),
+        "ecm_conv_f32.h": ("ecm_conv_f32(", "ecm_conv_f32_add("),
         "ecm_conv_f32_wide.h": ("ecm_conv_f32_wide(",),
-        "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
+        "ecm_depthwise_f32.h": ("ecm_depthwise_f32",),
         "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pack_weights("),
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),

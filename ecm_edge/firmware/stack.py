@@ -1,7 +1,8 @@
 """Stack: the most that an image can need, from its call graph and the frame of each function.
 
 Frames are the compiler's own figures: clang's -fstack-size-section, or the .su files of -fstack-usage. Calls are the
-relocations of the objects, every function lying in a section of its own. Recursion, a call through a pointer or a
+relocations of the objects, every function lying in a section of its own. What the compiler's own library adds (soft
+double on a Cortex-M4) comes without either: there the instructions are read. Recursion, a call through a pointer or a
 function without a frame's size leaves no bound, and is named.
 """
 
@@ -15,7 +16,7 @@ from ecm_edge.firmware.emulate import Unavailable
 from ecm_edge.records import Gate, Record, at_most, not_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from elftools.elf.elffile import ELFFile
@@ -59,6 +60,8 @@ def bound(image: Image) -> StackBound | Unavailable:
     if machine not in _CALLS:
         return Unavailable(f"calls are told apart on LoongArch and Cortex-M, not on {machine}")
     graph = _graph(image.objects)
+    if machine == "ARM":
+        _add_library(graph, image)
     run = f"{image.model.name}_run"
     root = _root(graph, "main")
     problems = list(dict.fromkeys([*_problems(graph, run), *_problems(graph, root)]))
@@ -94,6 +97,29 @@ def _graph(objects: Sequence[Path]) -> dict[str, _Function]:
         for function in _Object(path, elf, shared).functions():
             graph[function.name] = function
     return graph
+
+
+def _add_library(graph: dict[str, _Function], image: Image) -> None:
+    """Add what the functions of the objects call and is in the linked image only, with all that it calls itself."""
+    elf = elf_files.open_elf(image.elf)
+    found = [s for s in image.symbols if s.kind == "function" and s.section and s.size]
+    by_name, by_address = {s.name: s for s in found}, {s.address: s for s in found}
+    marks = [s for s in image.symbols if s.name[:2] in {"$d", "$t"}]
+    wanted = [name for function in list(graph.values()) for name in function.calls]
+    while wanted:
+        name = wanted.pop()
+        symbol = by_name.get(name)
+        if name in graph or symbol is None:
+            continue
+        section = elf.get_section(symbol.section_index)
+        code = section.data()[symbol.address - section["sh_addr"] :][: symbol.size]
+        near = sorted((s.address - symbol.address, s.name.startswith("$d")) for s in marks)
+        steps = list(_thumb_steps(code, near))
+        jumps = [symbol.address + at for at in _leaves(steps, symbol.size)]
+        calls = [by_address[at].name if at in by_address else f"{at:#x}" for at in jumps]
+        indirect = any(_thumb_indirect(first) for _, first, _ in steps)
+        graph[name] = _Function(name, _pushed(steps), calls, indirect)
+        wanted += calls
 
 
 class _Object:
@@ -193,6 +219,82 @@ def _near_calls(steps: Sequence[tuple[int, int, int]], direct: set[int]) -> Iter
             high, low = (1 ^ (second >> bit & 1) ^ sign for bit in (13, 11))
             offset = high << 23 | low << 22 | (first & 0x3FF) << 12 | (second & 0x7FF) << 1
             yield at + 4 + offset - (sign << 24)
+
+
+def _leaves(steps: Sequence[tuple[int, int, int]], size: int) -> Iterator[int]:
+    """Where a function of so many bytes calls or jumps to outside of itself, by offset (ARMv7-M A7.7.12, A7.7.18)."""
+    yield from _near_calls(steps, set())
+    for at, first, second in steps:
+        offset = _branch(first, second)
+        if offset is not None and not 0 <= at + 4 + offset < size:
+            yield at + 4 + offset
+
+
+def _branch(first: int, second: int) -> int | None:
+    """How far a B goes, from 4 behind itself; None for any other instruction."""
+    form, condition = first & 0xF800, first >> 8 & 0xF
+    if form == 0xF000 and second & 0xD000 == 0x9000:  # noqa: PLR2004 - T4
+        sign = first >> 10 & 1
+        high, low = (1 ^ (second >> bit & 1) ^ sign for bit in (13, 11))
+        return (high << 23 | low << 22 | (first & 0x3FF) << 12 | (second & 0x7FF) << 1) - (sign << 24)
+    if form == 0xF000 and second & 0xD000 == 0x8000 and first >> 7 & 7 != 7:  # noqa: PLR2004 - T3; 7 is no branch
+        high, low, sign = second >> 11 & 1, second >> 13 & 1, first >> 10 & 1
+        return (high << 19 | low << 18 | (first & 0x3F) << 12 | (second & 0x7FF) << 1) - (sign << 20)
+    if form == 0xE000:  # noqa: PLR2004 - T2
+        return (first & 0x7FF) * 2 - (0x1000 if first & 0x400 else 0)
+    if first >> 12 == 0xD and condition < 14:  # noqa: PLR2004 - T1; 14 and 15 are no branches
+        return (first & 0xFF) * 2 - (0x200 if first & 0x80 else 0)
+    return None
+
+
+def _pushed(steps: Sequence[tuple[int, int, int]]) -> int | None:
+    """The most by which Thumb code moves its stack pointer down, were each step run once; None where that is unknown.
+
+    Compilers move it where a function, or a part of one, begins; so no loop moves it again and again.
+    """
+    moved = [_moves_down(first, second) for _, first, second in steps]
+    return None if None in moved else sum(each or 0 for each in moved)
+
+
+def _constant(first: int, second: int) -> int:
+    """The twelve bits of a constant: i, imm3 and imm8."""
+    return (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xFF
+
+
+_MOVES: list[tuple[int, int, int, int, Callable[[int, int], int | None]]] = [
+    (0xFE00, 0xB400, 0, 0, lambda first, _: 4 * (first & 0x1FF).bit_count()),  # PUSH
+    (0xFF80, 0xB080, 0, 0, lambda first, _: 4 * (first & 0x7F)),  # SUB SP, SP, #
+    (0xFFFF, 0xE92D, 0, 0, lambda _, second: 4 * second.bit_count()),  # PUSH.W
+    (0xFFFF, 0xF84D, 0x0F00, 0x0D00, lambda _, second: second & 0xFF),  # STR r, [SP, #-]!
+    (0xFFFF, 0xE96D, 0, 0, lambda _, second: 4 * (second & 0xFF)),  # STRD r, r, [SP, #-]!
+    (0xFFBF, 0xED2D, 0, 0, lambda _, second: 4 * (second & 0xFF)),  # VPUSH
+    (0xFBFF, 0xF2AD, 0x8F00, 0x0D00, _constant),  # SUBW SP, SP, #
+    (0xFBEF, 0xF1AD, 0x8F00, 0x0D00, lambda first, second: _expanded(_constant(first, second))),  # SUB.W SP, SP, #
+    (0xFBEF, 0xF10D, 0x8F00, 0x0D00, lambda _first, _second: 0),  # ADD.W SP, SP, #: upwards
+    (0xFBFF, 0xF20D, 0x8F00, 0x0D00, lambda _first, _second: 0),  # ADDW
+    (0xFF87, 0x4485, 0, 0, lambda _first, _second: None),  # ADD SP, r
+    (0xFF87, 0x4685, 0, 0, lambda _first, _second: None),  # MOV SP, r
+    (0xFE00, 0xEA00, 0x0F00, 0x0D00, lambda _first, _second: None),  # SP from other registers
+    (0xF800, 0xF000, 0x8F00, 0x0D00, lambda _first, _second: None),  # SP from another register and a constant
+    (0xFF70, 0xF850, 0xF000, 0xD000, lambda _first, _second: None),  # LDR SP, […]
+]
+"""Instructions that change the stack pointer (ARMv7-M A7.7): mask and value of both halfwords, and how far down."""
+
+
+def _moves_down(first: int, second: int) -> int | None:
+    """Bytes by which an instruction moves the stack pointer down; None for an unknown change."""
+    for first_mask, first_value, second_mask, second_value, down in _MOVES:
+        if first & first_mask == first_value and second & second_mask == second_value:
+            return down(first, second)
+    return 0
+
+
+def _expanded(coded: int) -> int:
+    """A constant as Thumb codes it in 12 bits (ARMv7-M A5.3.2)."""
+    low = coded & 0xFF
+    if coded >> 10 == 0:
+        return [low, low << 16 | low, low << 24 | low << 8, low * 0x01010101][coded >> 8]
+    return (0x80 | coded & 0x7F) << (32 - (coded >> 7))
 
 
 def _loongarch_indirect(content: bytes, at: int, direct: set[int]) -> bool:

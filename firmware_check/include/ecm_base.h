@@ -16,7 +16,7 @@
 #define ECM_UNROLL _Pragma("clang loop unroll(full)")
 #define ECM_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #elif defined(__GNUC__)
-#define ECM_UNROLL _Pragma("GCC unroll 32")
+#define ECM_UNROLL _Pragma("GCC unroll 80")
 #define ECM_UNROLL_4 _Pragma("GCC unroll 4")
 #else
 #define ECM_UNROLL
@@ -34,11 +34,14 @@
 #endif
 
 #if defined(__GNUC__) /* clang says so too */
+/* Loads stay where they are written: in straight code the compiler would move all of them to the front, and spill. */
+#define ECM_KEEP_LOADS() __asm__ volatile("" ::: "memory")
 #define ECM_INLINE static inline __attribute__((always_inline, unused))
 #define ECM_ALIGNED __attribute__((aligned(8)))
 #define ecm_fmaf __builtin_fmaf
 #else
 #include <math.h>
+#define ECM_KEEP_LOADS() ((void)0)
 #define ECM_INLINE static inline
 #define ECM_ALIGNED
 #define ecm_fmaf fmaf

@@ -1,6 +1,7 @@
 /* Convolution along time, fully connected layers included (one row, one segment), in float32.
  *
  *   y[t][o] = act(b[o] + sum over s < segments, i < segment of x[t * x_step + s * segment_step + i] * w[s][i][o])
+ *             + a[t][o], where there is such a tensor to add
  *
  * A window of K taps over C channels is one segment of K * C values without dilation, and K segments of C values with
  * it. Every sum is one chain of fused multiply-adds that starts at the bias and runs in the order of s, then i: the
@@ -14,9 +15,11 @@
 
 enum { ECM_TILE = 16 }; /* most rows or outputs of one tile */
 
-/* All of the layer, tile by tile; x, w, b and y are aligned to 4 bytes, y may lie over x where the plan says so.
- * Everything but the pointers is a literal at the call. */
-ECM_INLINE void ecm_conv_f32(
+/* All of the layer, tile by tile; pointers are aligned to 4 bytes, y may lie over x where the plan says so, never over
+ * what is added. Everything but the pointers is a literal at the call. */
+ECM_INLINE void ecm_conv_f32_add(
+    const float *added, /* [rows][added_step]; any pointer where added_step is 0 */
+    int32_t added_step, /* values from one row to the next, >= outputs; 0 for nothing to add */
     const float *x,       /* the first row's window */
     const float *w,       /* [block][segments * segment][tile_outputs]: one block is what a tile needs, in its order */
     const float *b,       /* [block][tile_outputs] */
@@ -52,6 +55,7 @@ ECM_INLINE void ecm_conv_f32(
                 for (int32_t i = 0; i < segment; i += unroll) {
                     ECM_UNROLL
                     for (int32_t u = 0; u < unroll; u++) {
+                        ECM_KEEP_LOADS();
                         ECM_UNROLL
                         for (int32_t r = 0; r < tile_rows; r++) {
                             const float v = xi[r * x_step + u];
@@ -67,16 +71,29 @@ ECM_INLINE void ecm_conv_f32(
                 xs += segment_step;
             }
             float *yb = y + t * y_step + o;
+            const float *ab = added + (added_step ? t * added_step + o : 0);
             ECM_UNROLL
             for (int32_t r = 0; r < tile_rows; r++) {
                 ECM_UNROLL
                 for (int32_t c = 0; c < tile_outputs; c++) {
-                    yb[r * y_step + c] = ecm_activate_f32(acc[r][c], activation, low, high);
+                    const float v = ecm_activate_f32(acc[r][c], activation, low, high);
+                    yb[r * y_step + c] = added_step ? v + ab[r * added_step + c] : v;
                 }
             }
             bb += tile_outputs;
         }
     }
+}
+
+/* The same without anything to add. */
+ECM_INLINE void ecm_conv_f32(
+    const float *x, const float *w, const float *b, float *y, int32_t rows, int32_t x_step, int32_t segments,
+    int32_t segment, int32_t segment_step, int32_t outputs, int32_t y_step, int32_t tile_rows, int32_t tile_outputs,
+    int32_t unroll, int32_t backward, enum ecm_activation activation, float low, float high)
+{
+    ecm_conv_f32_add(
+        b, 0, x, w, b, y, rows, x_step, segments, segment, segment_step, outputs, y_step, tile_rows, tile_outputs, unroll,
+        backward, activation, low, high);
 }
 
 #endif

@@ -3,8 +3,8 @@
     y[t][o] = act(b[o] + sum over k, c of x[t * stride + k * dilation][c] * w[o][c][k])
 
 Along one axis they are one kernel (ecm_conv_f32.h, ecm_depthwise_f32.h): a fully connected layer is one row with one
-window. Convolutions over several axes are plain loops. Batch norm is folded into the weights, cheap activations into
-the store.
+window. Convolutions over several axes are plain loops. Batch norm is folded into the weights, cheap activations and the
+addition of a residual into the store.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 _F32 = 4
 _DEPTHWISE_SUMS = 8  # rows of a depthwise tile; more would not fit beside taps and samples
 _DEPTHWISE_UNROLL = 16
+_DEPTHWISE_ROWS = 16  # ECM_DEPTHWISE_ROWS
+_DEPTHWISE_REGISTERS = 30  # for sums and taps
+_DEPTHWISE_SPAN = 80  # samples under a tile, which are straight code
+_DEPTHWISE_OVERHEAD = 8  # instructions a channel costs besides
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Weighted:
 
     `weights` are (n, O) in float64 in the order in which a window lies in memory, one such matrix a group; `stored`
     says how they are kept. `emit` makes the layer of them once nothing joins any more. `order` is that of the output's
-    axes in memory, None for time-major.
+    axes in memory, None for time-major. `added` is a residual, added behind the activation; `adds` says which spatial
+    axis its rows lie along, None where `emit` cannot add one.
     """
 
     step: Step
@@ -89,6 +94,8 @@ class Weighted:
     ops: tuple[str, ...] = ()
     macs: int = 0
     order: tuple[int, ...] | None = None
+    adds: int | None = None
+    added: Tensor | None = None
 
     def close(self, program: Program) -> Layer | None:
         """The layer, with its constants and everything that was folded into it."""
@@ -118,7 +125,9 @@ def fold(
     layer = program.layers[number] if number >= 0 else None
     if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
         return False
-    if layer.activation != Activation() or (scale is not None and layer.order not in {None, (0, 1)}):
+    if layer.added is not None or layer.activation != Activation():
+        return False
+    if scale is not None and layer.order not in {None, (0, 1)}:
         return False
     if scale is not None and shift is not None:
         per_group = scale.reshape(len(layer.weights), 1, -1)
@@ -128,13 +137,53 @@ def fold(
             layer.stored = "float32"
     if activation is not None:
         layer.activation = activation
+    _took(program, layer, step, number)
+    return True
+
+
+def _took(program: Program, layer: Weighted, step: Step, number: int) -> None:
+    """What a step gives is the layer's output now; under the new name, margins and place may differ."""
     name = step.outputs[0]
     layer.origin, layer.ops = (*layer.origin, step.op.name), (*layer.ops, step.op.op)
     layer.name = name
-    layer.y = program.output(name, layer.y.shape, order=layer.order)  # under the new name, margins and place may differ
+    layer.y = program.output(name, layer.y.shape, order=layer.order)
     program.env[name] = layer.y
     program.made_by[layer.y.buffer] = number
+
+
+def fold_residual(program: Program, step: Step) -> bool:
+    """Have the sum of two tensors made by the convolution that alone gives one of them; False where that cannot be.
+
+    The other tensor has to be there before the convolution, in floats, its channels side by side.
+    """
+    names = step.op.inputs
+    if program.kernels.outputs > 1 or len(names) != 2 or len(set(names)) == 1:  # noqa: PLR2004 - two terms
+        return False
+    return any(_add_residual(program, step, names[i], names[1 - i]) for i in (1, 0))
+
+
+def _add_residual(program: Program, step: Step, source: str, other: str) -> bool:
+    x, added = program.env.get(source), program.env.get(other)
+    if not isinstance(x, Tensor) or not isinstance(added, Tensor) or x.shape != added.shape:
+        return False
+    number = program.made_by.get(x.buffer, -1)
+    layer = program.layers[number] if number >= 0 else None
+    if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
+        return False
+    if layer.adds is None or layer.added is not None or program.made_by.get(added.buffer, -1) >= number:
+        return False
+    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added, layer.adds):
+        return False
+    layer.added = added
+    _took(program, layer, step, number)
     return True
+
+
+def _side_by_side(x: Tensor, axis: int) -> bool:
+    """Whether rows (T, C) lie at one distance, with their channels side by side."""
+    places = time_by_channels(x.index, axis)
+    grid = np.arange(len(places))[:, None] * row_step(places) + np.arange(places.shape[1])
+    return bool(np.array_equal(places, places[0, 0] + grid)) and row_step(places) > 0
 
 
 def conv(program: Program, step: Step) -> None:
@@ -157,7 +206,7 @@ def conv(program: Program, step: Step) -> None:
     taps = weights.reshape(groups, len(weights) // groups, w.shape[1], along.taps)  # (groups, O, C, K)
     ordered = taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(weights) // groups)  # (groups, K C, O)
     emit = _depthwise(along) if groups > 1 and w.shape[1] == 1 else _rows(program, along, groups)
-    add(program, step, x, ordered, bias, w.stored, emit, macs)
+    add(program, step, x, ordered, bias, w.stored, emit, macs, adds=along.axis if groups == 1 < along.rows else None)
 
 
 def windowed(program: Program, name: str, x: Tensor, along: Along, *, room: Room | None = None) -> Tensor:
@@ -178,12 +227,13 @@ def add(
     emit: Callable[[Weighted], Layer],
     macs: int,
     order: tuple[int, ...] | None = None,
+    adds: int | None = None,
 ) -> None:
     """Append the layer, open for folding."""
     name = step.outputs[0]
     y = program.output(name, program.shapes[name], order=order)
     program.env[name] = y
-    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs, order=order), y)
+    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs, order=order, adds=adds), y)
 
 
 def gemm(program: Program, step: Step) -> None:
@@ -297,15 +347,20 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
     halves = layer.stored == "float16"
     scratch: tuple[Buffer, ...] = (Buffer(packed.size, "float32"),) if halves else ()
 
+    added = layer.added
+    if added is not None:
+        function = f"{function}_add"
+
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
+        residual = f"{pointer(added)}, {row_step(time_by_channels(added.index, layer.adds or 0))}, " if added else ""
         w = pointer(scratch[0]) if halves else constant("weights")
         calls = [f"ecm_halves({constant('weights')}, {w}, {packed.size});"] if halves else []
         for group in range(groups):
             x_at = plus(rows.first - layer.x.offset + group * rows.segment)
             y_at = plus(int(outputs[0, 0]) - layer.y.offset + group * per_group)
             calls.append(
-                f"{function}({pointer(layer.x)}{x_at}, {w}{plus(group * packed[0].size)}, "
+                f"{function}({residual}{pointer(layer.x)}{x_at}, {w}{plus(group * packed[0].size)}, "
                 f"{constant('bias')}{plus(group * biases[0].size)}, {pointer(layer.y)}{y_at},\n"
                 f"{windows_said(rows, per_group, y_step)}"
                 f"    {_tile_arguments(tile, program.kernels)}, {int(names.backward)}, /* tile, backward */\n"
@@ -318,12 +373,12 @@ def _conv_layer(program: Program, layer: Weighted, rows: Rows, groups: int, outp
         op="conv",
         origin=(),
         note=f"{_shapes(layer)}, {rows.rows} rows of {products} products, tile {tile.rows} x {tile.outputs}",
-        reads=(layer.x,),
+        reads=(layer.x,) if added is None else (layer.x, added),
         writes=(layer.y,),
         body=body,
         arrays=arrays,
         scratch=scratch,
-        overlap={layer.x.buffer: overlap} if groups == 1 else {},
+        overlap={layer.x.buffer: overlap} if groups == 1 and (added is None or added.buffer != layer.x.buffer) else {},
     )
 
 
@@ -357,7 +412,7 @@ def _kernel(kernels: Kernels, rows: Rows, outputs: int) -> tuple[Tile, str, Call
         tile = wide_tile(kernels, rows.rows, outputs)
         return tile, "ecm_conv_f32_wide", lambda w: vectors_of(w, tile.outputs)
     products = rows.segments * rows.segment
-    tile = best_tile(kernels, rows.rows, outputs, products, rows.segment, kernels.accumulators)
+    tile = best_tile(kernels, rows.rows, outputs, products, rows.segment, kernels.accumulators, ordered=True)
     return tile, "ecm_conv_f32", lambda w: blocks(w, tile.outputs)
 
 
@@ -365,6 +420,26 @@ def _tile_arguments(tile: Tile, kernels: Kernels) -> str:
     if kernels.outputs > 1:
         return f"{tile.rows}, {tile.outputs // kernels.outputs}"
     return f"{tile.rows}, {tile.outputs}, {tile.unroll}"
+
+
+def _rows_at_once(along: Along) -> int:
+    """Rows of a tile of ecm_depthwise_f32_once with the fewest instructions; 0 where another kernel has to do.
+
+    Sums and taps lie in registers beside one sample. A last tile that does not fill up computes some answers twice.
+    """
+
+    def samples(rows: int) -> int:
+        return len({r * along.stride + k * along.dilation for r in range(rows) for k in range(along.taps)})
+
+    def cost(rows: int) -> int:
+        return -(-along.rows // rows) * (samples(rows) + rows * (along.taps + 2) + along.taps + _DEPTHWISE_OVERHEAD)
+
+    def fits(rows: int) -> bool:
+        span = (rows - 1) * along.stride + (along.taps - 1) * along.dilation + 1
+        return rows + along.taps <= _DEPTHWISE_REGISTERS and span <= _DEPTHWISE_SPAN
+
+    possible = [rows for rows in range(1, min(along.rows, _DEPTHWISE_ROWS) + 1) if fits(rows)]
+    return min(possible, key=cost) if possible and along.taps <= _DEPTHWISE_UNROLL else 0
 
 
 def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
@@ -377,9 +452,17 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
         weights = layer.weights.transpose(0, 2, 1).reshape(-1, along.taps).astype(np.float32)  # (O, K)
         outputs = time_by_channels(layer.y.index, along.axis)
         y_step = row_step(outputs)
-        tile_rows = min(_DEPTHWISE_SUMS, rows.rows)
+        once = _rows_at_once(along)
+        tile_rows = once or min(_DEPTHWISE_SUMS, rows.rows)
         unroll = max(u for u in range(1, _DEPTHWISE_UNROLL + 1) if along.taps % u == 0)
         tap_step = along.dilation * rows.step
+        windows = (
+            f"    {rows.rows}, {along.stride}, {along.taps}, {along.dilation}, {rows.step}, "
+            "/* rows, stride, taps, dilation, x_step */\n"
+            if once
+            else f"    {rows.rows}, {rows.x_step}, {along.taps}, {tap_step}, /* rows, x_step, taps, tap_step */\n"
+        )
+        tile = f"{tile_rows}, " if once else f"{tile_rows}, {unroll}, "
         halves = layer.stored == "float16"
         scratch: tuple[Buffer, ...] = (Buffer(weights.size, "float32"),) if halves else ()
 
@@ -387,12 +470,13 @@ def _depthwise(along: Along) -> Callable[[Weighted], Layer]:
             pointer, constant = names.pointer, names.constant
             w = pointer(scratch[0]) if halves else constant("weights")
             expand = f"ecm_halves({constant('weights')}, {w}, {weights.size});\n" if halves else ""
+            function = "ecm_depthwise_f32_once" if once else "ecm_depthwise_f32"
             return (
-                f"{expand}ecm_depthwise_f32({pointer(layer.x)}{plus(rows.first - layer.x.offset)}, {w}, "
+                f"{expand}{function}({pointer(layer.x)}{plus(rows.first - layer.x.offset)}, {w}, "
                 f"{constant('bias')}, {pointer(layer.y)},\n"
-                f"    {rows.rows}, {rows.x_step}, {along.taps}, {tap_step}, /* rows, x_step, taps, tap_step */\n"
+                f"{windows}"
                 f"    {channels * multiplier}, {multiplier}, {y_step}, /* outputs, multiplier, y_step */\n"
-                f"    {tile_rows}, {unroll}, {int(names.backward)}, /* tile, backward */\n"
+                f"    {tile}{int(names.backward)}, /* tile, backward */\n"
                 f"    {layer.activation.arguments});"
             )
 

@@ -8,7 +8,7 @@ entries, computed by the reference.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +26,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Names
+    from ecm_edge.firmware.program import Open
     from ecm_edge.firmware.tensors import Buffer, Indices
     from ecm_edge.reference.graph import Step
 
 Operand = Tensor | Constant
 _VARIABLE = re.compile(r"\bv\d+\b")
 _INT8_RANGE = (-128, 128)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How values are joined: a C type, where it starts, a step with `a` and the value `v`, and what is stored."""
+
+    c_type: str
+    start: str
+    step: str
+    result: str = "a"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A reduction within a loop: the C variable that is reduced, along which axes, how, and what that gives."""
+
+    variable: str
+    axes: tuple[int, ...]
+    kind: Kind
+    output: Tensor
+
+    def said(self, text: str, number: int) -> str:
+        """A step or a result with this loop's variables."""
+        return re.sub(r"\bv\b", self.variable, re.sub(r"\ba\b", f"a{number}", text))
+
+    def spread(self, shape: tuple[int, ...]) -> Indices:
+        """The output's index for every element of the loop."""
+        kept = [1 if axis in self.axes else length for axis, length in enumerate(shape)]
+        return np.broadcast_to(self.output.index.reshape(kept), shape)
 
 
 @dataclass
@@ -49,6 +79,7 @@ class Loop:
     stores: dict[str, Tensor] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    reductions: dict[str, Reduction] = field(default_factory=dict)
 
     def read(self, name: str, operand: Operand) -> str:
         """The C variable of an operand, loaded once."""
@@ -81,10 +112,11 @@ class Loop:
         inside = {name for step in self.steps for name in step.inputs}
         used = {name: sum(step.inputs.count(name) for step in self.steps) for name in inside}
         kept = {name: t for name, t in self.stores.items() if program.uses[name] > used.get(name, 0)}
-        if not kept:
+        reductions = {name: each for name, each in self.reductions.items() if program.uses[name]}
+        if not kept and not reductions:
             return None
-        self._prune({self.values[name] for name in kept})
-        return _table(self, kept) or _layer(self, kept)
+        self._prune({self.values[name] for name in kept} | {each.variable for each in reductions.values()})
+        return (None if reductions else _table(self, kept)) or _layer(self, kept, reductions)
 
     def _prune(self, wanted: set[str]) -> None:
         """Leave out statements and loads whose variables nothing uses."""
@@ -117,6 +149,33 @@ def store(program: Program, loop: Loop, step: Step, output: Tensor, name: str = 
     program.made_by[output.buffer] = program.layers.index(loop)
 
 
+def reduce_(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, output: Tensor) -> None:
+    """Reduce a tensor along axes in the loop that has its values already, or in a new one.
+
+    Values are joined in the order in which they lie in memory. Stored integers are joined as such.
+    """
+    name = step.op.inputs[0]
+    key = name if x.buffer.dtype == "float32" else f"{name}:stored"
+    loop = next((each for each in reversed(program.layers) if _can_reduce(each, key, x, axes)), None)
+    if not isinstance(loop, Loop):
+        loop = Loop(x.shape, _order(x.shape, [x]))
+        program.add(loop)
+    order = order_of(x) or tuple(range(len(x.shape)))
+    loop.order = (*(a for a in order if a not in axes), *(a for a in order if a in axes))
+    variable = loop.read(key, replace(x, quant=None))
+    loop.steps.append(step)
+    loop.reductions[step.outputs[0]] = Reduction(variable, axes, kind, output)
+    program.env[step.outputs[0]] = output
+    program.made_by[output.buffer] = program.layers.index(loop)
+
+
+def _can_reduce(loop: Open, key: str, x: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether a loop has the values of a tensor, in its shape, and can go through them in the order wanted."""
+    if not isinstance(loop, Loop) or key not in loop.values or loop.shape != x.shape:
+        return False
+    return all(set(each.axes) == set(axes) for each in loop.reductions.values())
+
+
 def _is_same(one: Operand, other: Operand) -> bool:
     """Whether two operands are the same memory read in the same way."""
     return one is other or (
@@ -145,32 +204,51 @@ def join(program: Program, step: Step, operands: Mapping[str, Operand]) -> Loop:
 
 
 def _order(shape: tuple[int, ...], tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """The memory order of the first input that has the output's shape, so that the loop runs along memory."""
+    """The memory order of the first input that has the output's shape, so that the loop runs along memory.
+
+    Where axes of length 1 leave a choice it is time-major, in which a convolution's margin can be had.
+    """
+    usual = channels_last(len(shape))
     for tensor in tensors:
         order = order_of(tensor) if tensor.shape == shape else None
         if order is not None:
-            return order
-    return channels_last(len(shape))
+            lengths = [[axis for axis in axes if shape[axis] != 1] for axes in (order, usual)]
+            return usual if lengths[0] == lengths[1] else order
+    return usual
 
 
-def _layer(loop: Loop, kept: Mapping[str, Tensor]) -> Layer:
+def _layer(loop: Loop, kept: Mapping[str, Tensor], reductions: Mapping[str, Reduction]) -> Layer:
     loads = [(variable, operand, _spread(operand, loop.shape)) for variable, operand in loop.loads]
-    names = list(kept)
-    stores = [(loop.values[name], kept[name]) for name in names]
-    axes = loop_nest(loop.shape, loop.order, [*(index for *_, index in loads), *(t.index for _, t in stores)])
+    stores = [(loop.values[name], tensor) for name, tensor in kept.items()]
+    reduced = [(number, each, each.spread(loop.shape)) for number, each in enumerate(reductions.values())]
+    indices = [*(i for *_, i in loads), *(t.index for _, t in stores), *(i for *_, i in reduced)]
+    axes = loop_nest(loop.shape, loop.order, indices)
+    outer = sum(1 for axis in axes if any(axis.steps[len(indices) - len(reduced) :]))  # those that are not reduced
     arrays = {v: Array(v, operand.values, operand.stored) for v, operand, _ in loads if isinstance(operand, Constant)}
 
     def body(names: Names) -> str:
         pointer, constant = names.pointer, names.constant
-        lines = []
+        once: list[str] = []
+        lines: list[str] = []
         for position, (variable, operand, _) in enumerate(loads):
             base = constant(variable) if isinstance(operand, Constant) else pointer(operand)
-            lines.append(_load(variable, operand, f"{base}[{at(axes, position)}]"))
+            place = at(axes, position)
+            (once if place == "0" and axes else lines).append(_load(variable, operand, f"{base}[{place}]"))
         lines += loop.statements
         for position, (variable, tensor) in enumerate(stores):
             place = f"{pointer(tensor)}[{at(axes, len(loads) + position)}]"
             lines.append(f"{place} = {_narrowed(variable, tensor)};")
-        return loops(axes, "\n".join(lines), unroll=True)
+        lines += [each.said(each.kind.step, number) for number, each, _ in reduced]
+        if not reduced:
+            return "\n".join([*once, loops(axes, "\n".join(lines), unroll=True)])
+        starts = [f"{each.kind.c_type} a{number} = {each.kind.start};" for number, each, _ in reduced]
+        ends = []
+        for number, each, _ in reduced:
+            place = f"{pointer(each.output)}[{at(axes, len(loads) + len(stores) + number)}]"
+            c_type = literals.C_TYPES[each.output.buffer.dtype]
+            ends.append(f"{place} = ({c_type})({each.said(each.kind.result, number)});")
+        inner = loops(axes[outer:], "\n".join(lines), first=outer, unroll=True)
+        return "\n".join([*once, loops(axes[:outer], "\n".join([*starts, inner, *ends]))])
 
     reads = tuple(operand for _, operand, _ in loads if isinstance(operand, Tensor))
     return Layer(
@@ -178,11 +256,11 @@ def _layer(loop: Loop, kept: Mapping[str, Tensor]) -> Layer:
         origin=tuple(step.op.name for step in loop.steps),
         note=f"{loop.shape}",
         reads=reads,
-        writes=tuple(kept.values()),
+        writes=(*kept.values(), *(each.output for _, each, _ in reduced)),
         body=body,
         arrays=tuple(arrays.values()),
         overlap=_overlap(loop, reads, stores[0][1]) if len(stores) == 1 else {},
-        outputs=tuple(names),
+        outputs=(*kept, *reductions),
     )
 
 

@@ -7,7 +7,7 @@ mean of a quantised tensor  float((sum of q - zero_point)) * (scale / n), the su
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Layer
+from ecm_edge.firmware.operators import elementwise
+from ecm_edge.firmware.operators.elementwise import Kind
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
 from ecm_edge.firmware.operators.quantised import dequantised
 from ecm_edge.firmware.operators.shape import floats
@@ -31,16 +33,6 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import DType
     from ecm_edge.reference.graph import Step
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How values are joined: a C type, where it starts, a step with `a` and the value `v`, and what is stored."""
-
-    c_type: str
-    start: str
-    step: str
-    result: str = "a"
 
 
 def _largest(x: Tensor) -> Kind:
@@ -97,35 +89,12 @@ def _axes(program: Program, step: Step, x: Tensor) -> tuple[int, ...]:
 def _reduced(
     program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, dtype: DType | None = None
 ) -> None:
-    """Append the reduction and make its output known, quantised where it is made of the input's integers."""
+    """Have the reduction done and make its output known, quantised where it is made of the input's integers."""
     name = step.outputs[0]
     keeps = dtype or x.buffer.dtype
     quant, shift = (x.quant, x.shift) if keeps == x.buffer.dtype else (None, 0)
     y = program.output(name, program.shapes[name], keeps, shift=shift, fill=quant.zero_point if quant else 0)
-    y = replace(y, quant=quant)
-    kept = tuple(axis for axis in order_of(x) or range(len(x.shape)) if axis not in axes)
-    spread = y.index.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape)])
-    first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))
-    along = tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(len(x.shape)))
-    outer = loop_nest(spread.shape, (*kept, *axes), [x.index[first], spread])
-    inner_order = [axis for axis in order_of(x) or range(len(x.shape)) if axis in axes]
-    inner = loop_nest(x.index[along].shape, (*kept, *inner_order), [x.index[along]])
-
-    def body(names: Names) -> str:
-        pointer = names.pointer
-        place = f"{pointer(x)}[{at(outer, 0)} + {at(inner, 0, len(outer))}]"
-        turn = f"const {_c_type(x)} v = {place};\n{kind.step}"
-        text = "\n".join(
-            [
-                f"{kind.c_type} a = {kind.start};",
-                loops(inner, turn, first=len(outer), unroll=True),
-                f"{pointer(y)}[{at(outer, 1)}] = ({literals.C_TYPES[y.buffer.dtype]})({kind.result});",
-            ]
-        )
-        return loops(outer, text)
-
-    program.add(_done(step, x, y, body), y)
-    program.env[name] = y
+    elementwise.reduce_(program, step, x, axes, kind, replace(y, quant=quant))
 
 
 def _done(step: Step, x: Tensor, y: Tensor, body: Callable[[Names], str]) -> Done:

@@ -44,6 +44,12 @@ def _left_to_right(operator: str) -> Callable[[Program, Step], None]:
     return lower
 
 
+def _add(program: Program, step: Step) -> None:
+    """Add: in the store of the convolution before it, or in a loop."""
+    if not convolution.fold_residual(program, step):
+        elementwise.lower(program, step, lambda said: f"{said[0]} + {said[1]}")
+
+
 def _attribute(step: Step, name: str, default: float) -> str:
     return literals.float_literal(step.op.attributes.get(name, default))
 
@@ -181,7 +187,7 @@ def _cast(program: Program, step: Step) -> None:
 
 OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Abs": _function("ecm_absf({0})"),
-    "Add": _left_to_right("{0} + {1}"),
+    "Add": _add,
     "AveragePool": pooling.pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,

@@ -29,6 +29,7 @@ _STRAIGHT_PRODUCTS = 8  # of so few the compiler makes no loop,
 _STRAIGHT_SUMS = 16  # and then more sums than these leave no registers for weights
 _TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
 _UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
+_ORDERED_PRODUCTS = 400  # straight code pays where a kernel keeps its loads in order
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,24 @@ class Tile:
     unroll: int
 
 
-def best_tile(kernels: Kernels, rows: int, outputs: int, products: int, segment: int, accumulators: int) -> Tile:
+def best_tile(
+    kernels: Kernels, rows: int, outputs: int, products: int, segment: int, accumulators: int, *, ordered: bool = False
+) -> Tile:
     """The tile with the fewest instructions: a sum's products, the loads they share, and what a tile costs besides.
 
-    A last tile that does not fill up is moved back and computes some answers twice, which counts.
+    A last tile that does not fill up is moved back and computes some answers twice, which counts. `ordered` is a kernel
+    whose loads the compiler may not move, so that straight code needs no more registers than a loop.
     """
     width = kernels.outputs if outputs >= kernels.outputs else 1
+    most = _ORDERED_PRODUCTS if ordered else _UNROLLED_PRODUCTS
+    straight = 0 if ordered else _STRAIGHT_PRODUCTS
 
     def cost(size: tuple[int, int]) -> float:
         r, c = size
         vectors = -(-c // width)
         tiles = -(-rows // r) * -(-outputs // c)
-        turns = products * (r * vectors + r + vectors) + 3 * products / _unroll(segment, r * vectors)
-        spilled = r * vectors * products / 4 if products <= _STRAIGHT_PRODUCTS and r * vectors > _STRAIGHT_SUMS else 0
+        turns = products * (r * vectors + r + vectors) + 3 * products / _unroll(segment, r * vectors, most)
+        spilled = r * vectors * products / 4 if products <= straight and r * vectors > _STRAIGHT_SUMS else 0
         return tiles * (turns + spilled + 3 * r * vectors + _TILE_OVERHEAD)
 
     sizes = [
@@ -151,7 +157,7 @@ def best_tile(kernels: Kernels, rows: int, outputs: int, products: int, segment:
         if r * -(-c // width) <= accumulators
     ]
     r, c = min(sizes, key=cost)
-    return Tile(r, c, _unroll(segment, r * -(-c // width)))
+    return Tile(r, c, _unroll(segment, r * -(-c // width), most))
 
 
 def packed_tile(rows: int, outputs: int, products: int, segment: int, accumulators: int, lanes: int) -> Tile:
@@ -198,9 +204,9 @@ def vectors_of(weights: NDArray[Any], outputs: int) -> NDArray[Any]:
     return np.stack(np.split(padded, padded.shape[-1] // outputs, axis=-1))
 
 
-def _unroll(segment: int, sums: int) -> int:
+def _unroll(segment: int, sums: int, products: int = _UNROLLED_PRODUCTS) -> int:
     """The largest divisor of a segment that keeps the loop's body below so many products; at least 1."""
-    most = max(1, _UNROLLED_PRODUCTS // sums)
+    most = max(1, products // sums)
     return max(divisor for divisor in range(1, min(segment, most) + 1) if segment % divisor == 0)
 
 
