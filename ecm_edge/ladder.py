@@ -56,10 +56,14 @@ class RungRecord(Record):
 
 
 def at(config: CandidateConfig, rung: Rung) -> CandidateConfig:
-    """The configuration at a rung's fidelity; by the same seed, a rung's episodes are among those of the next."""
+    """The configuration at a rung's fidelity; by the same seed, a rung's episodes are among those of the next.
+
+    Nothing is fine-tuned there for int8: a rung compares what the float networks learn.
+    """
     full = config.training
     epochs = max(1, round(full.epochs * rung.epochs_share))
-    training = full.model_copy(update={"epochs": epochs, "data_share": full.data_share * rung.data_share})
+    share = full.data_share * rung.data_share
+    training = full.model_copy(update={"epochs": epochs, "data_share": share, "qat_epochs": 0})
     return config.model_copy(update={"training": training})
 
 

@@ -388,6 +388,14 @@ def test_records_of_a_run_from_before_there_were_ladders_load(dataset, begun):
     assert search.search(dataset, out, Limits(2)).trained == 2
 
 
+def test_nothing_is_fine_tuned_for_int8_at_a_rung(dataset):
+    training = candidate.TrainingConfig(epochs=8, data_share=0.5, qat_epochs=4)
+    config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", {}, training, seed=0)
+    there = [ladder.at(config, rung).training for rung in ladder.RUNGS]
+    assert [(t.epochs, t.data_share, t.qat_epochs) for t in there] == [(2, 1 / 16, 0), (4, 1 / 8, 0)]
+    assert config.training.qat_epochs == 4
+
+
 @pytest.mark.parametrize(
     ("segments", "epochs", "sampler", "pruner", "wanted"),
     [
