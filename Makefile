@@ -26,7 +26,13 @@ emulators:
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge
 
-# The main job on synthetic ECG, one command a line as a user would type them.
+# The model that ships: the entry that is the incumbent of its board.
+SHELF := data/reference/loongson-2k0500
+ENTRY = $(SHELF)/entries/$(shell $(PYTHON) -c 'import json; print(json.load(open("$(SHELF)/incumbent.json"))["entry"])')
+IMAGE := firmware/float32/loongson-2k0500.elf
+
+# The main job on synthetic ECG, one command a line as a user would type them; then the model that ships is verified on
+# the same ECG and timed, and its image is built again, byte for byte.
 demo: $(STAMP) emulators
 	rm -rf $(DEMO)
 	$(EDGE) data synth -o $(DEMO)/data --subjects 40 --seed 7
@@ -40,6 +46,10 @@ demo: $(STAMP) emulators
 		{ [ $$? = 1 ] && [ -n "$(call missing_emulators)" ]; }  # without an emulator it has to be refused
 	$(EDGE) bundle $(DEMO)/run --target loongson-2k0500 -o $(DEMO)/bundle
 	$(EDGE) report $(DEMO)/run --data $(DEMO)/data --registry $(DEMO)/registry -o $(DEMO)/report.html
+	$(EDGE) verify $(ENTRY)/model.simplified.onnx --data $(DEMO)/data --target loongson-2k0500 --segments 200 --emulated 50
+	$(EDGE) bench $(ENTRY)
+	$(EDGE) firmware build $(ENTRY)/model.simplified.onnx --target loongson-2k0500 -o $(DEMO)/reference
+	cmp $(ENTRY)/$(IMAGE) $(DEMO)/reference/$(IMAGE)
 
 test: $(STAMP) emulators
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -17,6 +17,7 @@ OFFERED = [
     ("promote", "form", records.Form),
     ("score", "form", records.Form),
     ("fit", "form", records.Form),
+    ("robustness", "form", records.Form),
     ("bundle", "form", records.Form),
     ("measure", "form", records.Form),
     ("firmware generate", "form", records.Form),

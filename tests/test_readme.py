@@ -12,6 +12,9 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.firmware import emulate
+from ecm_edge.splits import FoldAssignment
+
+from .test_cli import LEAVES
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -63,17 +66,48 @@ def serve_and_measure(folder):
     assert done.returncode == 0, done.stderr
 
 
-OWN = [line for line in commands("README.md", "The real thing") if line.startswith("ecm-edge ")]
+OWN = [
+    line
+    for heading in ("The real thing", "The reference model")
+    for line in commands("README.md", heading)
+    if line.startswith("ecm-edge ")
+]
 
 
 @pytest.mark.parametrize("line", OWN)
-def test_the_real_sessions_commands_exist(line, tmp_path):
-    """They take half an hour, so that only their help is asked for; options are compared with it."""
-    words = shlex.split(line)
-    verbs = [word for word in words[1:3] if not word.startswith("-") and "/" not in word]
-    path = verbs[:2] if verbs[0] == "data" else verbs[:1]
-    said = run(shlex.join(["ecm-edge", *path, "--help"]), tmp_path).stdout
-    assert {word for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z-]+", said))
+def test_the_real_sessions_commands_exist(line, tmp_path, monkeypatch):
+    """They take an hour, so that they are parsed only: verbs, options and their values."""
+    monkeypatch.chdir(tmp_path)
+    folds = {"A": 0, "B": 1, "C": 2}
+    FoldAssignment(seed=0, count=3, dataset_sha256="", folds=folds).save(tmp_path / "folds.json")
+    words = shlex.split(line)[1:]
+    path = next(path for path in LEAVES if tuple(words[: len(path)]) == path)
+    LEAVES[path].make_context(path[-1], words[len(path) :])
+
+
+def test_the_reference_model_is_made_by_every_stage_on_one_candidate():
+    lines = commands("README.md", "The reference model")
+    verbs = [line.split()[1] for line in lines]
+    assert verbs == [
+        *("data", "search", "train", "export", "quantize", "verify", "bench"),
+        *("firmware", "score", "robustness", "promote", "card"),
+    ]
+    assert "--refit" in lines[2]
+    assert "--out-of-fold" in lines[8]
+
+
+def test_the_table_of_commands_has_every_command():
+    section = (ROOT / "README.md").read_text().split("\n## Commands\n")[1].split("\n## ")[0]
+    known = {word for line in section.splitlines() if line.startswith("| `") for word in re.findall(r"[a-z]+", line)}
+    assert {word for path in LEAVES for word in path} <= known
+
+
+def test_the_map_has_every_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {path.stem for path in (ROOT / "ecm_edge").glob("*.py")} - {"__init__", "__main__"}
+    packages = {path.parent.name for path in (ROOT / "ecm_edge").glob("*/__init__.py")}
+    assert [name for name in sorted(modules) if f"`{name}`" not in text and f"`{name}.py`" not in text] == []
+    assert [name for name in sorted(packages) if f"`{name}/`" not in text and f"`{name}`" not in text] == []
 
 
 def test_a_users_own_networks_and_space(tmp_path):
