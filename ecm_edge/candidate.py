@@ -88,7 +88,9 @@ class TrainingConfig(Record):
     )
     loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
     focus: float = Field(default=2, ge=0, le=10, description="of the focal loss: how little the easy segments count")
-    schedule: Literal["one_cycle", "plateau"] = "one_cycle"
+    schedule: Literal["one_cycle", "plateau", "constant"] = Field(
+        default="one_cycle", description="of the learning rate; a constant one is for a slow average of weights"
+    )
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
     gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
     weight_average: Literal["none", "ema"] = "none"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
+_WARM_UP = 0.1  # of the batches, before a constant learning rate
 _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
 _WORTH_COMPILING = 150_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
 
@@ -207,7 +208,7 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
             self.loss(scores, targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
             self.optimizer.step()
-            if isinstance(self.schedule, torch.optim.lr_scheduler.OneCycleLR):
+            if not isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 self.schedule.step()
             if self.average is not None:
                 self.average.update_parameters(self.network)
@@ -244,10 +245,15 @@ def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor
 
 def _schedule(
     optimizer: torch.optim.Optimizer, how: TrainingConfig, batches: int
-) -> torch.optim.lr_scheduler.OneCycleLR | torch.optim.lr_scheduler.ReduceLROnPlateau:
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """By epoch for plateau, else by batch."""
+    steps = how.epochs * batches
     if how.schedule == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=_PLATEAU_PATIENCE)
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, how.learning_rate, total_steps=how.epochs * batches)
+    if how.schedule == "constant":
+        warm_up = max(1.0, _WARM_UP * steps)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warm_up))
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, how.learning_rate, total_steps=steps)
 
 
 def _average(network: nn.Module, how: TrainingConfig) -> AveragedModel | None:

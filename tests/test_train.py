@@ -109,6 +109,12 @@ def test_keeping_the_last_epoch_nothing_stops_early(dataset, loaded):
     assert train.fit(configured(dataset, **how), loaded).record.stopped in {"patience", "gap"}
 
 
+def test_a_constant_learning_rate_warms_up_and_stays(dataset, loaded):
+    record = train.fit(configured(dataset, schedule="constant", keep="last", epochs=4), loaded).record
+    first, *rest = (epoch.learning_rate for epoch in record.epochs)
+    assert first < rest[0] == rest[-1] == configured(dataset).training.learning_rate
+
+
 def without_validation(dataset):
     split = splits.holdout(dataset, seed=0)
     return splits.Split(train=split.train, validation=[], test=split.test)
