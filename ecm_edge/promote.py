@@ -1,7 +1,8 @@
 """Promote: whether a candidate replaces the incumbent of a target, and why, either way.
 
 1. It fits the target's budgets.
-2. `verify` passed on exactly these files, on this data set, for this target.
+2. `verify` found nothing wrong on the way to the form that ships, on exactly these files, on this data set, for this
+   target.
 3. It scores better on subjects that neither model was trained or tuned on: the points that the board's rule gives for
    Fβ and G, or mean Fβ where there is no rule. The difference is paired and has an interval by resampling subjects.
    Where the two leave no such subjects, what both answered out of fold is compared.
@@ -41,6 +42,7 @@ from ecm_edge.verify.records import (
     VerifiedFirmware,
     VerifyRecord,
     hops_to,
+    is_proven,
     is_this_host,
     judged_by,
 )
@@ -221,20 +223,17 @@ def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset,
         at_least(
             "verified_segments", record.segments, everything, "segments", "a search verifies the others on a sample"
         ),
-        agreed("verify", f"{record.verdict.value} on {record.segments} segments", holds=_proven(record)),
+        agreed(
+            "verify",
+            f"{record.verdict.value} on {record.segments} segments",
+            holds=is_proven(record, challenger.form, target),
+        ),
         _compared(record, challenger.form, target),
         agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
         _for_target(record, target),
         agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
         agreed("data_trained_on", challenger.config.dataset_sha256, holds=challenger.config.dataset_sha256 == data),
     ]
-
-
-def _proven(record: VerifyRecord) -> bool:
-    """PASS, and so says every hop that ran and every gate of it: a verdict has to rest on what is under it."""
-    under = [*record.gates, *(gate for hop in record.hops for gate in hop.gates)]
-    verdicts = [*(hop.verdict for hop in record.hops), *(gate.verdict for gate in under)]
-    return record.verdict == Verdict.PASS and Verdict.FAIL not in verdicts
 
 
 def _for_target(record: VerifyRecord, target: Target) -> Gate:

@@ -366,6 +366,18 @@ def test_a_verdict_that_its_hops_contradict_is_refused(tmp_path, dataset, decide
     assert failed(decide(folder)) == ["verify"]
 
 
+@pytest.mark.parametrize(("form", "refused"), [("float32", []), ("int8", ["verify", "verified_hops"])])
+def test_what_fails_on_the_way_to_another_form_does_not_hold_back(tmp_path, dataset, decide, form, refused):
+    folder = tiny.ready(tmp_path / "c", dataset)
+    record = VerifyRecord.load(folder / "verify.json")
+    hops = [
+        hop.model_copy(update={"verdict": Verdict.FAIL}) if hop.name == "simplified→int8" else hop
+        for hop in record.hops
+    ]
+    record.model_copy(update={"hops": hops, "verdict": Verdict.FAIL}).save(folder / "verify.json")
+    assert failed(decide(folder, form=form)) == refused
+
+
 def test_a_hop_that_its_gates_contradict_is_refused(tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "c", dataset)
     record = VerifyRecord.load(folder / "verify.json")

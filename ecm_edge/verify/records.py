@@ -11,6 +11,8 @@ from ecm_edge.parity import Parity
 from ecm_edge.records import Evidence, Form, Gate, Provenance, Record, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ecm_edge.targets import Target
 
 EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
@@ -195,3 +197,19 @@ class VerifyRecord(Record):
     firmware: list[VerifiedFirmware] = Field(default_factory=list)
     gates: list[Gate]
     provenance: Provenance
+
+
+def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
+    """Whether nothing fails on the way to a form; what fails on the way to another one only is not its fault.
+
+    A verdict has to rest on what is under it: FAIL if any hop or gate of the record fails, and else PASS.
+    """
+    others = {hop.name for hop in record.hops} - set(hops_to(form, target))
+    under = [(hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *_verdicts(hop.gates))]
+    under += [(gate.name, gate.verdict) for gate in record.gates]
+    failed = {name for name, verdict in under if verdict == Verdict.FAIL}
+    return failed <= others and record.verdict == (Verdict.FAIL if failed else Verdict.PASS)
+
+
+def _verdicts(gates: Sequence[Gate]) -> list[Verdict]:
+    return [gate.verdict for gate in gates]
