@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -143,7 +144,8 @@ def to_bytes(**arrays: NDArray[np.float32]) -> bytes:
 def from_bytes(content: bytes) -> dict[str, NDArray[np.float32]]:
     """What `to_bytes` wrote; empty where the bytes are something else."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile):
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}  # bytes, of a member that is no array
+    except (OSError, ValueError, EOFError, TypeError, RuntimeError, BadZipFile, zlib.error):
         return {}
+    return arrays if all(getattr(array, "dtype", None) == np.float32 for array in arrays.values()) else {}

@@ -7,10 +7,13 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+
+from ecm_edge.errors import EcmEdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +29,9 @@ def run_all(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]:
     Args:
         tasks: functions without arguments that a new process can import; what one raises is raised here.
         workers: at most so many processes.
+
+    Raises:
+        EcmEdgeError: a process was killed.
     """
     workers = min(workers, len(tasks))
     if workers > 1:
@@ -52,9 +58,15 @@ def _side_by_side(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]
     try:
         for future in as_completed([pool.submit(task) for task in tasks]):
             yield future.result()
-    except BaseException:
+    except BaseException as problem:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
+        if isinstance(problem, BrokenProcessPool):
+            raise EcmEdgeError(
+                "processes side by side end by themselves",
+                "one that was killed, as the system does where memory is short",
+                "Run it again, with fewer --workers.",
+            ) from problem
         raise
     finally:
         pool.shutdown(cancel_futures=True)

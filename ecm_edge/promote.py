@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge import cost, entries, files, onnx_model, out_of_fold, provenance, registry
-from ecm_edge.candidate import BENCH, FIRMWARE, FORM_FILES, VERIFY, load_config
+from ecm_edge.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, load_config
 from ecm_edge.comparison import BOARD_LATENCY, Comparison, Contender, agreed, compare, shown
 from ecm_edge.dataset import check_content
 from ecm_edge.entries import Manifest, ShippedImage
@@ -37,6 +37,7 @@ from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, 
 from ecm_edge.registry import Event
 from ecm_edge.rows import verification_subjects
 from ecm_edge.score import score_rows
+from ecm_edge.train import TrainingRecord
 from ecm_edge.verify.records import (
     EMULATED_SEGMENTS,
     VerifiedFirmware,
@@ -122,7 +123,7 @@ def promote(
         verified = VerifyRecord.load(folder / VERIFY)
         gates = [*challenger.cost.gates, *_verify_gates(verified, challenger, dataset, target)]
         gates += [*_firmware_gates(verified, challenger, target), _measured(challenger.latency)]
-        gates += _claim_gates(challenger, dataset)
+        gates += _claim_gates(challenger, dataset, target)
         against = _AGAINST if target.firmware is None else (*_AGAINST, BOARD_LATENCY)
         comparison = None
         if former is None:
@@ -319,11 +320,11 @@ def _measured(latency: Latency) -> Gate:
     return agreed("latency_measured", detail, holds=latency.evidence == Evidence.MEASURED)
 
 
-def _claim_gates(challenger: Contender, dataset: Dataset) -> list[Gate]:
-    """That a candidate which has no test subjects was measured out of fold, on this data set.
+def _claim_gates(challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
+    """That a candidate which has no test subjects was measured out of fold, here, and ships the threshold found there.
 
     Raises:
-        CandidateError: what it answered out of fold was changed, or is another configuration's.
+        CandidateError: what it answered out of fold was changed, or is another configuration's; or no training.json.
     """
     if challenger.config.split.test:
         return []
@@ -331,7 +332,12 @@ def _claim_gates(challenger: Contender, dataset: Dataset) -> list[Gate]:
         return [agreed("claim", "no test subjects, and nothing out of fold: train with --folds", holds=False)]
     if challenger.config.dataset_sha256 != dataset.header.content_sha256:
         return [agreed("claim", "measured out of fold on another data set", holds=False)]
-    scores = out_of_fold.load(challenger.folder, challenger.config, dataset).record.scores
+    known = out_of_fold.load(challenger.folder, challenger.config, dataset)
+    own = TrainingRecord.load(challenger.folder / TRAINING).best.threshold
+    if own != known.record.threshold:
+        detail = f"a network at the threshold {own:.6g}, not {known.record.threshold:.6g}; train with --refit"
+        return [agreed("claim", detail, holds=False)]
+    scores = score_rows(known.after, dataset, out_of_fold.labelled_rows(dataset), target)
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
     return [agreed("claim", f"{figures} over {scores.subjects} subjects out of fold", holds=True)]
 

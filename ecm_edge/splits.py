@@ -54,7 +54,10 @@ class FoldAssignment(Record):
 
     @model_validator(mode="after")
     def _every_fold(self) -> FoldAssignment:
-        if set(self.folds.values()) != set(range(self.count)):
+        if self.seed < 0:
+            raise ValueError("a seed is 0 or more")
+        found = set(self.folds.values())
+        if len(found) != self.count or found != set(range(len(found))):
             raise ValueError(f"every fold from 0 to {self.count - 1} has a subject, and there is no other")
         return self
 

@@ -234,7 +234,7 @@ def train_candidate(
         target: whose budgets count and whose rule chooses the threshold.
         folds: also measure the configuration out of fold, over these folds or over so many.
         refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
-            of the cross-validation.
+            of the cross-validation. A split without validation and test subjects asks for the same.
         workers: as for `crossval.cross_validate`.
         tell: called after every epoch of the candidate itself.
         tell_network: called for every network of the cross-validation.
@@ -245,7 +245,8 @@ def train_candidate(
         DatasetError: as `crossval.cross_validate`.
     """
     candidate.check_dataset(config, dataset)
-    if refit:
+    if refit or not (config.split.validation or config.split.test):  # of a refitted one, given as --like
+        refit = True
         if folds is None:
             raise CandidateError(
                 "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."

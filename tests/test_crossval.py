@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -219,6 +221,14 @@ def test_margins_that_changed_are_refused(dataset, saved):
         out_of_fold.load(saved, config(dataset), dataset)
 
 
+def test_what_holds_other_than_margins_is_as_if_it_held_nothing():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("before", b"no array")
+    whole = np.zeros(3, np.int64)
+    assert out_of_fold.from_bytes(stream.getvalue()) == out_of_fold.from_bytes(out_of_fold.to_bytes(before=whole)) == {}
+
+
 def test_figures_of_another_configuration_or_data_set_are_refused(dataset, saved, tmp_path):
     with pytest.raises(CandidateError, match="speaks of the configuration"):
         out_of_fold.load(saved, config(dataset, epochs=1), dataset)
@@ -251,6 +261,14 @@ def test_a_refit_has_seen_everyone_and_answers_at_the_threshold_of_the_folds(dat
     ))  # fmt: skip
     moved = (plain[:, 1] - plain[:, 0]) - (ours[:, 1] - ours[:, 0])
     assert moved == pytest.approx(result.folds.threshold, abs=1e-5)
+
+
+def test_the_configuration_of_a_refit_is_refitted(dataset, tmp_path, known):
+    everyone = config(dataset).model_copy(update={"split": splits.everyone(dataset)})
+    result = trial.train_candidate(tmp_path / "c", everyone, dataset, TARGET, folds=3, workers=1)
+    assert result.training.best.threshold == known.record.threshold != 0
+    with pytest.raises(CandidateError, match="takes its threshold from a cross-validation"):
+        trial.train_candidate(tmp_path / "d", everyone, dataset, TARGET)
 
 
 def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_path):

@@ -2,11 +2,13 @@
 
 import multiprocessing
 import operator
+import os
 from functools import partial
 
 import pytest
 import torch
 
+from ecm_edge.errors import EcmEdgeError
 from ecm_edge.processes import run_all
 
 
@@ -31,6 +33,12 @@ def test_no_task_needs_no_process():
 def test_two_workers_answer_all_and_end():
     tasks = [partial(operator.mul, 3, n) for n in range(5)]
     assert sorted(run_all([*tasks, threads], 2)) == sorted([0, 3, 6, 9, 12, 1])
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_is_killed_is_an_error_that_says_so():
+    with pytest.raises(EcmEdgeError, match="one that was killed"):
+        list(run_all([partial(os._exit, 9), partial(operator.add, 1, 1)], 2))
     assert multiprocessing.active_children() == []
 
 

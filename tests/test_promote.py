@@ -12,12 +12,13 @@ from ecm_edge.comparison import BOARD_LATENCY
 from ecm_edge.entries import Manifest, entry_name
 from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
 from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.promote import PromoteRecord, promote
 from ecm_edge.records import Evidence, Verdict, at_most, not_run
 from ecm_edge.score import score_model
 from ecm_edge.targets import FloatParity
 from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
-from tests import tiny
+from tests import report_records, tiny
 from tests.folds import write_folds
 
 EVERYONE = [f"S{i}" for i in range(6)]
@@ -502,7 +503,14 @@ def refitted(folder, dataset, column, *, out_of_fold=None):
     """A candidate of all subjects, ready but for what is known of it out of fold: as if it misses so many tenths."""
     made = tiny.ready(folder, dataset, column=column, train=EVERYONE, validation=(), test=())
     tiny.write_verify(made, dataset, segments=120)
+    trained_at(made, 0.5)
     return made if out_of_fold is None else write_folds(made, dataset, out_of_fold)
+
+
+def trained_at(folder, threshold):
+    record = report_records.training(candidate.load_config(folder))
+    best = record.best.model_copy(update={"threshold": threshold})
+    record.model_copy(update={"best": best}).save(folder / candidate.TRAINING)
 
 
 def test_an_entry_of_a_candidate_of_all_subjects_is_named_after_its_scores_out_of_fold(tmp_path, dataset, decide):
@@ -519,6 +527,23 @@ def test_a_candidate_of_all_subjects_that_claims_nothing_is_refused(tmp_path, da
     record = decide(refitted(tmp_path / "all", dataset, 0))
     assert failed(record) == ["claim"]
     assert now(tmp_path) is None
+
+
+def test_a_claim_is_of_the_threshold_that_ships(tmp_path, dataset, decide):
+    folder = refitted(tmp_path / "all", dataset, 0, out_of_fold=3)
+    trained_at(folder, 0.0)
+    record = decide(folder)
+    assert failed(record) == ["claim"]
+    assert "at the threshold 0, not 0.5" in gate(record, "claim").detail
+
+
+def test_a_claim_is_counted_from_the_margins(tmp_path, dataset, decide):
+    folder = refitted(tmp_path / "all", dataset, 0, out_of_fold=3)
+    honest = gate(decide(folder), "claim").detail
+    forged = CrossValidationRecord.load(folder / "folds.json")
+    better = CrossValidationRecord.load(write_folds(refitted(tmp_path / "b", dataset, 0), dataset, 0) / "folds.json")
+    forged.model_copy(update={"scores": better.scores}).save(folder / "folds.json")
+    assert gate(decide(folder), "claim").detail == honest
 
 
 def test_a_claim_that_was_changed_is_an_error(tmp_path, dataset, decide):

@@ -84,6 +84,10 @@ def test_an_assignment_survives_its_file_and_knows_its_data_set(tmp_path, datase
 def test_an_assignment_fills_every_fold():
     with pytest.raises(ValidationError, match="every fold from 0 to 2 has a subject"):
         FoldAssignment(seed=0, count=3, dataset_sha256="", folds={"S1": 0, "S2": 2})
+    with pytest.raises(ValidationError, match="every fold from 0 to"):
+        FoldAssignment(seed=0, count=10**18, dataset_sha256="", folds={"S1": 0})
+    with pytest.raises(ValidationError, match="a seed is 0 or more"):
+        FoldAssignment(seed=-1, count=3, dataset_sha256="", folds={"S1": 0, "S2": 1, "S3": 2})
 
 
 def test_a_fold_is_left_out_whole(dataset):

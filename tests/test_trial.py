@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, cost, ladder, onnx_model, splits, targets, trial
+from ecm_edge import candidate, cost, gate, ladder, onnx_model, splits, targets, trial
 from ecm_edge.candidate import TrainingConfig
 from ecm_edge.cli import main
+from ecm_edge.comparison import agreed
 from ecm_edge.errors import CandidateError
-from ecm_edge.records import Verdict
+from ecm_edge.records import Verdict, not_run
 from ecm_edge.train import TrainingRecord
+from tests import tiny
 
 TARGET = targets.load("loongson-2k0500")
 BRIEF = TrainingConfig(epochs=1, batch_size=32)
@@ -33,6 +35,19 @@ def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
     assert (result.verdict, result.training) == (Verdict.FAIL, None)
     assert not (tmp_path / "c" / candidate.CHECKPOINT).exists()
     assert candidate.load_config(tmp_path / "c") == config(dataset)
+
+
+def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch):
+    def fitting(*_, **__):
+        gates = [not_run("stack_bytes", "nothing runs here"), agreed("repeatable", "it is not", holds=False)]
+        cost = gate.CostRecord.load(tiny.make_candidate(tmp_path / "c", tiny.graded(tmp_path / "d")) / candidate.COST)
+        cost = cost.model_copy(update={"gates": gates})
+        return trial.TrainResult(verdict=Verdict.PASS, cost=cost, training=None, folds=None)
+
+    monkeypatch.setattr(trial, "train_candidate", fitting)
+    out = tmp_path / "out"
+    assert tiny.run(["train", "--data", dataset.folder, "--target", TARGET.name, "-o", out]) == 0
+    assert "– of –   nothing runs here" in capsys.readouterr().out
 
 
 def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):

@@ -116,10 +116,8 @@ def command(
 
     def render() -> None:
         for gate in result.cost.gates:
-            click.echo(
-                f"{gate.verdict:8s} {gate.name:12s} {gate.value:>12,.6g} of {gate.limit:,.6g} {gate.unit}  "
-                f"{gate.detail}"
-            )
+            value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
+            click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
         if result.training:
             click.echo(f"{_kept(result.training, config.training.keep)}; {out}")
         if result.folds:
