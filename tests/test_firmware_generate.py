@@ -290,3 +290,21 @@ def test_every_error_of_a_drawn_network_is_the_packages_own():
 
 def _shape(proto):
     return tuple(d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim)
+
+
+def test_the_same_model_gives_the_same_text_wherever_its_buffers_lie_in_memory():
+    nodes = [
+        nets.node("ReduceMean", ["samples", "time"], "mean"),
+        nets.node("Mul", ["samples", "samples"], "squares"),
+        nets.node("ReduceMean", ["squares", "time"], "square"),  # of one loop with the mean, and of its size
+        nets.node("Sub", ["samples", "mean"], "centred"),
+        nets.node("Div", ["centred", "square"], "divided"),
+    ]
+    more, constants = head("divided", T)
+    proto = model([*nodes, *more], {"time": np.int64([2]), **constants})
+    apart = [object() for _ in range(1000)]
+    texts = set()
+    for _ in range(20):
+        apart = [[] for _ in range(len(apart) + 37)]  # so that memory is dealt out anew
+        texts.add(generate.generate(proto, targets.load("loongson-2k0500")).files["model.c"])
+    assert len(texts) == 1

@@ -89,9 +89,9 @@ class Layer:
     outputs: tuple[str, ...] = ()
 
     @property
-    def buffers(self) -> set[Buffer]:
-        """Every buffer that the layer touches."""
-        return {tensor.buffer for tensor in (*self.reads, *self.writes)} | set(self.scratch)
+    def buffers(self) -> list[Buffer]:
+        """Every buffer that the layer touches, once, in an order that is the same every time: plans depend on it."""
+        return list(dict.fromkeys([*(tensor.buffer for tensor in (*self.reads, *self.writes)), *self.scratch]))
 
     @property
     def identifier(self) -> str:
