@@ -21,6 +21,7 @@ _DISTURBED = 0.5  # of the segments, for each layer
 _FILTERED = 0.5  # of the segments
 _TAPS = 9  # of the random filter
 _CUT_OUT = 0.3  # of the segments
+_FLAT = 1e-5  # of the mean: float32 rounds sums of a thousand values to about that
 _MIXING = 0.4  # both parameters of the Beta distribution: mostly one segment with little of the other
 
 
@@ -141,6 +142,8 @@ def mix(batch: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tenso
     """
     share = float(rng.beta(_MIXING, _MIXING))
     partner = torch.from_numpy(rng.permutation(len(batch))).to(batch.device)
-    spread = _spread(batch, batch.mean(2, keepdim=True)) + torch.finfo(batch.dtype).tiny
-    other = batch[partner] * (spread / spread[partner])
+    mean = batch.mean(2, keepdim=True)
+    spread = _spread(batch, mean)
+    flat = spread <= _FLAT * mean.abs()  # what is left of a constant is rounding, and has no spread to be brought to
+    other = batch[partner] * torch.where(flat | flat[partner], 1.0, spread / spread[partner])
     return torch.lerp(other, batch, share), torch.lerp(targets[partner], targets, share)
