@@ -2,7 +2,7 @@
 
 train:      what the weights are fitted to, and what quantisation is calibrated on.
 validation: early stopping, the decision threshold and the search's objective.
-test:       the reported figures; touched by score, promote and report only.
+test:       the reported figures; touched by score, robustness, promote and report only.
 
 Subjects are ordered by their share of AF, names in natural order where it ties, and drawn by `seed` within bands of
 neighbours, so that every part and every fold is mixed alike.
