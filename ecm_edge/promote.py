@@ -226,7 +226,7 @@ def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset,
         ),
         agreed(
             "verify",
-            f"{record.verdict.value} on {record.segments} segments",
+            f"all forms together: {record.verdict.value} on {record.segments} segments",
             holds=is_proven(record, challenger.form, target),
         ),
         _compared(record, challenger.form, target),
