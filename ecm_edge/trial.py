@@ -20,7 +20,6 @@ from ecm_edge.ladder import RungRecord
 from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
-from ecm_edge.verify.records import is_proven
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Objective
     from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
-    from ecm_edge.verify.records import VerifyRecord
 
 TRIAL = "trial.json"
 _KIB = 1024.0
@@ -54,8 +52,7 @@ class TrialRecord(Record):
     pruned: training was stopped early because others were better by then, or time was up; `ended_at_rung` says at which
             rung of the ladder, counted from 0, if it was at one.
     failed: a stage refused it; `reason` says why.
-    done:   trained, exported and verified; `verdict` is verify's, on the way to the form that ships, on
-            `verified_segments` segments.
+    done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
 
     `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
     latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
@@ -194,11 +191,6 @@ def gate_candidate(
     """
     graphs = export.untrained(config, segment)
     return graphs.template, fit.gate_graph(graphs.simplified, target)
-
-
-def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
-    """What verify says of the form that the target runs first."""
-    return Verdict.PASS if is_proven(record, target.precision[0], target) else record.verdict
 
 
 class TrainResult(Record):
@@ -453,7 +445,7 @@ def _train_and_prove(
     return facts.record(
         "done",
         reason=f"first to diverge: {hop}" if hop else "",
-        verdict=shipping_verdict(verified, target),
+        verdict=verified.verdict,
         verified_segments=verified.segments,
         firmware=built,
         **figures,
