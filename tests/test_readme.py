@@ -89,8 +89,8 @@ def test_the_reference_model_is_made_by_every_stage_on_one_candidate():
     lines = commands("README.md", "The reference model")
     verbs = [line.split()[1] for line in lines]
     assert verbs == [
-        *("data", "search", "train", "export", "quantize", "verify", "bench"),
-        *("firmware", "score", "robustness", "promote", "card"),
+        *("data", "search", "train", "export", "quantize", "verify", "firmware"),
+        *("bench", "score", "robustness", "promote", "card"),
     ]
     assert "--refit" in lines[2]
     assert "--out-of-fold" in lines[8]
