@@ -10,9 +10,9 @@ it is no claim about any of them (`ecm_edge.crossval` makes one).
 
 The budget is segment passes, segments times epochs. A recipe that trains on more or fewer segments than the base gets
 the number of epochs that comes nearest to the base's passes. Teachers are trained within the same folds, with the
-seed of those that they teach and once for all of them; their passes come on top and have a column.
+seeds after that of those that they teach and once for all of them; their passes come on top and have a column.
 
-OUT keeps a file for each recipe and seed, and the teachers' answers; the next run goes on from there.
+OUT keeps a file for each recipe and seed, and the teachers; the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from ecm_edge import (
 )
 from ecm_edge.candidate import Augmentation, CandidateConfig, Scalar, Teacher, TrainingConfig
 from ecm_edge.dataset import open_dataset
+from ecm_edge.epochs import NOT_TAUGHT, Teaching
 from ecm_edge.errors import CandidateError, DatasetError, EcmEdgeError
 from ecm_edge.metrics import Scores
 from ecm_edge.metrics.resample import interval, subject_weights
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
+    from ecm_edge.distill import Preparation
     from ecm_edge.records import Interval
     from ecm_edge.splits import Split
     from ecm_edge.targets import Target
@@ -79,10 +81,10 @@ class Recipe(Record):
     training: TrainingConfig
 
     def configure(self, dataset: Dataset, split: Split, seed: int) -> CandidateConfig:
-        """The recipe bound to data and a seed, which is its teacher's too."""
+        """The recipe bound to data and a seed; its teachers have the next ones."""
         how, teacher = self.training, self.training.teacher
         if teacher is not None:
-            how = how.model_copy(update={"teacher": teacher.model_copy(update={"seed": seed})})
+            how = how.model_copy(update={"teacher": teacher.model_copy(update={"seed": seed + 1})})
         return candidate.configure(dataset, split, self.family, self.network, how, seed)
 
 
@@ -136,6 +138,7 @@ RHYTHM_WAVE: dict[str, Scalar] = {
 def recipes(base: Recipe = BASE) -> list[Recipe]:
     """The base and its changes, in the table's order."""
     teacher = Teacher(family=base.family, network=base.network, training=base.training)
+    teachers = teacher.model_copy(update={"count": 3})
     disturbed = {"disturbance": 0.6, "disturbance_layers": 2}
     other = {"family": "rhythm_wave", **{k: v for k, v in RHYTHM_WAVE.items() if base.network.get(k) != v}}
     return [
@@ -148,11 +151,12 @@ def recipes(base: Recipe = BASE) -> list[Recipe]:
         _trained(base, "disturbance", disturbed),
         _trained(base, "disturbance_mixup", disturbed, mixup=0.5),
         _trained(base, "stretch", {"stretch": 0.2}),
+        _trained(base, "splice", {"splice": 100}),
         _trained(base, "filter", {"filter": 0.3}),
         _trained(base, "reference", {"noise": 0.0, **disturbed, "stretch": 0.2, "filter": 0.3}, mixup=0.5),
         _trained(base, "blank", train_on_blank=True),
         _trained(base, "doubted", doubted="drop", teacher=teacher),
-        _trained(base, "distill", distill=0.5, teacher=teacher),
+        _trained(base, "distill", distill=1.0, teacher=teachers),
         _shaped(base, "no_normalize", normalize=False),
         _shaped(base, "one_block", depth=1),
         _shaped(base, "small", channels=10, stem_channels=10, first_channels=6),
@@ -173,8 +177,14 @@ def _shaped(base: Recipe, name: str, **network: Scalar) -> Recipe:
 
 
 def _changed(base: Recipe, name: str, said: Mapping[str, object], **fields: object) -> Recipe:
-    change = ", ".join(f"{key} = {base.name if isinstance(value, Teacher) else value}" for key, value in said.items())
+    change = ", ".join(f"{key} = {_said(base, value)}" for key, value in said.items())
     return base.model_copy(update={"name": name, "change": change, **fields})
+
+
+def _said(base: Recipe, value: object) -> str:
+    if not isinstance(value, Teacher):
+        return str(value)
+    return base.name if value.count == 1 else f"{value.count} × {base.name}"
 
 
 class Result(Record):
@@ -208,7 +218,7 @@ class Setting:
 
     @property
     def teachers(self) -> Path:
-        """Where the teachers' answers are kept."""
+        """Where the teachers are kept."""
         return self.out / "teachers"
 
     def path(self, recipe: Recipe, seed: int) -> Path:
@@ -255,7 +265,7 @@ def run(
         raise files.cannot_write(setting.out, problem) from problem
     with files.locked(setting.out):
         todo = [(recipe, seed) for seed in seeds for recipe in chosen if setting.saved(recipe, seed) is None]
-        teachers = {key: one for job in todo for key, one in _teachers(setting, dataset, *job).items()}
+        teachers = {teacher.name: teacher for job in todo for teacher in _teachers(setting, dataset, *job)}
         first: list[Callable[[], str]] = [partial(_train, setting, *job) for job in todo if not job[0].training.listens]
         first += [partial(_teach, setting, teacher) for teacher in teachers.values()]
         last = [partial(_train, setting, *job) for job in todo if job[0].training.listens]
@@ -268,20 +278,18 @@ def _split(setting: Setting, dataset: Dataset, number: int) -> Split:
     return splits.leave_out(dataset, setting.folds, [number], validation_share=0.0)
 
 
-def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, CandidateConfig]:
-    """By their hash, the teachers of a recipe's networks: one of each pair of folds, trained without either."""
-    found: dict[str, CandidateConfig] = {}
+def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> list[Preparation]:
+    """The teachers of a recipe's networks, each once."""
+    found = {}
     for number in range(setting.folds.count):
         config = recipe.configure(dataset, _split(setting, dataset, number), seed)
-        if config.training.teacher is not None:
-            asked = distill.teachers(config.split.train, config.training.teacher, dataset, setting.folds)
-            found |= {teacher.sha256: teacher for teacher in asked.values()}
-    return found
+        found |= {teacher.name: teacher for teacher in distill.preparations(config, dataset, setting.folds)}
+    return list(found.values())
 
 
-def _teach(setting: Setting, teacher: CandidateConfig) -> str:
-    distill.unseen_margins(teacher, open_dataset(setting.data), setting.teachers)
-    return f"a teacher of {len(teacher.split.train)} subjects, seed {teacher.seed}"
+def _teach(setting: Setting, teacher: Preparation) -> str:
+    teacher.make(teacher.config, open_dataset(setting.data), setting.teachers)
+    return f"a teacher of {len(teacher.config.split.train)} subjects, seed {teacher.config.seed}"
 
 
 def _train(setting: Setting, recipe: Recipe, seed: int) -> str:
@@ -312,8 +320,8 @@ def measure(setting: Setting, recipe: Recipe, seed: int) -> Result:
         thresholds=thresholds,
         passes=sum(network.passes for network in networks),
         teacher_passes=sum(
-            _segments(teacher, train.load_data(dataset, teacher.split)) * teacher.training.epochs
-            for teacher in _teachers(setting, dataset, recipe, seed).values()
+            _segments(teacher.config, train.load_data(dataset, teacher.config.split)) * teacher.config.training.epochs
+            for teacher in _teachers(setting, dataset, recipe, seed)
         ),
         seconds=sum(network.seconds for network in networks),
         scores=score_rows(after, dataset, rows, target),
@@ -349,12 +357,12 @@ def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, numb
     split = _split(setting, dataset, number)
     data = train.load_data(dataset, split)
     config = recipe.configure(dataset, split, seed)
-    soft_targets = distill.soft_targets(config, dataset, setting.teachers, setting.folds)
+    teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
     budget = _segments(setting.base.configure(dataset, split, seed), data) * setting.base.training.epochs
-    count = max(1, round(budget / _segments(config, data, soft_targets)))
+    count = max(1, round(budget / _segments(config, data, teaching)))
     how = config.training.model_copy(update={"epochs": count})
     config = config.model_copy(update={"training": how})
-    trained = train.fit(config, data, rule=setting.target.score, soft_targets=soft_targets)
+    trained = train.fit(config, data, rule=setting.target.score, teaching=teaching)
     samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[dataset.rows_of(split.test)])).unsqueeze(1)
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     record = trained.record
@@ -362,9 +370,9 @@ def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, numb
     return _Network(scores[:, 1] - scores[:, 0], len(record.epochs), passes, record.seconds)
 
 
-def _segments(config: CandidateConfig, data: epochs.TrainingData, soft_targets: torch.Tensor | None = None) -> int:
+def _segments(config: CandidateConfig, data: epochs.TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
     """How many segments of the training part an epoch goes through."""
-    return len(trained_rows(data, config.training, config.seed, soft_targets))
+    return len(trained_rows(data, config.training, config.seed, teaching.unseen))
 
 
 def macs(config: CandidateConfig, dataset: Dataset) -> int:

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, drawn for each segment; time is scaled evenly or not at all, never warped."""
+"""Augmentation of whole batches, drawn for each segment; time is scaled evenly, or a piece is cut out, never warped."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ _DISTURBED = 0.5  # of the segments, for each layer
 _FILTERED = 0.5  # of the segments
 _TAPS = 9  # of the random filter
 _CUT_OUT = 0.3  # of the segments
+_SPLICED = 0.3  # of the segments
+_LEAST_SPLICE = 0.2  # of the longest cut
+_AT_EDGE = 0.1  # of a segment, where no cut begins
 _FLAT = 1e-5  # of the mean: float32 rounds sums of a thousand values to about that
 _MIXING = 0.4  # both parameters of the Beta distribution: mostly one segment with little of the other
 
@@ -44,25 +47,19 @@ class Augmenter:
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """A changed copy of (N, 1, T) float32 samples; the same for the same state of `generator`, on any device."""
-        how, count, length = self._how, batch.shape[0], batch.shape[2]
+        how, length = self._how, batch.shape[2]
         if how.shift:
             batch = _shifted(batch, how.shift, generator)
-        scale = torch.ones(count)
-        if how.gain:
-            scale = 1 + how.gain * (2 * torch.rand(count, generator=generator) - 1)
-        if how.sign_flip:
-            scale = torch.where(torch.rand(count, generator=generator) < how.sign_flip, -scale, scale)
-        batch = batch * scale.to(batch.device).view(count, 1, 1)  # a copy, which all that follows changes in place
-        if how.stretch:
-            _stretch(batch, how.stretch, generator)
-        if how.filter:
-            _filter(batch, how.filter, generator)
+        batch = _scaled(batch, how.gain, how.sign_flip, generator)  # a copy, which all that follows changes in place
+        for change, amount in ((_stretch, how.stretch), (_splice, how.splice), (_filter, how.filter)):
+            if amount:
+                change(batch, amount, generator)
         if not (how.noise or how.disturbance or how.cutout):
             return batch
         mean = batch.mean(2, keepdim=True)  # (N, 1, 1)
         spread = _spread(batch, mean)
         if how.noise:
-            noise = torch.randn(count, 1, length, generator=generator).to(batch.device)
+            noise = torch.randn(len(batch), 1, length, generator=generator).to(batch.device)
             batch.addcmul_(noise, spread * how.noise)
         for _ in range(how.disturbance_layers if how.disturbance else 0):
             self._disturb(batch, spread, generator)
@@ -93,13 +90,47 @@ def _shifted(batch: Tensor, most: int, generator: torch.Generator) -> Tensor:
     return batch.gather(2, places.to(batch.device).unsqueeze(1))
 
 
+def _scaled(batch: Tensor, gain: float, sign_flip: float, generator: torch.Generator) -> Tensor:
+    """A copy, each segment times a factor around 1, and some of them upside down."""
+    count = len(batch)
+    scale = torch.ones(count)
+    if gain:
+        scale = 1 + gain * (2 * torch.rand(count, generator=generator) - 1)
+    if sign_flip:
+        scale = torch.where(torch.rand(count, generator=generator) < sign_flip, -scale, scale)
+    return batch * scale.to(batch.device).view(count, 1, 1)
+
+
 def _stretch(batch: Tensor, most: float, generator: torch.Generator) -> None:
     """Of half of the segments a part, at least 1 - `most` of it, over the whole length; linear between samples."""
     count, _, length = batch.shape
     chosen = torch.nonzero(torch.rand(count, generator=generator) < _STRETCHED)[:, 0]
     rate = 1 - most * torch.rand(count, generator=generator)[chosen].unsqueeze(1)  # (n, 1)
     start = torch.rand(count, generator=generator)[chosen].unsqueeze(1) * (1 - rate) * (length - 1)
-    places = (torch.arange(length) * rate).add_(start).clamp_(0, length - 1).to(batch.device)  # (n, T)
+    places = (torch.arange(length) * rate).add_(start)
+    _resample(batch, chosen, places)
+
+
+def _splice(batch: Tensor, most: float, generator: torch.Generator) -> None:
+    """Of three of ten segments a piece of at most `most` samples is cut out, and what is left fills the length.
+
+    One beat comes early then, as an extrasystole does, while all waves are those of the rhythm: what tells AF from
+    ectopy is more than one uneven interval.
+    """
+    count, _, length = batch.shape
+    chosen = torch.nonzero(torch.rand(count, generator=generator) < _SPLICED)[:, 0]
+    share = torch.rand(count, 2, generator=generator)[chosen]  # (n, 2)
+    cut = min(most, length / 2) * (_LEAST_SPLICE + (1 - _LEAST_SPLICE) * share[:, :1])  # (n, 1)
+    begin = length * (_AT_EDGE + (1 - 2 * _AT_EDGE) * share[:, 1:])
+    time = torch.arange(length)
+    places = time * ((length - 1 - cut) / (length - 1)) + cut * (time >= begin)
+    _resample(batch, chosen, places)
+
+
+def _resample(batch: Tensor, chosen: Tensor, places: Tensor) -> None:
+    """The segments `chosen` (n,) take their values at `places` (n, T), in samples; linear between samples."""
+    length = batch.shape[2]
+    places = places.clamp_(0, length - 1).to(batch.device)
     before = places.floor().clamp_(max=length - 2)
     share = places.sub_(before)
     chosen = chosen.to(batch.device)

@@ -62,6 +62,9 @@ class Augmentation(Record):
         le=0.5,
         description="half of the segments are slowed, evenly, to 1 - stretch of their rate at most",
     )
+    splice: int = Field(
+        default=0, ge=0, description="at most so many samples are cut out of 3 of 10 segments: a beat comes early"
+    )
     filter: float = Field(default=0, ge=0, le=1, description="how far a random filter of 9 taps strays from none")
     disturbance: float = Field(
         default=0,
@@ -96,7 +99,8 @@ class TrainingConfig(Record):
     weight_average: Literal["none", "ema"] = "none"
     average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average, by batch")
     threshold: ThresholdRule = Field(
-        default="chosen", description="chosen where the predictions of validation subjects score best, or -ln β"
+        default="chosen",
+        description="chosen where the predictions of validation subjects score best; or -ln β; or 0, even odds",
     )
     train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
     data_share: float = Field(
@@ -107,7 +111,7 @@ class TrainingConfig(Record):
     )
     mixup: float = Field(default=0, ge=0, le=1, description="share of the batches whose segments are mixed in pairs")
     teacher: Teacher | None = Field(default=None, description="what `distill` and `doubted` listen to")
-    distill: float = Field(default=0, ge=0, le=1, description="the teacher's share in the target, beside the label's")
+    distill: float = Field(default=0, ge=0, le=1, description="the teachers' share in the target, beside the label's")
     doubted: Literal["keep", "drop"] = Field(
         default="keep", description="whether to train on segments whose label the teacher contradicts"
     )
@@ -124,18 +128,22 @@ class TrainingConfig(Record):
 
     @property
     def listens(self) -> bool:
-        """Whether a teacher's answers go into the training."""
+        """Whether teachers have a part in the training."""
         return self.distill > 0 or self.doubted == "drop"
 
 
 class Teacher(Record):
-    """A network of any size, never shipped, whose answers a smaller one is trained with."""
+    """Networks of any size, never shipped, whose answers another one is trained with.
+
+    To `distill`, `count` of them that differ in their seeds answer together. `doubted` asks one, the first seed's.
+    """
 
     family: str
     factory: str | None = None
     network: dict[str, Scalar]
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig(keep="last"))
-    seed: int = 0
+    seed: int = Field(default=1, description="of the first; each of the others has the next one")
+    count: int = Field(default=1, ge=1, le=32)
 
     @model_validator(mode="after")
     def _by_itself(self) -> Teacher:

@@ -40,12 +40,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
+    from ecm_edge.distill import Preparation
     from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
     from ecm_edge.train import Trained
 
 TEACHERS = "teachers"
-"""Where in a working folder the teachers' answers are kept."""
+"""Where in a working folder the teachers are kept."""
 
 _VALIDATION_SHARE = 0.2  # of the training subjects, where the best epoch is kept
 
@@ -222,28 +223,25 @@ def _teachings(jobs: Sequence[_Job], dataset: Dataset) -> list[partial[tuple[tup
     """The trainings of all teachers that the networks listen to, each once."""
     found = {}
     for job in jobs:
-        training, folds = job.config.training, job.setting.folds
-        if training.teacher is None or not training.listens:
-            continue
-        for teacher in distill.teachers(job.config.split.train, training.teacher, dataset, folds).values():
-            found[teacher.sha256] = partial(_teach, job.setting, teacher)
+        for teacher in distill.preparations(job.config, dataset, job.setting.folds):
+            found[teacher.name] = partial(_teach, job.setting, teacher)
     return list(found.values())
 
 
-def _teach(setting: _Setting, teacher: CandidateConfig) -> tuple[tuple[int, ...], float]:
-    """Train a teacher, unless it has answered before; the folds that it is trained without, and the seconds."""
+def _teach(setting: _Setting, teacher: Preparation) -> tuple[tuple[int, ...], float]:
+    """Train a teacher, unless that was done before; the folds that it is trained without, and the seconds."""
     started = time.perf_counter()
-    distill.unseen_margins(teacher, open_dataset(setting.data), setting.teachers)
-    seen = {setting.folds.folds[name] for name in teacher.split.train}
+    teacher.make(teacher.config, open_dataset(setting.data), setting.teachers)
+    seen = {setting.folds.folds[name] for name in teacher.config.split.train}
     return tuple(sorted(set(range(setting.folds.count)) - seen)), time.perf_counter() - started
 
 
 def _train(job: _Job) -> _Network:
     """Train one network, and write down what it answers."""
     dataset, setting = open_dataset(job.setting.data), job.setting
-    soft_targets = distill.soft_targets(job.config, dataset, setting.teachers, setting.folds)
+    teaching = distill.teaching(job.config, dataset, setting.teachers, setting.folds)
     data = train.load_data(dataset, job.config.split)
-    trained = train.fit(job.config, data, rule=setting.target.score, soft_targets=soft_targets)
+    trained = train.fit(job.config, data, rule=setting.target.score, teaching=teaching)
     rows = dataset.rows_of(job.config.split.test)
     samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)

@@ -1,30 +1,42 @@
-"""What teachers say about training segments of subjects that they have not seen: soft targets, and doubts of labels.
+"""Teachers: networks that are trained so that another one can be, and what they give to its training.
 
-A teacher that answers for its own training subjects repeats their labels, mistakes and all. So the training subjects
-are divided by folds, and each fold is answered by a network that was trained on the others. What a teacher answers is
-kept in a folder, for every subject that it has not seen: of two folds of a cross-validation that are left out
-together, one teacher answers both.
+To distill, an ensemble is trained on the segments that its student is trained on, and answers every batch as the
+student sees it, changed and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
+consistent"): a function to follow, between the segments too, where labels say nothing.
+
+To doubt labels, a teacher must not have seen them: one that answers for its own training subjects repeats their labels,
+mistakes and all. So the training subjects are divided by folds, and each fold is answered by a network that was trained
+on the others. Of two folds of a cross-validation that are left out together, one such teacher answers both.
+
+Weights and answers are kept in a folder, for whoever asks for the same ones next.
 """
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
 
 from ecm_edge import candidate, epochs, files, provenance, splits, train
-from ecm_edge.errors import DatasetError
+from ecm_edge.candidate import Teacher
+from ecm_edge.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.errors import CandidateError, DatasetError
 from ecm_edge.splits import Split
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from ecm_edge.candidate import CandidateConfig, Teacher
+    from ecm_edge.candidate import CandidateConfig
     from ecm_edge.dataset import Dataset
     from ecm_edge.splits import FoldAssignment
 
@@ -34,16 +46,17 @@ FOLDS = 5
 _FEWEST_FOLDS = 2  # with training subjects in them
 
 
-def soft_targets(
+def teaching(
     config: CandidateConfig, dataset: Dataset, cache: Path | None, folds: FoldAssignment | None = None
-) -> Tensor | None:
-    """(N,) float32 probabilities of AF for the segments of `train.load_data`; None where no teacher is listened to.
+) -> Teaching:
+    """What its teachers give to the training of a configuration; they are trained now where the cache lacks them.
 
     Args:
         config: its training names the teacher, its split the training subjects.
         dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be, that keeps what every teacher answered; nothing is kept without it.
-        folds: which subject is in which fold; `FOLDS` of them, drawn by the teacher's seed, where None.
+        cache: a folder, made if need be, that keeps every teacher; nothing is kept without it.
+        folds: which subject is in which fold, for teachers that doubt; `FOLDS` of them, drawn by the teacher's seed,
+            where None.
 
     Raises:
         CandidateError: the configuration was made for another data set, or a teacher's training gave no finite loss.
@@ -51,22 +64,123 @@ def soft_targets(
             teacher would see one class only.
         OutputError: `cache` cannot be written.
     """
-    teacher = config.training.teacher
-    if teacher is None or not config.training.listens:
-        return None
+    how, teacher, subjects = config.training, config.training.teacher, config.split.train
+    if teacher is None or not how.listens:
+        return NOT_TAUGHT
     candidate.check_dataset(config, dataset)
+    members = ensemble(subjects, teacher, dataset) if how.distill else []
+    return Teaching(
+        ensemble=tuple(trained(member, dataset, cache) for member in members),
+        unseen=_unseen(subjects, teacher, dataset, cache, folds) if how.doubted == "drop" else None,
+    )
+
+
+def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
+    """The configuration of a student that `count` networks like it teach, trained as it is but from labels.
+
+    Raises:
+        CandidateError: its schedule needs validation, which teachers do without.
+    """
+    how = config.training
+    if how.schedule == "plateau":
+        raise CandidateError(
+            "a teacher is trained without validation", "schedule = plateau", "Set training.schedule=one_cycle."
+        )
+    alone = {"keep": "last", "teacher": None, "distill": 0.0, "doubted": "keep", "qat_epochs": 0}
+    teacher = Teacher(
+        family=config.family,
+        factory=config.factory,
+        network=config.network,
+        training=how.model_copy(update=alone),
+        seed=config.seed + 1,
+        count=count,
+    )
+    return config.model_copy(update={"training": how.model_copy(update={"teacher": teacher, "distill": 1.0})})
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A teacher to be trained before its student is, and the function that does it and keeps what comes of it."""
+
+    config: CandidateConfig
+    make: Callable[[CandidateConfig, Dataset, Path | None], object]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from others: two students may need the same one."""
+        return self.make.__name__, self.config.sha256
+
+
+def preparations(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[Preparation]:
+    """All that `teaching` trains for a configuration, so that it can be done beforehand and side by side.
+
+    Raises:
+        DatasetError: the training subjects are of one fold only.
+    """
+    how, teacher, subjects = config.training, config.training.teacher, config.split.train
+    if teacher is None:
+        return []
+    members = ensemble(subjects, teacher, dataset) if how.distill else []
+    answering = doubters(subjects, teacher, dataset, folds).values() if how.doubted == "drop" else []
+    return [
+        *(Preparation(member, trained) for member in members),
+        *(Preparation(doubter, unseen_margins) for doubter in answering),
+    ]
+
+
+def ensemble(subjects: list[str], teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
+    """The configurations of the teachers that answer together, all of them trained on `subjects`."""
+    return [_configured(teacher, subjects, dataset, teacher.seed + number) for number in range(teacher.count)]
+
+
+def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn.Module:
+    """The trained network of a teacher's configuration, from the cache or trained now.
+
+    Args:
+        config: one of `ensemble`.
+        dataset: the one whose hash the configuration names.
+        cache: a folder, made if need be; nothing is kept without it.
+
+    Raises:
+        CandidateError: its training gave no finite loss.
+        DatasetError: its training subjects are of one class only.
+        OutputError: `cache` cannot be written.
+    """
+    path = _place(cache, f"{_key(config)}.safetensors")
+    network = candidate.build_network(config)
+    if path is not None and _loaded(network, path):
+        return network
+    network = train.fit(config, train.load_data(dataset, config.split)).network
+    if path is not None:
+        files.write_atomic(path, to_safetensors(candidate.network_state(network)))
+    return network
+
+
+def _loaded(network: nn.Module, path: Path) -> bool:
+    """Whether there are weights of this network at `path`; it has them then."""
+    try:
+        network.load_state_dict(from_safetensors(path.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _unseen(
+    subjects: list[str], teacher: Teacher, dataset: Dataset, cache: Path | None, folds: FoldAssignment | None
+) -> Tensor:
+    """(N,) float32 probabilities of AF for the segments of `subjects`, each by a teacher that has not seen its own."""
     if folds is None:
         folds = splits.assign_folds(dataset, count=FOLDS, seed=teacher.seed)
     splits.check_folds(folds, dataset)
-    rows = dataset.rows_of(config.split.train)  # (N,)
+    rows = dataset.rows_of(subjects)  # (N,)
     fold = np.array([folds.folds[name] for name in dataset.subject_names(rows)])  # (N,)
     margins = np.empty(len(rows), np.float32)
-    for number, fitted in teachers(config.split.train, teacher, dataset, folds).items():
+    for number, fitted in doubters(subjects, teacher, dataset, folds).items():
         margins[fold == number] = unseen_margins(fitted, dataset, cache)[rows[fold == number]]
     return torch.from_numpy(margins).sigmoid()
 
 
-def teachers(
+def doubters(
     subjects: list[str], teacher: Teacher, dataset: Dataset, folds: FoldAssignment
 ) -> dict[int, CandidateConfig]:
     """By fold, the configuration of the teacher that answers for it: trained on those of `subjects` in other folds.
@@ -82,17 +196,15 @@ def teachers(
             "Divide the subjects into more folds.",
         )
     return {
-        number: candidate.configure(
-            dataset,
-            Split(train=sorted(name for name in subjects if folds.folds[name] != number), validation=[], test=[]),
-            teacher.family,
-            teacher.network,
-            teacher.training,
-            teacher.seed,
-            teacher.factory,
-        )
+        number: _configured(teacher, [name for name in subjects if folds.folds[name] != number], dataset, teacher.seed)
         for number in present
     }
+
+
+def _configured(teacher: Teacher, subjects: list[str], dataset: Dataset, seed: int) -> CandidateConfig:
+    """A teacher that is trained on `subjects`, without validation."""
+    split = Split(train=sorted(subjects), validation=[], test=[])
+    return candidate.configure(dataset, split, teacher.family, teacher.network, teacher.training, seed, teacher.factory)
 
 
 def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> NDArray[np.float32]:
@@ -101,7 +213,7 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None
     They are read from the cache, or come from a network that is trained now.
 
     Args:
-        config: a teacher's, as `teachers` makes it.
+        config: one of `doubters`.
         dataset: the one whose hash the configuration names.
         cache: a folder, made if need be; nothing is kept without it.
 
@@ -110,15 +222,11 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None
         DatasetError: its training subjects are of one class only.
         OutputError: `cache` cannot be written.
     """
-    if cache is None:
+    path = _place(cache, f"{_key(config)}.npy")
+    if path is None:
         return _answers(config, dataset)
-    path = cache / f"{_key(config)}.npy"
     if (known := _saved(path, len(dataset.labels))) is not None:
         return known
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(cache, problem) from problem
     margins = _answers(config, dataset)
     stream = io.BytesIO()
     np.save(stream, margins, allow_pickle=False)
@@ -128,18 +236,29 @@ def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None
 
 def _answers(config: CandidateConfig, dataset: Dataset) -> NDArray[np.float32]:
     """The margins of `unseen_margins`, of a network that is trained now."""
-    trained = train.fit(config, train.load_data(dataset, config.split))
+    network = train.fit(config, train.load_data(dataset, config.split)).network
     unseen = np.setdiff1d(dataset.header.subjects, config.split.train).tolist()
     rows = dataset.rows_of(unseen)
     samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (m, 1, T)
-    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
+    scores = epochs.predict(network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = np.full(len(dataset.labels), np.nan, np.float32)
     margins[rows] = scores[:, 1] - scores[:, 0]
     return margins
 
 
+def _place(cache: Path | None, name: str) -> Path | None:
+    """Where in the cache, which is made if need be, something of that name is kept; None without one."""
+    if cache is None:
+        return None
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise files.cannot_write(cache, problem) from problem
+    return cache / name
+
+
 def _key(config: CandidateConfig) -> str:
-    """What a teacher's answers depend on: its recipe, the data set, its training subjects and the tool."""
+    """What a teacher's weights and answers depend on: its recipe, the data set, its training subjects and the tool."""
     return files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})[:32]
 
 

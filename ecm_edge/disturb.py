@@ -21,6 +21,11 @@ _MAINS_HZ = (50.0, 60.0)
 _MUSCLE_HZ = (20.0, 150.0)
 _MUSCLE_REST = 0.1  # what is left between two bursts
 _BURST_S = (0.08, 0.4)
+_IN_BAND_FROM_HZ = (0.5, 8.0)
+_IN_BAND_WIDTH = (2.0, 6.0)  # the upper end of the band, as a multiple of the lower
+_SWELLS = 0.4  # of the in-band noises
+_SWELL_TO = (0.05, 1.0)
+_SWELL_POINTS = 7  # of a swelling, over the segment
 _MOTION_S = 0.24  # the width over which noise is smoothed, so below some 8 Hz
 
 
@@ -67,6 +72,19 @@ def motion(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> F
     return _unit(np.convolve(rng.standard_normal(samples + len(window) - 1), window, "valid"))
 
 
+def in_band(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> Floats:
+    """What no filter takes away: noise of electrodes and of muscles where the ECG itself lies, steady or swelling."""
+    frequencies = np.fft.rfftfreq(samples, 1 / sampling_rate_hz)
+    low = rng.uniform(*_IN_BAND_FROM_HZ)
+    high = low * rng.uniform(*_IN_BAND_WIDTH)
+    shape = np.minimum(frequencies / low, 1) ** 2 / (1 + (frequencies / high) ** 2)
+    noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * shape, samples)
+    if rng.random() < _SWELLS:
+        points = rng.uniform(*_SWELL_TO, size=_SWELL_POINTS)
+        noise *= np.interp(np.arange(samples), np.linspace(0, samples, _SWELL_POINTS), points)
+    return _unit(noise)
+
+
 def steps(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> Floats:
     """Jumps of the baseline, of any height: at least one, and less than about one a second."""
     count = rng.integers(1, max(2, round(samples / sampling_rate_hz)))
@@ -82,13 +100,15 @@ KINDS: dict[str, Callable[[np.random.Generator, int, float], Floats]] = {
     "muscle": muscle,
     "motion": motion,
     "steps": steps,
+    "in_band": in_band,
 }
+
+_DRAWN = (*KINDS.values(), *[in_band] * 3)  # four of ten are of the kind that hides the ECG best
 
 
 def pool(rng: np.random.Generator, count: int, samples: int, sampling_rate_hz: float) -> Floats:
-    """(count, T) disturbances, each kind in turn, to draw from where making new ones would take too long."""
-    kinds = list(KINDS.values())
-    return np.stack([kinds[index % len(kinds)](rng, samples, sampling_rate_hz) for index in range(count)])
+    """(count, T) disturbances to draw from where making new ones would take too long."""
+    return np.stack([_DRAWN[index % len(_DRAWN)](rng, samples, sampling_rate_hz) for index in range(count)])
 
 
 def _unit(values: NDArray[np.float64]) -> Floats:

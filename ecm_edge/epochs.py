@@ -24,7 +24,7 @@ from ecm_edge.records import Record
 from ecm_edge.train_rows import trained_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
@@ -54,6 +54,21 @@ class TrainingData:
     validation_subjects: np.ndarray  # (V,) str
 
 
+@dataclass(frozen=True)
+class Teaching:
+    """What teachers give to a training, so far as it listens to any; `distill.teaching` makes it.
+
+    ensemble: networks in evaluation mode, trained on the same segments; they answer every changed batch, for `distill`.
+    unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.
+    """
+
+    ensemble: tuple[nn.Module, ...] = ()
+    unseen: Tensor | None = None
+
+
+NOT_TAUGHT = Teaching()
+
+
 class Epoch(Record):
     """The figures of one epoch; losses are cross-entropies, so that any two epochs compare, whatever was minimised.
 
@@ -78,7 +93,7 @@ class Loop:
     Epochs are numbered on from `begun`, those of an earlier training of the same weights.
 
     Raises:
-        CandidateError: the training needs what is not there, validation subjects or a teacher's answers.
+        CandidateError: the training needs what is not there, validation subjects or teachers.
         DatasetError: the segments that are trained on are of one class only.
     """
 
@@ -89,7 +104,7 @@ class Loop:
         data: TrainingData,
         device: torch.device,
         rule: ScoreRule | None,
-        soft_targets: Tensor | None = None,
+        teaching: Teaching = NOT_TAUGHT,
         *,
         begun: int = 0,
     ) -> None:
@@ -101,9 +116,9 @@ class Loop:
                 f"none, keep = {how.keep}, schedule = {how.schedule}",
                 "Train with keep = last and schedule = one_cycle.",
             )
-        self.rows = torch.from_numpy(trained_rows(data, how, config.seed, soft_targets))
+        self.rows = torch.from_numpy(trained_rows(data, how, config.seed, teaching.unseen))
         self.labels = data.train_labels.float()  # (N,)
-        self.targets = _targets(self.labels, how, soft_targets)  # (N,)
+        self.targets = self.labels * (1 - how.label_smoothing) + how.label_smoothing / 2  # (N,)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.mixing = np.random.default_rng(config.seed)
         self.augment = Augmenter(
@@ -114,6 +129,7 @@ class Loop:
         self.forward: Callable[[Tensor], Tensor] = network
         if fast:
             self.forward = batch_last.training_forward(network, compiled=True)
+        self.teachers = _teachers(how, teaching, device, worth=worth)
         self.loss = loss_function(how.loss, focus=how.focus)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
@@ -204,6 +220,8 @@ class Loop:
             if self.how.mixup and self.mixing.random() < self.how.mixup:
                 samples, answers = mix(samples, answers, self.mixing)
             labels, targets = answers.unbind(1)
+            if self.teachers:
+                targets = torch.lerp(targets, _answers(self.teachers, samples), self.how.distill)
             scores = self.forward(samples)
             self.optimizer.zero_grad(set_to_none=True)
             self.loss(scores, targets).backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
@@ -228,12 +246,26 @@ def _loss(epoch: Epoch) -> float:
     return math.inf if epoch.validation_loss is None else epoch.validation_loss
 
 
-def _targets(labels: Tensor, how: TrainingConfig, soft_targets: Tensor | None) -> Tensor:
-    """(N,) probabilities of AF to be learnt: labels, the teacher's share mixed in, then smoothed."""
-    targets = labels
-    if how.distill and soft_targets is not None:
-        targets = torch.lerp(labels, soft_targets.to(labels.dtype), how.distill)
-    return targets * (1 - how.label_smoothing) + how.label_smoothing / 2
+def _teachers(
+    how: TrainingConfig, teaching: Teaching, device: torch.device, *, worth: bool
+) -> list[Callable[[Tensor], Tensor]]:
+    """The forward passes of the teachers that a training listens to, compiled where that is `worth` its time."""
+    if not how.distill:
+        return []
+    if not teaching.ensemble:
+        raise CandidateError("distill needs teachers", "none", "Make them with `ecm_edge.distill`.")
+    return [
+        batch_last.training_forward(network, compiled=True)
+        if worth and batch_last.supports(network) and batch_last.can_compile()
+        else network
+        for network in (network.to(device).eval() for network in teaching.ensemble)
+    ]
+
+
+@torch.no_grad()
+def _answers(teachers: Sequence[Callable[[Tensor], Tensor]], samples: Tensor) -> Tensor:
+    """(N,) mean probability of AF, over the teachers, of (N, 1, T) samples."""
+    return torch.stack([teacher(samples).softmax(1)[:, 1] for teacher in teachers]).mean(0)
 
 
 def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ecm_edge.candidate import CandidateConfig
-    from ecm_edge.epochs import Epoch, Stopped, TrainingData
+    from ecm_edge.epochs import Epoch, Stopped, Teaching, TrainingData
     from ecm_edge.onnx_model import Floats
 
 _LEAST, _MOST = -128, 127  # of int8; weights leave out the least, and are symmetric
@@ -51,7 +51,7 @@ def fine_tune(
     config: CandidateConfig,
     data: TrainingData,
     before: Loop,
-    soft_targets: Tensor | None,
+    teaching: Teaching,
     prune: Callable[[Epoch], bool],
 ) -> tuple[Loop, Stopped]:
     """Train the network of `before`, in place, for `qat_epochs` more; the last of them is kept.
@@ -63,7 +63,7 @@ def fine_tune(
         config: what it was trained by.
         data: what it was trained on; scales are calibrated on some of its segments, before and after every epoch.
         before: the loop that trained it.
-        soft_targets: as for `train.fit`.
+        teaching: as for `train.fit`.
         prune: called after every epoch; training ends early where it returns True.
 
     Raises:
@@ -74,7 +74,7 @@ def fine_tune(
     changes = {"epochs": how.qat_epochs, "learning_rate": how.qat_learning_rate}
     steady = {"keep": "last", "schedule": "one_cycle", "weight_average": "none"}
     finer = config.model_copy(update={"training": how.model_copy(update={**changes, **steady})})
-    loop = Loop(network, finer, data, before.device, before.rule, soft_targets, begun=len(before.epochs))
+    loop = Loop(network, finer, data, before.device, before.rule, teaching, begun=len(before.epochs))
     chosen = rows.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
     simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=min(how.batch_size, len(loop.rows)))
     loop.forward = simulated

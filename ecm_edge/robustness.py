@@ -289,6 +289,7 @@ DISTURBANCES: dict[str, Disturbance] = {
     "muscle noise, 0.3 σ": added("muscle", 0.3, disturb.muscle),
     "motion, 1 σ": added("motion", 1.0, disturb.motion),
     "steps, 1 σ": added("steps", 1.0, disturb.steps),
+    "in-band noise, 0.5 σ": added("in_band", 0.5, disturb.in_band),
     f"clipped at {CLIP_AT:.0%}": clipped,
     "recorded at 125 Hz": recorded_at(125.0),
     "recorded at 200 Hz": recorded_at(200.0),

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 
 from ecm_edge import candidate, files
-from ecm_edge.epochs import Epoch, Loop, Stopped, TrainingData
+from ecm_edge.epochs import NOT_TAUGHT, Epoch, Loop, Stopped, Teaching, TrainingData
 from ecm_edge.errors import CandidateError, DatasetError
 from ecm_edge.records import Record
 from ecm_edge.threshold import fold_threshold
@@ -112,7 +112,7 @@ def fit(
     data: TrainingData,
     *,
     rule: ScoreRule | None = None,
-    soft_targets: Tensor | None = None,
+    teaching: Teaching = NOT_TAUGHT,
     prune: Callable[[Epoch], bool] = lambda _: False,
 ) -> Trained:
     """Train the configuration's network on `data`.
@@ -121,12 +121,12 @@ def fit(
         config: what to train and how.
         data: the tensors of the configuration's split.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
-        soft_targets: (N,) probabilities of AF for the training segments, as `distill.soft_targets` makes them.
+        teaching: what its teachers give it, as `distill.teaching` makes it.
         prune: called after every epoch; training ends early where it returns True.
 
     Raises:
         CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
-            validation subjects or a teacher's answers.
+            validation subjects or teachers.
         DatasetError: the segments that are trained on are of one class only.
         ModelError: the network does not end in a linear layer into which the threshold can be folded.
     """
@@ -135,13 +135,13 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = candidate.build_network(config).to(device)
-        loop = Loop(network, config, data, device, rule, soft_targets)
+        loop = Loop(network, config, data, device, rule, teaching)
         stopped = loop.run(prune)
         best, finer = _kept(loop, config), loop
         if config.training.qat_epochs and stopped != "pruned":
             from ecm_edge import qat
 
-            finer, stopped = qat.fine_tune(network, config, data, loop, soft_targets, prune)
+            finer, stopped = qat.fine_tune(network, config, data, loop, teaching, prune)
             best = _kept(finer, config)
     seconds = time.perf_counter() - started
     folded = fold_threshold(network.cpu().eval(), best.threshold, data.train_samples[:1])

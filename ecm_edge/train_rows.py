@@ -16,31 +16,27 @@ if TYPE_CHECKING:
     from ecm_edge.epochs import TrainingData
 
 
-def trained_rows(
-    data: TrainingData, how: TrainingConfig, seed: int, soft_targets: Tensor | None = None
-) -> NDArray[np.int64]:
+def trained_rows(data: TrainingData, how: TrainingConfig, seed: int, unseen: Tensor | None = None) -> NDArray[np.int64]:
     """Ascending rows of the training part: its share of episodes, without blank rhythms and doubted labels if asked.
 
     Args:
         data: the training part.
         how: what is left out.
         seed: draws the share.
-        soft_targets: (N,) probabilities of AF, from teachers that have not seen the segment's subject.
+        unseen: (N,) probabilities of AF, from teachers that have not seen the segment's subject.
 
     Raises:
-        CandidateError: a teacher is to be heard, and there are no answers of one for every segment.
+        CandidateError: labels are to be doubted, and there are no answers of teachers for every segment.
         DatasetError: what is left is of one class only.
     """
     labels = data.train_labels.numpy()
-    if how.listens and (soft_targets is None or len(soft_targets) != len(labels)):
-        found = "none" if soft_targets is None else f"{len(soft_targets)} answers for {len(labels)} segments"
-        raise CandidateError(
-            "distill and doubted need a teacher's answers", found, "Make them with `ecm_edge.distill`."
-        )
+    if how.doubted == "drop" and (unseen is None or len(unseen) != len(labels)):
+        found = "none" if unseen is None else f"{len(unseen)} answers for {len(labels)} segments"
+        raise CandidateError("doubted needs a teacher's answers", found, "Make them with `ecm_edge.distill`.")
     used = ~data.train_blank | how.train_on_blank
     used &= in_share(data.train_subjects, data.train_episodes, how.data_share, seed)
-    if how.doubted == "drop" and soft_targets is not None:
-        used &= ~contradicted(labels, soft_targets.numpy(), how.doubt_above)
+    if how.doubted == "drop" and unseen is not None:
+        used &= ~contradicted(labels, unseen.numpy(), how.doubt_above)
     rows = np.flatnonzero(used)
     positive = int(labels[rows].sum())
     if not 0 < positive < len(rows):

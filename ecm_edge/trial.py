@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ecm_edge import candidate, crossval, distill, export, files, ladder, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
+from ecm_edge.epochs import NOT_TAUGHT
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.firmware import fit
 from ecm_edge.firmware.record import build_candidate
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
-    from ecm_edge.epochs import Epoch, TrainingData
+    from ecm_edge.epochs import Epoch, Teaching, TrainingData
     from ecm_edge.ladder import Rung
     from ecm_edge.metrics import Objective
     from ecm_edge.splits import FoldAssignment
@@ -263,8 +263,8 @@ def train_candidate(
             )
             validated.save(staged)
         assignment = validated.record.assignment if validated else None
-        soft_targets = distill.soft_targets(config, dataset, work / crossval.TEACHERS, assignment)
-        trained = train.fit(config, data, rule=target.score, soft_targets=soft_targets, prune=watch)
+        teaching = distill.teaching(config, dataset, work / crossval.TEACHERS, assignment)
+        trained = train.fit(config, data, rule=target.score, teaching=teaching, prune=watch)
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)
@@ -356,35 +356,35 @@ def _climb_and_prove(
 ) -> TrialRecord:
     """Up the ladder, and what comes to its end through everything else."""
     try:
-        soft_targets = _taught(facts, setting)
+        teaching = _taught(facts, setting)
         for number, rung in enumerate(setting.rungs):
             with facts.clock.stage("rungs"):
-                at = _at_rung(facts, rung, setting, judge, soft_targets)
+                at = _at_rung(facts, rung, setting, judge, teaching)
             facts.rungs.append(at)
             if not at.complete or not judge.goes_on(number, at.objective):
                 reason = f"{_WORSE} rung" if at.complete else _LATE
                 return facts.record("pruned", reason=reason, ended_at_rung=number)
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
-    return _train_and_prove(folder, facts, template, setting, judge, soft_targets)
+    return _train_and_prove(folder, facts, template, setting, judge, teaching)
 
 
-def _taught(facts: _Facts, setting: Setting) -> Tensor | None:
-    """(N,) what the teacher says that the candidate listens to, if there is one."""
+def _taught(facts: _Facts, setting: Setting) -> Teaching:
+    """What the teachers give that the candidate listens to, if there are any."""
     if not facts.config.training.listens:
-        return None
+        return NOT_TAUGHT
     with facts.clock.stage("teachers"):
-        return distill.soft_targets(facts.config, setting.dataset, setting.teachers)
+        return distill.teaching(facts.config, setting.dataset, setting.teachers)
 
 
-def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge, soft_targets: Tensor | None) -> RungRecord:
+def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge, teaching: Teaching) -> RungRecord:
     """Train at a rung's fidelity, from fresh weights that nothing is done with afterwards."""
     config = ladder.at(facts.config, rung)
     trained = train.fit(
         config,
         setting.data,
         rule=setting.target.score,
-        soft_targets=soft_targets,
+        teaching=teaching,
         prune=lambda _: judge.late(),
     ).record
     return ladder.reached(rung, trained, _value(trained.best, facts, setting))
@@ -400,7 +400,7 @@ def _train_and_prove(
     template: onnx.ModelProto,
     setting: Setting,
     judge: Judge,
-    soft_targets: Tensor | None,
+    teaching: Teaching,
 ) -> TrialRecord:
     """Train in full, and unless pruned take the result through export, simplify, quantise and verify."""
     target = setting.target
@@ -410,7 +410,7 @@ def _train_and_prove(
                 facts.config,
                 setting.data,
                 rule=target.score,
-                soft_targets=soft_targets,
+                teaching=teaching,
                 prune=lambda epoch: judge.prune(epoch.epoch, _value(epoch, facts, setting)),
             )
     except EcmEdgeError as problem:

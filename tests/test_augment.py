@@ -27,8 +27,8 @@ def changed(found, samples):
 
 
 OPTIONS = [
-    {"sign_flip": 0.5}, {"gain": 0.2}, {"noise": 0.1}, {"shift": 5}, {"stretch": 0.2}, {"filter": 0.3},
-    {"disturbance": 0.5}, {"cutout": 20},
+    {"sign_flip": 0.5}, {"gain": 0.2}, {"noise": 0.1}, {"shift": 5}, {"stretch": 0.2}, {"splice": 100},
+    {"filter": 0.3}, {"disturbance": 0.5}, {"cutout": 20},
 ]  # fmt: skip
 
 
@@ -97,6 +97,28 @@ def test_a_stretch_keeps_the_ratios_of_rr_intervals():
             assert ratios == pytest.approx(ratios.mean(), abs=0.02)
             seen += 1
     assert seen > 20
+
+
+def test_a_splice_cuts_one_piece_out_of_some_segments_and_fills_the_length():
+    ramp = torch.arange(1250.0).repeat(256, 1).unsqueeze(1)
+    spliced = augment(ramp, splice=100)[:, 0]
+    cut = changed(spliced.unsqueeze(1), ramp)
+    assert 0.2 < cut.float().mean() < 0.4
+    steps = spliced[cut].diff()
+    usual = steps.median(1, keepdim=True).values
+    jumps = steps > usual + 1
+    assert (jumps.sum(1) == 1).all()
+    assert torch.allclose(steps[~jumps], usual.expand_as(steps)[~jumps], atol=1e-3)
+    lost = (steps - usual)[jumps]
+    assert 20 - 1e-2 <= lost.min() < lost.max() <= 100 + 1e-2
+    where = jumps.nonzero()[:, 1]
+    assert 125 - 1 <= where.min() < where.max() <= 1125
+    assert (spliced[cut, 0] == 0).all()
+    assert torch.allclose(spliced[cut, -1], torch.tensor(1249.0))
+
+
+def test_a_splice_of_a_short_segment_leaves_half_of_it():
+    assert augment(torch.arange(20.0).repeat(64, 1).unsqueeze(1), splice=100).diff(dim=2).max() <= 11
 
 
 def test_a_filter_is_short_and_the_same_along_a_segment():

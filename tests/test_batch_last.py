@@ -65,6 +65,18 @@ def test_it_is_the_same_network(family, params):
     compare(network, as_it_is, torch.randn(5, 1, 300, dtype=torch.float64), rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize(("family", "params"), NETWORKS)
+def test_in_evaluation_mode_it_answers_as_the_network_does_and_changes_nothing(family, params):
+    torch.manual_seed(0)
+    network = networks.build(family, params, 300).double()
+    network(torch.randn(5, 1, 300, dtype=torch.float64))  # so that the running statistics are some
+    network.eval()
+    before = copy.deepcopy(network.state_dict())
+    samples = torch.randn(5, 1, 300, dtype=torch.float64)
+    torch.testing.assert_close(as_it_is(network)(samples), network(samples), rtol=1e-8, atol=1e-9)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
 @pytest.mark.parametrize("make", TORCHS_OWN.values(), ids=TORCHS_OWN)
 def test_torchs_own_modules_mean_what_they_mean_to_torch(make):
     compare(make().double(), as_it_is, torch.randn(4, 1, 60, dtype=torch.float64), rtol=1e-8, atol=1e-9)

@@ -70,11 +70,12 @@ def test_every_subject_is_answered_once_and_at_the_threshold_of_its_fold(known, 
     assert record.networks == NETWORKS
 
 
-def test_a_threshold_by_beta_takes_no_pairs(known, dataset):
-    found = validated(dataset, made=config(dataset, threshold="by_beta"))
+@pytest.mark.parametrize(("rule", "threshold"), [("by_beta", -np.log(TARGET.score.beta)), ("even_odds", 0)])
+def test_a_threshold_that_looks_at_no_answer_takes_no_pairs(known, dataset, rule, threshold):
+    found = validated(dataset, made=config(dataset, threshold=rule))
     assert found.record.networks == len(found.record.folds)
     assert np.array_equal(found.before, known.before)
-    assert {fold.threshold for fold in found.record.folds} == {found.record.threshold} == {-np.log(TARGET.score.beta)}
+    assert {fold.threshold for fold in found.record.folds} == {found.record.threshold} == {threshold}
 
 
 def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
@@ -88,7 +89,7 @@ TEACHER = {"family": "separable", "network": PARAMS, "training": {"epochs": 1, "
 
 @pytest.mark.parametrize(
     ("count", "how"),
-    [(3, {}), (3, {"keep": "best"}), (4, {"teacher": TEACHER, "distill": 0.5})],
+    [(3, {}), (3, {"keep": "best"}), (4, {"teacher": TEACHER, "distill": 0.5, "doubted": "drop"})],
     ids=["last epoch", "best epoch", "with a teacher"],
 )
 def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, count, how):
@@ -107,13 +108,24 @@ def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path,
 
 def test_teachers_come_first_and_each_once(wide, tmp_path):
     told = []
-    made = config(wide, teacher=TEACHER, distill=0.5)
+    made = config(wide, teacher=TEACHER, doubted="drop", doubt_above=0.5)
     found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
     alone = [(t.is_teacher, len(t.left_out)) for t in told]
     # without a fold and the one that it answers for, and without two and that one
     assert Counter(alone) == {(True, 3): 4, (True, 2): 6, (False, 2): 6, (False, 1): 4}
     assert [t.is_teacher for t in told] == [True] * 10 + [False] * 10
     assert not same(found, validated(wide, folds=4))
+
+
+def test_an_ensemble_teaches_those_trained_without_the_same_folds(wide, tmp_path):
+    told = []
+    made = config(wide, teacher={**TEACHER, "count": 2}, distill=1.0, threshold="even_odds")
+    found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
+    assert Counter((t.is_teacher, t.left_out) for t in told) == {
+        (is_teacher, (fold,)): 2 if is_teacher else 1 for fold in range(4) for is_teacher in (True, False)
+    }
+    assert [t.is_teacher for t in told] == [True] * 8 + [False] * 4
+    assert not same(found, validated(wide, folds=4, made=config(wide, threshold="even_odds")))
 
 
 def test_who_answers_was_trained_without_who_asks(wide, monkeypatch):

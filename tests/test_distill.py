@@ -1,4 +1,4 @@
-"""Teachers: none answers for a subject that it has seen, and none is trained twice for the same subjects."""
+"""Teachers: who doubts a label has not seen it, and nobody is trained twice for the same subjects."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge import candidate, distill, runs, search, space, splits, targets, train
+from ecm_edge import candidate, distill, epochs, runs, search, space, splits, targets, train
 from ecm_edge.candidate import Teacher, TrainingConfig
 from ecm_edge.errors import CandidateError, DatasetError, OutputError
 
@@ -20,8 +20,17 @@ TEACHER = Teacher(
 
 
 def student(dataset, split, **training):
-    how = TrainingConfig(epochs=1, batch_size=16, **{"teacher": TEACHER, "distill": 0.5, **training})
+    how = TrainingConfig(epochs=1, batch_size=16, **{"teacher": TEACHER, "doubted": "drop", **training})
     return candidate.configure(dataset, split, "separable", TEACHER.network, how, seed=0)
+
+
+def distilled(dataset, split, count=2, **training):
+    teacher = TEACHER.model_copy(update={"count": count})
+    return student(dataset, split, teacher=teacher, doubted="keep", distill=1.0, **training)
+
+
+def unseen(config, dataset, *where):
+    return distill.teaching(config, dataset, *where).unseen
 
 
 @pytest.fixture
@@ -44,6 +53,10 @@ def trained_on(monkeypatch):
     return seen
 
 
+def agree(state, other):
+    return all(torch.equal(value, other[name]) for name, value in state.items())
+
+
 def left_out(assigned, *numbers):
     return splits.Split(
         train=sorted(set(assigned.folds) - set(assigned.subjects(*numbers))),
@@ -54,34 +67,75 @@ def left_out(assigned, *numbers):
 
 def test_no_teacher_has_seen_whom_it_answers_for_nor_the_test_subjects(dataset, assigned, trained_on, tmp_path):
     split = left_out(assigned, 0)
-    answers = distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
+    answers = unseen(student(dataset, split), dataset, tmp_path, assigned)
     assert trained_on == [frozenset(assigned.subjects(*({1, 2, 3} - {fold}))) for fold in (1, 2, 3)]
     rows = dataset.rows_of(split.train)
     assert answers.shape == (len(rows),)
     assert answers.dtype == torch.float32
     names = np.array(dataset.subject_names(rows))
-    for fold, config in distill.teachers(split.train, TEACHER, dataset, assigned).items():
+    for fold, config in distill.doubters(split.train, TEACHER, dataset, assigned).items():
         margins = distill.unseen_margins(config, dataset, tmp_path)
         own = np.isin(names, assigned.subjects(fold))
-        assert torch.equal(answers[own], torch.from_numpy(margins[rows[own]]).sigmoid())
+        assert torch.allclose(answers[own], torch.from_numpy(margins[rows[own]]).sigmoid(), rtol=1e-6)
         assert np.isnan(margins[dataset.rows_of(config.split.train)]).all()
         assert np.isfinite(margins[dataset.rows_of(assigned.subjects(0, fold))]).all()
 
 
-def test_a_student_is_trained_with_the_answers(dataset, assigned, tmp_path):
-    config = student(dataset, left_out(assigned, 0), keep="last", distill=0.9)
-    data = train.load_data(dataset, config.split)
-    answers = distill.soft_targets(config, dataset, tmp_path, assigned)
-    taught, otherwise = (
-        train.fit(config, data, soft_targets=given).network.state_dict() for given in (answers, 1 - answers)
-    )
-    assert not all(torch.equal(taught[name], otherwise[name]) for name in taught)
+def test_an_ensemble_is_trained_on_what_its_student_is_trained_on(dataset, assigned, trained_on, tmp_path):
+    config = distilled(dataset, left_out(assigned, 0), count=3)
+    teaching = distill.teaching(config, dataset, tmp_path, assigned)
+    assert trained_on == [frozenset(config.split.train)] * 3
+    assert teaching.unseen is None
+    members = [dict(network.state_dict()) for network in teaching.ensemble]
+    assert len(members) == 3
+    assert not any(agree(*pair) for pair in itertools.combinations(members, 2))
+    again = distill.teaching(config, dataset, tmp_path, assigned)
+    assert len(trained_on) == 3
+    assert all(agree(network.state_dict(), state) for network, state in zip(again.ensemble, members, strict=True))
+
+
+def test_a_student_of_its_own_kind(dataset):
+    config = student(dataset, splits.holdout(dataset, seed=0), epochs=7)
+    taught = distill.taught_by_its_kind(config, 4)
+    teacher = taught.training.teacher
+    assert (teacher.family, teacher.network, teacher.count) == (config.family, config.network, 4)
+    assert [member.seed for member in distill.ensemble(config.split.train, teacher, dataset)] == [1, 2, 3, 4]
+    assert (teacher.training.epochs, teacher.training.keep, teacher.training.listens) == (7, "last", False)
+    assert (taught.training.distill, taught.training.keep) == (1.0, config.training.keep)
+
+
+def test_a_kind_that_needs_validation_does_not_teach(dataset):
+    config = student(dataset, splits.holdout(dataset, seed=0), schedule="plateau")
+    with pytest.raises(CandidateError, match="without validation"):
+        distill.taught_by_its_kind(config, 2)
+
+
+def test_a_damaged_teacher_is_trained_again(dataset, assigned, trained_on, tmp_path):
+    config = distilled(dataset, left_out(assigned, 0))
+    distill.teaching(config, dataset, tmp_path, assigned)
+    damaged = min(tmp_path.iterdir())
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    distill.teaching(config, dataset, tmp_path, assigned)
+    assert len(trained_on) == 3
+    assert damaged.read_bytes() == whole
+
+
+def test_what_is_prepared_is_all_that_teaching_needs(dataset, assigned, trained_on, tmp_path):
+    config = student(dataset, left_out(assigned, 0), distill=0.5)
+    for teacher in distill.preparations(config, dataset, assigned):
+        teacher.make(teacher.config, dataset, tmp_path)
+    assert len(trained_on) == 4
+    teaching = distill.teaching(config, dataset, tmp_path, assigned)
+    assert len(trained_on) == 4
+    assert len(teaching.ensemble) == 1
+    assert teaching.unseen is not None
 
 
 def test_teachers_are_shared_between_the_folds_of_a_cross_validation(dataset, assigned, trained_on, tmp_path):
     for fold in range(assigned.count):
         config = student(dataset, left_out(assigned, fold))
-        distill.soft_targets(config, dataset, tmp_path, assigned)
+        unseen(config, dataset, tmp_path, assigned)
     everyone = set(assigned.folds)
     pairs = {frozenset(everyone - set(assigned.subjects(*pair))) for pair in itertools.combinations(range(4), 2)}
     assert len(trained_on) == len(set(trained_on)) == 6
@@ -90,26 +144,26 @@ def test_teachers_are_shared_between_the_folds_of_a_cross_validation(dataset, as
 
 def test_an_interrupted_run_goes_on_where_it_ended(dataset, assigned, trained_on, tmp_path):
     config = student(dataset, left_out(assigned, 0))
-    first = distill.soft_targets(config, dataset, tmp_path, assigned)
+    first = unseen(config, dataset, tmp_path, assigned)
     lost = sorted(tmp_path.iterdir())
     assert len(lost) == 3
     lost[0].unlink()
     lost[1].write_bytes(b"half a file")
-    assert torch.equal(distill.soft_targets(config, dataset, tmp_path, assigned), first)
+    assert torch.equal(unseen(config, dataset, tmp_path, assigned), first)
     assert len(trained_on) == 5
 
 
 def test_another_recipe_is_another_teacher(dataset, assigned, trained_on, tmp_path):
     split = left_out(assigned, 0)
-    distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
-    other = TEACHER.model_copy(update={"seed": 1})
-    distill.soft_targets(student(dataset, split, teacher=other), dataset, tmp_path, assigned)
+    unseen(student(dataset, split), dataset, tmp_path, assigned)
+    other = TEACHER.model_copy(update={"seed": 2})
+    unseen(student(dataset, split, teacher=other), dataset, tmp_path, assigned)
     assert len(trained_on) == 6
 
 
 def test_without_an_assignment_the_subjects_are_divided_by_the_teachers_seed(dataset, trained_on, tmp_path):
     split = splits.holdout(dataset, seed=0)
-    answers = distill.soft_targets(student(dataset, split), dataset, tmp_path)
+    answers = unseen(student(dataset, split), dataset, tmp_path)
     assert len(answers) == len(dataset.rows_of(split.train))
     assert all(subjects < set(split.train) for subjects in trained_on)
     assert set().union(*(set(split.train) - subjects for subjects in trained_on)) == set(split.train)
@@ -117,40 +171,32 @@ def test_without_an_assignment_the_subjects_are_divided_by_the_teachers_seed(dat
 
 def test_nobody_is_trained_where_nobody_listens(dataset, trained_on, tmp_path):
     split = splits.holdout(dataset, seed=0)
-    for how in ({"teacher": None, "distill": 0.0}, {"distill": 0.0}):
-        assert distill.soft_targets(student(dataset, split, **how), dataset, tmp_path) is None
+    for how in ({"teacher": None, "doubted": "keep"}, {"doubted": "keep"}):
+        assert distill.teaching(student(dataset, split, **how), dataset, tmp_path) == epochs.NOT_TAUGHT
     assert trained_on == []
-
-
-def test_doubts_ask_the_same_teachers(dataset, assigned, trained_on, tmp_path):
-    split = left_out(assigned, 0)
-    first = distill.soft_targets(student(dataset, split), dataset, tmp_path, assigned)
-    doubting = student(dataset, split, distill=0.0, doubted="drop")
-    assert torch.equal(distill.soft_targets(doubting, dataset, tmp_path, assigned), first)
-    assert len(trained_on) == 3
 
 
 def test_training_subjects_of_one_fold_have_no_teacher(dataset, assigned, tmp_path):
     with pytest.raises(DatasetError, match="2 folds or more"):
-        distill.soft_targets(student(dataset, left_out(assigned, 0, 1, 2)), dataset, tmp_path, assigned)
+        unseen(student(dataset, left_out(assigned, 0, 1, 2)), dataset, tmp_path, assigned)
 
 
 def test_a_configuration_of_another_data_set_is_refused(dataset, tmp_path):
     config = student(dataset, splits.holdout(dataset, seed=0)).model_copy(update={"dataset_sha256": "0" * 64})
     with pytest.raises(CandidateError, match="goes with the data set"):
-        distill.soft_targets(config, dataset, tmp_path)
+        unseen(config, dataset, tmp_path)
 
 
 def test_a_cache_that_cannot_be_made_is_named(dataset, assigned, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="must be writable"):
-        distill.soft_targets(student(dataset, left_out(assigned, 0)), dataset, tmp_path / "file", assigned)
+        unseen(student(dataset, left_out(assigned, 0)), dataset, tmp_path / "file", assigned)
 
 
 def test_without_a_folder_nothing_is_kept(dataset, assigned, trained_on, tmp_path):
     config = student(dataset, left_out(assigned, 0))
-    kept = distill.soft_targets(config, dataset, tmp_path, assigned)
-    assert torch.equal(distill.soft_targets(config, dataset, None, assigned), kept)
+    kept = unseen(config, dataset, tmp_path, assigned)
+    assert torch.equal(unseen(config, dataset, None, assigned), kept)
     assert len(trained_on) == 6
 
 
@@ -158,6 +204,7 @@ TAUGHT = [
     *("training.teacher.family=separable", "training.teacher.network.channels=4", "training.teacher.network.depth=2"),
     *("training.teacher.network.kernel=5", "training.teacher.network.stride=4", "training.teacher.training.epochs=1"),
     *("training.teacher.training.batch_size=16", "training.teacher.training.keep=last", "training.distill=0.5"),
+    "training.teacher.count=2",
     *("training.epochs=1", "training.batch_size=16", "channels=4", "depth=2", "kernel=5", "stride=4"),
 ]
 
@@ -167,7 +214,7 @@ def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, 
     fit = train.fit
 
     def spy(config, data, **options):
-        taught.append(options.get("soft_targets") is not None)
+        taught.append(len(options.get("teaching", epochs.NOT_TAUGHT).ensemble))
         return fit(config, data, **options)
 
     monkeypatch.setattr(train, "fit", spy)
@@ -177,9 +224,8 @@ def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, 
     made = candidate.load_config(tmp_path / "c")
     assert made.training.teacher.training == TEACHER.training
     assert made.training.distill == 0.5
-    assert taught == [False] * (len(taught) - 1) + [True]
-    assert len(taught) > 2
-    assert trained_on[-1] == frozenset(made.split.train)
+    assert taught == [0, 0, 2]
+    assert trained_on == [frozenset(made.split.train)] * 3
     assert [path.name for path in tmp_path.iterdir()] == ["c"]  # the teachers' folder goes when all is done
 
 
@@ -197,6 +243,5 @@ def test_a_run_shares_its_teachers_over_trials(dataset, trained_on, tmp_path):
     assert [trial.outcome for trial in record.trials] == ["done", "done"]
     assert all(trial.stage_seconds["teachers"] > 0 for trial in record.trials)
     students = frozenset(settings.split.train)
-    assert trained_on.count(students) == 2
-    teachers = [subjects for subjects in trained_on if subjects != students]
-    assert len(teachers) == len(set(teachers)) == len(list((tmp_path / "run" / runs.TEACHERS).iterdir()))
+    assert trained_on == [students] * 3  # one teacher, and two that it taught
+    assert len(list((tmp_path / "run" / runs.TEACHERS).iterdir())) == 1

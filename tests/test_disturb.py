@@ -59,11 +59,18 @@ def test_steps_are_flat_between_jumps():
     assert 1 <= np.count_nonzero(np.diff(made("steps", 250.0))) < SECONDS
 
 
-def test_a_pool_has_each_kind_in_turn():
-    pool = disturb.pool(np.random.default_rng(0), 13, 1250, 250.0)
-    assert pool.shape == (13, 1250)
+def test_in_band_noise_lies_where_the_ecg_does_and_some_of_it_swells():
+    assert share_between("in_band", 250.0, 0.5, 40) > 0.9
+    assert share_between("in_band", 250.0, 5, 15) > 0.3
+    halves = np.array([np.std(made("in_band", 250.0, seed).reshape(10, -1), axis=1) for seed in range(40)])
+    assert 5 < np.count_nonzero(halves.max(1) > 4 * halves.min(1)) < 35
+
+
+def test_a_pool_has_each_kind_in_turn_and_the_last_four_times():
+    pool = disturb.pool(np.random.default_rng(0), 23, 1250, 250.0)
+    assert pool.shape == (23, 1250)
     flat = [np.count_nonzero(np.diff(row)) < 10 for row in pool]
-    assert [index for index, is_flat in enumerate(flat) if is_flat] == [5, 11]
+    assert [index for index, is_flat in enumerate(flat) if is_flat] == [5, 15]
 
 
 @pytest.mark.parametrize("kind", disturb.KINDS)

@@ -98,9 +98,14 @@ def test_threshold_refuses_nan():
         metrics.choose_threshold([0, 1], [0.0, np.nan], ["A", "B"])
 
 
-def test_a_threshold_by_beta_looks_at_no_prediction():
+@pytest.mark.parametrize(("rule", "threshold"), [("by_beta", -np.log(RULE.beta)), ("even_odds", 0)])
+def test_a_threshold_may_look_at_no_prediction(rule, threshold):
     labels, margins, subjects = shifted(2.0)
-    by_beta = metrics.find_threshold("by_beta", labels, margins, subjects, RULE)
-    assert by_beta == metrics.find_threshold("by_beta", 1 - labels, -margins, subjects, RULE) == -np.log(RULE.beta)
+    found = metrics.find_threshold(rule, labels, margins, subjects, RULE)
+    assert found == metrics.find_threshold(rule, 1 - labels, -margins, subjects, RULE) == threshold
+
+
+def test_a_threshold_that_is_chosen():
+    labels, margins, subjects = shifted(2.0)
     chosen = metrics.find_threshold("chosen", labels, margins, subjects, RULE)
     assert chosen == metrics.choose_threshold(labels, margins, subjects, RULE)

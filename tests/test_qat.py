@@ -21,7 +21,7 @@ from ecm_edge import (
     train,
 )
 from ecm_edge.candidate import TrainingConfig
-from ecm_edge.epochs import Loop
+from ecm_edge.epochs import NOT_TAUGHT, Loop
 from ecm_edge.errors import CandidateError, ModelError
 from ecm_edge.losses import cross_entropy
 
@@ -118,7 +118,7 @@ def test_int8_learns_more_than_by_the_same_epochs_without_rounding(dataset, load
     for forward in (qat.Simulated, Unrounded):
         monkeypatch.setattr(qat, "Simulated", forward)
         twin = copy.deepcopy(network)
-        qat.fine_tune(twin, config, loaded, before, None, lambda _: False)
+        qat.fine_tune(twin, config, loaded, before, NOT_TAUGHT, lambda _: False)
         found.append(losses_of(twin, loaded))
     (float32, int8), (plain_float32, plain_int8) = found
     assert int8 < min(int8_before, plain_int8)

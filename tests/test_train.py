@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ecm_edge import candidate, epochs, splits, train
 from ecm_edge.candidate import TrainingConfig
+from ecm_edge.epochs import NOT_TAUGHT, Teaching
 from ecm_edge.errors import CandidateError, DatasetError
 from ecm_edge.networks import batch_last
 from ecm_edge.threshold import fold_threshold
@@ -150,12 +152,42 @@ def test_a_share_of_the_data_is_counted(dataset, loaded):
     assert 0 < record.train_segments < 0.7 * len(loaded.train_labels)
 
 
+class Says(nn.Module):
+    """A teacher that gives every segment the same scores, and keeps what it was asked."""
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__()
+        self.scores, self.asked = torch.tensor(scores), []
+
+    def forward(self, x):
+        self.asked.append(x)
+        return self.scores.expand(len(x), 2)
+
+
+class Liar(nn.Module):
+    """Says the opposite of what a network says."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x).flip(1)
+
+
+YES, NO = Says(0.0, 1000.0), Says(1000.0, 0.0)  # as sure as float32 can say
+
+
+def taught(dataset, loaded, *teachers, **how):
+    config = configured(dataset, teacher=TEACHER, **{"distill": 1.0, **how})
+    return train.fit(config, loaded, teaching=Teaching(ensemble=teachers))
+
+
 @pytest.mark.parametrize("option", [{"label_smoothing": 0.3}, {"distill": 1.0, "teacher": TEACHER}])
 def test_the_recorded_loss_is_against_the_labels_alone(dataset, loaded, option):
     untaught = {"learning_rate": 1e-12, "epochs": 1}  # so that both are figures of the same weights
-    wrong = 1 - loaded.train_labels.float()
     plain, other = (
-        train.fit(configured(dataset, **untaught, **how), loaded, soft_targets=wrong).record.best.train_loss
+        train.fit(configured(dataset, **untaught, **how), loaded, teaching=Teaching((YES,))).record.best.train_loss
         for how in ({}, option)
     )
     assert other == pytest.approx(plain, rel=1e-6)
@@ -163,23 +195,51 @@ def test_the_recorded_loss_is_against_the_labels_alone(dataset, loaded, option):
 
 def test_a_student_learns_what_its_teacher_says(dataset, loaded):
     how = {"epochs": 12, "learning_rate": 1e-2, "keep": "last"}
-    wrong = 1 - loaded.train_labels.float()
-    taught = train.fit(configured(dataset, distill=1.0, teacher=TEACHER, **how), loaded, soft_targets=wrong)
-    assert taught.record.best.train_loss > np.log(2) + 0.1
+    teacher = train.fit(configured(dataset, **how), loaded)
+    student = taught(dataset, loaded, Liar(teacher.network), **how)
+    assert teacher.record.best.train_loss < np.log(2) - 0.05
+    assert student.record.best.train_loss > np.log(2) + 0.05
 
 
-def test_soft_targets_that_nobody_listens_to_change_nothing(dataset, loaded):
+def test_teachers_answer_with_the_mean_of_their_probabilities(dataset, loaded):
+    apart, together = (taught(dataset, loaded, *who).network.state_dict() for who in ((YES, NO), (Says(1.0, 1.0),)))
+    assert all(torch.equal(apart[name], together[name]) for name in apart)
+
+
+def test_the_label_keeps_the_share_that_the_teachers_leave(dataset, loaded):
+    all_theirs, half, none = (
+        taught(dataset, loaded, YES, distill=share, epochs=6, learning_rate=1e-2, keep="last").record.best.train_loss
+        for share in (1.0, 0.5, 0.0)
+    )
+    assert none < half < all_theirs
+
+
+def test_teachers_are_asked_what_the_student_is(dataset, loaded, monkeypatch):
+    teacher = Says(0.0, 0.0)
+    monkeypatch.setattr(epochs, "mix", lambda batch, targets, _: (torch.full_like(batch, 7.0), targets))
+    taught(dataset, loaded, teacher, epochs=1, mixup=1.0)
+    assert teacher.asked
+    assert all((batch == 7.0).all() for batch in teacher.asked)
+
+
+def test_teachers_that_nobody_listens_to_change_nothing(dataset, loaded):
+    teaching = Teaching((YES,), torch.full((len(loaded.train_labels),), 0.5))
     first, second = (
-        train.fit(configured(dataset), loaded, soft_targets=answers).network.state_dict()
-        for answers in (None, torch.full((len(loaded.train_labels),), 0.5))
+        train.fit(configured(dataset), loaded, teaching=what).network.state_dict() for what in (NOT_TAUGHT, teaching)
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_teachers_have_to_be_there(dataset, loaded):
+    with pytest.raises(CandidateError, match="distill needs teachers"):
+        train.fit(configured(dataset, distill=0.5, teacher=TEACHER), loaded)
+
+
 @pytest.mark.parametrize("answers", [None, torch.zeros(3)])
-def test_a_teacher_has_to_have_answered(dataset, loaded, answers):
-    with pytest.raises(CandidateError, match="need a teacher's answers"):
-        train.fit(configured(dataset, distill=0.5, teacher=TEACHER), loaded, soft_targets=answers)
+def test_who_doubts_has_to_have_answered(dataset, loaded, answers):
+    config = configured(dataset, doubted="drop", teacher=TEACHER)
+    with pytest.raises(CandidateError, match="needs a teacher's answers"):
+        train.fit(config, loaded, teaching=Teaching(unseen=answers))
 
 
 def test_doubted_segments_are_not_trained_on(dataset, loaded):
@@ -187,7 +247,7 @@ def test_doubted_segments_are_not_trained_on(dataset, loaded):
     answers[:5] = torch.tensor([0.97, 0.93, 0.04, 0.06, 0.5])
     contradicted = [i for i in range(5) if abs(answers[i] - (1 - int(loaded.train_labels[i]))) < 0.05]
     config = configured(dataset, doubted="drop", teacher=TEACHER, epochs=1, train_on_blank=True)
-    record = train.fit(config, loaded, soft_targets=answers).record
+    record = train.fit(config, loaded, teaching=Teaching(unseen=answers)).record
     assert contradicted
     assert record.train_segments == len(answers) - len(contradicted)
 

@@ -66,6 +66,11 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes for --folds, of one thread each.  [default: one a core]"
 )
+@click.option(
+    "--teachers",
+    type=click.IntRange(1, 32),
+    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.",
+)
 @json_option
 def command(
     data: Path,
@@ -78,19 +83,21 @@ def command(
     seed: int | None,
     folds: int | FoldAssignment | None,
     workers: int | None,
+    teachers: int | None,
     *,
     refit: bool,
     as_json: bool,
 ) -> None:
     """Gate and train one candidate; what does not fit the board is not trained (exit 1).
 
-    With --folds K, K (K - 1) / 2 + K networks more are trained: every subject is answered by one that has not seen
-    it, at a threshold chosen on others. Interrupted, the same command goes on where it was.
+    With --folds K, K networks more are trained: every subject is answered by one that has not seen it. Where
+    training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
+    have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
     For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
-    from ecm_edge import targets
+    from ecm_edge import distill, targets
     from ecm_edge.trial import train_candidate
 
     if like and (family or factory):
@@ -102,6 +109,8 @@ def command(
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
+    if teachers:
+        config = distill.taught_by_its_kind(config, teachers)
     result = train_candidate(
         out,
         config,

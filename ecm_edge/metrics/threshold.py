@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 Objective = Literal["f1", "fbeta_mean", "board_score"]
 """What a search may maximise."""
 
-ThresholdRule = Literal["chosen", "by_beta"]
-"""Where a threshold comes from: `choose_threshold`, or `beta_threshold`, which looks at no prediction."""
+ThresholdRule = Literal["chosen", "by_beta", "even_odds"]
+"""Where a threshold comes from: `choose_threshold`; or no prediction: `beta_threshold`, or the margin 0."""
+
+EVEN_ODDS = 0.0
+"""The margin from which AF is at least as likely as not, for margins that are log-odds."""
 
 _CANDIDATES = 400
 _SMOOTH_SHARE = 0.025  # of the candidates, so of the segments: the width of the average over the objective
@@ -71,7 +74,9 @@ def find_threshold(
     subjects: ArrayLike,
     rule: ScoreRule | None = None,
 ) -> float:
-    """The threshold by either rule; arguments and errors are those of `choose_threshold`."""
+    """The threshold by any rule; arguments and errors are those of `choose_threshold`."""
+    if how == "even_odds":
+        return EVEN_ODDS
     return beta_threshold(rule) if how == "by_beta" else choose_threshold(labels, margins, subjects, rule)
 
 

@@ -54,7 +54,7 @@ def can_compile() -> bool:
 
 
 def training_forward(network: nn.Module, *, compiled: bool) -> Forward:
-    """A function from (N, 1, T) samples to (N, 2) scores that does what a call of the network in training mode does.
+    """A function from (N, 1, T) samples to (N, 2) scores that does what the network does in the mode that it is in.
 
     Within float32's rounding: a variance is E[x²] - E[x]², which loses digits where a channel's mean is a hundred times
     its deviation, as behind a network that takes raw counts of a converter without normalising them.
