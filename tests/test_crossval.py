@@ -108,12 +108,12 @@ def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path,
 
 def test_teachers_come_first_and_each_once(wide, tmp_path):
     told = []
-    made = config(wide, teacher=TEACHER, doubted="drop", doubt_above=0.5)
+    made = config(wide, teacher=TEACHER, distill=0.5, doubted="drop")
     found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
     alone = [(t.is_teacher, len(t.left_out)) for t in told]
-    # without a fold and the one that it answers for, and without two and that one
-    assert Counter(alone) == {(True, 3): 4, (True, 2): 6, (False, 2): 6, (False, 1): 4}
-    assert [t.is_teacher for t in told] == [True] * 10 + [False] * 10
+    # to be followed: without a fold, and without two; to doubt: without the one that it answers for besides
+    assert Counter(alone) == {(True, 1): 4, (True, 2): 6 + 6, (True, 3): 4, (False, 2): 6, (False, 1): 4}
+    assert [t.is_teacher for t in told] == [True] * 20 + [False] * 10
     assert not same(found, validated(wide, folds=4))
 
 

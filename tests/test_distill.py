@@ -20,7 +20,7 @@ TEACHER = Teacher(
 
 
 def student(dataset, split, **training):
-    how = TrainingConfig(epochs=1, batch_size=16, **{"teacher": TEACHER, "doubted": "drop", **training})
+    how = TrainingConfig(**{"epochs": 1, "batch_size": 16, "teacher": TEACHER, "doubted": "drop", **training})
     return candidate.configure(dataset, split, "separable", TEACHER.network, how, seed=0)
 
 
