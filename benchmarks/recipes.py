@@ -150,6 +150,7 @@ def recipes(base: Recipe = BASE) -> list[Recipe]:
         _trained(base, "mixup", mixup=0.5),
         _trained(base, "disturbance", disturbed),
         _trained(base, "disturbance_mixup", disturbed, mixup=0.5),
+        _trained(base, "in_band", {**disturbed, "in_band": 0.4}),
         _trained(base, "stretch", {"stretch": 0.2}),
         _trained(base, "splice", {"splice": 100}),
         _trained(base, "filter", {"filter": 0.3}),

@@ -43,7 +43,9 @@ class Augmenter:
         self._pool = torch.empty(0, samples)
         if how.disturbance:
             rng = np.random.default_rng(seed)
-            self._pool = torch.from_numpy(disturb.pool(rng, _POOL, samples, sampling_rate_hz))
+            self._pool = torch.from_numpy(
+                disturb.pool(rng, _POOL, samples, sampling_rate_hz, in_band_share=how.in_band)
+            )
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """A changed copy of (N, 1, T) float32 samples; the same for the same state of `generator`, on any device."""

@@ -75,6 +75,9 @@ class Augmentation(Record):
     disturbance_layers: int = Field(
         default=2, ge=1, le=8, description="disturbances on top of each other, each on half"
     )
+    in_band: float = Field(
+        default=0, ge=0, le=1, description="share of the disturbances that lie where the ECG itself does"
+    )
     cutout: int = Field(default=0, ge=0, description="so many samples in a row become the mean, in 3 of 10 segments")
 
 

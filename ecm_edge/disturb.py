@@ -100,15 +100,20 @@ KINDS: dict[str, Callable[[np.random.Generator, int, float], Floats]] = {
     "muscle": muscle,
     "motion": motion,
     "steps": steps,
-    "in_band": in_band,
 }
+"""Those that leave the ECG to be seen: they lie beside its band, or in few places."""
 
-_DRAWN = (*KINDS.values(), *[in_band] * 3)  # four of ten are of the kind that hides the ECG best
 
+def pool(
+    rng: np.random.Generator, count: int, samples: int, sampling_rate_hz: float, *, in_band_share: float
+) -> Floats:
+    """(count, T) disturbances to draw from where making new ones would take too long.
 
-def pool(rng: np.random.Generator, count: int, samples: int, sampling_rate_hz: float) -> Floats:
-    """(count, T) disturbances to draw from where making new ones would take too long."""
-    return np.stack([_DRAWN[index % len(_DRAWN)](rng, samples, sampling_rate_hz) for index in range(count)])
+    Each of `KINDS` in turn, and `in_band_share` of them of the kind `in_band`.
+    """
+    kinds, others = list(KINDS.values()), round(in_band_share * count)
+    drawn = [kinds[index % len(kinds)] for index in range(count - others)] + [in_band] * others
+    return np.stack([kind(rng, samples, sampling_rate_hz) for kind in drawn])
 
 
 def _unit(values: NDArray[np.float64]) -> Floats:

@@ -5,12 +5,13 @@ import pytest
 
 from ecm_edge import disturb
 
+KINDS = {**disturb.KINDS, "in_band": disturb.in_band}
 RATES_HZ = (125.0, 250.0, 360.0)
 SECONDS = 10
 
 
 def made(kind, rate_hz, seed=0):
-    return disturb.KINDS[kind](np.random.default_rng(seed), round(SECONDS * rate_hz), rate_hz)
+    return KINDS[kind](np.random.default_rng(seed), round(SECONDS * rate_hz), rate_hz)
 
 
 def share_between(kind, rate_hz, low, high):
@@ -23,7 +24,7 @@ def share_between(kind, rate_hz, low, high):
     return power[(frequencies >= low) & (frequencies <= high)].sum() / power.sum()
 
 
-@pytest.mark.parametrize("kind", disturb.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_unit_spread_no_mean_and_by_seed(kind, rate_hz):
     for seed in range(10):
@@ -66,13 +67,14 @@ def test_in_band_noise_lies_where_the_ecg_does_and_some_of_it_swells():
     assert 5 < np.count_nonzero(halves.max(1) > 4 * halves.min(1)) < 35
 
 
-def test_a_pool_has_each_kind_in_turn_and_the_last_four_times():
-    pool = disturb.pool(np.random.default_rng(0), 23, 1250, 250.0)
-    assert pool.shape == (23, 1250)
+@pytest.mark.parametrize(("share", "steps"), [(0.0, [5, 11, 17]), (0.4, [5, 11]), (1.0, [])])
+def test_a_pool_has_each_kind_in_turn_and_then_those_in_band(share, steps):
+    pool = disturb.pool(np.random.default_rng(0), 20, 1250, 250.0, in_band_share=share)
+    assert pool.shape == (20, 1250)
     flat = [np.count_nonzero(np.diff(row)) < 10 for row in pool]
-    assert [index for index, is_flat in enumerate(flat) if is_flat] == [5, 15]
+    assert [index for index, is_flat in enumerate(flat) if is_flat] == steps
 
 
-@pytest.mark.parametrize("kind", disturb.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_short_segments_are_finite(kind):
-    assert np.isfinite(disturb.KINDS[kind](np.random.default_rng(0), 8, 250.0)).all()
+    assert np.isfinite(KINDS[kind](np.random.default_rng(0), 8, 250.0)).all()
