@@ -176,8 +176,22 @@ class CandidateConfig(Record):
 
     @property
     def sha256(self) -> str:
-        """Hash of the configuration, for provenance."""
-        return files.sha256_json(self.model_dump(mode="json"))
+        """Hash of the configuration, for provenance; that of an earlier version's stays what it was."""
+        fields = self.model_dump(mode="json")
+        return files.sha256_json({**fields, "training": _without_unused(fields["training"])})
+
+
+_ADDED_LATER = {"splice": 0, "in_band": 0.0, "count": 1}
+"""Training parameters that configurations once did not have, and what makes them those configurations."""
+
+
+def _without_unused(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a training, tables in it too, without those that were added later and are not used."""
+    return {
+        name: _without_unused(value) if isinstance(value, dict) and name != "network" else value
+        for name, value in fields.items()
+        if name not in _ADDED_LATER or value != _ADDED_LATER[name]
+    }
 
 
 def configure(

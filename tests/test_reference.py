@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge import entries, files, model_card, model_file, onnx_model, reference, registry, targets
+from ecm_edge import candidate, entries, files, model_card, model_file, onnx_model, reference, registry, targets
 from ecm_edge.entries import Manifest
 from ecm_edge.firmware import emulate, fitted, make
 from ecm_edge.firmware.build import Image
@@ -87,6 +87,13 @@ def test_the_image_is_the_one_that_was_verified(shelf):
     built = fitted.load(shelf.entry, board)
     assert built is not None, "the target's file has changed since the entry was promoted"
     assert built.of(form).image.sha256 == image.sha256
+
+
+def test_every_configuration_has_the_hash_that_it_had_when_it_was_promoted(shelf):
+    for entry in (shelf.folder / registry.ENTRIES).iterdir():
+        manifest = Manifest.load(entry / entries.MANIFEST)
+        assert candidate.load_config(entry).sha256 == manifest.config_sha256
+        assert model_file.open_model(entry, manifest.form).classifier is not None
 
 
 def test_the_folds_are_those_beside_the_shelves(shelf):
