@@ -9,8 +9,8 @@ chosen on what the subjects of the others were answered, by networks that have s
 it is no claim about any of them (`ecm_edge.crossval` makes one).
 
 The budget is segment passes, segments times epochs. A recipe that trains on more or fewer segments than the base gets
-the number of epochs that comes nearest to the base's passes. Teachers are trained within the same folds, with the
-seeds after that of those that they teach and once for all of them; their passes come on top and have a column.
+the number of epochs that comes nearest to the base's passes. Teachers are trained within the same folds, once
+for all of a seed; they draw their own half of the data, and their passes come on top and have a column.
 
 OUT keeps a file for each recipe and seed, and the teachers; the next run goes on from there.
 """
@@ -69,6 +69,7 @@ README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- recipes table: python -m benchmarks.recipes --write -->", "<!-- end of the recipes table -->"
 COLUMNS = ("recipe", "change", "MACs", "Fβ (seeds)", "G", "F1", "Fβ less base's (95 %)", "passes", "and teachers'", "s")
 NOT_CHANGED = "–"
+_TEACHERS_FROM = 100  # the seeds of teachers: from 100 on for those of seed 0, from 200 for those of seed 1
 
 
 class Recipe(Record):
@@ -81,10 +82,10 @@ class Recipe(Record):
     training: TrainingConfig
 
     def configure(self, dataset: Dataset, split: Split, seed: int) -> CandidateConfig:
-        """The recipe bound to data and a seed; its teachers have the next ones."""
+        """The recipe bound to data and a seed; its teachers have seeds that no other network has."""
         how, teacher = self.training, self.training.teacher
         if teacher is not None:
-            how = how.model_copy(update={"teacher": teacher.model_copy(update={"seed": seed + 1})})
+            how = how.model_copy(update={"teacher": teacher.model_copy(update={"seed": _TEACHERS_FROM * (seed + 1)})})
         return candidate.configure(dataset, split, self.family, self.network, how, seed)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate import Augmentation
 
-_POOL = 1536  # disturbances, as many of each kind; 8 MB of five seconds at 250 Hz
+_POOL = 1536  # disturbances; 8 MB of five seconds at 250 Hz
 _STRETCHED = 0.5  # of the segments
 _DISTURBED = 0.5  # of the segments, for each layer
 _FILTERED = 0.5  # of the segments

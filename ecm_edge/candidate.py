@@ -145,7 +145,7 @@ class Teacher(Record):
     factory: str | None = None
     network: dict[str, Scalar]
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig(keep="last"))
-    seed: int = Field(default=1, description="of the first; each of the others has the next one")
+    seed: int = Field(default=1, description="of the first; the others have the next ones, but for that of the student")
     count: int = Field(default=1, ge=1, le=32)
 
     @model_validator(mode="after")

@@ -3,8 +3,8 @@
 The threshold of fold f is chosen on the subjects of the other folds, each of whom is answered for this by a network
 that was trained without its own fold and without f. A network that was trained without f alone, that threshold taken
 off, then answers f. So F folds take F (F - 1) / 2 networks without two folds, each of use to both, and F without one.
-Where the recipe takes its threshold from β alone there is nothing to choose, and no network leaves two folds out. Where
-a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
+Where the recipe takes its threshold from β, or even odds, there is nothing to choose, and no network leaves two folds
+out. Where a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
 
 A teacher that the configuration listens to is trained within the same folds, before the networks that it teaches.
 Every network's margins are written down as soon as it has them, and are used again by the next run that asks for the
@@ -139,7 +139,7 @@ def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> T
 
 @dataclass(frozen=True)
 class _Setting:
-    """What all networks share; `place` and `teachers` are folders for their answers and their teachers'."""
+    """What all networks share; `place` and `teachers` are folders for their answers and for their teachers."""
 
     config: CandidateConfig
     data: Path

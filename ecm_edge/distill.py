@@ -1,6 +1,6 @@
 """Teachers: networks that are trained so that another one can be, and what they give to its training.
 
-To distill, an ensemble is trained on the segments that its student is trained on, and answers every batch as the
+To distill, an ensemble is trained on the subjects that its student is trained on, and answers every batch as the
 student sees it, changed and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
 consistent"): a function to follow, between the segments too, where labels say nothing.
 
@@ -14,6 +14,8 @@ Weights and answers are kept in a folder, for whoever asks for the same ones nex
 from __future__ import annotations
 
 import io
+import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +49,12 @@ _FEWEST_FOLDS = 2  # with training subjects in them
 
 
 def teaching(
-    config: CandidateConfig, dataset: Dataset, cache: Path | None, folds: FoldAssignment | None = None
+    config: CandidateConfig,
+    dataset: Dataset,
+    cache: Path | None,
+    folds: FoldAssignment | None = None,
+    *,
+    tell: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Teaching:
     """What its teachers give to the training of a configuration; they are trained now where the cache lacks them.
 
@@ -57,6 +64,7 @@ def teaching(
         cache: a folder, made if need be, that keeps every teacher; nothing is kept without it.
         folds: which subject is in which fold, for teachers that doubt; `FOLDS` of them, drawn by the teacher's seed,
             where None.
+        tell: called for each teacher to be followed, once it is there: its number, of how many, and seconds.
 
     Raises:
         CandidateError: the configuration was made for another data set, or a teacher's training gave no finite loss.
@@ -68,9 +76,14 @@ def teaching(
     if teacher is None or not how.listens:
         return NOT_TAUGHT
     candidate.check_dataset(config, dataset)
-    members = ensemble(subjects, teacher, dataset) if how.distill else []
+    members = ensemble(config, teacher, dataset) if how.distill else []
+    followed = []
+    for number, member in enumerate(members, 1):
+        started = time.perf_counter()
+        followed.append(trained(member, dataset, cache))
+        tell(number, len(members), time.perf_counter() - started)
     return Teaching(
-        ensemble=tuple(trained(member, dataset, cache) for member in members),
+        ensemble=tuple(followed),
         unseen=_unseen(subjects, teacher, dataset, cache, folds) if how.doubted == "drop" else None,
     )
 
@@ -120,7 +133,7 @@ def preparations(config: CandidateConfig, dataset: Dataset, folds: FoldAssignmen
     how, teacher, subjects = config.training, config.training.teacher, config.split.train
     if teacher is None:
         return []
-    members = ensemble(subjects, teacher, dataset) if how.distill else []
+    members = ensemble(config, teacher, dataset) if how.distill else []
     answering = doubters(subjects, teacher, dataset, folds).values() if how.doubted == "drop" else []
     return [
         *(Preparation(member, trained) for member in members),
@@ -128,9 +141,13 @@ def preparations(config: CandidateConfig, dataset: Dataset, folds: FoldAssignmen
     ]
 
 
-def ensemble(subjects: list[str], teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
-    """The configurations of the teachers that answer together, all of them trained on `subjects`."""
-    return [_configured(teacher, subjects, dataset, teacher.seed + number) for number in range(teacher.count)]
+def ensemble(config: CandidateConfig, teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
+    """The configurations of the teachers that answer together, trained on the subjects of their student.
+
+    None has the student's seed, with which it could be the same network.
+    """
+    seeds = (seed for seed in itertools.count(teacher.seed) if seed != config.seed)
+    return [_configured(teacher, config.split.train, dataset, seed) for seed in itertools.islice(seeds, teacher.count)]
 
 
 def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn.Module:

@@ -58,7 +58,7 @@ class TrainingData:
 class Teaching:
     """What teachers give to a training, so far as it listens to any; `distill.teaching` makes it.
 
-    ensemble: networks in evaluation mode, trained on the same segments; they answer every changed batch, for `distill`.
+    ensemble: networks in evaluation mode, trained on the same subjects; they answer every changed batch, for `distill`.
     unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.
     """
 

@@ -7,7 +7,7 @@ A run is a folder:
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
     summary.json    SearchRecord, rewritten after every trial
-    .teachers/      what teachers answered, of use to every trial that listens to the same ones
+    .teachers/      the teachers, of use to every trial that listens to the same ones
 """
 
 from __future__ import annotations

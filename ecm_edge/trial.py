@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ecm_edge import candidate, crossval, distill, export, files, ladder, metrics, quantize, train, verify
 from ecm_edge.candidate import CandidateConfig, Scalar
+from ecm_edge.crossval import Progress
 from ecm_edge.epochs import NOT_TAUGHT
 from ecm_edge.errors import CandidateError, EcmEdgeError
 from ecm_edge.firmware import fit
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from ecm_edge.crossval import Progress
     from ecm_edge.dataset import Dataset
     from ecm_edge.epochs import Epoch, Teaching, TrainingData
     from ecm_edge.ladder import Rung
@@ -116,7 +116,7 @@ class Judge:
 class Setting:
     """What all trials of a run share; without `rungs` every candidate is trained in full at once.
 
-    `teachers` is the folder that keeps what teachers answered; nothing is kept without it.
+    `teachers` is the folder that keeps the teachers; nothing is kept without it.
     """
 
     dataset: Dataset
@@ -263,7 +263,13 @@ def train_candidate(
             )
             validated.save(staged)
         assignment = validated.record.assignment if validated else None
-        teaching = distill.teaching(config, dataset, work / crossval.TEACHERS, assignment)
+        teaching = distill.teaching(
+            config,
+            dataset,
+            work / crossval.TEACHERS,
+            assignment,
+            tell=lambda number, total, seconds: tell_network(Progress(number, total, (), seconds, is_teacher=True)),
+        )
         trained = train.fit(config, data, rule=target.score, teaching=teaching, prune=watch)
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])

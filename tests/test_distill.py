@@ -99,7 +99,7 @@ def test_a_student_of_its_own_kind(dataset):
     taught = distill.taught_by_its_kind(config, 4)
     teacher = taught.training.teacher
     assert (teacher.family, teacher.network, teacher.count) == (config.family, config.network, 4)
-    assert [member.seed for member in distill.ensemble(config.split.train, teacher, dataset)] == [1, 2, 3, 4]
+    assert [member.seed for member in distill.ensemble(config, teacher, dataset)] == [1, 2, 3, 4]
     assert (teacher.training.epochs, teacher.training.keep, teacher.training.listens) == (7, "last", False)
     assert (taught.training.distill, taught.training.keep) == (1.0, config.training.keep)
 
@@ -229,6 +229,33 @@ def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, 
     assert [path.name for path in tmp_path.iterdir()] == ["c"]  # the teachers' folder goes when all is done
 
 
+OF_ITS_KIND = ["--family", "separable", *(part for assignment in TAUGHT[-4:] for part in ("--set", assignment))]
+
+
+def test_the_command_takes_teachers_of_the_candidates_kind(dataset, trained_on, tmp_path, capsys):
+    asked = ["train", "--data", dataset.folder, "--target", "loongson-2k0500", "-o", tmp_path / "c", *OF_ITS_KIND]
+    assert run([*asked, "--set", "training.epochs=1", "--teachers", 2]) == 0
+    said = capsys.readouterr().err
+    assert "teacher   1 of 2, trained for the candidate itself" in said
+    made = candidate.load_config(tmp_path / "c")
+    assert trained_on == [frozenset(made.split.train)] * 3
+    assert (made.training.teacher.count, made.training.distill) == (2, 1.0)
+
+
+@pytest.mark.parametrize("other", ["training.distill=0.5", "training.doubted=drop", "training.teacher.count=2"])
+def test_the_command_takes_its_teachers_from_one_place(dataset, tmp_path, capsys, other):
+    asked = ["train", "--data", dataset.folder, "--target", "loongson-2k0500", "-o", tmp_path / "c", *OF_ITS_KIND]
+    assert run([*asked, "--set", other, "--teachers", 2]) == 2
+    assert "--teachers says all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seed", "teachers"), [(0, [1, 2, 3]), (1, [2, 3, 4]), (2, [1, 3, 4]), (4, [1, 2, 3])])
+def test_nobody_is_taught_by_the_same_network(dataset, seed, teachers):
+    config = student(dataset, splits.everyone(dataset)).model_copy(update={"seed": seed})
+    teacher = TEACHER.model_copy(update={"count": 3})
+    assert [member.seed for member in distill.ensemble(config, teacher, dataset)] == teachers
+
+
 def test_a_run_shares_its_teachers_over_trials(dataset, trained_on, tmp_path):
     drawn = {**TEACHER.training.model_dump(exclude={"augmentation", "teacher"})}
     training = {"epochs": 1, "batch_size": 16, "distill": 0.5, "teacher.family": "separable"}
@@ -243,5 +270,5 @@ def test_a_run_shares_its_teachers_over_trials(dataset, trained_on, tmp_path):
     assert [trial.outcome for trial in record.trials] == ["done", "done"]
     assert all(trial.stage_seconds["teachers"] > 0 for trial in record.trials)
     students = frozenset(settings.split.train)
-    assert trained_on == [students] * 3  # one teacher, and two that it taught
-    assert len(list((tmp_path / "run" / runs.TEACHERS).iterdir())) == 1
+    assert trained_on == [students] * 4  # of seed 1 for the first trial, of seed 2 for the second, whose seed is 1
+    assert len(list((tmp_path / "run" / runs.TEACHERS).iterdir())) == 2

@@ -130,3 +130,8 @@ def test_a_graph_that_onnx_refuses_is_refused():
         onnx_model.check(proto, "mine")
     with pytest.raises(ModelError, match="operators"):
         onnx_model.check(onnx.ModelProto(), "mine")
+
+
+def test_int8_sums_are_exact_where_a_processor_would_clip_them():
+    session = onnx_model.open_session(matmul())
+    assert session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"

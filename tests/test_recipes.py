@@ -72,10 +72,10 @@ def test_macs_are_what_the_names_say(dataset):
     assert macs["small"] == pytest.approx(100_000, rel=COMMON)
 
 
-def test_a_teacher_has_the_seed_after_that_of_those_that_it_teaches(dataset):
+def test_a_teacher_has_a_seed_that_no_student_has(dataset):
     (distilled,) = named("distill")
     config = distilled.configure(dataset, splits.everyone(dataset), 3)
-    assert (config.seed, config.training.teacher.seed) == (3, 4)
+    assert (config.seed, config.training.teacher.seed) == (3, 400)
 
 
 def test_the_threshold_of_a_fold_is_chosen_on_the_others(dataset, folds):
@@ -203,3 +203,9 @@ def test_bad_input_exits_with_2_and_leaves_nothing(dataset, tmp_path, capsys, op
     assert stopped.value.code == 2
     assert why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_table_that_is_printed_has_the_recipes_that_there_are():
+    text = recipes.README.read_text(encoding="utf-8").partition(recipes.BEGIN)[2].partition(recipes.END)[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line.startswith("| ")]
+    assert rows[2:] == [[recipe.name, recipe.change] for recipe in recipes.recipes()]

@@ -270,6 +270,21 @@ def as_it_is(function, **_):
     return function
 
 
+def test_a_teacher_that_is_compiled_teaches_the_same(dataset, loaded, monkeypatch):
+    config = configured(dataset, teacher=TEACHER, distill=1.0, keep="last")
+    config = config.model_copy(update={"network": {**config.network, "dropout": 0.0}})
+    teacher = train.fit(configured(dataset, seed=1), loaded).network
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    plain = train.fit(config, loaded, teaching=Teaching((teacher,)))
+    monkeypatch.setattr(epochs, "_WORTH_COMPILING", 1)
+    monkeypatch.setattr(batch_last, "can_compile", lambda: True)
+    monkeypatch.setattr(batch_last, "_compiled", as_it_is)
+    fast = train.fit(config, loaded, teaching=Teaching((teacher,)))
+    assert fast.record.compiled
+    assert fast.record.best.train_loss == pytest.approx(plain.record.best.train_loss, rel=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
 def failing(_function, **_):
     def fails(_):
         raise RuntimeError("g++ is out of order")

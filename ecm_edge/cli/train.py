@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ecm_edge.train import TrainingRecord
 
 
+_OF_TEACHERS = ("training.teacher", "training.distill", "training.doubted")
+
+
 class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs of newer versions only
     """Folds by their number, or as `ecm-edge data folds` wrote them."""
 
@@ -102,6 +105,8 @@ def command(
 
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
+    if teachers and any(name.startswith(_OF_TEACHERS) for name, _ in map(_parse, assignments)):
+        raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
     dataset = open_data(data)
@@ -163,12 +168,11 @@ def _figure(value: float | None) -> str:
 
 
 def _say_network(network: Progress) -> None:
-    without = ", ".join(map(str, network.left_out))
-    what = "teacher" if network.is_teacher else "network"
-    click.echo(
-        f"{what} {network.number:3d} of {network.total}, trained without fold {without}: {network.seconds:.1f} s",
-        err=True,
+    trained = (
+        f"without fold {', '.join(map(str, network.left_out))}" if network.left_out else "for the candidate itself"
     )
+    what = "teacher" if network.is_teacher else "network"
+    click.echo(f"{what} {network.number:3d} of {network.total}, trained {trained}: {network.seconds:.1f} s", err=True)
 
 
 def _parse(assignment: str) -> tuple[str, Scalar]:
