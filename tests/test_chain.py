@@ -3,11 +3,12 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from ecm_edge import api, schemas
+from ecm_edge import api, schemas, targets
 from ecm_edge.cli import main
 
 from .test_cli import LEAVES
@@ -25,6 +26,10 @@ learning_rate = 0.01
 """
 
 
+LENIENT = ("f1_drop = 0.01, fbeta_drop = 0.01", "f1_drop = 0.5, fbeta_drop = 0.5")
+"""A net of three epochs may lose to int8 what none that ships may; how much hangs on the processor that trained it."""
+
+
 def run(*arguments):
     """Exit code and standard output of a command."""
     out = io.StringIO()
@@ -38,7 +43,10 @@ def chain(tmp_path_factory):
     """Everything a user would run, once; command -> (exit code, JSON)."""
     at = tmp_path_factory.mktemp("chain")
     (at / "space.toml").write_text(SPACE)
-    data, target, registry = ("--data", at / "d"), ("--target", "loongson-2k0500"), ("--registry", at / "registry")
+    board = (Path(targets.__file__).parent / "loongson-2k0500.toml").read_text(encoding="utf-8")
+    assert LENIENT[0] in board
+    (at / "board.toml").write_text(board.replace(*LENIENT), encoding="utf-8")
+    data, target, registry = ("--data", at / "d"), ("--target", at / "board.toml"), ("--registry", at / "registry")
     steps = {
         "data-synth": ("data", "synth", "-o", at / "iesd", "--subjects", 14, "--seed", 5, "--format", "iesd"),
         "data-import": ("data", "import", at / "iesd", "-o", at / "d", "--format", "iesd",
