@@ -153,6 +153,7 @@ def recipes(base: Recipe = BASE) -> list[Recipe]:
         _trained(base, "disturbance_mixup", disturbed, mixup=0.5),
         _trained(base, "in_band", {**disturbed, "in_band": 0.4}),
         _trained(base, "stretch", {"stretch": 0.2}),
+        _trained(base, "recut", {"shift": 0, "recut": True, "tempo": 0.25}),
         _trained(base, "splice", {"splice": 100}),
         _trained(base, "filter", {"filter": 0.3}),
         _trained(base, "reference", {"noise": 0.0, **disturbed, "stretch": 0.2, "filter": 0.3}, mixup=0.5),

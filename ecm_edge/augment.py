@@ -132,14 +132,26 @@ def _splice(batch: Tensor, most: float, generator: torch.Generator) -> None:
 def _resample(batch: Tensor, chosen: Tensor, places: Tensor) -> None:
     """The segments `chosen` (n,) take their values at `places` (n, T), in samples; linear between samples."""
     length = batch.shape[2]
-    places = places.clamp_(0, length - 1).to(batch.device)
-    before = places.floor().clamp_(max=length - 2)
-    share = places.sub_(before)
     chosen = chosen.to(batch.device)
-    index = before.int().add_(chosen.int().unsqueeze(1) * length).view(-1)  # of the sample before, in the flat batch
-    flat = batch.reshape(-1)
+    read = interpolated(batch.reshape(-1), chosen.unsqueeze(1) * length, places.to(batch.device), length - 1)
+    batch.index_copy_(0, chosen, read.unsqueeze(1))
+
+
+def interpolated(flat: Tensor, begin: Tensor, places: Tensor, last: Tensor | int) -> Tensor:
+    """(n, T) values at `places`, linear between samples.
+
+    Args:
+        flat: (M,) samples of many stretches, one after the other.
+        begin: (n, 1) where in `flat` each one's stretch begins.
+        places: (n, T) samples from there, 0 at least in effect and `last` at most; changed in place.
+        last: of the stretch, the same for all or (n, 1); at least 1.
+    """
+    places = places.clamp_(min=0).minimum(torch.as_tensor(last, device=places.device))
+    before = places.floor().minimum(torch.as_tensor(last, device=places.device) - 1)
+    share = places.sub_(before)
+    index = before.long().add_(begin).view(-1)  # of the sample before
     left, right = flat.index_select(0, index), flat.index_select(0, index.add_(1))
-    batch.index_copy_(0, chosen, torch.lerp(left.view_as(share), right.view_as(share), share).unsqueeze(1))
+    return torch.lerp(left.view_as(share), right.view_as(share), share)
 
 
 def _filter(batch: Tensor, strength: float, generator: torch.Generator) -> None:

@@ -56,6 +56,15 @@ class Augmentation(Record):
     gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
     noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
     shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
+    recut: bool = Field(
+        default=False, description="whether segments are cut anew, anywhere in their 10 s episode, each time"
+    )
+    tempo: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="half of the recut segments are slowed or hastened, evenly, by a factor of up to 1 + tempo",
+    )
     stretch: float = Field(
         default=0,
         ge=0,
@@ -79,6 +88,12 @@ class Augmentation(Record):
         default=0, ge=0, le=1, description="share of the disturbances that lie where the ECG itself does"
     )
     cutout: int = Field(default=0, ge=0, description="so many samples in a row become the mean, in 3 of 10 segments")
+
+    @model_validator(mode="after")
+    def _faster_needs_more(self) -> Augmentation:
+        if self.tempo and not self.recut:
+            raise ValueError("tempo is that of recut segments: recut = true, or tempo = 0; stretch does without")
+        return self
 
 
 class TrainingConfig(Record):
@@ -181,7 +196,7 @@ class CandidateConfig(Record):
         return files.sha256_json({**fields, "training": _without_unused(fields["training"])})
 
 
-_ADDED_LATER = {"splice": 0, "in_band": 0.0, "count": 1}
+_ADDED_LATER = {"splice": 0, "in_band": 0.0, "count": 1, "recut": False, "tempo": 0.0}
 """Training parameters that configurations once did not have, and what makes them those configurations."""
 
 

@@ -21,6 +21,7 @@ from ecm_edge.errors import CandidateError
 from ecm_edge.losses import cross_entropy, loss_function
 from ecm_edge.networks import batch_last
 from ecm_edge.records import Record
+from ecm_edge.recut import Recutter, stretches
 from ecm_edge.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Loop:
         self.targets = self.labels * (1 - how.label_smoothing) + how.label_smoothing / 2  # (N,)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.mixing = np.random.default_rng(config.seed)
+        self.recut = _recutter(data, self.rows, how)
         self.augment = Augmenter(
             how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
         )
@@ -215,7 +217,8 @@ class Loop:
         self.network.train()
         total, count = torch.zeros((), device=self.device), 0
         for rows in self.batches():
-            samples = self.augment(self.data.train_samples[rows].to(self.device), self.generator)
+            samples = self.recut(rows, self.generator) if self.recut else self.data.train_samples[rows]
+            samples = self.augment(samples.to(self.device), self.generator)
             answers = torch.stack([self.labels[rows], self.targets[rows]], 1).to(self.device)  # (N, 2)
             if self.how.mixup and self.mixing.random() < self.how.mixup:
                 samples, answers = mix(samples, answers, self.mixing)
@@ -239,6 +242,14 @@ class Loop:
         scores = predict(self._evaluated(), self.data.validation_samples, self.device)
         loss = cross_entropy(scores, torch.from_numpy(self.data.validation_labels.astype(np.float32)))
         return (scores[:, 1] - scores[:, 0]).numpy(), float(loss)
+
+
+def _recutter(data: TrainingData, rows: Tensor, how: TrainingConfig) -> Recutter | None:
+    if not how.augmentation.recut:
+        return None
+    used = np.isin(np.arange(len(data.train_labels)), rows.numpy())
+    first, count = stretches(data.train_episodes, data.train_labels.numpy(), used)
+    return Recutter(data.train_samples, first, count, how.augmentation.tempo)
 
 
 def _loss(epoch: Epoch) -> float:

@@ -84,6 +84,7 @@ def test_pruning_stops_after_the_epoch(dataset, loaded):
         {"label_smoothing": 0.1},
         {"mixup": 1.0},
         {"augmentation": {"disturbance": 0.5}},
+        {"augmentation": {"recut": True}},
     ],
 )
 def test_options_change_the_weights(dataset, loaded, option):
@@ -96,6 +97,7 @@ def test_options_change_the_weights(dataset, loaded, option):
     [
         ({"loss": "focal"}, {"loss": "focal", "focus": 1.0}),
         ({"weight_average": "ema"}, {"weight_average": "ema", "average_decay": 0.5}),
+        ({"augmentation": {"recut": True}}, {"augmentation": {"recut": True, "tempo": 0.2}}),
     ],
 )
 def test_what_belongs_to_an_option_changes_the_weights_too(dataset, loaded, first, second):
