@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.distill import Preparation
     from ecm_edge.records import Interval
     from ecm_edge.splits import Split
     from ecm_edge.targets import Target
@@ -268,7 +267,7 @@ def run(
         raise files.cannot_write(setting.out, problem) from problem
     with files.locked(setting.out):
         todo = [(recipe, seed) for seed in seeds for recipe in chosen if setting.saved(recipe, seed) is None]
-        teachers = {teacher.name: teacher for job in todo for teacher in _teachers(setting, dataset, *job)}
+        teachers = {teacher.sha256: teacher for job in todo for teacher in _teachers(setting, dataset, *job)}
         first: list[Callable[[], str]] = [partial(_train, setting, *job) for job in todo if not job[0].training.listens]
         first += [partial(_teach, setting, teacher) for teacher in teachers.values()]
         last = [partial(_train, setting, *job) for job in todo if job[0].training.listens]
@@ -281,18 +280,18 @@ def _split(setting: Setting, dataset: Dataset, number: int) -> Split:
     return splits.leave_out(dataset, setting.folds, [number], validation_share=0.0)
 
 
-def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> list[Preparation]:
+def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> list[CandidateConfig]:
     """The teachers of a recipe's networks, each once."""
     found = {}
     for number in range(setting.folds.count):
         config = recipe.configure(dataset, _split(setting, dataset, number), seed)
-        found |= {teacher.name: teacher for teacher in distill.preparations(config, dataset, setting.folds)}
+        found |= {teacher.sha256: teacher for teacher in distill.needed(config, dataset, setting.folds)}
     return list(found.values())
 
 
-def _teach(setting: Setting, teacher: Preparation) -> str:
-    teacher.make(teacher.config, open_dataset(setting.data), setting.teachers)
-    return f"a teacher of {len(teacher.config.split.train)} subjects, seed {teacher.config.seed}"
+def _teach(setting: Setting, teacher: CandidateConfig) -> str:
+    distill.trained(teacher, open_dataset(setting.data), setting.teachers)
+    return f"a teacher of {len(teacher.split.train)} subjects, seed {teacher.seed}"
 
 
 def _train(setting: Setting, recipe: Recipe, seed: int) -> str:
@@ -323,7 +322,7 @@ def measure(setting: Setting, recipe: Recipe, seed: int) -> Result:
         thresholds=thresholds,
         passes=sum(network.passes for network in networks),
         teacher_passes=sum(
-            _segments(teacher.config, train.load_data(dataset, teacher.config.split)) * teacher.config.training.epochs
+            _segments(teacher, train.load_data(dataset, teacher.split)) * teacher.training.epochs
             for teacher in _teachers(setting, dataset, recipe, seed)
         ),
         seconds=sum(network.seconds for network in networks),

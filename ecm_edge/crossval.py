@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.dataset import Dataset
-    from ecm_edge.distill import Preparation
     from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
     from ecm_edge.train import Trained
@@ -223,16 +222,16 @@ def _teachings(jobs: Sequence[_Job], dataset: Dataset) -> list[partial[tuple[tup
     """The trainings of all teachers that the networks listen to, each once."""
     found = {}
     for job in jobs:
-        for teacher in distill.preparations(job.config, dataset, job.setting.folds):
-            found[teacher.name] = partial(_teach, job.setting, teacher)
+        for teacher in distill.needed(job.config, dataset, job.setting.folds):
+            found[teacher.sha256] = partial(_teach, job.setting, teacher)
     return list(found.values())
 
 
-def _teach(setting: _Setting, teacher: Preparation) -> tuple[tuple[int, ...], float]:
+def _teach(setting: _Setting, teacher: CandidateConfig) -> tuple[tuple[int, ...], float]:
     """Train a teacher, unless that was done before; the folds that it is trained without, and the seconds."""
     started = time.perf_counter()
-    teacher.make(teacher.config, open_dataset(setting.data), setting.teachers)
-    seen = {setting.folds.folds[name] for name in teacher.config.split.train}
+    distill.trained(teacher, open_dataset(setting.data), setting.teachers)
+    seen = {setting.folds.folds[name] for name in teacher.split.train}
     return tuple(sorted(set(range(setting.folds.count)) - seen)), time.perf_counter() - started
 
 

@@ -8,15 +8,13 @@ To doubt labels, a teacher must not have seen them: one that answers for its own
 mistakes and all. So the training subjects are divided by folds, and each fold is answered by a network that was trained
 on the others. Of two folds of a cross-validation that are left out together, one such teacher answers both.
 
-Weights and answers are kept in a folder, for whoever asks for the same ones next.
+Their weights are kept in a folder, for whoever asks for the same ones next.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from ecm_edge.candidate import CandidateConfig
@@ -111,20 +108,7 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
     return config.model_copy(update={"training": how.model_copy(update={"teacher": teacher, "distill": 1.0})})
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """A teacher to be trained before its student is, and the function that does it and keeps what comes of it."""
-
-    config: CandidateConfig
-    make: Callable[[CandidateConfig, Dataset, Path | None], object]
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What tells it from others: two students may need the same one."""
-        return self.make.__name__, self.config.sha256
-
-
-def preparations(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[Preparation]:
+def needed(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
     """All that `teaching` trains for a configuration, so that it can be done beforehand and side by side.
 
     Raises:
@@ -135,10 +119,7 @@ def preparations(config: CandidateConfig, dataset: Dataset, folds: FoldAssignmen
         return []
     members = ensemble(config, teacher, dataset) if how.distill else []
     answering = doubters(subjects, teacher, dataset, folds).values() if how.doubted == "drop" else []
-    return [
-        *(Preparation(member, trained) for member in members),
-        *(Preparation(doubter, unseen_margins) for doubter in answering),
-    ]
+    return [*members, *answering]
 
 
 def ensemble(config: CandidateConfig, teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
@@ -154,7 +135,7 @@ def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn
     """The trained network of a teacher's configuration, from the cache or trained now.
 
     Args:
-        config: one of `ensemble`.
+        config: one of `needed`.
         dataset: the one whose hash the configuration names.
         cache: a folder, made if need be; nothing is kept without it.
 
@@ -163,13 +144,17 @@ def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn
         DatasetError: its training subjects are of one class only.
         OutputError: `cache` cannot be written.
     """
-    path = _place(cache, f"{_key(config)}.safetensors")
     network = candidate.build_network(config)
-    if path is not None and _loaded(network, path):
+    if cache is not None and _loaded(network, cache / _name(config)):
         return network
+    if cache is not None:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise files.cannot_write(cache, problem) from problem
     network = train.fit(config, train.load_data(dataset, config.split)).network
-    if path is not None:
-        files.write_atomic(path, to_safetensors(candidate.network_state(network)))
+    if cache is not None:
+        files.write_atomic(cache / _name(config), to_safetensors(candidate.network_state(network)))
     return network
 
 
@@ -191,10 +176,13 @@ def _unseen(
     splits.check_folds(folds, dataset)
     rows = dataset.rows_of(subjects)  # (N,)
     fold = np.array([folds.folds[name] for name in dataset.subject_names(rows)])  # (N,)
-    margins = np.empty(len(rows), np.float32)
-    for number, fitted in doubters(subjects, teacher, dataset, folds).items():
-        margins[fold == number] = unseen_margins(fitted, dataset, cache)[rows[fold == number]]
-    return torch.from_numpy(margins).sigmoid()
+    answers = torch.empty(len(rows))
+    for number, doubter in doubters(subjects, teacher, dataset, folds).items():
+        asked = fold == number
+        samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows[asked]])).unsqueeze(1)  # (n, 1, T)
+        scores = epochs.predict(trained(doubter, dataset, cache), samples, torch.device("cpu"))
+        answers[torch.from_numpy(asked)] = scores.softmax(1)[:, 1]
+    return answers
 
 
 def doubters(
@@ -224,65 +212,7 @@ def _configured(teacher: Teacher, subjects: list[str], dataset: Dataset, seed: i
     return candidate.configure(dataset, split, teacher.family, teacher.network, teacher.training, seed, teacher.factory)
 
 
-def unseen_margins(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> NDArray[np.float32]:
-    """(n,) margins of all rows of a data set; NaN where the teacher has seen the subject, or there is no label.
-
-    They are read from the cache, or come from a network that is trained now.
-
-    Args:
-        config: one of `doubters`.
-        dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be; nothing is kept without it.
-
-    Raises:
-        CandidateError: its training gave no finite loss.
-        DatasetError: its training subjects are of one class only.
-        OutputError: `cache` cannot be written.
-    """
-    path = _place(cache, f"{_key(config)}.npy")
-    if path is None:
-        return _answers(config, dataset)
-    if (known := _saved(path, len(dataset.labels))) is not None:
-        return known
-    margins = _answers(config, dataset)
-    stream = io.BytesIO()
-    np.save(stream, margins, allow_pickle=False)
-    files.write_atomic(path, stream.getvalue())
-    return margins
-
-
-def _answers(config: CandidateConfig, dataset: Dataset) -> NDArray[np.float32]:
-    """The margins of `unseen_margins`, of a network that is trained now."""
-    network = train.fit(config, train.load_data(dataset, config.split)).network
-    unseen = np.setdiff1d(dataset.header.subjects, config.split.train).tolist()
-    rows = dataset.rows_of(unseen)
-    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (m, 1, T)
-    scores = epochs.predict(network, samples, torch.device("cpu")).numpy()  # (m, 2)
-    margins = np.full(len(dataset.labels), np.nan, np.float32)
-    margins[rows] = scores[:, 1] - scores[:, 0]
-    return margins
-
-
-def _place(cache: Path | None, name: str) -> Path | None:
-    """Where in the cache, which is made if need be, something of that name is kept; None without one."""
-    if cache is None:
-        return None
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(cache, problem) from problem
-    return cache / name
-
-
-def _key(config: CandidateConfig) -> str:
-    """What a teacher's weights and answers depend on: its recipe, the data set, its training subjects and the tool."""
-    return files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})[:32]
-
-
-def _saved(path: Path, rows: int) -> NDArray[np.float32] | None:
-    """What a teacher answered in an earlier run; None where there is no such file, or not of so many rows."""
-    try:
-        margins: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return margins if margins.shape == (rows,) and margins.dtype == np.float32 else None
+def _name(config: CandidateConfig) -> str:
+    """The file of a teacher, named by what its weights depend on: recipe, data, training subjects and the tool."""
+    key = files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})
+    return f"{key[:32]}.safetensors"
