@@ -152,7 +152,8 @@ def recipes(base: Recipe = BASE) -> list[Recipe]:
         _trained(base, "disturbance_mixup", disturbed, mixup=0.5),
         _trained(base, "in_band", {**disturbed, "in_band": 0.4}),
         _trained(base, "stretch", {"stretch": 0.2}),
-        _trained(base, "recut", {"shift": 0, "recut": True, "tempo": 0.25}),
+        _trained(base, "recut", {"shift": 0, "recut": True}),
+        _trained(base, "recut_tempo", {"shift": 0, "recut": True, "tempo": 0.25}),
         _trained(base, "splice", {"splice": 100}),
         _trained(base, "filter", {"filter": 0.3}),
         _trained(base, "reference", {"noise": 0.0, **disturbed, "stretch": 0.2, "filter": 0.3}, mixup=0.5),
@@ -285,7 +286,7 @@ def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> 
     found = {}
     for number in range(setting.folds.count):
         config = recipe.configure(dataset, _split(setting, dataset, number), seed)
-        found |= {teacher.sha256: teacher for teacher in distill.needed(config, dataset, setting.folds)}
+        found |= {teacher.sha256: teacher for teacher in distill.teachers_for(config, dataset, setting.folds)}
     return list(found.values())
 
 
@@ -365,7 +366,7 @@ def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, numb
     how = config.training.model_copy(update={"epochs": count})
     config = config.model_copy(update={"training": how})
     trained = train.fit(config, data, rule=setting.target.score, teaching=teaching)
-    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[dataset.rows_of(split.test)])).unsqueeze(1)
+    samples = train.samples_of(dataset, dataset.rows_of(split.test))
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     record = trained.record
     passes = record.train_segments * len(record.epochs)

@@ -57,7 +57,7 @@ class Augmentation(Record):
     noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
     shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
     recut: bool = Field(
-        default=False, description="whether segments are cut anew, anywhere in their 10 s episode, each time"
+        default=False, description="whether segments are cut anew each time, anywhere in their 10 s episode"
     )
     tempo: float = Field(
         default=0,
@@ -88,12 +88,6 @@ class Augmentation(Record):
         default=0, ge=0, le=1, description="share of the disturbances that lie where the ECG itself does"
     )
     cutout: int = Field(default=0, ge=0, description="so many samples in a row become the mean, in 3 of 10 segments")
-
-    @model_validator(mode="after")
-    def _faster_needs_more(self) -> Augmentation:
-        if self.tempo and not self.recut:
-            raise ValueError("tempo is that of recut segments: recut = true, or tempo = 0; stretch does without")
-        return self
 
 
 class TrainingConfig(Record):

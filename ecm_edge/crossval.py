@@ -32,6 +32,7 @@ from ecm_edge.errors import CandidateError
 from ecm_edge.out_of_fold import CrossValidationRecord, Fold, OutOfFold
 from ecm_edge.processes import run_all
 from ecm_edge.score import score_rows
+from ecm_edge.splits import Split
 from ecm_edge.threshold import fold_threshold
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _job(setting: _Setting, dataset: Dataset, left_out: tuple[int, ...]) -> _Job
 def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
     """What the networks' weights depend on, as the name of a folder."""
     asked = {
-        "config": config.model_dump(mode="json", exclude={"split"}),
+        "config": config.model_copy(update={"split": Split(train=[], validation=[], test=[])}).sha256,
         "folds": folds.model_dump(mode="json"),
         "tool": provenance.collect().tool_version,
     }
@@ -222,7 +223,7 @@ def _teachings(jobs: Sequence[_Job], dataset: Dataset) -> list[partial[tuple[tup
     """The trainings of all teachers that the networks listen to, each once."""
     found = {}
     for job in jobs:
-        for teacher in distill.needed(job.config, dataset, job.setting.folds):
+        for teacher in distill.teachers_for(job.config, dataset, job.setting.folds):
             found[teacher.sha256] = partial(_teach, job.setting, teacher)
     return list(found.values())
 
@@ -242,8 +243,7 @@ def _train(job: _Job) -> _Network:
     data = train.load_data(dataset, job.config.split)
     trained = train.fit(job.config, data, rule=setting.target.score, teaching=teaching)
     rows = dataset.rows_of(job.config.split.test)
-    samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)  # (n, 1, T)
-    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (n, 2)
+    scores = epochs.predict(trained.network, train.samples_of(dataset, rows), torch.device("cpu")).numpy()  # (n, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
     seconds = np.array(trained.record.seconds, np.float32)
     files.write_atomic(job.path, out_of_fold.to_bytes(margins=margins, seconds=seconds))

@@ -108,7 +108,7 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
     return config.model_copy(update={"training": how.model_copy(update={"teacher": teacher, "distill": 1.0})})
 
 
-def needed(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
+def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
     """All that `teaching` trains for a configuration, so that it can be done beforehand and side by side.
 
     Raises:
@@ -132,10 +132,10 @@ def ensemble(config: CandidateConfig, teacher: Teacher, dataset: Dataset) -> lis
 
 
 def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn.Module:
-    """The trained network of a teacher's configuration, from the cache or trained now.
+    """The trained network of a teacher's configuration, in evaluation mode, from the cache or trained now.
 
     Args:
-        config: one of `needed`.
+        config: one of `teachers_for`.
         dataset: the one whose hash the configuration names.
         cache: a folder, made if need be; nothing is kept without it.
 
@@ -144,17 +144,13 @@ def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn
         DatasetError: its training subjects are of one class only.
         OutputError: `cache` cannot be written.
     """
+    path = None if cache is None else _place(cache, config)
     network = candidate.build_network(config)
-    if cache is not None and _loaded(network, cache / _name(config)):
-        return network
-    if cache is not None:
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise files.cannot_write(cache, problem) from problem
+    if path is not None and _loaded(network, path):
+        return network.eval()
     network = train.fit(config, train.load_data(dataset, config.split)).network
-    if cache is not None:
-        files.write_atomic(cache / _name(config), to_safetensors(candidate.network_state(network)))
+    if path is not None:
+        files.write_atomic(path, to_safetensors(candidate.network_state(network)))
     return network
 
 
@@ -179,7 +175,7 @@ def _unseen(
     answers = torch.empty(len(rows))
     for number, doubter in doubters(subjects, teacher, dataset, folds).items():
         asked = fold == number
-        samples = torch.from_numpy(np.ascontiguousarray(dataset.samples[rows[asked]])).unsqueeze(1)  # (n, 1, T)
+        samples = train.samples_of(dataset, rows[asked])
         scores = epochs.predict(trained(doubter, dataset, cache), samples, torch.device("cpu"))
         answers[torch.from_numpy(asked)] = scores.softmax(1)[:, 1]
     return answers
@@ -212,7 +208,14 @@ def _configured(teacher: Teacher, subjects: list[str], dataset: Dataset, seed: i
     return candidate.configure(dataset, split, teacher.family, teacher.network, teacher.training, seed, teacher.factory)
 
 
-def _name(config: CandidateConfig) -> str:
-    """The file of a teacher, named by what its weights depend on: recipe, data, training subjects and the tool."""
+def _place(cache: Path, config: CandidateConfig) -> Path:
+    """The file of a teacher in the cache, which is made if need be.
+
+    It is named by what the weights depend on: recipe, data, training subjects and the tool.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise files.cannot_write(cache, problem) from problem
     key = files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})
-    return f"{key[:32]}.safetensors"
+    return cache / f"{key[:32]}.safetensors"

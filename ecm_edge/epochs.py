@@ -21,7 +21,7 @@ from ecm_edge.errors import CandidateError
 from ecm_edge.losses import cross_entropy, loss_function
 from ecm_edge.networks import batch_last
 from ecm_edge.records import Record
-from ecm_edge.recut import Recutter, stretches
+from ecm_edge.recut import Recutter
 from ecm_edge.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TrainingData:
     train_labels: Tensor  # (N,) int64, 0 or 1
     train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
     train_subjects: np.ndarray  # (N,) str
-    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one stretch of a recording
+    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one passage, and adjoin in it
     validation_samples: Tensor  # (V, 1, T) float32; V may be 0
     validation_labels: np.ndarray  # (V,) int8, 0 or 1
     validation_subjects: np.ndarray  # (V,) str
@@ -117,12 +117,16 @@ class Loop:
                 f"none, keep = {how.keep}, schedule = {how.schedule}",
                 "Train with keep = last and schedule = one_cycle.",
             )
-        self.rows = torch.from_numpy(trained_rows(data, how, config.seed, teaching.unseen))
+        rows = trained_rows(data, how, config.seed, teaching.unseen)
+        self.rows = torch.from_numpy(rows)
         self.labels = data.train_labels.float()  # (N,)
         self.targets = self.labels * (1 - how.label_smoothing) + how.label_smoothing / 2  # (N,)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.mixing = np.random.default_rng(config.seed)
-        self.recut = _recutter(data, self.rows, how)
+        self.recut = None
+        if how.augmentation.recut:
+            labels = data.train_labels.numpy()
+            self.recut = Recutter(data.train_samples, data.train_episodes, labels, rows, how.augmentation.tempo)
         self.augment = Augmenter(
             how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
         )
@@ -242,14 +246,6 @@ class Loop:
         scores = predict(self._evaluated(), self.data.validation_samples, self.device)
         loss = cross_entropy(scores, torch.from_numpy(self.data.validation_labels.astype(np.float32)))
         return (scores[:, 1] - scores[:, 0]).numpy(), float(loss)
-
-
-def _recutter(data: TrainingData, rows: Tensor, how: TrainingConfig) -> Recutter | None:
-    if not how.augmentation.recut:
-        return None
-    used = np.isin(np.arange(len(data.train_labels)), rows.numpy())
-    first, count = stretches(data.train_episodes, data.train_labels.numpy(), used)
-    return Recutter(data.train_samples, first, count, how.augmentation.tempo)
 
 
 def _loss(epoch: Epoch) -> float:

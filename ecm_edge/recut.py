@@ -1,8 +1,8 @@
-"""Training segments cut anew, every time they are drawn, from the stretch of recording that adjoining ones make up.
+"""Training segments cut anew, every time they are drawn, from the passage of a recording that adjoining ones make up.
 
-The two halves of a 10 s episode are one cut of it among many. Cut anywhere, and read somewhat slower or faster, it
-gives other beats, in other places and at other rates, and all of them are the recording's own: the ratios of its RR
-intervals stay, and nothing has to be repeated at an edge.
+The two halves of a 10 s episode are one cut of it among many. Cut anywhere, and half of them read somewhat slower or
+faster, it gives other beats, in other places and at other rates: the ratios of its RR intervals stay, and nothing has
+to be repeated at an edge.
 
 Shapes: N segments, n of them in a batch, T samples.
 """
@@ -25,47 +25,56 @@ _OTHER_TEMPO = 0.5  # of the segments
 
 
 class Recutter:
-    """Cuts batches out of the stretches of a training part.
+    """Cuts batches out of the passages of a training part.
+
+    A passage is rows of one episode and one label that are trained on. A row that stands alone, because its other half
+    is missing, of the other class or left out of the training, gives itself, or a part of it where it is to be slowed.
 
     Args:
-        samples: (N, 1, T) float32, by episode and in the order of time.
-        first: (N,) the row at which each row's stretch begins, as `stretches` finds it.
-        count: (N,) how many rows it has.
-        tempo: half of the segments are read slower or faster by a factor of up to 1 + tempo.
+        samples: (N, 1, T) float32, rows as in a data set: those of an episode adjoin in time.
+        episodes: (N,) of each row.
+        labels: (N,) of each row.
+        rows: those that are trained on.
+        tempo: half of the segments are read slower or faster by a factor of up to 1 + tempo, where their passage has as
+            much.
     """
 
-    def __init__(self, samples: Tensor, first: NDArray[np.int64], count: NDArray[np.int64], tempo: float) -> None:
+    def __init__(
+        self,
+        samples: Tensor,
+        episodes: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        tempo: float,
+    ) -> None:
+        used = np.zeros(len(labels), bool)
+        used[rows] = True
+        first, count = _passages(episodes, labels, used)
         self._length = samples.shape[2]
         self._flat = samples.reshape(-1)
-        self._begin = torch.from_numpy(first * self._length)
-        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)
+        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's passage, in `_flat`
+        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the passage
         self._tempo = tempo
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """(n,) rows -> (n, 1, T); linear between samples. A stretch that is too short is read in whole, and slower."""
-        count = len(rows)
-        last = self._last[rows]
-        rate = torch.ones(count, 1)
+        """(n,) rows -> (n, 1, T): the recording's own samples, linear between them where the tempo is another."""
+        last, shape = self._last[rows], (len(rows), 1)
+        rate = torch.ones(shape)
         if self._tempo:
-            drawn = torch.exp(math.log1p(self._tempo) * (2 * torch.rand(count, 1, generator=generator) - 1))
-            rate = torch.where(torch.rand(count, 1, generator=generator) < _OTHER_TEMPO, drawn, rate)
-        span = torch.minimum(rate * (self._length - 1), last)  # (n, 1) of the stretch, in samples
-        start = torch.rand(count, 1, generator=generator) * (last - span)
-        places = torch.arange(self._length) * (span / (self._length - 1)) + start
-        return interpolated(self._flat, self._begin[rows].unsqueeze(1), places, last).unsqueeze(1)
+            drawn = torch.exp(math.log1p(self._tempo) * (2 * torch.rand(shape, generator=generator) - 1))
+            rate = torch.where(torch.rand(shape, generator=generator) < _OTHER_TEMPO, drawn, rate)
+            rate = torch.minimum(rate, last / (self._length - 1))
+        start = torch.rand(shape, generator=generator) * (last - rate * (self._length - 1))
+        start = torch.where(rate == 1, start.round(), start)
+        places = torch.arange(self._length) * rate + start
+        return interpolated(self._flat, self._begin[rows], places, last).unsqueeze(1)
 
 
-def stretches(
+def _passages(
     episodes: NDArray[np.int64], labels: NDArray[np.int64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that adjoin in time: (N,) where each row's stretch begins, and (N,) how many rows it has.
-
-    Args:
-        episodes: (N,) of each row; the segments of one come one after the other and in order.
-        labels: (N,) a stretch has one.
-        used: (N,) whether it is trained on; a row that is not is a stretch of its own.
-    """
+    """(N,) the row at which each row's passage begins, and (N,) how many rows it has."""
     joined = (episodes[1:] == episodes[:-1]) & (labels[1:] == labels[:-1]) & used[1:] & used[:-1]
-    begins = np.flatnonzero(np.concatenate([[True], ~joined]))  # (S,) of S stretches
+    begins = np.flatnonzero(np.concatenate([[True], ~joined]))
     sizes = np.diff(begins, append=len(episodes))
     return np.repeat(begins, sizes), np.repeat(sizes, sizes)

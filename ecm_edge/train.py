@@ -92,18 +92,19 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
         )
     rhythms = np.array(dataset.header.rhythms)
     return TrainingData(
-        train_samples=_samples(dataset, train),
+        train_samples=samples_of(dataset, train),
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
         train_subjects=np.array(dataset.subject_names(train)),
         train_episodes=np.asarray(dataset.table["episode"][train]),
-        validation_samples=_samples(dataset, validation),
+        validation_samples=samples_of(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
     )
 
 
-def _samples(dataset: Dataset, rows: np.ndarray) -> Tensor:
+def samples_of(dataset: Dataset, rows: np.ndarray) -> Tensor:
+    """(n, 1, T) float32 samples of (n,) rows, as a network takes them."""
     return torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)
 
 

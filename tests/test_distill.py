@@ -123,7 +123,7 @@ def test_a_damaged_teacher_is_trained_again(dataset, assigned, trained_on, tmp_p
 
 def test_what_is_prepared_is_all_that_teaching_needs(dataset, assigned, trained_on, tmp_path):
     config = student(dataset, left_out(assigned, 0), distill=0.5)
-    for teacher in distill.needed(config, dataset, assigned):
+    for teacher in distill.teachers_for(config, dataset, assigned):
         distill.trained(teacher, dataset, tmp_path)
     assert len(trained_on) == 4
     teaching = distill.teaching(config, dataset, tmp_path, assigned)

@@ -1,33 +1,35 @@
-"""Segments cut anew: from their own stretch only, in order, and slower or faster by no more than was asked."""
+"""Segments cut anew: from their own passage only, in order, and slower or faster by no more than was asked."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
-from ecm_edge.candidate import Augmentation
-from ecm_edge.recut import Recutter, stretches
+from ecm_edge import candidate, epochs, splits, train
+from ecm_edge.candidate import Augmentation, TrainingConfig
+from ecm_edge.recut import Recutter
 
 LENGTH = 200
 
 
-def clock(stretch_sizes):
-    """(N, 1, T) samples that say when they are, a thousand stretches' worth apart; and the stretches."""
-    sizes = np.array(stretch_sizes)
-    times = [100_000 * k + torch.arange(size * LENGTH) for k, size in enumerate(stretch_sizes)]
-    samples = torch.cat(times).float().view(-1, 1, LENGTH)
-    return samples, np.repeat(np.cumsum(sizes) - sizes, sizes), np.repeat(sizes, sizes)
+def clock(sizes):
+    """(N, 1, T) samples that say when they are, passages 100,000 apart; and the passage of each row."""
+    times = [100_000 * k + torch.arange(size * LENGTH) for k, size in enumerate(sizes)]
+    return torch.cat(times).float().view(-1, 1, LENGTH), np.repeat(np.arange(len(sizes)), sizes)
 
 
-def recut(stretch_sizes, rows, tempo=0.0, seed=1):
-    samples, first, count = clock(stretch_sizes)
-    return Recutter(samples, first, count, tempo)(torch.as_tensor(rows), torch.Generator().manual_seed(seed))[:, 0]
+def recut(sizes, rows, tempo=0.0, seed=1):
+    samples, episodes = clock(sizes)
+    everyone = np.arange(len(samples))
+    recutter = Recutter(samples, episodes, np.zeros(len(samples), np.int64), everyone, tempo)
+    return recutter(torch.as_tensor(rows), torch.Generator().manual_seed(seed))[:, 0]
 
 
-def test_a_segment_is_cut_from_anywhere_in_its_own_stretch():
+def test_a_segment_is_cut_from_anywhere_in_its_own_passage():
     for row, begin in ((0, 0), (1, 0), (2, 100_000), (3, 100_000)):
         found = recut([2, 2], [row] * 500) - begin  # (500, T)
-        torch.testing.assert_close(found.diff(), torch.ones(500, LENGTH - 1), rtol=0, atol=0.02)
+        assert torch.equal(found.diff(), torch.ones(500, LENGTH - 1))  # samples as they were recorded
         assert 0 <= found.min() < 5
         assert 2 * LENGTH - 6 < found.max() <= 2 * LENGTH - 1
 
@@ -58,15 +60,34 @@ def test_the_same_generator_cuts_the_same():
     assert not torch.equal(recut([2], [0, 1], 0.2, seed=3), recut([2], [0, 1], 0.2, seed=4))
 
 
-def test_a_stretch_is_of_one_episode_and_one_label_and_trained_on():
+def test_a_passage_is_of_one_episode_and_one_label_and_trained_on():
     episodes = np.array([7, 7, 8, 8, 9, 9, 10, 11, 11])
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 0, 0])
-    used = np.array([1, 1, 1, 1, 1, 0, 1, 1, 1], bool)
-    first, count = stretches(episodes, labels, used)
-    assert first.tolist() == [0, 0, 2, 3, 4, 5, 6, 7, 7]
-    assert count.tolist() == [2, 2, 1, 1, 1, 1, 1, 2, 2]
+    samples = torch.arange(9.0 * LENGTH).view(9, 1, LENGTH)
+    recutter = Recutter(samples, episodes, labels, np.array([0, 1, 2, 3, 4, 6, 7, 8]), tempo=0)
+    together = {0: 0, 1: 0, 7: 7, 8: 7}  # where the passage of two begins
+    for row in range(9):
+        found = recutter(torch.full((200,), row), torch.Generator().manual_seed(row)) / LENGTH
+        first, count = (together[row], 2) if row in together else (row, 1)
+        assert found.min() == pytest.approx(first, abs=0.1)
+        assert found.max() == pytest.approx(first + count, abs=0.1)
 
 
-def test_tempo_without_recutting_is_refused():
-    with pytest.raises(ValidationError, match="recut = true"):
-        Augmentation(tempo=0.2)
+def test_a_training_takes_its_segments_from_what_is_trained_on(dataset):
+    """A half whose rhythm is blank is not read, though its label and its episode are those of the other."""
+    data = train.load_data(dataset, splits.holdout(dataset, seed=0))
+    count = len(data.train_labels)
+    samples = torch.arange(float(count)).view(-1, 1, 1).expand(-1, 1, data.train_samples.shape[2]).contiguous()
+    blank = np.arange(count) == 5
+    how = TrainingConfig(augmentation=Augmentation(recut=True, tempo=0.2), batch_size=16)
+    config = candidate.configure(
+        dataset, splits.holdout(dataset, seed=0), "tcn", {"channels": 4, "depth": 2, "kernel": 3}, how, seed=0
+    )
+    told = replace(data, train_samples=samples, train_blank=blank)
+    loop = epochs.Loop(candidate.build_network(config), config, told, torch.device("cpu"), None)
+    assert 5 not in loop.rows
+    for row, other in ((2, 3), (3, 2), (4, 4)):
+        assert data.train_episodes[row] == data.train_episodes[row ^ 1]
+        assert data.train_labels[row] == data.train_labels[row ^ 1]
+        found = loop.recut(torch.full((100,), row), torch.Generator().manual_seed(0))
+        assert {found.min().item(), found.max().item()} == {row, other}
