@@ -156,7 +156,7 @@ def recipes(base: Recipe = BASE) -> list[Recipe]:
         _trained(base, "recut_tempo", {"shift": 0, "recut": True, "tempo": 0.25}),
         _trained(base, "splice", {"splice": 100}),
         _trained(base, "filter", {"filter": 0.3}),
-        _trained(base, "reference", {"noise": 0.0, **disturbed, "stretch": 0.2, "filter": 0.3}, mixup=0.5),
+        _trained(base, "combined", {"noise": 0.0, **disturbed, "stretch": 0.2, "filter": 0.3}, mixup=0.5),
         _trained(base, "blank", train_on_blank=True),
         _trained(base, "doubted", doubted="drop", teacher=teacher),
         _trained(base, "distill", distill=1.0, teacher=teachers),
