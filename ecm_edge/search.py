@@ -17,7 +17,7 @@ from ecm_edge.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure,
 from ecm_edge.errors import SearchError
 from ecm_edge.records import Verdict
 from ecm_edge.runs import AVOID, DATABASE, TEACHERS, SearchRecord, SearchSettings, objective_of, pareto
-from ecm_edge.trial import TRIAL, Judge, Setting, TrialRecord, run_trial
+from ecm_edge.trial import TRIAL, Judge, Setting, TrialRecord, run_trial, shipping_verdict
 from ecm_edge.verify import verify_candidate
 
 if TYPE_CHECKING:
@@ -172,13 +172,14 @@ class _Run:
             return trial
         folder = trial_folder(self.out, trial.number)
         verified = verify_candidate(folder, self.dataset, self.settings.target)
-        proven = trial.model_copy(update={"verdict": verified.verdict, "verified_segments": verified.segments})
+        verdict = shipping_verdict(verified, self.settings.target)
+        proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
         proven.save(folder / TRIAL)
         self.trials[self.trials.index(trial)] = proven
         return proven
 
     def _best(self) -> TrialRecord | None:
-        """The best of those that verify passed and whose own image, if any was built, breaks no gate."""
+        """The best of those whose shipping form verify passed and whose own image, if any was built, breaks no gate."""
         sound = (t for t in self.trials if t.verdict == Verdict.PASS and t.firmware != Verdict.FAIL)
         return max(sound, key=objective_of, default=None)
 

@@ -22,6 +22,7 @@ from ecm_edge.ladder import RungRecord
 from ecm_edge.out_of_fold import CrossValidationRecord
 from ecm_edge.records import Evidence, Gate, Record, Verdict
 from ecm_edge.train import TrainingRecord
+from ecm_edge.verify.records import is_proven
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Objective
     from ecm_edge.splits import FoldAssignment
     from ecm_edge.targets import Target
+    from ecm_edge.verify import VerifyRecord
 
 TRIAL = "trial.json"
 _KIB = 1024.0
@@ -52,7 +54,8 @@ class TrialRecord(Record):
     pruned: training was stopped early because others were better by then, or time was up; `ended_at_rung` says at which
             rung of the ladder, counted from 0, if it was at one.
     failed: a stage refused it; `reason` says why.
-    done:   trained, exported and verified; `verdict` is verify's, on `verified_segments` segments.
+    done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
+            on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
 
     `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
     latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
@@ -279,6 +282,11 @@ def train_candidate(
     return TrainResult(verdict=costs.verdict, cost=costs, training=trained.record, folds=record)
 
 
+def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
+    """What `verify` found on the way to the form that ships, the target's first; the others' failures are told only."""
+    return Verdict.PASS if is_proven(record, target.precision[0], target) else Verdict.FAIL
+
+
 def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: Objective) -> float:
     """The search's objective from an epoch's validation figures and the candidate's estimated cost.
 
@@ -451,7 +459,7 @@ def _train_and_prove(
     return facts.record(
         "done",
         reason=f"first to diverge: {hop}" if hop else "",
-        verdict=verified.verdict,
+        verdict=shipping_verdict(verified, target),
         verified_segments=verified.segments,
         firmware=built,
         **figures,

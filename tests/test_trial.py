@@ -1,5 +1,7 @@
 """One candidate through the chain: unfit ones are not trained, and an untrained graph costs what a trained one does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from ecm_edge.comparison import agreed
 from ecm_edge.errors import CandidateError
 from ecm_edge.records import Verdict, not_run
 from ecm_edge.train import TrainingRecord
+from ecm_edge.verify import VerifyRecord
 from tests import tiny
 
 TARGET = targets.load("loongson-2k0500")
@@ -187,3 +190,26 @@ def test_objectives(objective, value):
         epoch=1, learning_rate=1, train_loss=1, validation_loss=1, f1=0.8, fbeta_mean=0.9, g=0.7, threshold=0, seconds=1
     )
     assert trial.objective_value(epoch, None, TARGET, objective) == value
+
+
+FAILS = {"verdict": Verdict.FAIL}
+
+
+@pytest.mark.parametrize(
+    ("failing", "verdict"),
+    [
+        ((), Verdict.PASS),
+        (("int8: reference→onnxruntime",), Verdict.PASS),  # the board ships float32
+        (("float32: reference→C",), Verdict.FAIL),
+        (("pytorch→onnx", "int8: reference→onnxruntime"), Verdict.FAIL),
+    ],
+)
+def test_a_trial_is_judged_by_what_leads_to_the_form_that_ships(failing, verdict):
+    entry = min((Path(__file__).parents[1] / "data" / "reference" / TARGET.name / "entries").iterdir())
+    record = VerifyRecord.load(entry / candidate.VERIFY)
+    assert set(failing) <= {hop.name for hop in record.hops}
+    hops = [hop.model_copy(update=FAILS) if hop.name in failing else hop for hop in record.hops]
+    gates = [gate.model_copy(update=FAILS) if gate.name in failing else gate for gate in record.gates]
+    told = record.model_copy(update={"hops": hops, "gates": gates, **(FAILS if failing else {})})
+    assert TARGET.precision[0] == "float32"
+    assert trial.shipping_verdict(told, TARGET) == verdict
