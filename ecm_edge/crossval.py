@@ -187,9 +187,11 @@ def _job(setting: _Setting, dataset: Dataset, left_out: tuple[int, ...]) -> _Job
 
 
 def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
-    """What the networks' weights depend on, as the name of a folder."""
+    """What the networks' weights depend on, which is no threshold, as the name of a folder."""
+    how = config.training.model_copy(update={"threshold": "even_odds"})
+    weights = config.model_copy(update={"training": how, "split": Split(train=[], validation=[], test=[])})
     asked = {
-        "config": config.model_copy(update={"split": Split(train=[], validation=[], test=[])}).sha256,
+        "config": weights.sha256,
         "folds": folds.model_dump(mode="json"),
         "tool": provenance.collect().tool_version,
     }

@@ -173,6 +173,14 @@ def test_answers_of_another_configuration_are_not_used(dataset, known, tmp_path)
     assert same(validated(dataset, work=tmp_path), known)
 
 
+def test_another_rule_for_the_threshold_trains_no_network_again(dataset, tmp_path, monkeypatch):
+    before = validated(dataset, made=config(dataset, threshold="even_odds"), work=tmp_path)
+    monkeypatch.setattr(train, "fit", lambda *_, **__: pytest.fail("a network was trained again"))
+    after = validated(dataset, made=config(dataset, threshold="by_beta"), work=tmp_path)
+    assert np.array_equal(before.before, after.before)
+    np.testing.assert_allclose(after.after, before.after + np.log(2), rtol=0, atol=1e-6)
+
+
 def test_one_process_at_a_time(dataset, tmp_path):
     validated(dataset, work=tmp_path)
     (place,) = tmp_path.iterdir()
