@@ -35,9 +35,9 @@ def real_text(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real_dataset(real_text, tmp_path_factory):
     """The same, imported."""
-    from ecm_edge.dataset import open_dataset
-    from ecm_edge.recordings import import_recordings
-    from ecm_edge.recordings.options import Options
+    from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.data.recordings import import_recordings
+    from ecm_edge.data.recordings.options import Options
 
     out = tmp_path_factory.mktemp("imported") / "iesd"
     import_recordings(real_text, out, file_format="iesd", options=Options(sampling_rate_hz=250.0))

@@ -22,15 +22,16 @@ import numpy as np
 from onnx import numpy_helper
 
 from benchmarks import firmware_nets as nets
-from ecm_edge import onnx_model, reference, targets
+from ecm_edge import targets
 from ecm_edge.firmware import build, count, emulate, fit, generate, make, toolchain
+from ecm_edge.forms import onnx_model, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import onnx
 
-    from ecm_edge.records import Form
+    from ecm_edge.base.records import Form
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- firmware table: python -m benchmarks.firmware --write -->", "<!-- end of the firmware table -->"

@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import export, networks, quantize, simplify
+from ecm_edge.candidate import networks
+from ecm_edge.forms import export, quantize, simplify
 
 if TYPE_CHECKING:
-    from ecm_edge.onnx_model import Floats
-    from ecm_edge.records import Form
+    from ecm_edge.base.records import Form
+    from ecm_edge.forms.onnx_model import Floats
 
 T = 1250
 _DEMO = ((3, 6), (5, 5), (10, 4), (20, 4), (20, 4))  # outputs and taps of five valid convolutions of stride 2

@@ -6,7 +6,7 @@
 
 For each recipe and seed one network a fold is trained, on the subjects of the other folds. The threshold of a fold is
 chosen on what the subjects of the others were answered, by networks that have seen that fold: this compares recipes,
-it is no claim about any of them (`ecm_edge.crossval` makes one).
+it is no claim about any of them (`ecm_edge.training.crossval` makes one).
 
 The budget is segment passes, segments times epochs. A recipe that trains on more or fewer segments than the base gets
 the number of epochs that comes nearest to the base's passes. Teachers are trained within the same folds, once
@@ -28,40 +28,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ecm_edge import (
-    candidate,
-    cost,
-    distill,
-    epochs,
-    export,
-    files,
-    metrics,
-    out_of_fold,
-    provenance,
-    splits,
-    targets,
-    train,
-)
-from ecm_edge.candidate import Augmentation, CandidateConfig, Scalar, Teacher, TrainingConfig
-from ecm_edge.dataset import open_dataset
-from ecm_edge.epochs import NOT_TAUGHT, Teaching
-from ecm_edge.errors import CandidateError, DatasetError, EcmEdgeError
+from ecm_edge import metrics, targets
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import CandidateError, DatasetError, EcmEdgeError
+from ecm_edge.base.processes import run_all
+from ecm_edge.base.records import Record, Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import Augmentation, CandidateConfig, Scalar, Teacher, TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.splits import FoldAssignment
+from ecm_edge.evaluate.score import score_rows
+from ecm_edge.forms import cost, export
 from ecm_edge.metrics import Scores
 from ecm_edge.metrics.resample import interval, subject_weights
-from ecm_edge.processes import run_all
-from ecm_edge.records import Record, Verdict
-from ecm_edge.score import score_rows
-from ecm_edge.splits import FoldAssignment
-from ecm_edge.train_rows import trained_rows
+from ecm_edge.training import distill, epochs, out_of_fold, train
+from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.records import Interval
-    from ecm_edge.splits import Split
+    from ecm_edge.base.records import Interval
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import Split
     from ecm_edge.targets import Target
 
 README = Path(__file__).parent / "README.md"

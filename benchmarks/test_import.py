@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge.dataset import open_dataset
-from ecm_edge.recordings import import_recordings
-from ecm_edge.recordings.options import Options
-from ecm_edge.synthetic import synthesise
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.options import Options
+from ecm_edge.data.synthetic import synthesise
 
 SHARED = Path(__file__).parents[2] / "shared" / "iesd2024"
 FILES = 2000

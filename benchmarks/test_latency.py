@@ -13,9 +13,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from ecm_edge import bench, candidate, export, files, networks, onnx_model, quantize, simplify, timing
-from ecm_edge.model_file import open_model
-from ecm_edge.records import Evidence, Form
+from ecm_edge.base import files
+from ecm_edge.base.records import Evidence, Form
+from ecm_edge.candidate import candidate, networks
+from ecm_edge.evaluate import bench, timing
+from ecm_edge.forms import export, onnx_model, quantize, simplify
+from ecm_edge.forms.model_file import open_model
 
 T = 1250
 

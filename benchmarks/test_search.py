@@ -10,9 +10,11 @@ import statistics
 
 import pytest
 
-from ecm_edge import runs, search, space, targets
-from ecm_edge.dataset import open_dataset
-from ecm_edge.search import Limits
+from ecm_edge import targets
+from ecm_edge.candidate import space
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.search import runs, search
+from ecm_edge.search.search import Limits
 
 TARGET = targets.load("loongson-2k0500")
 MOST_OVERHEAD_S = 2.0
@@ -23,7 +25,7 @@ KIB = 1024
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory):
     """Twenty synthetic subjects: overhead does not depend on what is in the segments."""
-    from ecm_edge.synthetic import synthesise
+    from ecm_edge.data.synthetic import synthesise
 
     folder = tmp_path_factory.mktemp("data") / "synthetic"
     synthesise(folder, subjects=20, seed=1, segments_per_subject=80)

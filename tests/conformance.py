@@ -30,9 +30,9 @@ import onnx
 import onnx.backend.test.case.node as standard
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import onnx_model, reference
-from ecm_edge.errors import ModelError
-from ecm_edge.reference.graph import graph_of
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import onnx_model, reference
+from ecm_edge.forms.reference.graph import graph_of
 
 from . import firmware_c
 

@@ -20,8 +20,8 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """Twelve synthetic subjects with twelve segments each; read-only."""
-    from ecm_edge.dataset import open_dataset
-    from ecm_edge.synthetic import synthesise
+    from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.data.synthetic import synthesise
 
     folder = tmp_path_factory.mktemp("data") / "synthetic"
     synthesise(folder, subjects=12, seed=3, segments_per_subject=12)

@@ -11,7 +11,7 @@ import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import reference
+from ecm_edge.forms import reference
 
 FEW = st.integers(1, 5)
 ACTIVATIONS = (

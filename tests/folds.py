@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecm_edge import candidate, files, out_of_fold, splits
-from ecm_edge.dataset import Description, SegmentBlock, open_dataset, write_dataset
-from ecm_edge.out_of_fold import CrossValidationRecord, Fold, OutOfFold
-from ecm_edge.score import score_rows
+from ecm_edge.base import files
+from ecm_edge.candidate import candidate
+from ecm_edge.data import splits
+from ecm_edge.data.dataset import Description, SegmentBlock, open_dataset, write_dataset
+from ecm_edge.evaluate.score import score_rows
+from ecm_edge.training import out_of_fold
+from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
 
 
 def write_folds(folder, dataset, column=0, *, threshold=0.5):

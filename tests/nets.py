@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
-from ecm_edge import candidate
-from ecm_edge.splits import Split
+from ecm_edge.candidate import candidate
+from ecm_edge.data.splits import Split
 
 T = 160
 
@@ -68,7 +68,7 @@ def segments(count, seed=0):
 
 def dataset(folder):
     """Six subjects of twenty segments, half of them AF."""
-    from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+    from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
 
     names = [f"S{s}-{'AFIB' if i % 2 else 'N'}-{i}" for s in range(6) for i in range(20)]
     block = SegmentBlock(

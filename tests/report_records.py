@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from ecm_edge import candidate, files, parity, provenance, quantize, simplify, space, train
-from ecm_edge.epochs import Epoch
+from ecm_edge.base import files, provenance
+from ecm_edge.base.records import Latency, Verdict, at_most, not_run
+from ecm_edge.candidate import candidate, space
+from ecm_edge.evaluate.score import score_model
+from ecm_edge.evaluate.verify.records import Flip, Hop, VerifyRecord
 from ecm_edge.firmware.count import Counts, LayerCount
 from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, LayerFit, target_sha256
 from ecm_edge.firmware.image import Sections
 from ecm_edge.firmware.plan import PlannedBuffer
-from ecm_edge.records import Latency, Verdict, at_most, not_run
-from ecm_edge.reference.noise import LayerNoise
-from ecm_edge.runs import SearchRecord, SearchSettings
-from ecm_edge.score import score_model
-from ecm_edge.trial import TrialRecord
-from ecm_edge.verify.records import Flip, Hop, VerifyRecord
+from ecm_edge.forms import parity, quantize, simplify
+from ecm_edge.forms.reference.noise import LayerNoise
+from ecm_edge.search.runs import SearchRecord, SearchSettings
+from ecm_edge.search.trial import TrialRecord
+from ecm_edge.training import train
+from ecm_edge.training.epochs import Epoch
 from tests import tiny
 
 SUBJECTS = ["S0", "S1", "S2", "<script>alert(1)</script>", "$x_1", "S5"]

@@ -15,9 +15,9 @@ With u = 2^-24 and gamma(n) = n u / (1 - n u) (Higham, Accuracy and Stability of
 
 import numpy as np
 
-from ecm_edge.reference.operators import OPERATORS, correlate
-from ecm_edge.reference.operators.product import gemm_product, matrix_product
-from ecm_edge.reference.operators.reduction import reduction_axes
+from ecm_edge.forms.reference.operators import OPERATORS, correlate
+from ecm_edge.forms.reference.operators.product import gemm_product, matrix_product
+from ecm_edge.forms.reference.operators.reduction import reduction_axes
 
 U = 2.0**-24
 TINY = 2.0**-120

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecm_edge.audit import audit
-from ecm_edge.audit.duplicates import duplicates
-from ecm_edge.audit.signals import marks
-from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
-from ecm_edge.synthetic import synthesise
+from ecm_edge.data.audit import audit
+from ecm_edge.data.audit.duplicates import duplicates
+from ecm_edge.data.audit.signals import marks
+from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.synthetic import synthesise
 
 T = 1250
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge.augment import Augmenter, mix
-from ecm_edge.candidate import Augmentation
+from ecm_edge.candidate.candidate import Augmentation
+from ecm_edge.training.augment import Augmenter, mix
 
 NOTHING = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)
 RATE_HZ = 250.0

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ecm_edge import avoid
-from ecm_edge.avoid import AvoidList
-from ecm_edge.errors import SearchError
+from ecm_edge.base.errors import SearchError
+from ecm_edge.search import avoid
+from ecm_edge.search.avoid import AvoidList
 
 HERE = {"family": "afnet", "afnet.channel_factor": 0.5, "training.epochs": 8}
 

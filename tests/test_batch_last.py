@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import networks
-from ecm_edge.networks import batch_last
-from ecm_edge.networks.blocks import Pool
+from ecm_edge.candidate import networks
+from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks.blocks import Pool
 
 RICH = {"squeeze_excite": True, "normalize": True, "decimation": 2, "hidden": 3, "pooling": "mean_max_std"}
 NETWORKS = [

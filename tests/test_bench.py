@@ -7,11 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from ecm_edge import bench, files, onnx_model, timing
-from ecm_edge.bench import BenchRecord, bench_candidate
-from ecm_edge.errors import CandidateError, DatasetError, ModelError
-from ecm_edge.evidence import read_latencies
-from ecm_edge.records import Evidence, Verdict
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, DatasetError, ModelError
+from ecm_edge.base.records import Evidence, Verdict
+from ecm_edge.evaluate import bench, timing
+from ecm_edge.evaluate.bench import BenchRecord, bench_candidate
+from ecm_edge.evaluate.evidence import read_latencies
+from ecm_edge.forms import onnx_model
 from tests import tiny
 
 

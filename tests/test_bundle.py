@@ -15,13 +15,18 @@ import jsonschema
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, entries, export, files, onnx_model, schemas, targets
-from ecm_edge.bundle import BundleManifest, bundle
-from ecm_edge.errors import CandidateError, FirmwareError, ModelError, OutputError, TargetError
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, FirmwareError, ModelError, OutputError, TargetError
+from ecm_edge.candidate import candidate
+from ecm_edge.cli import schemas
+from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.firmware import elf, emulate, toolchain
 from ecm_edge.firmware.record import build_candidate
-from ecm_edge.promote import promote
-from ecm_edge.verify import verify_candidate
+from ecm_edge.forms import export, onnx_model
+from ecm_edge.registry import entries
+from ecm_edge.registry.bundle import BundleManifest, bundle
+from ecm_edge.registry.promote import promote
 
 from . import nets, tiny
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ecm_edge import api, schemas, targets
-from ecm_edge.cli import main
+from ecm_edge import api, targets
+from ecm_edge.cli import main, schemas
 
 from .test_cli import LEAVES
 
@@ -84,7 +84,7 @@ def test_every_command_has_a_schema():
 
 @pytest.mark.parametrize("command", schemas.RECORDS)
 def test_a_published_schema_is_its_records(command):
-    assert schemas.path(command).read_text() == schemas.text(command), "run `python -m ecm_edge.schemas`"
+    assert schemas.path(command).read_text() == schemas.text(command), "run `python -m ecm_edge.cli.schemas`"
 
 
 def test_no_schema_is_left_over():

@@ -54,7 +54,9 @@ def test_every_command_has_help_and_json(path, capsys):
 
 
 def test_the_module_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "ecm_edge", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ecm_edge.cli", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("ecm-edge, version ")
 
 
@@ -86,7 +88,7 @@ def test_with_json_an_error_is_one_object_on_stdout(arguments, capsys):
 def test_a_terminal_without_unicode_still_gets_its_table():
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-m", "ecm_edge", "targets"], capture_output=True, env=ascii_only, check=True
+        [sys.executable, "-m", "ecm_edge.cli", "targets"], capture_output=True, env=ascii_only, check=True
     )
     assert b"nucleo-l432kc" in done.stdout
 
@@ -94,7 +96,7 @@ def test_a_terminal_without_unicode_still_gets_its_table():
 @pytest.mark.parametrize("arguments", [("targets", "--json"), ("targets", "esp32", "--json")], ids=" ".join)
 def test_a_full_stdout_exits_with_2(arguments):
     with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "ecm_edge", *arguments]
+        command = [sys.executable, "-m", "ecm_edge.cli", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

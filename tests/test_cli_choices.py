@@ -5,7 +5,12 @@ from typing import get_args
 import click
 import pytest
 
-from ecm_edge import bench, dataset, metrics, recordings, records, runs, space, study, synthetic
+from ecm_edge import metrics
+from ecm_edge.base import records
+from ecm_edge.candidate import space
+from ecm_edge.data import dataset, recordings, synthetic
+from ecm_edge.evaluate import bench
+from ecm_edge.search import runs, study
 
 from .test_cli import LEAVES
 

@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from ecm_edge.audit import AuditRecord
 from ecm_edge.cli import main
-from ecm_edge.info import InfoRecord
-from ecm_edge.recordings import ImportRecord
-from ecm_edge.synthetic import SynthRecord
+from ecm_edge.data.audit import AuditRecord
+from ecm_edge.data.info import InfoRecord
+from ecm_edge.data.recordings import ImportRecord
+from ecm_edge.data.synthetic import SynthRecord
 from tests.tiny import config
 
 GOOD = "".join(f"{value:.4f}\n" for value in np.sin(np.arange(1250) / 9))

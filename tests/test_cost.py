@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import cost, networks
-from ecm_edge.cost import Lifetime
-from ecm_edge.errors import ModelError
-from ecm_edge.export import to_onnx
-from ecm_edge.simplify import simplify
+from ecm_edge.base.errors import ModelError
+from ecm_edge.candidate import networks
+from ecm_edge.forms import cost
+from ecm_edge.forms.cost import Lifetime
+from ecm_edge.forms.export import to_onnx
+from ecm_edge.forms.simplify import simplify
 
 
 def graph(nodes, shape, outputs, weights):

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge import candidate, crossval, epochs, metrics, out_of_fold, splits, targets, train, trial
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import CandidateError, DatasetError, OutputError
-from ecm_edge.files import locked
-from ecm_edge.out_of_fold import MARGINS, CrossValidationRecord
-from ecm_edge.synthetic import synthesise
+from ecm_edge import metrics, targets
+from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
+from ecm_edge.base.files import locked
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.synthetic import synthesise
+from ecm_edge.search import trial
+from ecm_edge.training import crossval, epochs, out_of_fold, train
+from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
 
 from .folds import relabelled
 from .tiny import run

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from ecm_edge import dataset
-from ecm_edge.dataset import Description, LeftOut, SegmentBlock, Source, check_content, open_dataset, write_dataset
-from ecm_edge.errors import DatasetError, OutputError
+from ecm_edge.base.errors import DatasetError, OutputError
+from ecm_edge.data import dataset
+from ecm_edge.data.dataset import Description, LeftOut, SegmentBlock, Source, check_content, open_dataset, write_dataset
 
 T = 4
 DESCRIPTION = Description(sampling_rate_hz=250, samples_per_segment=T, unit="mV", source=Source(format="test"))

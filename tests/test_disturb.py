@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecm_edge import disturb
+from ecm_edge.data import disturb
 
 KINDS = {**disturb.KINDS, "in_band": disturb.in_band}
 RATES_HZ = (125.0, 250.0, 360.0)

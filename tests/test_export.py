@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import candidate, export, files, onnx_model, parity
-from ecm_edge.errors import CandidateError, ModelError
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, ModelError
+from ecm_edge.candidate import candidate
+from ecm_edge.forms import export, onnx_model, parity
 
 from . import nets
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ecm_edge import files
-from ecm_edge.errors import OutputError
+from ecm_edge.base import files
+from ecm_edge.base.errors import OutputError
 
 
 def full_disk(*_args, **_kwargs):

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from ecm_edge import targets
-from ecm_edge.errors import FirmwareError, TargetError
+from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.firmware import elf, objects, toolchain
 from ecm_edge.firmware import image as images
 from ecm_edge.firmware.build import build, read_generated

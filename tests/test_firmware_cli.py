@@ -9,8 +9,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ecm_edge import candidate, onnx_model, schemas, targets
+from ecm_edge import targets
+from ecm_edge.candidate import candidate
+from ecm_edge.cli import schemas
 from ecm_edge.firmware import emulate
+from ecm_edge.forms import onnx_model
 from tests import nets, tiny
 
 TARGET = targets.load("loongson-2k0500")
@@ -103,7 +106,7 @@ def test_a_served_board_is_scored_and_a_signal_ends_it(end, tmp_path, capsys):
     link = tmp_path / "board"
     words = ["firmware", "serve", tmp_path / "m.onnx", "--target", TARGET.name, "--link", link, "--json"]
     listening = ["env", "--default-signal=INT", sys.executable]  # a shell's background job starts with SIGINT ignored
-    with subprocess.Popen([*listening, "-m", "ecm_edge", *map(str, words)], stdout=subprocess.PIPE) as served:
+    with subprocess.Popen([*listening, "-m", "ecm_edge.cli", *map(str, words)], stdout=subprocess.PIPE) as served:
         try:
             said = json.loads(served.stdout.readline())
             jsonschema.validate(said, schemas.schema("firmware-serve"))

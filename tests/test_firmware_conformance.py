@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from ecm_edge.errors import ModelError
+from ecm_edge.base.errors import ModelError
 
 from . import conformance, firmware_c
 

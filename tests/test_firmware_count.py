@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ecm_edge import targets
-from ecm_edge.errors import FirmwareError, TargetError
+from ecm_edge.base.errors import FirmwareError, TargetError
+from ecm_edge.base.records import Evidence
 from ecm_edge.firmware import count, cycles
 from ecm_edge.firmware.instructions import decode, loongarch, thumb16, thumb32
-from ecm_edge.records import Evidence
 from tests import firmware_hand as hand
 
 BOARDS = [targets.load(name) for name in ("loongson-2k0500", "nucleo-l432kc")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecm_edge import targets
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 from ecm_edge.firmware import emulate
 from ecm_edge.targets.firmware import Emulator
 from tests import firmware_hand as hand

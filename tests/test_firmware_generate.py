@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import ecm_edge.firmware
-from ecm_edge import candidate, export, onnx_model, reference, splits, targets
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.errors import EcmEdgeError, ModelError, OutputError
+from ecm_edge import targets
+from ecm_edge.base.errors import EcmEdgeError, ModelError, OutputError
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.data import splits
 from ecm_edge.firmware import generate, literals
 from ecm_edge.firmware.operators.tables import OPERATORS
-from ecm_edge.reference.graph import graph_of
+from ecm_edge.forms import export, onnx_model, reference
+from ecm_edge.forms.reference.graph import graph_of
 
 from . import conformance, drawn, firmware_c, nets
 

@@ -3,10 +3,10 @@
 import pytest
 
 from ecm_edge import targets
+from ecm_edge.base.records import Verdict
 from ecm_edge.firmware import count, stack
 from ecm_edge.firmware import image as images
 from ecm_edge.firmware.emulate import Unavailable
-from ecm_edge.records import Verdict
 from tests import firmware_hand as hand
 
 ALL = [targets.load(name) for name in targets.names()]

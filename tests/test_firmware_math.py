@@ -10,8 +10,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from ecm_edge.reference import rounding
-from ecm_edge.reference.operators import OPERATORS
+from ecm_edge.forms.reference import rounding
+from ecm_edge.forms.reference.operators import OPERATORS
 
 from . import firmware_math
 from .firmware_math import FLAGS, INF, RELATIVE_BOUNDS, SOURCE, ULP_BOUNDS, apply

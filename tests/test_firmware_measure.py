@@ -10,12 +10,13 @@ import serial
 from click.testing import CliRunner
 
 from ecm_edge import targets
+from ecm_edge.base.errors import DatasetError, FirmwareError, OutputError
+from ecm_edge.base.records import Evidence
 from ecm_edge.cli import measure as command
-from ecm_edge.errors import DatasetError, FirmwareError, OutputError
-from ecm_edge.firmware import ask, serve
-from ecm_edge.firmware import measure as m
-from ecm_edge.records import Evidence
-from ecm_edge.score import score_model
+from ecm_edge.evaluate import ask
+from ecm_edge.evaluate import measure as m
+from ecm_edge.evaluate.score import score_model
+from ecm_edge.firmware import serve
 from tests import firmware_toy as toy
 
 QUICK = ask.Options(retries=2, timeout_s=0.3)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from ecm_edge import reference
 from ecm_edge.firmware import plan as planning
+from ecm_edge.forms import reference
 from ecm_edge.targets.kernels import Kernels
 
 from . import drawn, firmware_c, nets, running_error

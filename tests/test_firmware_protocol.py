@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 from ecm_edge.firmware import known_answer, protocol
 from ecm_edge.firmware.protocol import Answer, Status
 

@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import reference
-from ecm_edge.errors import ModelError
-from ecm_edge.reference.graph import graph_of
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import reference
+from ecm_edge.forms.reference.graph import graph_of
 
 from . import firmware_c, nets
 

@@ -12,9 +12,10 @@ import pytest
 import serial
 
 from ecm_edge import targets
-from ecm_edge.errors import FirmwareError
-from ecm_edge.firmware import build, emulate, generate, measure, serve
-from ecm_edge.score import score_model
+from ecm_edge.base.errors import FirmwareError
+from ecm_edge.evaluate import measure
+from ecm_edge.evaluate.score import score_model
+from ecm_edge.firmware import build, emulate, generate, serve
 from tests import firmware_toy as toy
 
 GAP_S = 0.75  # longer than the 0.5 s after which a board drops what it has of a frame

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from ecm_edge import candidate, cost, files, model_file, onnx_model, targets
-from ecm_edge.bench import bench_candidate
-from ecm_edge.errors import CandidateError, ModelError
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, ModelError
+from ecm_edge.base.records import Evidence, Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.bench import bench_candidate
 from ecm_edge.firmware import emulate, fit, fitted, record
-from ecm_edge.records import Evidence, Verdict
+from ecm_edge.forms import cost, model_file, onnx_model
 from tests import nets, tiny
 
 LINUX, BARE = targets.load("loongson-2k0500"), targets.load("nucleo-l432kc")

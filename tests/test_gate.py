@@ -2,9 +2,10 @@
 
 import pytest
 
-from ecm_edge import gate, targets
-from ecm_edge.cost import GraphCost, LayerCost
-from ecm_edge.records import Evidence, Verdict
+from ecm_edge import targets
+from ecm_edge.base.records import Evidence, Verdict
+from ecm_edge.forms import gate
+from ecm_edge.forms.cost import GraphCost, LayerCost
 
 TARGET = targets.load("nucleo-l432kc")
 

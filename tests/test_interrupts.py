@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ecm_edge import search
-from ecm_edge.search import Limits
+from ecm_edge.search import search
+from ecm_edge.search.search import Limits
 
 SPACE = """
 [families.separable]
@@ -28,7 +28,7 @@ def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
     (tmp_path / "space.toml").write_text(SPACE)
     out = tmp_path / "run"
     listening = ["env", "--default-signal=INT"]  # a shell's background job is started with SIGINT ignored
-    command = [*listening, sys.executable, "-m", "ecm_edge", "search", "--data", str(dataset.folder)]
+    command = [*listening, sys.executable, "-m", "ecm_edge.cli", "search", "--data", str(dataset.folder)]
     command += [
         "--target",
         "loongson-2k0500",

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecm_edge import losses
+from ecm_edge.training import losses
 
 SCORES = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
 LABELS = torch.tensor([1.0, 0.0, 1.0])

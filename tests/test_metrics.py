@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score, roc_auc_score
 
 from ecm_edge import metrics, targets
-from ecm_edge.errors import DatasetError, ModelError, TargetError
+from ecm_edge.base.errors import DatasetError, ModelError, TargetError
 
 RULE = targets.load("loongson-2k0500").score
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ecm_edge import metrics, targets
-from ecm_edge.errors import DatasetError, ModelError
+from ecm_edge.base.errors import DatasetError, ModelError
 
 RULE = targets.load("loongson-2k0500").score
 

@@ -11,14 +11,18 @@ from itertools import pairwise
 import click
 import pytest
 
-from ecm_edge import candidate, cli, entries, metrics, out_of_fold, provenance
-from ecm_edge.errors import CandidateError, OutputError
-from ecm_edge.model_card import figure, load_records, plain, write_card
-from ecm_edge.out_of_fold import CrossValidationRecord, Fold
-from ecm_edge.records import Interval, Verdict
-from ecm_edge.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
-from ecm_edge.score import ScoreRecord
-from ecm_edge.splits import FoldAssignment
+from ecm_edge import cli, metrics
+from ecm_edge.base import provenance
+from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.records import Interval, Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.data.splits import FoldAssignment
+from ecm_edge.evaluate.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.evaluate.score import ScoreRecord
+from ecm_edge.registry import entries
+from ecm_edge.report.model_card import figure, load_records, plain, write_card
+from ecm_edge.training import out_of_fold
+from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold
 from tests import report_records, tiny
 
 SECTIONS = [

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from ecm_edge import networks
-from ecm_edge.errors import SpaceError
-from ecm_edge.networks.blocks import Normalize, Pool, convolution
+from ecm_edge.base.errors import SpaceError
+from ecm_edge.candidate import networks
+from ecm_edge.candidate.networks.blocks import Normalize, Pool, convolution
 
 SMALLEST = {
     "afnet": {"channel_factor": 1, "head_factor": 1},

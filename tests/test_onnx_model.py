@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ecm_edge import cost, onnx_model
-from ecm_edge.errors import ModelError
-from ecm_edge.float16 import to_float16_weights
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.float16 import to_float16_weights
 
 from . import nets
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecm_edge import parity
+from ecm_edge.forms import parity
 
 REFERENCE = np.float32([[0, 1], [2, 0], [1, 1], [3, 4]])
 OTHER = np.float32([[0, 2], [2, 0], [1, 0], [3, 4]])

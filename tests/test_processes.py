@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 import torch
 
-from ecm_edge.errors import EcmEdgeError
-from ecm_edge.processes import run_all
+from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.processes import run_all
 
 
 def threads():

@@ -7,17 +7,21 @@ import shutil
 
 import pytest
 
-from ecm_edge import candidate, files, onnx_model, registry, targets
-from ecm_edge.comparison import BOARD_LATENCY
-from ecm_edge.entries import Manifest, entry_name
-from ecm_edge.errors import CandidateError, DatasetError, ModelError, RegistryError
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, DatasetError, ModelError, RegistryError
+from ecm_edge.base.records import Evidence, Verdict, at_most, not_run
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.score import score_model
+from ecm_edge.evaluate.verify.records import TO_C, Hop, VerifyRecord, to_target
 from ecm_edge.firmware.fitted import FirmwareRecord
-from ecm_edge.out_of_fold import CrossValidationRecord
-from ecm_edge.promote import PromoteRecord, promote
-from ecm_edge.records import Evidence, Verdict, at_most, not_run
-from ecm_edge.score import score_model
+from ecm_edge.forms import onnx_model
+from ecm_edge.registry import registry
+from ecm_edge.registry.comparison import BOARD_LATENCY
+from ecm_edge.registry.entries import Manifest, entry_name
+from ecm_edge.registry.promote import PromoteRecord, promote
 from ecm_edge.targets import FloatParity
-from ecm_edge.verify.records import TO_C, Hop, VerifyRecord, to_target
+from ecm_edge.training.out_of_fold import CrossValidationRecord
 from tests import report_records, tiny
 from tests.folds import write_folds
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ecm_edge import provenance
-from ecm_edge.errors import EcmEdgeError
+from ecm_edge.base import provenance
+from ecm_edge.base.errors import EcmEdgeError
 
 
 def checkout(folder):

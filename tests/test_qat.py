@@ -7,23 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import (
-    candidate,
-    epochs,
-    export,
-    metrics,
-    networks,
-    onnx_model,
-    qat,
-    quantize,
-    simplify,
-    splits,
-    train,
-)
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.epochs import NOT_TAUGHT, Loop
-from ecm_edge.errors import CandidateError, ModelError
-from ecm_edge.losses import cross_entropy
+from ecm_edge import metrics
+from ecm_edge.base.errors import CandidateError, ModelError
+from ecm_edge.candidate import candidate, networks
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.forms import export, onnx_model, quantize, simplify
+from ecm_edge.training import epochs, qat, train
+from ecm_edge.training.epochs import NOT_TAUGHT, Loop
+from ecm_edge.training.losses import cross_entropy
 
 from . import nets
 

@@ -5,8 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ecm_edge import bias_correction, candidate, export, onnx_model, parity, quantize, reference, simplify
-from ecm_edge.errors import CandidateError, ModelError, OutputError
+from ecm_edge.base.errors import CandidateError, ModelError, OutputError
+from ecm_edge.candidate import candidate
+from ecm_edge.forms import bias_correction, export, onnx_model, parity, quantize, reference, simplify
 
 from . import nets
 

@@ -8,9 +8,12 @@ import torch
 
 from benchmarks import recipes
 from benchmarks.recipes import BASE, Recipe, Result, Setting
-from ecm_edge import candidate, metrics, out_of_fold, splits, targets, train
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.score import score_rows
+from ecm_edge import metrics, targets
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.evaluate.score import score_rows
+from ecm_edge.training import out_of_fold, train
 
 TARGET = targets.load("loongson-2k0500")
 TINY = Recipe(

@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import RecordingError
-from ecm_edge.recordings import import_recordings
-from ecm_edge.recordings.options import Options, read_labels
-from ecm_edge.synthetic import synthesise
+from ecm_edge.base.errors import RecordingError
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.options import Options, read_labels
+from ecm_edge.data.synthetic import synthesise
 
 SIZE = {"subjects": 3, "seed": 5, "segments_per_subject": 6}
 RESOLUTION_MV = {"iesd": 0, "wfdb": 0, "edf": 1e-8, "csv": 0}  # all write whole microvolts, EDF scales them back

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import DatasetError, OutputError, RecordingError
-from ecm_edge.recordings import import_recordings
-from ecm_edge.recordings.options import Options
+from ecm_edge.base.errors import DatasetError, OutputError, RecordingError
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.options import Options
 
 GOOD = "".join(f"{value:.4f}\n" for value in np.sin(np.arange(1250) / 9))
 RATE = Options(sampling_rate_hz=250.0)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ecm_edge.recordings import windows
-from ecm_edge.recordings.windows import Recording, Span, Unfit, blocks, in_order, read_all
+from ecm_edge.data.recordings import windows
+from ecm_edge.data.recordings.windows import Recording, Span, Unfit, blocks, in_order, read_all
 
 ALL_NORMAL = (Span(0, math.inf, "N"),)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge import candidate, epochs, splits, train
-from ecm_edge.candidate import Augmentation, TrainingConfig
-from ecm_edge.recut import Recutter
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import Augmentation, TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.training import epochs, train
+from ecm_edge.training.recut import Recutter
 
 LENGTH = 200
 

@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, entries, files, model_card, model_file, onnx_model, reference, registry, targets
-from ecm_edge.entries import Manifest
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.candidate import candidate
+from ecm_edge.data.splits import FoldAssignment
+from ecm_edge.evaluate.robustness import ROBUSTNESS, RobustnessRecord
+from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.firmware import emulate, fitted, make
 from ecm_edge.firmware.build import Image
-from ecm_edge.model_file import ModelFile
-from ecm_edge.out_of_fold import FOLDS, CrossValidationRecord
-from ecm_edge.robustness import ROBUSTNESS, RobustnessRecord
-from ecm_edge.splits import FoldAssignment
-from ecm_edge.verify.records import VerifyRecord
+from ecm_edge.forms import model_file, onnx_model, reference
+from ecm_edge.forms.model_file import ModelFile
+from ecm_edge.registry import entries, registry
+from ecm_edge.registry.entries import Manifest
+from ecm_edge.report import model_card
+from ecm_edge.training.out_of_fold import FOLDS, CrossValidationRecord
 
 PLACE = Path(__file__).parents[1] / "data" / "reference"
 SECTIONS = ("Threshold", "Figures", "Cost", "Float against int8", "Robustness")  # which hold figures of records

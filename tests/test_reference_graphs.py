@@ -7,9 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from ecm_edge import export, networks, onnx_model, parity, quantize, reference, simplify
-from ecm_edge.errors import ModelError
-from ecm_edge.verify.hops import layer_lsbs
+from ecm_edge.base.errors import ModelError
+from ecm_edge.candidate import networks
+from ecm_edge.evaluate.verify.hops import layer_lsbs
+from ecm_edge.forms import export, onnx_model, parity, quantize, reference, simplify
 
 from . import nets
 

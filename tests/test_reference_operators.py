@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from ecm_edge.errors import ModelError
-from ecm_edge.reference.graph import _node
-from ecm_edge.reference.operators import OPERATORS
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference.graph import _node
+from ecm_edge.forms.reference.operators import OPERATORS
 
 UNSUPPORTED = ("training", "empty_set", "precomputed_strides", "_expanded", "dropout_default_ratio")
 MODULES = {m.name.replace("_", ""): m.name for m in pkgutil.iter_modules(standard.__path__)}

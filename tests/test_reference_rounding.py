@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecm_edge.errors import ModelError
-from ecm_edge.reference import rounding
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference import rounding
 
 ZERO = np.zeros((1, 1), np.int8)
 

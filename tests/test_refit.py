@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ecm_edge import bench, candidate, export, quantize, report, score, targets, trial, verify
+from ecm_edge import report, targets
+from ecm_edge.base.records import Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate import bench, score, verify
 from ecm_edge.firmware.record import build_candidate
-from ecm_edge.promote import promote
-from ecm_edge.records import Verdict
+from ecm_edge.forms import export, quantize
+from ecm_edge.registry.promote import promote
+from ecm_edge.search import trial
 
 from .test_crossval import config
 

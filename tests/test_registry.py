@@ -11,10 +11,11 @@ import sys
 
 import pytest
 
-from ecm_edge import entries, files, registry
-from ecm_edge.errors import CandidateError, OutputError, RegistryError
-from ecm_edge.promote import promote
-from ecm_edge.registry import Event, HistoryRecord, history, incumbent, rollback
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, OutputError, RegistryError
+from ecm_edge.registry import entries, registry
+from ecm_edge.registry.promote import promote
+from ecm_edge.registry.registry import Event, HistoryRecord, history, incumbent, rollback
 from tests import tiny
 
 NAME = tiny.TARGET.name
@@ -167,9 +168,10 @@ def test_an_entry_that_was_staged_but_not_installed_is_used_again(shelf, decide,
 KILL_BEFORE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from ecm_edge import files, targets
-from ecm_edge.dataset import open_dataset
-from ecm_edge.promote import promote
+from ecm_edge.base import files
+from ecm_edge import targets
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.registry.promote import promote
 
 real = files.write_atomic
 def write_and_die(path, content):

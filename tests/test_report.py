@@ -7,10 +7,12 @@ import json
 
 import pytest
 
-from ecm_edge import candidate, files, report
-from ecm_edge.errors import CandidateError, DatasetError, RegistryError
-from ecm_edge.promote import promote
-from ecm_edge.records import Verdict
+from ecm_edge import report
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
+from ecm_edge.base.records import Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.registry.promote import promote
 from ecm_edge.report import charts, ecg, gather, texts
 from ecm_edge.report.stages import verdict_of
 from tests import report_records as made

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ecm_edge import candidate, report
+from ecm_edge import report
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.score import score_model
 from ecm_edge.report import charts, texts
-from ecm_edge.score import score_model
 from tests import report_records as made
 from tests import tiny
 

@@ -9,9 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import candidate, entries, onnx_model, robustness
-from ecm_edge.errors import DatasetError
-from ecm_edge.robustness import DISTURBANCES, UNDISTURBED, Block, RobustnessRecord, check_robustness
+from ecm_edge.base.errors import DatasetError
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate import robustness
+from ecm_edge.evaluate.robustness import DISTURBANCES, UNDISTURBED, Block, RobustnessRecord, check_robustness
+from ecm_edge.forms import onnx_model
+from ecm_edge.registry import entries
 from tests import tiny
 
 RATE_HZ = 250.0

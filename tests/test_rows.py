@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, rows
+from ecm_edge.candidate import candidate, rows
 
 from . import nets
 

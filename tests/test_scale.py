@@ -2,9 +2,12 @@
 
 import pytest
 
-from ecm_edge import candidate, scale, splits, targets
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.errors import CandidateError, SpaceError
+from ecm_edge import targets
+from ecm_edge.base.errors import CandidateError, SpaceError
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.data import splits
+from ecm_edge.search import scale
 
 from .test_search import fake
 

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ecm_edge import files, onnx_model
-from ecm_edge.errors import CandidateError, DatasetError, ModelError
-from ecm_edge.records import Evidence, Latency
-from ecm_edge.score import ScoreRecord, parse_subjects, score_model, score_out_of_fold
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, DatasetError, ModelError
+from ecm_edge.base.records import Evidence, Latency
+from ecm_edge.evaluate.score import ScoreRecord, parse_subjects, score_model, score_out_of_fold
+from ecm_edge.forms import onnx_model
 from tests import tiny
 from tests.folds import relabelled, write_folds
 

@@ -6,15 +6,19 @@ import numpy as np
 import optuna
 import pytest
 
-from ecm_edge import candidate, files, ladder, runs, search, space, splits, targets
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, OutputError, SearchError, SpaceError
+from ecm_edge.base.records import Verdict
+from ecm_edge.candidate import candidate, space
+from ecm_edge.candidate.space import Space
 from ecm_edge.cli import main
-from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import CandidateError, OutputError, SearchError, SpaceError
-from ecm_edge.quantize import QuantizeRecord
-from ecm_edge.records import Verdict
-from ecm_edge.search import Limits
-from ecm_edge.space import Space
-from ecm_edge.trial import Judge, TrialRecord
+from ecm_edge.data import splits
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.forms.quantize import QuantizeRecord
+from ecm_edge.search import ladder, runs, search
+from ecm_edge.search.search import Limits
+from ecm_edge.search.trial import Judge, TrialRecord
 
 TARGET = targets.load("loongson-2k0500")
 SPACE = Space.model_validate(
@@ -240,7 +244,7 @@ def test_one_process_at_a_time(dataset, begun):
 
 
 def test_another_data_set_is_refused(begun, tmp_path):
-    from ecm_edge.synthetic import synthesise
+    from ecm_edge.data.synthetic import synthesise
 
     out = begun()
     synthesise(tmp_path / "other", subjects=6, seed=9, segments_per_subject=4)

@@ -6,8 +6,8 @@ import onnxsim
 import pytest
 from onnx import numpy_helper
 
-from ecm_edge import export, onnx_model, simplify
-from ecm_edge.errors import ModelError
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import export, onnx_model, simplify
 
 from . import nets
 

@@ -3,10 +3,10 @@
 import optuna
 import pytest
 
-from ecm_edge import networks, space
-from ecm_edge.avoid import AvoidList
-from ecm_edge.errors import SpaceError
-from ecm_edge.space import Choices, Range
+from ecm_edge.base.errors import SpaceError
+from ecm_edge.candidate import networks, space
+from ecm_edge.candidate.space import Choices, Range
+from ecm_edge.search.avoid import AvoidList
 
 SMALL = """
 [families.afnet]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ecm_edge import splits
-from ecm_edge.errors import DatasetError
-from ecm_edge.splits import FoldAssignment, Split
+from ecm_edge.base.errors import DatasetError
+from ecm_edge.data import splits
+from ecm_edge.data.splits import FoldAssignment, Split
 
 from .tiny import data, run
 

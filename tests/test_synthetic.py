@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge import synthetic
-from ecm_edge.audit.features import NAMES, features
+from ecm_edge.base.errors import OutputError, RecordingError
 from ecm_edge.cli import cli
-from ecm_edge.dataset import open_dataset
-from ecm_edge.errors import OutputError, RecordingError
-from ecm_edge.synthetic import synthesise
+from ecm_edge.data import synthetic
+from ecm_edge.data.audit.features import NAMES, features
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.synthetic import synthesise
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ecm_edge import targets
-from ecm_edge.errors import TargetError
+from ecm_edge.base.errors import TargetError
 
 SHIPPED = (targets._FOLDER / "nucleo-l432kc.toml").read_text()  # noqa: SLF001 - the file itself is under test
 

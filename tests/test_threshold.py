@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from ecm_edge import parity
-from ecm_edge.errors import ModelError
-from ecm_edge.threshold import fold_threshold
-from ecm_edge.verify.forms import torch_scores
+from ecm_edge.base.errors import ModelError
+from ecm_edge.evaluate.verify.forms import torch_scores
+from ecm_edge.forms import parity
+from ecm_edge.training.threshold import fold_threshold
 
 from . import nets
 

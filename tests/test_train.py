@@ -8,12 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ecm_edge import candidate, epochs, splits, train
-from ecm_edge.candidate import TrainingConfig
-from ecm_edge.epochs import NOT_TAUGHT, Teaching
-from ecm_edge.errors import CandidateError, DatasetError
-from ecm_edge.networks import batch_last
-from ecm_edge.threshold import fold_threshold
+from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.networks import batch_last
+from ecm_edge.data import splits
+from ecm_edge.training import epochs, train
+from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.training.threshold import fold_threshold
 
 from .tiny import data
 

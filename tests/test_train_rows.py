@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ecm_edge.train_rows import contradicted, in_share
+from ecm_edge.training.train_rows import contradicted, in_share
 
 
 def episodes_of(sizes):

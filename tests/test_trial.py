@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, cost, gate, ladder, onnx_model, splits, targets, trial
-from ecm_edge.candidate import TrainingConfig
+from ecm_edge import targets
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.cli import main
-from ecm_edge.comparison import agreed
-from ecm_edge.errors import CandidateError
-from ecm_edge.records import Verdict, not_run
-from ecm_edge.train import TrainingRecord
-from ecm_edge.verify import VerifyRecord
+from ecm_edge.data import splits
+from ecm_edge.evaluate.verify import VerifyRecord
+from ecm_edge.forms import cost, gate, onnx_model
+from ecm_edge.registry.comparison import agreed
+from ecm_edge.search import ladder, trial
+from ecm_edge.training.train import TrainingRecord
 from tests import tiny
 
 TARGET = targets.load("loongson-2k0500")
@@ -55,7 +59,7 @@ def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch)
 
 def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):
     result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET)
-    from ecm_edge.export import export_candidate
+    from ecm_edge.forms.export import export_candidate
 
     export_candidate(tmp_path / "c", dataset)
     trained = cost.count(onnx_model.load_proto(tmp_path / "c" / candidate.FORM_FILES["float32"]))
@@ -72,7 +76,7 @@ def test_like_brings_its_own_family(dataset, tmp_path, capsys):
 
 
 def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):
-    from ecm_edge.train import load_data
+    from ecm_edge.training.train import load_data
 
     setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1", 8)
     record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
@@ -81,7 +85,7 @@ def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):
 
 
 def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
-    from ecm_edge.train import load_data
+    from ecm_edge.training.train import load_data
 
     data = load_data(dataset, config(dataset).split)
     spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples * float("nan")})
@@ -131,7 +135,7 @@ class Watching(trial.Judge):
 
 def climb(dataset, folder, judge):
     """A trial of four epochs up the default ladder, on a board for which nothing is built."""
-    from ecm_edge.train import load_data
+    from ecm_edge.training.train import load_data
 
     long = config(dataset).model_copy(update={"training": BRIEF.model_copy(update={"epochs": 4})})
     bare = TARGET.model_copy(update={"firmware": None})
@@ -175,7 +179,7 @@ def test_a_trial_that_runs_out_of_time_at_a_rung_says_so(dataset, tmp_path):
 
 
 def test_an_objective_needs_validation_subjects():
-    from ecm_edge.epochs import Epoch
+    from ecm_edge.training.epochs import Epoch
 
     epoch = Epoch(epoch=1, learning_rate=1, train_loss=1, seconds=1)
     with pytest.raises(CandidateError, match="measured on validation subjects"):
@@ -184,7 +188,7 @@ def test_an_objective_needs_validation_subjects():
 
 @pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])
 def test_objectives(objective, value):
-    from ecm_edge.epochs import Epoch
+    from ecm_edge.training.epochs import Epoch
 
     epoch = Epoch(
         epoch=1, learning_rate=1, train_loss=1, validation_loss=1, f1=0.8, fbeta_mean=0.9, g=0.7, threshold=0, seconds=1

@@ -10,11 +10,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ecm_edge import candidate, export, files, onnx_model, quantize, reference, targets, verify
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, ModelError
+from ecm_edge.candidate import candidate
 from ecm_edge.cli import main
-from ecm_edge.errors import CandidateError, ModelError
-from ecm_edge.verify import hops
-from ecm_edge.verify.segments import Segments
+from ecm_edge.evaluate import verify
+from ecm_edge.evaluate.verify import hops
+from ecm_edge.evaluate.verify.segments import Segments
+from ecm_edge.forms import export, onnx_model, quantize, reference
 
 from . import nets
 

@@ -8,13 +8,17 @@ import stat
 import numpy as np
 import pytest
 
-from ecm_edge import candidate, export, files, onnx_model, quantize, targets, verify
+from ecm_edge import targets
+from ecm_edge.base import files
+from ecm_edge.base.errors import FirmwareError
+from ecm_edge.candidate import candidate
 from ecm_edge.cli import main
-from ecm_edge.errors import FirmwareError
+from ecm_edge.evaluate import verify
+from ecm_edge.evaluate.verify import c_hops, compiled
+from ecm_edge.evaluate.verify.records import TO_C, hops_to, to_target
 from ecm_edge.firmware import build, emulate, make
+from ecm_edge.forms import export, onnx_model, quantize
 from ecm_edge.targets.firmware import Emulator
-from ecm_edge.verify import c_hops, compiled
-from ecm_edge.verify.records import TO_C, hops_to, to_target
 
 from . import nets
 

@@ -12,15 +12,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ecm_edge import candidate, cost, files, gate, onnx_model, provenance, targets
-from ecm_edge.bench import BenchRecord, FormBench
+from ecm_edge import targets
+from ecm_edge.base import files, provenance
+from ecm_edge.base.records import Evidence, Latency, Verdict
+from ecm_edge.candidate import candidate
 from ecm_edge.cli import main
-from ecm_edge.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.splits import Split
+from ecm_edge.evaluate.bench import BenchRecord, FormBench
+from ecm_edge.evaluate.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to, judged_by
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
-from ecm_edge.records import Evidence, Latency, Verdict
-from ecm_edge.splits import Split
-from ecm_edge.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to, judged_by
+from ecm_edge.forms import cost, gate, onnx_model
 
 T = 8
 TARGET = targets.load("loongson-2k0500")

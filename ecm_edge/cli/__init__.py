@@ -13,7 +13,7 @@ from contextlib import redirect_stdout, suppress
 
 import click
 
-from ecm_edge.errors import EcmEdgeError
+from ecm_edge.base.errors import EcmEdgeError
 
 _COMMANDS = {
     "data": "read, make, count and audit data sets",

@@ -12,8 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.records import Form, Record
+    from ecm_edge.base.records import Form, Record
+    from ecm_edge.data.dataset import Dataset
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -37,7 +37,7 @@ class _CandidatePath(_Path):
     """A candidate's folder or a model's file; a run's folder stands for its best candidate."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
-        from ecm_edge.candidate import locate
+        from ecm_edge.candidate.candidate import locate
 
         return locate(super().convert(value, param, ctx))
 
@@ -65,7 +65,7 @@ SEED = click.IntRange(0, 2**31 - 1)
 
 def open_data(folder: Path) -> Dataset:
     """The data set in `folder`, all of its content checked: no figure may rest on one that changed."""
-    from ecm_edge.dataset import check_content, open_dataset
+    from ecm_edge.data.dataset import check_content, open_dataset
 
     dataset = open_dataset(folder)
     check_content(dataset)
@@ -80,9 +80,9 @@ def check_form(model: Path | None, form: Form | None) -> None:
     """
     if form is None or model is None or model.is_dir():
         return
-    from ecm_edge import onnx_model
-    from ecm_edge.errors import ModelError
+    from ecm_edge.base.errors import ModelError
     from ecm_edge.firmware.generate import form_of
+    from ecm_edge.forms import onnx_model
 
     found = form_of(onnx_model.load_proto(model))
     if found != form:

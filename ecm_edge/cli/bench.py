@@ -11,7 +11,7 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.bench import BenchRecord, OnBoard
+    from ecm_edge.evaluate.bench import BenchRecord, OnBoard
 
 
 @click.command("bench")
@@ -40,9 +40,10 @@ def command(
     is left as it is. What a form costs on a board stands beside it: an image's sizes, counted instructions, and an
     estimate of the time, which promotes nothing.
     """
-    from ecm_edge import candidate, targets
-    from ecm_edge.bench import bench_candidate
-    from ecm_edge.entries import MANIFEST
+    from ecm_edge import targets
+    from ecm_edge.candidate import candidate
+    from ecm_edge.evaluate.bench import bench_candidate
+    from ecm_edge.registry.entries import MANIFEST
 
     segments = open_data(data) if data else None
     board = targets.load(target) if target else None
@@ -53,7 +54,7 @@ def command(
 
 
 def _render(record: BenchRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     forms = [*record.forms, *record.against]
     show(
@@ -85,7 +86,7 @@ def _render(record: BenchRecord) -> None:
 
 def _render_boards(record: BenchRecord) -> None:
     """The forms on a board, if they were built for one; what is no measurement says so."""
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     found = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
     if not found:

@@ -11,8 +11,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.bundle import BundleRecord
-    from ecm_edge.records import Form
+    from ecm_edge.base.records import Form
+    from ecm_edge.registry.bundle import BundleRecord
 
 
 @click.command("bundle")
@@ -31,7 +31,7 @@ def command(model: Path, target: str, form: Form | None, report: Path | None, ou
     if the image is not the one that was verified.
     """
     from ecm_edge import targets
-    from ecm_edge.bundle import bundle
+    from ecm_edge.registry.bundle import bundle
 
     check_form(model, form)
     record = bundle(model, targets.load(target), out, form=form, report=report)

@@ -11,7 +11,7 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.model_card import CardRecord
+    from ecm_edge.report.model_card import CardRecord
 
 
 @click.command("card")
@@ -25,8 +25,8 @@ def command(folder: Path, data: Path | None, extra: tuple[Path, ...], out: Path,
 
     What no record knows stands on the card as not measured, with the command that would measure it.
     """
-    from ecm_edge.dataset import open_dataset
-    from ecm_edge.model_card import write_card
+    from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.report.model_card import write_card
 
     record = write_card(folder, out, dataset=open_dataset(data) if data else None, extra=extra)
     emit(record, as_json=as_json, render=lambda: _render(record))

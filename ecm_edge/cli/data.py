@@ -11,12 +11,12 @@ import click
 from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data
 
 if TYPE_CHECKING:
-    from ecm_edge.audit import AuditRecord
-    from ecm_edge.dataset import Blank
-    from ecm_edge.info import InfoRecord
-    from ecm_edge.recordings import OnError
-    from ecm_edge.recordings.options import Format
-    from ecm_edge.synthetic import SynthFormat
+    from ecm_edge.data.audit import AuditRecord
+    from ecm_edge.data.dataset import Blank
+    from ecm_edge.data.info import InfoRecord
+    from ecm_edge.data.recordings import OnError
+    from ecm_edge.data.recordings.options import Format
+    from ecm_edge.data.synthetic import SynthFormat
 
 
 @click.group("data")
@@ -55,8 +55,8 @@ def import_(
     Whatever cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip. A
     blank rhythm is kept as blank; --blank says whether it counts as negative or as no label.
     """
-    from ecm_edge.recordings import import_recordings
-    from ecm_edge.recordings.options import Options
+    from ecm_edge.data.recordings import import_recordings
+    from ecm_edge.data.recordings.options import Options
 
     record = import_recordings(
         source,
@@ -108,7 +108,7 @@ def synth(
     out: Path, subjects: int, seed: int, segments_per_subject: int, file_format: SynthFormat, *, as_json: bool
 ) -> None:
     """Make deterministic synthetic ECG: sinus, AF, ectopy, bradycardia and noise."""
-    from ecm_edge import synthetic
+    from ecm_edge.data import synthetic
 
     record = synthetic.synthesise(
         out, subjects=subjects, seed=seed, segments_per_subject=segments_per_subject, file_format=file_format
@@ -126,15 +126,15 @@ def synth(
 @json_option
 def info(dataset: Path, *, check: bool, as_json: bool) -> None:
     """Count DATASET by subject, rhythm, label and split."""
-    from ecm_edge.dataset import open_dataset
-    from ecm_edge.info import info as count
+    from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.data.info import info as count
 
     record = count(open_dataset(dataset), check=check)
     emit(record, as_json=as_json, render=lambda: _show_info(record))
 
 
 def _show_info(record: InfoRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -167,7 +167,7 @@ def _show_info(record: InfoRecord) -> None:
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
     """Assign every labelled subject of DATASET to a fold, all folds mixed alike in how much AF their subjects have."""
-    from ecm_edge import splits
+    from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
     record.save(out)
@@ -184,14 +184,14 @@ def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> 
 @json_option
 def audit(dataset: Path, *, as_json: bool) -> None:
     """Look in DATASET for leakage, duplicates, bad signals and labels that other subjects contradict."""
-    from ecm_edge.audit import audit as examine
+    from ecm_edge.data.audit import audit as examine
 
     record = examine(open_data(dataset))
     emit(record, as_json=as_json, render=lambda: _show_audit(record))
 
 
 def _show_audit(record: AuditRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     show(
         f"{record.dataset}{' (synthetic)' if record.synthetic else ''}: {record.verdict}",
@@ -208,7 +208,7 @@ def _show_audit(record: AuditRecord) -> None:
 
 
 def _show_contradictions(record: AuditRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     if record.out_of_fold_auc is None:
         click.echo("Labels contradicted out of fold: NOT RUN, too few segments or subjects to learn from")

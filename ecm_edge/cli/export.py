@@ -11,7 +11,7 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.export import ExportResult
+    from ecm_edge.forms.export import ExportResult
 
 
 @click.command("export")
@@ -23,8 +23,8 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
     Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
     """
-    from ecm_edge.export import export_candidate
-    from ecm_edge.tables import busy
+    from ecm_edge.base.tables import busy
+    from ecm_edge.forms.export import export_candidate
 
     dataset = open_data(data)
     with busy("exporting and simplifying"):
@@ -33,7 +33,7 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
 
 def _render(record: ExportResult) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     before, after = record.simplify.nodes_by_op_before, record.simplify.nodes_by_op_after
     rows = [[op, str(before.get(op, 0)), str(after.get(op, 0))] for op in sorted({*before, *after})]

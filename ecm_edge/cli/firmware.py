@@ -11,10 +11,10 @@ from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.base.records import Form
     from ecm_edge.firmware.fitted import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
-    from ecm_edge.model_file import ModelFile
-    from ecm_edge.records import Form
+    from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
 
 _TARGET = click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
@@ -42,7 +42,7 @@ def generate_(model: Path, target: str, out: Path, name: str, form: Form | None,
     """
     from ecm_edge import targets
     from ecm_edge.firmware.sources import generate_model
-    from ecm_edge.model_file import open_model
+    from ecm_edge.forms.model_file import open_model
 
     board = targets.load(target)
     check_form(model, form)
@@ -71,9 +71,9 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
     firmware.json, in its folder. Each image's answers are compared with those of the same C on this host.
     """
     from ecm_edge import targets
-    from ecm_edge.entries import MANIFEST
+    from ecm_edge.base.tables import busy
     from ecm_edge.firmware.record import build_candidate, build_model
-    from ecm_edge.tables import busy
+    from ecm_edge.registry.entries import MANIFEST
 
     board = targets.load(target)
     if out is None and (not model.is_dir() or (model / MANIFEST).exists()):
@@ -84,7 +84,7 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
 
 
 def _render_images(record: FirmwareRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     rows = [
         [
@@ -145,9 +145,9 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
     """
+    from ecm_edge.base.tables import busy
     from ecm_edge.firmware.make import make_image, make_sources
-    from ecm_edge.model_file import open_model
-    from ecm_edge.tables import busy
+    from ecm_edge.forms.model_file import open_model
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
         return model, {}
@@ -165,7 +165,7 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
 
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
     """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
-    from ecm_edge import files
+    from ecm_edge.base import files
     from ecm_edge.firmware.fitted import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:

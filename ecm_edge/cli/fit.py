@@ -11,8 +11,8 @@ from ecm_edge.cli._common import CANDIDATE, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.base.records import Form, Gate
     from ecm_edge.firmware.fitted import FitRecord, FormFit
-    from ecm_edge.records import Form, Gate
 
 _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
 _LARGEST = 5
@@ -34,8 +34,8 @@ def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> No
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
     """
     from ecm_edge import targets
+    from ecm_edge.base.tables import busy
     from ecm_edge.firmware.fit import fit_model
-    from ecm_edge.tables import busy
 
     board = targets.load(target)
     with busy(f"building {model.name} for {board.name}"):
@@ -56,7 +56,7 @@ def _render(record: FitRecord) -> None:
 
 def render_form(found: FormFit, target: str) -> None:
     """What one form uses of its budgets and where, for people."""
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     title = f"{found.verdict}: {found.form} on {target}" + (f" ({found.note})" if found.note else "")
     evidence = {"flash_bytes": found.size_evidence, "ram_bytes": found.size_evidence, "latency_ms": "estimated"}
@@ -94,7 +94,7 @@ def _value(gate: Gate) -> str:
 
 
 def _sections(found: FormFit) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     s = found.sections
     assert s is not None  # noqa: S101 - asked by the caller
@@ -111,7 +111,7 @@ def _sections(found: FormFit) -> None:
 
 
 def _layers(found: FormFit) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     counts = found.instructions
     rows = [
@@ -134,7 +134,7 @@ def _layers(found: FormFit) -> None:
 
 
 def _tensors(found: FormFit) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     largest = sorted(found.arena, key=lambda buffer: -buffer.size_bytes)[:_LARGEST]
     rows = [[b.tensor, f"{b.size_bytes:,}", f"{b.offset:,}", f"{b.first_layer} … {b.last_layer}"] for b in largest]

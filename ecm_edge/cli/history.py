@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def command(target: str, registry: Path, *, as_json: bool) -> None:
     """List every decision about a target, oldest first."""
     from ecm_edge import targets
-    from ecm_edge.registry import history_record, shelf_of
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
+    from ecm_edge.registry.registry import history_record, shelf_of
 
     name = targets.load(target).name
     record = history_record(shelf_of(registry, name), name)

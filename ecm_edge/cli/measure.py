@@ -10,8 +10,8 @@ import click
 from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, check_form, emit, json_option, open_data
 
 if TYPE_CHECKING:
-    from ecm_edge.firmware.measure import MeasureRecord
-    from ecm_edge.records import Form, Interval
+    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.evaluate.measure import MeasureRecord
 
 
 @click.command("measure")
@@ -67,9 +67,9 @@ def command(
     labels have to be those of the model.
     """
     from ecm_edge import targets
-    from ecm_edge.firmware.ask import Options
-    from ecm_edge.firmware.measure import measure
-    from ecm_edge.score import parse_subjects
+    from ecm_edge.evaluate.ask import Options
+    from ecm_edge.evaluate.measure import measure
+    from ecm_edge.evaluate.score import parse_subjects
 
     board = targets.load(target) if target else None
     check_form(model, form)
@@ -90,7 +90,7 @@ def command(
 
 
 def _render(record: MeasureRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     scores, t = record.scores, record.latency_ms
     made_up = " SYNTHETIC DATA" if record.synthetic else ""

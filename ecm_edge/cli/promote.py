@@ -11,8 +11,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.promote import PromoteRecord
-    from ecm_edge.records import Form
+    from ecm_edge.base.records import Form
+    from ecm_edge.registry.promote import PromoteRecord
 
 
 @click.command("promote")
@@ -49,8 +49,8 @@ def command(
     no more than the target tolerates.
     """
     from ecm_edge import targets
-    from ecm_edge.dataset import open_dataset
-    from ecm_edge.promote import promote
+    from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.registry.promote import promote
 
     board, segments = targets.load(target), open_dataset(data)
     record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form)
@@ -58,7 +58,7 @@ def command(
 
 
 def _render(record: PromoteRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     made_up = " (SYNTHETIC DATA)" if record.synthetic else ""
     what = f"promoted as {record.entry}" if record.entry else "refused"

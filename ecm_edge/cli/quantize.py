@@ -11,7 +11,7 @@ from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.quantize import QuantizeRecord
+    from ecm_edge.forms.quantize import QuantizeRecord
 
 _SHOWN = 12
 
@@ -27,8 +27,8 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
 
     A candidate is calibrated on its training subjects alone.
     """
-    from ecm_edge.quantize import quantize_candidate, quantize_file
-    from ecm_edge.tables import busy
+    from ecm_edge.base.tables import busy
+    from ecm_edge.forms.quantize import quantize_candidate, quantize_file
 
     dataset = open_data(data)
     if model.is_dir():
@@ -46,7 +46,7 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
 
 
 def _render(record: QuantizeRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
     show(

@@ -25,7 +25,7 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 
     What has not run stands on the page as NOT RUN, with the command that would run it. Exits with 1 if a gate failed.
     """
-    from ecm_edge.dataset import open_dataset
+    from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report import write_report
 
     record = write_report(path, open_dataset(data), out, registry=registry)
@@ -33,7 +33,7 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 
 
 def _render(record: ReportRecord, out: Path) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     show(

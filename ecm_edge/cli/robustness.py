@@ -11,8 +11,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, SEED, check_form, emit, json_o
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.records import Form, Interval
-    from ecm_edge.robustness import RobustnessRecord
+    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
 @click.command("robustness")
@@ -54,9 +54,9 @@ def command(
     was not finite.
     """
     from ecm_edge import targets
-    from ecm_edge.entries import MANIFEST
-    from ecm_edge.robustness import ROBUSTNESS, check_robustness
-    from ecm_edge.score import parse_subjects
+    from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
+    from ecm_edge.evaluate.score import parse_subjects
+    from ecm_edge.registry.entries import MANIFEST
 
     board = targets.load(target) if target else None
     check_form(model, form)
@@ -75,7 +75,7 @@ def command(
 
 
 def _render(record: RobustnessRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)

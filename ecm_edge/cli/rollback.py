@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def command(entry: str | None, target: str, registry: Path, *, as_json: bool) -> None:
     """Make ENTRY the incumbent again, or the one that the incumbent replaced; a changed entry is refused."""
     from ecm_edge import targets
-    from ecm_edge.provenance import date_utc
-    from ecm_edge.registry import rollback, shelf_of
+    from ecm_edge.base.provenance import date_utc
+    from ecm_edge.registry.registry import rollback, shelf_of
 
     event = rollback(shelf_of(registry, targets.load(target).name), date_utc(), entry)
     emit(event, as_json=as_json, render=lambda: click.echo(f"the incumbent is {event.entry} again ({event.reason})"))

@@ -44,9 +44,10 @@ def command(
 
     For instance: ecm-edge scale run --data af --target nucleo-l432kc --standard 0.9 -o scaled
     """
-    from ecm_edge import scale, targets
-    from ecm_edge.candidate import load_config
+    from ecm_edge import targets
+    from ecm_edge.candidate.candidate import load_config
     from ecm_edge.cli.search import say, show_trials
+    from ecm_edge.search import scale
 
     record = scale.scale(
         load_config(candidate),

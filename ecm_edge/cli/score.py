@@ -11,8 +11,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.records import Form, Interval
-    from ecm_edge.score import BoardResult, ScoreRecord
+    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.evaluate.score import BoardResult, ScoreRecord
 
 
 @click.command("score")
@@ -49,9 +49,10 @@ def command(
     A candidate scored on its test subjects keeps the record as score.json, and one without any that of --out-of-fold;
     an entry of a registry is left as it is.
     """
-    from ecm_edge import candidate, targets
-    from ecm_edge.records import Latency
-    from ecm_edge.score import parse_subjects, score_model, score_out_of_fold
+    from ecm_edge import targets
+    from ecm_edge.base.records import Latency
+    from ecm_edge.candidate import candidate
+    from ecm_edge.evaluate.score import parse_subjects, score_model, score_out_of_fold
 
     if out_of_fold and subjects is not None:
         raise click.UsageError("--out-of-fold scores all subjects; leave out --subjects")
@@ -71,8 +72,8 @@ def command(
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
     """Whether a record is the one that speaks of a candidate; what is in a registry is never written to."""
-    from ecm_edge.candidate import load_config
-    from ecm_edge.entries import MANIFEST
+    from ecm_edge.candidate.candidate import load_config
+    from ecm_edge.registry.entries import MANIFEST
 
     if not model.is_dir() or (model / MANIFEST).exists():
         return False
@@ -80,7 +81,7 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 
 def _render(record: ScoreRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     scores = record.scores
     for warning in record.warnings:
@@ -119,7 +120,7 @@ def _render(record: ScoreRecord) -> None:
 
 
 def _render_board(board: BoardResult) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     click.echo(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
     click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")

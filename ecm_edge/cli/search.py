@@ -11,11 +11,11 @@ from ecm_edge.cli._common import PATH, SEED, FiniteRange, emit, json_option, ope
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.runs import SearchRecord
-    from ecm_edge.splits import Split
-    from ecm_edge.study import Pruner, Sampler
-    from ecm_edge.trial import TrialRecord
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import Split
+    from ecm_edge.search.runs import SearchRecord
+    from ecm_edge.search.study import Pruner, Sampler
+    from ecm_edge.search.trial import TrialRecord
 
 
 @click.command("search")
@@ -82,10 +82,12 @@ def command(
     in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
-    from ecm_edge import runs, search, space, targets
-    from ecm_edge.errors import SearchError
-    from ecm_edge.ladder import RUNGS
-    from ecm_edge.tables import counter
+    from ecm_edge import targets
+    from ecm_edge.base.errors import SearchError
+    from ecm_edge.base.tables import counter
+    from ecm_edge.candidate import space
+    from ecm_edge.search import runs, search
+    from ecm_edge.search.ladder import RUNGS
 
     dataset = open_data(data)
     if not resume:
@@ -120,7 +122,7 @@ def command(
 
 
 def _split(dataset: Dataset, name: str, seed: int) -> Split:
-    from ecm_edge import splits
+    from ecm_edge.data import splits
 
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
 
@@ -143,7 +145,7 @@ def say(trial: TrialRecord) -> None:
 
 
 def _show(record: SearchRecord, out: Path) -> None:
-    from ecm_edge.candidate import trial_folder
+    from ecm_edge.candidate.candidate import trial_folder
 
     at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
     title = (
@@ -162,7 +164,7 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
     show(

@@ -12,8 +12,8 @@ from ecm_edge.cli._common import emit, json_option
 @json_option
 def command(name_or_path: str, *, as_json: bool) -> None:
     """Show a search space: a shipped one (default, reference, afnet, quick) or the path of a TOML file."""
-    from ecm_edge import space
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
+    from ecm_edge.candidate import space
 
     loaded = space.load(name_or_path)
 

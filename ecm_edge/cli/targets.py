@@ -13,7 +13,7 @@ from ecm_edge.cli._common import emit, json_option
 def command(name_or_path: str | None, *, as_json: bool) -> None:
     """List the boards that ship with ecm-edge, or check and show one (a name, or the path of a TOML file)."""
     from ecm_edge import targets
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     listing = targets.TargetList(
         targets=[targets.load(name) for name in ([name_or_path] if name_or_path else targets.names())]

@@ -13,12 +13,12 @@ from ecm_edge.cli._common import CANDIDATE, PATH, SEED, emit, json_option, open_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.candidate import CandidateConfig, Scalar
-    from ecm_edge.crossval import Progress
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.epochs import Epoch
-    from ecm_edge.splits import FoldAssignment
-    from ecm_edge.train import TrainingRecord
+    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import FoldAssignment
+    from ecm_edge.training.crossval import Progress
+    from ecm_edge.training.epochs import Epoch
+    from ecm_edge.training.train import TrainingRecord
 
 
 _OF_TEACHERS = ("training.teacher", "training.distill", "training.doubted")
@@ -35,8 +35,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> int | FoldAssignment:
-        from ecm_edge.errors import DatasetError
-        from ecm_edge.splits import FoldAssignment
+        from ecm_edge.base.errors import DatasetError
+        from ecm_edge.data.splits import FoldAssignment
 
         if not isinstance(value, str):
             return value
@@ -100,8 +100,9 @@ def command(
     For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
-    from ecm_edge import distill, targets
-    from ecm_edge.trial import train_candidate
+    from ecm_edge import targets
+    from ecm_edge.search.trial import train_candidate
+    from ecm_edge.training import distill
 
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
@@ -190,7 +191,8 @@ def _parse(assignment: str) -> tuple[str, Scalar]:
 
 
 def _new(family: str, factory: str | None, changes: dict[str, Scalar], dataset: Dataset, seed: int) -> CandidateConfig:
-    from ecm_edge import candidate, space, splits
+    from ecm_edge.candidate import candidate, space
+    from ecm_edge.data import splits
 
     training, network = _divide(changes)
     return candidate.configure(
@@ -199,7 +201,7 @@ def _new(family: str, factory: str | None, changes: dict[str, Scalar], dataset: 
 
 
 def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int | None) -> CandidateConfig:
-    from ecm_edge import candidate, space
+    from ecm_edge.candidate import candidate, space
 
     old = candidate.load_config(folder)
     training, network = _divide(changes)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from ecm_edge.verify import Hop, VerifyRecord
-    from ecm_edge.verify.records import FirstByte
+    from ecm_edge.evaluate.verify import Hop, VerifyRecord
+    from ecm_edge.evaluate.verify.records import FirstByte
 
 _SHOWN = 20
 
@@ -38,7 +38,7 @@ def command(model: Path, data: Path, target: str, segments: int | None, emulated
     classifier of one input (all labelled segments).
     """
     from ecm_edge import targets
-    from ecm_edge.verify import verify_candidate, verify_model
+    from ecm_edge.evaluate.verify import verify_candidate, verify_model
 
     check = verify_candidate if model.is_dir() else verify_model
     record = check(model, open_data(data), targets.load(target), segments=segments, emulated=emulated, watch=_watch)
@@ -46,13 +46,13 @@ def command(model: Path, data: Path, target: str, segments: int | None, emulated
 
 
 def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
-    from ecm_edge.tables import track
+    from ecm_edge.base.tables import track
 
     return track(steps, "comparing", len(steps))
 
 
 def _render(record: VerifyRecord) -> None:
-    from ecm_edge.tables import show
+    from ecm_edge.base.tables import show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     title = f"{record.model}: {record.segments} segments of {len(record.subjects)} subjects, {record.target}{made_up}"

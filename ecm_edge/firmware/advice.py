@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge.records import Verdict
+from ecm_edge.base.records import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ecm_edge.base.records import Gate
     from ecm_edge.firmware.fitted import FormFit, LayerFit
-    from ecm_edge.records import Gate
 
 _KIB = 1024.0
 

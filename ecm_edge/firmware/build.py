@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ecm_edge import files
-from ecm_edge.errors import FirmwareError, TargetError
+from ecm_edge.base import files
+from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.firmware import elf as elf_files
 from ecm_edge.firmware import objects, toolchain
 from ecm_edge.targets import firmware as fw

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge import files
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base import files
+from ecm_edge.base.errors import FirmwareError
+from ecm_edge.base.records import Record
 from ecm_edge.firmware import elf as elf_files
 from ecm_edge.firmware import emulate, toolchain
 from ecm_edge.firmware.instructions import Instruction, decode
-from ecm_edge.records import Record
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:

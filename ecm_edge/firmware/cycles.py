@@ -19,8 +19,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.errors import TargetError
-from ecm_edge.records import Evidence, Latency, Record
+from ecm_edge.base.errors import TargetError
+from ecm_edge.base.records import Evidence, Latency, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.errors import ModelError
+from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Names
 from ecm_edge.firmware.operators.loops import indent

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

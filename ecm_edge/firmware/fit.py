@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from ecm_edge import candidate, cost, files, gate, onnx_model
-from ecm_edge.errors import EcmEdgeError, FirmwareError, ModelError
+from ecm_edge.base import files
+from ecm_edge.base.errors import EcmEdgeError, FirmwareError, ModelError
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Verdict, at_least, at_most, not_run
+from ecm_edge.candidate import candidate
 from ecm_edge.firmware import (
     advice,
     build,
@@ -36,20 +38,20 @@ from ecm_edge.firmware import (
     toolchain,
 )
 from ecm_edge.firmware.fitted import FitRecord, FormFit, ImageFile, LayerFit
-from ecm_edge.records import Evidence, Form, Gate, Latency, Verdict, at_least, at_most, not_run
+from ecm_edge.forms import cost, gate, onnx_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx
 
-    from ecm_edge.cost import GraphCost
     from ecm_edge.firmware.build import Image
     from ecm_edge.firmware.count import Counts
     from ecm_edge.firmware.cycles import Estimate
     from ecm_edge.firmware.generate import Generated
     from ecm_edge.firmware.image import ImageSize
-    from ecm_edge.gate import CostRecord
+    from ecm_edge.forms.cost import GraphCost
+    from ecm_edge.forms.gate import CostRecord
     from ecm_edge.targets import Target
 
 _COUNTED = 2  # segments, and the first once more
@@ -236,7 +238,7 @@ def open_given(path: Path) -> dict[Form, onnx.ModelProto]:
     there = [form for form in get_args(Form) if (path / candidate.FORM_FILES[form]).is_file()]
     if there:
         return {form: onnx_model.load_classifier(path / candidate.FORM_FILES[form]).proto for form in there}
-    from ecm_edge import export
+    from ecm_edge.forms import export
 
     return {"float32": export.untrained(config, noise(config.samples_per_segment, 1)).simplified}
 
@@ -245,12 +247,12 @@ def in_form(form: Form, float32: onnx.ModelProto) -> tuple[onnx.ModelProto | Non
     """A form made of a float32 model whose weights do not matter, and how; None and why where it cannot be made."""
     try:
         if form == "int8":
-            from ecm_edge import quantize
+            from ecm_edge.forms import quantize
 
             samples = onnx_model.classifier_of(float32).samples_per_segment
             return quantize.quantize_int8(float32, noise(samples, _CALIBRATION)), _AS_FLOAT32[form]
         if form == "float16":
-            from ecm_edge.float16 import to_float16_weights
+            from ecm_edge.forms.float16 import to_float16_weights
 
             return to_float16_weights(float32), _AS_FLOAT32[form]
     except ModelError as problem:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ecm_edge import candidate, files
+from ecm_edge.base import files
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
+from ecm_edge.candidate import candidate
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
 from ecm_edge.firmware.plan import PlannedBuffer
-from ecm_edge.gate import CostRecord, FormCost, hold, weight_bytes_as
-from ecm_edge.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
+from ecm_edge.forms.gate import CostRecord, FormCost, hold, weight_bytes_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ecm_edge.cost import GraphCost
+    from ecm_edge.forms.cost import GraphCost
     from ecm_edge.targets import Target
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ecm_edge import files, onnx_model, reference
-from ecm_edge.errors import ModelError
+from ecm_edge.base import files
+from ecm_edge.base.errors import ModelError
+from ecm_edge.base.records import Form
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
-from ecm_edge.records import Form
+from ecm_edge.forms import onnx_model, reference
 from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.emit import Traced
     from ecm_edge.firmware.layers import Layer
-    from ecm_edge.reference import Graph
+    from ecm_edge.forms.reference import Graph
     from ecm_edge.targets import Target
 
 CHECK = Path(__file__).parents[2] / "firmware_check"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.records import Gate, Record, at_most
 from ecm_edge.firmware import elf as elf_files
-from ecm_edge.records import Gate, Record, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 
 if TYPE_CHECKING:
     from ecm_edge.targets.firmware import Kind

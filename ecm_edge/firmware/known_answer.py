@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 from ecm_edge.firmware.literals import float_literal
 
 if TYPE_CHECKING:

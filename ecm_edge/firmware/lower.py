@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecm_edge.errors import ModelError
+from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.tables import OPERATORS
 from ecm_edge.firmware.operators.windows import along_time
 from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
-from ecm_edge.reference.executor import execute
+from ecm_edge.forms.reference.executor import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
-    from ecm_edge.reference.graph import Graph, Step
+    from ecm_edge.forms.reference.graph import Graph, Step
     from ecm_edge.targets.kernels import Kernels
 
 _SEED = 0

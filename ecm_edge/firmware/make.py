@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge import files, targets
+from ecm_edge import targets
+from ecm_edge.base import files
 from ecm_edge.firmware import build, emulate, generate, known_answer
 
 if TYPE_CHECKING:

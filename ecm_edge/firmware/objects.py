@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ecm_edge import files
-from ecm_edge.errors import FirmwareError, OutputError
+from ecm_edge.base import files
+from ecm_edge.base.errors import FirmwareError, OutputError
 from ecm_edge.firmware import toolchain
 
 if TYPE_CHECKING:

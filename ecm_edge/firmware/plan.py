@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.records import Record
+from ecm_edge.base.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

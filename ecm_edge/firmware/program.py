@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ecm_edge.errors import ModelError
+from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Indices, Tensor, channels_last, dense, extent
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Layer, Names
     from ecm_edge.firmware.tensors import DType
-    from ecm_edge.reference.graph import Graph, Node, Step
+    from ecm_edge.forms.reference.graph import Graph, Node, Step
     from ecm_edge.targets.kernels import Kernels
 
 _SPATIAL = 3  # axes of a tensor that has time: batch, channels, time

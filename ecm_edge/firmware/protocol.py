@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 
 if TYPE_CHECKING:
     import numpy as np

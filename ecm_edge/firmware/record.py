@@ -17,19 +17,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecm_edge import candidate, cost, files, provenance
-from ecm_edge.errors import CandidateError
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.records import Verdict
+from ecm_edge.candidate import candidate
 from ecm_edge.firmware import fit
 from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
-from ecm_edge.model_file import open_model
-from ecm_edge.records import Verdict
+from ecm_edge.forms import cost
+from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecm_edge.cost import GraphCost
     from ecm_edge.firmware.fit import Fitted
-    from ecm_edge.model_file import ModelFile
+    from ecm_edge.forms.cost import GraphCost
+    from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
 
 

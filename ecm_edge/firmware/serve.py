@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge import files
-from ecm_edge.dataset import SAMPLES_PER_SEGMENT
-from ecm_edge.errors import FirmwareError, OutputError
+from ecm_edge.base import files
+from ecm_edge.base.errors import FirmwareError, OutputError
+from ecm_edge.base.records import Record
+from ecm_edge.data.dataset import SAMPLES_PER_SEGMENT
 from ecm_edge.firmware import protocol
-from ecm_edge.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

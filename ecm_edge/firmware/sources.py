@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge import files
+from ecm_edge.base import files
+from ecm_edge.base.records import Record
 from ecm_edge.firmware import generate
-from ecm_edge.records import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.model_file import ModelFile
+    from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
 
 

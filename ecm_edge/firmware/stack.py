@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.records import Gate, Record, at_most, not_run
 from ecm_edge.firmware import elf as elf_files
 from ecm_edge.firmware.emulate import Unavailable
-from ecm_edge.records import Gate, Record, at_most, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecm_edge.errors import FirmwareError
+from ecm_edge.base.errors import FirmwareError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

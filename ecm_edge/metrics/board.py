@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.errors import TargetError
-from ecm_edge.records import Record
+from ecm_edge.base.errors import TargetError
+from ecm_edge.base.records import Record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

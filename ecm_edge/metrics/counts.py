@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecm_edge.errors import DatasetError, ModelError
+from ecm_edge.base.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

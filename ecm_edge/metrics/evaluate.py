@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import ordered_pairs, weighted_auc
 from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
-from ecm_edge.records import Interval, Record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ecm_edge.errors import DatasetError
+from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.records import Interval
 from ecm_edge.metrics.board import detection_points
 from ecm_edge.metrics.counts import count_by_subject, criteria, fbeta, figures, ratio
-from ecm_edge.records import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ecm_edge.errors import DatasetError
+from ecm_edge.base.errors import DatasetError
 from ecm_edge.metrics.board import detection_points
 from ecm_edge.metrics.counts import check_rows, criteria, fbeta
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge import candidate, files
+from ecm_edge.base import files
+from ecm_edge.candidate import candidate
 from ecm_edge.report import charts, page
 from ecm_edge.report.ecg import draw_strip
 from ecm_edge.report.gather import gather
@@ -24,7 +25,7 @@ from ecm_edge.report.stages import Place
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.dataset import Dataset
+    from ecm_edge.data.dataset import Dataset
     from ecm_edge.report.ecg import Strip
 
 __all__ = ["Mistake", "Mistakes", "ReportRecord", "Stage", "gather", "to_html", "write_report"]

@@ -12,19 +12,19 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ecm_edge.records import Verdict
+from ecm_edge.base.records import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
-    from ecm_edge.epochs import Epoch
     from ecm_edge.firmware.fitted import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
-    from ecm_edge.train import TrainingRecord
-    from ecm_edge.trial import TrialRecord
+    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.training.epochs import Epoch
+    from ecm_edge.training.train import TrainingRecord
 
 _WIDTH_IN = 4.6
 _MARK = 5.5

@@ -5,33 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ecm_edge import candidate, files, out_of_fold, provenance, registry
-from ecm_edge.bench import BenchRecord
-from ecm_edge.candidate import FORM_FILES, RUN_SETTINGS, CandidateConfig, load_config
-from ecm_edge.dataset import check_content
-from ecm_edge.errors import SearchError
-from ecm_edge.export import ExportRecord
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import SearchError
+from ecm_edge.base.records import Record
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import FORM_FILES, RUN_SETTINGS, CandidateConfig, load_config
+from ecm_edge.data.dataset import check_content
+from ecm_edge.evaluate.bench import BenchRecord
+from ecm_edge.evaluate.score import ScoreRecord
+from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.firmware.fitted import FirmwareRecord
-from ecm_edge.gate import CostRecord
-from ecm_edge.model_file import margins, open_model
-from ecm_edge.out_of_fold import CrossValidationRecord
-from ecm_edge.quantize import QuantizeRecord
-from ecm_edge.records import Record
+from ecm_edge.forms.export import ExportRecord
+from ecm_edge.forms.gate import CostRecord
+from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.forms.quantize import QuantizeRecord
+from ecm_edge.forms.simplify import SimplifyRecord
+from ecm_edge.registry import registry
 from ecm_edge.report.mistakes import find_mistakes
 from ecm_edge.report.records import DataFacts, Mistakes, ReportRecord, RunRecords, StageRecords
 from ecm_edge.report.stages import Place, promotion, stages, verdict_of
-from ecm_edge.runs import SearchRecord, SearchSettings
-from ecm_edge.score import ScoreRecord
-from ecm_edge.simplify import SimplifyRecord
-from ecm_edge.train import TrainingRecord
-from ecm_edge.verify.records import VerifyRecord
+from ecm_edge.search.runs import SearchRecord, SearchSettings
+from ecm_edge.training import out_of_fold
+from ecm_edge.training.out_of_fold import CrossValidationRecord
+from ecm_edge.training.train import TrainingRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.records import Form
-    from ecm_edge.registry import Event, HistoryRecord
+    from ecm_edge.base.records import Form
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.registry.registry import Event, HistoryRecord
 
 R = TypeVar("R", bound=Record)
 

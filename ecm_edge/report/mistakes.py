@@ -12,8 +12,8 @@ from ecm_edge.report.records import Mistake, Mistakes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecm_edge.dataset import Dataset
-    from ecm_edge.records import Form
+    from ecm_edge.base.records import Form
+    from ecm_edge.data.dataset import Dataset
 
 EXAMPLES = 12
 A_SUBJECT = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ecm_edge.records import Verdict, not_run
+from ecm_edge.base.records import Verdict, not_run
 from ecm_edge.report import texts
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
+    from ecm_edge.base.records import Gate, Provenance
     from ecm_edge.firmware.fitted import FormFit
-    from ecm_edge.records import Gate, Provenance
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord
     from ecm_edge.report.stages import Place
-    from ecm_edge.trial import TrialRecord
+    from ecm_edge.search.trial import TrialRecord
 
 SECTIONS = (
     ("verdicts", "Verdicts"),

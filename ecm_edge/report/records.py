@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from ecm_edge.bench import BenchRecord
-from ecm_edge.candidate import CandidateConfig
-from ecm_edge.export import ExportRecord
+from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict
+from ecm_edge.candidate.candidate import CandidateConfig
+from ecm_edge.evaluate.bench import BenchRecord
+from ecm_edge.evaluate.score import ScoreRecord
+from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.firmware.fitted import FirmwareRecord
-from ecm_edge.gate import CostRecord
-from ecm_edge.out_of_fold import CrossValidationRecord
-from ecm_edge.quantize import QuantizeRecord
-from ecm_edge.records import Form, Gate, Provenance, Record, Verdict
-from ecm_edge.registry import Event, HistoryRecord
-from ecm_edge.runs import SearchRecord, SearchSettings
-from ecm_edge.score import ScoreRecord
-from ecm_edge.simplify import SimplifyRecord
-from ecm_edge.train import TrainingRecord
-from ecm_edge.verify.records import VerifyRecord
+from ecm_edge.forms.export import ExportRecord
+from ecm_edge.forms.gate import CostRecord
+from ecm_edge.forms.quantize import QuantizeRecord
+from ecm_edge.forms.simplify import SimplifyRecord
+from ecm_edge.registry.registry import Event, HistoryRecord
+from ecm_edge.search.runs import SearchRecord, SearchSettings
+from ecm_edge.training.out_of_fold import CrossValidationRecord
+from ecm_edge.training.train import TrainingRecord
 
 
 class StageRecords(Record):

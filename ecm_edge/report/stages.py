@@ -6,26 +6,27 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge import candidate, files
-from ecm_edge.records import Gate, Verdict, overall
+from ecm_edge.base import files
+from ecm_edge.base.records import Gate, Verdict, overall
+from ecm_edge.candidate import candidate
 from ecm_edge.report import texts
 from ecm_edge.report.records import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.bench import BenchRecord
-    from ecm_edge.candidate import CandidateConfig
+    from ecm_edge.base.records import Form
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.evaluate.bench import BenchRecord
+    from ecm_edge.evaluate.score import ScoreRecord
+    from ecm_edge.evaluate.verify.records import Hop, VerifyRecord
     from ecm_edge.firmware.fitted import FirmwareRecord
-    from ecm_edge.gate import CostRecord
-    from ecm_edge.quantize import QuantizeRecord
-    from ecm_edge.records import Form
-    from ecm_edge.registry import Event
+    from ecm_edge.forms.gate import CostRecord
+    from ecm_edge.forms.quantize import QuantizeRecord
+    from ecm_edge.forms.simplify import SimplifyRecord
+    from ecm_edge.registry.registry import Event
     from ecm_edge.report.records import Mistakes, StageRecords
-    from ecm_edge.score import ScoreRecord
-    from ecm_edge.simplify import SimplifyRecord
-    from ecm_edge.train import TrainingRecord
-    from ecm_edge.verify.records import Hop, VerifyRecord
+    from ecm_edge.training.train import TrainingRecord
 
 
 @dataclass(frozen=True)

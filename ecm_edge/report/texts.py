@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecm_edge.records import Interval
+    from ecm_edge.base.records import Interval
 
 NONE = "–"
 _KIB = 1024.0

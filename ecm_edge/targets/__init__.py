@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from ecm_edge import toml_files
-from ecm_edge.errors import TargetError
-from ecm_edge.records import Form, Record, first_fault
+from ecm_edge.base import toml_files
+from ecm_edge.base.errors import TargetError
+from ecm_edge.base.records import Form, Record, first_fault
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Firmware, Pipeline
 

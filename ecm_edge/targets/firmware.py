@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ecm_edge.records import Record
+from ecm_edge.base.records import Record
 from ecm_edge.targets.kernels import Kernels
 
 SHIPPED = Path(__file__).parents[2] / "firmware_check"

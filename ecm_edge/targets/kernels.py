@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ecm_edge.records import Record
+from ecm_edge.base.records import Record
 
 
 class Kernels(Record):

@@ -36,7 +36,7 @@ from ecm_edge.firmware.operators.windows import (
 )
 from ecm_edge.firmware.program import Constant, Program, Room
 from ecm_edge.firmware.tensors import Buffer, Tensor
-from ecm_edge.reference.operators.windows import geometry
+from ecm_edge.forms.reference.operators.windows import geometry
 from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.operators.windows import Along
-    from ecm_edge.reference.graph import Node, Step
+    from ecm_edge.forms.reference.graph import Node, Step
 
 _F32 = 4
 _DEPTHWISE_SUMS = 8  # rows of a depthwise tile; more would not fit beside taps and samples

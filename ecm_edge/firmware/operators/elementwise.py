@@ -18,7 +18,7 @@ from ecm_edge.firmware.layers import Array, Layer, Overlap
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
 from ecm_edge.firmware.program import Constant, Program, distance_below, refused
 from ecm_edge.firmware.tensors import ITEM_BYTES, Quant, Tensor, channels_last, order_of, strides_of
-from ecm_edge.reference.executor import compute
+from ecm_edge.forms.reference.executor import compute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.program import Open
     from ecm_edge.firmware.tensors import Buffer, Indices
-    from ecm_edge.reference.graph import Step
+    from ecm_edge.forms.reference.graph import Step
 
 Operand = Tensor | Constant
 _VARIABLE = re.compile(r"\bv\d+\b")

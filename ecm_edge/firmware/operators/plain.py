@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.operators.convolution import Weighted
     from ecm_edge.firmware.tensors import Tensor
-    from ecm_edge.reference.graph import Node
-    from ecm_edge.reference.operators.windows import Geometry
+    from ecm_edge.forms.reference.graph import Node
+    from ecm_edge.forms.reference.operators.windows import Geometry
 
 
 def conv_over_axes(node: Node, found: Geometry, kernel: tuple[int, ...]) -> Callable[[Weighted], Layer]:

@@ -22,8 +22,8 @@ from ecm_edge.firmware.operators.quantised import dequantised
 from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, order_of
-from ecm_edge.reference.operators.reduction import reduction_axes
-from ecm_edge.reference.operators.windows import Geometry, geometry
+from ecm_edge.forms.reference.operators.reduction import reduction_axes
+from ecm_edge.forms.reference.operators.windows import Geometry, geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import DType
-    from ecm_edge.reference.graph import Step
+    from ecm_edge.forms.reference.graph import Step
 
 
 def _largest(x: Tensor) -> Kind:

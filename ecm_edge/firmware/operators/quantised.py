@@ -33,8 +33,8 @@ from ecm_edge.firmware.operators.windows import (
 )
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Quant, Tensor
-from ecm_edge.reference import rounding
-from ecm_edge.reference.operators.windows import geometry
+from ecm_edge.forms.reference import rounding
+from ecm_edge.forms.reference.operators.windows import geometry
 from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Names
-    from ecm_edge.reference.graph import Node, Step
+    from ecm_edge.forms.reference.graph import Node, Step
 
 _SHIFT = {"int8": 0, "uint8": 128}
 _LOW, _HIGH = -128, 127

@@ -18,7 +18,7 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.program import Done, Program
 from ecm_edge.firmware.tensors import Buffer, strides_of
-from ecm_edge.reference.operators.recurrent import DIRECTIONS
+from ecm_edge.forms.reference.operators.recurrent import DIRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Indices, Tensor
-    from ecm_edge.reference.graph import Node, Step
+    from ecm_edge.forms.reference.graph import Node, Step
 
 _PEEPHOLES = 7
 _STATES = {"GRU": ("initial_h",), "LSTM": ("initial_h", "initial_c")}

@@ -15,14 +15,14 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
 from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
 from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
-from ecm_edge.reference.operators import OPERATORS
+from ecm_edge.forms.reference.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import Indices
-    from ecm_edge.reference.graph import Node, Step
+    from ecm_edge.forms.reference.graph import Node, Step
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.firmware.program import Program
-    from ecm_edge.reference.graph import Step
+    from ecm_edge.forms.reference.graph import Step
 
 _FEW = 8  # powers up to this one are products
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecm_edge.firmware.layers import Overlap
 from ecm_edge.firmware.program import Room, distance_above, distance_below
-from ecm_edge.reference.operators.windows import geometry
+from ecm_edge.forms.reference.operators.windows import geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

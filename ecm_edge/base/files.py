@@ -1,0 +1,121 @@
+"""Files that are whole or absent: temporary name, then rename; hashes and canonical JSON."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecm_edge.base.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ_BYTES = 1 << 20
+_LOCK = ".lock"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, flush it to disk, then rename it.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full; `path` is as it was.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as problem:
+        raise cannot_write(path, problem) from problem
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as problem:
+        raise cannot_write(path, problem) from problem
+    finally:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+
+
+@contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that becomes `folder` when the block ends without an error.
+
+    `folder` must not exist yet; on any error, an interrupt included, nothing stays behind.
+
+    Raises:
+        OutputError: `folder` exists, or cannot be written.
+    """
+    if folder.exists():
+        raise OutputError(
+            "an output folder must be new", f"{folder} exists", "Choose another name, or remove it first."
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(folder)
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process while the block runs; the lock goes with the process, however it ends.
+
+    Raises:
+        OutputError: another process holds it, or it cannot be written.
+    """
+    try:
+        stream = (folder / _LOCK).open("a")
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                "one process at a time works in a folder", f"another one at {folder}", "Try again when it has finished."
+            ) from None
+        yield
+
+
+def cannot_write(path: Path, problem: OSError) -> OutputError:
+    """The error for a place that could not be written, with the system's own reason."""
+    return OutputError(
+        f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
+    )
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, read a mebibyte at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_bytes(content: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """SHA-256 of a value's canonical JSON: sorted keys, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

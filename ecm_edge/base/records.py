@@ -1,0 +1,181 @@
+"""What every record of every stage has in common: verdicts, gates, evidence, provenance.
+
+A stage takes records and returns one; the record's JSON is what `--json` prints and what lies in the candidate's
+folder. Records are frozen and refuse unknown fields, so a changed file is noticed when it is read.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ecm_edge.base.errors import EcmEdgeError
+
+R = TypeVar("R", bound="Record")
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> str:
+        """The record as indented JSON, ending in a newline."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the record to `path`; the file is whole or absent."""
+        files.write_atomic(path, self.to_json().encode())
+
+    @classmethod
+    def load(cls, path: Path, error: type[EcmEdgeError] = CandidateError) -> Self:
+        """Read a record back; anything but an exact match is `error`."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise error(
+                f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
+            ) from None
+        except ValidationError as problem:
+            raise error(
+                f"{path.name} holds a {cls.__name__}",
+                f"{first_fault(problem)} of {path}",
+                "Run the stage that writes it again.",
+            ) from None
+
+
+def first_fault(problem: ValidationError, within: str = "") -> str:
+    """The first thing that is wrong with a record's fields, and everywhere it is: "Field required at depth, kernel".
+
+    `within` names what the fields are part of, if they are.
+    """
+    faults = problem.errors()
+    first = faults[0]["msg"]
+    places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
+    return f"{first} at {', '.join(places)}"
+
+
+class Verdict(StrEnum):
+    """The outcome of a gate, or of several: what did not run is said, never left out."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    NOT_RUN = "NOT RUN"
+
+
+class Evidence(StrEnum):
+    """How a cost was obtained; promotion takes no latency but a measured one."""
+
+    ESTIMATED = "estimated"  # from a model of the board
+    EMULATED = "emulated"  # counted in an emulator
+    MEASURED = "measured"  # on the device named beside it
+
+
+class Gate(Record):
+    """One condition with its outcome.
+
+    `margin` is how far inside (positive) or outside (negative) the limit the value lies, in `unit`.
+    """
+
+    name: str
+    verdict: Verdict
+    value: float | None
+    limit: float | None
+    unit: str
+    margin: float | None
+    detail: str = ""
+
+
+def at_most(name: str, value: float, limit: float, unit: str, detail: str = "") -> Gate:
+    """PASS if `value` <= `limit`; a NaN or infinite value FAILs and is recorded as absent.
+
+    >>> at_most("macs", 5, 5, "MAC").verdict.value
+    'PASS'
+    """
+    return _bounded(name, value, limit, unit, limit - value, detail)
+
+
+def at_least(name: str, value: float, limit: float, unit: str, detail: str = "") -> Gate:
+    """PASS if `value` >= `limit`; a NaN or infinite value FAILs and is recorded as absent."""
+    return _bounded(name, value, limit, unit, value - limit, detail)
+
+
+def not_run(name: str, detail: str) -> Gate:
+    """A gate whose check could not be made; `detail` says why."""
+    return Gate(name=name, verdict=Verdict.NOT_RUN, value=None, limit=None, unit="", margin=None, detail=detail)
+
+
+def _bounded(name: str, value: float, limit: float, unit: str, margin: float, detail: str) -> Gate:
+    if not math.isfinite(value):
+        return Gate(
+            name=name,
+            verdict=Verdict.FAIL,
+            value=None,
+            limit=limit,
+            unit=unit,
+            margin=None,
+            detail=f"value is {value}; {detail}",
+        )
+    verdict = Verdict.PASS if margin >= 0 else Verdict.FAIL
+    return Gate(name=name, verdict=verdict, value=value, limit=limit, unit=unit, margin=margin, detail=detail)
+
+
+def overall(gates: Sequence[Gate]) -> Verdict:
+    """FAIL if any gate failed; else NOT RUN if none ran; else PASS."""
+    verdicts = {gate.verdict for gate in gates}
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if Verdict.PASS in verdicts else Verdict.NOT_RUN
+
+
+class Interval(Record):
+    """A figure with its 95 % interval; `low` and `high` are absent where resampling could not give one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Latency(Record):
+    """Time of one inference of one segment, in milliseconds, and how it was obtained.
+
+    `source` names the device and method ("AMD EPYC, onnxruntime, 1 thread") or the model of the board.
+    """
+
+    evidence: Evidence
+    source: str
+    mean_ms: float
+    median_ms: float | None = None
+    p95_ms: float | None = None
+    min_ms: float | None = None
+    max_ms: float | None = None
+    std_ms: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
+    runs: int | None = None
+    warm_ups: int | None = None
+
+
+class Provenance(Record):
+    """Where a result came from; written into every record that a decision rests on."""
+
+    tool_version: str
+    git_sha: str | None
+    git_dirty: bool | None
+    python: str
+    libraries: dict[str, str]
+    date_utc: str
+
+
+Form = Literal["float32", "float16", "int8"]
+"""The forms a candidate is shipped in: float32 weights, float16 weights (float32 arithmetic), int8 QDQ."""

@@ -1,0 +1,40 @@
+"""What is described by a TOML file: one that ships, by its name, or a user's own, by its path."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecm_edge.base.errors import EcmEdgeError
+
+_SHOWN_BY = {"target": "ecm-edge targets", "space": "ecm-edge space"}
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the files that ship in `folder`."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) -> tuple[Path, dict[str, Any]]:
+    """The file that is meant, and what it holds.
+
+    Args:
+        folder: where the shipped ones lie.
+        name_or_path: the name of one of them, or any file's path.
+        kind: what such a file describes: "target" or "space".
+        error: raised where there is no such file, or it is not TOML.
+    """
+    known = names(folder)
+    path = folder / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(
+            f"a {kind} is one of {', '.join(known)}, or the path of a TOML file",
+            f"{name_or_path!r} ({problem.strerror})",
+            f"`{_SHOWN_BY[kind]}` shows the shipped ones.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None

@@ -1,0 +1,61 @@
+"""The published JSON Schemas: what each command prints with --json, one file a command.
+
+They are generated from the records, `python -m ecm_edge.cli.schemas` writes them, and a test holds the files against
+the records and the commands' outputs against the files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+RECORDS = {
+    "data-import": "ecm_edge.data.recordings:ImportRecord",
+    "data-synth": "ecm_edge.data.synthetic:SynthRecord",
+    "data-info": "ecm_edge.data.info:InfoRecord",
+    "data-folds": "ecm_edge.data.splits:FoldAssignment",
+    "data-audit": "ecm_edge.data.audit:AuditRecord",
+    "targets": "ecm_edge.targets:TargetList",
+    "space": "ecm_edge.candidate.space:Space",
+    "fit": "ecm_edge.firmware.fitted:FitRecord",
+    "search": "ecm_edge.search.runs:SearchRecord",
+    "scale": "ecm_edge.search.scale:ScaleRecord",
+    "train": "ecm_edge.search.trial:TrainResult",
+    "export": "ecm_edge.forms.export:ExportResult",
+    "quantize": "ecm_edge.forms.quantize:QuantizeRecord",
+    "verify": "ecm_edge.evaluate.verify:VerifyRecord",
+    "bench": "ecm_edge.evaluate.bench:BenchRecord",
+    "score": "ecm_edge.evaluate.score:ScoreRecord",
+    "robustness": "ecm_edge.evaluate.robustness:RobustnessRecord",
+    "card": "ecm_edge.report.model_card:CardRecord",
+    "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
+    "firmware-build": "ecm_edge.firmware.fitted:FirmwareRecord",
+    "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
+    "measure": "ecm_edge.evaluate.measure:MeasureRecord",
+    "promote": "ecm_edge.registry.promote:PromoteRecord",
+    "rollback": "ecm_edge.registry.registry:Event",
+    "history": "ecm_edge.registry.registry:HistoryRecord",
+    "bundle": "ecm_edge.registry.bundle:BundleRecord",
+    "report": "ecm_edge.report:ReportRecord",
+}
+"""Which record each command prints."""
+
+
+def schema(command: str) -> dict[str, Any]:
+    """The JSON Schema of a command's output, from its record."""
+    module, _, name = RECORDS[command].partition(":")
+    generated: dict[str, Any] = getattr(importlib.import_module(module), name).model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **generated}
+
+
+def text(command: str) -> str:
+    """The schema as its file holds it."""
+    return json.dumps(schema(command), indent=1, sort_keys=True) + "\n"
+
+
+def path(command: str) -> Path:
+    """Where the schema is published."""
+    return FOLDER / f"{command}.json"

@@ -1,0 +1,145 @@
+"""What may be wrong with a data set, before anything is trained on it.
+
+The verdict is FAIL where a split by subject cannot keep what is learnt from what is tested:
+
+    1. a subject, or a pair of duplicates, lies in more than one fixed split
+    2. duplicates belong to two subjects, or have two labels
+    3. there is one class, or one subject, only
+
+Everything else is a finding to look at: duplicates within a subject, flat or clipped segments, blank rhythms, rhythms
+that one subject alone has, and labels that out-of-fold predictions contradict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, overall
+from ecm_edge.data.audit.duplicates import NEAR, duplicates
+from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
+from ecm_edge.data.audit.signals import CLIPPED_S, FLAT_S, FLAT_SHARE, faults
+from ecm_edge.data.dataset import BLANK_RHYTHM
+
+if TYPE_CHECKING:
+    from ecm_edge.data.dataset import Dataset
+
+RULE = (
+    "FAIL if a subject or a duplicate lies in more than one fixed split, if duplicates have two subjects or two "
+    "labels, or if there is only one class or one subject"
+)
+
+_EXAMPLES = 10
+_EVEN = 0.5
+
+
+class Finding(Record):
+    """Something to look at: how often, what it means, and the first few names."""
+
+    kind: str
+    segments: int
+    detail: str
+    examples: list[str]
+
+
+class AuditRecord(Record):
+    """The audit of a data set. `contradictions` are by share; `out_of_fold_auc` says what to think of them."""
+
+    dataset: str
+    content_sha256: str
+    synthetic: bool
+    verdict: Verdict
+    rule: str
+    gates: list[Gate]
+    findings: list[Finding]
+    contradictions: list[Contradiction]
+    out_of_fold_auc: float | None
+
+
+def audit(dataset: Dataset) -> AuditRecord:
+    """Audit a data set; reads all of it twice, a block at a time."""
+    pairs = duplicates(dataset)
+    probabilities = out_of_fold(dataset)
+    gates = _gates(dataset, pairs)
+    found = [*_signal_findings(dataset, pairs), *_rhythm_findings(dataset, probabilities)]
+    if probabilities is not None:
+        found.append(_contradicted(dataset, probabilities))
+    return AuditRecord(
+        dataset=str(dataset.folder),
+        content_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic,
+        verdict=overall(gates),
+        rule=RULE,
+        gates=gates,
+        findings=[finding for finding in found if finding.segments],
+        contradictions=[] if probabilities is None else contradictions(dataset, probabilities),
+        out_of_fold_auc=None if probabilities is None else auc(dataset.labels, probabilities),
+    )
+
+
+def _gates(dataset: Dataset, pairs: np.ndarray) -> list[Gate]:
+    table, labels = dataset.table, dataset.labels
+    split, subject = table["split"], table["subject"]
+    fixed = split >= 0
+    places = {(int(s), int(p)) for s, p in zip(subject[fixed], split[fixed], strict=True)}
+    torn = [dataset.header.subjects[s] for s, n in Counter(s for s, _ in places).items() if n > 1]
+    left, right = pairs[:, 0], pairs[:, 1]
+    across = (split[left] != split[right]) & (split[left] >= 0) & (split[right] >= 0)
+    unlike = (labels[left] != labels[right]) & (labels[left] >= 0) & (labels[right] >= 0)
+    other = subject[left] != subject[right]
+    classes = np.unique(labels[labels >= 0])
+    return [
+        at_most("subjects in more than one split", len(torn), 0, "subjects", ", ".join(torn[:_EXAMPLES])),
+        at_most("duplicates across splits", int(across.sum()), 0, "pairs", _first_pairs(dataset, pairs[across])),
+        at_most("duplicates across subjects", int(other.sum()), 0, "pairs", _first_pairs(dataset, pairs[other])),
+        at_most("duplicates with two labels", int(unlike.sum()), 0, "pairs", _first_pairs(dataset, pairs[unlike])),
+        at_least("classes", len(classes), 2, "classes"),
+        at_least("subjects with a label", len(np.unique(subject[labels >= 0])), 2, "subjects"),
+    ]
+
+
+def _first_pairs(dataset: Dataset, pairs: np.ndarray) -> str:
+    return ", ".join(" = ".join(dataset.names(pair)) for pair in pairs[:_EXAMPLES])
+
+
+def _finding(dataset: Dataset, kind: str, rows: np.ndarray, detail: str) -> Finding:
+    return Finding(kind=kind, segments=len(rows), detail=detail, examples=dataset.names(rows[:_EXAMPLES]))
+
+
+def _signal_findings(dataset: Dataset, pairs: np.ndarray) -> list[Finding]:
+    flat, clipped = faults(dataset)
+    repeats = f"repeats another segment, or correlates with it above {NEAR}; shifted copies are not looked for"
+    return [
+        _finding(dataset, "duplicates", np.unique(pairs[:, 1]), repeats),
+        _finding(dataset, "flat", flat, f"within {FLAT_SHARE:.0%} of the segment's range for {FLAT_S:g} s or longer"),
+        _finding(dataset, "clipped", clipped, f"at an extreme for {CLIPPED_S * 1e3:g} ms or longer"),
+    ]
+
+
+def _rhythm_findings(dataset: Dataset, probabilities: np.ndarray | None) -> list[Finding]:
+    rhythms, subjects = dataset.table["rhythm"], dataset.table["subject"]
+    findings = []
+    for place, rhythm in enumerate(dataset.header.rhythms):
+        rows = np.flatnonzero(rhythms == place)
+        if rhythm == BLANK_RHYTHM:
+            findings.append(_finding(dataset, "blank rhythm", rows, _blank_detail(dataset, rows, probabilities)))
+        elif len(np.unique(subjects[rows])) == 1:
+            only = dataset.header.subjects[subjects[rows[0]]]
+            findings.append(_finding(dataset, "rhythm of one subject", rows, f"{rhythm} is seen in {only} only"))
+    return findings
+
+
+def _blank_detail(dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray | None) -> str:
+    detail = "counted as negative" if dataset.header.blank == "negative" else "without a label"
+    if probabilities is None:
+        return detail
+    return f"{detail}; out of fold {np.mean(probabilities[rows] >= _EVEN):.0%} look like AF"
+
+
+def _contradicted(dataset: Dataset, probabilities: np.ndarray) -> Finding:
+    """The contradicted segments, the surest first."""
+    rows = np.flatnonzero(contradicted(dataset.labels, probabilities))
+    surest = rows[np.argsort(-np.abs(probabilities[rows] - _EVEN), kind="stable")]
+    return _finding(dataset, "contradicted labels", surest, f"out of fold the other class has p >= {CONFIDENT}")

@@ -1,0 +1,80 @@
+"""Segments that repeat another one, exactly or nearly. N segments, T samples."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecm_edge.data.dataset import Dataset
+
+NEAR = 0.999
+"""Correlation from which two segments count as near duplicates; shifted copies are not looked for."""
+
+_BLOCK = 1000
+_NEIGHBOURS = 4
+_AXES = 8
+_SAMPLE = 512
+
+
+def duplicates(dataset: Dataset) -> np.ndarray:
+    """(p, 2) int64 pairs of rows, each row with the nearest ones that equal it or correlate with it above `NEAR`."""
+    first, copies = _exact(dataset)
+    near = _near(dataset, np.unique(first))
+    return np.concatenate([np.column_stack([first[copies], copies]), near])
+
+
+def _exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the first one with the same samples, (N,); and the rows that are not that one."""
+    digests = np.array([hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in dataset.samples], "V16")
+    _, place, group = np.unique(digests, return_index=True, return_inverse=True)
+    first = place[group]
+    return first, np.flatnonzero(first != np.arange(len(first)))
+
+
+def _near(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """(p, 2) pairs among distinct rows.
+
+    Unit vectors that correlate above `NEAR` lie close together, and projecting them brings them no further apart: so
+    the few axes on which segments vary most find every candidate, and the full vectors decide.
+    """
+    from scipy.spatial import cKDTree
+
+    axes = _main_axes(_unit(dataset.samples[rows[:: max(1, len(rows) // _SAMPLE)]]))  # (T, a)
+    low = np.concatenate([_unit(dataset.samples[part]) @ axes for part in parts(rows)])  # (n, a)
+    _, found = cKDTree(low).query(low, k=_NEIGHBOURS + 1, distance_upper_bound=np.sqrt(2 * (1 - NEAR)) + 1e-6)
+    left, column = np.nonzero(found < len(rows))
+    right = found[left, column]
+    candidates = np.unique(np.sort(rows[np.column_stack([left, right])[left != right]], axis=1), axis=0)
+    agree = [_correlation(dataset, part) > NEAR for part in parts(candidates)]
+    pairs: np.ndarray = candidates[np.concatenate([*agree, np.zeros(0, bool)])]
+    return pairs
+
+
+def parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows, a block that fits into memory at a time."""
+    return (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
+
+
+def _unit(samples: np.ndarray) -> np.ndarray:
+    """(n, T) without mean and of length 1; a flat one stays zero."""
+    centred = samples - samples.mean(axis=1, keepdims=True, dtype=np.float64)
+    unit: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-30)
+    return unit
+
+
+def _main_axes(unit: np.ndarray) -> np.ndarray:
+    """(T, a) orthonormal, a <= 8: the directions in which the (n, T) vary most."""
+    axes: np.ndarray = np.linalg.svd(unit, full_matrices=False)[2][:_AXES].T
+    return axes
+
+
+def _correlation(dataset: Dataset, pairs: np.ndarray) -> np.ndarray:
+    """(p,) of (p, 2) rows."""
+    left, right = (_unit(dataset.samples[pairs[:, side]]) for side in (0, 1))
+    correlation: np.ndarray = np.einsum("pt,pt->p", left, right)
+    return correlation

@@ -1,0 +1,53 @@
+"""Segments that are flat or clipped for a while. n segments, T samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.data.audit.duplicates import parts
+
+if TYPE_CHECKING:
+    from ecm_edge.data.dataset import Dataset
+
+FLAT_S, FLAT_SHARE = 1.0, 0.01
+CLIPPED_S, CLIPPED_SHARE = 0.032, 1e-4
+
+
+def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are flat, and those that are clipped, both int64 and ascending.
+
+    Flat: within `FLAT_SHARE` of the segment's range for `FLAT_S`. Clipped: at the segment's highest or lowest value
+    (within `CLIPPED_SHARE` of its range) for `CLIPPED_S`; a signal filtered after it was clipped no longer shows it.
+    """
+    rate_hz = dataset.header.sampling_rate_hz
+    found = [marks(dataset.samples[rows], rate_hz) for rows in parts(np.arange(dataset.header.segments))]
+    flat, clipped = (np.flatnonzero(np.concatenate(column)) for column in zip(*found, strict=True))
+    return flat, clipped
+
+
+def marks(samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) flat and (n,) clipped of (n, T)."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    size = round(FLAT_S * rate_hz)
+    inner = slice(size // 2, samples.shape[1] - size // 2)
+    spread = maximum_filter1d(samples, size, axis=1) - minimum_filter1d(samples, size, axis=1)
+    extent = np.ptp(samples, axis=1, keepdims=True)  # (n, 1)
+    flat = (spread[:, inner] <= FLAT_SHARE * extent).any(axis=1)
+    top = samples >= samples.max(axis=1, keepdims=True) - CLIPPED_SHARE * extent
+    bottom = samples <= samples.min(axis=1, keepdims=True) + CLIPPED_SHARE * extent
+    length = round(CLIPPED_S * rate_hz)
+    return flat, _has_run(top, length) | _has_run(bottom, length)
+
+
+def _has_run(mask: np.ndarray, length: int) -> np.ndarray:
+    """(n,): whether a row of (n, T) holds `length` true values in a row.
+
+    >>> _has_run(np.array([[True, True, False, True], [True, False, True, True]]), 3).tolist()
+    [False, False]
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(mask, length, axis=1)
+    runs: np.ndarray = np.any(np.all(windows, axis=2), axis=1)
+    return runs

@@ -1,0 +1,67 @@
+"""What a data set holds, counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base.records import Record
+from ecm_edge.data.dataset import SAMPLES_FILE, TABLE_FILE, DatasetHeader, check_content
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecm_edge.data.dataset import Dataset
+
+
+class Counts(Record):
+    """Numbers of segments: by rhythm, by fixed split, by label ("AF", "negative", "none"), and by subject."""
+
+    segments: int
+    episodes: int
+    labels: dict[str, int]
+    rhythms: dict[str, int]
+    splits: dict[str, int]
+    subjects: dict[str, dict[str, int]]
+
+
+class InfoRecord(Record):
+    """A data set's header and counts; `content_checked` says whether the hashes were recomputed (and agreed)."""
+
+    dataset: str
+    header: DatasetHeader
+    counts: Counts
+    content_checked: bool
+
+
+def info(dataset: Dataset, *, check: bool = False) -> InfoRecord:
+    """Count a data set, whose table must be unchanged; with `check` the samples are read and hashed as well.
+
+    Raises:
+        DatasetError: what was read has changed since it was written.
+    """
+    check_content(dataset, (SAMPLES_FILE, TABLE_FILE) if check else (TABLE_FILE,))
+    return InfoRecord(dataset=str(dataset.folder), header=dataset.header, counts=counts(dataset), content_checked=check)
+
+
+def counts(dataset: Dataset) -> Counts:
+    """The numbers of segments of a data set."""
+    header, table = dataset.header, dataset.table
+    grid = np.zeros((len(header.subjects), len(header.rhythms)), np.int64)  # segments by (subject, rhythm)
+    np.add.at(grid, (table["subject"], table["rhythm"]), 1)
+    return Counts(
+        segments=header.segments,
+        episodes=len(np.unique(table["episode"])),
+        labels=_named(["none", "negative", "AF"], np.bincount(dataset.labels + 1, minlength=3)),
+        rhythms=_named(header.rhythms, grid.sum(axis=0)),
+        splits=_named(header.splits, np.bincount(table["split"] + 1, minlength=len(header.splits) + 1)[1:]),
+        subjects={
+            subject: {name: n for name, n in _named(header.rhythms, row).items() if n}
+            for subject, row in zip(header.subjects, grid, strict=True)
+        },
+    )
+
+
+def _named(names: Sequence[str], numbers: np.ndarray) -> dict[str, int]:
+    return {name: int(number) for name, number in zip(names, numbers, strict=True)}

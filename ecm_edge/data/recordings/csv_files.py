@@ -1,0 +1,93 @@
+"""CSV and text recordings with a label table `file,subject,rhythm[,onset_s,duration_s]`.
+
+One sample a line without a header, or a table with a header of which `lead` names the column. The rate is stated.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.data.dataset import natural_key
+from ecm_edge.data.recordings.options import (
+    choose_lead,
+    foreign,
+    given,
+    read_labels,
+    unlisted,
+    write_labels,
+)
+from ecm_edge.data.recordings.windows import Recording, Unfit, problem_block, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from ecm_edge.data.dataset import SegmentBlock
+    from ecm_edge.data.recordings.options import Labelled, Options
+
+_DECIMALS = 3  # of a millivolt: 1 µV
+
+
+def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
+    """The windows of every file of the label table, by file name.
+
+    Raises:
+        RecordingError: a broken or empty label table.
+    """
+    table = given(options.labels)
+    labels = read_labels(table)
+    files = (path for path in source.rglob("*") if path.is_file() and path.resolve() != table.resolve())
+    yield problem_block(unlisted((path.relative_to(source).as_posix() for path in files), labels))
+    yield from read_all(sorted(labels, key=natural_key), lambda name: _open(source / name, name, labels[name], options))
+
+
+def write(folder: Path, recordings: Iterable[Recording]) -> None:
+    """Write recordings with one sample a line, in mV, and their label table."""
+    written = []
+    for recording in recordings:
+        name = f"{recording.name}.csv"
+        lines = (f"{sample:.{_DECIMALS}f}\n" for sample in recording.read(0, recording.length))
+        (folder / name).write_text("".join(lines), encoding="ascii")
+        written.append((name, recording))
+    write_labels(folder, written)
+
+
+def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Recording:
+    """One file, read whole; else `Unfit`."""
+    with foreign():
+        column = _column(path, options.lead)
+        samples = np.loadtxt(  # (t,)
+            path,
+            delimiter=",",
+            comments=None,
+            skiprows=0 if options.lead is None else 1,
+            usecols=column,
+            ndmin=1,
+            encoding="utf-8",
+        )
+        blank = _lines(path) - len(samples) - (options.lead is not None)
+    if blank:
+        raise Unfit(f"{blank} blank lines: a sample may be missing there")
+    rate_hz = given(options.sampling_rate_hz)
+    return Recording(name, labelled.subject, len(samples), rate_hz, labelled.spans, lambda a, b: samples[a:b])
+
+
+def _column(path: Path, lead: str | None) -> int:
+    """The place of the lead's column; a file without a header has one column. `Unfit` if it is not so."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        first = [value.strip() for value in next(csv.reader(stream), [])]
+    if not first:
+        raise Unfit("empty, or its first line is")
+    if lead is not None:
+        return choose_lead(first, lead)
+    if len(first) > 1:
+        raise Unfit(f"{len(first)} columns and --lead names none")
+    return 0
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)

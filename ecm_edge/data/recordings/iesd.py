@@ -1,0 +1,182 @@
+"""The contest's form: a folder of `<subject>-<rhythm>-<index>.txt`, one segment a file, one sample a line.
+
+Segments are 5 s at 250 Hz and band-passed at source, so nothing is filtered here. The rhythm may be empty. Files 2k and
+2k + 1 of one subject and rhythm are the halves of one 10 s episode. The contest's index tables (`label,Filename`)
+become fixed splits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.tables import track
+from ecm_edge.data.dataset import (
+    AF_RHYTHM,
+    SAMPLES_PER_SEGMENT,
+    SAMPLING_RATE_HZ,
+    LeftOut,
+    SegmentBlock,
+    natural_key,
+)
+from ecm_edge.data.recordings.options import rows
+from ecm_edge.data.recordings.windows import EPISODE_S, WINDOW_S, Unfit, blocks, problem_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ecm_edge.data.recordings.options import Options
+    from ecm_edge.data.recordings.windows import Recording
+
+SIGNAL = "as given: band-passed at source"
+
+_NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
+_BLOCK_FILES = 500
+_SEGMENTS_PER_EPISODE = round(EPISODE_S / WINDOW_S)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    subject: str
+    rhythm: str
+    index: int
+    split: str = ""
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        return natural_key(self.subject), self.rhythm, self.index, self.name
+
+
+def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
+    """The segments of a folder in the order of subject, rhythm and index.
+
+    Raises:
+        RecordingError: a stated rate other than 250 Hz, an empty or missing folder, a broken index table.
+    """
+    if options.sampling_rate_hz != SAMPLING_RATE_HZ:
+        raise RecordingError(
+            f"files of {SAMPLES_PER_SEGMENT} lines are {WINDOW_S:g} s segments at {SAMPLING_RATE_HZ:g} Hz",
+            f"a stated rate of {options.sampling_rate_hz:g} Hz",
+            "Import recordings of another rate as csv: those are resampled.",
+        )
+    tables = {path.name for _, path in options.splits if path.resolve().parent == source.resolve()}
+    entries = [entry for entry in os.scandir(source) if entry.name not in tables]
+    if not entries:
+        raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
+    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
+    found, odd = _sort(entry.name for entry in entries if entry.is_file())
+    found, contradictions = _split(found, options.splits)
+    yield problem_block([*others, *odd, *contradictions])
+    chunks = [found[first : first + _BLOCK_FILES] for first in range(0, len(found), _BLOCK_FILES)]
+    yield from (_read_block(source, chunk) for chunk in track(chunks, "reading segments", total=len(chunks)))
+
+
+def write(folder: Path, recordings: Iterable[Recording]) -> None:
+    """Write the segments of continuous recordings in this form; nine digits keep every float32 exactly."""
+    for recording in recordings:
+        counters: dict[str, itertools.count[int]] = {}
+        for block in blocks(recording):
+            for samples, rhythm in zip(block.samples, block.rhythms, strict=True):
+                index = next(counters.setdefault(rhythm, itertools.count()))
+                text = "".join(f"{sample:.9g}\n" for sample in samples)
+                (folder / f"{recording.subject}-{rhythm}-{index}.txt").write_text(text, encoding="ascii")
+
+
+def _sort(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
+    """The files in order, and those whose name is odd or names a segment that an earlier one has."""
+    problems, found = [], []
+    for name in sorted(names):
+        match = _NAME.fullmatch(name)
+        if match:
+            found.append(_File(name, match["subject"], match["rhythm"], int(match["index"])))
+        else:
+            problems.append(LeftOut(name=name, reason="not named <subject>-<rhythm>-<index>.txt"))
+    kept: list[_File] = []
+    for file in sorted(found, key=lambda file: file.order):
+        if kept and file.order[:-1] == kept[-1].order[:-1]:
+            problems.append(LeftOut(name=file.name, reason=f"the same segment as {kept[-1].name}"))
+        else:
+            kept.append(file)
+    return kept, problems
+
+
+def _split(found: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> tuple[list[_File], list[LeftOut]]:
+    """The files with their fixed split, less those on which an index table contradicts a name or another table."""
+    by_name, problems = {file.name: file for file in found}, {}
+    for split, path in splits:
+        for line, row in rows(path, ("label", "Filename")):
+            name = row["Filename"]
+            reason = _contradiction(by_name.get(name), split, row)
+            if reason:
+                problems[name] = LeftOut(name=name, reason=f"{reason} (line {line} of {path.name})")
+            else:
+                by_name[name] = _in_split(by_name[name], split)
+    return [file for name, file in by_name.items() if name not in problems], list(problems.values())
+
+
+def _in_split(file: _File, split: str) -> _File:
+    return _File(file.name, file.subject, file.rhythm, file.index, split)
+
+
+def _contradiction(file: _File | None, split: str, row: Mapping[str, str]) -> str:
+    """What an index table says that cannot be, or ""; a blank rhythm contradicts only a positive label."""
+    if file is None:
+        return f"listed in split {split!r}, but there is no such segment"
+    if file.split:
+        return f"listed twice: in split {file.split!r} and in {split!r}"
+    if row["label"] not in {"0", "1"}:
+        return f"label {row['label']!r} is neither 0 nor 1"
+    if (row["label"] == "1") != (file.rhythm == AF_RHYTHM):
+        return f"label {row['label']} contradicts the rhythm {file.rhythm or 'blank'!r} of its name"
+    return ""
+
+
+def _read_block(source: Path, chunk: Sequence[_File]) -> SegmentBlock:
+    samples = np.empty((len(chunk), SAMPLES_PER_SEGMENT), np.float32)
+    good: list[_File] = []
+    problems = []
+    for file in chunk:
+        try:
+            samples[len(good)] = _read_segment(source / file.name)
+            good.append(file)
+        except Unfit as problem:
+            problems.append(LeftOut(name=file.name, reason=str(problem)))
+    return SegmentBlock(
+        samples=samples[: len(good)],
+        names=[file.name for file in good],
+        subjects=[file.subject for file in good],
+        rhythms=[file.rhythm for file in good],
+        episodes=[f"{file.subject}-{file.rhythm}/{file.index // _SEGMENTS_PER_EPISODE}" for file in good],
+        splits=[file.split for file in good],
+        problems=problems,
+    )
+
+
+def _read_segment(path: Path) -> np.ndarray:
+    """(T,) float32 of one file: exactly T lines of one finite number each, not all the same; else `Unfit`."""
+    try:
+        content = path.read_bytes()
+        lines = content.splitlines()
+        if len(lines) != SAMPLES_PER_SEGMENT:
+            raise Unfit(f"{len(lines)} lines instead of {SAMPLES_PER_SEGMENT}")
+        with np.errstate(over="ignore"):  # beyond the range of float32 is not finite
+            samples = np.array(lines, np.float64).astype(np.float32)
+    except OSError as problem:
+        raise Unfit(f"cannot be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise Unfit(f"not one number a line: {problem}") from None
+    if b"_" in content:  # Python reads 1_000 as a number
+        raise Unfit("not one number a line: an underscore")
+    if not np.isfinite(samples).all():
+        raise Unfit(f"{np.sum(~np.isfinite(samples))} of {SAMPLES_PER_SEGMENT} samples are not finite")
+    if np.ptp(samples) == 0:
+        raise Unfit("flat: every sample is the same")
+    return samples

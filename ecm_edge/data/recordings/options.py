@@ -1,0 +1,217 @@
+"""What the readers share: their options, the tables beside recordings, and how a fault in a file becomes a reason."""
+
+from __future__ import annotations
+
+import csv
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from ecm_edge.base.errors import RecordingError
+from ecm_edge.data.dataset import LeftOut, natural_key
+from ecm_edge.data.recordings.windows import Span, Unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from ecm_edge.data.recordings.windows import Recording
+
+Value = TypeVar("Value")
+
+Format = Literal["iesd", "wfdb", "edf", "csv"]
+
+MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
+"""Factors to mV, for the formats whose files state a unit."""
+
+
+STEPS_PER_MV = 1000
+"""Resolution of the recordings that the writers and the generator make: 1 µV."""
+
+LABELS_FILE = "labels.csv"
+_LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How recordings are read. What a format has no use for must be absent; `check` refuses it.
+
+    `splits` are (name, index file) pairs, `labels` the label table, `subjects` the table of record and subject.
+    """
+
+    sampling_rate_hz: float | None = None
+    lead: str | None = None
+    labels: Path | None = None
+    subjects: Path | None = None
+    splits: tuple[tuple[str, Path], ...] = ()
+    unit: str | None = None
+
+
+_USES: dict[Format, tuple[set[str], set[str]]] = {  # (required, optional)
+    "iesd": ({"sampling_rate_hz"}, {"splits", "unit"}),
+    "csv": ({"sampling_rate_hz", "labels"}, {"lead", "unit"}),
+    "edf": ({"labels"}, {"lead", "sampling_rate_hz"}),
+    "wfdb": (set(), {"lead", "sampling_rate_hz", "subjects"}),
+}
+
+
+def check(options: Options, file_format: Format) -> None:
+    """Refuse an option that is missing, that the format would ignore, or a rate that is none.
+
+    Raises:
+        RecordingError: with the option's name.
+    """
+    required, optional = _USES[file_format]
+    given = {name for name, value in vars(options).items() if value not in (None, ())}
+    if required - given:
+        flag = _flag(min(required - given))
+        raise RecordingError(f"{file_format} recordings need {flag}", "none", f"Give {flag}: it is never guessed.")
+    if given - required - optional:
+        flag = _flag(min(given - required - optional))
+        raise RecordingError(f"every option has an effect on {file_format} recordings", flag, "Leave it out.")
+    names = [name for name, _ in options.splits]
+    if len(set(names)) < len(names):
+        raise RecordingError("each fixed split is given once", f"--split {', '.join(names)}", "Join their tables.")
+    rate = options.sampling_rate_hz
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        raise RecordingError("a sampling rate is positive", f"{rate} Hz", "State the true one.")
+
+
+def given(value: Value | None) -> Value:
+    """An option that `check` has found to be there."""
+    if value is None:
+        raise AssertionError("an option is read only where it is required")
+    return value
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-").removesuffix("s" if name == "splits" else "")
+
+
+@contextmanager
+def foreign() -> Iterator[None]:
+    """Whatever a library trips over in foreign bytes becomes `Unfit`, with its own words."""
+    try:
+        yield
+    except Unfit:
+        raise
+    except Exception as problem:  # a parser of foreign bytes may raise anything
+        words = " ".join(str(problem).split())
+        raise Unfit(f"{type(problem).__name__}: {words}") from problem
+
+
+def to_millivolts(unit: str) -> float:
+    """The factor from `unit` to mV; a unit that is not a voltage is `Unfit`."""
+    if unit not in MILLIVOLTS:
+        raise Unfit(f"the unit is {unit!r}; it must be one of {', '.join(MILLIVOLTS)}")
+    return MILLIVOLTS[unit]
+
+
+def check_rate(read_hz: float, stated_hz: float | None) -> None:
+    """`Unfit` if a rate was stated that is not the file's own."""
+    if stated_hz is not None and read_hz != stated_hz:
+        raise Unfit(f"sampled at {read_hz:g} Hz by its header, not at the {stated_hz:g} Hz stated")
+
+
+def choose_lead(leads: Sequence[str], wanted: str | None) -> int:
+    """The place of the wanted lead; it may be left out only if there is one. `Unfit` otherwise."""
+    if wanted is None and len(leads) == 1:
+        return 0
+    if wanted is None:
+        raise Unfit(f"it has {len(leads)} leads ({', '.join(leads)}) and --lead names none")
+    if leads.count(wanted) != 1:
+        raise Unfit(f"it has {leads.count(wanted)} leads named {wanted!r} among {', '.join(leads) or 'none'}")
+    return leads.index(wanted)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The subject and the rhythms of one file."""
+
+    subject: str
+    spans: tuple[Span, ...]
+
+
+def whole(samples: np.ndarray, expected: int) -> np.ndarray:
+    """The samples, if they are as many as the file's header promised; else `Unfit`."""
+    if len(samples) != expected:
+        raise Unfit(f"truncated: {len(samples)} samples where {expected} are promised")
+    return samples
+
+
+def read_labels(path: Path) -> dict[str, Labelled]:
+    """The label table `file,subject,rhythm[,onset_s,duration_s]`; without an onset a rhythm holds for the whole file.
+
+    Raises:
+        RecordingError: no such table, an empty one, a missing column, or a row that its header does not fit.
+    """
+    labelled: dict[str, Labelled] = {}
+    for line, row in rows(path, _LABEL_COLUMNS[:3]):
+        before = labelled.get(row["file"], Labelled(row["subject"], ()))
+        if not row["file"] or not row["subject"] or before.subject != row["subject"]:
+            raise _bad(path, line, f"file {row['file']!r} of subject {row['subject']!r}", "Each file has one subject.")
+        labelled[row["file"]] = Labelled(before.subject, (*before.spans, _span(path, line, row)))
+    if not labelled:
+        raise _bad(path, 1, "no row", "Name at least one file.")
+    return labelled
+
+
+def write_labels(folder: Path, written: Iterable[tuple[str, Recording]]) -> None:
+    """Write the label table of (file name, recording) pairs as `labels.csv`."""
+    with (folder / LABELS_FILE).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_LABEL_COLUMNS)
+        for name, recording in written:
+            for span in recording.spans:
+                duration_s = span.end_s - span.onset_s
+                writer.writerow([name, recording.subject, span.rhythm, f"{span.onset_s:g}", f"{duration_s:g}"])
+
+
+def unlisted(present: Iterable[str], labelled: Collection[str]) -> list[LeftOut]:
+    """A problem for each file that no row of the label table names."""
+    return [
+        LeftOut(name=name, reason="not in the label table")
+        for name in sorted(set(present) - set(labelled), key=natural_key)
+    ]
+
+
+def _span(path: Path, line: int, row: Mapping[str, str]) -> Span:
+    onset, duration = row.get("onset_s", ""), row.get("duration_s", "")
+    if not onset and not duration:
+        return Span(0.0, math.inf, row["rhythm"])
+    try:
+        onset_s, duration_s = float(onset), float(duration)
+    except ValueError:
+        onset_s = duration_s = math.nan
+    if not (math.isfinite(onset_s) and math.isfinite(duration_s) and onset_s >= 0 and duration_s > 0):
+        raise _bad(path, line, f"onset_s {onset!r}, duration_s {duration!r}", "Give both, in seconds, or neither.")
+    return Span(onset_s, onset_s + duration_s, row["rhythm"])
+
+
+def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a CSV table with at least these columns; values are stripped.
+
+    Raises:
+        RecordingError: no such file, not UTF-8, a missing column, or a row of another width.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if not set(columns) <= set(header):
+                raise _bad(path, 1, f"columns {', '.join(header) or 'none'}", f"Its columns are {', '.join(columns)}.")
+            for row in filter(None, reader):
+                if len(row) != len(header):
+                    raise _bad(path, reader.line_num, f"{len(row)} values", f"The header has {len(header)}.")
+                yield reader.line_num, dict(zip(header, map(str.strip, row), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise RecordingError(
+            "a table is CSV in UTF-8", f"{problem} at {path}", "Check the path and the file."
+        ) from None
+
+
+def _bad(path: Path, line: int, found: str, hint: str) -> RecordingError:
+    return RecordingError("every row of a table fits its header", f"{found} in line {line} of {path}", hint)

@@ -1,0 +1,230 @@
+"""Splits of a data set by subject, and never by segment: two segments of one subject are nearly one segment.
+
+train:      what the weights are fitted to, and what quantisation is calibrated on.
+validation: early stopping, the decision threshold and the search's objective.
+test:       the reported figures; touched by score, robustness, promote and report only.
+
+Subjects are ordered by their share of AF, names in natural order where it ties, and drawn by `seed` within bands of
+neighbours, so that every part and every fold is mixed alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.records import Record
+from ecm_edge.data.dataset import natural_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from ecm_edge.data.dataset import Dataset
+
+_FEWEST_SUBJECTS = 3
+_FEWEST_FOLDS = 3  # two of them away, there is one left to train on
+
+
+class Split(Record):
+    """Names of subjects, each in one part only."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Split:
+        everyone = [*self.train, *self.validation, *self.test]
+        if len(set(everyone)) != len(everyone):
+            raise ValueError("a subject stands in two parts of the split")
+        return self
+
+
+class FoldAssignment(Record):
+    """Which fold each subject of a data set is in: `folds` maps its name to a number from 0 to count - 1."""
+
+    seed: int
+    count: int = Field(ge=_FEWEST_FOLDS)
+    dataset_sha256: str
+    folds: dict[str, int]
+
+    @model_validator(mode="after")
+    def _every_fold(self) -> FoldAssignment:
+        if self.seed < 0:
+            raise ValueError("a seed is 0 or more")
+        found = set(self.folds.values())
+        if len(found) != self.count or found != set(range(len(found))):
+            raise ValueError(f"every fold from 0 to {self.count - 1} has a subject, and there is no other")
+        return self
+
+    def subjects(self, *numbers: int) -> list[str]:
+        """The subjects of these folds, in natural order."""
+        return sorted((name for name, number in self.folds.items() if number in numbers), key=natural_key)
+
+
+def holdout(dataset: Dataset, *, seed: int, validation_share: float = 0.2, test_share: float = 0.2) -> Split:
+    """Subjects drawn into test, validation and train, each part mixed alike in how much AF its subjects have.
+
+    Raises:
+        DatasetError: fewer than three subjects, or one class only.
+    """
+    order, generator = _by_af_share(dataset), np.random.default_rng(seed)
+    test = _drawn(order, test_share, generator)
+    rest = [name for name in order if name not in test]
+    return _checked(dataset, _train_and_validation(rest, validation_share / (1 - test_share), test, generator))
+
+
+def assign_folds(dataset: Dataset, *, count: int, seed: int) -> FoldAssignment:
+    """Every labelled subject in one of `count` folds: each band of `count` neighbours is permuted over the folds.
+
+    Raises:
+        DatasetError: fewer than three folds or subjects, or more folds than subjects.
+    """
+    order, generator = _by_af_share(dataset), np.random.default_rng(seed)
+    if not _FEWEST_FOLDS <= count <= len(order):
+        raise DatasetError(
+            f"folds lie between {_FEWEST_FOLDS} and the number of subjects",
+            f"{count} folds for {len(order)} subjects",
+            "Ask for fewer folds." if count > len(order) else "Ask for more folds: two take turns to be left out.",
+        )
+    folds: dict[str, int] = {}
+    for start in range(0, len(order), count):
+        band = order[start : start + count]
+        folds.update(zip(band, generator.permutation(count).tolist(), strict=False))  # the last band may be short
+    return FoldAssignment(
+        seed=seed,
+        count=count,
+        dataset_sha256=dataset.header.content_sha256,
+        folds={name: folds[name] for name in sorted(folds, key=natural_key)},
+    )
+
+
+def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
+    """Whether an assignment was made for this data set, and speaks of every subject in it that has a label.
+
+    Raises:
+        DatasetError: it was not, or does not.
+    """
+    here = dataset.header.content_sha256
+    if assignment.dataset_sha256 != here:
+        raise DatasetError(
+            "folds go with the data set that they were made for",
+            f"content {here[:12]} in {dataset.folder}, not {assignment.dataset_sha256[:12]}",
+            "Make them anew with `ecm-edge data folds`.",
+        )
+    if different := set(assignment.folds) ^ set(_by_af_share(dataset)):
+        raise DatasetError(
+            "folds hold every subject that has a label, and no other",
+            f"{min(different, key=natural_key)!r} in only one of the two",
+            "Make them anew with `ecm-edge data folds`.",
+        )
+
+
+def leave_out(
+    dataset: Dataset, assignment: FoldAssignment, numbers: Collection[int], *, validation_share: float
+) -> Split:
+    """A split that tests the folds `numbers` and trains on the others, of which it may draw validation subjects.
+
+    Nothing in it depends on a label of a subject that is left out.
+
+    Raises:
+        DatasetError: the training part holds one class only.
+    """
+    rest = [name for name in _by_af_share(dataset) if assignment.folds[name] not in numbers]
+    generator = np.random.default_rng([assignment.seed, *numbers])
+    test = assignment.subjects(*numbers)
+    return _checked(dataset, _train_and_validation(rest, validation_share, test, generator))
+
+
+def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 0.2) -> list[Split]:
+    """`count` splits whose test parts cover every subject once; validation is drawn from each fold's training subjects.
+
+    Raises:
+        DatasetError: as `assign_folds`, or a fold whose training part holds one class only.
+    """
+    assignment = assign_folds(dataset, count=count, seed=seed)
+    return [leave_out(dataset, assignment, [number], validation_share=validation_share) for number in range(count)]
+
+
+def everyone(dataset: Dataset) -> Split:
+    """Every labelled subject in the training part; nobody is left to choose or to test anything on.
+
+    Raises:
+        DatasetError: fewer than three subjects, or one class only.
+    """
+    return _checked(dataset, Split(train=sorted(_by_af_share(dataset)), validation=[], test=[]))
+
+
+def fixed(dataset: Dataset, *, seed: int, validation_share: float = 0.2) -> Split:
+    """The data set's own `train` and `test` parts, by subject; validation is drawn from the training subjects.
+
+    Raises:
+        DatasetError: the data set has no such parts, or a subject stands in both.
+    """
+    parts = dataset.header.splits
+    if not {"train", "test"} <= set(parts):
+        raise DatasetError(
+            "a fixed split needs the parts train and test",
+            f"parts {parts}",
+            "Import with --split train=FILE --split test=FILE.",
+        )
+    test, rest = (_subjects_in(dataset, parts.index(part)) for part in ("test", "train"))
+    if both := sorted(set(test) & set(rest)):
+        raise DatasetError(
+            "a split is by subject",
+            f"{len(both)} subjects in train and in test, first {both[0]!r}",
+            "Use the default split instead.",
+        )
+    order = [name for name in _by_af_share(dataset) if name in rest]
+    return _checked(dataset, _train_and_validation(order, validation_share, test, np.random.default_rng(seed)))
+
+
+def _subjects_in(dataset: Dataset, part: int) -> list[str]:
+    codes = np.unique(dataset.table["subject"][dataset.table["split"] == part])
+    return [dataset.header.subjects[code] for code in codes]
+
+
+def _by_af_share(dataset: Dataset) -> list[str]:
+    """The subjects that have a label, by their share of AF, and by name in natural order where it ties."""
+    labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
+    names = dataset.header.subjects
+    segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
+    if len(segments) < _FEWEST_SUBJECTS:
+        raise DatasetError(
+            "a split by subject needs at least three subjects",
+            f"{len(segments)} in {dataset.folder}",
+            "Import more subjects.",
+        )
+    codes = sorted(segments, key=lambda code: (positives[code] / segments[code], natural_key(names[code])))
+    return [names[code] for code in codes]
+
+
+def _train_and_validation(
+    order: Sequence[str], validation_share: float, test: Sequence[str], generator: np.random.Generator
+) -> Split:
+    """A split of `order` beside the subjects that are tested; without a share there is nobody in its validation."""
+    validation = _drawn(order, validation_share, generator) if validation_share else []
+    train = set(order) - set(validation)
+    return Split(train=sorted(train), validation=sorted(validation), test=sorted(test))
+
+
+def _drawn(order: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
+    """`share` of `order`, and at least one: one drawn of every band, the bands being as long as one another."""
+    count = max(1, round(share * len(order)))
+    return [str(generator.choice(band)) for band in np.array_split(np.asarray(order), count)]
+
+
+def _checked(dataset: Dataset, split: Split) -> Split:
+    """The split, if its training part holds both classes."""
+    labels = dataset.labels[dataset.rows_of(split.train)]
+    if not 0 < labels.sum() < len(labels):
+        raise DatasetError(
+            "training needs segments with AF and without",
+            f"{int(labels.sum())} of {len(labels)} training segments with AF in {dataset.folder}",
+            "Import subjects of both kinds.",
+        )
+    return split

@@ -1,0 +1,100 @@
+"""Asking a board on a serial line: a segment out, its answer back, again if none comes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base.errors import FirmwareError
+from ecm_edge.firmware import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from serial import Serial
+
+RETRIES = 3
+TIMEOUT_S = 5.0
+"""How long a board may take from the end of a frame to its answer."""
+
+_SILENCE_S = 1.2 * protocol.FRAME_GAP_S
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to talk to the board; `retries` is how often a segment is sent again."""
+
+    retries: int = RETRIES
+    timeout_s: float = TIMEOUT_S
+
+
+def ask(line: Serial, samples: NDArray[np.float32], options: Options) -> tuple[protocol.Answer, int] | None:
+    """The board's answer to one segment (T,) and the number of attempts; None if none of them brought one.
+
+    An answer that says that a sample is not finite, when all are, comes of a frame that the line changed: it counts as
+    none. After a retry the line is watched until it is quiet, so that no late answer is taken for the next segment's.
+
+    Raises:
+        FirmwareError: the line is gone.
+    """
+    frame, finite = protocol.encode_segment(samples), bool(np.isfinite(samples).all())
+    for attempt in range(1, options.retries + 2):
+        answer = _exchange(line, frame, options.timeout_s)
+        garbled = answer is not None and answer.status == protocol.Status.SAMPLE_NOT_FINITE and finite
+        if attempt > 1 or answer is None or garbled:
+            _settle(line, _SILENCE_S)
+        if answer is not None and not garbled:
+            return answer, attempt
+    return None
+
+
+@contextmanager
+def open_line(port: str, timeout_s: float) -> Iterator[Serial]:
+    """The serial device at `port`, 115200 8N1, for this process alone; its input is empty.
+
+    Raises:
+        FirmwareError: it cannot be opened, or goes away while the block runs.
+    """
+    import serial
+
+    try:
+        with serial.Serial(port, protocol.BAUD, timeout=timeout_s, write_timeout=timeout_s, exclusive=True) as line:
+            line.reset_input_buffer()
+            yield line
+    except (serial.SerialException, OSError) as problem:
+        raise FirmwareError(
+            "a board is on a serial device that can be opened and stays there",
+            f"{problem} at {port}",
+            "Check the path, its rights (the group dialout), the cable, and that no other program has it open.",
+        ) from None
+
+
+def _exchange(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | None:
+    """Send a frame and wait for its answer; None if it does not come in time, or the board takes no more bytes."""
+    import serial
+
+    try:
+        line.write(frame)
+    except serial.SerialTimeoutException:
+        line.reset_output_buffer()
+        return None
+    received, deadline = b"", time.monotonic() + protocol.transfer_s(len(frame)) + timeout_s
+    while (answer := protocol.find_answer(received)) is None:
+        line.timeout = deadline - time.monotonic()
+        if line.timeout <= 0 or not (more := line.read(max(1, line.in_waiting))):
+            break
+        received += more
+    return answer
+
+
+def _settle(line: Serial, silence_s: float) -> None:
+    """Discard what comes until nothing has come for so long; a line that is never quiet for ten times that."""
+    deadline = time.monotonic() + 10 * silence_s
+    line.timeout = silence_s
+    while line.read(max(1, line.in_waiting)) and time.monotonic() < deadline:
+        pass

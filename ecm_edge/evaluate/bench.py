@@ -1,0 +1,251 @@
+"""Bench: how long one inference takes in onnxruntime on this host, for every form of a candidate or any ONNX file.
+
+Protocol: one thread, batch 1, warm-ups first, then each run timed around the inference call alone, segment after
+segment. Several models take turns, so that a host that slows down slows all of them. Every timed answer is kept and
+compared with an untimed one. What is measured on this host says nothing about a board; the board's figures stand beside
+it under their own labels: sizes of the linked image, counted instructions, and an estimate of the time, which no gate
+takes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_most, not_run, overall
+from ecm_edge.base.tables import track
+from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
+from ecm_edge.evaluate.timing import Timer, summary
+from ecm_edge.firmware.fitted import FirmwareRecord, FormFit
+from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.gate import CostRecord
+from ecm_edge.forms.model_file import ModelFile, open_model
+from ecm_edge.targets.firmware import Kind
+
+if TYPE_CHECKING:
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.forms.onnx_model import Classifier, Floats
+    from ecm_edge.targets import Target
+
+RUNS = 1000
+WARM_UPS = 100
+TURN = 100  # runs of one model before the next one has its turn
+SEGMENTS = 64
+"""So many different segments take turns, since some operators take longer for some values."""
+
+_NOISE_SEED = 0
+_NS_PER_MS = 1e6
+
+
+class OnBoard(Record):
+    """One form on a target, from firmware.json or built for this.
+
+    flash_bytes, ram_bytes: `size_evidence` says how they were found. stack_bytes: the bound of the whole program.
+    instructions:           of one inference, counted in the emulator; by_class and per MAC as well.
+    """
+
+    target: str
+    size_evidence: Evidence
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int | None
+    instructions: int | None
+    by_class: dict[Kind, int]
+    instructions_per_mac: float | None
+    latency_ms: Latency
+
+
+class FormBench(Record):
+    """One form: the file that was timed, its size, and its latency on this host.
+
+    `answers_differing` of `answers_checked` timed answers were not, bit by bit, those of an untimed run.
+    """
+
+    form: Form | None
+    file: str
+    model_sha256: str
+    file_bytes: int
+    weight_bytes: int
+    latency_ms: Latency
+    answers_checked: int
+    answers_differing: int
+    on_board: OnBoard | None = None
+
+
+class BenchRecord(Record):
+    """Latency of every form on this host, measured; and the estimate for the `board`, where there is one.
+
+    That is the estimate of the first form's image, or else of the candidate's cost record. `against` are the models of
+    another candidate timed in the same turns. `segments` says what was fed: segments of a data set, or noise.
+    """
+
+    verdict: Verdict
+    gates: list[Gate]
+    forms: list[FormBench]
+    against: list[FormBench]
+    segments: Literal["dataset", "noise"]
+    dataset_sha256: str | None
+    synthetic: bool | None
+    config_sha256: str | None
+    macs: int
+    parameters: int
+    board: str | None
+    board_latency_ms: Latency | None
+    provenance: Provenance
+
+
+def bench_candidate(
+    path: Path,
+    dataset: Dataset | None = None,
+    *,
+    against: Path | None = None,
+    target: Target | None = None,
+    runs: int = RUNS,
+    warm_ups: int = WARM_UPS,
+) -> BenchRecord:
+    """Time every form of a candidate, or one ONNX file; FAIL only if a timed answer was wrong.
+
+    Args:
+        path: the candidate's folder, or the file.
+        dataset: whose segments are fed; noise without one.
+        against: another candidate, entry of a registry or file, timed in the same turns.
+        target: a board to build every form for and count it on; by default those in firmware.json are told.
+        runs: timed runs of each model.
+        warm_ups: untimed runs of each model before those.
+
+    Raises:
+        CandidateError: the folder is no candidate or has no form yet; fewer than one run.
+        ModelError: a file is not a classifier, fails, or gives scores that are not finite.
+        DatasetError: the segments have another length than the model's input.
+        FirmwareError: a compiler or an emulator that fails.
+    """
+    if runs < 1 or warm_ups < 0:
+        found = f"{runs} runs, {warm_ups} warm-ups"
+        raise CandidateError("a latency is measured on at least one run", found, "Ask for more.")
+    models, others = open_forms(path), open_forms(against) if against else []
+    timed = time_in_turns([*models, *others], dataset, runs=runs, warm_ups=warm_ups)
+    boards = [on_board(model, target) for model in [*models, *others]]
+    timed = [form.model_copy(update={"on_board": found}) for form, found in zip(timed, boards, strict=True)]
+    board = CostRecord.load(path / COST) if (path / COST).is_file() else None
+    latency, of = (board.latency_ms, board.target) if board else (None, None)
+    if first := timed[0].on_board:
+        latency, of = first.latency_ms, first.target
+    counted = cost.count(models[0].classifier.proto)
+    gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget speaks of the board")]
+    return BenchRecord(
+        verdict=overall(gates),
+        gates=gates,
+        forms=timed[: len(models)],
+        against=timed[len(models) :],
+        segments="dataset" if dataset else "noise",
+        dataset_sha256=dataset.header.content_sha256 if dataset else None,
+        synthetic=dataset.header.synthetic if dataset else None,
+        config_sha256=load_config(path).sha256 if path.is_dir() else None,
+        macs=counted.macs,
+        parameters=counted.parameters,
+        board=of,
+        board_latency_ms=latency,
+        provenance=provenance.collect(),
+    )
+
+
+def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
+    """A form's figures on a target, built now, or as its candidate's firmware.json has them; None where it has none."""
+    if target:
+        from ecm_edge.firmware import fit
+
+        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+            return _told(fit.fit(model.classifier.proto, target, Path(folder), form=model.form), target.name)
+    if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
+        return None
+    record = FirmwareRecord.load(model.folder / FIRMWARE)
+    found = record.of(model.form)
+    if found is None or found.model_sha256 != files.sha256_file(model.path):
+        return None
+    return _told(found, record.target)
+
+
+def _told(found: FormFit, target: str) -> OnBoard:
+    counts = found.instructions
+    return OnBoard(
+        target=target,
+        size_evidence=found.size_evidence,
+        flash_bytes=found.flash_bytes,
+        ram_bytes=found.ram_bytes,
+        stack_bytes=found.stack_bound_bytes,
+        instructions=counts.total if counts else None,
+        by_class=counts.by_class if counts else {},
+        instructions_per_mac=found.instructions_per_mac,
+        latency_ms=found.latency_ms,
+    )
+
+
+def open_forms(path: Path) -> list[ModelFile]:
+    """Every form that the candidate in the folder has, or the one file.
+
+    Raises:
+        CandidateError: no candidate, or one without any ONNX file.
+    """
+    if not path.is_dir():
+        return [open_model(path)]
+    load_config(path)
+    found = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
+    if not found:
+        raise CandidateError(
+            "a candidate to be timed has an ONNX file", f"none in {path}", "Run `ecm-edge export` first."
+        )
+    return [open_model(path, form) for form in found]
+
+
+def time_in_turns(models: list[ModelFile], dataset: Dataset | None, *, runs: int, warm_ups: int) -> list[FormBench]:
+    """Time each model `runs` times, `TURN` runs at a time; raises as `bench_candidate` does."""
+    timers = [Timer(model.classifier, segments_for(model.classifier, dataset)) for model in models]
+    for timer in timers:
+        timer.warm_up(warm_ups)
+    for start in track(range(0, runs, TURN), "timing"):
+        for timer in timers:
+            timer.time(min(TURN, runs - start))
+    return [_form_bench(model, timer, warm_ups) for model, timer in zip(models, timers, strict=True)]
+
+
+def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
+    """Up to `SEGMENTS` segments (n, T), spread evenly over the data set; the same noise every time without one.
+
+    Raises:
+        DatasetError: segments of another length than the model's input.
+    """
+    samples = classifier.samples_per_segment
+    if dataset is None:
+        noise = np.random.default_rng(_NOISE_SEED).standard_normal((SEGMENTS, samples))
+        return noise.astype(np.float32)
+    if dataset.header.samples_per_segment != samples:
+        raise DatasetError(
+            "segments have the length of the model's input",
+            f"{dataset.header.samples_per_segment} samples for an input of {samples}",
+            "Give the data set that the model was made for.",
+        )
+    rows = np.linspace(0, dataset.header.segments - 1, min(SEGMENTS, dataset.header.segments)).astype(int)
+    return np.asarray(dataset.samples[rows])
+
+
+def _form_bench(model: ModelFile, timer: Timer, warm_ups: int) -> FormBench:
+    return FormBench(
+        form=model.form,
+        file=model.path.name,
+        model_sha256=files.sha256_file(model.path),
+        file_bytes=model.path.stat().st_size,
+        weight_bytes=onnx_model.weight_bytes(model.classifier.proto),
+        latency_ms=summary(np.array(timer.times_ns) / _NS_PER_MS, warm_ups=warm_ups),
+        answers_checked=len(timer.times_ns),
+        answers_differing=timer.differing(),
+    )
+
+
+def _answers_gate(form: FormBench) -> Gate:
+    detail = f"of {form.answers_checked} timed answers of {form.file}"
+    return at_most("answers_differing", form.answers_differing, 0, "answers", detail)

@@ -1,0 +1,285 @@
+"""Score: accuracy of one model on labelled segments, by subject and by rhythm, and the board's score.
+
+What is reported is measured on subjects that the model was neither trained nor tuned on; where that does not hold, the
+record says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+
+from ecm_edge import metrics
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.forms import onnx_model
+from ecm_edge.forms.model_file import ModelFile, board_cost, margins, open_model
+from ecm_edge.metrics import BoardScore, Scores
+from ecm_edge.training import out_of_fold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.targets import Target
+
+Part = Literal["train", "validation", "test", "all"]
+Subjects = Part | list[str]
+"""A part of the candidate's split, every subject of the data set, or subjects by name."""
+
+
+class BoardResult(Record):
+    """The board's side: latency and size with their evidence, and the score where the target has a rule."""
+
+    target: str
+    board_score: BoardScore | None
+    latency_ms: Latency
+    flash_bytes: int
+    flash_evidence: Evidence
+
+
+class ScoreRecord(Record):
+    """What a model scored, on what, and what to be careful about.
+
+    `part` is "chosen" where subjects were named, and "out_of_fold" where `statement` says who answered: then `scores`
+    are those of the recipe, and model and costs those of the candidate that was trained by it. `trained_on` are scored
+    subjects that whoever answered was trained or tuned on; None where the file does not say.
+    """
+
+    model: str
+    model_sha256: str
+    form: Form | None
+    config_sha256: str | None
+    dataset: str
+    dataset_sha256: str
+    synthetic: bool
+    blank: str
+    part: Part | Literal["chosen", "out_of_fold"]
+    statement: str | None = None
+    trained_on: list[str] | None
+    warnings: list[str]
+    scores: Scores
+    board: BoardResult | None
+    provenance: Provenance
+
+
+def score_model(
+    path: Path,
+    dataset: Dataset,
+    *,
+    target: Target | None = None,
+    subjects: Subjects | None = None,
+    form: Form = "float32",
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """Score a candidate's folder or any ONNX file.
+
+    Args:
+        path: the folder, or the file.
+        dataset: the segments; unlabelled ones are left out.
+        target: gives beta, the limit of G, and the board's score.
+        subjects: by default a candidate's test subjects, and all subjects for a file.
+        form: which form of a candidate; a file is what it is.
+        latency: that of the board, in place of the estimate; the time of an emulator is none.
+
+    Raises:
+        CandidateError: the folder is no candidate or lacks the form, or the latency is an emulator's.
+        ModelError: the file is not a classifier of these segments, or its scores are not finite.
+        DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
+            set does not have.
+    """
+    _check_latency(latency)
+    model = open_model(path, form)
+    if subjects is None:
+        subjects = default_subjects(model, dataset)
+    rows = dataset.rows_of(subject_names(subjects, model, dataset))
+    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
+    seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
+    part = "chosen" if isinstance(subjects, list) else subjects
+    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+
+
+def score_out_of_fold(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    target: Target | None = None,
+    form: Form = "float32",
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """Score a candidate's recipe on all subjects, by what its cross-validation answered out of fold.
+
+    Args:
+        folder: the candidate, trained with --folds.
+        dataset: the one that it was made from.
+        target: as for `score_model`.
+        form: whose costs the board's score counts; the answers are those of float32 networks.
+        latency: as for `score_model`.
+
+    Raises:
+        CandidateError: as for `score_model` and `out_of_fold.load`.
+        ModelError: the file is not a classifier.
+    """
+    _check_latency(latency)
+    model = open_model(folder, form)
+    if model.config is None:
+        raise CandidateError(
+            "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
+        )
+    known = out_of_fold.load(folder, model.config, dataset)
+    scores = score_rows(known.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    statement = out_of_fold.STATEMENT
+    return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+
+
+def _check_latency(latency: Latency | None) -> None:
+    if latency and latency.evidence == Evidence.EMULATED:
+        raise CandidateError(
+            "a board's score takes no time from an emulator",
+            f"a latency that is {latency.evidence}: {latency.source}",
+            "Measure the board with `ecm-edge measure`, or leave it out: the estimate stands in.",
+        )
+
+
+def _record(
+    model: ModelFile,
+    dataset: Dataset,
+    target: Target | None,
+    scores: Scores,
+    latency: Latency | None,
+    *,
+    part: Part | Literal["chosen", "out_of_fold"],
+    trained_on: list[str] | None,
+    statement: str | None = None,
+) -> ScoreRecord:
+    return ScoreRecord(
+        model=model.path.name,
+        model_sha256=files.sha256_file(model.path),
+        form=model.form,
+        config_sha256=model.config.sha256 if model.config else None,
+        dataset=dataset.folder.name,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic or is_synthetic(model),
+        blank=dataset.header.blank,
+        part=part,
+        statement=statement,
+        trained_on=trained_on,
+        warnings=warnings_of(trained_on, scores),
+        scores=scores,
+        board=board_result(model, target, scores, latency) if target else None,
+        provenance=provenance.collect(),
+    )
+
+
+def is_synthetic(model: ModelFile) -> bool:
+    """Whether the candidate or the file says that it was trained on synthetic data."""
+    if model.config:
+        return model.config.synthetic
+    return onnx_model.provenance(model.classifier.proto).get("synthetic") == "true"
+
+
+def parse_subjects(text: str) -> Subjects:
+    """`test`, `validation`, `train`, `all`, or names with commas between them."""
+    return cast("Part", text) if text in get_args(Part) else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
+    """A candidate's test part on its own data set, all subjects for a file.
+
+    Raises:
+        DatasetError: a candidate on another data set, for which its split does not speak.
+    """
+    if model.config is None:
+        return "all"
+    if model.config.dataset_sha256 == dataset.header.content_sha256:
+        return "test"
+    raise DatasetError(
+        "a candidate's test subjects are those of the data set it was made from",
+        f"another one in {dataset.folder}",
+        "Say which subjects with --subjects: all for a data set it never saw.",
+    )
+
+
+def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Sequence[str]:
+    """The names of the subjects meant.
+
+    Raises:
+        DatasetError: a part of a split asked of a file that has none, or of a candidate with nobody in that part.
+    """
+    if isinstance(subjects, list):
+        return subjects
+    if subjects == "all":
+        return dataset.header.subjects
+    if model.config is None:
+        raise DatasetError(
+            f"{subjects!r} is a part of a candidate's split",
+            f"the file {model.path}",
+            "Give the candidate's folder, or name the subjects.",
+        )
+    names: list[str] = getattr(model.config.split, subjects)
+    if not names:
+        raise DatasetError(
+            f"the {subjects} part of a candidate's split has a subject",
+            f"none in {model.folder}, which was trained on {len(model.config.split.train)} subjects",
+            "Score it with --out-of-fold, or on subjects of another data set with --subjects.",
+        )
+    return names
+
+
+def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
+    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one."""
+    rule = target.score if target else None
+    rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
+    return metrics.evaluate(labels, margin, subjects, rhythms, rule)
+
+
+def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
+    """The board's score with every term, and the costs it rests on."""
+    cost = board_cost(model, target)
+    latency = latency or cost.latency_ms
+    score = None
+    if target.score:
+        size_kib = cost.flash_bytes / 1024
+        score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    return BoardResult(
+        target=target.name,
+        board_score=score,
+        latency_ms=latency,
+        flash_bytes=cost.flash_bytes,
+        flash_evidence=cost.evidence,
+    )
+
+
+def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
+    """The scored subjects that took part in training or tuning; None where the file does not say."""
+    if model.config:
+        seen = {*model.config.split.train, *model.config.split.validation}
+        return [name for name in scored if name in seen]
+    trained = onnx_model.provenance(model.classifier.proto).get("dataset_sha256")
+    return [] if trained and trained != dataset.header.content_sha256 else None
+
+
+def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
+    """What to be careful about with these scores; `trained_on` as in a `ScoreRecord`."""
+    found = []
+    if trained_on is None:
+        found.append(
+            "the file does not say which subjects it was trained on: if any of these, the figures are too good; "
+            "a candidate's folder knows its test subjects"
+        )
+    elif trained_on:
+        found.append(
+            f"the model was trained or tuned on {len(trained_on)} of these {scores.subjects} subjects: "
+            "the figures are not those of new subjects"
+        )
+    if scores.subjects == 1:
+        found.append("one subject: no interval can be given")
+    if scores.auc is None:
+        found.append("one class only: what needs both is absent")
+    return found

@@ -1,0 +1,332 @@
+"""The chain of a candidate's forms, or of one ONNX file, over the labelled segments of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import ModelError
+from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, overall
+from ecm_edge.candidate import candidate, rows
+from ecm_edge.evaluate.verify import hops
+from ecm_edge.evaluate.verify.c_hops import CHops
+from ecm_edge.evaluate.verify.compiled import workshop
+from ecm_edge.evaluate.verify.forms import FormFile, recorded_sha256, torch_scores
+from ecm_edge.evaluate.verify.layers import between_graphs, between_modules, between_reference
+from ecm_edge.evaluate.verify.records import (
+    AS_RUN,
+    EMULATED_SEGMENTS,
+    EXPORTED,
+    HALVED,
+    QUANTISED,
+    SIMPLIFIED,
+    Hop,
+    LayerDifference,
+    VerifyRecord,
+    judged_by,
+)
+from ecm_edge.evaluate.verify.segments import Segments, segments_of
+from ecm_edge.firmware import generate
+from ecm_edge.forms import onnx_model, simplify
+from ecm_edge.forms.reference.noise import rank_layers
+from ecm_edge.metrics import criteria
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.evaluate.verify.compiled import Workshop
+    from ecm_edge.targets import FloatParity, Target
+
+Step = Callable[[], Hop]
+Watch = Callable[[Sequence[Step]], Iterable[Step]]
+
+_RANKED = 32
+_LAYER_L2R = 1e-4  # float32 rounding leaves some 1e-6
+_LAYER_L2R_FLOAT16 = 1e-2  # rounding the weights leaves some 1e-3
+
+
+def verify_candidate(
+    folder: Path,
+    dataset: Dataset,
+    target: Target,
+    *,
+    segments: int | None = None,
+    emulated: int = EMULATED_SEGMENTS,
+    watch: Watch = iter,
+) -> VerifyRecord:
+    """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
+
+    A candidate that was trained on all subjects has none; its forms are compared on those.
+
+    Args:
+        folder: the candidate; a form that is not there is NOT RUN.
+        dataset: the one it was made from.
+        target: whose thresholds hold.
+        segments: at most so many, spread evenly over the subjects; all where None.
+        emulated: at most so many of them are run on the emulated board.
+        watch: passes the hops through, for a progress bar.
+
+    Raises:
+        CandidateError: not a candidate, or made from another data set.
+        ModelError: a form that is corrupt or no classifier.
+    """
+    config = candidate.load_config(folder)
+    chosen = rows.verification_rows(config, dataset, segments)
+    compared = _segments(dataset, chosen, target)
+    whole = len(chosen) == len(dataset.rows_of(rows.verification_subjects(config)))
+    with workshop() as shop:
+        chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
+        record = _record(folder, chain, watch, dataset, target)
+    record.save(folder / candidate.VERIFY)
+    return record
+
+
+def verify_model(
+    path: Path,
+    dataset: Dataset,
+    target: Target,
+    *,
+    segments: int | None = None,
+    emulated: int = EMULATED_SEGMENTS,
+    watch: Watch = iter,
+) -> VerifyRecord:
+    """Check any ONNX classifier: onnxruntime and C against the reference and, if it is not quantised, simplified.
+
+    Arguments as for `verify_candidate`, on all labelled rows of the data set.
+
+    Raises:
+        ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
+    """
+    chosen = rows.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+    with workshop() as shop:
+        chain = FileChain(path, _segments(dataset, chosen, target), target, shop, emulated=emulated)
+        return _record(path, chain, watch, dataset, target)
+
+
+class CandidateChain:
+    """The hops of a candidate; each looks at two of its forms."""
+
+    def __init__(
+        self, folder: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int, ship: bool
+    ) -> None:
+        self.segments, self._folder, self._target = segments, folder, target
+        self._recorded = recorded_sha256(folder)
+        self._exported = FormFile(folder / candidate.EXPORTED, segments)
+        forms = {form: FormFile(folder / candidate.FORM_FILES[form], segments) for form in get_args(Form)}
+        self._float32, self._float16, self._int8 = forms["float32"], forms["float16"], forms["int8"]
+        self.compiled = [
+            CHops(shop, form, file, target, segments, self._unwanted(form), emulated=emulated, ship=ship)
+            for form, file in forms.items()
+        ]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The hops, in order."""
+        own = [self._torch, self._simplified, self._half, self._quantised, self._runtime]
+        return [*own, *(step for compiled in self.compiled for step in compiled.steps)]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that are there."""
+        paths = [form.path for form in (self._exported, self._float32, self._float16, self._int8)]
+        return [path for path in (self._folder / candidate.CHECKPOINT, *paths) if path.is_file()]
+
+    def _unwanted(self, form: str) -> str:
+        """Why a form need not be compared for this target; empty if it must."""
+        return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
+
+    def _torch(self) -> Hop:
+        name, sides = EXPORTED, (candidate.CHECKPOINT, self._exported.path.name)
+        checkpoint = self._folder / candidate.CHECKPOINT
+        missing = "" if checkpoint.is_file() else f"there is no {checkpoint.name}"
+        if reason := missing or self._exported.missing:
+            return hops.skipped(name, sides, reason)
+        network = candidate.load_network(self._folder)
+        return hops.float_hop(
+            name,
+            sides,
+            (torch_scores(network, self.segments.samples), self._exported.scores),
+            self.segments,
+            self._target.parity.float32,
+            more=[self._exported.unchanged(self._recorded)],
+            locate=lambda: between_modules(network, self._exported.classifier.proto, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+    def _simplified(self) -> Hop:
+        limits = self._target.parity.float32
+        return self._between(SIMPLIFIED, self._exported, self._float32, limits, _LAYER_L2R)
+
+    def _half(self) -> Hop:
+        limits = self._target.parity.float16
+        if reason := self._unwanted("float16"):
+            return hops.skipped(HALVED, (self._float32.path.name, self._float16.path.name), reason)
+        return self._between(HALVED, self._float32, self._float16, limits, _LAYER_L2R_FLOAT16)
+
+    def _between(self, name: str, parent: FormFile, child: FormFile, limits: FloatParity, layer_l2r: float) -> Hop:
+        sides = (parent.path.name, child.path.name)
+        if reason := parent.missing or child.missing:
+            return hops.skipped(name, sides, reason)
+        samples = self.segments.samples
+        return hops.float_hop(
+            name,
+            sides,
+            (parent.scores, child.scores),
+            self.segments,
+            limits,
+            more=[child.made_from(parent), child.unchanged(self._recorded)],
+            locate=lambda: between_graphs(parent.classifier.proto, child.classifier.proto, samples),
+            layer_l2r=layer_l2r,
+        )
+
+    def _quantised(self) -> Hop:
+        name, sides = QUANTISED, (self._float32.path.name, f"{self._int8.path.name} in the reference")
+        if reason := self._unwanted("int8") or self._float32.missing or self._int8.missing:
+            return hops.skipped(name, sides, reason)
+        judged = self._int8.judged
+        if isinstance(judged, str):
+            return hops.failed(name, sides, judged)
+        return hops.accuracy_hop(
+            name,
+            sides,
+            (self._float32.scores, judged),
+            self.segments,
+            self._target.parity.int8,
+            more=[self._int8.made_from(self._float32), self._int8.unchanged(self._recorded)],
+            locate=self._noisiest,
+        )
+
+    def _runtime(self) -> Hop:
+        name, sides = AS_RUN, (f"{self._int8.path.name} in the reference", "onnxruntime")
+        if reason := self._unwanted("int8") or self._int8.missing:
+            return hops.skipped(name, sides, reason)
+        judged, graph = self._int8.judged, self._int8.graph
+        if isinstance(judged, str) or isinstance(graph, str):
+            return hops.failed(name, sides, str(judged))
+        scores = (judged, self._int8.scores)
+        proto = self._int8.classifier.proto
+        return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
+
+    def _noisiest(self) -> LayerDifference | None:
+        """The layer whose quantisation alone does most harm to the scores; None where there are no scores to harm."""
+        if not np.isfinite(self._float32.scores).all():
+            return None
+        protos = (self._float32.classifier.proto, self._int8.classifier.proto)
+        ranked = rank_layers(*protos, self.segments.samples[:_RANKED])
+        if not ranked:
+            return None
+        worst = ranked[0]
+        l2r = None if worst.sqnr_db is None else 10 ** (-worst.sqnr_db / 20)
+        return LayerDifference(layer=worst.layer, op=worst.op, tensor="scores", l2r=l2r, max_abs=worst.max_abs)
+
+
+class FileChain:
+    """The hops of a single ONNX file of any origin."""
+
+    def __init__(self, path: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int) -> None:
+        self.segments, self._target = segments, target
+        self._form = FormFile(path, segments)
+        onnx_model.load_classifier(path)  # a file that is no classifier is refused before anything is compared
+        form = generate.form_of(self._form.classifier.proto)
+        unwanted = "" if form in target.precision else f"{target.name} does not run {form}"
+        self.compiled = [CHops(shop, form, self._form, target, segments, unwanted, emulated=emulated, ship=False)]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The hops, in order."""
+        return [self._simplified, self._runtime, *self.compiled[0].steps]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The one file."""
+        return [self._form.path]
+
+    @property
+    def _is_quantised(self) -> bool:
+        return any(node.op_type == "QuantizeLinear" for node in self._form.classifier.proto.graph.node)
+
+    def _simplified(self) -> Hop:
+        name, sides = SIMPLIFIED, (self._form.path.name, "simplified")
+        if self._is_quantised:
+            return hops.skipped(name, sides, "quantised graphs are not simplified")
+        proto = self._form.classifier.proto
+        try:
+            simplified, _ = simplify.simplify(proto, self.segments.samples[:1])
+        except ModelError as problem:
+            return hops.skipped(name, sides, str(problem))
+        scores = onnx_model.run_scores(onnx_model.classifier_of(simplified), self.segments.samples)
+        return hops.float_hop(
+            name,
+            sides,
+            (self._form.scores, scores),
+            self.segments,
+            self._target.parity.float32,
+            locate=lambda: between_graphs(proto, simplified, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+    def _runtime(self) -> Hop:
+        name, sides = "reference→onnxruntime", (f"{self._form.path.name} in the reference", "onnxruntime")
+        graph, proto = self._form.graph, self._form.classifier.proto
+        if isinstance(graph, str):
+            return hops.skipped(name, sides, graph)
+        judged = self._form.judged
+        if isinstance(judged, str):
+            return hops.failed(name, sides, judged)
+        scores = (judged, self._form.scores)
+        if self._is_quantised:
+            return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
+        return hops.float_hop(
+            name,
+            sides,
+            scores,
+            self.segments,
+            self._target.parity.float32,
+            locate=lambda: between_reference(graph, proto, self.segments.samples),
+            layer_l2r=_LAYER_L2R,
+        )
+
+
+def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
+    beta, _ = criteria(target.score)
+    return segments_of(dataset, chosen, beta)
+
+
+def _record(
+    model: Path, chain: CandidateChain | FileChain, watch: Watch, dataset: Dataset, target: Target
+) -> VerifyRecord:
+    """Run the hops of a chain and sum them up."""
+    made, segments = [step() for step in watch(chain.steps)], chain.segments
+    counted = at_least("segments_compared", len(segments.samples), 1, "segments")
+    gates = [counted, *(_gate_of(hop) for hop in made)]
+    failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
+    nothing = counted.verdict == Verdict.PASS and all(hop.verdict == Verdict.NOT_RUN for hop in made)
+    return VerifyRecord(
+        verdict=Verdict.NOT_RUN if nothing else overall(gates),
+        model=model.name,
+        target=target.name,
+        judged_by=judged_by(target),
+        dataset=dataset.folder.name,
+        dataset_sha256=dataset.header.content_sha256,
+        synthetic=dataset.header.synthetic,
+        segments=len(segments.samples),
+        subjects=sorted(set(segments.subjects)),
+        first_diverging_hop=failed,
+        hops=made,
+        model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
+        firmware=[found for compiled in chain.compiled if (found := compiled.verified())],
+        gates=gates,
+        provenance=provenance.collect(),
+    )
+
+
+def _gate_of(hop: Hop) -> Gate:
+    """The hop as one gate of the whole."""
+    if hop.verdict == Verdict.NOT_RUN:
+        return not_run(hop.name, hop.reason)
+    broken = ", ".join(gate.name for gate in hop.gates if gate.verdict == Verdict.FAIL) or hop.reason
+    return at_least(hop.name, float(hop.verdict == Verdict.PASS), 1, "bool", broken)

@@ -1,0 +1,110 @@
+"""One form of a model on the way: its file, its scores, and what the reference makes of it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import ModelError
+from ecm_edge.base.records import Gate, at_least, not_run
+from ecm_edge.candidate import candidate
+from ecm_edge.forms import onnx_model, reference
+from ecm_edge.forms.export import ExportRecord
+from ecm_edge.forms.quantize import QuantizeRecord
+from ecm_edge.forms.simplify import SimplifyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from ecm_edge.evaluate.verify.segments import Segments
+    from ecm_edge.forms.onnx_model import Classifier, Floats
+    from ecm_edge.forms.reference import Graph
+
+_TORCH_BATCH = 256
+
+
+class FormFile:
+    """One ONNX file on the way: read when first needed, run once."""
+
+    def __init__(self, path: Path, segments: Segments) -> None:
+        self.path = path
+        self._segments = segments
+
+    @property
+    def missing(self) -> str:
+        """Why this form cannot be compared; empty if it can."""
+        return "" if self.path.is_file() else f"there is no {self.path.name}"
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The checked model."""
+        return onnx_model.load_classifier(self.path)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Scores (N, 2) in onnxruntime."""
+        return onnx_model.run_scores(self.classifier, self._segments.samples)
+
+    @cached_property
+    def graph(self) -> Graph | str:
+        """The model for the reference, or why the reference cannot take it."""
+        try:
+            return reference.load(self.classifier.proto)
+        except ModelError as problem:
+            return str(problem)
+
+    @cached_property
+    def judged(self) -> Floats | str:
+        """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
+        if isinstance(self.graph, str):
+            return self.graph
+        try:
+            return reference.scores(self.graph, self._segments.samples)
+        except ModelError as problem:
+            return str(problem)
+
+    def unchanged(self, recorded: Mapping[str, str]) -> Gate:
+        """Whether this file is the one that its stage wrote, by the hash that stage noted."""
+        wanted = recorded.get(self.path.name)
+        if wanted is None:
+            return not_run("unchanged_since_written", f"no record of {self.path.name}")
+        same = files.sha256_file(self.path) == wanted
+        return at_least("unchanged_since_written", float(same), 1, "bool", self.path.name)
+
+    def made_from(self, parent: FormFile) -> Gate:
+        """Whether this file says that it was made from exactly that one."""
+        said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
+        same = said == files.sha256_file(parent.path)
+        return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
+
+
+def recorded_sha256(folder: Path) -> dict[str, str]:
+    """The hashes that the stages noted of the files they wrote, by file name; a stage without a record is left out."""
+    noted: dict[str, str] = {}
+    if (folder / candidate.EXPORT).is_file():
+        noted[candidate.EXPORTED] = ExportRecord.load(folder / candidate.EXPORT).sha256
+    if (folder / candidate.SIMPLIFY).is_file():
+        noted[candidate.FORM_FILES["float32"]] = SimplifyRecord.load(folder / candidate.SIMPLIFY).sha256
+    if (folder / candidate.QUANTIZE).is_file():
+        hashes = QuantizeRecord.load(folder / candidate.QUANTIZE).sha256
+        noted |= {candidate.FORM_FILES[form]: hashes[form] for form in hashes if form != "float32"}
+    return noted
+
+
+def torch_scores(network: nn.Module, samples: Floats) -> Floats:
+    """Scores (N, 2) of samples (N, T) in PyTorch."""
+    import torch
+
+    with torch.inference_mode():
+        parts = [network(torch.from_numpy(part)[:, None]).numpy() for part in _batches(samples)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
+
+
+def _batches(samples: Floats) -> list[Floats]:
+    return [samples[start : start + _TORCH_BATCH] for start in range(0, len(samples), _TORCH_BATCH)]

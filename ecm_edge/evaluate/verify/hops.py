@@ -1,0 +1,253 @@
+"""The kinds of hops: two float forms of one net, float against int8, and int8 in a runtime against the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base.records import Gate, Verdict, at_least, at_most, not_run, overall
+from ecm_edge.evaluate.verify import segments as seg
+from ecm_edge.evaluate.verify.layers import first_difference, tensors
+from ecm_edge.evaluate.verify.records import Hop, LayerDifference, LayerLsb
+from ecm_edge.forms import onnx_model, parity, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from ecm_edge.evaluate.verify.segments import Segments
+    from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.reference.graph import Graph, Node
+    from ecm_edge.targets import FloatParity, Int8Parity
+
+LAYER_SEGMENTS = 64
+"""Segments on which every quantised tensor is compared."""
+_NAN = float("nan")
+
+
+def skipped(name: str, sides: tuple[str, str], reason: str) -> Hop:
+    """A hop that was not run, and why."""
+    return Hop(name=name, reference=sides[0], other=sides[1], verdict=Verdict.NOT_RUN, reason=reason)
+
+
+def failed(name: str, sides: tuple[str, str], reason: str) -> Hop:
+    """A hop that could not be finished because of what the model does, such as a NaN where numbers are needed."""
+    return Hop(name=name, reference=sides[0], other=sides[1], verdict=Verdict.FAIL, reason=reason)
+
+
+def float_hop(
+    name: str,
+    sides: tuple[str, str],
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    limits: FloatParity,
+    *,
+    locate: Callable[[], list[LayerDifference]],
+    layer_l2r: float,
+    more: Sequence[Gate] = (),
+) -> Hop:
+    """Two forms of one net, whose scores (N, 2) must agree up to rounding.
+
+    Args:
+        name: of the hop.
+        sides: names of the reference and of the other form.
+        scores: of the two.
+        segments: what was scored.
+        limits: the target's.
+        locate: compares layer by layer; called only if the hop fails.
+        layer_l2r: a layer that differs by more is the culprit.
+        more: further gates, such as the file's lineage.
+    """
+    compared = parity.compare(*scores)
+    cos = compared.cos if compared.cos is not None or compared.max_abs != 0 else 1.0
+    gates = [
+        *more,
+        *_sound(compared),
+        at_most("max_abs", _number(compared.max_abs), limits.max_abs, "score"),
+        at_least("cos", _number(cos), limits.cos, ""),
+        at_most("label_flips", compared.label_flips, limits.label_flips, "segments"),
+    ]
+    return _hop(name, sides, scores, segments, compared, gates, lambda: first_difference(locate(), layer_l2r))
+
+
+def accuracy_hop(
+    name: str,
+    sides: tuple[str, str],
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    limits: Int8Parity,
+    *,
+    more: list[Gate],
+    locate: Callable[[], LayerDifference | None],
+) -> Hop:
+    """Another net in place of the first: it must decide as well, on F1 and on Fβ averaged over subjects."""
+    compared = parity.compare(*scores)
+    gates = [*more, *_sound(compared)]
+    if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
+        before, after = (seg.f1(segments, s) for s in scores)
+        betas = [seg.fbeta_mean(segments, s) for s in scores]
+        f1_gate = not_run("f1_drop", "no segment is AF")
+        if before is not None and after is not None:
+            f1_gate = at_most("f1_drop", before - after, limits.f1_drop, "F1")
+        gates += [f1_gate, at_most("fbeta_drop", betas[0] - betas[1], limits.fbeta_drop, "Fβ")]
+    return _hop(name, sides, scores, segments, compared, gates, locate)
+
+
+def exact_hop(
+    name: str,
+    sides: tuple[str, str],
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    *,
+    locate: Callable[[], LayerDifference | None],
+    more: Sequence[Gate] = (),
+) -> Hop:
+    """The same program in two places: every byte of the scores (N, 2) has to be the same.
+
+    Arguments as for `float_hop`; `locate` finds the first tensor that differs.
+    """
+    compared = parity.compare(*scores)
+    expected, actual = (np.ascontiguousarray(s, np.float32).view(np.uint8) for s in scores)
+    detail = f"of {expected.size:,}"
+    gates = [
+        *more,
+        *_sound(compared),
+        at_most("score_bytes_differing", int((expected != actual).sum()), 0, "B", detail),
+        at_most("label_flips", compared.label_flips, 0, "segments"),
+    ]
+    return _hop(name, sides, scores, segments, compared, gates, locate)
+
+
+def runtime_hop(
+    name: str,
+    sides: tuple[str, str],
+    proto: onnx.ModelProto,
+    graph: Graph,
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    limits: Int8Parity,
+) -> Hop:
+    """An int8 graph in onnxruntime against the reference: every quantised tensor, the scores, and the labels.
+
+    Tensors are computed from the same inputs, scores from the segment on: one LSB of difference in an early layer may
+    have grown by then, and fails this hop although every layer by itself is within the limit.
+    """
+    compared = parity.compare(*scores)
+    few = segments.samples[:: max(1, len(segments.samples) // LAYER_SEGMENTS)][:LAYER_SEGMENTS]
+    layers, same_scores = layer_lsbs(proto, graph, few)
+    worst = max((layer.max_lsb for layer in layers), default=0)
+    step = score_step(graph)
+    gates = [
+        *_sound(compared),
+        at_least("layers_compared", len(layers), 1, "tensors"),
+        at_most("layer_max_lsb", worst, limits.max_lsb, "LSB"),
+        at_least("scores_same_when_observed", float(same_scores), 1, "bool"),
+    ]
+    near_ties = score_max_lsb = None
+    if step is None:
+        gates.append(not_run("score_max_lsb", "the scores are not quantised"))
+        gates.append(at_most("label_flips", compared.label_flips, 0, "segments"))
+    elif compared.max_abs is not None:
+        near = np.abs(seg.margins(scores[0])) <= step * (1 + 1e-6)
+        flipped = parity.flipped(*scores)
+        near_ties = int(near[flipped].sum())
+        score_max_lsb = round(compared.max_abs / step)
+        gates += [
+            at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
+            at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
+        ]
+    hop = _hop(name, sides, scores, segments, compared, gates, lambda: _first_beyond(layers, limits.max_lsb))
+    return hop.model_copy(
+        update={
+            "layers": layers,
+            "layer_segments": len(few),
+            "near_ties": near_ties,
+            "score_max_lsb": score_max_lsb,
+        }
+    )
+
+
+def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[list[LayerLsb], bool]:
+    """Every quantised tensor for samples (n, T), the reference fed with the runtime's own quantised tensors.
+
+    Also whether onnxruntime gives the same scores when those tensors are observed: it must not run other kernels then.
+    """
+    names, last = graph.quantised, graph.output_name
+    if not names or not len(samples):
+        return [], False
+    runtime = tensors(proto, samples, [*names, last])
+    own = reference.run(graph, samples, names, replace={name: runtime[name] for name in names})
+    alone = onnx_model.run_scores(onnx_model.classifier_of(proto), samples)
+    rows = [_lsb(node, step.outputs[0], own, runtime) for step, node in graph.quantised_layers]
+    return rows, bool(np.array_equal(alone, runtime[last].reshape(-1, 2)))
+
+
+def score_step(graph: Graph) -> float | None:
+    """One LSB of the scores: the scale of the DequantizeLinear that gives them; None where another operator does."""
+    last = next((step.op for step in graph.steps if graph.output_name in step.outputs), None)
+    if last is None or last.op != "DequantizeLinear" or graph.constants[last.inputs[1]].size != 1:
+        return None
+    return float(graph.constants[last.inputs[1]].item())
+
+
+def _lsb(
+    node: Node, tensor: str, own: Mapping[str, NDArray[np.generic]], runtime: Mapping[str, NDArray[np.generic]]
+) -> LayerLsb:
+    off = np.abs(own[tensor].astype(np.int64) - runtime[tensor].astype(np.int64))
+    return LayerLsb(
+        layer=node.name,
+        op=node.op,
+        tensor=tensor,
+        values=off.size,
+        mismatches=int((off > 0).sum()),
+        max_lsb=int(off.max(initial=0)),
+    )
+
+
+def _first_beyond(layers: list[LayerLsb], max_lsb: int) -> LayerDifference | None:
+    beyond = next((layer for layer in layers if layer.max_lsb > max_lsb), None)
+    if beyond is None:
+        return None
+    return LayerDifference(layer=beyond.layer, op=beyond.op, tensor=beyond.tensor, l2r=None, max_abs=beyond.max_lsb)
+
+
+def _sound(compared: parity.Parity) -> list[Gate]:
+    """Something was compared, and all of it was numbers."""
+    return [
+        at_least("segments_compared", compared.segments, 1, "segments"),
+        at_most("non_finite_scores", compared.non_finite, 0, "scores"),
+    ]
+
+
+def _number(value: float | None) -> float:
+    return _NAN if value is None else value
+
+
+def _hop(
+    name: str,
+    sides: tuple[str, str],
+    scores: tuple[Floats, Floats],
+    segments: Segments,
+    compared: parity.Parity,
+    gates: list[Gate],
+    locate: Callable[[], LayerDifference | None],
+) -> Hop:
+    verdict, anything = overall(gates), compared.segments > 0
+    return Hop(
+        name=name,
+        reference=sides[0],
+        other=sides[1],
+        verdict=verdict,
+        parity=compared,
+        label_flips=seg.flips(segments, *scores),
+        f1_before=seg.f1(segments, scores[0]) if anything else None,
+        f1_after=seg.f1(segments, scores[1]) if anything else None,
+        fbeta_mean_before=seg.fbeta_mean(segments, scores[0]) if anything else None,
+        fbeta_mean_after=seg.fbeta_mean(segments, scores[1]) if anything else None,
+        by_subject=seg.by_subject(segments, *scores) if anything else [],
+        gates=gates,
+        first_diverging=locate() if verdict == Verdict.FAIL and anything else None,
+    )

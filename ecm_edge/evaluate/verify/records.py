@@ -1,0 +1,215 @@
+"""What verify finds: one record a hop, and the verdict over all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import Field
+
+from ecm_edge.base import files
+from ecm_edge.base.records import Evidence, Form, Gate, Provenance, Record, Verdict
+from ecm_edge.forms.parity import Parity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecm_edge.targets import Target
+
+EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
+QUANTISED, AS_RUN = "simplified→int8", "int8: reference→onnxruntime"
+HOPS_TO: dict[Form, tuple[str, ...]] = {
+    "float32": (EXPORTED, SIMPLIFIED),
+    "float16": (EXPORTED, SIMPLIFIED, HALVED),
+    "int8": (EXPORTED, SIMPLIFIED, QUANTISED, AS_RUN),
+}
+"""The hops of a candidate from PyTorch to each form: all of them have to hold before it ships."""
+
+EMULATED_SEGMENTS = 500
+"""Segments that the emulated board runs, unless others are asked for; a promotion wants so many, or all of fewer."""
+
+TO_C: dict[Form, str] = {form: f"{form}: reference→C" for form in get_args(Form)}
+"""The generated C of a form, built for this host, against the reference."""
+
+
+def to_target(form: Form, target: str) -> str:
+    """The name of the hop from the C on this host to the same C on the emulated board."""
+    return f"{form}: C→{target} (emulated)"
+
+
+def is_this_host(target: Target) -> bool:
+    """Whether the target's images run on this host itself, without an emulator."""
+    return target.core.architecture == "host"
+
+
+def firmware_hops(form: Form, target: Target) -> tuple[str, ...]:
+    """The hops from a form to its image on the target; none for a target without firmware."""
+    if target.firmware is None:
+        return ()
+    return (TO_C[form],) if is_this_host(target) else (TO_C[form], to_target(form, target.name))
+
+
+def hops_to(form: Form, target: Target) -> tuple[str, ...]:
+    """All hops that have to hold before a form ships on the target: from PyTorch to ONNX, and on to its image."""
+    return (*HOPS_TO[form], *firmware_hops(form, target))
+
+
+def judged_by(target: Target) -> str:
+    """The hash of what the verdict rests on in a target: thresholds, forms, core, compiler and emulator; no budgets."""
+    tables = {"parity", "precision", "core", "firmware", "score"}
+    return files.sha256_json(target.model_dump(mode="json", include=tables))
+
+
+class Flip(Record):
+    """A segment whose label changes; margins are scores[1] - scores[0]."""
+
+    name: str
+    subject: str
+    reference_margin: float | None
+    other_margin: float | None
+
+
+class SubjectChange(Record):
+    """One subject before and after a hop; `f1` is None where the subject has no AF."""
+
+    subject: str
+    segments: int
+    label_flips: int
+    f1_before: float | None
+    f1_after: float | None
+    fbeta_before: float
+    fbeta_after: float
+
+
+class FirstByte(Record):
+    """Bytes of a tensor that differ, and the first value that does, on the segment of that name.
+
+    `position` is in the ONNX shape; `expected` is the reference's value, `actual` the other's: None where not finite.
+    """
+
+    differing_bytes: int
+    compared_bytes: int
+    segment: str
+    position: list[int]
+    expected: float | None
+    actual: float | None
+
+
+class LayerDifference(Record):
+    """How far a layer's output lies apart: |e| / |r| (None where not finite) and the largest |e|.
+
+    `first` is there where bytes were compared: of generated C with the reference, or with the same C on another core.
+    """
+
+    layer: str
+    op: str
+    tensor: str
+    l2r: float | None
+    max_abs: float | None
+    first: FirstByte | None = None
+
+
+class LayerLsb(Record):
+    """A quantised tensor against the reference.
+
+    In onnxruntime it is computed from the same quantised inputs; in C from the segment on, where every value must be
+    the same.
+    """
+
+    layer: str
+    op: str
+    tensor: str
+    values: int
+    mismatches: int
+    max_lsb: int
+
+
+class Hop(Record):
+    """One step of the chain, from `reference` to `other`.
+
+    `label_flips` names every segment whose label changes; `near_ties` counts those of them whose two scores lie within
+    one LSB of each other in the reference (int8 runtime only), and `score_max_lsb` is how far any final score lies off,
+    after whatever single differences have grown to on their way. `f1` is None where no segment is AF.
+    `first_diverging` is there only if the hop fails.
+    """
+
+    name: str
+    reference: str
+    other: str
+    verdict: Verdict
+    reason: str = ""
+    parity: Parity | None = None
+    label_flips: list[Flip] = Field(default_factory=list)
+    near_ties: int | None = None
+    score_max_lsb: int | None = None
+    f1_before: float | None = None
+    f1_after: float | None = None
+    fbeta_mean_before: float | None = None
+    fbeta_mean_after: float | None = None
+    by_subject: list[SubjectChange] = Field(default_factory=list)
+    layers: list[LayerLsb] = Field(default_factory=list)
+    layer_segments: int = 0
+    gates: list[Gate] = Field(default_factory=list)
+    first_diverging: LayerDifference | None = None
+
+
+class VerifiedFirmware(Record):
+    """What the hops to a target were run with, by SHA-256.
+
+    sources:           the generated files by name; the same for every image.
+    compiler:          of the target, with its version; None where it was not asked to build.
+    model_object:      the compiled model as it was linked into the image that ran.
+    emulated_image:    the image that answered in the emulator; None where none did.
+    emulated_segments: how many it answered; `evidence` says whether it was the emulator's board, or this host itself.
+    shipped_image:     the image for the board with the same compiled model in it; None where only a sample of the
+                       segments was verified, which is no ground to ship on.
+    """
+
+    form: Form
+    model_sha256: str
+    sources: dict[str, str]
+    compiler: str | None = None
+    model_object: str | None = None
+    emulated_image: str | None = None
+    emulated_segments: int = 0
+    shipped_image: str | None = None
+    evidence: Evidence = Evidence.EMULATED
+
+
+class VerifyRecord(Record):
+    """The verdict over the chain: FAIL if any hop failed; hops that did not run say why.
+
+    `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
+    `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
+    """
+
+    verdict: Verdict
+    model: str
+    target: str
+    judged_by: str = ""
+    dataset: str
+    dataset_sha256: str
+    synthetic: bool
+    segments: int
+    subjects: list[str]
+    first_diverging_hop: str | None
+    hops: list[Hop]
+    model_sha256: dict[str, str]
+    firmware: list[VerifiedFirmware] = Field(default_factory=list)
+    gates: list[Gate]
+    provenance: Provenance
+
+
+def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
+    """Whether nothing fails on the way to a form; what fails on the way to another one only is not its fault.
+
+    A verdict has to rest on what is under it: FAIL if any hop or gate of the record fails, and else PASS.
+    """
+    others = {hop.name for hop in record.hops} - set(hops_to(form, target))
+    under = [(hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *_verdicts(hop.gates))]
+    under += [(gate.name, gate.verdict) for gate in record.gates]
+    failed = {name for name, verdict in under if verdict == Verdict.FAIL}
+    return failed <= others and record.verdict == (Verdict.FAIL if failed else Verdict.PASS)
+
+
+def _verdicts(gates: Sequence[Gate]) -> list[Verdict]:
+    return [gate.verdict for gate in gates]

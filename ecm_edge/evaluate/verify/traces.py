@@ -1,0 +1,142 @@
+"""What generated C shows of its tensors, in ONNX's terms, and where two such views first differ.
+
+A trace build shows whole buffers; `Traced` says which ONNX tensor lies where in them. n segments.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecm_edge.evaluate.verify.layers import difference
+from ecm_edge.evaluate.verify.records import FirstByte, LayerDifference, LayerLsb
+from ecm_edge.firmware import emit
+from ecm_edge.forms import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ecm_edge.firmware.emit import Traced
+    from ecm_edge.firmware.generate import Generated
+    from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.reference import Graph
+
+Trace = list[tuple[int, bytes]]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One ONNX tensor, (n, *shape), as it should be and as it is; the same type, so that bytes can be compared."""
+
+    layer: str
+    function: str
+    tensor: str
+    expected: Array
+    actual: Array
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is a quantised tensor."""
+        return self.actual.dtype.kind in "iu"
+
+    @property
+    def differs(self) -> NDArray[np.bool_]:
+        """(n, *shape): which values have another bit pattern."""
+        return np.asarray(_bits(self.expected) != _bits(self.actual))
+
+
+def with_reference(generated: Generated, graph: Graph, samples: Floats, traces: Sequence[Trace]) -> list[Pair]:
+    """Every tensor that a trace of samples (n, T) shows, against the reference's."""
+    known = {name for step in graph.steps for name in step.outputs}
+    entries = [entry for entry in generated.traced if entry.name in known]
+    own = reference.run(graph, samples, [entry.name for entry in entries])
+    return [_pair(generated, entry, *_comparable(entry, own, traces)) for entry in entries]
+
+
+def between_cores(generated: Generated, expected: Sequence[Trace], actual: Sequence[Trace]) -> list[Pair]:
+    """Every tensor that two traces of the same code show, on two cores."""
+    return [_pair(generated, entry, _stored(entry, expected), _stored(entry, actual)) for entry in generated.traced]
+
+
+def integer_layers(pairs: Sequence[Pair]) -> list[LayerLsb]:
+    """The quantised tensors among the pairs, compared value by value."""
+    return [_layer(pair) for pair in pairs if pair.is_integer]
+
+
+def differences(pairs: Sequence[Pair], names: Sequence[str]) -> list[LayerDifference]:
+    """How far each pair lies apart, with the first byte that differs; `names` are those of the n segments."""
+    found = [difference(p.layer, p.function, p.tensor, p.expected, p.actual) for p in pairs]
+    return [each.model_copy(update={"first": first_byte(pair, names)}) for each, pair in zip(found, pairs, strict=True)]
+
+
+def first_to_differ(pairs: Sequence[Pair], names: Sequence[str]) -> LayerDifference | None:
+    """The first tensor that is not the same to the bit; None if all are."""
+    pair = next((pair for pair in pairs if pair.differs.any()), None)
+    return None if pair is None else differences([pair], names)[0]
+
+
+def first_byte(pair: Pair, names: Sequence[str]) -> FirstByte | None:
+    """Where a pair first differs; None if it does nowhere."""
+    differs = pair.differs
+    if not differs.any():
+        return None
+    position = [int(place) for place in np.unravel_index(int(differs.argmax()), differs.shape)]
+    expected, actual = (np.ascontiguousarray(side) for side in (pair.expected, pair.actual))
+    return FirstByte(
+        differing_bytes=int((expected.view(np.uint8) != actual.view(np.uint8)).sum()) if differs.ndim else 1,
+        compared_bytes=expected.nbytes,
+        segment=names[position[0]],
+        position=position[1:],
+        expected=_finite(expected[tuple(position)]),
+        actual=_finite(actual[tuple(position)]),
+    )
+
+
+def _pair(generated: Generated, entry: Traced, expected: Array, actual: Array) -> Pair:
+    layer = generated.layers[entry.layer]
+    function = emit.function_name(generated.name, entry.layer, layer)
+    return Pair(", ".join(layer.origin) or entry.name, function, entry.name, expected, actual)
+
+
+def _stored(entry: Traced, traces: Sequence[Trace]) -> Array:
+    """(n, *ONNX shape), as the buffer holds them."""
+    contents = [np.frombuffer(trace[entry.number][1], np.dtype(entry.tensor.buffer.dtype)) for trace in traces]
+    return np.stack([content[entry.tensor.index] for content in contents])
+
+
+def _comparable(entry: Traced, own: Mapping[str, Array], traces: Sequence[Trace]) -> tuple[Array, Array]:
+    """The reference's tensor and the trace's, in one type: floats as they are, integers as ONNX has them."""
+    expected, stored, tensor = own[entry.name], _stored(entry, traces), entry.tensor
+    if stored.dtype.kind == "f":
+        return expected.astype(np.float32), stored
+    if expected.dtype.kind == "f" and tensor.quant is not None:  # integers that stand for the dequantised tensor
+        scale, zero_point = tensor.quant.scale, tensor.quant.zero_point
+        with np.errstate(invalid="ignore"):
+            expected = np.rint(expected / np.float32(scale)) + zero_point
+        return expected.astype(np.int16), stored.astype(np.int16)
+    return expected, (stored.astype(np.int64) + tensor.shift).astype(expected.dtype)
+
+
+def _layer(pair: Pair) -> LayerLsb:
+    off = np.abs(pair.expected.astype(np.int64) - pair.actual.astype(np.int64))
+    return LayerLsb(
+        layer=pair.layer,
+        op=pair.function,
+        tensor=pair.tensor,
+        values=off.size,
+        mismatches=int((off > 0).sum()),
+        max_lsb=int(off.max(initial=0)),
+    )
+
+
+def _bits(values: Array) -> Array:
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+
+
+def _finite(value: Any) -> float | None:  # noqa: ANN401 - a NumPy scalar of any type
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,124 @@
+"""One ONNX file to be scored or timed: a file of any origin, or one form of a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.records import Evidence, Form
+from ecm_edge.base.tables import track
+from ecm_edge.candidate.candidate import CONFIG, COST, FORM_FILES, CandidateConfig, load_config
+from ecm_edge.firmware import fitted
+from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.gate import CostRecord, check_cost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.forms.onnx_model import Classifier
+    from ecm_edge.targets import Target
+
+_BLOCK = 1000  # segments read at a time
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A checked model; `folder` and `config` are absent unless it belongs to a candidate.
+
+    `form` is absent where neither a candidate nor the file itself says which one it is.
+    """
+
+    classifier: Classifier
+    form: Form | None
+    folder: Path | None = None
+    config: CandidateConfig | None = None
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file."""
+        return self.classifier.path
+
+
+def open_model(path: Path, form: Form = "float32") -> ModelFile:
+    """The ONNX file at `path`, or the given form of the candidate in the folder `path`.
+
+    Raises:
+        CandidateError: the folder is no candidate, lacks that form, or its configuration changed since the export.
+        ModelError: the file is missing, corrupt or not a classifier.
+    """
+    if not path.is_dir():
+        classifier = onnx_model.load_classifier(path)
+        stamped = onnx_model.provenance(classifier.proto).get("form")
+        return ModelFile(classifier, next((known for known in get_args(Form) if known == stamped), None))
+    config = load_config(path)
+    file = path / FORM_FILES[form]
+    if not file.is_file():
+        raise CandidateError(
+            f"a candidate's {form} form is {file.name}",
+            f"none in {path}",
+            "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
+        )
+    classifier = onnx_model.load_classifier(file)
+    made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)
+    if made_from != config.sha256:
+        raise CandidateError(
+            "a candidate's configuration is the one its model was made from",
+            f"{CONFIG} of {path} changed since {file.name} was exported",
+            "Restore it, or export again.",
+        )
+    return ModelFile(classifier, form, path, config)
+
+
+def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """scores[:, 1] - scores[:, 0] of these rows, (n,), in onnxruntime on one thread.
+
+    Raises:
+        ModelError: the segments have another length than the model's input, or onnxruntime fails.
+    """
+    session = onnx_model.open_session(classifier.proto)
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    found = [np.zeros(0, np.float32)]
+    for block in track(blocks, f"scoring {classifier.path.name}"):
+        samples = np.asarray(dataset.samples[block])  # (n, T)
+        scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
+        found.append(scores[:, 1] - scores[:, 0])
+    return np.concatenate(found)
+
+
+def board_cost(model: ModelFile, target: Target) -> CostRecord:
+    """What a model costs on a target, from the best evidence there is.
+
+    1. firmware.json, if it speaks of exactly this file and of the target as it is now: the image of its own weights.
+    2. A candidate's cost record, if it rests on more than an estimate for this target and form: the image of the
+       untrained network.
+    3. An estimate, made anew, since the target's file may have changed under its name.
+
+    Raises:
+        CandidateError: the candidate's record counts another graph.
+        ModelError: the graph's shapes are not static, so that nothing can be counted.
+    """
+    if model.folder is None or model.form is None:
+        return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
+    graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
+    built = fitted.load(model.folder, target)
+    image = built.of(model.form) if built else None
+    if image and image.size_evidence != Evidence.ESTIMATED and image.model_sha256 == files.sha256_file(model.path):
+        return image.to_cost(graph, target)
+    estimate, path = check_cost(graph, target, model.form), model.folder / COST
+    record = CostRecord.load(path) if path.is_file() else estimate
+    if (record.target, record.form) != (target.name, model.form):
+        return estimate
+    if record.macs != graph.macs:
+        raise CandidateError(
+            f"{COST} speaks of the candidate's network",
+            f"{record.macs} MACs in {path}, {graph.macs} in {FORM_FILES['float32']}",
+            "One of the two was changed: make the candidate again.",
+        )
+    return estimate if record.evidence == Evidence.ESTIMATED else record

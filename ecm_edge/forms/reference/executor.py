@@ -1,0 +1,115 @@
+"""Runs a graph on N segments at once, a few at a time so that the arrays stay in the cache."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference import integers, rounding
+from ecm_edge.forms.reference.operators import OPERATORS, Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.reference.graph import Graph, Step
+
+CHUNK = 64
+"""Segments computed together."""
+
+
+def scores(graph: Graph, samples: Floats) -> Floats:
+    """Scores (N, 2) of samples (N, T)."""
+    return run(graph, samples, [graph.output_name])[graph.output_name].reshape(-1, 2)
+
+
+def run(
+    graph: Graph, samples: Floats, names: Sequence[str], *, replace: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """The tensors `names`, each (N, *ONNX shape), for samples (N, T).
+
+    Args:
+        graph: a loaded graph.
+        samples: N segments.
+        names: tensors to return, as the reference computes them.
+        replace: tensors (N, *shape) that later steps see in place of the reference's own: with a runtime's quantised
+            tensors every layer is computed from the runtime's own inputs, so that errors do not add up.
+
+    Raises:
+        ModelError: T does not fit, a NaN was to be quantised, or an accumulator left int32.
+    """
+    if samples.ndim != 2 or samples.shape[1] != int(np.prod(graph.input_shape)):  # noqa: PLR2004 - the axes N and T
+        found = f"samples {samples.shape} for an input {graph.input_shape}"
+        raise ModelError("segments have the length of the model's input", found, "Import the data with that length.")
+    if not len(samples):  # one segment of zeros says what shapes the tensors have
+        return {
+            name: value[:0]
+            for name, value in run(graph, np.zeros_like(samples, shape=(1, samples.shape[1])), names).items()
+        }
+    replaced = replace or {}
+    parts = []
+    for start in range(0, len(samples), CHUNK):
+        rows = slice(start, min(start + CHUNK, len(samples)))
+        env = execute(graph, samples[rows], {name: value[rows] for name, value in replaced.items()})
+        size = rows.stop - rows.start
+        parts.append({name: np.broadcast_to(env[name], (size, *env[name].shape[1:])) for name in names})
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def execute(graph: Graph, samples: Floats, replace: Mapping[str, Array]) -> dict[str, Array]:
+    """Every tensor that the reference computes for these segments, by name; `replace` as in `run`."""
+    env: dict[str, Array] = {**graph.constants, "": np.zeros((1, 0))}
+    env[graph.input_name] = samples.astype(np.float32).reshape(-1, *graph.input_shape)
+    own: dict[str, Array] = {}
+    with one_thread():
+        for step in graph.steps:
+            for name, value in zip(step.outputs, compute(step, env), strict=False):
+                if name:  # an output that nobody wants has none
+                    own[name] = value
+                    env[name] = replace.get(name, value)
+    return env | own
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Matrix products on one thread: they are small, and threads that wait for each other cost more than they give."""
+    limited: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
+    """The outputs of one step from the tensors before it; problems name the node and its operator."""
+    try:
+        if step.quantizer is not None:
+            return [integers.run_group(step, env)]
+        if step.sources:
+            return [integers.run_mean(step, env)]
+        return _run_node(step, env)
+    except ModelError as problem:
+        place = f"{problem.found}, in {step.op.op} {step.op.name!r}"
+        raise ModelError(problem.rule, place, problem.hint) from problem
+    except (ValueError, IndexError, KeyError, TypeError) as problem:
+        place = f"{problem} in {step.op.op} {step.op.name!r}"
+        raise ModelError("the reference can compute every node", place, "Export it another way.") from problem
+
+
+def _run_node(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
+    node = step.op
+    if node.op not in {"QuantizeLinear", "DequantizeLinear"}:
+        return OPERATORS[node.op](node.attributes, [env[name] if name else None for name in node.inputs])
+    x, scale = env[node.inputs[0]], env[node.inputs[1]]
+    default = x if node.op == "DequantizeLinear" else np.zeros(0, np.uint8)
+    axis = node.attributes.get("axis", 1)
+    scale = integers.per_channel(scale, axis, x.ndim)
+    zero_point = integers.per_channel(integers.zero_point_of(node, env, default), axis, x.ndim)
+    function = rounding.dequantize if node.op == "DequantizeLinear" else rounding.quantize
+    return [function(x, scale, zero_point)]

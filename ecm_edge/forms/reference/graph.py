@@ -1,0 +1,223 @@
+"""An ONNX graph made ready for the reference: nodes, constants, and steps in which integer groups are one step each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx.version_converter
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import onnx_model
+from ecm_edge.forms.reference.operators import OPERATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = NDArray[Any]
+
+INTEGER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+MEAN_OPS = frozenset({"ReduceMean", "GlobalAveragePool"})
+_SOFTMAX_BY_AXIS = 13
+_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """One ONNX node; attributes are Python values, with text as str."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is computed at once: a node, or an integer group, or a mean of integers (`op` says which node it is).
+
+    `sources` are the DequantizeLinear nodes of a group's or mean's inputs; `quantizer` is a group's QuantizeLinear.
+    """
+
+    op: Node
+    outputs: tuple[str, ...]
+    sources: tuple[Node, ...] = ()
+    quantizer: Node | None = None
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all tensors that have to be there before the step."""
+        if not self.sources:
+            return self.op.inputs
+        others = self.quantizer.inputs[1:] if self.quantizer else self.op.inputs[1:]
+        return (*(name for source in self.sources for name in source.inputs), *others)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A classifier for the reference; constants have the extra first axis of length 1."""
+
+    input_name: str
+    input_shape: tuple[int, ...]
+    output_name: str
+    constants: Mapping[str, Array]
+    steps: tuple[Step, ...]
+
+    @property
+    def quantised_layers(self) -> list[tuple[Step, Node]]:
+        """Every step that gives an integer tensor, in order, with the node whose result that is.
+
+        That node is the group's own, or the one before the QuantizeLinear, or itself behind the graph's input.
+        """
+        producers = {name: step.op for step in self.steps for name in step.outputs}
+        ends = [step for step in self.steps if step.quantizer is not None or step.op.op == "QuantizeLinear"]
+        return [(s, s.op if s.quantizer else producers.get(s.op.inputs[0], s.op)) for s in ends]
+
+    @property
+    def quantised(self) -> list[str]:
+        """Names of all integer tensors that QuantizeLinear gives, in order."""
+        return [step.outputs[0] for step, _ in self.quantised_layers]
+
+
+def load(proto: onnx.ModelProto) -> Graph:
+    """The graph of a checked classifier.
+
+    Raises:
+        ModelError: it is not a classifier of one input, or has an operator that the reference does not know.
+    """
+    classifier = onnx_model.classifier_of(proto)
+    return graph_of(proto, classifier.input_name, classifier.input_shape, classifier.output_name)
+
+
+def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...], output_name: str) -> Graph:
+    """Any graph from one input to one of its outputs, whatever their shapes.
+
+    Raises:
+        ModelError: an operator that the reference does not know.
+    """
+    graph = _modern(proto).graph
+    nodes = [_node(index, node) for index, node in enumerate(graph.node)]
+    for node in nodes:
+        if node.op not in OPERATORS and node.op not in _QUANTISERS:
+            raise ModelError(
+                f"the reference knows {len(OPERATORS) + 2} operators",
+                f"{node.op} in node {node.name!r}",
+                "Use those that README.md lists under Firmware.",
+            )
+    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in graph.initializer}
+    kept = {output_name}
+    steps = _needed(_steps(nodes, constants, kept), kept)
+    return Graph(input_name, input_shape, output_name, constants, steps)
+
+
+def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an operator set whose operators mean what the reference computes; names stay.
+
+    Before version 13 Softmax flattened its input.
+    """
+    if onnx_model.opset(proto) >= _SOFTMAX_BY_AXIS or not any(n.op_type == "Softmax" for n in proto.graph.node):
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, _SOFTMAX_BY_AXIS)
+    except RuntimeError as problem:
+        found = f"opset {onnx_model.opset(proto)}: {str(problem).splitlines()[0]}"
+        raise ModelError("an old model can be brought up to date", found, "Export it with a newer opset.") from None
+
+
+def _node(index: int, node: onnx.NodeProto) -> Node:
+    attributes = {entry.name: _value(onnx.helper.get_attribute_value(entry)) for entry in node.attribute}
+    if node.op_type == "Split":  # before opset 18 the number of equal parts is that of the outputs
+        attributes = {"num_outputs": len(node.output), **attributes}
+    name = node.name or f"{node.op_type}_{index}"
+    op = (
+        node.op_type
+        if node.domain in {"", "ai.onnx"} or node.op_type in _QUANTISERS
+        else f"{node.domain}.{node.op_type}"
+    )
+    return Node(name, op, tuple(node.input), tuple(node.output), attributes)
+
+
+def _value(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute can hold
+    if isinstance(value, bytes):
+        return value.decode()
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) -> list[Step]:
+    """One step a node; a QuantizeLinear that ends an integer group stands for the group, whose nodes fall out later."""
+    producers = {name: node for node in nodes for name in node.outputs}
+    uses = Counter(name for node in nodes for name in node.inputs) + Counter(kept)
+    return [
+        _group(node, producers, uses, constants) or _mean(node, producers) or Step(node, node.outputs) for node in nodes
+    ]
+
+
+def _mean(node: Node, producers: Mapping[str, Node]) -> Step | None:
+    """A mean of a dequantised tensor (rule 4 of the package)."""
+    source = _dequantizer(node.inputs[0], producers) if node.op in MEAN_OPS else None
+    return Step(node, node.outputs, (source,)) if source else None
+
+
+def _group(
+    node: Node, producers: Mapping[str, Node], uses: Counter[str], constants: Mapping[str, Array]
+) -> Step | None:
+    """The integer group that ends in this QuantizeLinear, if one does (rule 3 of the package)."""
+    if node.op != "QuantizeLinear":
+        return None
+    op, relu = producers.get(node.inputs[0]), False
+    if op is not None and op.op == "Relu" and uses[node.inputs[0]] == 1:
+        op, relu = producers.get(op.inputs[0]), True
+    if op is None or op.op not in INTEGER_OPS or uses[op.outputs[0]] != 1 or uses[node.inputs[0]] != 1:
+        return None
+    sources = [_dequantizer(name, producers) for name in op.inputs if name]
+    known = tuple(source for source in sources if source is not None)
+    if len(known) != len(sources) or not _is_integer(op, known, constants):
+        return None
+    return Step(op, node.outputs, known, node, relu)
+
+
+def _dequantizer(name: str, producers: Mapping[str, Node]) -> Node | None:
+    node = producers.get(name)
+    return node if node is not None and node.op == "DequantizeLinear" else None
+
+
+def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Array]) -> bool:
+    """Whether x, w and bias are quantised so that the sum can be taken on integers."""
+    if any(name not in constants for source in sources for name in source.inputs[1:]):
+        return False
+    x, w, *bias = sources
+    if op.op == "Gemm" and (op.attributes.get("alpha", 1.0), op.attributes.get("beta", 1.0)) != (1.0, 1.0):
+        return False
+    x_scale, w_scale = constants[x.inputs[1]], constants[w.inputs[1]]
+    channel = 1 if op.op == "MatMul" or (op.op == "Gemm" and not op.attributes.get("transB", 0)) else 0
+    if x_scale.size != 1 or (w_scale.size != 1 and w.attributes.get("axis", 1) != channel):
+        return False
+    if op.attributes.get("transA", 0):
+        return False
+    return all(_is_bias(node, x_scale, w_scale, constants) for node in bias)
+
+
+def _is_bias(node: Node, x_scale: Array, w_scale: Array, constants: Mapping[str, Array]) -> bool:
+    """Whether a bias is int32 at scale x_scale * w_scale, float32's rounding allowed, and zero point 0."""
+    stored, scale = constants.get(node.inputs[0]), constants[node.inputs[1]]
+    centred = len(node.inputs) < 3 or not constants[node.inputs[2]].any()  # noqa: PLR2004 - the third input is the zero point
+    wanted = (x_scale * w_scale).ravel()
+    same = scale.size in {1, wanted.size} and np.allclose(scale.ravel(), wanted, rtol=1e-6, atol=0)
+    return stored is not None and stored.dtype == np.int32 and centred and bool(same)
+
+
+def _needed(steps: list[Step], wanted: set[str]) -> tuple[Step, ...]:
+    """The steps without which no wanted tensor can be computed, in order."""
+    needed, kept = set(wanted), []
+    for step in reversed(steps):
+        if needed & set(step.outputs):
+            needed |= set(step.inputs)
+            kept.append(step)
+    return tuple(reversed(kept))

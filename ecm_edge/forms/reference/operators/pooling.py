@@ -1,0 +1,66 @@
+"""Pooling over windows and over all of the spatial axes; x is (B, 1, C, *S)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference.operators._common import Array, Attributes, Operator, float32, needed, wide
+from ecm_edge.forms.reference.operators.windows import Geometry, geometry, windows
+
+
+def _merged(attributes: Attributes, x: Array) -> tuple[Array, Geometry]:
+    """The input as (N, C, *S), and the windows' geometry."""
+    merged = x.reshape(-1, *x.shape[2:])
+    return merged, geometry(attributes, tuple(attributes["kernel_shape"]), merged.shape[2:])
+
+
+def _over_windows(x: Array, shape: Geometry) -> tuple[int, ...]:
+    return tuple(range(x.ndim, x.ndim + len(shape.kernel)))
+
+
+def max_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The largest value of each window; padding never wins."""
+    if attributes.get("storage_order", 0):
+        raise ModelError("MaxPool stores rows first", "storage_order = 1", "Export the model again.")
+    x = needed(inputs, 0)
+    merged, shape = _merged(attributes, x)
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    y = windows(merged, shape, lowest).max(axis=_over_windows(merged, shape))
+    return [y.reshape(*x.shape[:2], *y.shape[1:])]
+
+
+def average_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The mean of each window, padding counted only with count_include_pad, ceil_mode's own never."""
+    x = needed(inputs, 0)
+    merged, shape = _merged(attributes, x)
+    axes = _over_windows(merged, shape)
+    sums = windows(wide(merged), shape, 0).sum(axis=axes)
+    inside = np.ones((1, 1, *merged.shape[2:]))
+    if attributes.get("count_include_pad", 0):
+        inside = np.pad(inside, [(0, 0), (0, 0), *shape.pads], constant_values=1)
+        shape = Geometry(shape.kernel, shape.strides, shape.dilations, ((0, 0),) * len(shape.kernel), shape.extra)
+    y = float32(sums / windows(inside, shape, 0).sum(axis=axes))
+    return [y.reshape(*x.shape[:2], *y.shape[1:])]
+
+
+def global_max_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The largest value of each channel."""
+    del attributes
+    x = needed(inputs, 0)
+    return [x.max(axis=tuple(range(3, x.ndim)), keepdims=True)]
+
+
+def global_average_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The mean of each channel."""
+    del attributes
+    x = wide(needed(inputs, 0))
+    return [float32(x.mean(axis=tuple(range(3, x.ndim)), keepdims=True))]
+
+
+OPERATORS: dict[str, Operator] = {
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
+    "MaxPool": max_pool,
+}

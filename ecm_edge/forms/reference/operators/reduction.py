@@ -1,0 +1,81 @@
+"""Reductions along axes, and batch norm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference.operators._common import (
+    Array,
+    Attributes,
+    Operator,
+    axes_of,
+    constant,
+    float32,
+    given,
+    needed,
+    wide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def reduction_axes(x: Array, attributes: Attributes, inputs: list[Array | None]) -> tuple[int, ...] | None:
+    """The axes to reduce, shifted by the extra one; None where nothing is to be reduced."""
+    axes = axes_of(x, attributes, inputs)
+    if axes:
+        return axes
+    return None if attributes.get("noop_with_empty_axes", 0) else tuple(range(1, x.ndim))
+
+
+def reduction(function: Callable[..., Any]) -> Operator:
+    """A reduction computed in float64 and rounded once."""
+
+    def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+        x = needed(inputs, 0)
+        axes = reduction_axes(x, attributes, inputs)
+        if axes is None:
+            return [x]
+        return [float32(np.asarray(function(wide(x), axis=axes, keepdims=bool(attributes.get("keepdims", 1)))))]
+
+    return apply
+
+
+def _l2(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    return np.asarray(np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)))
+
+
+def _l1(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    return np.asarray(np.sum(np.abs(x), axis=axis, keepdims=keepdims))
+
+
+def _sum_square(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
+    return np.asarray(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+def batch_norm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The line x a + b per channel in float32, with a and b computed in float64 and rounded."""
+    if attributes.get("training_mode", 0):
+        raise ModelError("batch norm is exported for inference", "training_mode = 1", "Export in evaluation mode.")
+    x = needed(inputs, 0)
+    scale, bias, mean, variance = (wide(constant(given(inputs, i), "a parameter of batch norm")) for i in range(1, 5))
+    a = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    b = bias - a * mean
+    per_channel = (-1, *(1,) * (x.ndim - 3))
+    return [x * float32(a).reshape(per_channel) + float32(b).reshape(per_channel)]
+
+
+OPERATORS: dict[str, Operator] = {
+    "BatchNormalization": batch_norm,
+    "ReduceL1": reduction(_l1),
+    "ReduceL2": reduction(_l2),
+    "ReduceMax": reduction(np.max),
+    "ReduceMean": reduction(np.mean),
+    "ReduceMin": reduction(np.min),
+    "ReduceProd": reduction(np.prod),
+    "ReduceSum": reduction(np.sum),
+    "ReduceSumSquare": reduction(_sum_square),
+}

@@ -1,0 +1,1 @@
+"""One incumbent a board: promotion, its history, and the bundle for whoever flashes it."""

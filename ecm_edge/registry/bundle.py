@@ -1,0 +1,275 @@
+"""Bundle: what a contest entry or a firmware team needs, in one folder or archive that stands by itself.
+
+    README.txt, LICENSE.txt, manifest.json   how to use it; SHA-256 of every other file
+    Makefile                                 make · make check · make board, with any C compiler
+    model/  image/                           the ONNX file; the image for the board
+    src/  programs/  port/  include/         the generated C, and what is written by hand around it
+    check/                                   segments, and the answers that they have, to the bit
+    verify.json, firmware.json, report.html  where there are any
+
+The same model, target and tool give the same bytes, without any date.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import OutputError
+from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict, at_most, not_run, overall
+from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
+from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
+from ecm_edge.forms.model_file import open_model
+from ecm_edge.registry.bundle_texts import makefile, readme
+from ecm_edge.registry.comparison import agreed
+from ecm_edge.registry.entries import MANIFEST
+from ecm_edge.targets import firmware as fw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ecm_edge.firmware.build import Image
+    from ecm_edge.firmware.make import Sources
+    from ecm_edge.forms.model_file import ModelFile
+    from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.targets import Target
+
+ARCHIVE = ".zip"
+_NOISE_SEGMENTS = 12
+_SEED = 0
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that an archive can hold
+_LICENCES = ("LICENSE.txt", "LICENSE")
+
+
+class BundleManifest(Record):
+    """manifest.json of a bundle: what it is of, and the SHA-256 of every other file in it."""
+
+    tool: str
+    target: str
+    form: Form
+    model: str
+    model_sha256: str
+    image: str
+    compiler: str
+    segments: int
+    files: dict[str, str]
+
+
+class BundleRecord(Record):
+    """What was written to `out`; `archive_sha256` is absent where that is a folder.
+
+    `gates`: that the image answers the bundle's segments as this host does, and that it is the one that was verified.
+    """
+
+    verdict: Verdict
+    gates: list[Gate]
+    out: str
+    archive_sha256: str | None
+    manifest: BundleManifest
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a bundle is made of, once all is built."""
+
+    model: ModelFile
+    form: Form
+    target: Target
+    sources: Sources
+    image: Image
+    segments: Floats
+    scores: Floats
+
+
+def bundle(
+    path: Path, target: Target, out: Path, *, form: Form | None = None, report: Path | None = None
+) -> BundleRecord:
+    """Write a bundle.
+
+    Args:
+        path: an ONNX file, a candidate's folder or an entry of a registry.
+        target: the board.
+        out: a new folder, or a new file that ends in ".zip".
+        form: which form of a candidate; the target's first by default.
+        report: an HTML page to put in.
+
+    Raises:
+        CandidateError: the folder is no candidate, or lacks that form.
+        ModelError: the file is corrupt, or no C can be made of it.
+        FirmwareError: a compiler is missing or fails.
+        TargetError: the target has no `[firmware]`.
+        OutputError: `out` exists, or cannot be written.
+    """
+    if out.exists():
+        raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
+    build.firmware_of(target)
+    model = open_model(path, form or target.precision[0])
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        parts = _build(model, target, Path(scratch))
+        contents = _contents(parts, report)
+        gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
+    manifest = _manifest(parts, contents)
+    contents[MANIFEST] = manifest.to_json().encode()
+    archive_sha256 = _write(out, contents, manifest.image)
+    return BundleRecord(
+        verdict=overall(gates),
+        gates=gates,
+        out=str(out),
+        archive_sha256=archive_sha256,
+        manifest=manifest,
+        provenance=provenance.collect(),
+    )
+
+
+def _build(model: ModelFile, target: Target, scratch: Path) -> _Parts:
+    proto = model.classifier.proto
+    sources = make.make_sources(proto, target, scratch, model=model.path.name)
+    image = make.make_image(sources, "serial", scratch / "serial")
+    segments = _segments(sources.generated.samples)
+    scores = emulate.run_batch(sources.host, segments)
+    return _Parts(model, generate.form_of(proto), target, sources, image, segments, scores)
+
+
+def _segments(count: int) -> Floats:
+    """Those of the self-test, and some of noise: (n, count) in mV."""
+    noise = np.random.default_rng(_SEED).standard_normal((_NOISE_SEGMENTS, count)).astype(np.float32)
+    return np.concatenate([known_answer.segments(count), noise])
+
+
+def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
+    """Every file by its name in the bundle, the manifest aside."""
+    board = build.recipe(parts.target, "serial", emulated=False)
+    check = build.recipe(parts.target, "batch", emulated=True)
+    found = {f"src/{path.name}": path.read_bytes() for path in parts.sources.folder.iterdir()}
+    found |= _by_hand([*board.sources, *check.sources, *([board.linker_script] if board.linker_script else [])])
+    found |= {f"model/{parts.model.path.name}": parts.model.path.read_bytes()}
+    found |= {_image_name(parts): parts.image.shipped.read_bytes()}
+    found["check/segments.bin"] = parts.segments.astype("<f4").tobytes()
+    found["check/expected.bin"] = emulate.READY + parts.scores.astype("<f4").tobytes()
+    found["Makefile"] = makefile(parts.target, board, check, parts.sources.generated.name).encode()
+    found["README.txt"] = readme(
+        parts.target, parts.sources.generated, _image_name(parts), len(parts.segments)
+    ).encode()
+    found["LICENSE.txt"] = _licence()
+    found |= _records(parts.model)
+    if report:
+        found["report.html"] = report.read_bytes()
+    return found
+
+
+def _by_hand(own: list[Path]) -> dict[str, bytes]:
+    """The C that is written by hand: programs, headers, and the ports of the board and of a host."""
+    kept = [*(fw.SHIPPED / "programs").glob("*.c"), fw.SHIPPED / "port" / "host.c", *(fw.SHIPPED / "port").glob("*.h")]
+    headers = ("ecm_port.h", "ecm_protocol.h", "ecm_known_answer.h")
+    found = {f"include/{name}": (fw.SHIPPED / "include" / name).read_bytes() for name in headers}
+    for path in sorted({*kept, *own}):
+        folder = "programs" if path.parent == fw.SHIPPED / "programs" else "port"
+        found[f"{folder}/{path.name}"] = path.read_bytes()
+    return found
+
+
+def _image_name(parts: _Parts) -> str:
+    return f"image/{parts.target.name}{'.bin' if parts.image.shipped.suffix == '.bin' else '.elf'}"
+
+
+def _records(model: ModelFile) -> dict[str, bytes]:
+    names = (candidate.VERIFY, candidate.FIRMWARE, candidate.SCORE)
+    folder = model.folder
+    if folder is None:
+        return {}
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+
+
+def _licence() -> bytes:
+    """The licence's text, from the checkout or from what is installed."""
+    beside = Path(__file__).parents[2] / "LICENSE"
+    if beside.is_file():
+        return beside.read_bytes()
+    for path in importlib.metadata.files("ecm-edge") or []:
+        if path.name in _LICENCES:
+            return Path(str(path.locate())).read_bytes()
+    return b"MIT\n"
+
+
+def _on_board(parts: _Parts, scratch: Path) -> Gate:
+    """Whether the emulated board answers the bundle's segments as this host does, to the bit."""
+    name = "emulated_answers_differing"
+    if is_this_host(parts.target):
+        return not_run(name, "C on this host is the target")
+    missing = emulate.available(parts.target)
+    if missing:
+        return not_run(name, missing.reason)
+    batch = make.make_image(parts.sources, "batch", scratch / "batch", emulated=True)
+    answers = emulate.run_batch(batch, parts.segments)
+    differing = int((answers.view(np.uint8) != parts.scores.view(np.uint8)).sum())
+    return at_most(name, differing, 0, "B", f"of {answers.nbytes} on {len(answers)} segments")
+
+
+def _as_verified(parts: _Parts) -> Gate:
+    """Whether the image is the one that verify built of the C that it ran; NOT RUN where nothing was verified."""
+    name, folder = "image_as_verified", parts.model.folder
+    path = folder / candidate.VERIFY if folder else None
+    if path is None or not path.is_file():
+        return not_run(name, "there is no verify.json")
+    record, model = VerifyRecord.load(path), files.sha256_file(parts.model.path)
+    verified = next((found for found in record.firmware if found.model_sha256 == model), None)
+    if verified is None or verified.shipped_image is None or record.target != parts.target.name:
+        return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
+    here = files.sha256_file(parts.image.shipped)
+    detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
+    return agreed(name, detail, holds=here == verified.shipped_image)
+
+
+def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
+    return BundleManifest(
+        tool=parts.sources.generated.origin.tool,
+        target=parts.target.name,
+        form=parts.form,
+        model=f"model/{parts.model.path.name}",
+        model_sha256=files.sha256_file(parts.model.path),
+        image=_image_name(parts),
+        compiler=toolchain.version(build.firmware_of(parts.target).compiler),
+        segments=len(parts.segments),
+        files={name: files.sha256_bytes(content) for name, content in sorted(contents.items())},
+    )
+
+
+def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | None:
+    """Write the folder, or the archive, whose SHA-256 it gives."""
+    if out.suffix == ARCHIVE:
+        archive = _archive(out.stem, contents, executable)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise files.cannot_write(out, problem) from problem
+        files.write_atomic(out, archive)
+        return files.sha256_bytes(archive)
+    with files.staged_folder(out) as staged:
+        for name, content in contents.items():
+            path = staged / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o755 if name == executable else 0o644)
+    return None
+
+
+def _archive(stem: str, contents: Mapping[str, bytes], executable: str) -> bytes:
+    """A zip archive with one folder in it: sorted, undated."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted(contents.items()):
+            info = zipfile.ZipInfo(f"{stem}/{name}", _EPOCH)
+            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3  # Unix
+            info.external_attr = (0o100755 if name == executable else 0o100644) << 16
+            archive.writestr(info, content)
+    return stream.getvalue()

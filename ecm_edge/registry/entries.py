@@ -1,0 +1,149 @@
+"""An entry of a registry: a copy of a candidate's files, and a manifest that binds them by their hashes."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import TYPE_CHECKING
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, RegistryError
+from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record, Verdict
+from ecm_edge.candidate.candidate import IMAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ecm_edge.metrics import Scores
+
+MANIFEST = "manifest.json"
+_NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
+
+
+class ShippedImage(Record):
+    """The image for the board: `file` in the entry, and what it was built of, by SHA-256.
+
+    `sources` are the generated files that `verify` ran on the emulated board; `evidence` says so. `model_object` is the
+    compiled model in both images.
+    """
+
+    file: str
+    sha256: str
+    sources: dict[str, str]
+    model_object: str
+    compiler: str
+    emulated_segments: int
+    evidence: Evidence
+
+
+class Manifest(Record):
+    """What an entry is made of: `files` maps each name to its SHA-256, and binds model, configuration and verdicts.
+
+    `entry` is its name without the number that tells equal names apart. `image` is absent for a target without firmware
+    and in entries of a time before there was any.
+    """
+
+    entry: str
+    target: str
+    form: Form
+    model_file: str
+    model_sha256: str
+    config_sha256: str
+    dataset_sha256: str
+    synthetic: bool
+    verdicts: dict[str, Verdict]
+    latency_ms: Latency
+    image: ShippedImage | None = None
+    files: dict[str, str]
+    provenance: Provenance
+
+
+def entry_name(scores: Scores) -> str:
+    """xx-yy: the largest and the smallest of accuracy, precision, recall, F1 and mean Fβ, in percent, rounded down."""
+    figures = [figure.value for name in _NAMING if (figure := getattr(scores, name)) is not None]
+    percent = [math.floor(100 * figure + 1e-9) for figure in (max(figures), min(figures))]
+    return f"{percent[0]:02d}-{percent[1]:02d}"
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside.
+
+    Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
+    """
+    found = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
+    return {
+        path.relative_to(folder).as_posix(): files.sha256_file(path)
+        for path in sorted(found)
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+
+
+def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, str]:
+    """Copy a candidate's files into a new entry; the entry's name and its manifest's SHA-256.
+
+    An entry with the same files, left by a killed process or promoted before, is used again.
+
+    Raises:
+        CandidateError: a file of the candidate is not the one that the manifest speaks of.
+        OutputError: the registry cannot be written; there is no new entry.
+    """
+    for path in sorted(entries.glob(f"{manifest.entry}*")):
+        if _same(path, manifest):
+            return path.name, files.sha256_file(path / MANIFEST)
+    folder = next(path for path in _names(entries, manifest.entry) if not path.exists())
+    with files.staged_folder(folder) as staged:
+        for name in manifest.files:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(staged / name, (candidate / name).read_bytes())
+        changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
+        if changed:
+            raise CandidateError(
+                "a candidate stays as it was while it is promoted",
+                f"{changed[0]} of {candidate} changed",
+                "Promote it again when nothing writes to it.",
+            )
+        manifest.save(staged / MANIFEST)
+    return folder.name, files.sha256_file(folder / MANIFEST)
+
+
+def check_entry(folder: Path, manifest_sha256: str | None) -> Manifest:
+    """The manifest of the entry in `folder`, if every file is what it was when it was promoted.
+
+    Raises:
+        RegistryError: the entry is gone, or a file was changed, removed or added.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise _changed(folder, MANIFEST, "is missing")
+    if files.sha256_file(path) != manifest_sha256:
+        raise _changed(folder, MANIFEST, "changed")
+    manifest = Manifest.load(path, RegistryError)
+    found = hash_files(folder)
+    for name in sorted(manifest.files.keys() | found.keys()):
+        if name not in found:
+            raise _changed(folder, name, "is missing")
+        if found[name] != manifest.files.get(name):
+            raise _changed(folder, name, "changed" if name in manifest.files else "was added")
+    return manifest
+
+
+def _names(entries: Path, stem: str) -> Iterator[Path]:
+    """Folders for entries of one name: xx-yy, xx-yy-2, xx-yy-3 and so on."""
+    yield entries / stem
+    yield from (entries / f"{stem}-{number}" for number in count(2))
+
+
+def _same(folder: Path, manifest: Manifest) -> bool:
+    """Whether an entry holds these files, unchanged, for this form."""
+    try:
+        known = Manifest.load(folder / MANIFEST, RegistryError)
+    except RegistryError:
+        return False
+    return (known.form, known.files) == (manifest.form, manifest.files) and hash_files(folder) == manifest.files
+
+
+def _changed(folder: Path, name: str, what: str) -> RegistryError:
+    return RegistryError(
+        "an entry stays as it was promoted", f"{name} of {folder} {what}", "Restore it, or roll back to another entry."
+    )

@@ -1,0 +1,1 @@
+"""The main job: many candidates under a board's budgets, each trained as far as it is worth."""

@@ -1,0 +1,66 @@
+"""The avoid list: configurations that stayed below the standard, each with a neighbourhood, are not proposed again.
+
+A point's neighbourhood holds the points of the same family and the same choices whose every number lies within
+`radius` of its own, as a share of the number's range.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ecm_edge.base.errors import SearchError
+from ecm_edge.base.records import Record
+from ecm_edge.candidate.candidate import Scalar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Position = dict[str, float | Scalar]
+"""As `space.position` gives it: numbers in ranges as shares from 0 to 1, which are its only floats."""
+
+RADIUS = 0.1
+
+
+class Avoided(Record):
+    """One configuration and what it reached; without a score it failed to train."""
+
+    position: Position
+    score: float | None
+    radius: float = Field(default=RADIUS, ge=0)
+
+
+class AvoidList(Record):
+    """Grown by `avoiding`, kept as one JSON file, and usable by another run over the same space."""
+
+    avoided: list[Avoided] = Field(default=[])
+
+    def covers(self, position: Position) -> bool:
+        """Whether a position lies in the neighbourhood of anything on the list."""
+        return any(_near(entry, position) for entry in self.avoided)
+
+    def avoiding(self, position: Position, score: float | None, radius: float = RADIUS) -> AvoidList:
+        """The list with one more entry."""
+        return AvoidList(avoided=[*self.avoided, Avoided(position=position, score=score, radius=radius)])
+
+
+def load(path: Path) -> AvoidList:
+    """The list at `path`, empty if there is none.
+
+    Raises:
+        SearchError: the file is not an avoid list.
+    """
+    return AvoidList.load(path, SearchError) if path.exists() else AvoidList()
+
+
+def _near(entry: Avoided, position: Position) -> bool:
+    if entry.position.keys() != position.keys():
+        return False
+    return all(_close(entry.position[name], position[name], entry.radius) for name in position)
+
+
+def _close(a: Scalar, b: Scalar, radius: float) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= radius
+    return a == b

@@ -1,0 +1,172 @@
+"""A run of the search, as it lies on disk: what it was started with, and what has become of it.
+
+A run is a folder:
+
+    search.json     SearchSettings: what a resumed run must agree with
+    study.db        Optuna's study, unless another storage was asked for
+    avoid.json      the avoid list
+    trials/0007/    one candidate with its records; whole or absent
+    summary.json    SearchRecord, rewritten after every trial
+    .teachers/      the teachers, of use to every trial that listens to the same ones
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import SearchError
+from ecm_edge.base.records import Record, Verdict
+from ecm_edge.candidate import space
+from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS, TrainingConfig
+from ecm_edge.candidate.space import Choices, Range, Space
+from ecm_edge.data import splits
+from ecm_edge.data.splits import Split
+from ecm_edge.metrics import Objective
+from ecm_edge.search import avoid, ladder
+from ecm_edge.search.ladder import Rung
+from ecm_edge.search.study import Pruner, Sampler
+from ecm_edge.search.trial import TrialRecord
+from ecm_edge.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ecm_edge.data.dataset import Dataset
+
+AVOID = "avoid.json"
+DATABASE = "study.db"
+TEACHERS = ".teachers"
+
+StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
+
+
+class SearchSettings(Record):
+    """What decides which candidates a run proposes and how they are judged; fixed when the run starts.
+
+    `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
+    with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
+    `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
+    """
+
+    target: Target
+    space: Space
+    dataset_sha256: str
+    synthetic: bool
+    split: Split
+    seed: int
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "median"
+    ladder: list[Rung] = Field(default=[])
+    objective: Objective
+    standard: float | None = None
+    avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
+    verify_segments: int = Field(default=256, ge=1)
+
+
+class SearchRecord(Record):
+    """The run so far, but for `seconds`, which are those since it was started or resumed last.
+
+    `pareto` numbers the trials that no other beats in both objective and MACs.
+    """
+
+    verdict: Verdict
+    target: str
+    objective: Objective
+    synthetic: bool
+    stopped_by: StoppedBy | None
+    best: int | None
+    best_objective: float | None
+    trained: int
+    pruned: int
+    unfit: int
+    avoided: int
+    failed: int
+    pareto: list[int]
+    seconds: float
+    trials: list[TrialRecord]
+
+
+def default_settings(
+    dataset: Dataset, target: Target, search_space: Space, *, seed: int = 0, **chosen: object
+) -> SearchSettings:
+    """Settings with the default split by subject, and the board's own score as objective where it has one."""
+    return SearchSettings.model_validate(
+        {
+            "target": target,
+            "space": search_space,
+            "dataset_sha256": dataset.header.content_sha256,
+            "synthetic": dataset.header.synthetic,
+            "split": splits.holdout(dataset, seed=seed),
+            "seed": seed,
+            "objective": "board_score" if target.score else "fbeta_mean",
+            **chosen,
+        }
+    )
+
+
+def wants_ladder(dataset: Dataset, search_space: Space, split: Split, sampler: Sampler, pruner: Pruner) -> bool:
+    """Whether a search gains by a ladder: it is large enough for one, has one objective, and may prune."""
+    segments = len(dataset.rows_of(split.train))
+    return sampler != "nsga2" and pruner != "none" and ladder.worthwhile(segments, _fewest_epochs(search_space))
+
+
+def _fewest_epochs(search_space: Space) -> int:
+    entry = search_space.training.get("epochs", TrainingConfig().epochs)
+    match entry:
+        case Range(low=low):
+            return int(low)
+        case Choices(choices=choices):
+            return min(int(choice) for choice in choices)
+        case _:
+            return int(entry)
+
+
+def start(out: Path, settings: SearchSettings) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        OutputError: `out` exists or cannot be written.
+        SearchError: the objective needs a scoring rule that the target lacks, or the ladder one objective.
+        SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
+    """
+    space.check(settings.space)
+    if settings.sampler == "grid":
+        space.grid_size(settings.space)
+    if settings.sampler == "nsga2" and settings.ladder:
+        raise SearchError(
+            "a ladder ranks candidates by one objective",
+            "the sampler nsga2, which has two",
+            "Use another sampler, or --no-ladder.",
+        )
+    if settings.objective == "board_score" and settings.target.score is None:
+        raise SearchError(
+            "the objective board_score needs a target with a scoring rule",
+            settings.target.name,
+            "Use --objective fbeta_mean.",
+        )
+    with files.staged_folder(out) as staged:
+        (staged / RUN_TRIALS).mkdir()
+        settings.save(staged / RUN_SETTINGS)
+
+
+def objective_of(record: TrialRecord) -> float:
+    """What trials are ranked by; one without an objective comes last."""
+    return float("-inf") if record.objective is None else record.objective
+
+
+def pareto(trials: list[TrialRecord]) -> list[int]:
+    """Numbers of the verified trials that no other one beats in both objective and MACs, cheapest first."""
+    verified = sorted((t for t in trials if t.verdict == Verdict.PASS), key=lambda t: (t.macs, -objective_of(t)))
+    return [number for number, _ in _rising(verified)]
+
+
+def _rising(trials: list[TrialRecord]) -> Iterator[tuple[int, float]]:
+    best = float("-inf")
+    for trial in trials:
+        if objective_of(trial) > best:
+            best = objective_of(trial)
+            yield trial.number, best

@@ -1,0 +1,131 @@
+"""The seed work's second phase: widen or narrow one candidate until score and size both meet their bars.
+
+Widths are multiplied by FACTORS, narrowest first, and the first that meets both bars wins, so that it is the smallest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import SpaceError
+from ecm_edge.base.records import Record, Verdict
+from ecm_edge.candidate import networks
+from ecm_edge.candidate.candidate import check_dataset, trial_folder
+from ecm_edge.metrics import Objective
+from ecm_edge.search.trial import Setting, TrialRecord, run_trial
+from ecm_edge.training import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.targets import Target
+
+FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
+SCALE = "scale.json"
+_VERIFY_SEGMENTS = 256
+
+
+class ScaleRecord(Record):
+    """PASS if some width meets both bars; `best` is its number in `trials`."""
+
+    verdict: Verdict
+    target: str
+    objective: Objective
+    standard: float
+    most_flash_bytes: int
+    best: int | None
+    trials: list[TrialRecord]
+
+
+def scale(
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    out: Path,
+    *,
+    objective: Objective,
+    standard: float,
+    most_flash_bytes: int | None = None,
+    widths: Sequence[str] = (),
+    tell: Callable[[TrialRecord], None] = lambda _: None,
+) -> ScaleRecord:
+    """Train the configuration at growing widths into the new folder `out` until both bars are met.
+
+    Args:
+        config: the chosen candidate's.
+        dataset: the one whose hash the configuration names.
+        target: whose budgets no width may break.
+        out: must not exist yet.
+        objective: what `standard` is measured in.
+        standard: the least objective on the validation subjects.
+        most_flash_bytes: the bar on size; the target's budget by default.
+        widths: parameters to multiply; the family's own by default.
+        tell: called with every finished trial.
+
+    Raises:
+        CandidateError: the configuration was made for another data set.
+        SpaceError: the family has no known widths and none were given, or a width is no number of the candidate's.
+    """
+    check_dataset(config, dataset)
+    bar = most_flash_bytes or target.budget.flash_bytes
+    limited = target.model_copy(update={"budget": target.budget.model_copy(update={"flash_bytes": bar})})
+    setting = Setting(dataset, train.load_data(dataset, config.split), limited, objective, _VERIFY_SEGMENTS)
+    trials: list[TrialRecord] = []
+    with files.staged_folder(out) as staged:
+        for number, scaled in enumerate(_scaled(config, _widths(config, widths))):
+            folder = trial_folder(staged, number)
+            folder.mkdir(parents=True)
+            trials.append(run_trial(folder, number, dict(scaled.network), scaled, setting))
+            tell(trials[-1])
+            if trials[-1].outcome == "unfit" or _meets(trials[-1], standard):
+                break
+        best = next((trial.number for trial in trials if _meets(trial, standard)), None)
+        record = ScaleRecord(
+            verdict=Verdict.FAIL if best is None else Verdict.PASS,
+            target=target.name,
+            objective=objective,
+            standard=standard,
+            most_flash_bytes=bar,
+            best=best,
+            trials=trials,
+        )
+        record.save(staged / SCALE)
+    return record
+
+
+def _meets(trial: TrialRecord, standard: float) -> bool:
+    return trial.verdict == Verdict.PASS and trial.objective is not None and trial.objective >= standard
+
+
+def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
+    """The chosen parameters, or of the family's own those that the candidate has."""
+    for name in chosen:
+        if name not in config.network:
+            raise SpaceError(
+                "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
+            )
+    known = networks.widths(config.family)
+    if not chosen and not known:
+        raise SpaceError("a family says what makes it wider", f"{config.family!r} does not", "Name it with --width.")
+    return chosen or [name for name in known if name in config.network]
+
+
+def _scaled(config: CandidateConfig, widths: Sequence[str]) -> Iterator[CandidateConfig]:
+    """The configuration at each factor, leaving out repeats that rounding makes."""
+    seen: list[dict[str, Scalar]] = []
+    for factor in FACTORS:
+        network = {**config.network, **{name: _times(config.network, name, factor) for name in widths}}
+        if network not in seen:
+            seen.append(network)
+            yield config.model_copy(update={"network": network})
+
+
+def _times(network: dict[str, Scalar], name: str, factor: float) -> int:
+    value = network[name]
+    if isinstance(value, bool | str):
+        raise SpaceError("a width is a number", f"{name} = {value!r}", "Name another parameter with --width.")
+    return max(1, round(value * factor))

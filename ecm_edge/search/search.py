@@ -1,0 +1,313 @@
+"""The main job: draw candidates from a space, gate them, train what fits, prove what trained, keep the best.
+
+`ecm_edge.search.runs` says what the folder of a run holds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import SearchError
+from ecm_edge.base.records import Verdict
+from ecm_edge.candidate import space
+from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
+from ecm_edge.evaluate.verify import verify_candidate
+from ecm_edge.search import avoid, ladder, study
+from ecm_edge.search.runs import AVOID, DATABASE, TEACHERS, SearchRecord, SearchSettings, objective_of, pareto
+from ecm_edge.search.trial import TRIAL, Judge, Setting, TrialRecord, run_trial, shipping_verdict
+from ecm_edge.training import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import optuna
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.space import Point
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.search.runs import StoppedBy
+
+_STUDY = "ecm-edge"
+_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
+
+    trials: int
+    timeout_s: float | None = None
+
+
+def search(
+    dataset: Dataset,
+    out: Path,
+    limits: Limits,
+    *,
+    storage: str | None = None,
+    tell: Callable[[TrialRecord], None] = lambda _: None,
+) -> SearchRecord:
+    """Run, or go on with, the run in `out`; at most the trial that was running when it stopped is lost.
+
+    Args:
+        dataset: the data set that the run was started with.
+        out: the run's folder, made by `runs.start`.
+        limits: when to stop.
+        storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
+        tell: called with every finished trial.
+
+    Raises:
+        SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
+    """
+    settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
+    with files.locked(out), study.storage_at_hand():
+        return _search(dataset, out, limits, settings, storage, tell)
+
+
+def _search(
+    dataset: Dataset,
+    out: Path,
+    limits: Limits,
+    settings: SearchSettings,
+    storage: str | None,
+    tell: Callable[[TrialRecord], None],
+) -> SearchRecord:
+    """The search of a run that this process holds."""
+    run = _Run(dataset, out, settings, storage)
+    started = time.monotonic()
+    stopped_by = run.loop(limits, tell)
+    run.prove()
+    record = run.summary(stopped_by, time.monotonic() - started)
+    record.save(out / RUN_SUMMARY)
+    return record
+
+
+@dataclass
+class _Run:
+    """The state of a running search."""
+
+    dataset: Dataset
+    out: Path
+    settings: SearchSettings
+    storage: str | None
+    trials: list[TrialRecord] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.settings.dataset_sha256 != self.dataset.header.content_sha256:
+            raise SearchError(
+                "a run goes on with the data set it was started with",
+                f"{self.dataset.folder} with another content hash",
+                "Give the first data set, or start a new run.",
+            )
+        for leftover in (self.out / RUN_TRIALS).glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self.trials = [
+            TrialRecord.load(path, SearchError) for path in sorted((self.out / RUN_TRIALS).glob(f"*/{TRIAL}"))
+        ]
+        self.avoid_list = avoid.load(self.out / AVOID)
+        for trial in self.trials:  # whatever a killed process had no time to note
+            self._avoid(trial)
+        self.study = self._open_study()
+        self.setting = Setting(
+            dataset=self.dataset,
+            data=train.load_data(self.dataset, self.settings.split),
+            target=self.settings.target,
+            objective=self.settings.objective,
+            verify_segments=self.settings.verify_segments,
+            rungs=self.settings.ladder,
+            teachers=self.out / TEACHERS,
+        )
+
+    def _open_study(self) -> optuna.Study:
+        """The run's study; a resumed run goes on with fresh draws."""
+        settings, storage, name = self.settings, self.storage, _STUDY
+        if storage is None:
+            storage = study.sqlite_url(self.out / DATABASE)
+        else:  # where other runs may have theirs
+            name = f"{_STUDY}-{self.out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
+        return study.open_study(
+            storage,
+            name,
+            sampler=settings.sampler,
+            pruner=settings.pruner,
+            seed=settings.seed + len(self.trials),
+            grid=space.enumerate_points(settings.space),
+        )
+
+    def loop(self, limits: Limits, tell: Callable[[TrialRecord], None]) -> StoppedBy:
+        """Trials until a limit is reached, the standard is met, or nothing new is drawn any more."""
+        deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
+        idle = 0
+        while True:
+            if sum(trial.trained for trial in self.trials) >= limits.trials:
+                return "trials"
+            if deadline is not None and time.monotonic() >= deadline:
+                return "timeout"
+            if self._is_exhausted(idle):
+                return self._nothing_left()
+            record = self._one(deadline)
+            idle = 0 if record and record.trained else idle + 1
+            if record:
+                tell(record)
+                self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
+                if _reached(record, self.settings.standard) and self._proven(record).verdict == Verdict.PASS:
+                    return "standard"
+
+    def prove(self) -> None:
+        """Verify candidates on all validation segments, best first, until one passes.
+
+        A trial's own verdict rests on a sample of them, on which a few labels decide about Fβ.
+        """
+        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=objective_of, reverse=True):
+            if self._proven(trial).verdict == Verdict.PASS:
+                return
+
+    def _proven(self, trial: TrialRecord) -> TrialRecord:
+        """The trial verified on every validation segment, now if it was not before."""
+        if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
+            return trial
+        folder = trial_folder(self.out, trial.number)
+        verified = verify_candidate(folder, self.dataset, self.settings.target)
+        verdict = shipping_verdict(verified, self.settings.target)
+        proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
+        proven.save(folder / TRIAL)
+        self.trials[self.trials.index(trial)] = proven
+        return proven
+
+    def _best(self) -> TrialRecord | None:
+        """The best of those whose shipping form verify passed and whose own image, if any was built, breaks no gate."""
+        sound = (t for t in self.trials if t.verdict == Verdict.PASS and t.firmware != Verdict.FAIL)
+        return max(sound, key=objective_of, default=None)
+
+    def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
+        """The record of the run so far."""
+        best = self._best()
+        outcomes = [trial.outcome for trial in self.trials]
+        return SearchRecord(
+            verdict=Verdict.PASS if best else Verdict.FAIL,
+            target=self.settings.target.name,
+            objective=self.settings.objective,
+            synthetic=self.settings.synthetic,
+            stopped_by=stopped_by,
+            best=best.number if best else None,
+            best_objective=best.objective if best else None,
+            trained=sum(trial.trained for trial in self.trials),
+            pruned=outcomes.count("pruned"),
+            unfit=outcomes.count("unfit"),
+            avoided=study.avoided(self.study),
+            failed=outcomes.count("failed"),
+            pareto=pareto(self.trials),
+            seconds=seconds,
+            trials=self.trials,
+        )
+
+    def _one(self, deadline: float | None) -> TrialRecord | None:
+        """Draw one point and take it through; None if it was avoided."""
+        asked = self.study.ask()
+        try:
+            point = space.draw(self.settings.space, asked)
+            if self.avoid_list.covers(space.position(self.settings.space, point)):
+                study.mark_avoided(self.study, asked)
+                return None
+            number = self._number(asked)
+            config = self._config(point, number)
+            with files.staged_folder(trial_folder(self.out, number)) as staged:
+                record = run_trial(staged, number, point, config, self.setting, _Judge(self, asked, deadline))
+        except BaseException:
+            self.study.tell(asked, state=TrialState.FAIL)
+            raise
+        self._note(asked, record)
+        return record
+
+    def _number(self, asked: optuna.trial.Trial) -> int:
+        """The study's own number, unless the study was lost or is a new one and the run has come further."""
+        return max([asked.number, *(trial.number + 1 for trial in self.trials)])
+
+    def _config(self, point: Point, number: int) -> CandidateConfig:
+        family, network, training = space.split_point(point)
+        factory = self.settings.space.families[family].factory
+        seed = self.settings.seed + number
+        return configure(self.dataset, self.settings.split, family, network, training, seed, factory)
+
+    def seen_at(self, rung: int) -> list[float]:
+        """The objectives of earlier trials at a rung, those that ran out of time there aside."""
+        there = (trial.rungs[rung] for trial in self.trials if len(trial.rungs) > rung)
+        return [found.objective for found in there if found.complete]
+
+    def _note(self, asked: optuna.trial.Trial, record: TrialRecord) -> None:
+        """Tell the study, and the avoid list, what became of the trial."""
+        self.trials.append(record)
+        if record.outcome == "done" and record.objective is not None:
+            self.study.tell(asked, [record.objective, record.macs][: len(self.study.directions)])
+        else:
+            self.study.tell(asked, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
+        self._avoid(record)
+        self.avoid_list.save(self.out / AVOID)
+
+    def _avoid(self, record: TrialRecord) -> None:
+        """Never propose this point again; below the standard, nor its neighbourhood."""
+        position = space.position(self.settings.space, record.point)
+        if not self.avoid_list.covers(position):
+            below = self.settings.standard is not None and not _reached(record, self.settings.standard)
+            radius = (
+                self.settings.avoid_radius if below and record.epochs else 0.0
+            )  # a rung says nothing of the standard
+            self.avoid_list = self.avoid_list.avoiding(position, record.objective, radius)
+
+    def _is_exhausted(self, idle: int) -> bool:
+        """Whether the grid is through, or the last `idle` draws of another sampler say that nothing new will come."""
+        if self.settings.sampler == "grid":
+            return not study.is_waiting(self.study)
+        return idle >= _MOST_IDLE_DRAWS
+
+    def _nothing_left(self) -> StoppedBy:
+        """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
+        if any(trial.trained for trial in self.trials):
+            return "exhausted"
+        unfit = sorted((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs)
+        failed = [t for t in self.trials if t.outcome == "failed"]
+        reason = next((t.reason for t in [*unfit, *failed]), "all were avoided")
+        draws = len(self.study.get_trials(deepcopy=False))
+        raise SearchError(
+            f"a space holds candidates that train and fit {self.settings.target.name}",
+            f"none in {draws} draws; the smallest: {reason}",
+            "Change the space's ranges, or raise the target's budgets.",
+        )
+
+
+def _reached(record: TrialRecord, standard: float | None) -> bool:
+    """Whether a trial meets the standard; without one no trial does."""
+    return standard is not None and record.objective is not None and record.objective >= standard
+
+
+@dataclass(frozen=True)
+class _Judge(Judge):
+    """Stops a trial of a run where others were better by then, or time is up."""
+
+    run: _Run
+    asked: optuna.trial.Trial
+    deadline: float | None
+
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def goes_on(self, rung: int, value: float) -> bool:
+        """By the rule of `ladder.goes_on`."""
+        if ladder.goes_on(value, self.run.seen_at(rung), self.run.settings.ladder[rung].keep):
+            return True
+        study.report_rung(self.asked, rung, value)
+        return False
+
+    def prune(self, epoch: int, value: float) -> bool:
+        """By the study's pruner, if it has one objective; Optuna prunes no others."""
+        if len(self.run.study.directions) > 1:
+            return self.late()
+        self.asked.report(value, epoch)
+        return self.late() or self.asked.should_prune()

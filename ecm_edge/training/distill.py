@@ -1,0 +1,224 @@
+"""Teachers: networks that are trained so that another one can be, and what they give to its training.
+
+To distill, an ensemble is trained on the subjects that its student is trained on, and answers every batch as the
+student sees it, changed and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
+consistent"): a function to follow, between the segments too, where labels say nothing.
+
+To doubt labels, a teacher must not have seen them: one that answers for its own training subjects repeats their labels,
+mistakes and all. So the training subjects are divided by folds, and each fold is answered by a network that was trained
+on the others. Of two folds of a cross-validation that are left out together, one such teacher answers both.
+
+Their weights are kept in a folder, for whoever asks for the same ones next.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+
+from ecm_edge.base import files, provenance
+from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import Teacher
+from ecm_edge.data import splits
+from ecm_edge.data.splits import Split
+from ecm_edge.training import epochs, train
+from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import FoldAssignment
+
+FOLDS = 5
+"""So many folds divide the subjects where no assignment is given."""
+
+_FEWEST_FOLDS = 2  # with training subjects in them
+
+
+def teaching(
+    config: CandidateConfig,
+    dataset: Dataset,
+    cache: Path | None,
+    folds: FoldAssignment | None = None,
+    *,
+    tell: Callable[[int, int, float], None] = lambda *_: None,
+) -> Teaching:
+    """What its teachers give to the training of a configuration; they are trained now where the cache lacks them.
+
+    Args:
+        config: its training names the teacher, its split the training subjects.
+        dataset: the one whose hash the configuration names.
+        cache: a folder, made if need be, that keeps every teacher; nothing is kept without it.
+        folds: which subject is in which fold, for teachers that doubt; `FOLDS` of them, drawn by the teacher's seed,
+            where None.
+        tell: called for each teacher to be followed, once it is there: its number, of how many, and seconds.
+
+    Raises:
+        CandidateError: the configuration was made for another data set, or a teacher's training gave no finite loss.
+        DatasetError: the folds were made for another data set, the training subjects are of one fold only, or some
+            teacher would see one class only.
+        OutputError: `cache` cannot be written.
+    """
+    how, teacher, subjects = config.training, config.training.teacher, config.split.train
+    if teacher is None or not how.listens:
+        return NOT_TAUGHT
+    candidate.check_dataset(config, dataset)
+    members = ensemble(config, teacher, dataset) if how.distill else []
+    followed = []
+    for number, member in enumerate(members, 1):
+        started = time.perf_counter()
+        followed.append(trained(member, dataset, cache))
+        tell(number, len(members), time.perf_counter() - started)
+    return Teaching(
+        ensemble=tuple(followed),
+        unseen=_unseen(subjects, teacher, dataset, cache, folds) if how.doubted == "drop" else None,
+    )
+
+
+def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
+    """The configuration of a student that `count` networks like it teach, trained as it is but from labels.
+
+    Raises:
+        CandidateError: its schedule needs validation, which teachers do without.
+    """
+    how = config.training
+    if how.schedule == "plateau":
+        raise CandidateError(
+            "a teacher is trained without validation", "schedule = plateau", "Set training.schedule=one_cycle."
+        )
+    alone = {"keep": "last", "teacher": None, "distill": 0.0, "doubted": "keep", "qat_epochs": 0}
+    teacher = Teacher(
+        family=config.family,
+        factory=config.factory,
+        network=config.network,
+        training=how.model_copy(update=alone),
+        seed=config.seed + 1,
+        count=count,
+    )
+    return config.model_copy(update={"training": how.model_copy(update={"teacher": teacher, "distill": 1.0})})
+
+
+def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
+    """All that `teaching` trains for a configuration, so that it can be done beforehand and side by side.
+
+    Raises:
+        DatasetError: the training subjects are of one fold only.
+    """
+    how, teacher, subjects = config.training, config.training.teacher, config.split.train
+    if teacher is None:
+        return []
+    members = ensemble(config, teacher, dataset) if how.distill else []
+    answering = doubters(subjects, teacher, dataset, folds).values() if how.doubted == "drop" else []
+    return [*members, *answering]
+
+
+def ensemble(config: CandidateConfig, teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
+    """The configurations of the teachers that answer together, trained on the subjects of their student.
+
+    None has the student's seed, with which it could be the same network.
+    """
+    seeds = (seed for seed in itertools.count(teacher.seed) if seed != config.seed)
+    return [_configured(teacher, config.split.train, dataset, seed) for seed in itertools.islice(seeds, teacher.count)]
+
+
+def trained(config: CandidateConfig, dataset: Dataset, cache: Path | None) -> nn.Module:
+    """The trained network of a teacher's configuration, in evaluation mode, from the cache or trained now.
+
+    Args:
+        config: one of `teachers_for`.
+        dataset: the one whose hash the configuration names.
+        cache: a folder, made if need be; nothing is kept without it.
+
+    Raises:
+        CandidateError: its training gave no finite loss.
+        DatasetError: its training subjects are of one class only.
+        OutputError: `cache` cannot be written.
+    """
+    path = None if cache is None else _place(cache, config)
+    network = candidate.build_network(config)
+    if path is not None and _loaded(network, path):
+        return network.eval()
+    network = train.fit(config, train.load_data(dataset, config.split)).network
+    if path is not None:
+        files.write_atomic(path, to_safetensors(candidate.network_state(network)))
+    return network
+
+
+def _loaded(network: nn.Module, path: Path) -> bool:
+    """Whether there are weights of this network at `path`; it has them then."""
+    try:
+        network.load_state_dict(from_safetensors(path.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _unseen(
+    subjects: list[str], teacher: Teacher, dataset: Dataset, cache: Path | None, folds: FoldAssignment | None
+) -> Tensor:
+    """(N,) float32 probabilities of AF for the segments of `subjects`, each by a teacher that has not seen its own."""
+    if folds is None:
+        folds = splits.assign_folds(dataset, count=FOLDS, seed=teacher.seed)
+    splits.check_folds(folds, dataset)
+    rows = dataset.rows_of(subjects)  # (N,)
+    fold = np.array([folds.folds[name] for name in dataset.subject_names(rows)])  # (N,)
+    answers = torch.empty(len(rows))
+    for number, doubter in doubters(subjects, teacher, dataset, folds).items():
+        asked = fold == number
+        samples = train.samples_of(dataset, rows[asked])
+        scores = epochs.predict(trained(doubter, dataset, cache), samples, torch.device("cpu"))
+        answers[torch.from_numpy(asked)] = scores.softmax(1)[:, 1]
+    return answers
+
+
+def doubters(
+    subjects: list[str], teacher: Teacher, dataset: Dataset, folds: FoldAssignment
+) -> dict[int, CandidateConfig]:
+    """By fold, the configuration of the teacher that answers for it: trained on those of `subjects` in other folds.
+
+    Raises:
+        DatasetError: the subjects are of one fold only.
+    """
+    present = sorted({folds.folds[name] for name in subjects})
+    if len(present) < _FEWEST_FOLDS:
+        raise DatasetError(
+            f"a teacher's training subjects are of {_FEWEST_FOLDS} folds or more",
+            f"{len(subjects)} of {len(present)}",
+            "Divide the subjects into more folds.",
+        )
+    return {
+        number: _configured(teacher, [name for name in subjects if folds.folds[name] != number], dataset, teacher.seed)
+        for number in present
+    }
+
+
+def _configured(teacher: Teacher, subjects: list[str], dataset: Dataset, seed: int) -> CandidateConfig:
+    """A teacher that is trained on `subjects`, without validation."""
+    split = Split(train=sorted(subjects), validation=[], test=[])
+    return candidate.configure(dataset, split, teacher.family, teacher.network, teacher.training, seed, teacher.factory)
+
+
+def _place(cache: Path, config: CandidateConfig) -> Path:
+    """The file of a teacher in the cache, which is made if need be.
+
+    It is named by what the weights depend on: recipe, data, training subjects and the tool.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise files.cannot_write(cache, problem) from problem
+    key = files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})
+    return cache / f"{key[:32]}.safetensors"

@@ -1,0 +1,151 @@
+"""What a candidate's recipe answers out of fold: every subject by a network that has not seen it.
+
+    folds.json   CrossValidationRecord: who was in which fold, what was chosen there, the scores over all subjects
+    folds.npz    before, after: (n,) float32 margins of the data set's labelled rows, ascending, before and after the
+                 threshold of their fold was taken off
+
+`crossval` makes both; scores, comparisons and pages only read them.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.records import Record
+from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
+from ecm_edge.data.splits import FoldAssignment
+from ecm_edge.metrics import Scores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.data.dataset import Dataset
+
+FOLDS = "folds.json"
+MARGINS = "folds.npz"
+
+STATEMENT = (
+    "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
+    "labels had no part; the candidate's own network took no part"
+)
+"""What figures out of fold are, said beside them."""
+
+
+class Fold(Record):
+    """One fold: its subjects, how many segments they have, and the threshold, in which these subjects had no part."""
+
+    number: int
+    subjects: list[str]
+    segments: int
+    threshold: float
+
+
+class CrossValidationRecord(Record):
+    """Scores over all subjects, each out of its fold; every fold's threshold is taken off, so margins are cut at 0.
+
+    `threshold` is the one for a network of all subjects: by the recipe's rule, from the margins of all, out of fold.
+    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz.
+    """
+
+    config_sha256: str
+    dataset_sha256: str
+    synthetic: bool
+    assignment: FoldAssignment
+    folds: list[Fold]
+    threshold: float
+    scores: Scores
+    networks: int
+    train_seconds: float
+    margins_sha256: str
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The record with its margins, (n,) float32 each, of the data set's labelled rows."""
+
+    record: CrossValidationRecord
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+
+    def save(self, folder: Path) -> None:
+        """Write folds.npz and then folds.json into a candidate's folder."""
+        files.write_atomic(folder / MARGINS, to_bytes(before=self.before, after=self.after))
+        self.record.save(folder / FOLDS)
+
+
+def labelled_rows(dataset: Dataset) -> NDArray[np.int64]:
+    """The rows that the margins speak of, (n,) ascending."""
+    return np.flatnonzero(dataset.labels >= 0)
+
+
+def has_folds(folder: Path) -> bool:
+    """Whether a candidate was measured out of fold."""
+    return (folder / FOLDS).is_file()
+
+
+def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
+    """What `save` wrote, if it speaks of this configuration and this data set.
+
+    Args:
+        folder: the candidate's.
+        config: the one that lies there.
+        dataset: the one that the candidate was made from.
+
+    Raises:
+        CandidateError: nothing was measured out of fold, or it was with another configuration or data set, or one of
+            the two files changed.
+    """
+    if not has_folds(folder):
+        raise CandidateError(
+            "figures out of fold come from a cross-validation", f"no {FOLDS} in {folder}", "Train with --folds."
+        )
+    check_dataset(config, dataset)
+    record, path = CrossValidationRecord.load(folder / FOLDS), folder / MARGINS
+    if (record.config_sha256, record.dataset_sha256) != (config.sha256, config.dataset_sha256):
+        raise CandidateError(
+            f"{FOLDS} speaks of the configuration and the data set beside it",
+            f"configuration {record.config_sha256[:12]} and data set {record.dataset_sha256[:12]} in {folder}, "
+            f"not {config.sha256[:12]} and {config.dataset_sha256[:12]}",
+            "Restore the two files, or train again with --folds.",
+        )
+    content = path.read_bytes() if path.is_file() else b""
+    if files.sha256_bytes(content) != record.margins_sha256:
+        raise CandidateError(
+            f"{MARGINS} stays as it was written", f"{path} changed or is gone", "Restore it, or train with --folds."
+        )
+    arrays = from_bytes(content)
+    rows = len(labelled_rows(dataset))
+    if {name: array.shape for name, array in arrays.items()} != {"before": (rows,), "after": (rows,)}:
+        raise CandidateError(
+            f"{MARGINS} has a margin before and after the threshold for each of {rows} labelled segments",
+            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items()) or 'no arrays'} in {path}",
+            "Restore it, or train with --folds.",
+        )
+    return OutOfFold(record, arrays["before"], arrays["after"])
+
+
+def to_bytes(**arrays: NDArray[np.float32]) -> bytes:
+    """Arrays by name as a .npz file; the same arrays give the same bytes."""
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def from_bytes(content: bytes) -> dict[str, NDArray[np.float32]]:
+    """What `to_bytes` wrote; empty where the bytes are something else."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}  # bytes, of a member that is no array
+    except (OSError, ValueError, EOFError, TypeError, RuntimeError, BadZipFile, zlib.error):
+        return {}
+    return arrays if all(getattr(array, "dtype", None) == np.float32 for array in arrays.values()) else {}

@@ -1,0 +1,80 @@
+"""Training segments cut anew, every time they are drawn, from the passage of a recording that adjoining ones make up.
+
+The two halves of a 10 s episode are one cut of it among many. Cut anywhere, and half of them read somewhat slower or
+faster, it gives other beats, in other places and at other rates: the ratios of its RR intervals stay, and nothing has
+to be repeated at an edge.
+
+Shapes: N segments, n of them in a batch, T samples.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ecm_edge.training.augment import interpolated
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_OTHER_TEMPO = 0.5  # of the segments
+
+
+class Recutter:
+    """Cuts batches out of the passages of a training part.
+
+    A passage is rows of one episode and one label that are trained on. A row that stands alone, because its other half
+    is missing, of the other class or left out of the training, gives itself, or a part of it where it is to be slowed.
+
+    Args:
+        samples: (N, 1, T) float32, rows as in a data set: those of an episode adjoin in time.
+        episodes: (N,) of each row.
+        labels: (N,) of each row.
+        rows: those that are trained on.
+        tempo: half of the segments are read slower or faster by a factor of up to 1 + tempo, where their passage has as
+            much.
+    """
+
+    def __init__(
+        self,
+        samples: Tensor,
+        episodes: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        tempo: float,
+    ) -> None:
+        used = np.zeros(len(labels), bool)
+        used[rows] = True
+        first, count = _passages(episodes, labels, used)
+        self._length = samples.shape[2]
+        self._flat = samples.reshape(-1)
+        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's passage, in `_flat`
+        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the passage
+        self._tempo = tempo
+
+    def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """(n,) rows -> (n, 1, T): the recording's own samples, linear between them where the tempo is another."""
+        last, shape = self._last[rows], (len(rows), 1)
+        rate = torch.ones(shape)
+        if self._tempo:
+            drawn = torch.exp(math.log1p(self._tempo) * (2 * torch.rand(shape, generator=generator) - 1))
+            rate = torch.where(torch.rand(shape, generator=generator) < _OTHER_TEMPO, drawn, rate)
+            rate = torch.minimum(rate, last / (self._length - 1))
+        start = torch.rand(shape, generator=generator) * (last - rate * (self._length - 1))
+        start = torch.where(rate == 1, start.round(), start)
+        places = torch.arange(self._length) * rate + start
+        return interpolated(self._flat, self._begin[rows], places, last).unsqueeze(1)
+
+
+def _passages(
+    episodes: NDArray[np.int64], labels: NDArray[np.int64], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N,) the row at which each row's passage begins, and (N,) how many rows it has."""
+    joined = (episodes[1:] == episodes[:-1]) & (labels[1:] == labels[:-1]) & used[1:] & used[:-1]
+    begins = np.flatnonzero(np.concatenate([[True], ~joined]))
+    sizes = np.diff(begins, append=len(episodes))
+    return np.repeat(begins, sizes), np.repeat(sizes, sizes)

@@ -1,0 +1,207 @@
+"""Training of one candidate: whole batches from one tensor, an end by rule, and a threshold chosen on validation.
+
+Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save as safetensors_bytes
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.records import Record
+from ecm_edge.candidate import candidate
+from ecm_edge.training.epochs import NOT_TAUGHT, Epoch, Loop, Stopped, Teaching, TrainingData
+from ecm_edge.training.threshold import fold_threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import Split
+    from ecm_edge.targets import ScoreRule
+
+
+class TrainingRecord(Record):
+    """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
+
+    The last `qat_epochs` of `epochs` simulated int8: their training loss is that of the rounded network, all else that
+    of the float one. `samples_per_second`, `layout` and `compiled` speak of the epochs before.
+
+    layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
+              and else time, since without compiling it would be slower.
+    compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
+    """
+
+    family: str
+    config_sha256: str
+    dataset_sha256: str
+    synthetic: bool
+    stopped: Stopped
+    best: Epoch
+    epochs: list[Epoch]
+    qat_epochs: int = 0
+    train_segments: int
+    validation_segments: int
+    train_subjects: int
+    validation_subjects: int
+    samples_per_second: float
+    seconds: float
+    device: str
+    threads: int
+    layout: Literal["batch_first", "batch_last"] = "batch_first"
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, its threshold folded in, and how it was trained.
+
+    Without validation subjects no threshold was chosen: it is 0, the network is as trained, and whoever has one folds
+    it with `fold_threshold`.
+    """
+
+    network: nn.Module
+    record: TrainingRecord
+
+
+def load_data(dataset: Dataset, split: Split) -> TrainingData:
+    """Read the training and validation segments of a split into memory; the latter part may be empty.
+
+    Raises:
+        DatasetError: validation segments of one class only, so that no threshold could be chosen.
+    """
+    train, validation = dataset.rows_of(split.train), dataset.rows_of(split.validation)
+    labels = dataset.labels[validation]
+    if split.validation and not 0 < labels.sum() < len(labels):
+        raise DatasetError(
+            "validation needs segments with AF and without",
+            f"{int(labels.sum())} of {len(labels)} with AF among {', '.join(split.validation)}",
+            "Use another split seed, or import more subjects.",
+        )
+    rhythms = np.array(dataset.header.rhythms)
+    return TrainingData(
+        train_samples=samples_of(dataset, train),
+        train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
+        train_blank=rhythms[dataset.table["rhythm"][train]] == "",
+        train_subjects=np.array(dataset.subject_names(train)),
+        train_episodes=np.asarray(dataset.table["episode"][train]),
+        validation_samples=samples_of(dataset, validation),
+        validation_labels=labels,
+        validation_subjects=np.array(dataset.subject_names(validation)),
+    )
+
+
+def samples_of(dataset: Dataset, rows: np.ndarray) -> Tensor:
+    """(n, 1, T) float32 samples of (n,) rows, as a network takes them."""
+    return torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)
+
+
+def fit(
+    config: CandidateConfig,
+    data: TrainingData,
+    *,
+    rule: ScoreRule | None = None,
+    teaching: Teaching = NOT_TAUGHT,
+    prune: Callable[[Epoch], bool] = lambda _: False,
+) -> Trained:
+    """Train the configuration's network on `data`.
+
+    Args:
+        config: what to train and how.
+        data: the tensors of the configuration's split.
+        rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
+        teaching: what its teachers give it, as `distill.teaching` makes it.
+        prune: called after every epoch; training ends early where it returns True.
+
+    Raises:
+        CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
+            validation subjects or teachers.
+        DatasetError: the segments that are trained on are of one class only.
+        ModelError: the network does not end in a linear layer into which the threshold can be folded.
+    """
+    started = time.perf_counter()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = candidate.build_network(config).to(device)
+        loop = Loop(network, config, data, device, rule, teaching)
+        stopped = loop.run(prune)
+        best, finer = _kept(loop, config), loop
+        if config.training.qat_epochs and stopped != "pruned":
+            from ecm_edge.training import qat
+
+            finer, stopped = qat.fine_tune(network, config, data, loop, teaching, prune)
+            best = _kept(finer, config)
+    seconds = time.perf_counter() - started
+    folded = fold_threshold(network.cpu().eval(), best.threshold, data.train_samples[:1])
+    return Trained(folded, _record(config, loop, finer, best, stopped, seconds))
+
+
+def _kept(loop: Loop, config: CandidateConfig) -> Epoch:
+    """The kept epoch of a loop, whose weights its network has then."""
+    if loop.kept is None:
+        number = loop.begun + 1
+        raise CandidateError(
+            "training gives finite losses",
+            f"a loss that is not, in {f'epoch {number}' if loop.begun else 'the first epoch'} of {config.family}",
+            "Lower the learning rate.",
+        )
+    loop.network.load_state_dict(loop.kept_state)
+    return loop.kept
+
+
+def _record(
+    config: CandidateConfig, loop: Loop, finer: Loop, best: Epoch, stopped: Stopped, seconds: float
+) -> TrainingRecord:
+    """The record of a training by `loop`, and then by `finer` if that is another."""
+    fine_tuned = [] if finer is loop else finer.epochs
+    return TrainingRecord(
+        family=config.family,
+        config_sha256=config.sha256,
+        dataset_sha256=config.dataset_sha256,
+        synthetic=config.synthetic,
+        stopped=stopped,
+        best=best,
+        epochs=[*loop.epochs, *fine_tuned],
+        qat_epochs=len(fine_tuned),
+        train_segments=len(loop.rows),
+        validation_segments=len(loop.data.validation_labels),
+        train_subjects=len(config.split.train),
+        validation_subjects=len(config.split.validation),
+        samples_per_second=len(loop.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
+        seconds=seconds,
+        device=str(loop.device),
+        threads=torch.get_num_threads(),
+        layout="batch_first" if loop.forward is loop.network else "batch_last",
+        compiled=loop.compiled,
+    )
+
+
+def save_trained(folder: Path, config: CandidateConfig, trained: Trained) -> None:
+    """Write the configuration, checkpoint, record and epochs of a trained candidate into `folder`."""
+    checkpoint = safetensors_bytes(candidate.network_state(trained.network), {candidate.MADE_FROM: config.sha256})
+    files.write_atomic(folder / candidate.CHECKPOINT, checkpoint)
+    files.write_atomic(folder / candidate.EPOCHS, _epochs_csv(trained.record.epochs).encode())
+    trained.record.save(folder / candidate.TRAINING)
+    config.save(folder / candidate.CONFIG)
+
+
+def _epochs_csv(epochs: list[Epoch]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(Epoch.model_fields))
+    writer.writeheader()
+    writer.writerows(epoch.model_dump() for epoch in epochs)
+    return stream.getvalue()
