@@ -38,12 +38,12 @@ from ecm_edge.candidate.candidate import Augmentation, CandidateConfig, Scalar, 
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.splits import FoldAssignment
-from ecm_edge.evaluate.score import score_rows
 from ecm_edge.forms import cost, export
 from ecm_edge.metrics import Scores
 from ecm_edge.metrics.resample import interval, subject_weights
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import distill, epochs, out_of_fold, train
-from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, numb
     return _Network(scores[:, 1] - scores[:, 0], len(record.epochs), passes, record.seconds)
 
 
-def _segments(config: CandidateConfig, data: epochs.TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
+def _segments(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
     """How many segments of the training part an epoch goes through."""
     return len(trained_rows(data, config.training, config.seed, teaching.unseen))
 

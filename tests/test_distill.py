@@ -13,6 +13,7 @@ from ecm_edge.candidate.candidate import Teacher, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import runs, search
 from ecm_edge.training import distill, epochs, train
+from ecm_edge.training.data import NOT_TAUGHT
 
 from .tiny import run
 
@@ -176,7 +177,7 @@ def test_without_an_assignment_the_subjects_are_divided_by_the_teachers_seed(dat
 def test_nobody_is_trained_where_nobody_listens(dataset, trained_on, tmp_path):
     split = splits.holdout(dataset, seed=0)
     for how in ({"teacher": None, "doubted": "keep"}, {"doubted": "keep"}):
-        assert distill.teaching(student(dataset, split, **how), dataset, tmp_path) == epochs.NOT_TAUGHT
+        assert distill.teaching(student(dataset, split, **how), dataset, tmp_path) == NOT_TAUGHT
     assert trained_on == []
 
 
@@ -218,7 +219,7 @@ def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, 
     fit = train.fit
 
     def spy(config, data, **options):
-        taught.append(len(options.get("teaching", epochs.NOT_TAUGHT).ensemble))
+        taught.append(len(options.get("teaching", NOT_TAUGHT).ensemble))
         return fit(config, data, **options)
 
     monkeypatch.setattr(train, "fit", spy)

@@ -10,6 +10,7 @@ from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.bench import bench_candidate
+from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.firmware import emulate, fit, fitted, record
 from ecm_edge.forms import cost, model_file, onnx_model
 from tests import nets, tiny
@@ -283,12 +284,12 @@ def test_a_build_for_another_board_replaces_the_images(made):
 @needs(LINUX)
 def test_costs_are_those_of_the_image_while_it_is_this_models(made):
     record.build_candidate(made, LINUX)
-    costs = model_file.board_cost(model_file.open_model(made, "int8"), LINUX)
+    costs = board_cost(model_file.open_model(made, "int8"), LINUX)
     assert costs.evidence == Evidence.MEASURED
     assert costs.flash_bytes == (made / f"firmware/int8/{LINUX.name}.elf").stat().st_size
     facts = {"config_sha256": candidate.load_config(made).sha256}
     onnx_model.save(tiny.model(column=1, form="int8", **facts), made / candidate.FORM_FILES["int8"])
-    assert model_file.board_cost(model_file.open_model(made, "int8"), LINUX).evidence == Evidence.ESTIMATED
+    assert board_cost(model_file.open_model(made, "int8"), LINUX).evidence == Evidence.ESTIMATED
 
 
 @needs(LINUX)

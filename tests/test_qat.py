@@ -14,7 +14,8 @@ from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.forms import export, onnx_model, quantize, simplify
 from ecm_edge.training import epochs, qat, train
-from ecm_edge.training.epochs import NOT_TAUGHT, Loop
+from ecm_edge.training.data import NOT_TAUGHT
+from ecm_edge.training.epochs import Loop
 from ecm_edge.training.losses import cross_entropy
 
 from . import nets

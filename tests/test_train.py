@@ -14,7 +14,7 @@ from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.data import splits
 from ecm_edge.training import epochs, train
-from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.threshold import fold_threshold
 
 from .tiny import data
@@ -318,9 +318,7 @@ def test_a_long_training_is_compiled_where_that_can_be_done(
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
-    broken = epochs.TrainingData(
-        **{**loaded.__dict__, "train_samples": torch.full_like(loaded.train_samples, float("nan"))}
-    )
+    broken = TrainingData(**{**loaded.__dict__, "train_samples": torch.full_like(loaded.train_samples, float("nan"))})
     with pytest.raises(CandidateError, match="finite losses"):
         train.fit(configured(dataset), broken)
 

@@ -16,7 +16,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ecm_edge.base.errors import EcmEdgeError
@@ -130,12 +130,15 @@ def _bounded(name: str, value: float, limit: float, unit: str, margin: float, de
     return Gate(name=name, verdict=verdict, value=value, limit=limit, unit=unit, margin=margin, detail=detail)
 
 
-def overall(gates: Sequence[Gate]) -> Verdict:
-    """FAIL if any gate failed; else NOT RUN if none ran; else PASS."""
-    verdicts = {gate.verdict for gate in gates}
-    if Verdict.FAIL in verdicts:
-        return Verdict.FAIL
-    return Verdict.PASS if Verdict.PASS in verdicts else Verdict.NOT_RUN
+def verdict_of_all(gates: Iterable[Gate]) -> Verdict:
+    """FAIL if any gate failed; else NOT RUN if any did not run; else PASS. Without gates: NOT RUN."""
+    verdicts = {gate.verdict for gate in gates} or {Verdict.NOT_RUN}
+    return next(verdict for verdict in (Verdict.FAIL, Verdict.NOT_RUN, Verdict.PASS) if verdict in verdicts)
+
+
+def verdict_of_what_ran(gates: Iterable[Gate]) -> Verdict:
+    """FAIL if any gate failed; else PASS if any ran: those that did not run are told beside it. Else NOT RUN."""
+    return verdict_of_all(gate for gate in gates if gate.verdict != Verdict.NOT_RUN)
 
 
 class Interval(Record):

@@ -17,7 +17,18 @@ import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_most, not_run, overall
+from ecm_edge.base.records import (
+    Evidence,
+    Form,
+    Gate,
+    Latency,
+    Provenance,
+    Record,
+    Verdict,
+    at_most,
+    not_run,
+    verdict_of_what_ran,
+)
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.timing import Timer, summary
@@ -138,7 +149,7 @@ def bench_candidate(
     counted = cost.count(models[0].classifier.proto)
     gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget speaks of the board")]
     return BenchRecord(
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         gates=gates,
         forms=timed[: len(models)],
         against=timed[len(models) :],

@@ -28,7 +28,7 @@ from ecm_edge.base.records import (
     Verdict,
     at_most,
     not_run,
-    overall,
+    verdict_of_what_ran,
 )
 from ecm_edge.base.tables import track
 from ecm_edge.evaluate import answers as answers_file
@@ -40,6 +40,7 @@ from ecm_edge.firmware.generate import form_of
 from ecm_edge.forms import reference
 from ecm_edge.forms.model_file import margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
+from ecm_edge.metrics.rows import score_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +140,7 @@ def measure(
     return MeasureRecord(
         **dict(session),
         **_model_fields(opened),
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         gates=gates,
         target=target.name if target else None,
         image_bytes=image.stat().st_size if image else None,
@@ -243,7 +244,7 @@ def _rows(dataset: Dataset, subjects: score.Subjects | None, model: ModelFile | 
 def _scores(dataset: Dataset, rows: NDArray[np.int64], given: list[SegmentAnswer], target: Target | None) -> Scores:
     """The scores of labels alone: as those of margins of 1 and -1, without the AUC, which a label has none of."""
     margin = np.array([1.0 if answer.label else -1.0 for answer in given], np.float32)  # (n,)
-    return score.score_rows(margin, dataset, rows, target).model_copy(update={"auc": None})
+    return score_rows(margin, dataset, rows, target).model_copy(update={"auc": None})
 
 
 def _latency(given: list[SegmentAnswer], session: Session) -> Latency:

@@ -18,7 +18,7 @@ import numpy as np
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError
-from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, overall
+from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_what_ran
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.rows import spread
 from ecm_edge.data import disturb
@@ -26,6 +26,7 @@ from ecm_edge.evaluate import score
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import open_model
+from ecm_edge.metrics.rows import score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +183,7 @@ def check_robustness(
     answers = _answers(model.classifier, dataset, rows, seed)
     table = [_row(name, answers, dataset, rows, target) for name in answers]
     undisturbed = _labels(answers[UNDISTURBED])
-    clean = score.score_rows(undisturbed, dataset, rows, target)
+    clean = score_rows(undisturbed, dataset, rows, target)
     degenerate = answer_degenerate(model.classifier, dataset.header.sampling_rate_hz)
     gates = [
         at_most("answers_not_finite", sum(row.not_finite for row in table), 0, "answers"),
@@ -190,7 +191,7 @@ def check_robustness(
     ]
     seen = score.trained_on(model, dataset, [subject.subject for subject in clean.by_subject])
     return RobustnessRecord(
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         gates=gates,
         model=model.path.name,
         model_sha256=files.sha256_file(model.path),
@@ -364,7 +365,7 @@ def _row(
     target: Target | None,
 ) -> RobustnessRow:
     clean, called = _labels(answers[UNDISTURBED]), _labels(answers[name])
-    scores = score.score_rows(called, dataset, rows, target)
+    scores = score_rows(called, dataset, rows, target)
     changed = int((called != clean).sum())
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
     rule = target.score if target else None
@@ -396,7 +397,7 @@ def _by_rhythm(
     found = []
     for known in scores.by_rhythm:
         chosen = (rhythms == known.rhythm) & (labels == known.label)
-        own = score.score_rows(margins[chosen], dataset, rows[chosen], None)
+        own = score_rows(margins[chosen], dataset, rows[chosen], None)
         answers = known.model_dump(exclude={"sensitivity", "specificity"})
         found.append(RhythmAnswers(**answers, sensitivity=own.recall, specificity=own.specificity))
     return found

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import numpy as np
-
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.forms import onnx_model
-from ecm_edge.forms.model_file import ModelFile, board_cost, margins, open_model
+from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
@@ -229,14 +227,6 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
             "Score it with --out-of-fold, or on subjects of another data set with --subjects.",
         )
     return names
-
-
-def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
-    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one."""
-    rule = target.score if target else None
-    rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
-    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
-    return metrics.evaluate(labels, margin, subjects, rhythms, rule)
 
 
 def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:

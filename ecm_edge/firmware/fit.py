@@ -21,7 +21,7 @@ import numpy as np
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import EcmEdgeError, FirmwareError, ModelError
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Verdict, at_least, at_most, not_run
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Verdict, at_least, at_most, not_run, verdict_of_all
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware import (
     advice,
@@ -426,7 +426,7 @@ def _built(asked: _Asked, shipped: Image, ran: _Counted, more: Sequence[Gate]) -
         *more,
         *_run_gates(ran),
     ]
-    return found.model_copy(update={"gates": gates, "verdict": verdict_of(gates)})
+    return found.model_copy(update={"gates": gates, "verdict": verdict_of_all(gates)})
 
 
 def _image_file(shipped: Image) -> ImageFile:
@@ -461,12 +461,6 @@ def _run_gates(ran: _Counted) -> list[Gate]:
 
 
 _IMAGE_GATES = ("memory_regions", "arena_off_plan", "forbidden_symbols", "stack_bound")
-
-
-def verdict_of(gates: Sequence[Gate]) -> Verdict:
-    """FAIL if a gate failed; else NOT RUN if one did not run; else PASS."""
-    verdicts = {held.verdict for held in gates}
-    return next((verdict for verdict in (Verdict.FAIL, Verdict.NOT_RUN) if verdict in verdicts), Verdict.PASS)
 
 
 def gate_details(found: FormFit, costs: CostRecord) -> dict[str, str]:
@@ -540,7 +534,7 @@ def estimated(form: Form, target: Target, graph: GraphCost, reason: str) -> Form
         form=form,
         note="",
         model_sha256="",
-        verdict=verdict_of(gates),
+        verdict=verdict_of_all(gates),
         reason=reason,
         size_evidence=Evidence.ESTIMATED,
         latency_ms=_labelled(costs.latency_ms, reason),
@@ -553,7 +547,7 @@ def _unbuilt(asked: _Asked, reason: str) -> FormFit:
     """A form whose C was made, but not built."""
     gates = _without_image(asked.costs, reason)
     return asked.record(
-        verdict=verdict_of(gates),
+        verdict=verdict_of_all(gates),
         reason=reason,
         size_evidence=Evidence.ESTIMATED,
         latency_ms=_labelled(asked.costs.latency_ms, reason),

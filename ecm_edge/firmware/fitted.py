@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ecm_edge.base import files
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, verdict_of_what_ran
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
@@ -106,7 +106,7 @@ class FormFit(Record):
         return CostRecord(
             target=target.name,
             form=self.form,
-            verdict=overall(gates),
+            verdict=verdict_of_what_ran(gates),
             parameters=self.parameters,
             macs=self.macs,
             weight_bytes=weight_bytes_as(self.form, graph),

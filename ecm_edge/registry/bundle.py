@@ -24,7 +24,7 @@ import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
-from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict, at_most, not_run, overall
+from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict, at_most, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
@@ -122,7 +122,7 @@ def bundle(
     contents[MANIFEST] = manifest.to_json().encode()
     archive_sha256 = _write(out, contents, manifest.image)
     return BundleRecord(
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         gates=gates,
         out=str(out),
         archive_sha256=archive_sha256,

@@ -13,9 +13,10 @@ import numpy as np
 
 from ecm_edge import metrics
 from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict, at_most, not_run
-from ecm_edge.evaluate.score import BoardResult, board_result, score_rows
+from ecm_edge.evaluate.score import BoardResult, board_result
 from ecm_edge.forms.model_file import margins
 from ecm_edge.metrics import PairedStatistic
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:

@@ -24,12 +24,23 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, at_least, not_run, overall
+from ecm_edge.base.records import (
+    Evidence,
+    Form,
+    Gate,
+    Latency,
+    Provenance,
+    Record,
+    Verdict,
+    at_least,
+    not_run,
+    verdict_of_what_ran,
+)
 from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, load_config
 from ecm_edge.candidate.rows import verification_subjects
 from ecm_edge.data.dataset import check_content
+from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.evidence import read_latencies
-from ecm_edge.evaluate.score import score_rows
 from ecm_edge.evaluate.verify.records import (
     EMULATED_SEGMENTS,
     VerifiedFirmware,
@@ -43,7 +54,8 @@ from ecm_edge.firmware import fitted
 from ecm_edge.firmware.fitted import FirmwareRecord
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.forms.model_file import board_cost, margins, open_model
+from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.registry import entries, registry
 from ecm_edge.registry.comparison import BOARD_LATENCY, Comparison, Contender, agreed, compare, shown
 from ecm_edge.registry.entries import Manifest, ShippedImage
@@ -131,7 +143,7 @@ def promote(
         comparison = None
         if former is None:
             gates += [not_run(name, "no incumbent yet") for name in against]
-        elif overall(gates) == Verdict.PASS:
+        elif verdict_of_what_ran(gates) == Verdict.PASS:
             comparison, more = compare(challenger, _incumbent(shelf, former, target, evidence), dataset, target)
             gates += more
         else:
@@ -364,7 +376,7 @@ def _record(
     comparison: Comparison | None,
 ) -> PromoteRecord:
     return PromoteRecord(
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         reason=_reason(gates, comparison),
         target=target.name,
         form=challenger.form,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
-from ecm_edge.base.records import Gate, Verdict, overall
+from ecm_edge.base.records import Gate, Verdict, verdict_of_what_ran
 from ecm_edge.candidate import candidate
 from ecm_edge.report import texts
 from ecm_edge.report.records import Stage
@@ -162,7 +162,7 @@ def _bound(folder: Path, config: CandidateConfig, records: StageRecords, mistake
             )
         )
     detail = "each speaks of what lies beside it" if gates else "nothing to compare yet"
-    return Stage(name="records", verdict=overall(gates), detail=detail, gates=gates)
+    return Stage(name="records", verdict=verdict_of_what_ran(gates), detail=detail, gates=gates)
 
 
 def _same_config(config: CandidateConfig, records: StageRecords) -> list[Gate]:

@@ -26,7 +26,7 @@ from ecm_edge.search import ladder
 from ecm_edge.search.ladder import RungRecord
 from ecm_edge.training import crossval, distill, train
 from ecm_edge.training.crossval import Progress
-from ecm_edge.training.epochs import NOT_TAUGHT
+from ecm_edge.training.data import NOT_TAUGHT
 from ecm_edge.training.out_of_fold import CrossValidationRecord
 from ecm_edge.training.train import TrainingRecord
 
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Objective
     from ecm_edge.search.ladder import Rung
     from ecm_edge.targets import Target
-    from ecm_edge.training.epochs import Epoch, Teaching, TrainingData
+    from ecm_edge.training.data import Teaching, TrainingData
+    from ecm_edge.training.epochs import Epoch
 
 TRIAL = "trial.json"
 _KIB = 1024.0

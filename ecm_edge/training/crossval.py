@@ -33,7 +33,7 @@ from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.splits import Split
-from ecm_edge.evaluate.score import score_rows
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import distill, epochs, out_of_fold, train
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
 from ecm_edge.training.threshold import fold_threshold

@@ -30,7 +30,7 @@ from ecm_edge.candidate.candidate import Teacher
 from ecm_edge.data import splits
 from ecm_edge.data.splits import Split
 from ecm_edge.training import epochs, train
-from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.training.data import NOT_TAUGHT, Teaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable

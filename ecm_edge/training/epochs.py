@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.augment import Augmenter, mix
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, loss_function
 from ecm_edge.training.recut import Recutter
 from ecm_edge.training.train_rows import trained_rows
@@ -39,35 +39,6 @@ _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
 _WORTH_COMPILING = 150_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
 
 Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The tensors of a split, in memory; shared by every candidate that is trained on it."""
-
-    train_samples: Tensor  # (N, 1, T) float32
-    train_labels: Tensor  # (N,) int64, 0 or 1
-    train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
-    train_subjects: np.ndarray  # (N,) str
-    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one passage, and adjoin in it
-    validation_samples: Tensor  # (V, 1, T) float32; V may be 0
-    validation_labels: np.ndarray  # (V,) int8, 0 or 1
-    validation_subjects: np.ndarray  # (V,) str
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """What teachers give to a training, so far as it listens to any; `distill.teaching` makes it.
-
-    ensemble: networks in evaluation mode, trained on the same subjects; they answer every changed batch, for `distill`.
-    unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.
-    """
-
-    ensemble: tuple[nn.Module, ...] = ()
-    unseen: Tensor | None = None
-
-
-NOT_TAUGHT = Teaching()
 
 
 class Epoch(Record):

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.forms.onnx_model import Floats
-    from ecm_edge.training.epochs import Epoch, Stopped, Teaching, TrainingData
+    from ecm_edge.training.data import Teaching, TrainingData
+    from ecm_edge.training.epochs import Epoch, Stopped
 
 _LEAST, _MOST = -128, 127  # of int8; weights leave out the least, and are symmetric
 _TINY = 1e-12

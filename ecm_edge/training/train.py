@@ -19,7 +19,8 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
-from ecm_edge.training.epochs import NOT_TAUGHT, Epoch, Loop, Stopped, Teaching, TrainingData
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
+from ecm_edge.training.epochs import Epoch, Loop, Stopped
 from ecm_edge.training.threshold import fold_threshold
 
 if TYPE_CHECKING:

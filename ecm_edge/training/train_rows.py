@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ecm_edge.candidate.candidate import TrainingConfig
-    from ecm_edge.training.epochs import TrainingData
+    from ecm_edge.training.data import TrainingData
 
 
 def trained_rows(data: TrainingData, how: TrainingConfig, seed: int, unseen: Tensor | None = None) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, overall
+from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_what_ran
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
 from ecm_edge.data.audit.signals import CLIPPED_S, FLAT_S, FLAT_SHARE, faults
@@ -70,7 +70,7 @@ def audit(dataset: Dataset) -> AuditRecord:
         dataset=str(dataset.folder),
         content_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic,
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         rule=RULE,
         gates=gates,
         findings=[finding for finding in found if finding.segments],

@@ -9,7 +9,7 @@ import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError
-from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, overall
+from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate, rows
 from ecm_edge.evaluate.verify import hops
 from ecm_edge.evaluate.verify.c_hops import CHops
@@ -306,7 +306,7 @@ def _record(
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
     nothing = counted.verdict == Verdict.PASS and all(hop.verdict == Verdict.NOT_RUN for hop in made)
     return VerifyRecord(
-        verdict=Verdict.NOT_RUN if nothing else overall(gates),
+        verdict=Verdict.NOT_RUN if nothing else verdict_of_what_ran(gates),
         model=model.name,
         target=target.name,
         judged_by=judged_by(target),

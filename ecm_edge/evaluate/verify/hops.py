@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.records import Gate, Verdict, at_least, at_most, not_run, overall
+from ecm_edge.base.records import Gate, Verdict, at_least, at_most, not_run, verdict_of_what_ran
 from ecm_edge.evaluate.verify import segments as seg
 from ecm_edge.evaluate.verify.layers import first_difference, tensors
 from ecm_edge.evaluate.verify.records import Hop, LayerDifference, LayerLsb
@@ -235,7 +235,7 @@ def _hop(
     gates: list[Gate],
     locate: Callable[[], LayerDifference | None],
 ) -> Hop:
-    verdict, anything = overall(gates), compared.segments > 0
+    verdict, anything = verdict_of_what_ran(gates), compared.segments > 0
     return Hop(
         name=name,
         reference=sides[0],
