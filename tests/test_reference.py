@@ -11,6 +11,7 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.base import files
+from ecm_edge.base.numbers import figure
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.evaluate.robustness import ROBUSTNESS, RobustnessRecord
@@ -118,8 +119,8 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
     scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
-    assert model_card.figure(scores.fbeta_mean) in ships["Figures"]
-    assert model_card.figure(scores.g) in ships["Figures"]
+    assert figure(scores.fbeta_mean) in ships["Figures"]
+    assert figure(scores.g) in ships["Figures"]
 
 
 def test_what_is_no_ecg_has_the_answers_on_record(shelf):
