@@ -37,7 +37,7 @@ from ecm_edge.base.records import (
     verdict_of_what_ran,
 )
 from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, load_config
-from ecm_edge.candidate.rows import verification_subjects
+from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.evidence import read_latencies
