@@ -13,7 +13,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 RECORDS = {
-    "data-import": "ecm_edge.data.recordings:ImportRecord",
+    "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
