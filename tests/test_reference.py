@@ -16,7 +16,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.evaluate.robustness import ROBUSTNESS, RobustnessRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
-from ecm_edge.firmware import emulate, fitted, make
+from ecm_edge.firmware import emulate, fit_records, make
 from ecm_edge.firmware.build import Image
 from ecm_edge.forms import model_file, onnx_model, reference
 from ecm_edge.forms.model_file import ModelFile
@@ -85,12 +85,12 @@ def test_every_entry_is_as_it_was_promoted(shelf):
 def test_the_image_is_the_one_that_was_verified(shelf):
     image, form = shelf.manifest.image, shelf.manifest.form
     board = targets.load(shelf.manifest.target)
-    path = fitted.image_path(shelf.entry, form, board)
+    path = fit_records.image_path(shelf.entry, form, board)
     assert path == shelf.entry / image.file
     verified = next(f for f in VerifyRecord.load(shelf.entry / "verify.json").firmware if f.form == form)
     assert files.sha256_file(path) == image.sha256 == verified.shipped_image
     assert image.emulated_segments >= 500
-    built = fitted.load(shelf.entry, board)
+    built = fit_records.load(shelf.entry, board)
     assert built is not None, "the target's file has changed since the entry was promoted"
     assert built.of(form).image.sha256 == image.sha256
 

@@ -20,7 +20,7 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_what_ran
 from ecm_edge.base.tables import track
-from ecm_edge.candidate.rows import spread
+from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.data import disturb
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.score import Part, Subjects

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from ecm_edge.base.records import Gate, Provenance
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord

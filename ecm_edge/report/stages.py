@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.bench import BenchRecord
     from ecm_edge.evaluate.score import ScoreRecord
     from ecm_edge.evaluate.verify.records import Hop, VerifyRecord
-    from ecm_edge.firmware.fitted import FirmwareRecord
+    from ecm_edge.firmware.fit_records import FirmwareRecord
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.simplify import SimplifyRecord

@@ -21,7 +21,7 @@ from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.augment import Augmenter, mix
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, loss_function
-from ecm_edge.training.recut import Recutter
+from ecm_edge.training.random_crop import RandomCrop
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Loop:
         self.recut = None
         if how.augmentation.recut:
             labels = data.train_labels.numpy()
-            self.recut = Recutter(data.train_samples, data.train_episodes, labels, rows, how.augmentation.tempo)
+            self.recut = RandomCrop(data.train_samples, data.train_episodes, labels, rows, how.augmentation.tempo)
         self.augment = Augmenter(
             how.augmentation, data.train_samples.shape[2], config.sampling_rate_hz, seed=config.seed
         )

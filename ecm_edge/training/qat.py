@@ -21,7 +21,7 @@ from onnx import TensorProto, numpy_helper
 from torch import fx
 
 from ecm_edge.base.errors import CandidateError, ModelError
-from ecm_edge.candidate import rows
+from ecm_edge.candidate import row_sampling
 from ecm_edge.forms import export, simplify
 from ecm_edge.forms.quantize import CALIBRATION_SEGMENTS, quantize_int8
 from ecm_edge.training.epochs import Loop
@@ -77,7 +77,7 @@ def fine_tune(
     steady = {"keep": "last", "schedule": "one_cycle", "weight_average": "none"}
     finer = config.model_copy(update={"training": how.model_copy(update={**changes, **steady})})
     loop = Loop(network, finer, data, before.device, before.rule, teaching, begun=len(before.epochs))
-    chosen = rows.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
+    chosen = row_sampling.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
     simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=min(how.batch_size, len(loop.rows)))
     loop.forward = simulated
 

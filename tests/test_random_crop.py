@@ -10,7 +10,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import Augmentation, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import epochs, train
-from ecm_edge.training.recut import Recutter
+from ecm_edge.training.random_crop import RandomCrop
 
 LENGTH = 200
 
@@ -24,7 +24,7 @@ def clock(sizes):
 def recut(sizes, rows, tempo=0.0, seed=1):
     samples, episodes = clock(sizes)
     everyone = np.arange(len(samples))
-    recutter = Recutter(samples, episodes, np.zeros(len(samples), np.int64), everyone, tempo)
+    recutter = RandomCrop(samples, episodes, np.zeros(len(samples), np.int64), everyone, tempo)
     return recutter(torch.as_tensor(rows), torch.Generator().manual_seed(seed))[:, 0]
 
 
@@ -66,7 +66,7 @@ def test_a_passage_is_of_one_episode_and_one_label_and_trained_on():
     episodes = np.array([7, 7, 8, 8, 9, 9, 10, 11, 11])
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 0, 0])
     samples = torch.arange(9.0 * LENGTH).view(9, 1, LENGTH)
-    recutter = Recutter(samples, episodes, labels, np.array([0, 1, 2, 3, 4, 6, 7, 8]), tempo=0)
+    recutter = RandomCrop(samples, episodes, labels, np.array([0, 1, 2, 3, 4, 6, 7, 8]), tempo=0)
     together = {0: 0, 1: 0, 7: 7, 8: 7}  # where the passage of two begins
     for row in range(9):
         found = recutter(torch.full((200,), row), torch.Generator().manual_seed(row)) / LENGTH
