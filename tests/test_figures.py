@@ -9,6 +9,7 @@ import pytest
 from benchmarks import counts, figures, firmware, timed
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
+from ecm_edge import targets
 from ecm_edge.registry import registry
 
 BOARD = "loongson-2k0500"
@@ -106,6 +107,36 @@ def test_the_entries_that_the_readme_names_are_those_of_the_shelf():
     event = registry.incumbent(SHELF)
     section = figures.prose("README.md").split("## The reference model")[1].split("\n## ")[0]
     assert set(re.findall(r"\b\d\d-\d\d\b", section)) == {event.replaces}
+
+
+def row(text, title):
+    """The cells of a line of a table, its title aside."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")[1:]]
+
+
+def test_the_boards_that_the_readme_shows_have_these_limits():
+    text = (figures.ROOT / "README.md").read_text()
+    boards = [targets.load(name) for name in counts.BOARDS]
+    assert row(text, "budget: parameters / MACs") == [f"{b.budget.parameters:,} / {b.budget.macs:,}" for b in boards]
+    kib = [[b.budget.flash_bytes / 1024, b.budget.ram_bytes / 1024] for b in boards]
+    assert row(text, "budget: flash / RAM") == [f"{flash:g} KiB / {ram:g} KiB" for flash, ram in kib]
+    assert row(text, "budget: latency") == [f"{b.budget.latency_ms:g} ms" for b in boards]
+    score = boards[0].score
+    weights = (score.fbeta.weight, score.g.weight, score.latency_ms.weight, score.size_kib.weight)
+    assert row(text, "score") == ["{:g} Fn + {:g} Gn + {:g} Ln + {:g} Mn (IESD-2024)".format(*weights), "–"]
+
+
+@pytest.mark.parametrize("board", counts.BOARDS)
+def test_the_thresholds_that_the_readme_shows_are_the_targets(board):
+    text, parity = (figures.ROOT / "README.md").read_text(), targets.load(board).parity
+    float32, float16, int8 = parity.float32, parity.float16, parity.int8
+    assert float32.label_flips == 0
+    assert f"| no label flips, max_abs ≤ {float32.max_abs:.0e}, cos ≥ {float32.cos:g} |".replace("e-03", "e-3") in text
+    assert f"| at most {float16.label_flips} label flips, max_abs ≤ {float16.max_abs:g} |" in text
+    assert int8.f1_drop == int8.fbeta_drop
+    assert f"F1 and mean Fβ drop by at most {int8.f1_drop:g}" in text
+    assert f"at most {int8.max_lsb} LSB in every layer" in text
 
 
 def triples(line):
