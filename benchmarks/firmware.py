@@ -17,6 +17,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from benchmarks import firmware_nets as nets
+from benchmarks.counts import BOARDS
 from ecm_edge import targets
 from ecm_edge.firmware import build, fit, generate, toolchain
 from ecm_edge.forms import onnx_model, reference
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import onnx
 
     from benchmarks.counts import Counts
+    from ecm_edge.firmware.fitted import FitRecord
 
 _KIB = 1024
 _INPUT_BYTES = 4 * nets.T
@@ -133,15 +135,15 @@ def _generated(model: onnx.ModelProto, folder: Path) -> Callable[[np.ndarray], n
     return run
 
 
-def fit_demo() -> None:
-    """`fit` of one candidate, both precisions, both boards."""
-    for name in ("loongson-2k0500", "nucleo-l432kc"):
-        fit.fit_model(nets.FOLDER / "demo.onnx", targets.load(name), ("float32", "int8"))
+def fit_demo() -> list[FitRecord]:
+    """`fit` of the demo net, both precisions, for each board."""
+    model = nets.FOLDER / "demo.onnx"
+    return [fit.fit_model(model, targets.load(board), ("float32", "int8")) for board in BOARDS]
 
 
 def rows(counts: Counts) -> list[Row]:
     """Every line of the table, in order."""
-    la64, m4 = "loongson-2k0500", "nucleo-l432kc"
+    la64, m4 = BOARDS
     single, half, int8 = (counts.of("demo", la64, form) for form in ("float32", "float16", "int8"))
     se_s = counts.of("se-s", la64, "float32")
     on_m4 = {form: counts.of("demo", m4, form) for form in ("float32", "int8")}

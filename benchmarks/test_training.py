@@ -119,6 +119,7 @@ def test_an_epoch_of_ours_against_the_seed_works_way(benchmark, real_dataset, re
     record, ours_f1 = benchmark.pedantic(ours, (real_dataset, fitted, held_out, split), rounds=1)
     ratio = record.samples_per_second / theirs_per_second
     benchmark.extra_info.update(
+        checked=True,  # F1 is a figure here, with a bar of its own
         segments=len(fitted),
         epochs=EPOCHS,
         theirs_samples_per_second=theirs_per_second,
@@ -199,6 +200,7 @@ def test_a_step_with_the_batch_innermost(benchmark):
     product = 2 * 1024**3 / min(seconds["product"])
     rates = {way: BATCH / min(seconds[way]) for way in steps}
     benchmark.extra_info.update(
+        checked=True,
         threads=torch.get_num_threads(),
         compile_seconds=compile_seconds,
         product_gflop_per_second=product / 1e9,

@@ -61,7 +61,16 @@ class TimedRecord(Record):
 
 
 def of_json(content: Mapping[str, Any], command: str, load: float) -> TimedRecord:
-    """The record of pytest-benchmark's JSON."""
+    """The record of pytest-benchmark's JSON.
+
+    Raises:
+        SystemExit: an answer that was timed is not known to be right: each test sets `checked` once it has looked.
+    """
+    unchecked = [each["name"] for each in content["benchmarks"] if not each["extra_info"].get("checked")]
+    if unchecked or not content["benchmarks"]:
+        sys.exit(
+            f"{command}: nothing is recorded, since what {', '.join(unchecked) or 'no test'} timed was not checked"
+        )
     machine, commit = content["machine_info"]["cpu"], content["commit_info"]
     return TimedRecord(
         command=command,
@@ -77,7 +86,8 @@ def of_json(content: Mapping[str, Any], command: str, load: float) -> TimedRecor
 
 def _figures(benchmark: Mapping[str, Any]) -> Figures:
     stats = {f"{name}_s" if name != "rounds" else name: benchmark["stats"][name] for name in STATISTICS}
-    return stats | {name: value for name, value in benchmark["extra_info"].items() if isinstance(value, int | float)}
+    numbers = {name: value for name, value in benchmark["extra_info"].items() if type(value) in {int, float}}
+    return stats | numbers
 
 
 def renew(name: str) -> None:

@@ -82,7 +82,8 @@ def record(when, load):
         "commit_info": {"id": "0123456789abcdef", "dirty": False},
         "datetime": when,
         "benchmarks": [
-            {"name": name, "stats": stats, "extra_info": {**more, "kind": "text"}} for name, more in tests.items()
+            {"name": name, "stats": stats, "extra_info": {**more, "kind": "text", "checked": True}}
+            for name, more in tests.items()
         ],
     }
     return timed.of_json(content, "pytest", load)
@@ -95,6 +96,13 @@ def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
     assert "median 1.5 s, at most 2.5 s, of 4 trials | < 2 s: **missed**" in lines[2]
     assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
     assert "(busy)" not in record("2026-01-02", 1.0).where()
+
+
+def test_what_was_not_checked_is_not_recorded():
+    unchecked = {"name": "test_data_import", "stats": {}, "extra_info": {}}
+    for tests in ([unchecked], []):
+        with pytest.raises(SystemExit, match="nothing is recorded"):
+            timed.of_json({"benchmarks": tests}, "pytest", 1.0)
 
 
 def test_a_figure_that_no_line_shows_is_an_error():
