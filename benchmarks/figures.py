@@ -2,7 +2,7 @@
 
     python -m benchmarks.figures                       writes the tables anew from the records that are there
     python -m benchmarks.figures --renew               runs what is timed first, and writes its records (`make figures`)
-    python -m benchmarks.figures --renew import fit    only those of `timed.NAMES`
+    python -m benchmarks.figures --renew import search    only those of `timed.NAMES`
 
 A table stands between two comments that name it. Counts come from counts.json, times and recipes from records/, the
 figures of the model that ships from its entry in data/reference/. A test fails where a table differs from its records.
@@ -20,7 +20,7 @@ from benchmarks.recipes import table as recipes
 from ecm_edge.base import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m benchmarks.figures"
@@ -68,11 +68,24 @@ def main(arguments: list[str]) -> None:
     """Renew what is asked for, then write the tables."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Write the tables of figures.")
     parser.add_argument("--renew", nargs="*", choices=timed.NAMES, metavar="NAME", help=", ".join(timed.NAMES))
-    renewed = parser.parse_args(arguments).renew
-    for name in timed.NAMES if renewed == [] else renewed or []:
-        timed.renew(name)
+    names = parser.parse_args(arguments).renew
+    problems = _renew(timed.NAMES if names == [] else names or [])
     for document in TABLES:
         files.write_atomic(ROOT / document, rendered(document).encode())
+    sys.exit("\n".join(problems) or 0)
+
+
+def _renew(names: Sequence[str]) -> list[str]:
+    """Time what is named and write the records, all at the end, so that each names a clean checkout; what failed."""
+    records, problems = {}, []
+    for name in names:
+        try:
+            records[name] = timed.measure(name)
+        except timed.NothingMeasuredError as problem:
+            problems.append(str(problem))
+    for name, record in records.items():
+        record.save(timed.FOLDER / f"{name}.json")
+    return problems
 
 
 if __name__ == "__main__":

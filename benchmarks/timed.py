@@ -32,6 +32,10 @@ Cells = tuple[str, str, str]
 """What was timed, the figures, and the bar."""
 
 
+class NothingMeasuredError(Exception):
+    """A run of benchmarks that gave no figure to keep."""
+
+
 class TimedRecord(Record):
     """What one run of a file of benchmarks measured.
 
@@ -64,7 +68,7 @@ def of_json(content: Mapping[str, Any], command: str, load: float) -> TimedRecor
     """The record of pytest-benchmark's JSON.
 
     Raises:
-        SystemExit: an answer that was timed is not known to be right: each test sets `checked` once it has looked.
+        NothingMeasuredError: an answer that was timed may be wrong: each test sets `checked` once it has looked.
     """
     unchecked = [each["name"] for each in content["benchmarks"] if not each["extra_info"].get("checked")]
     if unchecked or not content["benchmarks"]:
@@ -90,11 +94,11 @@ def _figures(benchmark: Mapping[str, Any]) -> Figures:
     return stats | numbers
 
 
-def renew(name: str) -> None:
-    """Run a file of benchmarks and write its record, whether or not its bars are met.
+def measure(name: str) -> TimedRecord:
+    """Run a file of benchmarks, and give its record whether or not its bars are met.
 
     Raises:
-        SystemExit: nothing was measured.
+        NothingMeasuredError: no time was taken, or one whose answer was not checked.
     """
     command = f"pytest benchmarks/test_{name}.py --benchmark-only"
     load = os.getloadavg()[0]
@@ -102,8 +106,8 @@ def renew(name: str) -> None:
         path = Path(folder, "benchmark.json")
         subprocess.run([sys.executable, "-m", *command.split(), f"--benchmark-json={path}"], check=False)
         if not path.is_file() or not path.stat().st_size:
-            sys.exit(f"{command} measured nothing")
-        of_json(json.loads(path.read_text(encoding="utf-8")), command, load).save(FOLDER / f"{name}.json")
+            raise NothingMeasuredError(f"{command}: it measured nothing")
+        return of_json(json.loads(path.read_text(encoding="utf-8")), command, load)
 
 
 def load_all() -> dict[str, TimedRecord]:
