@@ -1,8 +1,8 @@
 """The figures of README.md and of benchmarks/README.md: each stands in a table that is made of records.
 
-    python -m benchmarks.figures                       writes the tables anew from the records that are there
-    python -m benchmarks.figures --renew               runs what is timed first, and writes its records (`make figures`)
-    python -m benchmarks.figures --renew import search    only those of `timed.NAMES`
+    python -m benchmarks.figures                  writes the tables anew from the records that are there
+    python -m benchmarks.figures --renew          runs what is timed first, and writes its records (`make figures`)
+    python -m benchmarks.figures --renew NAME…    runs only those of `timed.NAMES`
 
 A table stands between two comments that name it. Counts come from counts.json, times and recipes from records/, the
 figures of the model that ships from its entry in data/reference/. A test fails where a table differs from its records.

@@ -72,9 +72,7 @@ def of_json(content: Mapping[str, Any], command: str, load: float) -> TimedRecor
     """
     unchecked = [each["name"] for each in content["benchmarks"] if not each["extra_info"].get("checked")]
     if unchecked or not content["benchmarks"]:
-        sys.exit(
-            f"{command}: nothing is recorded, since what {', '.join(unchecked) or 'no test'} timed was not checked"
-        )
+        raise NothingMeasuredError(f"{command}: answers were not checked in {', '.join(unchecked) or 'any test'}")
     machine, commit = content["machine_info"]["cpu"], content["commit_info"]
     return TimedRecord(
         command=command,
