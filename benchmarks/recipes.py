@@ -34,7 +34,7 @@ from ecm_edge.base.errors import CandidateError, DatasetError, EcmEdgeError
 from ecm_edge.base.processes import run_all
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import Augmentation, CandidateConfig, Scalar, Teacher, TrainingConfig
+from ecm_edge.candidate.training_config import Augmentation, Scalar, Teacher, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.splits import FoldAssignment
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.base.records import Interval
+    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
     from ecm_edge.targets import Target

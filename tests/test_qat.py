@@ -10,7 +10,7 @@ from torch import nn
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.candidate import candidate, networks
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.forms import export, onnx_model, quantize, simplify
 from ecm_edge.training import epochs, qat, train

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import Augmentation, TrainingConfig
+from ecm_edge.candidate.training_config import Augmentation, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import epochs, train
 from ecm_edge.training.random_crop import RandomCrop

@@ -10,8 +10,8 @@ from torch import nn
 
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData

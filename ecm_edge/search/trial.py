@@ -15,7 +15,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, EcmEdgeError
 from ecm_edge.base.records import Evidence, Gate, Record, Verdict
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify.records import is_proven
 from ecm_edge.firmware import fit
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.evaluate.verify import VerifyRecord

@@ -13,7 +13,7 @@ from ecm_edge.data import disturb
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ecm_edge.candidate.candidate import Augmentation
+    from ecm_edge.candidate.training_config import Augmentation
 
 _POOL = 1536  # disturbances; 8 MB of five seconds at 250 Hz
 _STRETCHED = 0.5  # of the segments

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from ecm_edge.candidate.candidate import CandidateConfig, TrainingConfig
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.targets import ScoreRule
 
 _EVALUATION_BATCH = 1024

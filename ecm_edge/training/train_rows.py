@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ecm_edge.candidate.candidate import TrainingConfig
+    from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.training.data import TrainingData
 
 
