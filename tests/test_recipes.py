@@ -12,7 +12,7 @@ from benchmarks.recipes.changes import BASE, Recipe
 from benchmarks.recipes.runs import Result, Setting
 from ecm_edge import metrics, targets
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold, train

@@ -24,7 +24,7 @@ from ecm_edge.forms import cost, export
 from ecm_edge.metrics import Scores
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import distill, epochs, out_of_fold, train
-from ecm_edge.training.data import NOT_TAUGHT, Teaching
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, numb
     return _Network(scores[:, 1] - scores[:, 0], len(record.epochs), passes, record.seconds)
 
 
-def _segments(config: CandidateConfig, data: epochs.TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
+def _segments(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
     """How many segments of the training part an epoch goes through."""
     return len(trained_rows(data, config.training, config.seed, teaching.unseen))
 

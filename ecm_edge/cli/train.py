@@ -13,7 +13,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, SEED, emit, json_option, open_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.training.crossval import Progress

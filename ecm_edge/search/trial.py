@@ -15,7 +15,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, EcmEdgeError
 from ecm_edge.base.records import Evidence, Gate, Record, Verdict
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify.records import is_proven
 from ecm_edge.firmware import image_gate
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.evaluate.verify import VerifyRecord
@@ -256,10 +257,6 @@ def train_candidate(
         config = crossval.for_everyone(config, dataset)
     data = train.load_data(dataset, config.split)
 
-    def watch(epoch: Epoch) -> bool:
-        tell(epoch)
-        return False
-
     with files.staged_folder(out) as staged:
         _, costs = gate_candidate(config, target, data.train_samples[:1, 0].numpy())
         config.save(staged / candidate.CONFIG)
@@ -280,7 +277,7 @@ def train_candidate(
             assignment,
             tell=lambda number, total, seconds: tell_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
-        trained = train.fit(config, data, rule=target.score, teaching=teaching, prune=watch)
+        trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=tell)
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)
@@ -406,7 +403,7 @@ def _at_rung(facts: _Facts, rung: Rung, setting: Setting, judge: Judge, teaching
         setting.data,
         rule=setting.target.score,
         teaching=teaching,
-        prune=lambda _: judge.late(),
+        should_stop=lambda _: judge.late(),
     ).record
     return ladder.reached(rung, trained, _value(trained.best, facts, setting))
 
@@ -432,7 +429,7 @@ def _train_and_prove(
                 setting.data,
                 rule=target.score,
                 teaching=teaching,
-                prune=lambda epoch: judge.prune(epoch.epoch, _value(epoch, facts, setting)),
+                should_stop=lambda epoch: judge.prune(epoch.epoch, _value(epoch, facts, setting)),
             )
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
