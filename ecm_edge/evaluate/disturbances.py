@@ -1,7 +1,7 @@
 """The disturbances that robustness is measured under: units, gain, sign, offset, noise, faults, other recorders.
 
-n segments of a block, T samples; σ is a segment's own standard deviation. Noise is drawn anew for each segment, by seed,
-row and kind, so that two strengths of one kind differ in nothing else.
+n segments of a block, T samples; σ is a segment's own standard deviation. Each segment has noise of its own, drawn by
+seed, row and kind, so that two strengths of one kind differ in nothing else.
 """
 
 from __future__ import annotations
