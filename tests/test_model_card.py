@@ -19,7 +19,8 @@ from ecm_edge.base.numbers import figure
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
-from ecm_edge.evaluate.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.evaluate.disturbances import DISTURBANCES
+from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry import entries
 from ecm_edge.report import model_card, templates
