@@ -24,13 +24,22 @@ import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
-from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict, at_most, not_run, verdict_of_what_ran
+from ecm_edge.base.records import (
+    Form,
+    Gate,
+    Provenance,
+    Record,
+    Verdict,
+    at_most,
+    condition,
+    not_run,
+    verdict_of_what_ran,
+)
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.registry.bundle_texts import makefile, readme
-from ecm_edge.registry.comparison import agreed
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
 
@@ -221,13 +230,13 @@ def _as_verified(parts: _Parts) -> Gate:
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
         return not_run(name, "there is no verify.json")
-    record, model = VerifyRecord.load(path), files.sha256_file(parts.model.path)
-    verified = next((found for found in record.firmware if found.model_sha256 == model), None)
+    record = VerifyRecord.load(path)
+    verified = record.firmware_of(files.sha256_file(parts.model.path))
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
         return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
     here = files.sha256_file(parts.image.shipped)
     detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
-    return agreed(name, detail, holds=here == verified.shipped_image)
+    return condition(name, detail, holds=here == verified.shipped_image)
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
