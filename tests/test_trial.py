@@ -7,14 +7,13 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.base.records import Verdict, condition, not_run
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.evaluate.verify import VerifyRecord
 from ecm_edge.forms import cost, gate, onnx_model
-from ecm_edge.registry.comparison import agreed
 from ecm_edge.search import ladder, trial
 from ecm_edge.training.train import TrainingRecord
 from tests import tiny
@@ -46,7 +45,7 @@ def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
 
 def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch):
     def fitting(*_, **__):
-        gates = [not_run("stack_bytes", "nothing runs here"), agreed("repeatable", "it is not", holds=False)]
+        gates = [not_run("stack_bytes", "nothing runs here"), condition("repeatable", "it is not", holds=False)]
         cost = gate.CostRecord.load(tiny.make_candidate(tmp_path / "c", tiny.graded(tmp_path / "d")) / candidate.COST)
         cost = cost.model_copy(update={"gates": gates})
         return trial.TrainResult(verdict=Verdict.PASS, cost=cost, training=None, folds=None)

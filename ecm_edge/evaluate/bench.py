@@ -166,8 +166,8 @@ def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
         from ecm_edge.firmware.form_build import build_form
 
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-            built = build_form(model.classifier.proto, target, Path(folder), form=model.form)
-            return _on_board(built.record, target.name)
+            fresh = build_form(model.classifier.proto, target, Path(folder), form=model.form)
+            return _on_board(fresh.record, target.name)
     if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
         return None
     record = FirmwareRecord.load(model.folder / FIRMWARE)

@@ -35,7 +35,7 @@ RECORDS = {
     "firmware-build": "ecm_edge.firmware.fit_records:FirmwareRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
-    "promote": "ecm_edge.registry.promote:PromoteRecord",
+    "promote": "ecm_edge.registry.decision:PromoteRecord",
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
