@@ -1,4 +1,4 @@
-"""LSTM and GRU (ecm_recurrent.h): one call for each direction of each sequence; states live in scratch.
+"""LSTM and GRU (ecm_lstm_f32.h, ecm_gru_f32.h): one call for each direction of each sequence; states live in scratch.
 
 Dimension letters: T time steps, S sequences (ONNX's batch), D directions, I inputs of a step, H hidden units, G gates.
 Sums are fused multiply-adds in float32: an LSTM between quantised tensors agrees with the reference to a few ULP, not
@@ -15,6 +15,8 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.calls import Struct, calls
+from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.program import Done, Program
 from ecm_edge.firmware.tensors import Buffer, strides_of
@@ -201,21 +203,32 @@ def _call(made: Recurrence, names: Names, d: int, s: int, weights: str, h: str, 
     x_at = int(made.places[first, s, 0]) - made.x.offset
     x_step = turn * int(made.places[1, s, 0] - made.places[0, s, 0]) if len(made.places) > 1 else 0
     wide = made.outputs[0]
-    y, y_step = h, 0
+    y, y_at, y_step = h, 0, 0
     if wide is not None:
         tensor, places = wide
-        y = f"{names.pointer(tensor)} + {int(places[first, d, s, 0]) - tensor.offset}"
+        y, y_at = names.pointer(tensor), int(places[first, d, s, 0]) - tensor.offset
         y_step = turn * (int(places[1, d, s, 0] - places[0, d, s, 0]) if len(places) > 1 else hidden)
-    w = f"{weights} + {d * made.weights[0].size}"
-    b = f"{names.constant('bias')} + {d * made.bias[0].size}"
-    x = f"{names.pointer(made.x)} + {x_at}, {x_step}"
-    sizes = f"{y}, {y_step}, {length}, {made.places.shape[2]}, {hidden}"
-    clip = literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY"
-    if node.op == "GRU":
-        linear = int(bool(node.attributes.get("linear_before_reset", 0)))
-        return f"ecm_gru_f32({x}, {w}, {b},\n    {h}, {c}, {sizes}, {linear}, {clip});"
-    p = b if made.peepholes is None else f"{names.constant('peepholes')} + {d * hidden * 3}"
-    return f"ecm_lstm_f32({x}, {w}, {b}, {p},\n    {h}, {c}, {sizes}, {int(made.peepholes is not None)}, {clip});"
+    operands = [
+        (names.pointer(made.x), x_at, 0),
+        (weights, d * made.weights[0].size, 0),
+        (names.constant("bias"), d * made.bias[0].size, 0),
+    ]
+    if node.op == "LSTM":
+        what = "bias" if made.peepholes is None else "peepholes"
+        operands.append((names.constant(what), 0 if made.peepholes is None else d * hidden * 3, 0))
+    members = {
+        "steps": length,
+        "inputs": made.places.shape[2],
+        "hidden": hidden,
+        "x_step": x_step,
+        "y_step": y_step,
+        "peepholes": int(made.peepholes is not None),
+        "linear": int(node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))),
+        "clip": literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY",
+    }
+    operands += [(h, 0, 0), (c, 0, 0), (y, y_at, 0)]
+    text = calls(f"ecm_{node.op.lower()}_f32", 1, operands, [Struct("sequence", members)])
+    return f"{{\n{indent(text)}\n}}" if len(made.reverse) * len(made.lengths) > 1 else text
 
 
 def _end(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> Iterable[str]:
