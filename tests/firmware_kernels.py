@@ -1,8 +1,8 @@
 """One C program that holds a kernel against the plain one of firmware_check/checks/plain.h, over drawn geometries.
 
 Everything is drawn from a seed: shape, tile, direction, activation or rounding, samples and weights. Arrays have the
-size that the layer needs and no more, so that a sanitised build stops a kernel that reaches outside. The generator's own
-functions put weights into the kernel's order and write the structs.
+size that the layer needs and no more, so that a sanitised build stops a kernel that reaches outside. Weights are put
+into the kernel's order, and structs are written, by the generator's own functions.
 """
 
 from dataclasses import replace

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+_COLUMNS = 112  # and the indent of a function's body
 
 Operand = tuple[str, int, int]
 """A pointer argument: its C expression, the first element, and elements from one group's to the next's."""
@@ -40,12 +43,17 @@ def calls(
     f(x + 1, w, 3, &tile);
     f(x + 9, w + 4, 3, &tile);
     """
-    lines = [struct.declaration for struct in structs]
+    lines = [wrapped(struct.declaration) for struct in structs]
     last = [*map(str, numbers), *(f"&{struct.name}" for struct in structs)]
     for group in range(groups):
         pointers = [f"{base}{plus(first + group * step)}" for base, first, step in operands]
-        lines.append(f"{function}({', '.join([*pointers, *last])});")
+        lines.append(wrapped(f"{function}({', '.join([*pointers, *last])});"))
     return "\n".join(lines)
+
+
+def wrapped(statement: str) -> str:
+    """A statement on as many lines as it needs; those behind the first are indented."""
+    return textwrap.fill(statement, _COLUMNS, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def plus(offset: int) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 
 from ecm_edge.firmware.operators.convolution import layer_of_rows
 from ecm_edge.firmware.operators.product import gemm_of_tensors, matmul_of_tensors
-from ecm_edge.firmware.operators.shape import contiguous, floats
+from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.operators.weighted import Weighted, add
-from ecm_edge.firmware.operators.windows import windows_of_rows
+from ecm_edge.firmware.operators.windows import product_windows
 from ecm_edge.firmware.program import Constant
 from ecm_edge.firmware.tensors import Tensor
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.program import Program
-    from ecm_edge.firmware.tensors import Indices
     from ecm_edge.forms.reference.graph import Step
 
 
@@ -58,35 +57,11 @@ def _product(
 ) -> None:
     """Rows (…, n) times weights (n, O); the sums of a row lie side by side."""
     name = step.op.inputs[0]
-    x = floats(program, name, program.tensor(name, step.op))
-    x, lines, order = row_order(program, name, x)
-    windows = windows_of_rows(lines[:, order])
+    x, windows, order = product_windows(program, name, floats(program, name, program.tensor(name, step.op)))
 
     def emit(layer: Weighted) -> Layer:
         return layer_of_rows(program.kernels, layer, windows, layer.y.index.reshape(windows.rows, -1))
 
     rows_first = tuple(range(len(program.shapes[step.outputs[0]])))
-    add(program, step, x, weights[order][None], bias, stored, emit, lines.size * weights.shape[1], rows_first)
-
-
-def row_order(program: Program, name: str, x: Tensor) -> tuple[Tensor, Indices, Indices]:
-    """A tensor (…, n) whose rows lie side by side, its indices (rows, n), and the order of a row's elements in memory.
-
-    The elements may lie in any order, for weights can be put in the same one; where they are spread out, they are
-    copied.
-    """
-    lines = x.index.reshape(-1, x.shape[-1])
-    order = np.argsort(lines[0])
-    span = lines[0][order]
-    if np.array_equal(span, span[0] + np.arange(len(span))) and _regular_rows(lines, order):
-        return x, lines, order
-    x = contiguous(program, name, x)
-    return x, x.index.reshape(-1, x.shape[-1]), np.arange(x.shape[-1])
-
-
-def _regular_rows(lines: Indices, order: Indices) -> bool:
-    """Whether all rows lie in the same order, one behind the other at one distance."""
-    first = lines[:, order][:, :1]
-    same = np.array_equal(lines[:, order] - first, np.broadcast_to(lines[0, order] - first[0], lines.shape))
-    gaps = np.diff(first[:, 0])
-    return same and (len(gaps) == 0 or bool((gaps == gaps[0]).all()))
+    macs = windows.rows * weights.size
+    add(program, step, x, weights[order][None], bias, stored, emit, macs, rows_first)

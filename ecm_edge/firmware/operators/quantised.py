@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
-from ecm_edge.firmware.operators.dense import row_order
 from ecm_edge.firmware.operators.sums import (
     HIGH,
     LOW,
@@ -25,7 +24,7 @@ from ecm_edge.firmware.operators.sums import (
     quant_of,
     sums,
 )
-from ecm_edge.firmware.operators.windows import along_time, time_by_channels, windowed, windows_of_rows
+from ecm_edge.firmware.operators.windows import along_time, product_windows, time_by_channels, windowed
 from ecm_edge.firmware.program import refused
 
 if TYPE_CHECKING:
@@ -75,12 +74,11 @@ def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np
     if len(w.shape) != 2:  # noqa: PLR2004 - a matrix
         raise refused(node, "weights of a product are a matrix", f"{w.shape}")
     matrix = w.T if node.op == "Gemm" and node.attributes.get("transB", 0) else w
-    x, lines, order = row_order(program, x_name, x)
-    windows = windows_of_rows(lines[:, order])
+    x, windows, order = product_windows(program, x_name, x)
     integers = sums(program, step, x, matrix[order][None])
     y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))
     places = y.index.reshape(windows.rows, -1)
-    convolution_i8.append(program, step, x, y, windows, integers, places, lines.size * matrix.shape[1])
+    convolution_i8.append(program, step, x, y, windows, integers, places, windows.rows * matrix.size)
 
 
 def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:

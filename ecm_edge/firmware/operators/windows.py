@@ -129,10 +129,19 @@ def windowed(
     return x, windows
 
 
-def windows_of_rows(lines: Indices) -> Windows:
-    """One window a row of places (rows, n) that lie side by side."""
+def product_windows(program: Program, name: str, x: Tensor) -> tuple[Tensor, Windows, Indices]:
+    """A tensor (…, n) with the n of each row side by side, one window a row, and the order of a row's elements.
+
+    The elements may lie in any order, for weights can be put in the same one; where they are spread out, they are
+    copied.
+    """
+    lines = x.index.reshape(-1, x.shape[-1])
+    order = np.argsort(lines[0])
+    if not is_grid(lines[:, order]):
+        x = contiguous(program, name, x)
+        lines, order = x.index.reshape(-1, x.shape[-1]), np.arange(x.shape[-1])
     step, length = row_step(lines), lines.shape[1]
-    return Windows(int(lines[0, 0]), len(lines), step, 1, length, length, step)
+    return x, Windows(int(lines[0, order[0]]), len(lines), step, 1, length, length, step), order
 
 
 def row_step(places: Indices) -> int:
