@@ -11,9 +11,8 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import tiles
-from ecm_edge.firmware.operators.calls import Struct
+from ecm_edge.firmware.operators.calls import Struct, Tile
 from ecm_edge.firmware.operators.convolution_i8 import pairs
-from ecm_edge.firmware.operators.tiles import Tile
 from ecm_edge.firmware.operators.weighted import Activation
 from ecm_edge.firmware.operators.windows import Windows
 
@@ -145,10 +144,10 @@ def _conv_f32(case, function, order):
     b_plain, b_fast = case.array("b", b, "float32"), case.array("biases", order(b, tile.outputs), "float32")
     shape, activation = case.struct(windows.struct(outputs, y_step)), case.activation()
     tiled = case.struct(tile.struct(backward=case.backward()))
-    plain = arguments(added, x, w_plain, b_plain, "plain", added_step, shape, activation)
-    fast = arguments(x, w_fast, b_fast, "fast", *([] if wide else [added_step]), shape, tiled, activation)
+    plain = arguments(x, w_plain, b_plain, "plain", added, added_step, shape, activation)
+    fast = arguments(x, w_fast, b_fast, "fast", *([] if wide else [added, added_step]), shape, tiled, activation)
     size = (windows.rows - 1) * y_step + outputs
-    return case.text(f"plain_conv_f32({plain})", f"{function}({fast if wide else f'{added}, {fast}'})", size, "float")
+    return case.text(f"plain_conv_f32({plain})", f"{function}({fast})", size, "float")
 
 
 def conv_i8(case):

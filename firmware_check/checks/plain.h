@@ -13,11 +13,11 @@
 
 /* y[t][o] = act(b[o] + sum of x * w) + added[t][o]; nothing is added where added_step is 0 */
 static inline void plain_conv_f32(
-    const float *added,
     const float *x,
     const float *w,
     const float *b,
     float *y,
+    const float *added,
     int32_t added_step,
     const ecm_windows *n,
     const ecm_activation *act)

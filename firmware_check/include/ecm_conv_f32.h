@@ -15,11 +15,11 @@ enum { ECM_TILE = 16 }; /* most rows or outputs of one tile */
 
 /* All of the layer, tile by tile; outputs >= tile.outputs. Pointers are aligned to 4 bytes. */
 ECM_INLINE void ecm_conv_f32_add(
-    const float *added, /* [rows][added_step], apart from y; any pointer where added_step is 0 */
     const float *x,     /* the first row's window; read only */
     const float *w,     /* [block][segments * segment][tile.outputs]: one block is what a tile needs, in its order */
     const float *b,     /* [block][tile.outputs] */
     float *y,           /* [rows][y_step]; may lie over x where the plan says so */
+    const float *added, /* [rows][added_step], apart from y; any pointer where added_step is 0 */
     int32_t added_step, /* values from one row to the next, >= outputs; 0 for nothing to add */
     const ecm_windows *windows,
     const ecm_tile *tile, /* rows and outputs up to ECM_TILE */
@@ -85,7 +85,7 @@ ECM_INLINE void ecm_conv_f32(
     const ecm_tile *tile,
     const ecm_activation *activation)
 {
-    ecm_conv_f32_add(b, x, w, b, y, 0, windows, tile, activation);
+    ecm_conv_f32_add(x, w, b, y, b, 0, windows, tile, activation);
 }
 
 #endif

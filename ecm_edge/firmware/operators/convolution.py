@@ -16,9 +16,9 @@ import numpy as np
 
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators import axes, depthwise
-from ecm_edge.firmware.operators.calls import Operand, calls
+from ecm_edge.firmware.operators.calls import Call, Operand, Tile
 from ecm_edge.firmware.operators.shape import floats
-from ecm_edge.firmware.operators.tiles import Tile, best_tile, blocks, vectors_of, wide_tile
+from ecm_edge.firmware.operators.tiles import best_tile, blocks, vectors_of, wide_tile
 from ecm_edge.firmware.operators.weighted import Weighted, add, stored
 from ecm_edge.firmware.operators.windows import (
     Windows,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices
     from ecm_edge.forms.reference.graph import Step
@@ -81,27 +80,19 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
     tile, function, order = _kernel(kernels, windows, per_group)
     packed = np.stack([order(w) for w in layer.weights]).astype(np.float32)
     biases = np.stack([order(b) for b in layer.bias.reshape(groups, -1)]).astype(np.float32)
-    weights = stored(layer, packed)
-
-    def body(names: Names) -> str:
-        operands = [
-            (names.pointer(x), windows.first - x.offset, windows.segment),
-            (weights.pointer(names), 0, packed[0].size),
-            (names.constant("bias"), 0, biases[0].size),
-            (names.pointer(y), int(outputs[0, 0]) - y.offset, per_group),
-        ]
-        structs = [
-            windows.struct(per_group, row_step(outputs)),
-            tile.struct(backward=names.backward),
-            layer.activation.struct,
-        ]
-        if added is None:
-            return weights.before(names) + calls(function, groups, operands, structs)
-        residual: Operand = (names.pointer(added), 0, 0)
-        added_step = row_step(time_by_channels(added.index, layer.adds or 0))
-        text = calls(f"{function}_add", groups, [residual, *operands], structs, [added_step])
-        return weights.before(names) + text
-
+    weights = stored(layer, packed, packed[0].size)
+    operands = [
+        windows.operand(x, windows.segment),
+        weights.operand,
+        Operand("bias", 0, biases[0].size),
+        Operand(y, int(outputs[0, 0]) - y.offset, per_group),
+    ]
+    numbers: tuple[int, ...] = ()
+    if added is not None:
+        function = f"{function}_add"
+        operands.append(Operand(added))
+        numbers = (row_step(time_by_channels(added.index, layer.adds or 0)),)
+    structs = (windows.struct(per_group, row_step(outputs)), tile, layer.activation.struct)
     apart = groups == 1 and (added is None or added.buffer != x.buffer)
     overlap = overlap_along(windows, tile, outputs, per_group, ITEM_BYTES["float32"])
     size = f"{windows.rows} rows of {windows.products} products, tile {tile.rows} x {tile.outputs}"
@@ -111,7 +102,7 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
         note=f"{x.shape} -> {y.shape}, {size}",
         reads=(x,) if added is None else (x, added),
         writes=(y,),
-        body=body,
+        body=Call(function, tuple(operands), structs, numbers, groups, weights.before).body,
         arrays=(weights.array, Array("bias", biases, "float32")),
         scratch=weights.scratch,
         overlap={x.buffer: overlap} if apart else {},
@@ -138,22 +129,20 @@ def _half_layer(kernels: Kernels, layer: Weighted, windows: Windows, outputs: In
     packed = blocks(layer.weights[0], tile.outputs).astype(np.float32)
     biases = blocks(layer.bias, tile.outputs).astype(np.float32)
 
-    def body(names: Names) -> str:
-        operands = [
-            (names.pointer(x), windows.first - x.offset, 0),
-            (names.constant("weights"), 0, 0),
-            (names.constant("bias"), 0, 0),
-            (names.pointer(y), int(outputs[0, 0]) - y.offset, 0),
-        ]
-        return calls("ecm_dense_half", 1, operands, [layer.activation.struct], [count, total, tile.outputs])
-
+    operands = (
+        windows.operand(x),
+        Operand("weights"),
+        Operand("bias"),
+        Operand(y, int(outputs[0, 0]) - y.offset),
+    )
+    call = Call("ecm_dense_half", operands, (layer.activation.struct,), (count, total, tile.outputs))
     return Layer(
         op="dense",
         origin=(),
         note=f"{x.shape} -> {y.shape}, {count} products",
         reads=(x,),
         writes=(y,),
-        body=body,
+        body=call.body,
         arrays=(Array("weights", packed, "float16"), Array("bias", biases, "float32")),
         overlap={x.buffer: overlap_along(windows, tile, outputs, total, ITEM_BYTES["float32"])},
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.firmware.layers import Array, Layer
-from ecm_edge.firmware.operators.calls import Operand, calls
+from ecm_edge.firmware.operators.calls import Call, Operand, Tile
 from ecm_edge.firmware.operators.sums import LOW, Sums, finish
-from ecm_edge.firmware.operators.tiles import Tile, best_tile, blocks, packed_tile, vectors_of
+from ecm_edge.firmware.operators.tiles import best_tile, blocks, packed_tile, vectors_of
 from ecm_edge.firmware.operators.windows import Windows, overlap_along, row_step
 from ecm_edge.firmware.tensors import Buffer
 from ecm_edge.targets.kernels import Kernels
@@ -18,7 +18,6 @@ from ecm_edge.targets.kernels import Kernels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices, Tensor
     from ecm_edge.forms.reference.graph import Step
@@ -49,22 +48,21 @@ class Kernel:
     lanes: int = 0
     words: Buffer | None = None
 
-    def before(self, names: Names) -> str:
-        """C that comes before the first group: the weights of all groups are packed there."""
-        if self.words is None:
-            return ""
-        count = self.weights.size // self.lanes
-        return f"ecm_pack_weights({names.constant('weights')}, {self._words(names)}, {count}, {self.lanes});\n"
-
-    def operand(self, names: Names) -> Operand:
+    @property
+    def operand(self) -> Operand:
         """Where the kernel reads its weights."""
         if self.words is None:
-            return names.constant("weights"), 0, self.weights[0].size
-        return self._words(names), 0, self.weights[0].size // self.lanes
+            return Operand("weights", 0, self.weights[0].size)
+        return Operand(self.words, 0, self.weights[0].size // self.lanes, "uint64_t *")
 
-    def _words(self, names: Names) -> str:
-        assert self.words is not None  # noqa: S101 - both callers saw to it
-        return f"(uint64_t *)(void *){names.pointer(self.words)}"
+    @property
+    def before(self) -> Call | None:
+        """The weights of all groups are packed before the first."""
+        if self.words is None:
+            return None
+        words = Operand(self.words, cast="uint64_t *")
+        numbers = (self.weights.size // self.lanes, self.lanes)
+        return Call("ecm_pack_weights", (Operand("weights"), words), numbers=numbers)
 
 
 def append(
@@ -80,24 +78,21 @@ def append(
     """The layer of a group of nodes along time; `outputs` (T, O) are the places of the results."""
     groups, products, per_group = sums.weights.shape
     kernel = _kernel(program.kernels, windows, sums)
-    tile, y_step = kernel.tile, row_step(outputs)
-
-    def body(names: Names) -> str:
-        operands = [
-            (names.pointer(x), kernel.windows.first - x.offset, kernel.windows.segment),
-            kernel.operand(names),
-            (names.constant("bias"), 0, per_group),
-            (names.constant("factor"), 0, per_group * sums.factor_step),
-            (names.pointer(y), int(outputs[0, 0]) - y.offset, per_group),
-        ]
-        structs = [
-            kernel.windows.struct(per_group, y_step),
-            tile.struct(backward=names.backward),
-            sums.struct,
-        ]
-        numbers = [kernel.lanes] if kernel.lanes else []
-        return kernel.before(names) + calls(kernel.function, groups, operands, structs, numbers)
-
+    tile = kernel.tile
+    call = Call(
+        function=kernel.function,
+        operands=(
+            kernel.windows.operand(x, kernel.windows.segment),
+            kernel.operand,
+            Operand("bias", 0, per_group),
+            Operand("factor", 0, per_group * sums.factor_step),
+            Operand(y, int(outputs[0, 0]) - y.offset, per_group),
+        ),
+        structs=(kernel.windows.struct(per_group, row_step(outputs)), tile, sums.struct),
+        numbers=(kernel.lanes,) if kernel.lanes else (),
+        groups=groups,
+        before=kernel.before,
+    )
     over = {}
     if groups == 1:
         over = {x.buffer: overlap_along(kernel.windows, tile, outputs, per_group, program.stored_bytes)}
@@ -108,7 +103,7 @@ def append(
         f"tile {tile.rows} x {tile.outputs}",
         reads=(x,),
         writes=(y,),
-        body=body,
+        body=call.body,
         arrays=sums.arrays(Array("weights", kernel.weights, kernel.dtype)),
         scratch=(kernel.words,) if kernel.words else (),
         overlap=over,

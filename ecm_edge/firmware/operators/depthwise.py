@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.firmware.layers import Array, Layer, Overlap
-from ecm_edge.firmware.operators.calls import Struct, calls
+from ecm_edge.firmware.operators.calls import Call, Operand, Struct, Tile
 from ecm_edge.firmware.operators.sums import Sums, finish
-from ecm_edge.firmware.operators.tiles import Tile
 from ecm_edge.firmware.operators.weighted import Weighted, stored
 from ecm_edge.firmware.operators.windows import Along, Windows, overlap_along, row_step, time_by_channels
 from ecm_edge.firmware.tensors import ITEM_BYTES, Tensor
@@ -18,7 +17,6 @@ from ecm_edge.firmware.tensors import ITEM_BYTES, Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.program import Program
     from ecm_edge.forms.reference.graph import Step
 
@@ -40,29 +38,15 @@ def float_layer(along: Along, windows: Windows) -> Callable[[Weighted], Layer]:
         x, y = layer.x, layer.y
         values = layer.weights.transpose(0, 2, 1).reshape(-1, along.taps).astype(np.float32)  # (O, K)
         weights = stored(layer, values)
-        multiplier = layer.weights.shape[2]
-
-        def body(names: Names) -> str:
-            operands = [
-                (names.pointer(x), windows.first - x.offset, 0),
-                (weights.pointer(names), 0, 0),
-                (names.constant("bias"), 0, 0),
-                (names.pointer(y), 0, 0),
-            ]
-            structs = [
-                _channels(along, windows, y, multiplier),
-                tile.struct(backward=names.backward),
-                layer.activation.struct,
-            ]
-            return weights.before(names) + calls(function, 1, operands, structs)
-
+        operands = (windows.operand(x), weights.operand, Operand("bias"), Operand(y))
+        structs = (_channels(along, windows, y, layer.weights.shape[2]), tile, layer.activation.struct)
         return Layer(
             op="depthwise",
             origin=(),
             note=f"{x.shape} -> {y.shape}, depthwise, {along.taps} taps",
             reads=(x,),
             writes=(y,),
-            body=body,
+            body=Call(function, operands, structs, before=weights.before).body,
             arrays=(weights.array, Array("bias", layer.bias.astype(np.float32), "float32")),
             scratch=weights.scratch,
             overlap={x.buffer: _overlap(along, windows, x, y, tile, ITEM_BYTES["float32"])},
@@ -78,28 +62,15 @@ def append_i8(
     tile = _tile(along)
     weights = sums.weights.transpose(0, 2, 1).reshape(-1, along.taps)  # (O, K)
 
-    def body(names: Names) -> str:
-        operands = [
-            (names.pointer(x), windows.first - x.offset, 0),
-            (names.constant("weights"), 0, 0),
-            (names.constant("bias"), 0, 0),
-            (names.constant("factor"), 0, 0),
-            (names.pointer(y), 0, 0),
-        ]
-        structs = [
-            _channels(along, windows, y, sums.weights.shape[2]),
-            tile.struct(backward=names.backward),
-            sums.struct,
-        ]
-        return calls("ecm_depthwise_i8", 1, operands, structs)
-
+    operands = (windows.operand(x), Operand("weights"), Operand("bias"), Operand("factor"), Operand(y))
+    structs = (_channels(along, windows, y, sums.weights.shape[2]), tile, sums.struct)
     layer = Layer(
         op="",
         origin=(),
         note=f"{x.shape} -> {y.shape}, int8, depthwise, {along.taps} taps",
         reads=(x,),
         writes=(y,),
-        body=body,
+        body=Call("ecm_depthwise_i8", operands, structs).body,
         arrays=sums.arrays(Array("weights", weights, "int8")),
         overlap={x.buffer: _overlap(along, windows, x, y, tile, program.stored_bytes)},
         macs=macs,

@@ -7,7 +7,7 @@ to the bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
-from ecm_edge.firmware.operators.calls import Struct, calls
+from ecm_edge.firmware.operators.calls import Call, Operand, Struct
 from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.program import Done, Program
@@ -159,16 +159,17 @@ def _layer(made: Recurrence) -> Layer:
     if made.starts.any():
         arrays.append(Array("starts", made.starts, "float32"))
 
+    weights = Operand(expanded[0] if expanded else "weights")
+
     def body(names: Names) -> str:
-        weights, text = names.constant("weights"), []
+        text = []
         if expanded:
-            weights = names.pointer(expanded[0])
-            text.append(f"ecm_halves({names.constant('weights')}, {weights}, {made.weights.size});")
+            text.append(Call("ecm_halves", (Operand("weights"), weights), numbers=(made.weights.size,)).body(names))
         h, c = names.pointer(states), names.pointer(work)
         for d in range(len(made.reverse)):
             for s in range(len(made.lengths)):
-                text += [*_begin(made, names, d, s, h, c), _call(made, names, d, s, weights, h, c)]
-                text += _end(made, names, d, s, h, c)
+                call = _call(made, d, s, weights, states, work).body(names)
+                text += [*_begin(made, names, d, s, h, c), f"{{\n{indent(call)}\n}}", *_end(made, names, d, s, h, c)]
         return "\n".join(text)
 
     written = [(name, given[0]) for name, given in zip(node.outputs, made.outputs, strict=False) if given]
@@ -196,26 +197,23 @@ def _begin(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> It
         yield f"for (int32_t i = 0; i < {made.hidden}; i++) {{ {place}[i] = {value}; }}"
 
 
-def _call(made: Recurrence, names: Names, d: int, s: int, weights: str, h: str, c: str) -> str:
+def _call(made: Recurrence, d: int, s: int, weights: Operand, states: Buffer, work: Buffer) -> Call:
     """One direction of one sequence."""
     length, hidden, node = made.lengths[s], made.hidden, made.node
     first, turn = (max(0, length - 1), -1) if made.reverse[d] else (0, 1)
-    x_at = int(made.places[first, s, 0]) - made.x.offset
     x_step = turn * int(made.places[1, s, 0] - made.places[0, s, 0]) if len(made.places) > 1 else 0
-    wide = made.outputs[0]
-    y, y_at, y_step = h, 0, 0
-    if wide is not None:
-        tensor, places = wide
-        y, y_at = names.pointer(tensor), int(places[first, d, s, 0]) - tensor.offset
+    y, y_step = Operand(states), 0
+    if made.outputs[0] is not None:
+        tensor, places = made.outputs[0]
+        y = Operand(tensor, int(places[first, d, s, 0]) - tensor.offset)
         y_step = turn * (int(places[1, d, s, 0] - places[0, d, s, 0]) if len(places) > 1 else hidden)
     operands = [
-        (names.pointer(made.x), x_at, 0),
-        (weights, d * made.weights[0].size, 0),
-        (names.constant("bias"), d * made.bias[0].size, 0),
+        Operand(made.x, int(made.places[first, s, 0]) - made.x.offset),
+        replace(weights, first=d * made.weights[0].size),
+        Operand("bias", d * made.bias[0].size),
     ]
     if node.op == "LSTM":
-        what = "bias" if made.peepholes is None else "peepholes"
-        operands.append((names.constant(what), 0 if made.peepholes is None else d * hidden * 3, 0))
+        operands.append(operands[-1] if made.peepholes is None else Operand("peepholes", d * hidden * 3))
     members = {
         "steps": length,
         "inputs": made.places.shape[2],
@@ -226,9 +224,8 @@ def _call(made: Recurrence, names: Names, d: int, s: int, weights: str, h: str, 
         "linear": int(node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))),
         "clip": literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY",
     }
-    operands += [(h, 0, 0), (c, 0, 0), (y, y_at, 0)]
-    text = calls(f"ecm_{node.op.lower()}_f32", 1, operands, [Struct("sequence", members)])
-    return f"{{\n{indent(text)}\n}}" if len(made.reverse) * len(made.lengths) > 1 else text
+    operands += [Operand(states), Operand(work), y]
+    return Call(f"ecm_{node.op.lower()}_f32", tuple(operands), (Struct("sequence", members),))
 
 
 def _end(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> Iterable[str]:

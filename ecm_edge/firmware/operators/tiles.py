@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecm_edge.firmware.operators.calls import Struct
+from ecm_edge.firmware.operators.calls import Tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,20 +23,6 @@ _STRAIGHT_SUMS = 16  # and then more sums than these leave no registers for weig
 _TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
 _UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
 _ORDERED_PRODUCTS = 400  # straight code pays where a kernel keeps its loads in order
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Rows and outputs computed together, and products of a sum that one turn of the loop takes."""
-
-    rows: int
-    outputs: int
-    unroll: int
-
-    def struct(self, *, backward: bool) -> Struct:
-        """The kernels' argument."""
-        sizes = {"rows": self.rows, "outputs": self.outputs, "unroll": self.unroll}
-        return Struct("tile", {**sizes, "backward": int(backward)})
 
 
 def best_tile(

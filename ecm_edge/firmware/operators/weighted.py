@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array
-from ecm_edge.firmware.operators.calls import Struct
+from ecm_edge.firmware.operators.calls import Call, Operand, Struct
 from ecm_edge.firmware.operators.windows import is_grid, row_step, time_by_channels
 from ecm_edge.firmware.tensors import Buffer, Tensor
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ecm_edge.firmware.layers import Layer, Names
+    from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.program import Program
     from ecm_edge.forms.reference.graph import Step
 
@@ -95,26 +95,22 @@ class Weighted:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Weights as a layer keeps them, and the memory that float16 ones are expanded to before they are used."""
+    """Weights as a layer keeps them, and as its kernel reads them: float16 ones are expanded first, into scratch."""
 
     array: Array
-    scratch: tuple[Buffer, ...]
-
-    def pointer(self, names: Names) -> str:
-        """Where kernels read them, in float32."""
-        return names.pointer(self.scratch[0]) if self.scratch else names.constant(self.array.what)
-
-    def before(self, names: Names) -> str:
-        """C that comes before the kernels."""
-        if not self.scratch:
-            return ""
-        return f"ecm_halves({names.constant(self.array.what)}, {self.pointer(names)}, {self.array.values.size});\n"
+    operand: Operand
+    before: Call | None = None
+    scratch: tuple[Buffer, ...] = ()
 
 
-def stored(layer: Weighted, values: NDArray[np.float32]) -> Stored:
+def stored(layer: Weighted, values: NDArray[np.float32], group_step: int = 0) -> Stored:
     """The weights of a layer in the order in which its kernel reads them."""
-    scratch = (Buffer(values.size, "float32"),) if layer.stored == "float16" else ()
-    return Stored(Array("weights", values, layer.stored), scratch)
+    array = Array("weights", values, layer.stored)
+    if layer.stored != "float16":
+        return Stored(array, Operand("weights", 0, group_step))
+    floats = Buffer(values.size, "float32")
+    before = Call("ecm_halves", (Operand("weights"), Operand(floats)), numbers=(values.size,))
+    return Stored(array, Operand(floats, 0, group_step), before, (floats,))
 
 
 def add(

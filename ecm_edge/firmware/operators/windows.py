@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecm_edge.firmware.layers import Overlap
-from ecm_edge.firmware.operators.calls import Struct
+from ecm_edge.firmware.operators.calls import Operand, Struct
 from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.program import Room, distance_above, distance_below
 from ecm_edge.forms.reference.operators.windows import geometry
@@ -16,7 +16,7 @@ from ecm_edge.forms.reference.operators.windows import geometry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ecm_edge.firmware.operators.tiles import Tile
+    from ecm_edge.firmware.operators.calls import Tile
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices, Tensor
 
@@ -87,6 +87,10 @@ class Windows:
     def products(self) -> int:
         """Products of one sum."""
         return self.segments * self.segment
+
+    def operand(self, x: Tensor, group_step: int = 0) -> Operand:
+        """Where the first window of each group begins."""
+        return Operand(x, self.first - x.offset, group_step)
 
     def struct(self, outputs: int, y_step: int) -> Struct:
         """The kernels' argument, with the outputs of a group and the elements from one row of them to the next."""
