@@ -79,6 +79,7 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
 
 
 def _render_images(record: FirmwareRecord) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
     rows = [
@@ -86,9 +87,8 @@ def _render_images(record: FirmwareRecord) -> None:
             found.form,
             found.verdict.value,
             found.image.file if found.image else f"none: {found.reason}",
-            *(f"{value:,}" for value in (found.flash_bytes, found.ram_bytes)),
-            "–" if found.stack_bound_bytes is None else f"{found.stack_bound_bytes:,}",
-            "–" if found.instructions is None else f"{found.instructions.total:,}",
+            *map(whole, (found.flash_bytes, found.ram_bytes, found.stack_bound_bytes)),
+            whole(found.instructions.total if found.instructions else None),
             f"{found.latency_ms.mean_ms:.3f}",
         ]
         for found in record.forms

@@ -107,6 +107,7 @@ def _sections(found: FormFit) -> None:
 
 
 def _layers(found: FormFit) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
     counts = found.instructions
@@ -114,19 +115,17 @@ def _layers(found: FormFit) -> None:
         [
             layer.name,
             f"{layer.macs:,}",
-            "–" if layer.instructions is None else f"{layer.instructions:,}",
+            whole(layer.instructions),
             f"{100 * layer.instructions / counts.total:.1f}" if counts and layer.instructions is not None else "–",
             f"{layer.instructions / layer.macs:.2f}" if layer.instructions is not None and layer.macs else "–",
-            f"{layer.code_bytes:,}",
-            f"{layer.constant_bytes:,}",
-            f"{layer.live_bytes:,}",
+            *map(whole, (layer.code_bytes, layer.constant_bytes, layer.live_bytes)),
         ]
         for layer in found.layers
     ]
-    whole = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
+    counted = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
     each = "" if found.instructions_per_mac is None else f", {found.instructions_per_mac:.2f} a MAC"
     columns = ["layer", "MACs", "instructions", "%", "a MAC", "code B", "constants B", "alive B"]
-    show(f"Layers: {whole}{each}", columns, rows)
+    show(f"Layers: {counted}{each}", columns, rows)
 
 
 def _tensors(found: FormFit) -> None:

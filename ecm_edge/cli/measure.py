@@ -21,7 +21,7 @@ from ecm_edge.cli._common import (
 )
 
 if TYPE_CHECKING:
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.measure import MeasureRecord
 
 
@@ -97,6 +97,7 @@ def command(
 
 
 def _render(record: MeasureRecord) -> None:
+    from ecm_edge.base.numbers import figure, fixed
     from ecm_edge.base.tables import show
 
     scores, t = record.scores, record.latency_ms
@@ -105,7 +106,7 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
         ["figure", "value (95 %)"],
-        [[name, _shown(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
+        [[name, figure(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
     )
     show(
         "Confusion",
@@ -119,17 +120,10 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"Latency in ms, {t.evidence}: {t.source}",
         ["", "mean", "median", "p95", "min", "max", "std"],
-        [["as the board reports it", *("–" if value is None else f"{value:.4f}" for value in times)]],
+        [["as the board reports it", *(fixed(value, 4) for value in times)]],
     )
     for gate in record.gates:
         found = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
         click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
     if record.board_score:
         click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
-
-
-def _shown(figure: Interval | None) -> str:
-    if figure is None:
-        return "–"
-    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{ends}"

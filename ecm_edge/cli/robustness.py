@@ -22,7 +22,7 @@ from ecm_edge.cli._common import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
@@ -79,6 +79,7 @@ def command(
 
 
 def _render(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import figure, point
     from ecm_edge.base.tables import show
 
     for warning in record.warnings:
@@ -94,9 +95,9 @@ def _render(record: RobustnessRecord) -> None:
         [
             [
                 row.name,
-                _point(row.fbeta_mean),
+                point(row.fbeta_mean),
                 f"{row.fbeta_change.value:+.3f}",
-                *map(_point, (row.g, row.f1, row.sensitivity, row.specificity)),
+                *map(point, (row.g, row.f1, row.sensitivity, row.specificity)),
                 f"{row.share_changed:.2%}",
             ]
             for row in record.rows
@@ -111,7 +112,7 @@ def _render(record: RobustnessRecord) -> None:
                 str(r.subjects),
                 str(r.segments),
                 str(r.called_af),
-                *map(_interval, (r.sensitivity, r.specificity)),
+                *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm
         ],
@@ -124,16 +125,6 @@ def _render(record: RobustnessRecord) -> None:
             for a in record.degenerate
         ],
     )
-
-
-def _point(figure: Interval | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f}"
-
-
-def _interval(figure: Interval | None) -> str:
-    if figure is None or figure.low is None or figure.high is None:
-        return _point(figure)
-    return f"{figure.value:.3f} ({figure.low:.3f} … {figure.high:.3f})"
 
 
 def _margin(margin: float | None) -> str:

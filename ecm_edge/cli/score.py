@@ -22,7 +22,7 @@ from ecm_edge.cli._common import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
 
 
@@ -85,6 +85,7 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 
 def _render(record: ScoreRecord) -> None:
+    from ecm_edge.base.numbers import figure, ratio
     from ecm_edge.base.tables import show
 
     scores = record.scores
@@ -96,14 +97,14 @@ def _render(record: ScoreRecord) -> None:
     if record.statement:
         click.echo(record.statement)
     names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
-    rows = [[name, _shown(getattr(scores, name)), _shown(getattr(scores.averaged, name))] for name in names]
-    rows += [[name, _shown(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
+    rows = [[name, figure(getattr(scores, name)), figure(getattr(scores.averaged, name))] for name in names]
+    rows += [[name, figure(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), _ratio(r.sensitivity), _ratio(r.specificity)]
+            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
             for r in scores.by_rhythm
         ],
     )
@@ -114,7 +115,7 @@ def _render(record: ScoreRecord) -> None:
             [
                 s.subject,
                 *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
-                *map(_ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
+                *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
             for s in sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
         ],
@@ -133,14 +134,3 @@ def _render_board(board: BoardResult) -> None:
     score = board.board_score
     terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
     show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
-
-
-def _shown(figure: Interval | None) -> str:
-    if figure is None:
-        return "–"
-    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{ends}"
-
-
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
