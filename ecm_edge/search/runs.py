@@ -28,7 +28,7 @@ from ecm_edge.metrics import Objective
 from ecm_edge.search import avoid, ladder
 from ecm_edge.search.ladder import Rung
 from ecm_edge.search.study import Pruner, Sampler
-from ecm_edge.search.trial import TrialRecord
+from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.targets import Target
 
 if TYPE_CHECKING:
