@@ -97,9 +97,9 @@ def command(
     if not resume:
         if target is None:
             raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-        wanted, split = space.load(space_name), _split(dataset, split_name, seed)
+        search_space, split = space.load(space_name), _split(dataset, split_name, seed)
         if ladder is None:
-            ladder = runs.wants_ladder(dataset, wanted, split, sampler, pruner)
+            ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
         rungs = list(RUNGS) if ladder else []
         chosen: dict[str, object] = {
             "sampler": sampler,
@@ -110,7 +110,7 @@ def command(
         }
         if objective:
             chosen["objective"] = objective
-        settings = runs.default_settings(dataset, targets.load(target), wanted, seed=seed, **chosen)
+        settings = runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
         runs.start(out, settings)
     trained = 0
 

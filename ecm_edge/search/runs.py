@@ -47,9 +47,9 @@ StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
 class SearchSettings(Record):
     """What decides which candidates a run proposes and how they are judged; fixed when the run starts.
 
-    `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
-    with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
-    `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
+    `standard` is the least objective wanted: a trained candidate that reaches it ends the search, one below it is
+    avoided with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is
+    pruned. `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
     """
 
     target: Target
