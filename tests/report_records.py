@@ -14,7 +14,7 @@ from ecm_edge.firmware.plan import PlannedBuffer
 from ecm_edge.forms import parity, quantize, simplify
 from ecm_edge.forms.reference.noise import LayerNoise
 from ecm_edge.search.runs import SearchRecord, SearchSettings
-from ecm_edge.search.trial import TrialRecord
+from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.training import train
 from ecm_edge.training.epochs import Epoch
 from tests import tiny

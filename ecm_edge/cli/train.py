@@ -102,7 +102,7 @@ def command(
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
     from ecm_edge import targets
-    from ecm_edge.search.trial import train_candidate
+    from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
     if like and (family or factory):
@@ -126,8 +126,8 @@ def command(
         folds=folds,
         refit=refit,
         workers=workers,
-        tell=_say,
-        tell_network=_say_network,
+        on_epoch=_say,
+        on_network=_say_network,
     )
 
     def render() -> None:

@@ -102,11 +102,8 @@ class Contender:
     @cached_property
     def answers(self) -> Answers:
         """The answers on its own test subjects; out of fold on all subjects where it has none."""
-        return (
-            self.answers_on(self.dataset.rows_of(self.config.split.test))
-            if self.config.split.test
-            else self.out_of_fold
-        )
+        test = self.config.split.test
+        return self.answers_on(self.dataset.rows_of(test)) if test else self.out_of_fold
 
     @cached_property
     def out_of_fold(self) -> Answers:

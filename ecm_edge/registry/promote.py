@@ -256,10 +256,10 @@ def _claim(challenger: Contender) -> list[Gate]:
         return [condition("claim", "no test subjects, and nothing out of fold: train with --folds", holds=False)]
     if challenger.config.dataset_sha256 != challenger.dataset.header.content_sha256:
         return [condition("claim", "measured out of fold on another data set", holds=False)]
+    chosen = challenger.cross_validation.record.threshold
     own = TrainingRecord.load(challenger.folder / TRAINING).best.threshold
-    found = challenger.cross_validation.record.threshold
-    if own != found:
-        detail = f"a network at the threshold {own:.6g}, not {found:.6g}; train with --refit"
+    if own != chosen:
+        detail = f"a network at the threshold {own:.6g}, not {chosen:.6g}; train with --refit"
         return [condition("claim", detail, holds=False)]
     scores = challenger.out_of_fold.scores
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"

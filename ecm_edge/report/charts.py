@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
     ("verdicts", "Verdicts"),

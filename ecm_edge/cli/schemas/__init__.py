@@ -23,7 +23,7 @@ RECORDS = {
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
-    "train": "ecm_edge.search.trial:TrainResult",
+    "train": "ecm_edge.search.train_one:TrainResult",
     "export": "ecm_edge.forms.export:ExportResult",
     "quantize": "ecm_edge.forms.quantize:QuantizeRecord",
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",
