@@ -44,10 +44,10 @@ class BoardResult(Record):
 class ScoreRecord(Record):
     """The scores of a model, the data that they are of, and warnings.
 
-    `part` is "chosen" where subjects were named, and "out_of_fold" where the networks of a cross-validation answered, as
-    `statement` explains: then `scores` are those of the recipe, and model and costs those of the candidate that was
-    trained by it. `trained_on` are the scored subjects that the answering network was trained or tuned on; None where
-    the file does not name them.
+    `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
+    (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
+    `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
+    not name them.
     """
 
     model: str
