@@ -38,7 +38,7 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
             record = quantize_candidate(model, dataset)
     else:
         if out is None:
-            raise click.UsageError("-o FOLDER says where the forms of an ONNX file go.")
+            raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else dataset.header.subjects
         with busy("quantising and ranking layers"):
             record = quantize_file(model, dataset, out, subjects=chosen)
@@ -55,5 +55,5 @@ def _render(record: QuantizeRecord) -> None:
         ["layer", "operator", "SQNR, dB", "largest error"],
         [[layer.layer, layer.op, fixed(layer.sqnr_db, 1), f"{layer.max_abs:.4f}"] for layer in record.layers[:_SHOWN]],
     )
-    who = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
-    click.echo(f"calibrated on {who}")
+    segments = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
+    click.echo(f"calibrated on {segments}")

@@ -9,11 +9,12 @@ import click
 from ecm_edge.cli._common import (
     CANDIDATE,
     SEED,
-    check_form,
+    choose_form,
     data_option,
     emit,
     form_option,
     json_option,
+    keeps_records,
     open_data,
     rule_option,
     subjects_option,
@@ -52,7 +53,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Score MODEL, a candidate's folder or any ONNX file, on segments that are disturbed in many ways.
+    """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
     A candidate keeps the record as robustness.json; an entry of a registry is left as it is. Exits with 1 if an answer
     was not finite.
@@ -60,28 +61,24 @@ def command(
     from ecm_edge import targets
     from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
     from ecm_edge.evaluate.score import parse_subjects
-    from ecm_edge.registry.entries import MANIFEST
 
     board = targets.load(target) if target else None
-    check_form(model, form)
+    form = choose_form(model, form, board)
     record = check_robustness(
         model,
         open_data(data),
         target=board,
-        subjects=parse_subjects(subjects) if subjects is not None else None,
-        form=form or (board.precision[0] if board else "float32"),
+        subjects=parse_subjects(subjects),
+        form=form,
         segments=segments,
         seed=seed,
     )
-    if model.is_dir() and not (model / MANIFEST).exists():
+    if keeps_records(model):
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure, point
-    from ecm_edge.base.tables import show
-
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -89,6 +86,15 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
         f"{record.segments} segments of {record.subjects}{made_up}"
     )
+    _show_disturbances(title, record)
+    _show_rhythms(record)
+    _show_degenerate(record)
+
+
+def _show_disturbances(title: str, record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import point
+    from ecm_edge.base.tables import show
+
     show(
         title,
         ["disturbance", "Fβ mean", "change", "G", "F1", "sensitivity", "specificity", "labels changed"],
@@ -103,6 +109,12 @@ def _render(record: RobustnessRecord) -> None:
             for row in record.rows
         ],
     )
+
+
+def _show_rhythms(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
     show(
         "By rhythm, undisturbed",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
@@ -117,8 +129,13 @@ def _render(record: RobustnessRecord) -> None:
             for r in record.by_rhythm
         ],
     )
+
+
+def _show_degenerate(record: RobustnessRecord) -> None:
+    from ecm_edge.base.tables import show
+
     show(
-        "What is no ECG",
+        "Segments without an ECG",
         ["segment", "label", "margin"],
         [
             [a.name, "–" if a.label is None else str(a.label), "refused" if a.refused else _margin(a.margin)]

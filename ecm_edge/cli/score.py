@@ -9,11 +9,12 @@ import click
 from ecm_edge.cli._common import (
     CANDIDATE,
     PATH,
-    check_form,
+    choose_form,
     data_option,
     emit,
     form_option,
     json_option,
+    keeps_records,
     open_data,
     rule_option,
     subjects_option,
@@ -61,13 +62,13 @@ def command(
     if out_of_fold and subjects is not None:
         raise click.UsageError("--out-of-fold scores all subjects; leave out --subjects")
     board = targets.load(target) if target else None
-    check_form(model, form)
-    dataset, form = open_data(data), form or (board.precision[0] if board else "float32")
+    form = choose_form(model, form, board)
+    dataset = open_data(data)
     latency = Latency.load(latency_file) if latency_file else None
     if out_of_fold:
         record = score_out_of_fold(model, dataset, target=board, form=form, latency=latency)
     else:
-        chosen = parse_subjects(subjects) if subjects is not None else None
+        chosen = parse_subjects(subjects)
         record = score_model(model, dataset, target=board, subjects=chosen, form=form, latency=latency)
     if _is_kept(record, model):
         record.save(model / candidate.SCORE)
@@ -75,13 +76,10 @@ def command(
 
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
-    """Whether a record is the one that speaks of a candidate; what is in a registry is never written to."""
+    """Whether it is the score that a candidate keeps: of its test subjects, or out of fold where it has none."""
     from ecm_edge.candidate.candidate import load_config
-    from ecm_edge.registry.entries import MANIFEST
 
-    if not model.is_dir() or (model / MANIFEST).exists():
-        return False
-    return record.part == ("test" if load_config(model).split.test else "out_of_fold")
+    return keeps_records(model) and record.part == ("test" if load_config(model).split.test else "out_of_fold")
 
 
 def _render(record: ScoreRecord) -> None:

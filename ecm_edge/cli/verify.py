@@ -1,4 +1,4 @@
-"""`ecm-edge verify`: every form gives the same answers, or which one does not."""
+"""`ecm-edge verify`: whether every form gives the same answers, and which one does not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _change(before: float | None, after: float | None) -> str:
 
 
 def _explain(hop: Hop) -> None:
-    """What did not run and why; which gates failed, where, and for which files."""
+    """The reason of a hop that did not run; the gates that failed, with the layer and the files."""
     from ecm_edge.base.numbers import number
 
     if hop.reason:
