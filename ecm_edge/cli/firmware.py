@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.firmware.fitted import FirmwareRecord
+    from ecm_edge.firmware.fit_records import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -166,7 +166,7 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
     """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
     from ecm_edge.base import files
-    from ecm_edge.firmware.fitted import image_path, load
+    from ecm_edge.firmware.fit_records import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
         return None

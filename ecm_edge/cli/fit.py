@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form, Gate
-    from ecm_edge.firmware.fitted import FitRecord, FormFit
+    from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
 _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
 _LARGEST = 5

@@ -67,7 +67,7 @@ def command(
     labels have to be those of the model.
     """
     from ecm_edge import targets
-    from ecm_edge.evaluate.ask import Options
+    from ecm_edge.evaluate.exchange import LineOptions
     from ecm_edge.evaluate.measure import measure
     from ecm_edge.evaluate.score import parse_subjects
 
@@ -84,7 +84,7 @@ def command(
         image=image,
         emulated=emulated,
         resume=resume,
-        options=Options(retries, timeout_s),
+        options=LineOptions(retries, timeout_s),
     )
     emit(record, as_json=as_json, render=lambda: _render(record))
 

@@ -14,7 +14,6 @@ trained on it says nothing about patients.
 
 from __future__ import annotations
 
-import importlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +25,7 @@ from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import AF_RHYTHM, SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, Description, Source, write_dataset
+from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import STEPS_PER_MV
 from ecm_edge.data.recordings.windows import FILTER, WINDOW_S, Recording, Span, blocks
 
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 _EPISODE_SEGMENTS = 2
 _EXTRAS = ("SBR", "B", "AB")
 
-_WRITERS = {"iesd": "iesd", "wfdb": "physionet", "edf": "edf", "csv": "csv_files"}
-
-SynthFormat = Literal["dataset", "iesd", "wfdb", "edf", "csv"]
+SynthFormat = Literal["dataset", Format]
 Beat = Literal["sinus", "atrial", "ventricular", "fibrillating"]
 
 
@@ -168,7 +166,7 @@ def synthesise(
     else:
         content_sha256 = None
         with files.staged_folder(path) as staged:
-            importlib.import_module(f"ecm_edge.data.recordings.{_WRITERS[file_format]}").write(staged, records)
+            FORMATS[file_format].write(staged, records)
     rhythms = {span.rhythm for subject in range(subjects) for span in _spans(rhythms_of(subject), segments_per_subject)}
     return SynthRecord(
         path=str(path),

@@ -31,8 +31,8 @@ from ecm_edge.base.records import (
 )
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
-from ecm_edge.evaluate.timing import Timer, summary
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit
+from ecm_edge.evaluate.timing import Timer, host, summary
+from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.model_file import ModelFile, open_model
@@ -168,10 +168,10 @@ def bench_candidate(
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on a target, built now, or as its candidate's firmware.json has them; None where it has none."""
     if target:
-        from ecm_edge.firmware import fit
+        from ecm_edge.firmware.form_build import build_form
 
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-            return _told(fit.fit(model.classifier.proto, target, Path(folder), form=model.form), target.name)
+            return _told(build_form(model.classifier.proto, target, Path(folder), form=model.form).record, target.name)
     if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
         return None
     record = FirmwareRecord.load(model.folder / FIRMWARE)
@@ -245,13 +245,14 @@ def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
 
 
 def _form_bench(model: ModelFile, timer: Timer, warm_ups: int) -> FormBench:
+    times_ms = np.array(timer.times_ns) / _NS_PER_MS
     return FormBench(
         form=model.form,
         file=model.path.name,
         model_sha256=files.sha256_file(model.path),
         file_bytes=model.path.stat().st_size,
         weight_bytes=onnx_model.weight_bytes(model.classifier.proto),
-        latency_ms=summary(np.array(timer.times_ns) / _NS_PER_MS, warm_ups=warm_ups),
+        latency_ms=summary(times_ms, Evidence.MEASURED, host(), warm_ups=warm_ups),
         answers_checked=len(timer.times_ns),
         answers_differing=timer.differing(),
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.base.records import Evidence, Latency
+from ecm_edge.base.records import Latency
 from ecm_edge.forms import onnx_model
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ecm_edge.base.records import Evidence
     from ecm_edge.forms.onnx_model import Classifier, Floats
 
 
@@ -73,11 +74,11 @@ class Timer:
         return sum(not np.array_equal(answer, next(expected)) for answer in self._answers)
 
 
-def summary(times_ms: NDArray[np.float64], *, warm_ups: int) -> Latency:
-    """The figures of measured times (runs,) on this host."""
+def summary(times_ms: NDArray[np.float64], evidence: Evidence, source: str, *, warm_ups: int) -> Latency:
+    """The figures of the times (runs,) that a clock gave; `source` names whose clock."""
     return Latency(
-        evidence=Evidence.MEASURED,
-        source=host(),
+        evidence=evidence,
+        source=source,
         mean_ms=float(times_ms.mean()),
         median_ms=float(np.median(times_ms)),
         p95_ms=float(np.quantile(times_ms, 0.95)),
@@ -90,14 +91,14 @@ def summary(times_ms: NDArray[np.float64], *, warm_ups: int) -> Latency:
 
 
 def host() -> str:
-    """What a latency measured here was measured on and with; equal strings mean latencies that may be compared."""
+    """The processor and runtime of a latency measured here; latencies with equal strings may be compared."""
     import onnxruntime
 
     return f"{_cpu()}, onnxruntime {onnxruntime.__version__}, 1 thread, batch 1"
 
 
 def _cpu() -> str:
-    """The processor's name; on Linux /proc/cpuinfo knows more than Python does."""
+    """The processor's name; on Linux /proc/cpuinfo has a fuller one than `platform`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

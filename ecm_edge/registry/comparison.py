@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target

@@ -50,8 +50,8 @@ from ecm_edge.evaluate.verify.records import (
     is_this_host,
     judged_by,
 )
-from ecm_edge.firmware import fitted
-from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.firmware import fit_records
+from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import BUDGETS
 from ecm_edge.forms.model_file import margins, open_model
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.targets import Target
 
@@ -209,18 +209,18 @@ def _incumbent(shelf: Path, event: Event, target: Target, evidence: dict[str, La
     side = _contender(folder, manifest.form, target, known)
     if target.firmware is None:
         return side
-    record = fitted.load(folder, target)
+    record = fit_records.load(folder, target)
     fit = record.of(manifest.form) if record else None
-    return _with_fit(side, fit or _fitted(side, target), fitted.target_sha256(target), target)
+    return _with_fit(side, fit or _fitted(side, target), fit_records.target_sha256(target), target)
 
 
 def _fitted(side: Contender, target: Target) -> FormFit:
     """What an entry's model needs on the target as it is now."""
-    from ecm_edge.firmware.fit import fit
+    from ecm_edge.firmware.form_build import build_form
 
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        return fit(side.model.classifier.proto, target, Path(scratch), form=side.form, counted=graph)
+        return build_form(side.model.classifier.proto, target, Path(scratch), form=side.form, counted=graph).record
 
 
 def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
@@ -276,7 +276,7 @@ def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target)
     if fit is None:
         return []
     verified, image = _verified(record, challenger), fit.image
-    path = fitted.image_path(challenger.folder, challenger.form, target)
+    path = fit_records.image_path(challenger.folder, challenger.form, target)
     where = path.relative_to(challenger.folder).as_posix()
     here = files.sha256_file(path) if image and image.file == where and path.is_file() else None
     found = f"{here[:12]}…" if here else f"no {where}"

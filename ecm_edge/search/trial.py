@@ -18,7 +18,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify.records import is_proven
-from ecm_edge.firmware import fit
+from ecm_edge.firmware import image_gate
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, quantize
 from ecm_edge.forms.gate import CostRecord
@@ -201,7 +201,7 @@ def gate_candidate(
         segment: one real segment (1, T), on which the simplifier checks itself.
     """
     graphs = export.untrained(config, segment)
-    return graphs.template, fit.gate_graph(graphs.simplified, target)
+    return graphs.template, image_gate.gate_graph(graphs.simplified, target)
 
 
 class TrainResult(Record):

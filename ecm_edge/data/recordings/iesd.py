@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.data.recordings.windows import Recording
 
-SIGNAL = "as given: band-passed at source"
-
 _NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
 _BLOCK_FILES = 500
 _SEGMENTS_PER_EPISODE = round(EPISODE_S / WINDOW_S)
