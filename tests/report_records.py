@@ -8,7 +8,7 @@ from ecm_edge.candidate import candidate, space
 from ecm_edge.evaluate.score import score_model
 from ecm_edge.evaluate.verify.records import Flip, Hop, VerifyRecord
 from ecm_edge.firmware.count import Counts, LayerCount
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, LayerFit, target_sha256
+from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, LayerFit, target_sha256
 from ecm_edge.firmware.image import Sections
 from ecm_edge.firmware.plan import PlannedBuffer
 from ecm_edge.forms import parity, quantize, simplify

@@ -16,7 +16,7 @@ from ecm_edge import metrics, targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.base.files import locked
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise

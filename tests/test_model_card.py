@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
@@ -14,13 +15,17 @@ import pytest
 from ecm_edge import cli, metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError, OutputError
-from ecm_edge.base.records import Interval, Verdict
+from ecm_edge.base.numbers import figure
+from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
-from ecm_edge.evaluate.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.evaluate.disturbances import DISTURBANCES
+from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry import entries
-from ecm_edge.report.model_card import figure, load_records, plain, write_card
+from ecm_edge.report import model_card, templates
+from ecm_edge.report.candidate_records import load_records
+from ecm_edge.report.model_card import plain, write_card
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold
 from tests import report_records, tiny
@@ -308,10 +313,11 @@ def test_the_command(tmp_path, full, dataset, capsys):
     assert not (tmp_path / "b.md").exists()
 
 
-def test_figures_as_text():
-    assert figure(Interval(value=0.5)) == "0.500 (no interval)"
-    assert figure(Interval(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 … 0.750)"
-    assert (figure(0.5), figure(None)) == ("0.500", "–")
+@pytest.mark.parametrize("module", [model_card, templates], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def copied(folder, place):

@@ -15,7 +15,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
 from ecm_edge.evaluate.verify.records import TO_C, Hop, VerifyRecord, firmware_hops, to_target
 from ecm_edge.firmware import emulate
-from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import registry
 from ecm_edge.registry.decision import PromoteRecord

@@ -11,11 +11,12 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.base import files
+from ecm_edge.base.numbers import figure
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.evaluate.robustness import ROBUSTNESS, RobustnessRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
-from ecm_edge.firmware import emulate, fitted, make
+from ecm_edge.firmware import emulate, fit_records, make
 from ecm_edge.firmware.build import Image
 from ecm_edge.forms import model_file, onnx_model, reference
 from ecm_edge.forms.model_file import ModelFile
@@ -84,12 +85,12 @@ def test_every_entry_is_as_it_was_promoted(shelf):
 def test_the_image_is_the_one_that_was_verified(shelf):
     image, form = shelf.manifest.image, shelf.manifest.form
     board = targets.load(shelf.manifest.target)
-    path = fitted.image_path(shelf.entry, form, board)
+    path = fit_records.image_path(shelf.entry, form, board)
     assert path == shelf.entry / image.file
     verified = next(f for f in VerifyRecord.load(shelf.entry / "verify.json").firmware if f.form == form)
     assert files.sha256_file(path) == image.sha256 == verified.shipped_image
     assert image.emulated_segments >= 500
-    built = fitted.load(shelf.entry, board)
+    built = fit_records.load(shelf.entry, board)
     assert built is not None, "the target's file has changed since the entry was promoted"
     assert built.of(form).image.sha256 == image.sha256
 
@@ -118,8 +119,8 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
     scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
-    assert model_card.figure(scores.fbeta_mean) in ships["Figures"]
-    assert model_card.figure(scores.g) in ships["Figures"]
+    assert figure(scores.fbeta_mean) in ships["Figures"]
+    assert figure(scores.g) in ships["Figures"]
 
 
 def test_what_is_no_ecg_has_the_answers_on_record(shelf):

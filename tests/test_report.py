@@ -8,13 +8,13 @@ import json
 import pytest
 
 from ecm_edge import report
-from ecm_edge.base import files
+from ecm_edge.base import files, numbers
 from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.registry.promote import promote
-from ecm_edge.report import charts, ecg, gather, texts
-from ecm_edge.report.stages import verdict_of
+from ecm_edge.report import charts, ecg, gather
+from ecm_edge.report.stages import verdict_of_stages
 from tests import report_records as made
 from tests import tiny
 
@@ -38,7 +38,7 @@ def stage(record, name):
     return next(stage for stage in [*record.stages, record.promotion] if stage.name == name)
 
 
-@pytest.mark.parametrize("module", [charts, ecg, texts], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [charts, ecg, numbers], ids=lambda module: module.__name__)
 def test_examples_in_docstrings(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
@@ -76,7 +76,7 @@ def test_a_command_can_be_pasted_whatever_the_folder_is_called(tmp_path, data):
 )
 def test_the_verdict_over_all_stages(verdicts, expected):
     stages = [report.Stage(name="x", verdict=v, detail="", gates=[]) for v in verdicts]
-    assert verdict_of(stages) == expected
+    assert verdict_of_stages(stages) == expected
 
 
 def test_a_file_changed_after_it_was_verified_fails(full, data):

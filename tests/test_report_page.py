@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 from ecm_edge import report
+from ecm_edge.base import numbers
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
-from ecm_edge.report import charts, texts
+from ecm_edge.report import charts
 from tests import report_records as made
 from tests import tiny
 
@@ -97,6 +98,7 @@ def test_synthetic_data_are_shouted_about(tmp_path, html):
         "260 in all.",
         "The arena of 40 bytes",
         "16.25",
+        "margin <b>−3</b>",
         "no registry was given",
     ],
 )
@@ -165,15 +167,15 @@ def test_scores_of_one_subject_have_no_interval(tmp_path):
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0999, "0.100"), (0, "0.000"), (1, "1.000")])
 def test_ratios(value, text):
-    assert texts.ratio(value) == text
+    assert numbers.ratio(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.001, "0.001"), (0.00099, "0.00099"), (9999.0, "9,999"), (9999.6, "10,000"), (1e4, "10,000"), (-0.5, "−0.5")],
+    [(0.001, "0.001"), (0.00099, "0.00099"), (9999.0, "9,999"), (9999.6, "10,000"), (1e4, "10,000"), (-0.5, "-0.5")],
 )
 def test_numbers_on_both_sides_of_every_limit(value, text):
-    assert texts.number(value) == text
+    assert numbers.number(value) == text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError, SpaceError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import scale
 

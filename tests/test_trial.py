@@ -9,7 +9,7 @@ from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Verdict, condition, not_run
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.evaluate.verify import VerifyRecord

@@ -1,4 +1,4 @@
-"""What the commands share: --json and --form, and how a record is shown and becomes an exit code."""
+"""What the commands share: types and options that several of them have, and the way a record is printed."""
 
 from __future__ import annotations
 
@@ -63,6 +63,36 @@ SEED = click.IntRange(0, 2**31 - 1)
 """What torch, NumPy and Optuna all take, and still take when the number of a trial is added."""
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+"""With it stdout holds exactly one JSON object, and no text for people."""
+
+data_option = click.option("--data", "data", type=PATH, required=True, help="The data set.")
+
+own_data_option = click.option(
+    "--data", "data", type=PATH, required=True, help="The data set that the candidate was made from."
+)
+
+target_option = click.option(
+    "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
+)
+
+rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+"""Of a command that scores, and needs no board for that."""
+
+subjects_option = click.option(
+    "--subjects",
+    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
+)
+
+registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+
+
+def form_option(default: str = "the target's first, or float32 without a target") -> Callable[[F], F]:
+    """`--form`; `default` says for `--help` which form is taken without it."""
+    choice = click.Choice(["float32", "float16", "int8"])
+    return click.option("--form", type=choice, help=f"Which form of a candidate.  [default: {default}]")
+
+
 def open_data(folder: Path) -> Dataset:
     """The data set in `folder`, all of its content checked: no figure may rest on one that changed."""
     from ecm_edge.data.dataset import check_content, open_dataset
@@ -91,11 +121,6 @@ def check_form(model: Path | None, form: Form | None) -> None:
             f"--form {form} for {model}, which is {found}",
             "Make its other forms: `ecm-edge quantize`.",
         )
-
-
-def json_option(function: F) -> F:
-    """Add `--json`: exactly one JSON object on stdout instead of text for people."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(function)
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data
+from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
     from ecm_edge.data.audit import AuditRecord
     from ecm_edge.data.dataset import Blank
     from ecm_edge.data.info import InfoRecord
-    from ecm_edge.data.recordings import OnError
-    from ecm_edge.data.recordings.options import Format
+    from ecm_edge.data.recordings.formats import Format
+    from ecm_edge.data.recordings.importer import OnError
     from ecm_edge.data.synthetic import SynthFormat
 
 
@@ -27,13 +28,17 @@ def command() -> None:
 @command.command("import", short_help="read recordings into a data set")
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
-@click.option("--format", "file_format", type=click.Choice(["iesd", "wfdb", "edf", "csv"]), required=True)
-@click.option("--sampling-rate-hz", type=float, help="Required for iesd and csv; read from the files of wfdb and edf.")
-@click.option("--lead", help="The signal's or column's name; needed where there are several.")
-@click.option("--labels", type=PATH, help="csv, edf: table file,subject,rhythm[,onset_s,duration_s].")
-@click.option("--subjects", type=PATH, help="wfdb: table record,subject; by default a record is a subject.")
-@click.option("--split", "splits", multiple=True, metavar="NAME=CSV", help="iesd: a fixed split, label,Filename.")
-@click.option("--unit", help="iesd, csv: the unit of a sample, as text.")
+@click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
+@click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
+@click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
+@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option(
+    "--subjects", type=PATH, help=f"The table record,subject; a record is a subject without it; {usage('subjects')}."
+)
+@click.option(
+    "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
+)
+@click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report says so.")
@@ -55,7 +60,7 @@ def import_(
     Whatever cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip. A
     blank rhythm is kept as blank; --blank says whether it counts as negative or as no label.
     """
-    from ecm_edge.data.recordings import import_recordings
+    from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
 
     record = import_recordings(
@@ -98,7 +103,7 @@ def _split(text: str) -> tuple[str, Path]:
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["dataset", "iesd", "wfdb", "edf", "csv"]),
+    type=click.Choice(["dataset", *FORMATS]),
     default="dataset",
     show_default=True,
     help="A data set, or recordings in an input format.",

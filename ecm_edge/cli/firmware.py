@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, form_option, json_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.firmware.fitted import FirmwareRecord
+    from ecm_edge.firmware.fit_records import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
-
-_TARGET = click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
-_FORM = click.option(
-    "--form", type=click.Choice(["float32", "float16", "int8"]), help="Of a candidate; the target's first by default."
-)
 
 
 @click.group("firmware")
@@ -30,10 +25,10 @@ def command() -> None:
 
 @command.command("generate", short_help="write the C99 of a model")
 @click.argument("model", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--name", default="model", show_default=True, help="What every C name begins with.")
-@_FORM
+@form_option("the target's first")
 @json_option
 def generate_(model: Path, target: str, out: Path, name: str, form: Form | None, *, as_json: bool) -> None:
     """Write MODEL, a candidate's folder or any ONNX file, as C99 for a board's core.
@@ -61,7 +56,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
 
 @command.command("build", short_help="build the images of a model and hold them to the budgets")
 @click.argument("model", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @json_option
 def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None:
@@ -111,9 +106,9 @@ def _render_images(record: FirmwareRecord) -> None:
 
 @command.command("serve", short_help="run an image in the emulator, behind a serial port")
 @click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
-@_FORM
+@form_option("the target's first")
 @json_option
 def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as_json: bool) -> None:
     """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
@@ -166,7 +161,7 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
     """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
     from ecm_edge.base import files
-    from ecm_edge.firmware.fitted import image_path, load
+    from ecm_edge.firmware.fit_records import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
         return None

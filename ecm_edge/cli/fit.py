@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, emit, form_option, json_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form, Gate
-    from ecm_edge.firmware.fitted import FitRecord, FormFit
+    from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
 _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
 _LARGEST = 5
@@ -20,12 +20,8 @@ _LARGEST = 5
 
 @click.command("fit")
 @click.argument("model", type=CANDIDATE)
-@click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="One form alone.  [default: all that the target runs; the first is the one that decides]",
-)
+@target_option
+@form_option("all that the target runs; the first one decides")
 @json_option
 def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> None:
     """Say whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count what it executes.

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, check_form, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    FiniteRange,
+    check_form,
+    data_option,
+    emit,
+    form_option,
+    json_option,
+    open_data,
+    rule_option,
+)
 
 if TYPE_CHECKING:
     from ecm_edge.base.records import Form, Interval
@@ -16,18 +27,14 @@ if TYPE_CHECKING:
 
 @click.command("measure")
 @click.option("--port", required=True, help="The serial device, or the link that `ecm-edge firmware serve` printed.")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@data_option
 @click.option(
     "--subjects",
     help="all, names with commas, or with --model test, validation or train; the model's test subjects by default.",
 )
 @click.option("--model", type=CANDIDATE, help="The candidate or ONNX file in the image, to compare the labels with.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="Which form of a candidate; the target's first by default, else float32.",
-)
-@click.option("--target", help="A board, for its score: a name, or the path of a TOML file.")
+@form_option()
+@rule_option
 @click.option("--image", type=PATH, help="The file that runs on the board, for its size in the board's score.")
 @click.option(
     "-o", "--output", "answers", type=PATH, default=Path("answers.jsonl"), show_default=True, help="Keeps every answer."
@@ -67,7 +74,7 @@ def command(
     labels have to be those of the model.
     """
     from ecm_edge import targets
-    from ecm_edge.evaluate.ask import Options
+    from ecm_edge.evaluate.exchange import LineOptions
     from ecm_edge.evaluate.measure import measure
     from ecm_edge.evaluate.score import parse_subjects
 
@@ -84,7 +91,7 @@ def command(
         image=image,
         emulated=emulated,
         resume=resume,
-        options=Options(retries, timeout_s),
+        options=LineOptions(retries, timeout_s),
     )
     emit(record, as_json=as_json, render=lambda: _render(record))
 

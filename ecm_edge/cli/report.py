@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import PATH, emit, json_option, own_data_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("path", metavar="CANDIDATE|RUN", type=PATH)
-@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
+@own_data_option
 @click.option("--registry", type=PATH, help="A registry, whose decisions are told.")
 @click.option("--out", "-o", type=PATH, required=True, help="The HTML file; replaced if it is there.")
 @json_option

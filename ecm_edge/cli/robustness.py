@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, check_form, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    SEED,
+    check_form,
+    data_option,
+    emit,
+    form_option,
+    json_option,
+    open_data,
+    rule_option,
+    subjects_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,17 +28,10 @@ if TYPE_CHECKING:
 
 @click.command("robustness")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="Which form of a candidate; the target's first by default, else float32.",
-)
-@click.option(
-    "--subjects",
-    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
-)
+@data_option
+@rule_option
+@form_option()
+@subjects_option
 @click.option(
     "--segments",
     type=click.IntRange(min=1),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ _KIB = 1024
 
 @click.command("scale")
 @click.argument("candidate", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board: a name or a TOML file.")
+@data_option
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")
 @click.option(
     "--least-objective",

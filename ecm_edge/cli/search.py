@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, FiniteRange, emit, json_option, open_data
+from ecm_edge.cli._common import PATH, SEED, FiniteRange, data_option, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("search")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@data_option
 @click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
 @click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +20,8 @@ _SHOWN = 20
 
 @click.command("verify")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board whose thresholds hold: a name, or the path of a TOML file.")
+@data_option
+@target_option
 @click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
 @click.option(
     "--emulated",
@@ -32,10 +32,10 @@ _SHOWN = 20
 )
 @json_option
 def command(model: Path, data: Path, target: str, segments: int | None, emulated: int, *, as_json: bool) -> None:
-    """Compare the forms of MODEL on real segments, layer by layer where they differ, from PyTorch to the board's C.
+    """Compare the forms of MODEL on real segments, from PyTorch to the board's C; where they differ, layer by layer.
 
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
-    classifier of one input (all labelled segments).
+    classifier of one input (all labelled segments). The thresholds are those of the board.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.verify import verify_candidate, verify_model

@@ -17,8 +17,8 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate.candidate import FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.board_cost import board_cost
-from ecm_edge.firmware import fitted
-from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.firmware import fit_records
+from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.model_file import margins, open_model
 from ecm_edge.metrics.rows import score_rows
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form, Latency
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.metrics import Scores
@@ -160,13 +160,13 @@ def open_incumbent(shelf: Path, event: Event, latencies: Mapping[str, Latency], 
     side = _open(folder, manifest.form, {manifest.model_sha256: manifest.latency_ms, **latencies}, dataset, target)
     if target.firmware is None:
         return side
-    record = fitted.load(folder, target)
+    record = fit_records.load(folder, target)
     fit = record.of(manifest.form) if record else None
     if fit is None or fit.instructions is None:
         rebuilt = _rebuilt(side)
         uncounted = fit.model_copy(update={"reason": rebuilt.reason}) if fit else rebuilt
         fit = rebuilt if rebuilt.instructions else uncounted
-    return _with_fit(side, fit, fitted.target_sha256(target))
+    return _with_fit(side, fit, fit_records.target_sha256(target))
 
 
 def _open(folder: Path, form: Form, latencies: Mapping[str, Latency], dataset: Dataset, target: Target) -> Contender:
@@ -190,8 +190,8 @@ def _with_fit(side: Contender, fit: FormFit, target_sha256: str) -> Contender:
 
 def _rebuilt(side: Contender) -> FormFit:
     """What an entry's model needs on the target as it is now."""
-    from ecm_edge.firmware.fit import fit
+    from ecm_edge.firmware.form_build import build_form
 
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        return fit(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph)
+        return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record

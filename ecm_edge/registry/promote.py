@@ -41,7 +41,7 @@ from ecm_edge.base.records import (
     verdict_of_all,
 )
 from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, load_config
-from ecm_edge.candidate.rows import verification_subjects
+from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
 from ecm_edge.evaluate.verify.records import (
@@ -52,7 +52,7 @@ from ecm_edge.evaluate.verify.records import (
     is_this_host,
     judged_by,
 )
-from ecm_edge.firmware import fitted
+from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
 from ecm_edge.registry import decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form, Interval, Latency
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.registry.contender import Contender
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.registry import Event
@@ -203,7 +203,7 @@ def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
     if fit is None:
         return []
     verified, image = record.firmware_of(challenger.sha256), fit.image
-    path = fitted.image_path(challenger.folder, challenger.form, target)
+    path = fit_records.image_path(challenger.folder, challenger.form, target)
     where = path.relative_to(challenger.folder).as_posix()
     here = files.sha256_file(path) if image and image.file == where and path.is_file() else None
     wanted = verified.shipped_image if verified else None

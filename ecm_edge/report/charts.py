@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from ecm_edge.firmware.fitted import FormFit
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
     from ecm_edge.search.trial_record import TrialRecord

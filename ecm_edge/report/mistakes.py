@@ -40,13 +40,13 @@ def _worst(
     """Places in `rows`, most confident first: half of `EXAMPLES`, at most `A_SUBJECT` of one subject."""
     places = np.flatnonzero(wrong)
     taken: Counter[int] = Counter()
-    found: list[int] = []
+    chosen: list[int] = []
     for place in places[np.argsort(-np.abs(margin[places]), kind="stable")].tolist():
         subject = int(dataset.table["subject"][rows[place]])
         taken[subject] += 1
-        if taken[subject] <= A_SUBJECT and len(found) < EXAMPLES // 2:
-            found.append(place)
-    return found
+        if taken[subject] <= A_SUBJECT and len(chosen) < EXAMPLES // 2:
+            chosen.append(place)
+    return chosen
 
 
 def _mistake(dataset: Dataset, row: int, margin: float) -> Mistake:

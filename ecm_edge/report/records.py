@@ -7,7 +7,7 @@ from ecm_edge.candidate.candidate import CandidateConfig
 from ecm_edge.evaluate.bench import BenchRecord
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
-from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms.export import ExportRecord
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord

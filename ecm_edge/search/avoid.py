@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record
-from ecm_edge.candidate.candidate import Scalar
+from ecm_edge.candidate.training_config import Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path

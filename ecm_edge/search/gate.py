@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge.firmware import fit
+from ecm_edge.firmware import image_gate
 from ecm_edge.forms import export
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ def gate_candidate(
         segment: one real segment (1, T), on which the simplifier checks itself.
     """
     graphs = export.untrained(config, segment)
-    return graphs.template, fit.gate_graph(graphs.simplified, target)
+    return graphs.template, image_gate.gate_graph(graphs.simplified, target)

@@ -20,8 +20,9 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import space
-from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS, TrainingConfig
+from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS
 from ecm_edge.candidate.space import Choices, Range, Space
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.splits import Split
 from ecm_edge.metrics import Objective

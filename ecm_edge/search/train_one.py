@@ -97,8 +97,7 @@ def train_candidate(
             validated.record.assignment if validated else None,
             tell=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
-        prune = _never_stopping(on_epoch)
-        trained = train.fit(config, data, rule=target.score, teaching=teaching, prune=prune)
+        trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=on_epoch)
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)
@@ -114,11 +113,3 @@ def _for_everyone(config: CandidateConfig, dataset: Dataset, folds: int | FoldAs
             "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."
         )
     return crossval.for_everyone(config, dataset)
-
-
-def _never_stopping(on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], bool]:
-    def prune(epoch: Epoch) -> bool:
-        on_epoch(epoch)
-        return False
-
-    return prune

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.evaluate.verify import VerifyRecord
     from ecm_edge.forms.gate import CostRecord
@@ -184,7 +185,7 @@ def _train_at(rung: Rung, facts: Facts, setting: Setting, judge: Judge, teaching
         setting.data,
         rule=setting.target.score,
         teaching=teaching,
-        prune=lambda _: judge.is_late(),
+        should_stop=lambda _: judge.is_late(),
     ).record
     return ladder.rung_record(rung, trained, setting.value_of(trained.best, facts.costs))
 
@@ -197,7 +198,7 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
             setting.data,
             rule=setting.target.score,
             teaching=teaching,
-            prune=lambda epoch: judge.should_stop(epoch.epoch, setting.value_of(epoch, facts.costs)),
+            should_stop=lambda epoch: judge.should_stop(epoch.epoch, setting.value_of(epoch, facts.costs)),
         )
     train.save_trained(folder, facts.config, trained)
     record = trained.record

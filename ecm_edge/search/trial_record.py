@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ecm_edge.base.records import Evidence, Gate, Record, Verdict
-from ecm_edge.candidate.candidate import Scalar
+from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.search.ladder import RungRecord
 
 if TYPE_CHECKING:

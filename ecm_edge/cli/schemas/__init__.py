@@ -13,14 +13,14 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 RECORDS = {
-    "data-import": "ecm_edge.data.recordings:ImportRecord",
+    "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
     "data-audit": "ecm_edge.data.audit:AuditRecord",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
-    "fit": "ecm_edge.firmware.fitted:FitRecord",
+    "fit": "ecm_edge.firmware.fit_records:FitRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
     "train": "ecm_edge.search.train_one:TrainResult",
@@ -32,7 +32,7 @@ RECORDS = {
     "robustness": "ecm_edge.evaluate.robustness:RobustnessRecord",
     "card": "ecm_edge.report.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
-    "firmware-build": "ecm_edge.firmware.fitted:FirmwareRecord",
+    "firmware-build": "ecm_edge.firmware.fit_records:FirmwareRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
     "promote": "ecm_edge.registry.decision:PromoteRecord",

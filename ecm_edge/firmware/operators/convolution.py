@@ -9,17 +9,16 @@ addition of a residual into the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.plain import conv_over_axes
 from ecm_edge.firmware.operators.product import gemm_of_tensors, matmul_of_tensors
 from ecm_edge.firmware.operators.shape import contiguous, floats
+from ecm_edge.firmware.operators.weighted import Weighted, add
 from ecm_edge.firmware.operators.windows import (
     Rows,
     Tile,
@@ -57,135 +56,6 @@ _DEPTHWISE_SPAN = 80  # samples under a tile, which are straight code
 _DEPTHWISE_OVERHEAD = 8  # instructions a channel costs besides
 
 
-@dataclass(frozen=True)
-class Activation:
-    """What is applied before a value is stored: ECM_NONE, ECM_RELU, ECM_CLIP or ECM_LEAKY, with its two numbers."""
-
-    kind: str = "ECM_NONE"
-    low: float = 0.0
-    high: float = 0.0
-
-    @property
-    def arguments(self) -> str:
-        """The kernels' last arguments."""
-        return f"{self.kind}, {literals.float_literal(self.low)}, {literals.float_literal(self.high)}"
-
-
-@dataclass(eq=False)
-class Weighted:
-    """A convolution or product while batch norm and an activation may still be folded into it.
-
-    `weights` are (n, O) in float64 in the order in which a window lies in memory, one such matrix a group; `stored`
-    says how they are kept. `emit` makes the layer of them once nothing joins any more. `order` is that of the output's
-    axes in memory, None for time-major. `added` is a residual, added behind the activation; `adds` says which spatial
-    axis its rows lie along, None where `emit` cannot add one.
-    """
-
-    step: Step
-    x: Tensor
-    y: Tensor
-    weights: NDArray[np.float64]  # (groups, n, O / groups)
-    bias: NDArray[np.float64]  # (O,)
-    stored: str
-    emit: Callable[[Weighted], Layer]
-    name: str
-    activation: Activation = Activation()
-    origin: tuple[str, ...] = ()
-    ops: tuple[str, ...] = ()
-    macs: int = 0
-    order: tuple[int, ...] | None = None
-    adds: int | None = None
-    added: Tensor | None = None
-
-    def close(self, program: Program) -> Layer | None:
-        """The layer, with its constants and everything that was folded into it."""
-        if program.uses[self.name] == 0:
-            return None
-        made = self.emit(self)
-        joined = "_".join((self.step.op.op, *self.ops))
-        return replace(made, op=joined, origin=(self.step.op.name, *self.origin), outputs=(self.name,), macs=self.macs)
-
-
-def fold(
-    program: Program,
-    source: str,
-    step: Step,
-    *,
-    scale: NDArray[Any] | None = None,
-    shift: NDArray[Any] | None = None,
-    activation: Activation | None = None,
-) -> bool:
-    """Fold a line per channel or an activation into the layer that writes `source`; False where that cannot be.
-
-    It can if nothing else reads `source`, and nothing was folded behind an activation. The outputs of a product are its
-    last axis, those of a line per channel axis 1.
-    """
-    x = program.env.get(source)
-    number = program.made_by.get(x.buffer, -1) if isinstance(x, Tensor) else -1
-    layer = program.layers[number] if number >= 0 else None
-    if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
-        return False
-    if layer.added is not None or layer.activation != Activation():
-        return False
-    if scale is not None and layer.order not in {None, (0, 1)}:
-        return False
-    if scale is not None and shift is not None:
-        per_group = scale.reshape(len(layer.weights), 1, -1)
-        layer.weights = layer.weights * per_group
-        layer.bias = layer.bias * scale + shift
-        if layer.stored == "float16":
-            layer.stored = "float32"
-    if activation is not None:
-        layer.activation = activation
-    _took(program, layer, step, number)
-    return True
-
-
-def _took(program: Program, layer: Weighted, step: Step, number: int) -> None:
-    """What a step gives is the layer's output now; under the new name, margins and place may differ."""
-    name = step.outputs[0]
-    layer.origin, layer.ops = (*layer.origin, step.op.name), (*layer.ops, step.op.op)
-    layer.name = name
-    layer.y = program.output(name, layer.y.shape, order=layer.order)
-    program.env[name] = layer.y
-    program.made_by[layer.y.buffer] = number
-
-
-def fold_residual(program: Program, step: Step) -> bool:
-    """Have the sum of two tensors made by the convolution that alone gives one of them; False where that cannot be.
-
-    The other tensor has to be there before the convolution, in floats, its channels side by side.
-    """
-    names = step.op.inputs
-    if program.kernels.outputs > 1 or len(names) != 2 or len(set(names)) == 1:  # noqa: PLR2004 - two terms
-        return False
-    return any(_add_residual(program, step, names[i], names[1 - i]) for i in (1, 0))
-
-
-def _add_residual(program: Program, step: Step, source: str, other: str) -> bool:
-    x, added = program.env.get(source), program.env.get(other)
-    if not isinstance(x, Tensor) or not isinstance(added, Tensor) or x.shape != added.shape:
-        return False
-    number = program.made_by.get(x.buffer, -1)
-    layer = program.layers[number] if number >= 0 else None
-    if not isinstance(layer, Weighted) or layer.name != source or program.uses[source] != 1:
-        return False
-    if layer.adds is None or layer.added is not None or program.made_by.get(added.buffer, -1) >= number:
-        return False
-    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added, layer.adds):
-        return False
-    layer.added = added
-    _took(program, layer, step, number)
-    return True
-
-
-def _side_by_side(x: Tensor, axis: int) -> bool:
-    """Whether rows (T, C) lie at one distance, with their channels side by side."""
-    places = time_by_channels(x.index, axis)
-    grid = np.arange(len(places))[:, None] * row_step(places) + np.arange(places.shape[1])
-    return bool(np.array_equal(places, places[0, 0] + grid)) and row_step(places) > 0
-
-
 def conv(program: Program, step: Step) -> None:
     """Conv of any number of spatial axes, groups, strides, dilations and pads."""
     node = step.op
@@ -215,25 +85,6 @@ def windowed(program: Program, name: str, x: Tensor, along: Along, *, room: Room
     rows = rows_of(x, along)
     even = rows is None or not (room and room.even) or rows.step % 2 == 0
     return x if rows is not None and even and program.has_room(x, wanted) else contiguous(program, name, x, wanted)
-
-
-def add(
-    program: Program,
-    step: Step,
-    x: Tensor,
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    stored: str,
-    emit: Callable[[Weighted], Layer],
-    macs: int,
-    order: tuple[int, ...] | None = None,
-    adds: int | None = None,
-) -> None:
-    """Append the layer, open for folding."""
-    name = step.outputs[0]
-    y = program.output(name, program.shapes[name], order=order)
-    program.env[name] = y
-    program.add(Weighted(step, x, y, weights, bias, stored, emit, name, macs=macs, order=order, adds=adds), y)
 
 
 def gemm(program: Program, step: Step) -> None:
@@ -511,4 +362,4 @@ def _shapes(layer: Weighted) -> str:
     return f"{layer.x.shape} -> {layer.y.shape}"
 
 
-__all__ = ["Activation", "Weighted", "conv", "fold", "gemm", "matmul", "plus", "row_order", "windowed"]
+__all__ = ["conv", "gemm", "matmul", "plus", "row_order", "windowed"]

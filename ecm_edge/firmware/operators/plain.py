@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecm_edge.firmware.layers import Names, Pointer
-    from ecm_edge.firmware.operators.convolution import Weighted
+    from ecm_edge.firmware.operators.weighted import Weighted
     from ecm_edge.firmware.tensors import Tensor
     from ecm_edge.forms.reference.graph import Node
     from ecm_edge.forms.reference.operators.windows import Geometry
