@@ -84,7 +84,7 @@ class Evidence(StrEnum):
 class Gate(Record):
     """One condition with its outcome.
 
-    `margin` is how far inside (positive) or outside (negative) the limit the value lies, in `unit`.
+    `margin` is the distance of the value from the limit in `unit`: positive inside, negative outside.
     """
 
     name: str
@@ -143,7 +143,7 @@ def verdict_of_all(gates: Iterable[Gate]) -> Verdict:
 
 
 def verdict_of_what_ran(gates: Iterable[Gate]) -> Verdict:
-    """FAIL if any gate failed; else PASS if any ran, whatever others did not run; else NOT RUN."""
+    """FAIL if any gate failed; else PASS if any ran, even if others did not; else NOT RUN."""
     return verdict_of_all(gate for gate in gates if gate.verdict != Verdict.NOT_RUN)
 
 

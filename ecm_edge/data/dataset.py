@@ -4,8 +4,9 @@
     samples.npy    (N, T) float32, C order
     table.npy      (N,) structured: name, subject, rhythm, episode, split
 
-N segments, T samples a segment. Both arrays are memory-mapped, so opening takes the same time at any size. The
-folder is written under a temporary name and renamed: it is whole or absent.
+N segments, T samples a segment. A row is the index of a segment in both arrays, 0 to N - 1. The arrays are mapped into
+memory, so opening takes the same time at any size. The folder is written under a temporary name and renamed: it is
+whole or absent.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ecm_edge import metrics
-from ecm_edge.base import files, provenance
+from ecm_edge.base import provenance
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
@@ -141,15 +141,8 @@ def check_robustness(
     return RobustnessRecord(
         verdict=verdict_of_all(gates),
         gates=gates,
-        model=model.path.name,
-        model_sha256=files.sha256_file(model.path),
-        form=model.form,
-        config_sha256=model.config.sha256 if model.config else None,
+        **score.model_and_data(model, dataset),
         target=target.name if target else None,
-        dataset=dataset.folder.name,
-        dataset_sha256=dataset.header.content_sha256,
-        synthetic=dataset.header.synthetic or score.is_synthetic(model),
-        blank=dataset.header.blank,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
         warnings=score.warnings_of(seen, clean),

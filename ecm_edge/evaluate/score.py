@@ -6,7 +6,7 @@ those subjects and warns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
@@ -44,10 +44,10 @@ class BoardResult(Record):
 class ScoreRecord(Record):
     """The scores of a model, the data that they are of, and warnings.
 
-    `part` is "chosen" where subjects were named, and "out_of_fold" where the networks of a cross-validation answered,
-    as `statement` explains: then `scores` are those of the recipe, and model and costs those of the candidate that was
-    trained by it. `trained_on` are the scored subjects that the answering network was trained or tuned on; None where
-    the file does not name them.
+    `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
+    (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
+    `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
+    not name them.
     """
 
     model: str
@@ -157,14 +157,7 @@ def _record(
     statement: str | None = None,
 ) -> ScoreRecord:
     return ScoreRecord(
-        model=model.path.name,
-        model_sha256=files.sha256_file(model.path),
-        form=model.form,
-        config_sha256=model.config.sha256 if model.config else None,
-        dataset=dataset.folder.name,
-        dataset_sha256=dataset.header.content_sha256,
-        synthetic=dataset.header.synthetic or is_synthetic(model),
-        blank=dataset.header.blank,
+        **model_and_data(model, dataset),
         part=part,
         statement=statement,
         trained_on=trained_on,
@@ -173,6 +166,20 @@ def _record(
         board=board_result(model, target, scores, latency) if target else None,
         provenance=provenance.collect(),
     )
+
+
+def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
+    """The fields of a ScoreRecord that name the model and the data set; a RobustnessRecord has them too."""
+    return {
+        "model": model.path.name,
+        "model_sha256": files.sha256_file(model.path),
+        "form": model.form,
+        "config_sha256": model.config.sha256 if model.config else None,
+        "dataset": dataset.folder.name,
+        "dataset_sha256": dataset.header.content_sha256,
+        "synthetic": dataset.header.synthetic or is_synthetic(model),
+        "blank": dataset.header.blank,
+    }
 
 
 def is_synthetic(model: ModelFile) -> bool:

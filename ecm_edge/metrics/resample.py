@@ -1,6 +1,6 @@
-"""95 % intervals by resampling subjects: segments of one subject are alike, so subjects are what is drawn.
+"""95 % intervals by resampling subjects, and not segments, since the segments of one subject are alike.
 
-Dimensions: R rows of weights (the first takes every subject once, then one a resample), S subjects.
+Dimensions: S subjects; R sets of weights. The first takes every subject once; each other one is a resample.
 """
 
 from __future__ import annotations
