@@ -266,7 +266,7 @@ def train_candidate(
         validated, work = None, out.with_name(f".{out.name}.folds")
         if folds is not None:
             validated = crossval.cross_validate(
-                config, dataset, target, folds=folds, work=work, workers=workers, tell=tell_network
+                config, dataset, target, folds=folds, work=work, workers=workers, on_network=tell_network
             )
             validated.save(staged)
         assignment = validated.record.assignment if validated else None
@@ -275,7 +275,9 @@ def train_candidate(
             dataset,
             work / crossval.TEACHERS,
             assignment,
-            tell=lambda number, total, seconds: tell_network(Progress(number, total, (), seconds, is_teacher=True)),
+            on_teacher=lambda number, total, seconds: tell_network(
+                Progress(number, total, (), seconds, is_teacher=True)
+            ),
         )
         trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=tell)
         if refit and validated:
