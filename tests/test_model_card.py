@@ -19,7 +19,8 @@ from ecm_edge.base.numbers import figure
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
-from ecm_edge.evaluate.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.evaluate.disturbances import DISTURBANCES
+from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry import entries
 from ecm_edge.report import model_card, templates
@@ -120,9 +121,9 @@ def test_it_has_all_sections_in_order(card):
 
 
 def test_tables_are_well_formed(card):
-    found = tables(card)
-    assert len(found) > 10
-    for table in found:
+    all_tables = tables(card)
+    assert len(all_tables) > 10
+    for table in all_tables:
         assert {len(cells(line)) for line in table} == {len(cells(table[0]))}
         assert all(set(cell.strip()) <= {"-", ":"} for cell in cells(table[1]))
     lines = card.splitlines()
@@ -201,9 +202,9 @@ def test_the_robustness_table(card, full):
     record = load_records(full).robustness
     text = section(card, "Robustness")
     for known in record.rows:
-        said = row(text, known.name)
-        assert said[:2] == [figure(known.fbeta_mean), figure(known.fbeta_change)]
-        assert said[-1] == f"{known.share_changed:.2%} ({known.labels_changed})"
+        cells_of_row = row(text, known.name)
+        assert cells_of_row[:2] == [figure(known.fbeta_mean), figure(known.fbeta_change)]
+        assert cells_of_row[-1] == f"{known.share_changed:.2%} ({known.labels_changed})"
     assert set(DISTURBANCES) <= {known.name for known in record.rows}
     assert row(text, "all zero") == ["AF", "0"]
     assert row(text, "N")[-1] == figure(record.by_rhythm[-1].specificity)
@@ -256,10 +257,10 @@ def test_the_commands_exist(card):
 
 def command_of(path):
     """The options of a command."""
-    found = cli.cli
+    command = cli.cli
     for name in path:
-        found = found.get_command(click.Context(found), name)
-    return {option for parameter in found.params for option in parameter.opts}
+        command = command.get_command(click.Context(command), name)
+    return {option for parameter in command.params for option in parameter.opts}
 
 
 def test_a_candidate_of_everyone_is_scored_out_of_fold(tmp_path, dataset):

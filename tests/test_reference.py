@@ -1,8 +1,13 @@
 """The model that ships: whole, as its card says, and steady where the input is not what it should be.
 
-A missing shelf is skipped here; that the repository has both is held by the README, which names them.
+A missing shelf is skipped here, and fails in CI.
 """
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,3 +158,26 @@ def test_the_c_gives_the_labels_of_the_model_on_real_segments(shelf, real_data):
     assert len(samples) > 300
     assert 0 < labels.sum() < len(labels)
     assert (labels == shelf.judged(samples)).all()
+
+
+def test_the_shipped_image_is_served_from_a_clone(tmp_path):
+    """Git gives the images no right to be executed; `kill` ends the program, and no file of it stays behind."""
+    if missing := emulate.available(targets.load("loongson-2k0500")):
+        pytest.skip(missing.reason)
+    event = registry.incumbent(PLACE / "loongson-2k0500")
+    entry = shutil.copytree(
+        PLACE / "loongson-2k0500" / registry.ENTRIES / event.entry, tmp_path / "entry", copy_function=shutil.copyfile
+    )
+    (tmp_path / "temporary").mkdir()
+    words = ["firmware", "serve", entry, "--target", "loongson-2k0500", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ecm_edge.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+    ) as served:
+        said = json.loads(served.stdout.readline())
+        assert Path(said["image"]).parent.parent.parent == entry
+        assert Path(said["port"]).is_symlink()
+        served.terminate()
+        assert served.wait(20) == 0
+    assert list((tmp_path / "temporary").iterdir()) == []

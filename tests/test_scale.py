@@ -27,8 +27,8 @@ def scaled(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scale, "run_trial", run_trial)
 
-    def run(standard, config=config, **options):
-        return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", standard=standard, **options)
+    def run(least, config=config, **options):
+        return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", least_objective=least, **options)
 
     return run
 
@@ -37,7 +37,7 @@ def widths(record):
     return [trial.point["separable.channels"] for trial in record.trials]
 
 
-def test_the_narrowest_that_meets_the_standard_wins(scaled):
+def test_the_narrowest_that_reaches_the_least_objective_wins(scaled):
     record = scaled(5.0)
     assert widths(record) == [2, 3, 4, 5]
     assert (record.verdict, record.best) == ("PASS", 3)

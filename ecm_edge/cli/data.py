@@ -41,7 +41,7 @@ def command() -> None:
 @click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
-@click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report says so.")
+@click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
 @json_option
 def import_(
     source: Path,
@@ -57,8 +57,8 @@ def import_(
 ) -> None:
     """Read the recordings of folder SOURCE into a data set.
 
-    Whatever cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip. A
-    blank rhythm is kept as blank; --blank says whether it counts as negative or as no label.
+    Each file that cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip.
+    A blank rhythm is kept as blank; with --blank it counts as negative, or as no label.
     """
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
@@ -171,7 +171,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold, all folds mixed alike in how much AF their subjects have."""
+    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' shares of AF are spread alike."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)

@@ -2,8 +2,8 @@
 
 A record is a sum of Gaussian waves placed on a sequence of beats (after McSharry et al., "A dynamical model for
 generating synthetic electrocardiogram signals", IEEE TBME 2003), plus fibrillatory waves, baseline wander, muscle noise
-and hum, in steps of 1 µV. The same seed gives the same bytes. It is for tests, demos and benchmarks: whatever is
-trained on it says nothing about patients.
+and hum, in steps of 1 µV. The same seed gives the same bytes. It is for tests, demos and benchmarks: a model that is
+trained on it shows nothing about patients.
 
     N     sinus rhythm                       P wave, RR varying with breathing, now and then an ectopic beat
     SBR   sinus bradycardia                  the same at 40 to 55 beats a minute
@@ -51,7 +51,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Heart:
-    """What makes one subject's ECG different from another's."""
+    """The parameters of one subject's ECG."""
 
     rate_bpm: float
     breathing: float  # share by which breathing changes the RR interval
@@ -126,7 +126,7 @@ def recording(subject: int, seed: int, segments: int) -> Recording:
 
 
 class SynthRecord(Record):
-    """What `synthesise` made. `content_sha256` is that of the data set, absent for recordings."""
+    """What `synthesise` made. `content_sha256` is that of the data set, and None for recordings."""
 
     path: str
     format: SynthFormat

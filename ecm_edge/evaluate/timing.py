@@ -38,7 +38,7 @@ def inference(classifier: Classifier) -> Callable[[Floats], Floats]:
 
 
 class Timer:
-    """Times one model and keeps what it answered.
+    """Times one model and keeps its answers.
 
     Raises:
         ModelError: onnxruntime refuses the model, or a score is not finite.
@@ -51,16 +51,16 @@ class Timer:
         self._answers: list[Floats] = []
         self.times_ns: list[int] = []
         if not np.isfinite(self._expected).all():
-            found = f"NaN or infinite ones from {classifier.path}"
-            raise ModelError("a model's scores are finite", found, "Train it again.")
+            scores = f"NaN or infinite ones from {classifier.path}"
+            raise ModelError("a model's scores are finite", scores, "Train it again.")
 
     def warm_up(self, runs: int) -> None:
-        """Run without looking at the clock."""
+        """Run without timing."""
         for i in range(runs):
             self._run(self._inputs[i % len(self._inputs)])
 
     def time(self, runs: int) -> None:
-        """Time so many more runs, going on with the segment whose turn it is."""
+        """Time so many runs; they go on with the segment after the last timed one."""
         for _ in range(runs):
             segment = self._inputs[len(self._answers) % len(self._inputs)]
             begin_ns = time.perf_counter_ns()
@@ -69,7 +69,7 @@ class Timer:
             self._answers.append(answer)
 
     def differing(self) -> int:
-        """How many timed answers are not, bit by bit, the untimed one of the same segment."""
+        """The number of timed answers that are not, bit by bit, the untimed one of the same segment."""
         expected = cycle(self._expected)
         return sum(not np.array_equal(answer, next(expected)) for answer in self._answers)
 

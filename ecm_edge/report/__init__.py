@@ -70,7 +70,7 @@ def _charts(record: ReportRecord) -> dict[str, str]:
         drawn["losses"] = charts.losses_chart(record.records.training)
         if record.records.training.validation_subjects:
             drawn["epochs"] = charts.epochs_chart(record.records.training)
-    fit = page.reported_form(record)
+    fit = page.reported_fit(record)
     if fit and fit.layers:
         drawn["arena"] = charts.arena_chart(fit)
         drawn["flash"] = charts.flash_chart(fit)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
     ("verdicts", "Verdicts"),
@@ -101,7 +101,7 @@ def render(
         stage={stage.name: stage for stage in record.stages},
         counts=gate_counts(record),
         gate_groups=gate_groups(record),
-        fit=reported_form(record),
+        fit=reported_fit(record),
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
@@ -135,7 +135,7 @@ def gate_groups(record: ReportRecord) -> list[tuple[str, list[tuple[str, Gate]]]
     return list(groups.items())
 
 
-def reported_form(record: ReportRecord) -> FormFit | None:
+def reported_fit(record: ReportRecord) -> FormFit | None:
     """The image of the form that the report is about, or of the first one built; None where none was."""
     built = record.records.firmware
     if built is None:

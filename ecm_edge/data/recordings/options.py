@@ -80,7 +80,7 @@ def check_rate(read_hz: float, stated_hz: float | None) -> None:
 
 
 def choose_lead(leads: Sequence[str], wanted: str | None) -> int:
-    """The place of the wanted lead; it may be left out only if there is one. `Unfit` otherwise."""
+    """The index of the wanted lead; `wanted` may be None only if there is one lead. `Unfit` otherwise."""
     if wanted is None and len(leads) == 1:
         return 0
     if wanted is None:
@@ -176,5 +176,5 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
         ) from None
 
 
-def _bad(path: Path, line: int, found: str, hint: str) -> RecordingError:
-    return RecordingError("every row of a table fits its header", f"{found} in line {line} of {path}", hint)
+def _bad(path: Path, line: int, fault: str, hint: str) -> RecordingError:
+    return RecordingError("every row of a table fits its header", f"{fault} in line {line} of {path}", hint)

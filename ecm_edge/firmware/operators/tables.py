@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators import convolution, elementwise, pooling, quantised, recurrent, shape
+from ecm_edge.firmware.operators import convolution, dense, elementwise, pooling, quantised, recurrent, shape
 from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 
@@ -204,7 +204,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Flatten": shape.view,
     "GRU": recurrent.recurrent,
     "Gelu": _gelu,
-    "Gemm": convolution.gemm,
+    "Gemm": dense.gemm,
     "GlobalAveragePool": pooling.reduce_,
     "GlobalMaxPool": pooling.reduce_,
     "HardSigmoid": _hard_sigmoid,
@@ -213,7 +213,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "LSTM": recurrent.recurrent,
     "LeakyRelu": _leaky_relu,
     "Log": _function("ecm_logf({0})"),
-    "MatMul": convolution.matmul,
+    "MatMul": dense.matmul,
     "Max": _left_to_right("ecm_larger_f32({0}, {1})"),
     "MaxPool": pooling.pool,
     "Mean": _mean,

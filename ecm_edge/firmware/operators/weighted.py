@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators.windows import row_step, time_by_channels
-from ecm_edge.firmware.tensors import Tensor
+from ecm_edge.firmware.layers import Array
+from ecm_edge.firmware.operators.calls import Call, Operand, Struct
+from ecm_edge.firmware.operators.windows import is_grid, row_step, time_by_channels
+from ecm_edge.firmware.tensors import Buffer, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
@@ -37,6 +38,12 @@ class Activation:
     def arguments(self) -> str:
         """The last arguments of ecm_activate_f32."""
         return f"{self.kind}, {literals.float_literal(self.low)}, {literals.float_literal(self.high)}"
+
+    @property
+    def struct(self) -> Struct:
+        """The kernels' argument."""
+        low, high = literals.float_literal(self.low), literals.float_literal(self.high)
+        return Struct("activation", {"kind": self.kind, "low": low, "high": high})
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +93,26 @@ class Weighted:
         return replace(self.emit(self), op=joined, origin=origin, outputs=(self.name,), macs=self.macs)
 
 
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Weights as a layer keeps them, and as its kernel reads them: float16 ones are expanded first, into scratch."""
+
+    array: Array
+    operand: Operand
+    before: Call | None = None
+    scratch: tuple[Buffer, ...] = ()
+
+
+def stored(layer: Weighted, values: NDArray[np.float32], group_step: int = 0) -> Stored:
+    """The weights of a layer in the order in which its kernel reads them."""
+    array = Array("weights", values, layer.stored)
+    if layer.stored != "float16":
+        return Stored(array, Operand("weights", 0, group_step))
+    floats = Buffer(values.size, "float32")
+    before = Call("ecm_halves", (Operand("weights"), Operand(floats)), numbers=(values.size,))
+    return Stored(array, Operand(floats, 0, group_step), before, (floats,))
+
+
 def add(
     program: Program,
     step: Step,
@@ -126,8 +153,7 @@ def fold(
         return False
     if scale is not None and shift is not None:
         weights = layer.weights * scale.reshape(len(layer.weights), 1, -1)
-        stored = "float32" if layer.stored == "float16" else layer.stored
-        layer = replace(layer, weights=weights, bias=layer.bias * scale + shift, stored=stored)
+        layer = replace(layer, weights=weights, bias=layer.bias * scale + shift, stored="float32")
     if activation is not None:
         layer = replace(layer, activation=activation)
     _join(program, number, layer, step)
@@ -179,7 +205,6 @@ def _join(program: Program, number: int, layer: Weighted, step: Step) -> None:
 
 
 def _side_by_side(x: Tensor, axis: int) -> bool:
-    """Whether rows (T, C) lie at one distance, with their channels side by side."""
+    """Whether rows (T, C) lie at one distance, one behind the other, with their channels side by side."""
     places = time_by_channels(x.index, axis)
-    grid = np.arange(len(places))[:, None] * row_step(places) + np.arange(places.shape[1])
-    return bool(np.array_equal(places, places[0, 0] + grid)) and row_step(places) > 0
+    return is_grid(places) and row_step(places) > 0
