@@ -91,7 +91,7 @@ def train_candidate(
             dataset,
             work / crossval.TEACHERS,
             validated.record.assignment if validated else None,
-            tell=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
+            on_teacher=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
         trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=on_epoch)
         if refit and validated:
@@ -125,7 +125,7 @@ def _cross_validated(
     if folds is None:
         return None
     validated = crossval.cross_validate(
-        config, dataset, target, folds=folds, work=work, workers=workers, tell=on_network
+        config, dataset, target, folds=folds, work=work, workers=workers, on_network=on_network
     )
     validated.save(staged)
     return validated
