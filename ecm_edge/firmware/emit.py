@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Names
 from ecm_edge.firmware.operators.loops import indent
@@ -191,11 +190,7 @@ def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
     def pointer(memory: Tensor | Buffer) -> str:
         return _pointer(name, memory, plan)
 
-    try:
-        body = layer.body(Names(pointer, names.__getitem__, number in plan.backward))
-    except (ValueError, IndexError, KeyError, TypeError) as problem:  # a fault of ours
-        found = f"{type(problem).__name__} at {', '.join(layer.origin)}"
-        raise ModelError("C can be made of every layer", found, "Please report it with the model.") from problem
+    body = layer.body(Names(pointer, names.__getitem__, number in plan.backward))
     nodes = literals.comment(", ".join(layer.origin))
     title = f"/* {number}: {nodes}\n * {literals.comment(layer.note)} */"
     arguments = _parameters(used)
