@@ -33,7 +33,7 @@ def command() -> None:
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
 @click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
 @click.option(
-    "--subjects", type=PATH, help=f"The table record,subject; a record is a subject without it; {usage('subjects')}."
+    "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
