@@ -39,7 +39,7 @@ from ecm_edge.search.runs import default_settings
 from ecm_edge.search.runs import start as start_search
 from ecm_edge.search.scale import scale
 from ecm_edge.search.search import search
-from ecm_edge.search.trial import train_candidate as train
+from ecm_edge.search.train_one import train_candidate as train
 from ecm_edge.targets import load as load_target
 from ecm_edge.training.crossval import cross_validate
 

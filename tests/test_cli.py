@@ -111,7 +111,7 @@ def test_a_full_stdout_exits_with_2(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("search", "--standard", "nan"),
+        ("search", "--least-objective", "nan"),
         ("search", "--timeout", "nan"),
         ("search", "--timeout", "inf"),
         ("search", "--seed", "-1"),

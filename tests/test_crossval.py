@@ -16,11 +16,11 @@ from ecm_edge import metrics, targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.base.files import locked
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
-from ecm_edge.search import trial
+from ecm_edge.search import train_one
 from ecm_edge.training import crossval, epochs, out_of_fold, train
 from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
 
@@ -264,7 +264,7 @@ def test_figures_of_another_configuration_or_data_set_are_refused(dataset, saved
 
 
 def refit(dataset, out, **options):
-    return trial.train_candidate(
+    return train_one.train_candidate(
         out, config(dataset), dataset, TARGET, folds=3, refit=True, **{"workers": 1, **options}
     )
 
@@ -289,10 +289,10 @@ def test_a_refit_has_seen_everyone_and_answers_at_the_threshold_of_the_folds(dat
 
 def test_the_configuration_of_a_refit_is_refitted(dataset, tmp_path, known):
     everyone = config(dataset).model_copy(update={"split": splits.everyone(dataset)})
-    result = trial.train_candidate(tmp_path / "c", everyone, dataset, TARGET, folds=3, workers=1)
+    result = train_one.train_candidate(tmp_path / "c", everyone, dataset, TARGET, folds=3, workers=1)
     assert result.training.best.threshold == known.record.threshold != 0
     with pytest.raises(CandidateError, match="takes its threshold from a cross-validation"):
-        trial.train_candidate(tmp_path / "d", everyone, dataset, TARGET)
+        train_one.train_candidate(tmp_path / "d", everyone, dataset, TARGET)
 
 
 def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_path):
@@ -301,7 +301,7 @@ def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refit(dataset, tmp_path / "c", tell_network=stop)
+        refit(dataset, tmp_path / "c", on_network=stop)
     assert [path.name for path in tmp_path.iterdir()] == [".c.folds"]
     assert len(list(tmp_path.rglob("*.npz"))) == 3
     refit(dataset, tmp_path / "c")
@@ -311,9 +311,9 @@ def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_pat
 def test_a_refit_chooses_no_epoch_and_needs_folds(dataset, tmp_path):
     best = config(dataset, keep="best")
     with pytest.raises(CandidateError, match=r"keeps the last; found training.keep = best"):
-        trial.train_candidate(tmp_path / "c", best, dataset, TARGET, folds=3, refit=True)
+        train_one.train_candidate(tmp_path / "c", best, dataset, TARGET, folds=3, refit=True)
     with pytest.raises(CandidateError, match="threshold from a cross-validation"):
-        trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, refit=True)
+        train_one.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, refit=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import torch
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.candidate import candidate, space
-from ecm_edge.candidate.candidate import Teacher, TrainingConfig
+from ecm_edge.candidate.training_config import Teacher, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import runs, search
 from ecm_edge.training import distill, epochs, train

@@ -10,10 +10,10 @@ from torch import nn
 
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
-from ecm_edge.training import epochs, train
+from ecm_edge.training import batches, epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.threshold import fold_threshold
 
@@ -72,7 +72,7 @@ def test_the_gap_rule(dataset, loaded):
 
 
 def test_pruning_stops_after_the_epoch(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=9), loaded, prune=lambda epoch: epoch.epoch == 1).record
+    record = train.fit(configured(dataset, epochs=9), loaded, should_stop=lambda epoch: epoch.epoch == 1).record
     assert (record.stopped, len(record.epochs)) == ("pruned", 1)
 
 
@@ -220,7 +220,7 @@ def test_the_label_keeps_the_share_that_the_teachers_leave(dataset, loaded):
 
 def test_teachers_are_asked_what_the_student_is(dataset, loaded, monkeypatch):
     teacher = Says(0.0, 0.0)
-    monkeypatch.setattr(epochs, "mix", lambda batch, targets, _: (torch.full_like(batch, 7.0), targets))
+    monkeypatch.setattr(batches, "mix", lambda batch, targets, _: (torch.full_like(batch, 7.0), targets))
     taught(dataset, loaded, teacher, epochs=1, mixup=1.0)
     assert teacher.asked
     assert all((batch == 7.0).all() for batch in teacher.asked)
@@ -280,7 +280,7 @@ def test_a_teacher_that_is_compiled_teaches_the_same(dataset, loaded, monkeypatc
     teacher = train.fit(configured(dataset, seed=1), loaded).network
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     plain = train.fit(config, loaded, teaching=Teaching((teacher,)))
-    monkeypatch.setattr(epochs, "_WORTH_COMPILING", 1)
+    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", 1)
     monkeypatch.setattr(batch_last, "can_compile", lambda: True)
     monkeypatch.setattr(batch_last, "_compiled", as_it_is)
     fast = train.fit(config, loaded, teaching=Teaching((teacher,)))
@@ -309,7 +309,7 @@ def failing(_function, **_):
 def test_a_long_training_is_compiled_where_that_can_be_done(
     dataset, loaded, monkeypatch, passes, compiler, supported, compile_, found
 ):
-    monkeypatch.setattr(epochs, "_WORTH_COMPILING", passes)
+    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", passes)
     monkeypatch.setattr(batch_last, "supports", lambda _: supported)
     monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
     monkeypatch.setattr(torch, "compile", compile_)

@@ -115,6 +115,12 @@ def not_run(name: str, detail: str) -> Gate:
     return Gate(name=name, verdict=Verdict.NOT_RUN, value=None, limit=None, unit="", margin=None, detail=detail)
 
 
+def condition(name: str, detail: str, *, holds: bool) -> Gate:
+    """A gate on something that has no number; `detail` says what was there."""
+    verdict = Verdict.PASS if holds else Verdict.FAIL
+    return Gate(name=name, verdict=verdict, value=None, limit=None, unit="", margin=None, detail=detail)
+
+
 def _bounded(name: str, value: float, limit: float, unit: str, margin: float, detail: str) -> Gate:
     if not math.isfinite(value):
         return Gate(

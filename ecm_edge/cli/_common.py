@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ecm_edge.base.records import Form, Interval, Record
+    from ecm_edge.base.records import Form, Record
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
 
@@ -135,14 +135,6 @@ def keeps_records(model: Path) -> bool:
     from ecm_edge.registry.entries import MANIFEST
 
     return model.is_dir() and not (model / MANIFEST).exists()
-
-
-def figure_text(figure: Interval | None) -> str:
-    """A figure with its interval, for people: `0.985 (0.965 … 1.000)`."""
-    if figure is None:
-        return "–"
-    ends = "" if figure.low is None or figure.high is None else f" ({figure.low:.3f} … {figure.high:.3f})"
-    return f"{figure.value:.3f}{ends}"
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:

@@ -53,6 +53,7 @@ def command(
 
 
 def _render(record: BenchRecord) -> None:
+    from ecm_edge.base.numbers import fixed
     from ecm_edge.base.tables import show
 
     forms = [*record.forms, *record.against]
@@ -64,10 +65,7 @@ def _render(record: BenchRecord) -> None:
                 f"{'against ' if form in record.against else ''}{form.form or form.file}",
                 f"{form.file_bytes / 1024:.1f}",
                 f"{form.weight_bytes / 1024:.1f}",
-                *(
-                    "–" if value is None else f"{value:.4f}"
-                    for value in (t.median_ms, t.p95_ms, t.mean_ms, t.min_ms, t.max_ms, t.std_ms)
-                ),
+                *(fixed(ms, 4) for ms in (t.median_ms, t.p95_ms, t.mean_ms, t.min_ms, t.max_ms, t.std_ms)),
                 str(t.runs),
             ]
             for form, t in ((form, form.latency_ms) for form in forms)
@@ -85,6 +83,7 @@ def _render(record: BenchRecord) -> None:
 
 def _render_boards(record: BenchRecord) -> None:
     """The forms on a board, if they were built for one, with their evidence."""
+    from ecm_edge.base.numbers import fixed, whole
     from ecm_edge.base.tables import show
 
     on_board = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
@@ -94,10 +93,9 @@ def _render_boards(record: BenchRecord) -> None:
     rows = [
         [
             f"{'against ' if form in record.against else ''}{form.form or form.file}",
-            *(f"{size:,}" for size in (board.flash_bytes, board.ram_bytes)),
-            *("–" if size is None else f"{size:,}" for size in (board.stack_bytes, board.instructions)),
-            "–" if board.instructions_per_mac is None else f"{board.instructions_per_mac:.2f}",
-            *("–" if ms is None else f"{ms:.3f}" for ms in _interval(board)),
+            *map(whole, (board.flash_bytes, board.ram_bytes, board.stack_bytes, board.instructions)),
+            fixed(board.instructions_per_mac, 2),
+            *(fixed(ms, 3) for ms in _interval(board)),
         ]
         for form, board in on_board
     ]

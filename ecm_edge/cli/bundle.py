@@ -40,7 +40,7 @@ def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
     for gate in record.gates:
-        found = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
+        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

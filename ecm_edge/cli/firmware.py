@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.firmware.fitted import FirmwareRecord
+    from ecm_edge.firmware.fit_records import FirmwareRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -86,6 +86,7 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
 
 
 def _render_images(record: FirmwareRecord) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
     rows = [
@@ -93,9 +94,8 @@ def _render_images(record: FirmwareRecord) -> None:
             form.form,
             form.verdict.value,
             form.image.file if form.image else f"none: {form.reason}",
-            *(f"{value:,}" for value in (form.flash_bytes, form.ram_bytes)),
-            "–" if form.stack_bound_bytes is None else f"{form.stack_bound_bytes:,}",
-            "–" if form.instructions is None else f"{form.instructions.total:,}",
+            *map(whole, (form.flash_bytes, form.ram_bytes, form.stack_bound_bytes)),
+            whole(form.instructions.total if form.instructions else None),
             f"{form.latency_ms.mean_ms:.3f}",
         ]
         for form in record.forms
@@ -167,7 +167,7 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
     """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
     from ecm_edge.base import files
-    from ecm_edge.firmware.fitted import image_path, load
+    from ecm_edge.firmware.fit_records import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form, Gate
-    from ecm_edge.firmware.fitted import FitRecord, FormFit
+    from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
 _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
 _LARGEST = 5
@@ -107,6 +107,7 @@ def _sections(form: FormFit) -> None:
 
 
 def _layers(form: FormFit) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
     counts = form.instructions
@@ -114,19 +115,17 @@ def _layers(form: FormFit) -> None:
         [
             layer.name,
             f"{layer.macs:,}",
-            "–" if layer.instructions is None else f"{layer.instructions:,}",
+            whole(layer.instructions),
             f"{100 * layer.instructions / counts.total:.1f}" if counts and layer.instructions is not None else "–",
             f"{layer.instructions / layer.macs:.2f}" if layer.instructions is not None and layer.macs else "–",
-            f"{layer.code_bytes:,}",
-            f"{layer.constant_bytes:,}",
-            f"{layer.live_bytes:,}",
+            *map(whole, (layer.code_bytes, layer.constant_bytes, layer.live_bytes)),
         ]
         for layer in form.layers
     ]
-    whole = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
+    counted = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
     each = "" if form.instructions_per_mac is None else f", {form.instructions_per_mac:.2f} a MAC"
     columns = ["layer", "MACs", "instructions", "%", "a MAC", "code B", "constants B", "alive B"]
-    show(f"Layers: {whole}{each}", columns, rows)
+    show(f"Layers: {counted}{each}", columns, rows)
 
 
 def _tensors(form: FormFit) -> None:

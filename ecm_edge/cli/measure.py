@@ -14,7 +14,6 @@ from ecm_edge.cli._common import (
     choose_form,
     data_option,
     emit,
-    figure_text,
     form_option,
     json_option,
     open_data,
@@ -104,6 +103,7 @@ def command(
 
 
 def _render(record: MeasureRecord) -> None:
+    from ecm_edge.base.numbers import figure, fixed
     from ecm_edge.base.tables import show
 
     scores, t = record.scores, record.latency_ms
@@ -112,7 +112,7 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
         ["figure", "value (95 %)"],
-        [[name, figure_text(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
+        [[name, figure(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
     )
     show(
         "Confusion",
@@ -126,7 +126,7 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"Latency in ms, {t.evidence}: {t.source}",
         ["", "mean", "median", "p95", "min", "max", "std"],
-        [["as the board reports it", *("–" if value is None else f"{value:.4f}" for value in times)]],
+        [["as the board reports it", *(fixed(value, 4) for value in times)]],
     )
     for gate in record.gates:
         count = "" if gate.value is None else f"{gate.value:g} of {record.segments} "

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.registry.promote import PromoteRecord
+    from ecm_edge.registry.decision import PromoteRecord
 
 
 @click.command("promote")
@@ -53,6 +53,8 @@ def command(
     board, segments = targets.load(target), open_dataset(data)
     record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form)
     emit(record, as_json=as_json, render=lambda: _render(record))
+    if record.entry is None:
+        click.get_current_context().exit(1)
 
 
 def _render(record: PromoteRecord) -> None:

@@ -46,16 +46,14 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
 
 
 def _render(record: QuantizeRecord) -> None:
+    from ecm_edge.base.numbers import fixed
     from ecm_edge.base.tables import show
 
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
     show(
         f"Noise of each layer, the worst {_SHOWN} of {len(record.layers)}, on {record.ranked_segments} segments",
         ["layer", "operator", "SQNR, dB", "largest error"],
-        [
-            [layer.layer, layer.op, "–" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}", f"{layer.max_abs:.4f}"]
-            for layer in record.layers[:_SHOWN]
-        ],
+        [[layer.layer, layer.op, fixed(layer.sqnr_db, 1), f"{layer.max_abs:.4f}"] for layer in record.layers[:_SHOWN]],
     )
     segments = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
     click.echo(f"calibrated on {segments}")

@@ -12,7 +12,6 @@ from ecm_edge.cli._common import (
     choose_form,
     data_option,
     emit,
-    figure_text,
     form_option,
     json_option,
     keeps_records,
@@ -24,7 +23,7 @@ from ecm_edge.cli._common import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
@@ -93,6 +92,7 @@ def _render(record: RobustnessRecord) -> None:
 
 
 def _show_disturbances(title: str, record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import point
     from ecm_edge.base.tables import show
 
     show(
@@ -101,9 +101,9 @@ def _show_disturbances(title: str, record: RobustnessRecord) -> None:
         [
             [
                 row.name,
-                _point(row.fbeta_mean),
+                point(row.fbeta_mean),
                 f"{row.fbeta_change.value:+.3f}",
-                *map(_point, (row.g, row.f1, row.sensitivity, row.specificity)),
+                *map(point, (row.g, row.f1, row.sensitivity, row.specificity)),
                 f"{row.share_changed:.2%}",
             ]
             for row in record.rows
@@ -112,6 +112,7 @@ def _show_disturbances(title: str, record: RobustnessRecord) -> None:
 
 
 def _show_rhythms(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import figure
     from ecm_edge.base.tables import show
 
     show(
@@ -123,7 +124,7 @@ def _show_rhythms(record: RobustnessRecord) -> None:
                 str(r.subjects),
                 str(r.segments),
                 str(r.called_af),
-                *map(figure_text, (r.sensitivity, r.specificity)),
+                *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm
         ],
@@ -141,10 +142,6 @@ def _show_degenerate(record: RobustnessRecord) -> None:
             for a in record.degenerate
         ],
     )
-
-
-def _point(figure: Interval | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f}"
 
 
 def _margin(margin: float | None) -> str:

@@ -12,7 +12,6 @@ from ecm_edge.cli._common import (
     choose_form,
     data_option,
     emit,
-    figure_text,
     form_option,
     json_option,
     keeps_records,
@@ -84,6 +83,7 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 
 def _render(record: ScoreRecord) -> None:
+    from ecm_edge.base.numbers import figure, ratio
     from ecm_edge.base.tables import show
 
     scores = record.scores
@@ -95,14 +95,14 @@ def _render(record: ScoreRecord) -> None:
     if record.statement:
         click.echo(record.statement)
     names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
-    rows = [[name, figure_text(getattr(scores, name)), figure_text(getattr(scores.averaged, name))] for name in names]
-    rows += [[name, figure_text(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
+    rows = [[name, figure(getattr(scores, name)), figure(getattr(scores.averaged, name))] for name in names]
+    rows += [[name, figure(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), _ratio(r.sensitivity), _ratio(r.specificity)]
+            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
             for r in scores.by_rhythm
         ],
     )
@@ -113,7 +113,7 @@ def _render(record: ScoreRecord) -> None:
             [
                 s.subject,
                 *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
-                *map(_ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
+                *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
             for s in sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
         ],
@@ -132,7 +132,3 @@ def _render_board(board: BoardResult) -> None:
     score = board.board_score
     terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
     show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
-
-
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.splits import Split
     from ecm_edge.search.runs import SearchRecord
     from ecm_edge.search.study import Pruner, Sampler
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
 
 
 @click.command("search")
@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     help="[default: the board's score, or fbeta_mean]",
 )
 @click.option(
-    "--standard", type=FiniteRange(), help="The wanted objective: reach it and stop; what stays below is avoided."
+    "--least-objective",
+    "--standard",
+    "least_objective",
+    type=FiniteRange(),
+    help="The least objective wanted: reach it and stop; what stays below is avoided.",
 )
 @click.option(
     "--split",
@@ -66,7 +70,7 @@ def command(
     sampler: Sampler,
     pruner: Pruner,
     objective: str | None,
-    standard: float | None,
+    least_objective: float | None,
     split_name: str,
     seed: int,
     storage: str | None,
@@ -93,31 +97,31 @@ def command(
     if not resume:
         if target is None:
             raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-        wanted, split = space.load(space_name), _split(dataset, split_name, seed)
+        search_space, split = space.load(space_name), _split(dataset, split_name, seed)
         if ladder is None:
-            ladder = runs.wants_ladder(dataset, wanted, split, sampler, pruner)
+            ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
         rungs = list(RUNGS) if ladder else []
         chosen: dict[str, object] = {
             "sampler": sampler,
             "pruner": pruner,
-            "standard": standard,
+            "standard": least_objective,
             "split": split,
             "ladder": rungs,
         }
         if objective:
             chosen["objective"] = objective
-        settings = runs.default_settings(dataset, targets.load(target), wanted, seed=seed, **chosen)
+        settings = runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
         runs.start(out, settings)
     trained = 0
 
-    def tell(trial: TrialRecord) -> None:
+    def on_trial(trial: TrialRecord) -> None:
         nonlocal trained
         trained += trial.trained
         advance(trained)
-        say(trial)
+        print_trial(trial)
 
     with counter("trained candidates", trials) as advance:
-        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, tell=tell)
+        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 
 
@@ -127,7 +131,7 @@ def _split(dataset: Dataset, name: str, seed: int) -> Split:
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
 
 
-def say(trial: TrialRecord) -> None:
+def print_trial(trial: TrialRecord) -> None:
     """One line on stderr for every finished trial."""
     figures = "" if trial.objective is None else f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, "
     epochs = f"{trial.epochs} epochs"

@@ -13,7 +13,8 @@ from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.training.crossval import Progress
@@ -101,7 +102,7 @@ def command(
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
     from ecm_edge import targets
-    from ecm_edge.search.trial import train_candidate
+    from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
     if like and (family or factory):
@@ -125,8 +126,8 @@ def command(
         folds=folds,
         refit=refit,
         workers=workers,
-        tell=_say,
-        tell_network=_say_network,
+        on_epoch=_say,
+        on_network=_say_network,
     )
 
     def render() -> None:

@@ -65,12 +65,14 @@ def _render(record: VerifyRecord) -> None:
 
 
 def _row(hop: Hop) -> list[str]:
+    from ecm_edge.base.numbers import fixed, number
+
     compared = hop.parity
     return [
         hop.name,
         hop.verdict.value,
-        _number(compared.max_abs if compared else None, "g"),
-        _number(compared.cos if compared else None, "6f"),
+        number(compared.max_abs if compared else None, 3),
+        fixed(compared.cos if compared else None, 6),
         str(len(hop.label_flips)) if compared else "–",
         _change(hop.f1_before, hop.f1_after),
         _change(hop.fbeta_mean_before, hop.fbeta_mean_after),
@@ -84,10 +86,6 @@ def _first(byte: FirstByte) -> str:
     return f"{byte.differing_bytes:,} of {byte.compared_bytes:,} bytes differ, {where}"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:.3{form}}" if form == "g" else f"{value:.{form}}"
-
-
 def _change(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return "–"
@@ -96,20 +94,20 @@ def _change(before: float | None, after: float | None) -> str:
 
 def _explain(hop: Hop) -> None:
     """The reason of a hop that did not run; the gates that failed, with the layer and the files."""
+    from ecm_edge.base.numbers import number
+
     if hop.reason:
         click.echo(f"{hop.name}: {hop.reason}")
     for gate in hop.gates:
         if gate.verdict.value == "FAIL":
-            click.echo(
-                f"{hop.name}: {gate.name} {_number(gate.value, 'g')} against {_number(gate.limit, 'g')} {gate.detail}"
-            )
+            click.echo(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
     if hop.first_diverging:
         layer = hop.first_diverging
         click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
         if layer.first:
             click.echo(f"{hop.name}: {_first(layer.first)}")
     for flip in hop.label_flips[:_SHOWN]:
-        margins = f"{_number(flip.reference_margin, 'g')} → {_number(flip.other_margin, 'g')}"
+        margins = f"{number(flip.reference_margin, 3)} → {number(flip.other_margin, 3)}"
         click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")
     if len(hop.label_flips) > _SHOWN:
         click.echo(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")

@@ -31,7 +31,7 @@ from ecm_edge.base.records import (
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit
+from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.model_file import ModelFile, open_model
@@ -163,10 +163,11 @@ def bench_candidate(
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:
-        from ecm_edge.firmware import fit
+        from ecm_edge.firmware.form_build import build_form
 
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-            return _on_board(fit.fit(model.classifier.proto, target, Path(folder), form=model.form), target.name)
+            fresh = build_form(model.classifier.proto, target, Path(folder), form=model.form)
+            return _on_board(fresh.record, target.name)
     if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
         return None
     record = FirmwareRecord.load(model.folder / FIRMWARE)

@@ -8,7 +8,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Evidence
 from ecm_edge.candidate.candidate import COST, FORM_FILES
-from ecm_edge.firmware import fitted
+from ecm_edge.firmware import fit_records
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import CostRecord, check_cost
 
@@ -34,7 +34,7 @@ def board_cost(model: ModelFile, target: Target) -> CostRecord:
             cost.count(model.classifier.proto), target, "float32"
         )  # the file as it is, without scaling to a form
     graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
-    built = fitted.load(model.folder, target)
+    built = fit_records.load(model.folder, target)
     image = built.of(model.form) if built else None
     if image and image.size_evidence != Evidence.ESTIMATED and image.model_sha256 == files.sha256_file(model.path):
         return image.to_cost(graph, target)

@@ -13,7 +13,7 @@ import numpy as np
 from ecm_edge import metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
-from ecm_edge.candidate.rows import spread
+from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
 from ecm_edge.evaluate.score import Part, Subjects

@@ -1,7 +1,7 @@
 """The gate before training: a candidate that does not fit the board is never trained.
 
 Flash, RAM and latency are estimates here, made from counts by the target's cost model and labelled so; where the
-target's firmware can be built, `ecm_edge.firmware.fit` puts the image's own figures in their place.
+target's firmware can be built, `ecm_edge.firmware.image_gate` puts the image's own figures in their place.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from safetensors.torch import save as to_safetensors
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import Teacher
+from ecm_edge.candidate.training_config import Teacher
 from ecm_edge.data import splits
 from ecm_edge.data.splits import Split
 from ecm_edge.training import epochs, train

@@ -10,7 +10,7 @@ import numpy as np
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
-from ecm_edge.candidate import candidate, rows
+from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.evaluate.verify import hops
 from ecm_edge.evaluate.verify.c_hops import CHops
 from ecm_edge.evaluate.verify.compiled import workshop
@@ -75,9 +75,9 @@ def verify_candidate(
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
-    chosen = rows.verification_rows(config, dataset, segments)
+    chosen = row_sampling.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
-    whole = len(chosen) == len(dataset.rows_of(rows.verification_subjects(config)))
+    whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
         record = _record(folder, chain, watch, dataset, target)
@@ -101,7 +101,7 @@ def verify_model(
     Raises:
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
-    chosen = rows.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+    chosen = row_sampling.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
     with workshop() as shop:
         chain = FileChain(path, _segments(dataset, chosen, target), target, shop, emulated=emulated)
         return _record(path, chain, watch, dataset, target)

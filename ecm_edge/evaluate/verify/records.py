@@ -199,6 +199,10 @@ class VerifyRecord(Record):
     gates: list[Gate]
     provenance: Provenance
 
+    def firmware_of(self, model_sha256: str) -> VerifiedFirmware | None:
+        """What was built of exactly this model, if anything was."""
+        return next((built for built in self.firmware if built.model_sha256 == model_sha256), None)
+
 
 def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
     """Whether nothing fails on the way to a form; a failure on the way to another form alone does not count.

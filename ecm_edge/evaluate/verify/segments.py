@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge import metrics
-from ecm_edge.candidate import rows
+from ecm_edge.candidate import row_sampling
 from ecm_edge.evaluate.verify.records import Flip, SubjectChange
 from ecm_edge.forms import parity
 
@@ -51,7 +51,7 @@ def few(segments: Segments, count: int) -> Segments:
 
 def positions(segments: Segments, count: int) -> NDArray[np.int64]:
     """The positions of the segments that `few` takes, ascending."""
-    return rows.spread_over(np.asarray(segments.subjects), count)
+    return row_sampling.spread_over(np.asarray(segments.subjects), count)
 
 
 def margins(scores: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Advice: what to change in a model that does not fit, in plain sentences made of the figures."""
+"""Suggestions: what to change in a model that does not fit, in sentences made of the figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.base.records import Gate
-    from ecm_edge.firmware.fitted import FormFit, LayerFit
+    from ecm_edge.firmware.fit_records import FormFit, LayerFit
 
 _KIB = 1024.0
 
