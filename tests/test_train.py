@@ -25,6 +25,10 @@ TEACHER = {
     "training": {"epochs": 1, "batch_size": 16, "keep": "last"},
 }
 
+UNDISTURBED = {"sign_flip": 0, "gain": 0, "noise": 0, "shift": 0}
+LEARNS = {"epochs": 12, "learning_rate": 3e-2, "keep": "last", "augmentation": UNDISTURBED}
+"""What brings the loss below 0.45 from any seed: of six tried, to between 0.31 and 0.51 of that of the first epoch."""
+
 
 def configured(dataset, seed=0, split=None, **training):
     """A very small net's configuration."""
@@ -49,7 +53,7 @@ def test_another_seed_gives_other_weights(dataset, loaded):
 
 
 def test_training_learns(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=12, learning_rate=1e-2), loaded).record
+    record = train.fit(configured(dataset, **LEARNS), loaded).record
     assert record.epochs[-1].train_loss < 0.8 * record.epochs[0].train_loss
 
 
@@ -198,9 +202,8 @@ def test_the_recorded_loss_is_against_the_labels_alone(dataset, loaded, option):
 
 
 def test_a_student_learns_what_its_teacher_says(dataset, loaded):
-    how = {"epochs": 12, "learning_rate": 1e-2, "keep": "last"}
-    teacher = train.fit(configured(dataset, **how), loaded)
-    student = taught(dataset, loaded, Liar(teacher.network), **how)
+    teacher = train.fit(configured(dataset, **LEARNS), loaded)
+    student = taught(dataset, loaded, Liar(teacher.network), **LEARNS)
     assert teacher.record.best.train_loss < np.log(2) - 0.05
     assert student.record.best.train_loss > np.log(2)
 

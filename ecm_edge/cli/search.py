@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
-    from ecm_edge.search.runs import SearchRecord
+    from ecm_edge.search.runs import SearchRecord, SearchSettings
     from ecm_edge.search.study import Pruner, Sampler
     from ecm_edge.search.trial_record import TrialRecord
 
@@ -86,31 +86,15 @@ def command(
     in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
-    from ecm_edge import targets
-    from ecm_edge.base.errors import SearchError
     from ecm_edge.base.tables import counter
-    from ecm_edge.candidate import space
     from ecm_edge.search import runs, search
-    from ecm_edge.search.ladder import RUNGS
 
     dataset = open_data(data)
     if not resume:
-        if target is None:
-            raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-        search_space, split = space.load(space_name), _split(dataset, split_name, seed)
-        if ladder is None:
-            ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
-        rungs = list(RUNGS) if ladder else []
-        chosen: dict[str, object] = {
-            "sampler": sampler,
-            "pruner": pruner,
-            "standard": least_objective,
-            "split": split,
-            "ladder": rungs,
-        }
-        if objective:
-            chosen["objective"] = objective
-        settings = runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
+        settings = _settings(
+            dataset, target, space_name, split_name, seed,
+            ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
+        )  # fmt: skip
         runs.start(out, settings)
     trained = 0
 
@@ -123,6 +107,40 @@ def command(
     with counter("trained candidates", trials) as advance:
         record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+def _settings(
+    dataset: Dataset,
+    target: str | None,
+    space_name: str,
+    split_name: str,
+    seed: int,
+    *,
+    ladder: bool | None,
+    sampler: Sampler,
+    pruner: Pruner,
+    **options: object,
+) -> SearchSettings:
+    """The settings of a new run; of `options`, those that were given."""
+    from ecm_edge import targets
+    from ecm_edge.base.errors import SearchError
+    from ecm_edge.candidate import space
+    from ecm_edge.search import runs
+    from ecm_edge.search.ladder import RUNGS
+
+    if target is None:
+        raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
+    search_space, split = space.load(space_name), _split(dataset, split_name, seed)
+    if ladder is None:
+        ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
+    chosen: dict[str, object] = {
+        "sampler": sampler,
+        "pruner": pruner,
+        "split": split,
+        "ladder": RUNGS if ladder else (),
+    }
+    chosen |= {name: value for name, value in options.items() if value is not None}
+    return runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
 
 
 def _split(dataset: Dataset, name: str, seed: int) -> Split:

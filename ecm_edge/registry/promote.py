@@ -112,34 +112,41 @@ def promote(
     check_content(dataset)
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
-        former = registry.incumbent(shelf)
-        verified = VerifyRecord.load(folder / VERIFY)
-        gates = [
-            *_budgets(challenger),  # rule 1
-            *_verification(verified, challenger),  # rule 2
-            *_image(verified, challenger),  # rule 3
-            _measured_latency(challenger),  # rule 4
-            *_claim(challenger),  # rule 5
-        ]
-        comparison: Comparison | str | None = None
-        if former and _verdict(gates, target) == Verdict.PASS:
-            incumbent = open_incumbent(shelf, former, latencies, challenger)
-            comparison = compare(challenger, incumbent)
-            gates += [
-                _score(comparison),  # rule 6
-                *_costs(challenger, incumbent),  # rule 7
-                *_board_latency(challenger, incumbent),  # rule 8
-            ]
-        decided = Decision(
-            verdict=_verdict(gates, target),
-            reason=_reason(gates, target, comparison),
-            gates=gates if comparison else [*gates, *_not_compared(gates, target, former)],
-            comparison=comparison if isinstance(comparison, Comparison) else None,
-            replaces=former.entry if former else None,
-            image=decision.shipped_image(verified, challenger),
-            provenance=provenance.collect(),
-        )
+        verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
+        decided = _decide(challenger, verified, former, shelf, latencies)
         return decision.write(shelf, challenger, decided, hashes)
+
+
+def _decide(
+    challenger: Contender, verified: VerifyRecord, former: Event | None, shelf: Path, latencies: dict[str, Latency]
+) -> Decision:
+    """Apply the rules in their order."""
+    gates = [
+        *_budgets(challenger),  # rule 1
+        *_verification(verified, challenger),  # rule 2
+        *_image(verified, challenger),  # rule 3
+        _measured_latency(challenger),  # rule 4
+        *_claim(challenger),  # rule 5
+    ]
+    target = challenger.target
+    comparison: Comparison | str | None = None
+    if former and _verdict(gates, target) == Verdict.PASS:
+        incumbent = open_incumbent(shelf, former, latencies, challenger)
+        comparison = compare(challenger, incumbent)
+        gates += [
+            _score(comparison),  # rule 6
+            *_costs(challenger, incumbent),  # rule 7
+            *_board_latency(challenger, incumbent),  # rule 8
+        ]
+    return Decision(
+        verdict=_verdict(gates, target),
+        reason=_reason(gates, target, comparison),
+        gates=gates if comparison else [*gates, *_not_compared(gates, target, former)],
+        comparison=comparison if isinstance(comparison, Comparison) else None,
+        replaces=former.entry if former else None,
+        image=decision.shipped_image(verified, challenger),
+        provenance=provenance.collect(),
+    )
 
 
 def _latencies(paths: Sequence[Path]) -> dict[str, Latency]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.targets import Target
     from ecm_edge.training.epochs import Epoch
+    from ecm_edge.training.out_of_fold import OutOfFold
 
 
 class TrainResult(Record):
@@ -84,18 +85,13 @@ def train_candidate(
         costs.save(staged / candidate.COST)
         if costs.verdict != Verdict.PASS:
             return TrainResult(verdict=costs.verdict, cost=costs, training=None, folds=None)
-        validated = None
-        if folds is not None:
-            validated = crossval.cross_validate(
-                config, dataset, target, folds=folds, work=work, workers=workers, tell=on_network
-            )
-            validated.save(staged)
+        validated = _cross_validated(staged, config, dataset, target, folds, work, workers, on_network)
         teaching = distill.teaching(
             config,
             dataset,
             work / crossval.TEACHERS,
             validated.record.assignment if validated else None,
-            tell=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
+            on_teacher=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
         trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=on_epoch)
         if refit and validated:
@@ -113,3 +109,23 @@ def _for_everyone(config: CandidateConfig, dataset: Dataset, folds: int | FoldAs
             "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."
         )
     return crossval.for_everyone(config, dataset)
+
+
+def _cross_validated(
+    staged: Path,
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    folds: int | FoldAssignment | None,
+    work: Path,
+    workers: int | None,
+    on_network: Callable[[Progress], None],
+) -> OutOfFold | None:
+    """What was measured out of fold, if that was asked for; it is saved into the staged folder."""
+    if folds is None:
+        return None
+    validated = crossval.cross_validate(
+        config, dataset, target, folds=folds, work=work, workers=workers, on_network=on_network
+    )
+    validated.save(staged)
+    return validated

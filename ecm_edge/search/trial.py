@@ -114,7 +114,7 @@ def run_trial(
 
 
 def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
-    """What `verify` found on the way to the form that ships, the target's first; the others' failures are told only."""
+    """What `verify` found on the way to the form that ships, the target's first; those of the others do not count."""
     return Verdict.PASS if is_proven(record, target.precision[0], target) else Verdict.FAIL
 
 
