@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Blank
     from ecm_edge.data.info import InfoRecord
     from ecm_edge.data.recordings.formats import Format
-    from ecm_edge.data.recordings.importer import OnError
+    from ecm_edge.data.recordings.importer import ImportRecord, OnError
     from ecm_edge.data.synthetic import SynthFormat
 
 
@@ -33,7 +33,7 @@ def command() -> None:
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
 @click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
 @click.option(
-    "--subjects", type=PATH, help=f"The table record,subject; a record is a subject without it; {usage('subjects')}."
+    "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
@@ -53,7 +53,7 @@ def import_(
     blank: Blank,
     synthetic: bool,
     as_json: bool,
-    **given: Any,  # noqa: ANN401 - the fields of Options, under their own names
+    **given: Any,  # noqa: ANN401 - fields of Options
 ) -> None:
     """Read the recordings of folder SOURCE into a data set.
 
@@ -73,19 +73,21 @@ def import_(
         synthetic=synthetic,
         problems_shown=sys.maxsize if as_json else 10,
     )
+    _note_left_out(record)
+    line = (
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
+    )
+    emit(record, as_json=as_json, render=lambda: click.echo(line))
+
+
+def _note_left_out(record: ImportRecord) -> None:
+    """What is not in the data set, and the number of blank rhythms, on stderr."""
     for left_out in record.left_out:
         click.echo(f"left out: {left_out.name}: {left_out.reason}", err=True)
     if record.blank_segments:
-        meaning = "counted as negative" if blank == "negative" else "without a label"
+        meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
-
-    def render() -> None:
-        click.echo(
-            f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
-            f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
-        )
-
-    emit(record, as_json=as_json, render=render)
 
 
 def _split(text: str) -> tuple[str, Path]:
