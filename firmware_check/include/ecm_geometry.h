@@ -1,7 +1,8 @@
 /* What a kernel along time is told of its layer. The structs at a call are `static const`, so that the compiler knows
  * every member and makes one specialised loop of the kernel.
  *
- * Distances are in elements of the array that they go through. */
+ * Distances are in elements of the array that they go through. All memory is the caller's: a kernel reads its input and
+ * its constants, writes its output and the scratch memory that it is given, and keeps no pointer. */
 #ifndef ECM_GEOMETRY_H
 #define ECM_GEOMETRY_H
 

@@ -78,8 +78,8 @@ class Call:
     Args:
         function: the kernel.
         operands: its pointers.
-        structs: what it is told of the layer.
-        numbers: what it is told besides.
+        structs: what describes the layer.
+        numbers: arguments between pointers and structs.
         groups: how often it is called.
         before: what has to be done to the weights first.
     """
@@ -94,12 +94,12 @@ class Call:
     def body(self, names: Names) -> str:
         """C statements."""
         structs = [s.struct(backward=names.backward) if isinstance(s, Tile) else s for s in self.structs]
-        told = [*map(str, self.numbers), *(f"&{struct.name}" for struct in structs)]
+        others = [*map(str, self.numbers), *(f"&{struct.name}" for struct in structs)]
         lines = [self.before.body(names)] if self.before else []
         lines += [_wrapped(struct.declaration) for struct in structs]
         for group in range(self.groups):
             arguments = [operand.text(names, group) for operand in self.operands]
-            lines.append(_wrapped(f"{self.function}({', '.join([*arguments, *told])});"))
+            lines.append(_wrapped(f"{self.function}({', '.join([*arguments, *others])});"))
         return "\n".join(lines)
 
 

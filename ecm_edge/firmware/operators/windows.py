@@ -45,20 +45,20 @@ def along_time(attributes: Mapping[str, Any], kernel: Sequence[int], shape: Sequ
     """
     if shape[0] != 1:
         return None
-    found = geometry(attributes, tuple(kernel), tuple(shape[2:]))
+    window = geometry(attributes, tuple(kernel), tuple(shape[2:]))
     lengths = shape[2:]
     several = [
         axis
-        for axis, (length, taps, pads) in enumerate(zip(lengths, found.kernel, found.pads, strict=True))
+        for axis, (length, taps, pads) in enumerate(zip(lengths, window.kernel, window.pads, strict=True))
         if (length, taps, pads) != (1, 1, (0, 0))
     ]
-    if len(several) > 1 or any(found.extra):
+    if len(several) > 1 or any(window.extra):
         return None
     axis = several[0] if several else 0
-    before, after = found.pads[axis]
-    reach = (found.kernel[axis] - 1) * found.dilations[axis] + 1
-    rows = (lengths[axis] + before + after - reach) // found.strides[axis] + 1
-    return Along(axis + 2, found.kernel[axis], found.strides[axis], found.dilations[axis], Room(before, after), rows)
+    before, after = window.pads[axis]
+    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
+    rows = (lengths[axis] + before + after - reach) // window.strides[axis] + 1
+    return Along(axis + 2, window.kernel[axis], window.strides[axis], window.dilations[axis], Room(before, after), rows)
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,11 @@ class Windows:
 
 def windows_of(x: Tensor, along: Along, groups: int = 1) -> Windows | None:
     """The windows of a group of a channels-last tensor with its margin; None where channels do not lie side by side."""
-    line = time_by_channels(x.index, along.axis)
-    steps, channels = line.shape
-    step = int(line[1, 0] - line[0, 0]) if steps > 1 else channels
-    if not np.array_equal(grid(int(line[0, 0]), steps, step, channels), line):
+    places = time_by_channels(x.index, along.axis)
+    if not is_grid(places):
         return None
-    first = int(line[0, 0]) - along.margin.before * step
+    step, channels = row_step(places), places.shape[1]
+    first = int(places[0, 0]) - along.margin.before * step
     whole = step == channels and along.dilation == 1 and groups == 1
     segments, segment = (1, along.taps * channels) if whole else (along.taps, channels // groups)
     return Windows(first, along.rows, along.stride * step, segments, segment, along.dilation * step, step)
@@ -153,14 +152,10 @@ def row_step(places: Indices) -> int:
     return int(places[1, 0] - places[0, 0]) if len(places) > 1 else places.shape[1]
 
 
-def grid(first: int, rows: int, step: int, columns: int) -> Indices:
-    """Places (rows, columns) of rows at one distance, each side by side."""
-    return first + np.arange(rows)[:, None] * step + np.arange(columns)
-
-
 def is_grid(places: Indices) -> bool:
     """Whether rows (T, O) lie at one distance, each side by side."""
-    return np.array_equal(places, grid(int(places[0, 0]), len(places), row_step(places), places.shape[1]))
+    steps = np.arange(len(places))[:, None] * row_step(places) + np.arange(places.shape[1])
+    return np.array_equal(places, places[0, 0] + steps)
 
 
 def time_by_channels(index: Indices, axis: int) -> Indices:
