@@ -12,6 +12,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _WIDTH_IN = 4.6
 _MARK = 5.5
 _LONGEST_NAME = 15
 _THOUSAND = 1000
-_KIB = 1024
 
 _VARIABLES = {
     "#010101": "ink",
@@ -146,8 +146,8 @@ def instructions_chart(fit: FormFit) -> str:
 def flash_chart(fit: FormFit) -> str:
     """Flash of every layer: its constants, and its code behind them."""
     with _chart("flash", "Flash by layer", height_in=_rows_height(fit)) as (svg, axes):
-        constants = [layer.constant_bytes / _KIB for layer in fit.layers]
-        code = [layer.code_bytes / _KIB for layer in fit.layers]
+        constants = [layer.constant_bytes / KIB for layer in fit.layers]
+        code = [layer.code_bytes / KIB for layer in fit.layers]
         axes.barh(range(len(code)), constants, color=_GREEN, height=0.68, label="weights and other constants")
         axes.barh(range(len(code)), code, left=constants, color=_ORANGE, height=0.68, label="code")
         _layer_axis(axes, fit, "KiB")
@@ -160,10 +160,10 @@ def arena_chart(fit: FormFit) -> str:
     with _chart("arena", "Map of the arena", height_in=3.2) as (svg, axes):
         for buffer in fit.arena:
             left, wide = buffer.first_layer - 0.5, buffer.last_layer - buffer.first_layer + 1
-            bottom, high = buffer.offset / _KIB, buffer.size_bytes / _KIB
+            bottom, high = buffer.offset / KIB, buffer.size_bytes / KIB
             axes.bar(left, high, wide, bottom, align="edge", color=_BAND, edgecolor=_GREEN, linewidth=0.9)
         axes.set_xlim(-0.6, len(fit.layers) - 0.4)
-        axes.set_ylim(0, max(fit.arena_bytes, 1) / _KIB)
+        axes.set_ylim(0, max(fit.arena_bytes, 1) / KIB)
         axes.set_xlabel("layer")
         axes.set_ylabel("KiB from the arena's start")
         axes.grid(visible=False, axis="x")
