@@ -58,10 +58,12 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z '*.c' '*.h' | xargs -0 $(BIN)/clang-format --dry-run --Werror
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	git ls-files -z '*.c' '*.h' | xargs -0 $(BIN)/clang-format -i
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-only

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnx
+    from ecm_edge.firmware.fitted import FitRecord
 
     from benchmarks.counts import Counts
-    from ecm_edge.firmware.fitted import FitRecord
 
 _KIB = 1024
 _INPUT_BYTES = 4 * nets.T

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.synthetic import synthesise
 

@@ -27,11 +27,11 @@ from torch import nn
 from benchmarks import bars
 from ecm_edge import metrics
 from ecm_edge.candidate import candidate, networks
-from ecm_edge.candidate.candidate import Augmentation, TrainingConfig
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.training_config import Augmentation, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import epochs, train
-from ecm_edge.training.epochs import TrainingData
+from ecm_edge.training.data import TrainingData
 
 SEGMENTS = int(os.environ.get("ECM_EDGE_BENCH_SEGMENTS", "40000"))
 EPOCHS = int(os.environ.get("ECM_EDGE_BENCH_EPOCHS", "5"))

@@ -9,10 +9,11 @@ import torch
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.candidate import candidate, space
-from ecm_edge.candidate.candidate import Teacher, TrainingConfig
+from ecm_edge.candidate.training_config import Teacher, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import runs, search
 from ecm_edge.training import distill, epochs, train
+from ecm_edge.training.data import NOT_TAUGHT
 
 from .tiny import run
 
@@ -24,8 +25,8 @@ TEACHER = Teacher(
 
 
 def student(dataset, split, **training):
-    how = TrainingConfig(**{"epochs": 1, "batch_size": 16, "teacher": TEACHER, "doubted": "drop", **training})
-    return candidate.configure(dataset, split, "separable", TEACHER.network, how, seed=0)
+    options = TrainingConfig(**{"epochs": 1, "batch_size": 16, "teacher": TEACHER, "doubted": "drop", **training})
+    return candidate.configure(dataset, split, "separable", TEACHER.network, options, seed=0)
 
 
 def distilled(dataset, split, count=2, **training):
@@ -77,7 +78,7 @@ def test_no_teacher_has_seen_whom_it_answers_for_nor_the_test_subjects(dataset, 
     assert answers.shape == (len(rows),)
     assert answers.dtype == torch.float32
     names = np.array(dataset.subject_names(rows))
-    for fold, config in distill.doubters(split.train, TEACHER, dataset, assigned).items():
+    for fold, config in distill.out_of_fold_teachers(split.train, TEACHER, dataset, assigned).items():
         own = np.isin(names, assigned.subjects(fold))
         samples = torch.from_numpy(dataset.samples[rows[own]]).unsqueeze(1)
         said = epochs.predict(distill.trained(config, dataset, tmp_path), samples, torch.device("cpu"))
@@ -127,8 +128,8 @@ def test_a_damaged_teacher_is_trained_again(dataset, assigned, trained_on, tmp_p
 
 def test_what_is_prepared_is_all_that_teaching_needs(dataset, assigned, trained_on, tmp_path):
     config = student(dataset, left_out(assigned, 0), distill=0.5)
-    for teacher in distill.teachers_for(config, dataset, assigned):
-        distill.trained(teacher, dataset, tmp_path)
+    teachers = distill.all_teachers([config, config], dataset, assigned)
+    assert [teacher for teacher, _ in distill.train_all(teachers, dataset, tmp_path, workers=1)] == teachers
     assert len(trained_on) == 4
     teaching = distill.teaching(config, dataset, tmp_path, assigned)
     assert len(trained_on) == 4
@@ -176,7 +177,7 @@ def test_without_an_assignment_the_subjects_are_divided_by_the_teachers_seed(dat
 def test_nobody_is_trained_where_nobody_listens(dataset, trained_on, tmp_path):
     split = splits.holdout(dataset, seed=0)
     for how in ({"teacher": None, "doubted": "keep"}, {"doubted": "keep"}):
-        assert distill.teaching(student(dataset, split, **how), dataset, tmp_path) == epochs.NOT_TAUGHT
+        assert distill.teaching(student(dataset, split, **how), dataset, tmp_path) == NOT_TAUGHT
     assert trained_on == []
 
 
@@ -218,7 +219,7 @@ def test_the_command_trains_a_teacher_and_then_its_student(dataset, trained_on, 
     fit = train.fit
 
     def spy(config, data, **options):
-        taught.append(len(options.get("teaching", epochs.NOT_TAUGHT).ensemble))
+        taught.append(len(options.get("teaching", NOT_TAUGHT).ensemble))
         return fit(config, data, **options)
 
     monkeypatch.setattr(train, "fit", spy)

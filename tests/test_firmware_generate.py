@@ -1,6 +1,5 @@
 """What the generator takes and what it refuses: other people's graphs, odd names, odd numbers."""
 
-import contextlib
 import doctest
 import importlib
 import pkgutil
@@ -15,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import ecm_edge.firmware
 from ecm_edge import targets
-from ecm_edge.base.errors import EcmEdgeError, ModelError, OutputError
+from ecm_edge.base.errors import ModelError, OutputError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.firmware import generate, literals
 from ecm_edge.firmware.operators.tables import OPERATORS
@@ -272,8 +271,9 @@ def test_examples_in_the_modules_hold():
     assert sum(each.failed for each in found) == 0
 
 
-def test_every_error_of_a_drawn_network_is_the_packages_own():
-    """Whatever is wrong with a graph, nobody sees a traceback."""
+def test_a_changed_attribute_is_taken_or_the_node_is_named():
+    """Whatever is wrong with a graph, nobody sees a traceback, and a fault of our own code is none of the model's."""
+    outcomes = set()
 
     @settings(max_examples=25, deadline=None, derandomize=True)
     @given(
@@ -286,10 +286,47 @@ def test_every_error_of_a_drawn_network_is_the_packages_own():
                 attribute.ints[0] = 7
             elif attribute.name == name:
                 attribute.i = 5
-        with contextlib.suppress(EcmEdgeError):
+        try:
             firmware_c.generate(graph_of(proto, "samples", _shape(proto), proto.graph.output[0].name))
+            outcomes.add("taken")
+        except ModelError as problem:
+            named = any(repr(each.name) in problem.found for each in proto.graph.node)
+            outcomes.add("refused" if named else str(problem))
 
     hold()
+    assert outcomes == {"taken", "refused"}
+
+
+def test_a_fault_of_our_own_is_no_refusal(monkeypatch):
+    def faulty(_program, step):
+        raise IndexError(step.op.name)
+
+    monkeypatch.setitem(OPERATORS, "Relu", faulty)
+    nodes, constants = head("x", T)
+    with pytest.raises(IndexError, match="node_x"):
+        generate.generate(model([nets.node("Relu", ["samples"], "x"), *nodes], constants), targets.load("host"))
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_part_without_elements_is_refused_where_it_is_read(tmp_path, read):
+    split = helper.make_node("Split", ["samples", "sizes"], ["none", "all"], axis=2, name="node_split")
+    joined = nets.node("Concat", ["none" if read else "all", "all"], "x", axis=2)
+    nodes, constants = head("x", T if read else 2 * T)
+    proto = model([split, joined, *nodes], constants | {"sizes": np.array([0, T])})
+    if not read:
+        holds(proto, tmp_path)
+        return
+    with pytest.raises(ModelError, match=r"has elements; found none in 'none' \(1, 1, 0\) in Split 'node_split'"):
+        generate.generate(proto, targets.load("host"))
+
+
+@pytest.mark.parametrize("group", [0, 2, -1])
+def test_groups_that_do_not_divide_the_channels_are_refused_by_name(group):
+    nodes, constants = head("x", 4 * (T - 2))
+    conv = nets.node("Conv", ["samples", "k"], "x", kernel_shape=[3], group=group)
+    proto = model([conv, *nodes], constants | {"k": np.ones((4, 1, 3), np.float32)})
+    with pytest.raises(ModelError, match=f"{group} groups of 1 channels.*Conv 'node_x'"):
+        generate.generate(proto, targets.load("host"))
 
 
 def _shape(proto):

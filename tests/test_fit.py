@@ -10,7 +10,9 @@ from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.bench import bench_candidate
-from ecm_edge.firmware import emulate, fit, fitted, record
+from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.firmware import emulate, fit, fit_records, image_gate, record
+from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, model_file, onnx_model
 from tests import nets, tiny
 
@@ -85,7 +87,7 @@ def broken(found):
 
 @pytest.mark.parametrize("target", BOARDS)
 def test_every_figure_adds_up(target, tmp_path):
-    found = fit.fit(net(), target, tmp_path)
+    found = build_form(net(), target, tmp_path).record
     assert (found.verdict, found.reason, found.form) == (Verdict.PASS, "", "float32")
     layered = sum(layer.code_bytes + layer.constant_bytes for layer in found.layers)
     assert layered + found.model_bytes + found.other_bytes == found.flash_bytes
@@ -140,7 +142,7 @@ def test_weights_do_not_change_counts_or_sizes(tmp_path):
     results = []
     for name, proto in (("a", one), ("b", other)):
         (tmp_path / name).mkdir()
-        results.append(fit.fit(proto, LINUX, tmp_path / name))
+        results.append(build_form(proto, LINUX, tmp_path / name).record)
     assert results[0].sections == results[1].sections
     assert results[0].instructions == results[1].instructions
 
@@ -150,7 +152,7 @@ def test_weights_do_not_change_counts_or_sizes(tmp_path):
 def test_both_sides_of_a_budget(name, tmp_path):
     for folder in ("fits", "breaks"):
         (tmp_path / folder).mkdir()
-    used = getattr(fit.fit(net(), LINUX, tmp_path / "fits", form="float32"), name)
+    used = getattr(build_form(net(), LINUX, tmp_path / "fits", form="float32").record, name)
     roomy, tight = with_budget(LINUX, **{name: used + 400}), with_budget(LINUX, **{name: used - 1})
     path = saved(net(), tmp_path / "m.onnx")
     assert fit.fit_model(path, roomy, ["float32"]).verdict == Verdict.PASS
@@ -193,7 +195,7 @@ def test_an_arena_above_the_ram(tmp_path):
 
 def test_without_an_emulator_nothing_is_counted_and_nothing_passes_for_it(tmp_path):
     absent = LINUX.firmware.emulator.model_copy(update={"command": ["no-such-emulator"]})
-    found = fit.fit(net(), with_firmware(LINUX, emulator=absent), tmp_path)
+    found = build_form(net(), with_firmware(LINUX, emulator=absent), tmp_path).record
     assert found.verdict == Verdict.NOT_RUN
     assert "no-such-emulator is not installed" in found.reason
     missing = {gate.name for gate in found.gates if gate.verdict == Verdict.NOT_RUN}
@@ -203,46 +205,46 @@ def test_without_an_emulator_nothing_is_counted_and_nothing_passes_for_it(tmp_pa
 
 
 def test_without_a_compiler_estimates_stand_in(tmp_path):
-    found = fit.fit(net(), with_firmware(LINUX, compiler="no-such-compiler"), tmp_path)
+    found = build_form(net(), with_firmware(LINUX, compiler="no-such-compiler"), tmp_path).record
     assert (found.verdict, found.size_evidence, found.image) == (Verdict.NOT_RUN, Evidence.ESTIMATED, None)
     assert {"memory_regions", "stack_bound"} <= {g.name for g in found.gates if g.verdict == Verdict.NOT_RUN}
     assert found.arena_bytes > 0  # the plan is known without a compiler
     tight = with_budget(with_firmware(LINUX, compiler="no-such-compiler"), macs=1)
     (tmp_path / "tight").mkdir()
-    assert fit.fit(net(), tight, tmp_path / "tight").verdict == Verdict.FAIL
+    assert build_form(net(), tight, tmp_path / "tight").record.verdict == Verdict.FAIL
 
 
 def test_a_target_without_firmware_is_estimated(tmp_path):
-    found = fit.fit(net(), LINUX.model_copy(update={"firmware": None}), tmp_path)
+    found = build_form(net(), LINUX.model_copy(update={"firmware": None}), tmp_path).record
     assert (found.verdict, found.size_evidence) == (Verdict.NOT_RUN, Evidence.ESTIMATED)
 
 
 def test_an_operator_without_c_is_named(tmp_path):
     with pytest.raises(ModelError, match="odd_one"):
-        fit.fit(strange(), LINUX, tmp_path)
+        build_form(strange(), LINUX, tmp_path)
 
 
 @needs(LINUX)
 def test_the_gate_takes_the_images_figures():
-    costs = fit.gate_graph(net(), LINUX)
+    costs = image_gate.gate_graph(net(), LINUX)
     assert (costs.verdict, costs.evidence, costs.form) == (Verdict.PASS, Evidence.MEASURED, "float32")
     assert costs.latency_ms.source.endswith("caches always hit")
     assert [(form.form, form.verdict) for form in costs.also] == [("int8", Verdict.PASS)]
 
 
 def test_the_gate_does_not_build_what_counts_already_refuse():
-    costs = fit.gate_graph(net(), with_budget(LINUX, macs=1))
+    costs = image_gate.gate_graph(net(), with_budget(LINUX, macs=1))
     assert (costs.verdict, costs.evidence, costs.also) == (Verdict.FAIL, Evidence.ESTIMATED, [])
 
 
 def test_the_gate_refuses_what_no_c_can_be_made_of():
-    costs = fit.gate_graph(strange(), LINUX)
+    costs = image_gate.gate_graph(strange(), LINUX)
     assert costs.verdict == Verdict.FAIL
     assert "odd_one" in next(gate.detail for gate in costs.gates if gate.name == "firmware")
 
 
 def test_the_gate_estimates_where_nothing_can_be_built():
-    costs = fit.gate_graph(net(), with_firmware(LINUX, compiler="no-such-compiler"))
+    costs = image_gate.gate_graph(net(), with_firmware(LINUX, compiler="no-such-compiler"))
     assert (costs.verdict, costs.evidence) == (Verdict.PASS, Evidence.ESTIMATED)
 
 
@@ -255,7 +257,7 @@ def made(tmp_path):
 @needs(LINUX)
 def test_a_candidates_images_are_bound_by_their_hashes(made):
     built = record.build_candidate(made, LINUX)
-    assert built == fitted.load(made, LINUX)
+    assert built == fit_records.load(made, LINUX)
     assert built.verdict == Verdict.PASS
     for form in ("float32", "int8"):
         found = built.of(form)
@@ -276,19 +278,19 @@ def test_a_build_for_another_board_replaces_the_images(made):
     record.build_candidate(made, BARE)
     kept = sorted(path.relative_to(made).as_posix() for path in (made / candidate.IMAGES).rglob("*") if path.is_file())
     assert kept == [f"firmware/{form}/{BARE.name}.bin" for form in ("float32", "int8")]
-    assert fitted.load(made, LINUX) is None
-    assert fitted.load(made, with_budget(BARE, macs=5)) is None
+    assert fit_records.load(made, LINUX) is None
+    assert fit_records.load(made, with_budget(BARE, macs=5)) is None
 
 
 @needs(LINUX)
 def test_costs_are_those_of_the_image_while_it_is_this_models(made):
     record.build_candidate(made, LINUX)
-    costs = model_file.board_cost(model_file.open_model(made, "int8"), LINUX)
+    costs = board_cost(model_file.open_model(made, "int8"), LINUX)
     assert costs.evidence == Evidence.MEASURED
     assert costs.flash_bytes == (made / f"firmware/int8/{LINUX.name}.elf").stat().st_size
     facts = {"config_sha256": candidate.load_config(made).sha256}
     onnx_model.save(tiny.model(column=1, form="int8", **facts), made / candidate.FORM_FILES["int8"])
-    assert model_file.board_cost(model_file.open_model(made, "int8"), LINUX).evidence == Evidence.ESTIMATED
+    assert board_cost(model_file.open_model(made, "int8"), LINUX).evidence == Evidence.ESTIMATED
 
 
 @needs(LINUX)
@@ -316,4 +318,4 @@ def test_an_untrained_candidate_is_fitted_from_its_configuration(tmp_path):
     folder = nets.make_candidate(tmp_path / "c", data)
     found = fit.fit_model(folder, LINUX, ["float32"])
     assert found.verdict == Verdict.PASS
-    assert found.forms[0].macs == cost.count(fit.open_given(folder)["float32"]).macs
+    assert found.forms[0].macs == cost.count(fit.open_models(folder)["float32"]).macs

@@ -75,6 +75,25 @@ def test_missing_file_and_folder_are_refused(tmp_path):
             onnx_model.load_classifier(path)
 
 
+def test_a_model_without_the_standard_operators_is_refused(tmp_path):
+    node = helper.make_node("Scaler", ["samples"], ["scores"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0])
+    values = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2))] for name in ("samples", "scores")]
+    proto = helper.make_model(
+        helper.make_graph([node], "g", *values), opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)], ir_version=8
+    )
+    onnx_model.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"imports ONNX's standard operators; found 'ai.onnx.ml' in .*m\.onnx"):
+        onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
+def test_an_initializer_with_too_many_bytes_is_refused(tmp_path):
+    proto = matmul()
+    proto.graph.initializer[0].raw_data += bytes(8)
+    onnx_model.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="has the bytes of its shape"):
+        onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
 def test_two_inputs_are_named():
     value = helper.make_tensor_value_info
     inputs = [value("samples", TensorProto.FLOAT, (1, 2)), value("age", TensorProto.FLOAT, (1, 2))]

@@ -12,9 +12,9 @@ from benchmarks.recipes.changes import BASE, Recipe
 from benchmarks.recipes.runs import Result, Setting
 from ecm_edge import metrics, targets
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
-from ecm_edge.evaluate.score import score_rows
+from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold, train
 
 TARGET = targets.load("loongson-2k0500")
@@ -83,21 +83,10 @@ def test_a_teacher_has_a_seed_that_no_student_has(dataset):
     assert (config.seed, config.training.teacher.seed) == (3, 400)
 
 
-def test_the_threshold_of_a_fold_is_chosen_on_the_others(dataset, folds):
-    rows = out_of_fold.labelled_rows(dataset)
-    subjects = np.array(dataset.subject_names(rows))
-    fold = np.array([folds.folds[name] for name in subjects])
-    labels = dataset.labels[rows]
-    margins = np.random.default_rng(0).standard_normal(len(rows)).astype(np.float32) + labels
-    known = runs.choose_thresholds(labels, margins, subjects, fold, TARGET)
-    other = runs.choose_thresholds(np.where(fold == 1, 1 - labels, labels), margins, subjects, fold, TARGET)
-    assert [a == b for a, b in zip(known, other, strict=True)] == [False, True, False, False]
-
-
 def test_nobody_answers_for_whom_it_was_trained_on_and_passes_are_the_same(setting, trained):
     whole = TINY.training.model_copy(update={"data_share": 1.0})
     base, twice = (
-        runs.measure(setting, recipe, 0)
+        runs.measure(setting, recipe, 0, workers=1)
         for recipe in (TINY, TINY.model_copy(update={"name": "twice", "training": whole}))
     )
     assert [set(config.split.test) for config in trained] == 2 * [set(setting.folds.subjects(f)) for f in range(FOLDS)]
@@ -108,19 +97,15 @@ def test_nobody_answers_for_whom_it_was_trained_on_and_passes_are_the_same(setti
 
 
 def test_teachers_are_trained_once_and_results_are_kept(setting, trained):
-    chosen, told = named("base", "doubted", "distill"), []
-    runs.run(setting, chosen, [0], 1, told.append)
-    teachers = FOLDS * (FOLDS - 1) // 2 + 3 * FOLDS  # who doubt, one of each pair of folds, and who are followed
+    chosen, lines = named("base", "doubted", "distill"), []
+    runs.run(setting, chosen, [0], 1, lines.append)
+    teachers = FOLDS * (FOLDS - 1) // 2 + 3 * FOLDS  # one out of each pair of folds for `doubted`, and for `distill`
     assert len(trained) == 3 * FOLDS + teachers
-    assert [line.split(":")[0] for line in told] == [
-        *(f"{number} of {teachers + 1}" for number in range(1, teachers + 2)),
-        "1 of 2",
-        "2 of 2",
-    ]
-    found = {recipe.name: setting.saved(recipe, 0) for recipe in chosen}
-    assert found["distill"].teacher_passes == 3 * found["base"].passes
-    assert found["doubted"].teacher_passes > 0
-    runs.run(setting, chosen, [0], 1, told.append)
+    assert [line.split(", ")[0] for line in lines] == ["1 of 3: base", "2 of 3: doubted", "3 of 3: distill"]
+    results = {recipe.name: setting.saved(recipe, 0) for recipe in chosen}
+    assert results["distill"].teacher_passes == 3 * results["base"].passes
+    assert results["doubted"].teacher_passes > 0
+    runs.run(setting, chosen, [0], 1, lines.append)
     assert len(trained) == 3 * FOLDS + teachers
     changed = TINY.model_copy(update={"training": TINY.training.model_copy(update={"epochs": 3})})
     assert Setting(changed, setting.data, setting.folds, TARGET, setting.out).saved(changed, 0) is None

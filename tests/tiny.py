@@ -22,7 +22,7 @@ from ecm_edge.data.splits import Split
 from ecm_edge.evaluate.bench import BenchRecord, FormBench
 from ecm_edge.evaluate.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to, judged_by
 from ecm_edge.firmware.count import Counts
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, target_sha256
+from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, target_sha256
 from ecm_edge.forms import cost, gate, onnx_model
 
 T = 8

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import Augmentation, CandidateConfig, Scalar, Teacher, TrainingConfig
+from ecm_edge.candidate.training_config import Augmentation, Scalar, Teacher, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
 

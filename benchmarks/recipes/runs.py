@@ -1,41 +1,36 @@
 """Training of recipes: one network a fold, the same budget for all, every result kept.
 
-OUT/RECIPE.SEED.json is a `Result`; OUT/teachers holds the teachers, which several recipes may share.
+OUT/RECIPE.SEED.json is a `Result`. OUT/folds holds what every network answered, and the teachers, which several recipes
+may share.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from benchmarks.recipes.changes import Recipe
-from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.processes import run_all
 from ecm_edge.base.records import Record
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.evaluate.score import score_rows
 from ecm_edge.forms import cost, export
 from ecm_edge.metrics import Scores
-from ecm_edge.training import distill, epochs, out_of_fold, train
-from ecm_edge.training.epochs import NOT_TAUGHT, Teaching
+from ecm_edge.metrics.rows import score_rows
+from ecm_edge.training import crossval, distill, out_of_fold, train
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.data.splits import FoldAssignment, Split
+    from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.targets import Target
 
 
@@ -69,9 +64,14 @@ class Setting:
     out: Path
 
     @property
+    def work(self) -> Path:
+        """Where the answers of networks are kept."""
+        return self.out / "folds"
+
+    @property
     def teachers(self) -> Path:
         """Where the teachers are kept."""
-        return self.out / "teachers"
+        return self.work / crossval.TEACHERS
 
     def path(self, recipe: Recipe, seed: int) -> Path:
         """Where a result is kept."""
@@ -102,7 +102,7 @@ class Setting:
 def run(
     setting: Setting, chosen: Sequence[Recipe], seeds: Sequence[int], workers: int, report: Callable[[str], None]
 ) -> None:
-    """Train what has no result yet; recipes with teachers come last. `report` is given a line for each that is done.
+    """Train what has no result yet, recipe by recipe; `report` is given a line for each that is done.
 
     Raises:
         CandidateError: a training gave no finite loss.
@@ -117,113 +117,55 @@ def run(
         raise files.cannot_write(setting.out, problem) from problem
     with files.locked(setting.out):
         todo = [(recipe, seed) for seed in seeds for recipe in chosen if setting.saved(recipe, seed) is None]
-        teachers = {teacher.sha256: teacher for job in todo for teacher in _teachers(setting, dataset, *job)}
-        first: list[Callable[[], str]] = [partial(_train, setting, *job) for job in todo if not job[0].training.listens]
-        first += [partial(_teach, setting, teacher) for teacher in teachers.values()]
-        last = [partial(_train, setting, *job) for job in todo if job[0].training.listens]
-        for stage in (first, last):
-            for number, line in enumerate(run_all(stage, workers), 1):
-                report(f"{number} of {len(stage)}: {line}")
+        for number, (recipe, seed) in enumerate(todo, 1):
+            result = measure(setting, recipe, seed, workers)
+            result.save(setting.path(recipe, seed))
+            scored = f"Fβ {result.scores.fbeta_mean.value:.4f}, {result.seconds:.0f} s"
+            report(f"{number} of {len(todo)}: {recipe.name}, seed {seed}: {scored}")
 
 
-def _split(setting: Setting, dataset: Dataset, number: int) -> Split:
-    return splits.leave_out(dataset, setting.folds, [number], validation_share=0.0)
-
-
-def _teachers(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int) -> list[CandidateConfig]:
-    """The teachers of a recipe's networks, each once."""
-    found = {}
-    for number in range(setting.folds.count):
-        config = recipe.configure(dataset, _split(setting, dataset, number), seed)
-        found |= {teacher.sha256: teacher for teacher in distill.teachers_for(config, dataset, setting.folds)}
-    return list(found.values())
-
-
-def _teach(setting: Setting, teacher: CandidateConfig) -> str:
-    distill.trained(teacher, open_dataset(setting.data), setting.teachers)
-    return f"a teacher of {len(teacher.split.train)} subjects, seed {teacher.seed}"
-
-
-def _train(setting: Setting, recipe: Recipe, seed: int) -> str:
-    """Train a recipe's networks, write down what they scored, and say it."""
-    result = measure(setting, recipe, seed)
-    result.save(setting.path(recipe, seed))
-    return f"{recipe.name}, seed {seed}: Fβ {result.scores.fbeta_mean.value:.4f}, {result.seconds:.0f} s"
-
-
-def measure(setting: Setting, recipe: Recipe, seed: int) -> Result:
-    """Train a recipe's networks, one a fold, and score what they answer out of fold; n labelled rows."""
-    dataset, target = open_dataset(setting.data), setting.target
+def measure(setting: Setting, recipe: Recipe, seed: int, workers: int) -> Result:
+    """Train a recipe's networks, one a fold, and score what they answer out of fold; n labelled rows, F folds."""
+    dataset, target, folds = open_dataset(setting.data), setting.target, setting.folds
+    whole = recipe.configure(dataset, splits.everyone(dataset), seed)
+    configs = crossval.fold_configs(whole, dataset, folds, pairs=False)
+    teachers = distill.all_teachers(configs.values(), dataset, folds)
+    list(distill.train_all(teachers, dataset, setting.teachers, workers))  # before the doubted segments are counted
+    budgeted = [_within_budget(setting, dataset, config) for config in configs.values()]
+    configs = dict(zip(configs, (config for config, _ in budgeted), strict=True))
+    margins = crossval.fold_margins(configs, dataset, folds, rule=target.score, work=setting.work, workers=workers)
     rows = out_of_fold.labelled_rows(dataset)
-    subjects = np.array(dataset.subject_names(rows))  # (n,)
-    fold = np.array([setting.folds.folds[name] for name in subjects.tolist()])  # (n,)
-    networks = [_network(setting, dataset, recipe, seed, number) for number in range(setting.folds.count)]
-    before = np.empty(len(rows), np.float32)
-    for number, network in enumerate(networks):
-        before[fold == number] = network.margins
-    thresholds = choose_thresholds(dataset.labels[rows], before, subjects, fold, target)
-    after = before - np.asarray(thresholds, np.float32)[fold]
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
+    for_each_fold = np.broadcast_to(margins.before, margins.others.shape)  # (F, n)
+    thresholds = crossval.fold_thresholds("chosen", labels, for_each_fold, subjects, margins.fold, target.score)
     return Result(
         inputs_sha256=setting.inputs_sha256(recipe, seed),
         recipe=recipe,
         seed=seed,
-        macs=macs(recipe.configure(dataset, splits.everyone(dataset), seed), dataset),
-        epochs=[network.epochs for network in networks],
+        macs=macs(whole, dataset),
+        epochs=[config.training.epochs for config, _ in budgeted],
         thresholds=thresholds,
-        passes=sum(network.passes for network in networks),
-        teacher_passes=sum(
-            _segments(teacher, train.load_data(dataset, teacher.split)) * teacher.training.epochs
-            for teacher in _teachers(setting, dataset, recipe, seed)
-        ),
-        seconds=sum(network.seconds for network in networks),
-        scores=score_rows(after, dataset, rows, target),
+        passes=sum(passes for _, passes in budgeted),
+        teacher_passes=sum(_passes(config, train.load_data(dataset, config.split)) for config in teachers),
+        seconds=margins.seconds,
+        scores=score_rows(margins.before - np.asarray(thresholds, np.float32)[margins.fold], dataset, rows, target),
     )
 
 
-def choose_thresholds(
-    labels: NDArray[np.int8],
-    margins: NDArray[np.float32],
-    subjects: NDArray[np.str_],
-    fold: NDArray[np.int64],
-    target: Target,
-) -> list[float]:
-    """A threshold for each fold, chosen on the rows of the others; all arguments are (n,)."""
-    return [
-        metrics.choose_threshold(labels[fold != f], margins[fold != f], subjects[fold != f], target.score)
-        for f in range(int(fold.max()) + 1)
-    ]
-
-
-@dataclass(frozen=True)
-class _Network:
-    """What one network answers its fold, (m,) margins of the labelled rows, ascending, and what it took."""
-
-    margins: NDArray[np.float32]
-    epochs: int
-    passes: int
-    seconds: float
-
-
-def _network(setting: Setting, dataset: Dataset, recipe: Recipe, seed: int, number: int) -> _Network:
-    """Train the network without fold `number` for as many epochs as come nearest to the base's passes."""
-    split = _split(setting, dataset, number)
-    data = train.load_data(dataset, split)
-    config = recipe.configure(dataset, split, seed)
+def _within_budget(setting: Setting, dataset: Dataset, config: CandidateConfig) -> tuple[CandidateConfig, int]:
+    """The configuration with the epochs that come nearest to the base's passes, and its own passes then."""
+    data = train.load_data(dataset, config.split)
     teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
-    budget = _segments(setting.base.configure(dataset, split, seed), data) * setting.base.training.epochs
-    count = max(1, round(budget / _segments(config, data, teaching)))
-    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": count})})
-    trained = train.fit(config, data, rule=setting.target.score, teaching=teaching)
-    samples = train.samples_of(dataset, dataset.rows_of(split.test))
-    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
-    record = trained.record
-    passes = record.train_segments * len(record.epochs)
-    return _Network(scores[:, 1] - scores[:, 0], len(record.epochs), passes, record.seconds)
+    budget = _passes(setting.base.configure(dataset, config.split, config.seed), data)
+    segments = _passes(config, data, teaching) // config.training.epochs
+    epochs = max(1, round(budget / segments))
+    training = config.training.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"training": training}), segments * epochs
 
 
-def _segments(config: CandidateConfig, data: epochs.TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
-    """How many segments of the training part an epoch goes through."""
-    return len(trained_rows(data, config.training, config.seed, teaching.unseen))
+def _passes(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
+    """How many segments of the training part all epochs go through."""
+    return len(trained_rows(data, config.training, config.seed, teaching.unseen)) * config.training.epochs
 
 
 def macs(config: CandidateConfig, dataset: Dataset) -> int:

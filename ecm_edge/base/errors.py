@@ -14,6 +14,8 @@ A gate that says FAIL is a verdict in a record, never an exception.
     ├── RegistryError     a registry that is damaged or lacks what was asked for
     ├── FirmwareError     C that cannot be generated, built or run, or a board that does not answer
     └── OutputError       a place that cannot be written
+
+`InternalError` is not in the tree: it is a fault of this program, and ends in a traceback.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class EcmEdgeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.rule}; found {self.found}. {self.hint}"
+
+
+class InternalError(Exception):
+    """A fault of this program: something that its own code guarantees does not hold. No input may lead to it."""
 
 
 class RecordingError(EcmEdgeError):

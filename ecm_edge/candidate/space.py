@@ -21,8 +21,8 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.base.records import Record, first_fault
-from ecm_edge.candidate.candidate import Scalar, TrainingConfig
 from ecm_edge.candidate.networks import FAMILIES, find_factory, parameters
+from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

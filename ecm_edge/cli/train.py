@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.training.crossval import Progress
@@ -48,8 +49,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 
 
 @click.command("train")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board: a name or a TOML file.")
+@data_option
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
 @click.option("--family", help="A network family.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.")
@@ -101,7 +102,7 @@ def command(
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
     from ecm_edge import targets
-    from ecm_edge.search.trial import train_candidate
+    from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
     if like and (family or factory):
@@ -125,8 +126,8 @@ def command(
         folds=folds,
         refit=refit,
         workers=workers,
-        tell=_say,
-        tell_network=_say_network,
+        on_epoch=_say,
+        on_network=_say_network,
     )
 
     def render() -> None:

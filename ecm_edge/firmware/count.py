@@ -112,13 +112,17 @@ def count(image: Image, samples: NDArray[np.float32]) -> Counts:
     Raises:
         FirmwareError: as `profile`.
     """
+    return count_with_runs(image, samples)[0]
+
+
+def count_with_runs(image: Image, samples: NDArray[np.float32]) -> tuple[Counts, list[Run]]:
+    """The same, with the run of each segment; raises as `profile`."""
     segments = np.atleast_2d(samples)
     *runs, again = profile(image, np.concatenate([segments, segments[:1]]))
-    return counts_of(image, runs, repeatable=_figures(runs[0]) == _figures(again))
+    return _counts_of(image, runs, repeatable=_figures(runs[0]) == _figures(again)), runs
 
 
-def counts_of(image: Image, runs: list[Run], *, repeatable: bool) -> Counts:
-    """The record of runs that `profile` gave."""
+def _counts_of(image: Image, runs: list[Run], *, repeatable: bool) -> Counts:
     most = max(runs, key=lambda run: run.total)
     first_unaligned = next((run for run in runs if run.unaligned), None)
     return Counts(

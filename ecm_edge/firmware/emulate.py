@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import FirmwareError
+from ecm_edge.firmware import toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +52,14 @@ def available(target: Target) -> Unavailable | None:
     if emulator is not None and shutil.which(emulator.command[0]) is None:
         return Unavailable(f"{emulator.command[0]} is not installed: apt-get install {emulator.package}")
     return None
+
+
+def version(target: Target) -> str | None:
+    """What a target's emulator calls itself; None where there is none."""
+    emulator = target.firmware.emulator if target.firmware else None
+    if emulator is None or shutil.which(emulator.command[0]) is None:
+        return None
+    return toolchain.run([emulator.command[0], "--version"]).splitlines()[0].strip()
 
 
 def command(image: Image, plugin: str | None = None) -> list[str]:

@@ -56,16 +56,9 @@ def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
     samples = Buffer(int(np.prod(graph.input_shape)), "float32", "samples")
     program.env[graph.input_name] = Tensor(samples, dense(graph.input_shape))
     for step in steps:
-        _lower_step(program, step)
+        quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
     _finish_scores(program)
     return program.finish()
-
-
-def _lower_step(program: Program, step: Step) -> None:
-    try:
-        quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
-    except (ValueError, IndexError, KeyError, TypeError) as problem:
-        raise refused(step.op, "C can be made of every node", f"{type(problem).__name__} {problem}") from problem
 
 
 def _probe(graph: Graph) -> dict[str, NDArray[Any]]:

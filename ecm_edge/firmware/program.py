@@ -212,19 +212,8 @@ class Program:
 
     def finish(self) -> list[Layer]:
         """The layers as they are emitted, margins filled behind the layer that writes a tensor."""
-        closed = (self._close(number) for number in range(len(self.layers)))
+        closed = [layer.close(self) for layer in self.layers]
         return [self._with_margins(layer) for layer in closed if layer is not None]
-
-    def _close(self, number: int) -> Layer | None:
-        """A layer as it is emitted; what goes wrong here is a fault of ours, and is told with the tensors concerned."""
-        try:
-            return self.layers[number].close(self)
-        except (ValueError, IndexError, KeyError, TypeError) as problem:
-            written = [
-                name for name, t in self.env.items() if isinstance(t, Tensor) and self.made_by.get(t.buffer) == number
-            ]
-            found = f"{type(problem).__name__} at {', '.join(written[:3])}"
-            raise ModelError("C can be made of every layer", found, "Please report it with the model.") from problem
 
     def _with_margins(self, layer: Layer) -> Layer:
         filled = [(t, self.margined[t.buffer]) for t in layer.writes if t.buffer in self.margined]

@@ -21,15 +21,16 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
-from ecm_edge.firmware import fit
-from ecm_edge.firmware.fitted import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
+from ecm_edge.firmware import emulate, toolchain
+from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
+from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost
 from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecm_edge.firmware.fit import Fitted
+    from ecm_edge.firmware.form_build import BuiltForm
     from ecm_edge.forms.cost import GraphCost
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -79,7 +80,7 @@ def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRe
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch, ThreadPoolExecutor(len(models)) as pool:
         built = list(pool.map(lambda model: _one(model, target, Path(scratch), counted), models))
         _discard(out)
-        forms = [_kept(fitted, out, target) for fitted in built]
+        forms = [_kept(each, out, target) for each in built]
     first = models[0]
     firmware = target.firmware
     record = FirmwareRecord(
@@ -88,10 +89,10 @@ def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRe
         target_sha256=target_sha256(target),
         config_sha256=first.config.sha256 if first.config else None,
         forms=forms,
-        compiler=fit.compiler_version(target),
+        compiler=toolchain.target_version(target),
         flags=firmware.flags if firmware else [],
         model_flags=firmware.model_flags if firmware else [],
-        emulator=fit.emulator_version(target),
+        emulator=emulate.version(target),
         provenance=provenance.collect(),
     )
     record.save(out / candidate.FIRMWARE)
@@ -107,28 +108,28 @@ def _float32_cost(models: Sequence[ModelFile]) -> GraphCost | None:
     return cost.count(proto) if proto is not None else None
 
 
-def _one(model: ModelFile, target: Target, scratch: Path, counted: GraphCost | None) -> Fitted:
+def _one(model: ModelFile, target: Target, scratch: Path, counted: GraphCost | None) -> BuiltForm:
     folder = scratch / model.path.name
     folder.mkdir()
-    fitted = fit.fit_form(model.classifier.proto, target, folder, form=model.form, counted=counted, checked=True)
-    named = fitted.record.model_copy(update={"model_sha256": files.sha256_file(model.path)})
-    return replace(fitted, record=named)
+    built = build_form(model.classifier.proto, target, folder, form=model.form, counted=counted, checked=True)
+    named = built.record.model_copy(update={"model_sha256": files.sha256_file(model.path)})
+    return replace(built, record=named)
 
 
 def _discard(out: Path) -> None:
-    """Remove what an earlier build left: the record first, which speaks of the images."""
+    """Remove what an earlier build left: the record first, since it describes the images."""
     (out / candidate.FIRMWARE).unlink(missing_ok=True)
     shutil.rmtree(out / candidate.IMAGES, ignore_errors=True)
 
 
-def _kept(fitted: Fitted, out: Path, target: Target) -> FormFit:
+def _kept(built: BuiltForm, out: Path, target: Target) -> FormFit:
     """The form's record once its image lies in `out`."""
-    record = fitted.record
-    if fitted.shipped is None or record.image is None:
+    record = built.record
+    if built.image is None or record.image is None:
         return record
     path = image_path(out, record.form, target)
     path.parent.mkdir(parents=True)
-    files.write_atomic(path, fitted.shipped.read_bytes())
+    files.write_atomic(path, built.image.read_bytes())
     path.chmod(0o755)
     name = path.relative_to(out).as_posix()
     return record.model_copy(update={"image": ImageFile(**{**record.image.model_dump(), "file": name})})

@@ -15,6 +15,8 @@ from ecm_edge.base.errors import FirmwareError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ecm_edge.targets import Target
+
 _HOST_COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT_S = 300.0
 _NOISE = ("warning:", "note:", "In file included")
@@ -44,6 +46,14 @@ def compiler(name: str) -> list[str]:
 def version(name: str) -> str:
     """What a compiler calls itself: "zig 0.17.1" or the first line of `--version`; for manifests."""
     return _version(tuple(compiler(name)))
+
+
+def target_version(target: Target) -> str | None:
+    """What a target's compiler calls itself; None where there is none."""
+    try:
+        return version(target.firmware.compiler) if target.firmware else None
+    except FirmwareError:
+        return None
 
 
 @functools.lru_cache(maxsize=16)

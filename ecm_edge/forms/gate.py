@@ -1,7 +1,7 @@
 """The gate before training: a candidate that does not fit the board is never trained.
 
 Flash, RAM and latency are estimates here, made from counts by the target's cost model and labelled so; where the
-target's firmware can be built, `ecm_edge.firmware.fit` puts the image's own figures in their place.
+target's firmware can be built, `ecm_edge.firmware.image_gate` puts the image's own figures in their place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Record, Verdict, at_most, overall
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Record, Verdict, at_most, verdict_of_what_ran
 from ecm_edge.forms.cost import GraphCost, LayerCost
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
     return CostRecord(
         target=target.name,
         form=form,
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
         parameters=graph.parameters,
         macs=graph.macs,
         weight_bytes=weight_bytes,

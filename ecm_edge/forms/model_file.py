@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.records import Evidence, Form
+from ecm_edge.base.records import Form
 from ecm_edge.base.tables import track
-from ecm_edge.candidate.candidate import CONFIG, COST, FORM_FILES, CandidateConfig, load_config
-from ecm_edge.firmware import fitted
-from ecm_edge.forms import cost, onnx_model
-from ecm_edge.forms.gate import CostRecord, check_cost
+from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, load_config
+from ecm_edge.forms import onnx_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.onnx_model import Classifier
-    from ecm_edge.targets import Target
 
 _BLOCK = 1000  # segments read at a time
 
@@ -90,35 +86,3 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
         found.append(scores[:, 1] - scores[:, 0])
     return np.concatenate(found)
-
-
-def board_cost(model: ModelFile, target: Target) -> CostRecord:
-    """What a model costs on a target, from the best evidence there is.
-
-    1. firmware.json, if it speaks of exactly this file and of the target as it is now: the image of its own weights.
-    2. A candidate's cost record, if it rests on more than an estimate for this target and form: the image of the
-       untrained network.
-    3. An estimate, made anew, since the target's file may have changed under its name.
-
-    Raises:
-        CandidateError: the candidate's record counts another graph.
-        ModelError: the graph's shapes are not static, so that nothing can be counted.
-    """
-    if model.folder is None or model.form is None:
-        return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
-    graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
-    built = fitted.load(model.folder, target)
-    image = built.of(model.form) if built else None
-    if image and image.size_evidence != Evidence.ESTIMATED and image.model_sha256 == files.sha256_file(model.path):
-        return image.to_cost(graph, target)
-    estimate, path = check_cost(graph, target, model.form), model.folder / COST
-    record = CostRecord.load(path) if path.is_file() else estimate
-    if (record.target, record.form) != (target.name, model.form):
-        return estimate
-    if record.macs != graph.macs:
-        raise CandidateError(
-            f"{COST} speaks of the candidate's network",
-            f"{record.macs} MACs in {path}, {graph.macs} in {FORM_FILES['float32']}",
-            "One of the two was changed: make the candidate again.",
-        )
-    return estimate if record.evidence == Evidence.ESTIMATED else record

@@ -30,6 +30,8 @@ METADATA_PREFIX = "ecm_edge."
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The node metadata in which the exporter names the torch modules that a node came from."""
 
+_STANDARD = ("", "ai.onnx")  # names of the domain of the standard operators
+
 Floats = NDArray[np.float32]
 
 
@@ -105,7 +107,7 @@ def _bind_initializers(proto: onnx.ModelProto) -> None:
 
 
 def check(proto: onnx.ModelProto, name: str) -> None:
-    """Raise ModelError unless the graph has nodes and onnx's checker, types and shapes included, accepts it."""
+    """Raise ModelError unless the graph has nodes, onnx's checker accepts it, and every initializer can be read."""
     if not proto.graph.node:
         raise ModelError("a model has operators", f"none in {name}", "Export it again, or give another file.")
     try:
@@ -113,6 +115,15 @@ def check(proto: onnx.ModelProto, name: str) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, EncodeError) as problem:
         first = str(problem).strip().splitlines()[0]
         raise ModelError("a model passes onnx's checker", f"{first!r} in {name}", "Export it again.") from None
+    if not any(entry.domain in _STANDARD for entry in proto.opset_import):
+        domains = ", ".join(repr(entry.domain) for entry in proto.opset_import)
+        raise ModelError("a model imports ONNX's standard operators", f"{domains} in {name}", "Export it again.")
+    for tensor in proto.graph.initializer:
+        try:
+            onnx.numpy_helper.to_array(tensor)
+        except ValueError as problem:
+            found = f"{problem} for {tensor.name!r} {list(tensor.dims)} in {name}"
+            raise ModelError("an initializer has the bytes of its shape", found, "Export it again.") from None
 
 
 def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Classifier:
@@ -245,7 +256,7 @@ def weight_bytes(proto: onnx.ModelProto) -> int:
 
 def opset(proto: onnx.ModelProto) -> int:
     """The version of the standard operator set that the model imports."""
-    return next(int(entry.version) for entry in proto.opset_import if entry.domain in {"", "ai.onnx"})
+    return next(int(entry.version) for entry in proto.opset_import if entry.domain in _STANDARD)
 
 
 def sha256(proto: onnx.ModelProto) -> str:

@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, overall
+from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_what_ran
 from ecm_edge.forms import onnx_model, parity
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def simplify(
         weight_bytes=onnx_model.weight_bytes(result),
         sha256=onnx_model.sha256(result),
         gates=gates,
-        verdict=overall(gates),
+        verdict=verdict_of_what_ran(gates),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report says, as one record: the records of every stage, and what becomes of putting them side by side."""
+"""The record of a report: the records of every stage, and what follows from them together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ecm_edge.candidate.candidate import CandidateConfig
 from ecm_edge.evaluate.bench import BenchRecord
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
-from ecm_edge.firmware.fitted import FirmwareRecord
+from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms.export import ExportRecord
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
@@ -39,7 +39,7 @@ class StageRecords(Record):
 class Stage(Record):
     """One stage and its outcome.
 
-    `verdict` is None where the stage ran and has no gates of its own. `command` makes a stage that has not run.
+    `verdict` is None where the stage ran and has no gates of its own. `command` runs a stage that has not run.
     """
 
     name: str
@@ -64,7 +64,7 @@ class DataFacts(Record):
 
 
 class Mistake(Record):
-    """One segment that the model calls wrong; `margin` is scores[1] - scores[0], AF where it is at least 0."""
+    """One segment with a wrong answer; `margin` is scores[1] - scores[0], AF where it is at least 0."""
 
     row: int
     name: str

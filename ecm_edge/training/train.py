@@ -19,7 +19,8 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
-from ecm_edge.training.epochs import NOT_TAUGHT, Epoch, Loop, Stopped, Teaching, TrainingData
+from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
+from ecm_edge.training.epochs import Epoch, Loop, Stopped
 from ecm_edge.training.threshold import fold_threshold
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def fit(
     *,
     rule: ScoreRule | None = None,
     teaching: Teaching = NOT_TAUGHT,
-    prune: Callable[[Epoch], bool] = lambda _: False,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    should_stop: Callable[[Epoch], bool] = lambda _: False,
 ) -> Trained:
     """Train the configuration's network on `data`.
 
@@ -124,7 +126,8 @@ def fit(
         data: the tensors of the configuration's split.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
         teaching: what its teachers give it, as `distill.teaching` makes it.
-        prune: called after every epoch; training ends early where it returns True.
+        on_epoch: called after every epoch.
+        should_stop: called after `on_epoch`; training ends early where it returns True.
 
     Raises:
         CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
@@ -138,12 +141,12 @@ def fit(
         torch.manual_seed(config.seed)
         network = candidate.build_network(config).to(device)
         loop = Loop(network, config, data, device, rule, teaching)
-        stopped = loop.run(prune)
+        stopped = loop.run(on_epoch, should_stop)
         best, finer = _kept(loop, config), loop
         if config.training.qat_epochs and stopped != "pruned":
             from ecm_edge.training import qat
 
-            finer, stopped = qat.fine_tune(network, config, data, loop, teaching, prune)
+            finer, stopped = qat.fine_tune(network, config, loop, teaching, on_epoch, should_stop)
             best = _kept(finer, config)
     seconds = time.perf_counter() - started
     folded = fold_threshold(network.cpu().eval(), best.threshold, data.train_samples[:1])
@@ -177,11 +180,11 @@ def _record(
         best=best,
         epochs=[*loop.epochs, *fine_tuned],
         qat_epochs=len(fine_tuned),
-        train_segments=len(loop.rows),
+        train_segments=len(loop.batches.rows),
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
-        samples_per_second=len(loop.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
+        samples_per_second=len(loop.batches.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware.tensors import strides_of
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def loop_nest(shape: Sequence[int], order: Sequence[int], operands: Sequence[Ind
     each operand's own first element.
 
     Raises:
-        ValueError: an operand that no strides describe.
+        InternalError: an operand that no strides describe; who builds a loop copies such a one first.
     """
-    strides = [strides_of(index) for index in operands]
-    if None in strides:
-        raise ValueError(operands)
-    axes = [Axis(shape[axis], tuple(s[axis] for s in strides if s is not None)) for axis in order if shape[axis] != 1]
+    strides = [known for index in operands if (known := strides_of(index)) is not None]
+    if len(strides) < len(operands):
+        raise InternalError(f"a loop over {tuple(shape)} has an operand that no strides describe")
+    axes = [Axis(shape[axis], tuple(each[axis] for each in strides)) for axis in order if shape[axis] != 1]
     merged: list[Axis] = []
     for axis in axes:
         if merged and all(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
@@ -35,7 +36,9 @@ def view(program: Program, step: Step) -> None:
     if not all(_is_readable(program, name, part) for name, part in parts):
         parts = _views(program, node, contiguous(program, node.inputs[0], x))
     for name, part in parts:
-        if strides_of(part.index) is None and not _is_readable(program, name, part):
+        if not _is_readable(program, name, part):
+            if part.size == 0:
+                raise refused(node, "a tensor that is read has elements", f"none in {name!r} {part.shape}")
             raise refused(node, "a view is regular", f"indices of {name!r} that no strides describe")
         program.env[name] = part
 
@@ -105,7 +108,7 @@ def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None)
     Integers stay integers. `name` is the ONNX tensor's, for the comment.
     """
     if strides_of(x.index) is None:
-        raise refused_copy(name)
+        raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
     order = tuple(range(len(x.shape))) if room is None else channels_last(len(x.shape))
     wanted = room or Room()
     fill = x.quant.zero_point if x.quant else 0
@@ -113,11 +116,6 @@ def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None)
     y = replace(y, quant=x.quant, shift=x.shift)
     program.add(Done(copy_layer("copy", (name,), [(x, y)], y)), y)
     return y
-
-
-def refused_copy(name: str) -> ValueError:
-    """A bug, not a user's mistake: views that no strides describe are never handed on."""
-    return ValueError(f"{name} is irregular")
 
 
 def copy_layer(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.errors import ModelError
+from ecm_edge.base.errors import InternalError, ModelError
 from ecm_edge.forms.reference import rounding
 from ecm_edge.forms.reference.operators import Array, correlate, gemm_product, matrix_product
 from ecm_edge.forms.reference.operators.reduction import reduction_axes
@@ -45,7 +45,7 @@ def _centred(source: Node, env: Mapping[str, Array]) -> Array:
 def run_group(step: Step, env: Mapping[str, Array]) -> Array:
     """The quantised output of Conv, Gemm or MatMul on quantised inputs."""
     if step.quantizer is None:
-        raise ValueError(step)
+        raise InternalError(f"{step.op.name!r} is run as an integer group, but has no QuantizeLinear")
     x_source, w_source, *biases = step.sources
     accumulator = _accumulate(step.op, _centred(x_source, env), _centred(w_source, env))
     axis = 1 if step.op.op == "Conv" else accumulator.ndim - 2  # the channels' ONNX axis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ecm_edge.base.errors import ModelError
 from ecm_edge.forms.reference.operators._common import Array, Attributes, constant, float32, given, needed, wide
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry, windows
 
@@ -23,6 +24,9 @@ def correlate(attributes: Attributes, x: Array, w: Array) -> Array:
     merged = x.reshape(-1, *x.shape[2:])  # (N, C, *S)
     shape = geometry(attributes, w.shape[2:], merged.shape[2:])
     groups = attributes.get("group", 1)
+    if groups < 1 or w.shape[1] * groups != merged.shape[1] or len(w) % groups:
+        found = f"{groups} groups of {merged.shape[1]} channels with weights {w.shape}"
+        raise ModelError("groups divide a convolution's channels", found, "Export the model again.")
     depthwise = w.shape[1] == 1 and groups == merged.shape[1]
     y = _depthwise(merged, w, shape) if depthwise else _grouped(merged, w, shape, groups)
     return y.reshape(x.shape[0], x.shape[1], *y.shape[1:])

@@ -1,4 +1,4 @@
-"""What was found when the C of a model was built: the records of `ecm-edge fit` and of a candidate's firmware.json."""
+"""The records of a model whose C was built: of `ecm-edge fit`, and of a candidate's firmware.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ecm_edge.base import files
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, overall
+from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, verdict_of_what_ran
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
@@ -97,16 +97,15 @@ class FormFit(Record):
         Args:
             graph: the counted float32 graph, for the layers of the record.
             target: of the same name as when the form was built.
-            also: other forms of the same network, told but not judged.
+            also: other forms of the same network; they are in the record, but not judged.
         """
-        known = [gate for gate in self.gates if gate.name in type(target.budget).model_fields]
-        details = {gate.name: gate.detail for gate in known}
-        budgets = hold(self.figures(), target, details)
-        gates = [*budgets, *(gate for gate in self.gates if gate not in known)]
+        budget_gates = [gate for gate in self.gates if gate.name in type(target.budget).model_fields]
+        held = hold(self.figures(), target, {gate.name: gate.detail for gate in budget_gates})
+        gates = [*held, *(gate for gate in self.gates if gate not in budget_gates)]
         return CostRecord(
             target=target.name,
             form=self.form,
-            verdict=overall(gates),
+            verdict=verdict_of_what_ran(gates),
             parameters=self.parameters,
             macs=self.macs,
             weight_bytes=weight_bytes_as(self.form, graph),
@@ -117,11 +116,11 @@ class FormFit(Record):
             source=f"the linked image{': ' if self.note else ''}{self.note}",
             gates=gates,
             layers=graph.layers,
-            also=[other.told() for other in also],
+            also=[other.summary() for other in also],
         )
 
-    def told(self) -> FormCost:
-        """The figures in short, beside those of another form."""
+    def summary(self) -> FormCost:
+        """The figures in short, to stand beside those of another form."""
         return FormCost(
             form=self.form,
             verdict=self.verdict,

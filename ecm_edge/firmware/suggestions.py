@@ -1,4 +1,4 @@
-"""Advice: what to change in a model that does not fit, in plain sentences made of the figures."""
+"""Suggestions: what to change in a model that does not fit, in sentences made of the figures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.base.records import Gate
-    from ecm_edge.firmware.fitted import FormFit, LayerFit
+    from ecm_edge.firmware.fit_records import FormFit, LayerFit
 
 _KIB = 1024.0
 
 
-def for_form(found: FormFit) -> list[str]:
+def for_form(record: FormFit) -> list[str]:
     """One sentence for each gate that failed."""
-    said = (_SENTENCES[g.name](found, g) for g in found.gates if g.verdict == Verdict.FAIL and g.name in _SENTENCES)
-    return [sentence for sentence in said if sentence]
+    failed = [gate for gate in record.gates if gate.verdict == Verdict.FAIL and gate.name in _SENTENCES]
+    return [sentence for gate in failed if (sentence := _SENTENCES[gate.name](record, gate))]
 
 
 def for_model(forms: Sequence[FormFit]) -> list[str]:
-    """What to do with the first form, which would ship: its own advice, and whether another form fits."""
+    """What to do with the first form, which would ship: its own suggestions, and whether another form fits."""
     first, *others = forms
     if first.verdict != Verdict.FAIL:
         return []
@@ -32,19 +32,19 @@ def for_model(forms: Sequence[FormFit]) -> list[str]:
     return [*first.advice, *(["No other form of it fits either."] if others else [])]
 
 
-def _flash(found: FormFit, gate: Gate) -> str:
-    if not found.layers:
+def _flash(record: FormFit, gate: Gate) -> str:
+    if not record.layers:
         return ""
-    layer = max(found.layers, key=lambda layer: layer.code_bytes + layer.constant_bytes)
+    layer = max(record.layers, key=lambda layer: layer.code_bytes + layer.constant_bytes)
     constants = f"{layer.constant_bytes / _KIB:.1f} KiB of weights and {layer.code_bytes / _KIB:.1f} KiB of code"
     return f"Flash is {_over(gate)} over: {_named(layer)} holds {constants}; fewer channels or a shorter kernel there."
 
 
-def _ram(found: FormFit, gate: Gate) -> str:
-    if not found.layers:
+def _ram(record: FormFit, gate: Gate) -> str:
+    if not record.layers:
         return ""
-    layer = max(found.layers, key=lambda layer: layer.live_bytes)
-    alive = [b for b in found.arena if b.first_layer <= layer.index <= b.last_layer]
+    layer = max(record.layers, key=lambda layer: layer.live_bytes)
+    alive = [b for b in record.arena if b.first_layer <= layer.index <= b.last_layer]
     tensors = " and ".join(f"{b.tensor} ({b.size_bytes:,} B)" for b in sorted(alive, key=lambda b: -b.size_bytes)[:2])
     return (
         f"RAM is {_over(gate)} over: while {_named(layer)} runs, {layer.live_bytes:,} B are alive, most of them "
@@ -52,32 +52,32 @@ def _ram(found: FormFit, gate: Gate) -> str:
     )
 
 
-def _latency(found: FormFit, gate: Gate) -> str:
+def _latency(record: FormFit, gate: Gate) -> str:
     return _heaviest(
-        found, f"The estimate is {_over(gate)} over", "instructions", lambda layer: layer.instructions or 0
+        record, f"The estimate is {_over(gate)} over", "instructions", lambda layer: layer.instructions or 0
     )
 
 
-def _macs(found: FormFit, gate: Gate) -> str:
-    return _heaviest(found, f"{_over(gate)} too many MACs", "MACs", lambda layer: layer.macs)
+def _macs(record: FormFit, gate: Gate) -> str:
+    return _heaviest(record, f"{_over(gate)} too many MACs", "MACs", lambda layer: layer.macs)
 
 
-def _heaviest(found: FormFit, opening: str, unit: str, weight: Callable[[LayerFit], int]) -> str:
-    whole = sum(map(weight, found.layers))
+def _heaviest(record: FormFit, opening: str, unit: str, weight: Callable[[LayerFit], int]) -> str:
+    whole = sum(map(weight, record.layers))
     if not whole:
         return f"{opening}."
-    layer = max(found.layers, key=weight)
+    layer = max(record.layers, key=weight)
     share = f"{weight(layer):,} of {whole:,} {unit} ({100 * weight(layer) / whole:.0f} %)"
     return f"{opening}: {_named(layer)} takes {share}; a larger stride before it, or fewer channels."
 
 
-def _parameters(found: FormFit, gate: Gate) -> str:
-    del found
+def _parameters(record: FormFit, gate: Gate) -> str:
+    del record
     return f"{_over(gate)} parameters too many, {gate.detail}: fewer channels there."
 
 
-def _stack(found: FormFit, gate: Gate) -> str:
-    del found
+def _stack(record: FormFit, gate: Gate) -> str:
+    del record
     return f"The stack may need more than is left for it ({gate.detail}): raise the linker script's, or lower the RAM."
 
 

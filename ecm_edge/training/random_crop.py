@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OTHER_TEMPO = 0.5  # of the segments
 
 
-class Recutter:
+class RandomCrop:
     """Cuts batches out of the passages of a training part.
 
     A passage is rows of one episode and one label that are trained on. A row that stands alone, because its other half

@@ -1,0 +1,44 @@
+"""The gate before training: what the image of an untrained network costs on a target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.records import Gate, Verdict
+from ecm_edge.firmware.form_build import build_forms, cannot_build
+from ecm_edge.firmware.placeholder_forms import make_form
+from ecm_edge.forms import cost, gate
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ecm_edge.forms.gate import CostRecord
+    from ecm_edge.targets import Target
+
+
+def gate_graph(float32: onnx.ModelProto, target: Target) -> CostRecord:
+    """What an untrained float32 network costs on a target: as the form that ships, and as its counterpart.
+
+    The counterpart is int8 for a target that ships a float form first, and float32 for one that ships int8. It is in
+    the record, but not judged. A network that breaks the budget of parameters or MACs is not built, and where nothing
+    can be built, the cost model's estimates stand. One that no C can be made of, or whose C does not build, does not
+    fit.
+    """
+    graph = cost.count(float32)
+    estimate = gate.check_cost(graph, target)
+    broken = {held.name for held in estimate.gates if held.verdict == Verdict.FAIL}
+    if broken & {"parameters", "macs"} or cannot_build(target, checked=False):
+        return estimate
+    first = target.precision[0]
+    forms = [first, *(form for form in target.precision if form == ("float32" if first == "int8" else "int8"))]
+    try:
+        ships, *others = build_forms([make_form(form, float32) for form in forms], target, graph)
+    except EcmEdgeError as problem:
+        gates = [*estimate.gates, _refusal(str(problem))]
+        return estimate.model_copy(update={"gates": gates, "verdict": Verdict.FAIL})
+    return ships.to_cost(graph, target, others)
+
+
+def _refusal(reason: str) -> Gate:
+    return Gate(name="firmware", verdict=Verdict.FAIL, value=None, limit=None, unit="", margin=None, detail=reason)

@@ -1,0 +1,24 @@
+"""The scores of margins for rows of a data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.metrics.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.metrics.evaluate import Scores
+    from ecm_edge.targets import Target
+
+
+def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
+    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one."""
+    rule = target.score if target else None
+    rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
+    return evaluate(labels, margin, subjects, rhythms, rule)

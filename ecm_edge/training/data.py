@@ -1,0 +1,42 @@
+"""What a training reads: the tensors of a split, and what teachers give to it.
+
+Shapes: N segments, V validation segments, T samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The tensors of a split, in memory; shared by every candidate that is trained on it."""
+
+    train_samples: Tensor  # (N, 1, T) float32
+    train_labels: Tensor  # (N,) int64, 0 or 1
+    train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
+    train_subjects: np.ndarray  # (N,) str
+    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one passage, and adjoin in it
+    validation_samples: Tensor  # (V, 1, T) float32; V may be 0
+    validation_labels: np.ndarray  # (V,) int8, 0 or 1
+    validation_subjects: np.ndarray  # (V,) str
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What teachers give to a training, so far as it listens to any; `distill.teaching` makes it.
+
+    ensemble: networks in evaluation mode, trained on the same subjects; they answer every changed batch, for `distill`.
+    unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.
+    """
+
+    ensemble: tuple[nn.Module, ...] = ()
+    unseen: Tensor | None = None
+
+
+NOT_TAUGHT = Teaching()
