@@ -114,10 +114,14 @@ def load_all() -> dict[str, TimedRecord]:
 
 
 def table(records: Mapping[str, TimedRecord]) -> str:
-    """The records as Markdown; what has no record has no line."""
+    """The records as Markdown, and the tests that no record has."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|"]
+    recorded = {test.split("[")[0] for record in records.values() for test in record.figures}
+    missing = [f"`{test}`" for test in _WRITERS if test not in recorded]
     for record in records.values():
         lines += [f"| {' | '.join([*cells, record.where()])} |" for cells in _lines(record)]
+    if missing:
+        lines += ["", f"NOT RUN: {', '.join(missing)}."]
     return "\n".join(lines)
 
 
