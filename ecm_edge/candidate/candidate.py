@@ -23,7 +23,7 @@ COST = "cost.json"
 TRAINING = "training.json"
 EPOCHS = "epochs.csv"
 CHECKPOINT = "checkpoint.safetensors"
-MADE_FROM = "config_sha256"  # what a checkpoint's metadata calls the configuration that it was trained for
+MADE_FROM = "config_sha256"  # in a checkpoint's metadata: the hash of the configuration that it was trained for
 EXPORT = "export.json"
 EXPORT_LOG = "export.log"
 EXPORTED = "model.onnx"
@@ -33,7 +33,7 @@ VERIFY = "verify.json"
 BENCH = "bench.json"
 SCORE = "score.json"
 FIRMWARE = "firmware.json"
-IMAGES = "firmware"  # the folder of the images, beside it
+IMAGES = "firmware"  # a folder
 RUN_SETTINGS = "search.json"
 RUN_SUMMARY = "summary.json"
 RUN_TRIALS = "trials"
@@ -151,7 +151,7 @@ def trial_folder(run: Path, number: int) -> Path:
 
 
 def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
-    """Whether this is the data set that the candidate was made from.
+    """Check that this is the data set that the candidate was made from.
 
     Raises:
         CandidateError: another content hash.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
+    from ecm_edge.search.train_one import TrainResult
     from ecm_edge.training.crossval import Progress
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
@@ -105,14 +106,14 @@ def command(
     from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
+    changes = dict(_parse(assignment) for assignment in assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
-    if teachers and any(name.startswith(_OF_TEACHERS) for name, _ in map(_parse, assignments)):
+    if teachers and any(name.startswith(_OF_TEACHERS) for name in changes):
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
     dataset = open_data(data)
-    changes = dict(_parse(assignment) for assignment in assignments)
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
@@ -126,24 +127,24 @@ def command(
         folds=folds,
         refit=refit,
         workers=workers,
-        on_epoch=_say,
-        on_network=_say_network,
+        on_epoch=_print_epoch,
+        on_network=_print_network,
     )
+    emit(result, as_json=as_json, render=lambda: _print_result(result, config.training.keep, out))
 
-    def render() -> None:
-        for gate in result.cost.gates:
-            value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
-            click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
-        if result.training:
-            click.echo(f"{_kept(result.training, config.training.keep)}; {out}")
-        if result.folds:
-            scores = result.folds.scores
-            click.echo(
-                f"out of fold over {scores.subjects} subjects: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
-                f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
-            )
 
-    emit(result, as_json=as_json, render=render)
+def _print_result(result: TrainResult, keep: str, out: Path) -> None:
+    for gate in result.cost.gates:
+        value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
+        click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
+    if result.training:
+        click.echo(f"{_kept(result.training, keep)}; {out}")
+    if result.folds:
+        scores = result.folds.scores
+        click.echo(
+            f"out of fold over {scores.subjects} subjects: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
+            f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
+        )
 
 
 def _kept(record: TrainingRecord, keep: str) -> str:
@@ -156,7 +157,7 @@ def _kept(record: TrainingRecord, keep: str) -> str:
     return f"{kept}: {figures} on validation subjects"
 
 
-def _say(epoch: Epoch) -> None:
+def _print_epoch(epoch: Epoch) -> None:
     click.echo(
         f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {_figure(epoch.validation_loss)}  "
         f"F1 {_figure(epoch.f1)}  Fβ {_figure(epoch.fbeta_mean)}  G {_figure(epoch.g)}  {epoch.seconds:.1f} s",
@@ -169,7 +170,7 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _say_network(network: Progress) -> None:
+def _print_network(network: Progress) -> None:
     trained = (
         f"without fold {', '.join(map(str, network.left_out))}" if network.left_out else "for the candidate itself"
     )

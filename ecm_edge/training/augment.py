@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, drawn for each segment; time is scaled evenly, or a piece is cut out, never warped."""
+"""Augmentation of whole batches, drawn for each segment. Time is scaled evenly or a piece is cut out, never warped."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Teachers: networks that are trained so that another one can be, and what they give to its training.
+"""Teachers: networks whose answers another network, their student, is trained with.
 
-To distill, an ensemble is trained on the subjects that its student is trained on, and answers every batch as the
-student sees it, changed and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
-consistent"): a function to follow, between the segments too, where labels say nothing.
+For `distill` an ensemble is trained on the subjects of its student. It answers every batch as the student sees it,
+augmented and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent"). So the
+student follows a function, also between the segments, where there are no labels.
 
-To doubt labels, a teacher must not have seen them: one that answers for its own training subjects repeats their labels,
-mistakes and all. So the training subjects are divided by folds, and each fold is answered by a network that was trained
-on the others. Of two folds of a cross-validation that are left out together, one such teacher answers both.
+For `doubted` a teacher must not have seen the labels that it is to judge: on its own training subjects it would repeat
+their labels with all mistakes. So the training subjects are divided into folds, and each fold is answered by a network
+that was trained on the others. In a cross-validation that leaves two folds out, one such teacher answers both.
 
-Their weights are kept in a folder, for whoever asks for the same ones next.
+Weights are kept in a folder, and are read from there when the same teacher is needed again.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def teaching(
     *,
     on_teacher: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Teaching:
-    """What its teachers give to the training of a configuration; they are trained now where the cache lacks them.
+    """What the teachers of a configuration give to its training; those that the cache lacks are trained first.
 
     Args:
         config: its training names the teacher, its split the training subjects.
         dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be, that keeps every teacher; nothing is kept without it.
-        folds: which subject is in which fold, for out-of-fold teachers; `FOLDS` of them, drawn by the teacher's seed,
-            where None.
-        on_teacher: called for each teacher to be followed, once it is there: its number, of how many, and seconds.
+        cache: a folder that keeps every teacher; made if it does not exist. Nothing is kept without it.
+        folds: which subject is in which fold, for out-of-fold teachers; `FOLDS` folds drawn by the teacher's seed where
+            None.
+        on_teacher: called for each teacher of the ensemble, once it is trained: its number, their count, seconds.
 
     Raises:
         CandidateError: the configuration was made for another data set, or a teacher's training gave no finite loss.
@@ -92,7 +92,7 @@ def teaching(
 
 
 def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
-    """The configuration of a student that `count` networks like it teach, trained as it is but from labels.
+    """The configuration of a student with `count` teachers of its own kind; these learn from the labels alone.
 
     Raises:
         CandidateError: its schedule needs validation, which teachers do without.

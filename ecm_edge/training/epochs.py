@@ -40,10 +40,10 @@ Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 
 
 class Epoch(Record):
-    """The figures of one epoch; losses are cross-entropies, so that any two epochs compare, whatever was minimised.
+    """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
-    The scores are those of the validation subjects at `threshold`, the best one on them; without validation subjects
-    there is none of these figures, and the threshold is 0.
+    The scores are those of the validation subjects at `threshold`, by the training's rule for it. Without validation
+    subjects these figures are absent, and the threshold is 0.
     """
 
     epoch: int
@@ -58,7 +58,7 @@ class Epoch(Record):
 
 
 class Loop:
-    """The state of one training: weights, schedule, epochs so far and the kept one of them.
+    """The state of one training: weights, schedule, the epochs so far, and the one of them that is kept.
 
     Args:
         network: trained in place.
@@ -72,7 +72,7 @@ class Loop:
         begun: epochs of an earlier training of the same weights; numbers go on from there.
 
     Raises:
-        CandidateError: the training needs what is not there, validation subjects or teachers.
+        CandidateError: the training needs validation subjects or teachers that are not there.
         DatasetError: the segments that are trained on are of one class only.
     """
 

@@ -1,4 +1,4 @@
-"""Training of one candidate: whole batches from one tensor, an end by rule, and a threshold chosen on validation.
+"""Training of one candidate: batches from tensors in memory, early stopping, a threshold chosen on validation.
 
 Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
 """
@@ -70,8 +70,8 @@ class TrainingRecord(Record):
 class Trained:
     """A trained network, its threshold folded in, and how it was trained.
 
-    Without validation subjects no threshold was chosen: it is 0, the network is as trained, and whoever has one folds
-    it with `fold_threshold`.
+    Without validation subjects no threshold was chosen: it is 0 and the network is as trained. `fold_threshold` folds a
+    threshold from elsewhere into it.
     """
 
     network: nn.Module
@@ -122,7 +122,7 @@ def fit(
     """Train the configuration's network on `data`.
 
     Args:
-        config: what to train and how.
+        config: the network and its training.
         data: the tensors of the configuration's split.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
         teaching: what its teachers give it, as `distill.teaching` makes it.
@@ -130,8 +130,8 @@ def fit(
         should_stop: called after `on_epoch`; training ends early where it returns True.
 
     Raises:
-        CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
-            validation subjects or teachers.
+        CandidateError: the network gave no finite loss in its first epoch, or the training needs validation subjects or
+            teachers that are not there.
         DatasetError: the segments that are trained on are of one class only.
         ModelError: the network does not end in a linear layer into which the threshold can be folded.
     """

@@ -1,4 +1,4 @@
-"""Which rows of the training part are trained on; every other one is left out of training only, never of scoring."""
+"""Which rows of the training part are trained on. A row that is left out here is still scored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def trained_rows(
     data: TrainingData, training: TrainingConfig, seed: int, unseen: Tensor | None = None
 ) -> NDArray[np.int64]:
-    """Ascending rows of the training part: its share of episodes, without blank rhythms and doubted labels if asked.
+    """Ascending rows of the training part: the configured share of episodes, without blank rhythms and doubted labels.
 
     Args:
         data: the training part.
@@ -28,7 +28,7 @@ def trained_rows(
         unseen: (N,) probabilities of AF, from teachers that have not seen the segment's subject.
 
     Raises:
-        CandidateError: labels are to be doubted, and there are no answers of teachers for every segment.
+        CandidateError: doubted labels are to be dropped, and not every segment has a teacher's answer.
         DatasetError: what is left is of one class only.
     """
     labels = data.train_labels.numpy()
