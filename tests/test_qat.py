@@ -65,13 +65,16 @@ def test_what_is_simulated_is_the_int8_form(name):
     assert missed < 0.2 * lost
 
 
-def unequal(network, factor=20):
-    """The same function, but for one channel of values so large that int8 has few steps left for the others."""
-    (_, norm, _), (depthwise, *_) = network[1], network[2]
+def coarse(network, factor=60):
+    """The network, one channel of whose first activation is so large that int8 has few steps left for the others.
+
+    Nothing reads that channel and no gradient reaches it, so that no training makes it smaller.
+    """
+    (_, norm, _), (_, depthwise_norm, pointwise, *_) = network[1], network[2]
     with torch.no_grad():
         norm.weight[0] *= factor
-        norm.bias[0] *= factor
-        depthwise.weight[0] /= factor
+        depthwise_norm.weight[0] = depthwise_norm.bias[0] = 0
+        pointwise.weight[:, 0] = 0
     return network
 
 
@@ -87,8 +90,14 @@ def loaded(dataset):
     return train.load_data(dataset, splits.holdout(dataset, seed=0))
 
 
-class Unrounded(qat.Simulated):
+class Unrounded:
     """The same frozen batch norm, and no rounding: what the epochs alone would do."""
+
+    def __init__(self, network, *_, **__):
+        self._network = network
+
+    def calibrate(self):
+        pass
 
     def __call__(self, samples):
         return self._network.eval()(samples)
@@ -101,12 +110,20 @@ def losses_of(network, data):
 
 
 def test_int8_learns_more_than_by_the_same_epochs_without_rounding(dataset, loaded, monkeypatch):
+    """What int8 has lost can be learnt again, and the float form, which has learnt nearly all there is, does not.
+
+    From seeds 0 to 8 the loss of int8, 0.27 to 1.04 before, came to between 0.24 and 0.82 of that without rounding.
+    What int8 loses to the float form came to at most 0.10, and to at least 0.15 without rounding.
+    """
     undisturbed = {"sign_flip": 0, "gain": 0, "noise": 0, "shift": 0}
-    config = configured(dataset, qat_epochs=12, train_on_blank=True, augmentation=undisturbed)
-    network = candidate.build_network(config)
+    learnt = {"epochs": 40, "learning_rate": 3e-2, "train_on_blank": True, "augmentation": undisturbed}
+    config = configured(dataset, **learnt, qat_epochs=6, qat_learning_rate=3e-3)
+    torch.manual_seed(0)
+    network = coarse(candidate.build_network(config))
     before = Loop(network, config, loaded, torch.device("cpu"), None)
     before.run()
-    _, int8_before = losses_of(unequal(network), loaded)
+    float32_before, int8_before = losses_of(network, loaded)
+    assert float32_before < 0.5 * int8_before
     found = []
     for forward in (qat.Simulated, Unrounded):
         monkeypatch.setattr(qat, "Simulated", forward)

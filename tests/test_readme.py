@@ -38,7 +38,7 @@ def commands(document, heading, number=0):
 
 def run(line, folder):
     return subprocess.run(
-        shlex.split(line), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        shlex.split(line), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
     )
 
 

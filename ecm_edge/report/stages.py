@@ -61,7 +61,8 @@ def verdict_of_stages(all_stages: list[Stage]) -> Verdict:
 def promotion(commands: Commands, decision: Event | None, *, registry: Path | None) -> Stage:
     """The last decision about exactly these files."""
     if decision:
-        verdict = Verdict.FAIL if decision.event == "refused" else Verdict.PASS
+        refused = Verdict.FAIL if any(gate.verdict == Verdict.FAIL for gate in decision.gates) else Verdict.NOT_RUN
+        verdict = refused if decision.event == "refused" else Verdict.PASS
         entry = f" as {decision.entry}" if decision.entry else ""
         detail = f"{decision.event}{entry} on {decision.date_utc}: {decision.reason}"
         return Stage(name="promotion", verdict=verdict, detail=detail, gates=decision.gates)
