@@ -22,6 +22,7 @@ from ecm_edge.metrics import Scores
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import crossval, distill, out_of_fold, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
+from ecm_edge.training.fold_margins import TEACHERS, fold_configs, fold_margins
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Setting:
     @property
     def teachers(self) -> Path:
         """Where the teachers are kept."""
-        return self.work / crossval.TEACHERS
+        return self.work / TEACHERS
 
     def path(self, recipe: Recipe, seed: int) -> Path:
         """Where a result is kept."""
@@ -128,12 +129,12 @@ def measure(setting: Setting, recipe: Recipe, seed: int, workers: int) -> Result
     """Train a recipe's networks, one a fold, and score what they answer out of fold; n labelled rows, F folds."""
     dataset, target, folds = open_dataset(setting.data), setting.target, setting.folds
     whole = recipe.configure(dataset, splits.everyone(dataset), seed)
-    configs = crossval.fold_configs(whole, dataset, folds, pairs=False)
+    configs = fold_configs(whole, dataset, folds, pairs=False)
     teachers = distill.all_teachers(configs.values(), dataset, folds)
     list(distill.train_all(teachers, dataset, setting.teachers, workers))  # before the doubted segments are counted
     budgeted = [_within_budget(setting, dataset, config) for config in configs.values()]
     configs = dict(zip(configs, (config for config, _ in budgeted), strict=True))
-    margins = crossval.fold_margins(configs, dataset, folds, rule=target.score, work=setting.work, workers=workers)
+    margins = fold_margins(configs, dataset, folds, rule=target.score, work=setting.work, workers=workers)
     rows = out_of_fold.labelled_rows(dataset)
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     for_each_fold = np.broadcast_to(margins.before, margins.others.shape)  # (F, n)

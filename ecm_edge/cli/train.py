@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.search.train_one import TrainResult
-    from ecm_edge.training.crossval import Progress
     from ecm_edge.training.epochs import Epoch
+    from ecm_edge.training.fold_margins import Progress
     from ecm_edge.training.train import TrainingRecord
 
 

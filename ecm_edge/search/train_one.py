@@ -15,7 +15,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.search.gate import gate_candidate
 from ecm_edge.training import crossval, distill, train
-from ecm_edge.training.crossval import Progress
+from ecm_edge.training.fold_margins import TEACHERS, Progress
 from ecm_edge.training.out_of_fold import CrossValidationRecord
 from ecm_edge.training.train import TrainingRecord
 
@@ -89,7 +89,7 @@ def train_candidate(
         teaching = distill.teaching(
             config,
             dataset,
-            work / crossval.TEACHERS,
+            work / TEACHERS,
             validated.record.assignment if validated else None,
             on_teacher=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
