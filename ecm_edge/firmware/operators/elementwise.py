@@ -1,4 +1,6 @@
-"""Operators on one value at a time, fused into loops: load, a chain of C statements, store.
+"""Operators on one value at a time, fused into loops: load, a chain of statements, store.
+
+C text is made of the statements at the end only (`_layer`).
 
 A node joins the loop of an input if its output has the same shape and everything else it reads was there before that
 loop. What only the loop itself reads is never stored. A loop from one int8 tensor to another becomes a table of 256
@@ -7,7 +9,6 @@ entries, computed by the reference.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from ecm_edge.firmware.tensors import ITEM_BYTES, Quant, Tensor, channels_last, 
 from ecm_edge.forms.reference.executor import compute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,32 +32,71 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.graph import Step
 
 Operand = Tensor | Constant
-_VARIABLE = re.compile(r"\bv\d+\b")
 _INT8_RANGE = (-128, 128)
 
 
 @dataclass(frozen=True)
+class Statement:
+    """One C variable and how it is computed.
+
+    operation: a C expression in which {0}, {1} … stand for the inputs.
+    inputs:    variables of the loop, or C literals.
+    """
+
+    variable: str
+    operation: str
+    inputs: tuple[str, ...]
+    c_type: str
+
+    @property
+    def code(self) -> str:
+        """The C statement."""
+        return f"const {self.c_type} {self.variable} = {self.operation.format(*self.inputs)};"
+
+
+@dataclass(frozen=True)
 class Kind:
-    """How values are joined: a C type, where it starts, a step with `a` and the value `v`, and what is stored."""
+    """How values are joined to an accumulator.
+
+    c_type, start: of the accumulator.
+    step:          a C statement that joins the value {v} to the accumulator {a}.
+    result:        a C expression of the accumulator {a}: what is stored.
+    """
 
     c_type: str
     start: str
     step: str
-    result: str = "a"
+    result: str = "{a}"
+
+    def joined(self, accumulator: str, value: str) -> str:
+        """The C statement that joins a value to an accumulator of that name."""
+        return self.step.format(a=accumulator, v=value)
+
+    def stored(self, accumulator: str) -> str:
+        """The C expression of what is stored of an accumulator of that name."""
+        return self.result.format(a=accumulator)
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A reduction within a loop: the C variable that is reduced, along which axes, how, and what that gives."""
+    """A reduction within a loop: which C variable, along which axes, how, and the tensor that it gives."""
 
     variable: str
     axes: tuple[int, ...]
     kind: Kind
     output: Tensor
 
-    def said(self, text: str, number: int) -> str:
-        """A step or a result with this loop's variables."""
-        return re.sub(r"\bv\b", self.variable, re.sub(r"\ba\b", f"a{number}", text))
+    def start(self, number: int) -> str:
+        """The C definition of this reduction's accumulator, which has the number in its name."""
+        return f"{self.kind.c_type} a{number} = {self.kind.start};"
+
+    def step(self, number: int) -> str:
+        """The C statement that joins the loop's value to it."""
+        return self.kind.joined(f"a{number}", self.variable)
+
+    def result(self, number: int) -> str:
+        """The C expression of what is stored."""
+        return self.kind.stored(f"a{number}")
 
     def spread(self, shape: tuple[int, ...]) -> Indices:
         """The output's index for every element of the loop."""
@@ -74,7 +114,7 @@ class Loop:
     shape: tuple[int, ...]
     order: tuple[int, ...]
     loads: list[tuple[str, Operand]] = field(default_factory=list)
-    statements: list[str] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     stores: dict[str, Tensor] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -97,15 +137,15 @@ class Loop:
     def _fresh(self) -> str:
         return f"v{len(self.loads) + len(self.statements)}"
 
-    def assign(self, name: str, expression: str, c_type: str = "float") -> None:
+    def assign(self, name: str, operation: str, inputs: Sequence[str], c_type: str = "float") -> None:
         """One more statement; its variable stands for the ONNX tensor `name`."""
         variable = self._fresh()
-        self.statements.append(f"const {c_type} {variable} = {expression};")
+        self.statements.append(Statement(variable, operation, tuple(inputs), c_type))
         self.values[name] = variable
 
-    def is_made_by(self, variable: str, expression: str) -> bool:
-        """Whether a variable of the loop is that expression's value."""
-        return f"const float {variable} = {expression};" in self.statements
+    def is_made_by(self, variable: str, operation: str, *inputs: str) -> bool:
+        """Whether a variable of the loop is the value of that operation."""
+        return Statement(variable, operation, inputs, "float") in self.statements
 
     def close(self, program: Program) -> Layer | None:
         """The loop as a layer; None where nothing outside reads what it computes."""
@@ -122,20 +162,18 @@ class Loop:
         """Leave out statements and loads whose variables nothing uses."""
         needed = set(wanted)
         for statement in reversed(self.statements):
-            variable, text = statement.split(" = ", 1)
-            if variable.split()[-1] in needed:
-                needed |= set(_VARIABLE.findall(text))
-        self.statements = [s for s in self.statements if s.split(" = ", 1)[0].split()[-1] in needed]
+            if statement.variable in needed:
+                needed.update(statement.inputs)
+        self.statements = [statement for statement in self.statements if statement.variable in needed]
         self.loads = [(variable, operand) for variable, operand in self.loads if variable in needed]
 
 
-def lower(program: Program, step: Step, expression: Callable[[Sequence[str]], str]) -> None:
-    """Lower a float operator on broadcast inputs; `expression` makes C of its inputs' C expressions."""
+def lower(program: Program, step: Step, operation: str) -> None:
+    """Lower a float operator on broadcast inputs; `operation` is a C expression of them, {0}, {1} …."""
     node = step.op
     operands = {name: program.env[name] for name in node.inputs if name}
     loop = join(program, step, operands)
-    said = [loop.read(name, operands[name]) for name in node.inputs if name]
-    loop.assign(node.outputs[0], expression(said))
+    loop.assign(node.outputs[0], operation, [loop.read(name, operands[name]) for name in node.inputs if name])
     store(program, loop, step, program.output(node.outputs[0], loop.shape, order=loop.order))
 
 
@@ -234,19 +272,19 @@ def _layer(loop: Loop, kept: Mapping[str, Tensor], reductions: Mapping[str, Redu
             base = constant(variable) if isinstance(operand, Constant) else pointer(operand)
             place = at(axes, position)
             (once if place == "0" and axes else lines).append(_load(variable, operand, f"{base}[{place}]"))
-        lines += loop.statements
+        lines += [statement.code for statement in loop.statements]
         for position, (variable, tensor) in enumerate(stores):
             place = f"{pointer(tensor)}[{at(axes, len(loads) + position)}]"
             lines.append(f"{place} = {_narrowed(variable, tensor)};")
-        lines += [each.said(each.kind.step, number) for number, each, _ in reduced]
+        lines += [each.step(number) for number, each, _ in reduced]
         if not reduced:
             return "\n".join([*once, loops(axes, "\n".join(lines), unroll=True)])
-        starts = [f"{each.kind.c_type} a{number} = {each.kind.start};" for number, each, _ in reduced]
+        starts = [each.start(number) for number, each, _ in reduced]
         ends = []
         for number, each, _ in reduced:
             place = f"{pointer(each.output)}[{at(axes, len(loads) + len(stores) + number)}]"
             c_type = literals.C_TYPES[each.output.buffer.dtype]
-            ends.append(f"{place} = ({c_type})({each.said(each.kind.result, number)});")
+            ends.append(f"{place} = ({c_type})({each.result(number)});")
         inner = loops(axes[outer:], "\n".join(lines), first=outer, unroll=True)
         return "\n".join([*once, loops(axes[:outer], "\n".join([*starts, inner, *ends]))])
 
