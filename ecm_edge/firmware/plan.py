@@ -6,6 +6,9 @@
    overwritten before it was read, or so far above it if the layer runs from the last row back (`Layer.overlap`).
 4. Several orders of placing are tried, each buffer at the lowest place that is free, and the smallest arena is kept.
    Then buffers are moved about in the best order for a while, by a seeded choice: the plan is the same every time.
+
+The cost model has another planner (`ecm_edge.forms.cost.plan`), for the tensors of an ONNX graph: it knows neither
+fused layers nor outputs over inputs, and its figures are in the records of models that were never built.
 """
 
 from __future__ import annotations
