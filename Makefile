@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench clean emulators
+.PHONY: demo test check format bench figures clean emulators
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -58,13 +58,19 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z '*.c' '*.h' | xargs -0 $(BIN)/clang-format --dry-run --Werror
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	git ls-files -z '*.c' '*.h' | xargs -0 $(BIN)/clang-format -i
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+# What is timed, measured anew: records in benchmarks/records/, and the tables in the READMEs. Best on a quiet machine.
+figures: $(STAMP) emulators
+	$(BIN)/python -m benchmarks.figures --renew
 
 clean:
 	rm -rf $(RUNS) build .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -36,7 +36,7 @@ def real_text(tmp_path_factory):
 def real_dataset(real_text, tmp_path_factory):
     """The same, imported."""
     from ecm_edge.data.dataset import open_dataset
-    from ecm_edge.data.recordings import import_recordings
+    from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
 
     out = tmp_path_factory.mktemp("imported") / "iesd"

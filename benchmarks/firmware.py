@@ -1,17 +1,12 @@
-"""Generated firmware against other runtimes: instructions, sizes, memory, and time on this host.
+"""Generated firmware against other runtimes: the table of counts, and what is timed on this host.
 
-    python -m benchmarks.firmware          prints the table
-    python -m benchmarks.firmware --write  and puts it into benchmarks/README.md
-
-Every figure is taken from a build whose answers were compared first: with the reference, to the bit where it is int8.
-The best peers' figures are those that were measured once on the same nets (KiB are stripped executables).
+The counts are those of counts.json. The best peers' figures were measured once on the same nets by the same counting
+(KiB are stripped executables). A bar is the least that is wanted, an aim what would be good.
 """
 
 from __future__ import annotations
 
 import ctypes
-import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,24 +17,23 @@ import numpy as np
 from onnx import numpy_helper
 
 from benchmarks import firmware_nets as nets
+from benchmarks.counts import BOARDS
 from ecm_edge import targets
-from ecm_edge.firmware import build, count, emulate, fit, generate, make, toolchain
+from ecm_edge.firmware import build, fit, generate, toolchain
 from ecm_edge.forms import onnx_model, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import onnx
+    from ecm_edge.firmware.fitted import FitRecord
 
-    from ecm_edge.base.records import Form
+    from benchmarks.counts import Counts
 
-README = Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- firmware table: python -m benchmarks.firmware --write -->", "<!-- end of the firmware table -->"
 _KIB = 1024
 _INPUT_BYTES = 4 * nets.T
 _FLOAT_ATOL = 1e-5
 _TIMED, _WARM = 2000, 200
-_COUNTED = 2  # segments; SiLU's instructions do not depend on them, but that is what is checked
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Row:
     ours: float
     unit: str
     bar: float
-    aim: float | None
+    aim: float
 
     @property
     def meets_bar(self) -> bool:
@@ -59,44 +53,14 @@ class Row:
         return self.ours <= self.bar
 
 
-@dataclass(frozen=True)
-class Built:
-    """A model built for a target, its answers checked: instructions of one inference, image and arena bytes."""
-
-    instructions: int
-    image_bytes: int
-    arena_bytes: int
-
-
-def built(model: onnx.ModelProto, target_name: str) -> Built:
-    """Generate, build, compare and count.
-
-    Raises:
-        AssertionError: an answer of the emulated board differs.
-    """
-    target = targets.load(target_name)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = make.make_sources(model, target, Path(folder))
-        shipped = make.make_image(sources, "serial", Path(folder, "serial"))
-        image = make.make_image(sources, "batch", Path(folder, "batch"), emulated=True)
-        samples = nets.segments(16)
-        answers = emulate.run_batch(image, samples)
-        expected = reference.scores(reference.load(model), samples)
-        exact = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-        np.testing.assert_allclose(answers, expected, rtol=0, atol=0 if exact else _FLOAT_ATOL)
-        np.testing.assert_array_equal(answers, emulate.run_batch(sources.host, samples))
-        counts = count.count(image, samples[:_COUNTED])
-        return Built(counts.total, shipped.shipped.stat().st_size, sources.generated.plan.arena_bytes)
-
-
 def host_times_us() -> dict[str, float]:
     """Least time of one run of the demo net, in µs, by runtime; all in this process, taking turns."""
-    model, samples = nets.demo(), nets.segments(8)
+    model, samples = nets.load("demo"), nets.segments(8)
     expected = reference.scores(reference.load(model), samples)
     with tempfile.TemporaryDirectory() as folder:
         runs = {
             "onnxruntime": _onnxruntime(model),
-            "triple loop, -O3": _triple_loop(model, Path(folder)),
+            "triple_loop": _triple_loop(model, Path(folder)),
             "ours": _generated(model, Path(folder)),
         }
         for run in runs.values():
@@ -171,70 +135,41 @@ def _generated(model: onnx.ModelProto, folder: Path) -> Callable[[np.ndarray], n
     return run
 
 
-def fit_seconds() -> float:
-    """Seconds of `fit` for one candidate, both precisions, both boards."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        onnx_model.save(nets.demo(), path)
-        begin = time.perf_counter()
-        for name in ("loongson-2k0500", "nucleo-l432kc"):
-            fit.fit_model(path, targets.load(name), ("float32", "int8"))
-        return time.perf_counter() - begin
+def fit_demo() -> list[FitRecord]:
+    """`fit` of the demo net, both precisions, for each board."""
+    model = nets.FOLDER / "demo.onnx"
+    return [fit.fit_model(model, targets.load(board), ("float32", "int8")) for board in BOARDS]
 
 
-def rows() -> Iterator[Row]:
+def rows(counts: Counts) -> list[Row]:
     """Every line of the table, in order."""
-    demo, se_s = nets.demo(), nets.se(3)
-    la64, m4 = "loongson-2k0500", "nucleo-l432kc"
-    forms: dict[Form, Built] = {form: built(nets.form(demo, form), la64) for form in ("float32", "float16", "int8")}
-    single = forms["float32"]
-    yield Row("demo float32, LoongArch64, instructions", "597,808", single.instructions, "", 350_000, 265_000)
-    kib = {form: each.image_bytes / _KIB for form, each in forms.items()}
-    yield Row("the same, serial image, float32 weights", "48, no protocol", kib["float32"], "KiB", 54, 48)
-    yield Row("the same, serial image, float16 weights", "–", kib["float16"], "KiB", 34, 28)
-    yield Row("the same, arena, input included", "14,956", single.arena_bytes + _INPUT_BYTES, "B", 12_500, 6_000)
-    yield Row(
-        "se-s float32, LoongArch64, instructions", "1,591,391", built(se_s, la64).instructions, "", 700_000, 450_000
-    )
-    int8 = forms["int8"].instructions
-    yield Row("demo int8, LoongArch64, bit-exact, instructions", "3,680,000", int8, "", 600_000, single.instructions)
-    on_m4 = {form: built(nets.form(demo, form), m4).instructions for form in ("float32", "int8")}
-    yield Row("demo float32, Cortex-M4, instructions", "700,260", on_m4["float32"], "", 350_000, 270_000)
-    yield Row("demo int8, Cortex-M4, instructions", "1,292,711", on_m4["int8"], "", 350_000, 200_000)
-    times = host_times_us()
-    peer = ", ".join(f"{name} {us:.1f}" for name, us in times.items() if name != "ours")
-    half = times["onnxruntime"] / 2
-    yield Row("demo float32, this host, least time of a run", peer, times["ours"], "µs", half, half / 2)
-    yield Row("fit of one candidate, both precisions, both boards", "–", fit_seconds(), "s", 15, 5)
+    la64, m4 = BOARDS
+    single, half, int8 = (counts.of("demo", la64, form) for form in ("float32", "float16", "int8"))
+    se_s = counts.of("se-s", la64, "float32")
+    on_m4 = {form: counts.of("demo", m4, form) for form in ("float32", "int8")}
+    kib = {"float32": single.image_bytes / _KIB, "float16": half.image_bytes / _KIB}
+    return [
+        Row("demo float32, LoongArch64, instructions", "597,808", single.instructions, "", 350_000, 265_000),
+        Row("the same, serial image, float32 weights", "48, no protocol", kib["float32"], "KiB", 54, 48),
+        Row("the same, serial image, float16 weights", "–", kib["float16"], "KiB", 34, 28),
+        Row("the same, arena, input included", "14,956", single.arena_bytes + _INPUT_BYTES, "B", 12_500, 6_000),
+        Row("se-s float32, LoongArch64, instructions", "1,591,391", se_s.instructions, "", 700_000, 450_000),
+        Row("demo int8, LoongArch64, instructions", "3,680,000", int8.instructions, "", 600_000, single.instructions),
+        Row("demo float32, Cortex-M4, instructions", "700,260", on_m4["float32"].instructions, "", 350_000, 270_000),
+        Row("demo int8, Cortex-M4, instructions", "1,292,711", on_m4["int8"].instructions, "", 350_000, 200_000),
+    ]
 
 
 def table(found: list[Row]) -> str:
     """The rows as Markdown."""
     lines = ["| what | best peer | ours | bar | aim |", "|---|---|---|---|---|"]
     for row in found:
-        aim = "–" if row.aim is None else f"≤ {_said(row.aim, row.unit)}"
         missed = "" if row.meets_bar else " **missed**"
-        lines.append(
-            f"| {row.what} | {row.peer} | {_said(row.ours, row.unit)}{missed} | ≤ {_said(row.bar, row.unit)} | {aim} |"
-        )
+        bar, aim = (f"≤ {_with_unit(value, row.unit)}" for value in (row.bar, row.aim))
+        lines.append(f"| {row.what} | {row.peer} | {_with_unit(row.ours, row.unit)}{missed} | {bar} | {aim} |")
     return "\n".join(lines)
 
 
-def _said(value: float, unit: str) -> str:
-    number = f"{value:,.0f}" if unit in {"", "B"} else f"{value:.1f}"
+def _with_unit(value: float, unit: str) -> str:
+    number = f"{value:.1f}" if unit == "KiB" else f"{value:,.0f}"
     return f"{number} {unit}".strip()
-
-
-def main(arguments: list[str]) -> None:
-    """Print the table, and write it into the README if asked to."""
-    shown = table(list(rows()))
-    sys.stdout.write(f"{shown}\n")
-    if "--write" in arguments:
-        before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    if shutil.which("qemu-loongarch64") is None or shutil.which("qemu-system-arm") is None:
-        sys.exit("the emulators are missing: install Debian's qemu-user and qemu-system-arm")
-    main(sys.argv[1:])

@@ -1,20 +1,30 @@
-"""The nets that runtimes are compared on, with random weights: counts do not depend on them."""
+"""The nets that runtimes are compared on, with random weights.
+
+They lie in `nets/` as files. Counts depend a little on the weights and on the scales of an int8 form, and the
+calibration behind those may differ from machine to machine by a rounding.
+
+    python -m benchmarks.firmware_nets      writes the files anew
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge.candidate import networks
-from ecm_edge.forms import export, quantize, simplify
+from ecm_edge.forms import export, onnx_model, quantize, simplify
 
 if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.forms.onnx_model import Floats
 
+FOLDER = Path(__file__).parent / "nets"
+NAMES = ("demo", "se-s")
 T = 1250
 _DEMO = ((3, 6), (5, 5), (10, 4), (20, 4), (20, 4))  # outputs and taps of five valid convolutions of stride 2
 _SEGMENTS = 32
@@ -60,15 +70,30 @@ def demo() -> onnx.ModelProto:
     return model
 
 
-def se(channel_factor: int) -> onnx.ModelProto:
-    """The seed work's AFNet with SiLU and squeeze-excite; 3 is se-s, 4 is se-l."""
-    network = networks.build("afnet", {"channel_factor": channel_factor, "head_factor": 2}, T)
+def se_s() -> onnx.ModelProto:
+    """The seed work's AFNet with SiLU and squeeze-excite, at a channel factor of 3."""
+    torch.manual_seed(0)
+    network = networks.build("afnet", {"channel_factor": 3, "head_factor": 2}, T)
     model, _ = simplify.simplify(export.to_onnx(network, T), segments(1))
     return model
 
 
-def form(model: onnx.ModelProto, wanted: Form) -> onnx.ModelProto:
-    """The model in one of the forms that ship."""
-    if wanted == "int8":
-        return quantize.quantize_int8(model, segments())
-    return quantize.to_float16_weights(model) if wanted == "float16" else model
+def made() -> dict[str, onnx.ModelProto]:
+    """Every file of the folder as it would be written now, by name."""
+    found = {}
+    for name, model in zip(NAMES, (demo(), se_s()), strict=True):
+        found |= {f"{name}.onnx": model, f"{name}.int8.onnx": quantize.quantize_int8(model, segments())}
+    return found
+
+
+def load(name: str, form: Form = "float32") -> onnx.ModelProto:
+    """A net of `NAMES` in one of the forms that ship."""
+    file = FOLDER / (f"{name}.int8.onnx" if form == "int8" else f"{name}.onnx")
+    model = onnx_model.load_classifier(file).proto
+    return quantize.to_float16_weights(model) if form == "float16" else model
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, model in made().items():
+        onnx_model.save(model, FOLDER / name)

@@ -57,6 +57,7 @@ def test_latency(benchmark, forms, form):
     assert len(answers) >= bench.RUNS
     assert all(np.array_equal(answer, expected[i % len(segments)]) for i, answer in enumerate(answers))
     benchmark.extra_info |= {
+        "checked": True,
         "form": form,
         "model_sha256": files.sha256_file(forms[form]),
         "evidence": Evidence.MEASURED.value,

@@ -1,8 +1,15 @@
 /* The demo net as one would write it first: three loops a layer, channels first, for `-O3` to do its best with. */
 #include <stddef.h>
 
-static void convolve(const float *x, size_t channels, size_t steps, const float *w, const float *b, size_t outputs,
-                     size_t taps, float *y)
+static void convolve(
+    const float *x,
+    size_t channels,
+    size_t steps,
+    const float *w,
+    const float *b,
+    size_t outputs,
+    size_t taps,
+    float *y)
 {
     const size_t rows = (steps - taps) / 2 + 1;
     for (size_t o = 0; o < outputs; o++) {

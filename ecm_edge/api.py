@@ -12,7 +12,7 @@ from ecm_edge.candidate.space import load as load_space
 from ecm_edge.data.audit import audit
 from ecm_edge.data.dataset import check_content, open_dataset
 from ecm_edge.data.info import info
-from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.splits import assign_folds
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.evaluate.bench import bench_candidate as bench
@@ -39,7 +39,7 @@ from ecm_edge.search.runs import default_settings
 from ecm_edge.search.runs import start as start_search
 from ecm_edge.search.scale import scale
 from ecm_edge.search.search import search
-from ecm_edge.search.trial import train_candidate as train
+from ecm_edge.search.train_one import train_candidate as train
 from ecm_edge.targets import load as load_target
 from ecm_edge.training.crossval import cross_validate
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ecm_edge.firmware.build import build
-from ecm_edge.firmware.emulate import available
 
 T, OUTPUTS, TAPS = 64, 30, 6
 LINEAR_WEIGHTS, FILTER = (0.75, -0.5), (0.1, -0.2, 0.3, 0.25, -0.5, 0.0625)
@@ -77,11 +76,6 @@ def write(folder, source=SOURCE, adaptor=ADAPTOR):
 def image(at, target, *, source=SOURCE, **options):
     """A batch image of it for the emulator; `at` is the test's own folder."""
     return build(write(at / "generated", source), target, "batch", at / "out", **{"emulated": True, **options})
-
-
-def runs_here(target):
-    """Whether images of `target` run on this machine."""
-    return available(target) is None
 
 
 def segments(count, seed=1):

@@ -17,26 +17,26 @@ static float square(float x) { return ecm_powf(x, 2.0f); }
 static float cube_root_down(float x) { return ecm_powf(x, -0.333333343f); }
 static float power_of_two(float x) { return ecm_powf(1.9f, x); }
 
-#define FUNCTIONS(F)                                                     \
-    F(expf, ecm_expf, exp(x))                                            \
-    F(sigmoidf, ecm_sigmoidf, 1 / (1 + exp(-x)))                         \
-    F(siluf, ecm_siluf, x / (1 + exp(-x)))                               \
-    F(swishf, swishf, x / (1 + exp(-(double)1.702f * x)))                \
-    F(tanhf, ecm_tanhf, tanh(x))                                         \
-    F(erff, ecm_erff, erf(x))                                            \
-    F(geluf, ecm_geluf, x / 2 * erfc(-x * 0.707106781186547524400844))   \
-    F(gelu_tanhf, ecm_gelu_tanhf, gelu_tanh(x))                          \
-    F(logf, ecm_logf, log(x))                                            \
-    F(expm1f, ecm_expm1f, expm1(x))                                      \
-    F(eluf, eluf, x < 0 ? 0.5 * expm1(x) : x)                            \
+#define FUNCTIONS(F)                                                        \
+    F(expf, ecm_expf, exp(x))                                               \
+    F(sigmoidf, ecm_sigmoidf, 1 / (1 + exp(-x)))                            \
+    F(siluf, ecm_siluf, x / (1 + exp(-x)))                                  \
+    F(swishf, swishf, x / (1 + exp(-(double)1.702f * x)))                   \
+    F(tanhf, ecm_tanhf, tanh(x))                                            \
+    F(erff, ecm_erff, erf(x))                                               \
+    F(geluf, ecm_geluf, x / 2 * erfc(-x * 0.707106781186547524400844))      \
+    F(gelu_tanhf, ecm_gelu_tanhf, gelu_tanh(x))                             \
+    F(logf, ecm_logf, log(x))                                               \
+    F(expm1f, ecm_expm1f, expm1(x))                                         \
+    F(eluf, eluf, x < 0 ? 0.5 * expm1(x) : x)                               \
     F(softplusf, ecm_softplusf, x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))) \
-    F(sqrtf, ecm_sqrtf, sqrt(x))                                         \
-    F(reciprocalf, ecm_reciprocalf, 1 / x)                               \
-    F(rint_even, ecm_rint_even, nearbyint(x))                            \
+    F(sqrtf, ecm_sqrtf, sqrt(x))                                            \
+    F(reciprocalf, ecm_reciprocalf, 1 / x)                                  \
+    F(rint_even, ecm_rint_even, nearbyint(x))                               \
     F(hardsigmoidf, hardsigmoidf, fmin(fmax((double)0.2f * x + 0.5, 0), 1)) \
-    F(hardswishf, ecm_hardswishf, x * fmin(fmax(x / 6 + 0.5, 0), 1))     \
-    F(square, square, pow(x, 2))                                         \
-    F(cube_root_down, cube_root_down, pow(x, (double)-0.333333343f))     \
+    F(hardswishf, ecm_hardswishf, x *fmin(fmax(x / 6 + 0.5, 0), 1))         \
+    F(square, square, pow(x, 2))                                            \
+    F(cube_root_down, cube_root_down, pow(x, (double)-0.333333343f))        \
     F(power_of_two, power_of_two, pow((double)1.9f, x))
 
 #ifndef ECM_HASHES
@@ -70,40 +70,40 @@ float power(float x, float y) { return ecm_powf(x, y); }
 
 double power_error(float x, float y) { return error_of(x, ecm_powf(x, y), pow(x, y), 0); }
 
-#define DRIVE(name, function, exact)                                                                              \
-    void apply_##name(const float *x, float *y, int32_t n)                                                        \
-    {                                                                                                             \
-        for (int32_t i = 0; i < n; i++) {                                                                         \
-            y[i] = function(x[i]);                                                                                \
-        }                                                                                                         \
-    }                                                                                                             \
-    double worst_##name(uint32_t first, uint32_t last, uint32_t stride, int relative_to_x, uint32_t *where)       \
-    {                                                                                                             \
-        double worst = -1;                                                                                        \
-        for (uint64_t bits = first; bits <= last; bits += stride) {                                               \
-            float given = ecm_float((uint32_t)bits);                                                              \
-            double x = given;                                                                                     \
-            double error = error_of(given, function(given), exact, relative_to_x);                                \
-            if (error > worst) {                                                                                  \
-                worst = error;                                                                                    \
-                *where = (uint32_t)bits;                                                                          \
-            }                                                                                                     \
-        }                                                                                                         \
-        return worst;                                                                                             \
+#define DRIVE(name, function, exact)                                                                        \
+    void apply_##name(const float *x, float *y, int32_t n)                                                  \
+    {                                                                                                       \
+        for (int32_t i = 0; i < n; i++) {                                                                   \
+            y[i] = function(x[i]);                                                                          \
+        }                                                                                                   \
+    }                                                                                                       \
+    double worst_##name(uint32_t first, uint32_t last, uint32_t stride, int relative_to_x, uint32_t *where) \
+    {                                                                                                       \
+        double worst = -1;                                                                                  \
+        for (uint64_t bits = first; bits <= last; bits += stride) {                                         \
+            float given = ecm_float((uint32_t)bits);                                                        \
+            double x = given;                                                                               \
+            double error = error_of(given, function(given), exact, relative_to_x);                          \
+            if (error > worst) {                                                                            \
+                worst = error;                                                                              \
+                *where = (uint32_t)bits;                                                                    \
+            }                                                                                               \
+        }                                                                                                   \
+        return worst;                                                                                       \
     }
 
 FUNCTIONS(DRIVE)
 #endif
 
-#define HASH(name, function, exact)                                                                               \
-    static uint32_t hash_##name(uint32_t stride)                                                                  \
-    {                                                                                                             \
-        uint32_t hash = 2166136261u;                                                                              \
-        for (uint64_t bits = 0; bits <= 0xffffffffu; bits += stride) {                                            \
-            float y = function(ecm_float((uint32_t)bits));                                                        \
-            hash = (hash ^ (y == y ? ecm_bits(y) : 0x7fc00000u)) * 16777619u;                                     \
-        }                                                                                                         \
-        return hash;                                                                                              \
+#define HASH(name, function, exact)                                           \
+    static uint32_t hash_##name(uint32_t stride)                              \
+    {                                                                         \
+        uint32_t hash = 2166136261u;                                          \
+        for (uint64_t bits = 0; bits <= 0xffffffffu; bits += stride) {        \
+            float y = function(ecm_float((uint32_t)bits));                    \
+            hash = (hash ^ (y == y ? ecm_bits(y) : 0x7fc00000u)) * 16777619u; \
+        }                                                                     \
+        return hash;                                                          \
     }
 
 FUNCTIONS(HASH)
@@ -126,8 +126,10 @@ static long call(long number, long first, const void *second, long third)
     register long a0 __asm__("$a0") = first;
     register const void *a1 __asm__("$a1") = second;
     register long a2 __asm__("$a2") = third;
-    __asm__ volatile("syscall 0" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2) : "memory", "$t0", "$t1", "$t2", "$t3", "$t4",
-                     "$t5", "$t6", "$t7", "$t8");
+    __asm__ volatile("syscall 0"
+                     : "+r"(a0)
+                     : "r"(a7), "r"(a1), "r"(a2)
+                     : "memory", "$t0", "$t1", "$t2", "$t3", "$t4", "$t5", "$t6", "$t7", "$t8");
     return a0;
 #else
     register long r7 __asm__("r7") = number;

@@ -14,7 +14,7 @@ from ecm_edge.firmware.plan import PlannedBuffer
 from ecm_edge.forms import parity, quantize, simplify
 from ecm_edge.forms.reference.noise import LayerNoise
 from ecm_edge.search.runs import SearchRecord, SearchSettings
-from ecm_edge.search.trial import TrialRecord
+from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.training import train
 from ecm_edge.training.epochs import Epoch
 from tests import tiny
@@ -57,7 +57,7 @@ def firmware(folder, *, reason=""):
         image = folder / candidate.IMAGES / form / f"{tiny.TARGET.name}.elf"
         image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(tiny.image_of(folder / candidate.FORM_FILES[form]))
-        forms.append(fitted(form, image, files.sha256_file(folder / candidate.FORM_FILES[form]), reason))
+        forms.append(form_fit(form, image, files.sha256_file(folder / candidate.FORM_FILES[form]), reason))
     record = FirmwareRecord(
         verdict=forms[0].verdict,
         target=tiny.TARGET.name,
@@ -74,7 +74,7 @@ def firmware(folder, *, reason=""):
     return record
 
 
-def fitted(form, image, model_sha256, reason=""):
+def form_fit(form, image, model_sha256, reason=""):
     """Two layers, of which the second takes most."""
     layers = [
         LayerFit(index=0, name="0_flatten", origin=["a"], macs=0, code_bytes=40, constant_bytes=0, live_bytes=32,

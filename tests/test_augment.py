@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecm_edge.candidate.candidate import Augmentation
+from ecm_edge.candidate.training_config import Augmentation
 from ecm_edge.training.augment import Augmenter, mix
 
 NOTHING = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)

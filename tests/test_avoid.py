@@ -14,7 +14,7 @@ def moved(**changes):
 
 
 @pytest.mark.parametrize(
-    ("position", "covered"),
+    ("position", "avoided"),
     [
         (HERE, True),
         (moved(**{"afnet.channel_factor": 0.59}), True),
@@ -24,22 +24,22 @@ def moved(**changes):
         ({"family": "afnet"}, False),
     ],
 )
-def test_a_neighbourhood_has_an_edge(position, covered):
-    assert AvoidList().avoiding(HERE, 0.4).covers(position) is covered
+def test_a_neighbourhood_has_an_edge(position, avoided):
+    assert AvoidList().extended(HERE, 0.4).avoids(position) is avoided
 
 
 def test_a_radius_of_zero_avoids_the_point_alone():
-    one = AvoidList().avoiding(HERE, None, 0.0)
-    assert one.covers(HERE)
-    assert not one.covers(moved(**{"afnet.channel_factor": 0.501}))
+    one = AvoidList().extended(HERE, None, 0.0)
+    assert one.avoids(HERE)
+    assert not one.avoids(moved(**{"afnet.channel_factor": 0.501}))
 
 
-def test_an_empty_list_covers_nothing():
-    assert not AvoidList().covers(HERE)
+def test_an_empty_list_avoids_nothing():
+    assert not AvoidList().avoids(HERE)
 
 
 def test_the_file_is_the_list(tmp_path):
-    grown = AvoidList().avoiding(HERE, 0.4).avoiding(moved(family="tcn"), None)
+    grown = AvoidList().extended(HERE, 0.4).extended(moved(family="tcn"), None)
     grown.save(tmp_path / "avoid.json")
     assert avoid.load(tmp_path / "avoid.json") == grown
 

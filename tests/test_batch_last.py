@@ -79,6 +79,7 @@ def test_in_evaluation_mode_it_answers_as_the_network_does_and_changes_nothing(f
 
 @pytest.mark.parametrize("make", TORCHS_OWN.values(), ids=TORCHS_OWN)
 def test_torchs_own_modules_mean_what_they_mean_to_torch(make):
+    torch.manual_seed(0)
     compare(make().double(), as_it_is, torch.randn(4, 1, 60, dtype=torch.float64), rtol=1e-8, atol=1e-9)
 
 
@@ -90,6 +91,7 @@ def test_float32_is_close_under_an_offset_of_many_deviations():
 
 
 def test_dropout_drops():
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.25))
     kept = as_it_is(network)(torch.ones(100, 1, 100))
     assert float((kept == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
@@ -185,6 +187,7 @@ def test_compiled_it_is_the_same_network(caplog):
     def compiled(network):
         return batch_last.training_forward(network, compiled=True)
 
+    torch.manual_seed(0)
     tiny = nn.Sequential(nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), Pool("mean"), nn.Linear(2, 2))
     compare(tiny, compiled, torch.randn(4, 1, 40), rtol=1e-3, atol=1e-4)
     assert "without compiling" not in caplog.text

@@ -53,6 +53,12 @@ def test_every_command_has_help_and_json(path, capsys):
     assert "--json" in capsys.readouterr().out
 
 
+def test_an_option_with_one_meaning_is_declared_once():
+    sources = [path.read_text() for path in Path(cli.__file__).parent.glob("*.py")]
+    assert sum(source.count('"--form"') for source in sources) == 1
+    assert sum(source.count('help="The data set."') for source in sources) == 1
+
+
 def test_the_module_is_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "ecm_edge.cli", "--version"], capture_output=True, text=True, check=True
@@ -105,7 +111,7 @@ def test_a_full_stdout_exits_with_2(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("search", "--standard", "nan"),
+        ("search", "--least-objective", "nan"),
         ("search", "--timeout", "nan"),
         ("search", "--timeout", "inf"),
         ("search", "--seed", "-1"),

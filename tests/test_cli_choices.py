@@ -8,7 +8,8 @@ import pytest
 from ecm_edge import metrics
 from ecm_edge.base import records
 from ecm_edge.candidate import space
-from ecm_edge.data import dataset, recordings, synthetic
+from ecm_edge.data import dataset, synthetic
+from ecm_edge.data.recordings import formats, importer
 from ecm_edge.evaluate import bench
 from ecm_edge.search import runs, study
 
@@ -27,8 +28,8 @@ OFFERED = [
     ("measure", "form", records.Form),
     ("firmware generate", "form", records.Form),
     ("firmware serve", "form", records.Form),
-    ("data import", "file_format", recordings.Format),
-    ("data import", "on_error", recordings.OnError),
+    ("data import", "file_format", formats.Format),
+    ("data import", "on_error", importer.OnError),
     ("data import", "blank", dataset.Blank),
     ("data synth", "file_format", synthetic.SynthFormat),
 ]

@@ -11,7 +11,7 @@ import pytest
 from ecm_edge.cli import main
 from ecm_edge.data.audit import AuditRecord
 from ecm_edge.data.info import InfoRecord
-from ecm_edge.data.recordings import ImportRecord
+from ecm_edge.data.recordings.importer import ImportRecord
 from ecm_edge.data.synthetic import SynthRecord
 from tests.tiny import config
 

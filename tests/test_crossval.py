@@ -16,11 +16,11 @@ from ecm_edge import metrics, targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.base.files import locked
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
-from ecm_edge.search import trial
+from ecm_edge.search import train_one
 from ecm_edge.training import crossval, epochs, out_of_fold, train
 from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
 
@@ -33,8 +33,8 @@ NETWORKS = 6  # of three folds: three pairs, three by itself
 
 
 def config(dataset, **training):
-    how = TrainingConfig.model_validate({"epochs": 2, "batch_size": 16, "keep": "last", **training})
-    return candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", PARAMS, how, 0)
+    options = TrainingConfig.model_validate({"epochs": 2, "batch_size": 16, "keep": "last", **training})
+    return candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", PARAMS, options, 0)
 
 
 def validated(dataset, *, folds=3, workers=1, made=None, **options):
@@ -88,21 +88,36 @@ def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
     assert known.record.threshold == metrics.choose_threshold(labels, known.before, subjects, TARGET.score)
 
 
+def test_no_row_of_a_fold_has_a_part_in_its_threshold(known, dataset):
+    rows, fold = out_of_fold.labelled_rows(dataset), by_fold(known, dataset)
+    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
+    margins = np.random.default_rng(0).standard_normal((3, len(rows))).astype(np.float32) + labels
+
+    def chosen(labels, margins):
+        return crossval.fold_thresholds("chosen", labels, margins, subjects, fold, TARGET.score)
+
+    truth = chosen(labels, margins)
+    lied = chosen(np.where(fold == 1, 1 - labels, labels), margins)
+    assert [a == b for a, b in zip(truth, lied, strict=True)] == [False, True, False]
+    moved = chosen(labels, margins + np.array([0, 0, 1], np.float32)[:, np.newaxis])
+    assert [a == b for a, b in zip(truth, moved, strict=True)] == [True, True, False]
+
+
 TEACHER = {"family": "separable", "network": PARAMS, "training": {"epochs": 1, "batch_size": 16, "keep": "last"}}
 
 
 @pytest.mark.parametrize(
-    ("count", "how"),
+    ("count", "training"),
     [(3, {}), (3, {"keep": "best"}), (4, {"teacher": TEACHER, "distill": 0.5, "doubted": "drop"})],
     ids=["last epoch", "best epoch", "with a teacher"],
 )
-def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, count, how):
-    truth = validated(wide, folds=count, made=config(wide, **how))
+def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path, count, training):
+    truth = validated(wide, folds=count, made=config(wide, **training))
     assignment, fold = truth.record.assignment, by_fold(truth, wide)
     lied = relabelled(tmp_path / "lied", wide, assignment.subjects(1))
     assert (lied.labels != wide.labels).sum() == truth.record.folds[1].segments
     folds = assignment.model_copy(update={"dataset_sha256": lied.header.content_sha256})
-    other = validated(lied, folds=folds, made=config(lied, **how))
+    other = validated(lied, folds=folds, made=config(lied, **training))
     before, after = truth.record.folds, other.record.folds
     assert before[1].threshold == after[1].threshold
     assert np.array_equal(truth.after[fold == 1], other.after[fold == 1])
@@ -111,24 +126,24 @@ def test_nothing_in_a_fold_depends_on_the_labels_of_who_is_in_it(wide, tmp_path,
 
 
 def test_teachers_come_first_and_each_once(wide, tmp_path):
-    told = []
+    done = []
     made = config(wide, teacher=TEACHER, distill=0.5, doubted="drop")
-    found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
-    alone = [(t.is_teacher, len(t.left_out)) for t in told]
+    found = validated(wide, folds=4, made=made, work=tmp_path, on_network=done.append)
+    alone = [(t.is_teacher, len(t.left_out)) for t in done]
     # to be followed: without a fold, and without two; to doubt: without the one that it answers for besides
     assert Counter(alone) == {(True, 1): 4, (True, 2): 6, (True, 3): 4, (False, 2): 6, (False, 1): 4}
-    assert [t.is_teacher for t in told] == [True] * 14 + [False] * 10
+    assert [t.is_teacher for t in done] == [True] * 14 + [False] * 10
     assert not same(found, validated(wide, folds=4))
 
 
 def test_an_ensemble_teaches_those_trained_without_the_same_folds(wide, tmp_path):
-    told = []
+    done = []
     made = config(wide, teacher={**TEACHER, "count": 2}, distill=1.0, threshold="even_odds")
-    found = validated(wide, folds=4, made=made, work=tmp_path, tell=told.append)
-    assert Counter((t.is_teacher, t.left_out) for t in told) == {
+    found = validated(wide, folds=4, made=made, work=tmp_path, on_network=done.append)
+    assert Counter((t.is_teacher, t.left_out) for t in done) == {
         (is_teacher, (fold,)): 2 if is_teacher else 1 for fold in range(4) for is_teacher in (True, False)
     }
-    assert [t.is_teacher for t in told] == [True] * 8 + [False] * 4
+    assert [t.is_teacher for t in done] == [True] * 8 + [False] * 4
     assert not same(found, validated(wide, folds=4, made=config(wide, threshold="even_odds")))
 
 
@@ -157,14 +172,14 @@ def test_an_interrupt_loses_nothing_that_was_finished(dataset, known, tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        validated(dataset, work=tmp_path, tell=stop)
+        validated(dataset, work=tmp_path, on_network=stop)
     trained = []
     fit = train.fit
     monkeypatch.setattr(train, "fit", lambda *given, **options: trained.append(1) or fit(*given, **options))
-    told = []
-    assert same(validated(dataset, work=tmp_path, tell=told.append), known)
+    done = []
+    assert same(validated(dataset, work=tmp_path, on_network=done.append), known)
     assert len(trained) == NETWORKS - 2
-    assert [(network.number, network.total) for network in told] == [(n, NETWORKS) for n in range(1, NETWORKS + 1)]
+    assert [(network.number, network.total) for network in done] == [(n, NETWORKS) for n in range(1, NETWORKS + 1)]
     assert same(validated(dataset, work=tmp_path), known)
     assert len(trained) == NETWORKS - 2
 
@@ -187,8 +202,7 @@ def test_another_rule_for_the_threshold_trains_no_network_again(dataset, tmp_pat
 
 def test_one_process_at_a_time(dataset, tmp_path):
     validated(dataset, work=tmp_path)
-    (place,) = tmp_path.iterdir()
-    with locked(place), pytest.raises(OutputError, match="one process at a time"):
+    with locked(tmp_path), pytest.raises(OutputError, match="one process at a time"):
         validated(dataset, work=tmp_path)
 
 
@@ -202,7 +216,7 @@ def test_an_interrupt_ends_the_processes(dataset, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        validated(dataset, workers=2, work=tmp_path, tell=stop)
+        validated(dataset, workers=2, work=tmp_path, on_network=stop)
     assert multiprocessing.active_children() == []
     assert 0 < len(list(tmp_path.rglob("*.npz"))) < NETWORKS
 
@@ -264,7 +278,7 @@ def test_figures_of_another_configuration_or_data_set_are_refused(dataset, saved
 
 
 def refit(dataset, out, **options):
-    return trial.train_candidate(
+    return train_one.train_candidate(
         out, config(dataset), dataset, TARGET, folds=3, refit=True, **{"workers": 1, **options}
     )
 
@@ -289,10 +303,10 @@ def test_a_refit_has_seen_everyone_and_answers_at_the_threshold_of_the_folds(dat
 
 def test_the_configuration_of_a_refit_is_refitted(dataset, tmp_path, known):
     everyone = config(dataset).model_copy(update={"split": splits.everyone(dataset)})
-    result = trial.train_candidate(tmp_path / "c", everyone, dataset, TARGET, folds=3, workers=1)
+    result = train_one.train_candidate(tmp_path / "c", everyone, dataset, TARGET, folds=3, workers=1)
     assert result.training.best.threshold == known.record.threshold != 0
     with pytest.raises(CandidateError, match="takes its threshold from a cross-validation"):
-        trial.train_candidate(tmp_path / "d", everyone, dataset, TARGET)
+        train_one.train_candidate(tmp_path / "d", everyone, dataset, TARGET)
 
 
 def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_path):
@@ -301,7 +315,7 @@ def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refit(dataset, tmp_path / "c", tell_network=stop)
+        refit(dataset, tmp_path / "c", on_network=stop)
     assert [path.name for path in tmp_path.iterdir()] == [".c.folds"]
     assert len(list(tmp_path.rglob("*.npz"))) == 3
     refit(dataset, tmp_path / "c")
@@ -311,9 +325,9 @@ def test_an_interrupted_refit_goes_on_and_leaves_nothing_behind(dataset, tmp_pat
 def test_a_refit_chooses_no_epoch_and_needs_folds(dataset, tmp_path):
     best = config(dataset, keep="best")
     with pytest.raises(CandidateError, match=r"keeps the last; found training.keep = best"):
-        trial.train_candidate(tmp_path / "c", best, dataset, TARGET, folds=3, refit=True)
+        train_one.train_candidate(tmp_path / "c", best, dataset, TARGET, folds=3, refit=True)
     with pytest.raises(CandidateError, match="threshold from a cross-validation"):
-        trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, refit=True)
+        train_one.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET, refit=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import torch
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError, DatasetError, OutputError
 from ecm_edge.candidate import candidate, space
-from ecm_edge.candidate.candidate import Teacher, TrainingConfig
+from ecm_edge.candidate.training_config import Teacher, TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import runs, search
 from ecm_edge.training import distill, epochs, train
@@ -25,8 +25,8 @@ TEACHER = Teacher(
 
 
 def student(dataset, split, **training):
-    how = TrainingConfig(**{"epochs": 1, "batch_size": 16, "teacher": TEACHER, "doubted": "drop", **training})
-    return candidate.configure(dataset, split, "separable", TEACHER.network, how, seed=0)
+    options = TrainingConfig(**{"epochs": 1, "batch_size": 16, "teacher": TEACHER, "doubted": "drop", **training})
+    return candidate.configure(dataset, split, "separable", TEACHER.network, options, seed=0)
 
 
 def distilled(dataset, split, count=2, **training):
@@ -78,7 +78,7 @@ def test_no_teacher_has_seen_whom_it_answers_for_nor_the_test_subjects(dataset, 
     assert answers.shape == (len(rows),)
     assert answers.dtype == torch.float32
     names = np.array(dataset.subject_names(rows))
-    for fold, config in distill.doubters(split.train, TEACHER, dataset, assigned).items():
+    for fold, config in distill.out_of_fold_teachers(split.train, TEACHER, dataset, assigned).items():
         own = np.isin(names, assigned.subjects(fold))
         samples = torch.from_numpy(dataset.samples[rows[own]]).unsqueeze(1)
         said = epochs.predict(distill.trained(config, dataset, tmp_path), samples, torch.device("cpu"))
@@ -128,8 +128,8 @@ def test_a_damaged_teacher_is_trained_again(dataset, assigned, trained_on, tmp_p
 
 def test_what_is_prepared_is_all_that_teaching_needs(dataset, assigned, trained_on, tmp_path):
     config = student(dataset, left_out(assigned, 0), distill=0.5)
-    for teacher in distill.teachers_for(config, dataset, assigned):
-        distill.trained(teacher, dataset, tmp_path)
+    teachers = distill.all_teachers([config, config], dataset, assigned)
+    assert [teacher for teacher, _ in distill.train_all(teachers, dataset, tmp_path, workers=1)] == teachers
     assert len(trained_on) == 4
     teaching = distill.teaching(config, dataset, tmp_path, assigned)
     assert len(trained_on) == 4

@@ -16,7 +16,7 @@ import ecm_edge.firmware
 from ecm_edge import targets
 from ecm_edge.base.errors import ModelError, OutputError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.firmware import generate, literals
 from ecm_edge.firmware.operators.tables import OPERATORS

@@ -1,56 +1,22 @@
-"""Hand-written C by itself: faster kernels have the plain ones' bits, and memory functions move every byte."""
+"""Hand-written C by itself: every kernel has the bits of the plain one, and memory functions move every byte."""
 
+import re
 import subprocess
+from typing import get_args
 
 import pytest
 
+from ecm_edge.firmware.operators import depthwise, tiles
 from ecm_edge.targets import firmware as fw
+from ecm_edge.targets.kernels import Kernels
 
+from . import firmware_kernels
+from .firmware_c import fused
+
+INCLUDE, CHECKS = fw.SHIPPED / "include", fw.SHIPPED / "checks"
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno"]
 SANITISED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-
-DEPTHWISE = """
-#include <stdio.h>
-#include <string.h>
-#include "ecm_depthwise_f32.h"
-
-static float x[4096], w[512], b[32], plain[4096], once[4096];
-
-#define CHECK(rows, stride, taps, dilation, channels, multiplier, tile, backward) \\
-    do { \\
-        memset(plain, 0x5A, sizeof plain); \\
-        memset(once, 0x5A, sizeof once); \\
-        ecm_depthwise_f32(x, w, b, plain, rows, (stride) * (channels), taps, (dilation) * (channels), \\
-            (channels) * (multiplier), multiplier, (channels) * (multiplier), 1, 1, backward, ECM_RELU, 0.0f, 0.0f); \\
-        ecm_depthwise_f32_once(x, w, b, once, rows, stride, taps, dilation, channels, (channels) * (multiplier), \\
-            multiplier, (channels) * (multiplier), tile, backward, ECM_RELU, 0.0f, 0.0f); \\
-        if (memcmp(plain, once, sizeof plain) != 0) { \\
-            printf("%d rows, stride %d, %d taps, dilation %d\\n", rows, stride, taps, dilation); \\
-            return 1; \\
-        } \\
-    } while (0)
-
-int main(void)
-{
-    for (int i = 0; i < 4096; i++) {
-        x[i] = (float)((i * 7919) % 1009) / 409.0f - 1.2f;
-    }
-    for (int i = 0; i < 512; i++) {
-        w[i] = (float)((i * 31) % 97) / 61.0f - 0.8f;
-    }
-    for (int i = 0; i < 32; i++) {
-        b[i] = (float)i / 7.0f - 2.0f;
-    }
-    CHECK(79, 1, 5, 1, 16, 1, 16, 0);
-    CHECK(79, 1, 5, 8, 16, 1, 16, 1);
-    CHECK(50, 2, 9, 1, 8, 1, 16, 0);
-    CHECK(41, 3, 7, 2, 4, 2, 13, 1);
-    CHECK(20, 4, 3, 1, 6, 1, 7, 0);
-    CHECK(16, 1, 16, 3, 2, 1, 14, 0);
-    CHECK(1, 1, 1, 1, 3, 1, 1, 0);
-    return 0;
-}
-"""
+CASES = 12
 
 
 def built(source, out, *words):
@@ -58,12 +24,53 @@ def built(source, out, *words):
     return subprocess.run([str(out)], check=False, capture_output=True, text=True)
 
 
+def differs(folder, kernel, *words, text=None):
+    """What the program of drawn cases says; nothing where all bits are the plain kernel's."""
+    source = folder / f"{kernel}.c"
+    source.write_text(text or firmware_kernels.program(kernel, CASES, seed=1))
+    done = built(source, folder / kernel, *words, "-I", str(INCLUDE), "-I", str(CHECKS))
+    assert done.returncode in {0, 1}, done.stderr[:4000]
+    return done.stdout
+
+
 @pytest.mark.parametrize("flags", [["-O2"], SANITISED], ids=["O2", "sanitised"])
-def test_depthwise_with_each_sample_once_has_the_bits_of_the_plain_one(tmp_path, flags):
-    source = tmp_path / "depthwise.c"
-    source.write_text(DEPTHWISE)
-    done = built(source, tmp_path / "depthwise", *flags, "-I", str(fw.SHIPPED / "include"))
-    assert (done.returncode, done.stdout) == (0, "")
+@pytest.mark.parametrize("kernel", firmware_kernels.KERNELS)
+def test_a_kernel_has_the_bits_of_the_plain_one(tmp_path, kernel, flags):
+    assert differs(tmp_path, kernel, *flags) == ""
+
+
+@pytest.mark.skipif(not fused(), reason="the vectors of eight need a core with AVX2 and FMA")
+def test_vectors_of_eight_have_the_bits_of_the_plain_kernel(tmp_path):
+    assert differs(tmp_path, "conv_f32_wide", "-O2", "-mavx2", "-mfma") == ""
+
+
+@pytest.mark.parametrize("kernel", firmware_kernels.KERNELS)
+def test_a_wrong_bit_is_seen(tmp_path, kernel):
+    text = firmware_kernels.program(kernel, 1, seed=1)
+    assert differs(tmp_path, kernel, "-O1", text=text.replace("return memcmp", "fast[0] += 1; return memcmp")) != ""
+
+
+def test_every_kernel_is_tried():
+    headers = {path.stem.removeprefix("ecm_") for path in INCLUDE.glob("ecm_*.h")}
+    assert {name for name in headers if name.startswith(("conv_", "dense_", "depthwise_"))} == set(
+        firmware_kernels.KERNELS
+    )
+
+
+def test_the_generator_knows_the_limits_of_the_kernels_tiles():
+    text = "\n".join(path.read_text() for path in INCLUDE.glob("*.h"))
+    limits = dict(re.findall(r"\b(ECM_(?:TILE|LANES|WIDE|DEPTHWISE)\w*) = (\d+)", text))
+    assert {name: int(value) for name, value in limits.items()} == {
+        "ECM_TILE": tiles.TILE,
+        "ECM_TILE_I8": tiles.TILE,
+        "ECM_TILE_PACKED": tiles.TILE_PACKED,
+        "ECM_LANES": max(get_args(Kernels.model_fields["outputs"].annotation)),
+        "ECM_WIDE_ROWS": tiles.WIDE_ROWS,
+        "ECM_WIDE_VECTORS": tiles.WIDE_VECTORS,
+        "ECM_DEPTHWISE_ROWS": depthwise.DEPTHWISE_ROWS,
+        "ECM_DEPTHWISE_TAPS": depthwise.DEPTHWISE_TAPS,
+        "ECM_DEPTHWISE_I8_ROWS": depthwise.DEPTHWISE_ROWS,
+    }
 
 
 @pytest.mark.parametrize("flags", [["-O2"], ["-O3"], SANITISED], ids=["O2", "O3", "sanitised"])

@@ -13,13 +13,13 @@ from ecm_edge import targets
 from ecm_edge.base.errors import DatasetError, FirmwareError, OutputError
 from ecm_edge.base.records import Evidence
 from ecm_edge.cli import measure as command
-from ecm_edge.evaluate import ask
+from ecm_edge.evaluate import exchange
 from ecm_edge.evaluate import measure as m
 from ecm_edge.evaluate.score import score_model
 from ecm_edge.firmware import serve
 from tests import firmware_toy as toy
 
-QUICK = ask.Options(retries=2, timeout_s=0.3)
+QUICK = exchange.LineOptions(retries=2, timeout_s=0.3)
 CONTEST = targets.load("loongson-2k0500")
 
 
@@ -36,7 +36,7 @@ def answers(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _short_silence(monkeypatch):
-    monkeypatch.setattr(ask, "_SILENCE_S", 0.05)
+    monkeypatch.setattr(exchange, "_SILENCE_S", 0.05)
 
 
 def _good(_, samples):
@@ -114,7 +114,7 @@ def test_late_missing_and_garbled_answers_are_asked_for_again(dataset, few, answ
 
 def test_a_late_answer_is_not_taken_for_that_of_the_next_segment(dataset, few, answers, monkeypatch):
     """The first answer comes after the time-out, and so does a second one to the same segment."""
-    monkeypatch.setattr(ask, "_SILENCE_S", 0.3)
+    monkeypatch.setattr(exchange, "_SILENCE_S", 0.3)
     held = []
 
     def board(number, samples):
@@ -145,7 +145,7 @@ def test_a_board_that_stops_is_named_with_the_segment_and_resume_loses_nothing(d
 def test_a_board_that_takes_no_bytes_in_the_middle_of_a_frame_is_an_error(dataset, few, answers):
     """Its buffer is full: the write itself does not end."""
     with toy.fake_board(lambda *_: None) as port, pytest.raises(FirmwareError, match="no answer to"):
-        m.measure(port, dataset, answers, subjects=few, options=ask.Options(retries=3, timeout_s=0.2))
+        m.measure(port, dataset, answers, subjects=few, options=exchange.LineOptions(retries=3, timeout_s=0.2))
 
 
 def test_a_line_cut_off_by_a_crash_is_asked_for_again(dataset, few, answers):

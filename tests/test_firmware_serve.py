@@ -1,8 +1,10 @@
 """The serial program, on this host and under the emulators, asked by a host that knows the protocol's text only."""
 
 import os
+import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 
@@ -19,6 +21,7 @@ from ecm_edge.firmware import build, emulate, generate, serve
 from tests import firmware_toy as toy
 
 GAP_S = 0.75  # longer than the 0.5 s after which a board drops what it has of a frame
+PATIENCE_S = 20  # for an answer of a board that works; on a busy machine the slowest takes a few seconds
 TARGETS = ["host", "loongson-2k0500", "nucleo-l432kc"]
 
 
@@ -56,6 +59,10 @@ def _is_raw(descriptor):
     return not termios.tcgetattr(descriptor)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
 
 
+def opened(port):
+    return serial.Serial(str(port), 115200, timeout=PATIENCE_S, write_timeout=PATIENCE_S, exclusive=True)
+
+
 def answer(line):
     """(status, label, latency in ms), or None if no eight bytes come in time."""
     got = line.read(8)
@@ -68,8 +75,8 @@ def answer(line):
 
 @pytest.fixture
 def line(port):
-    with serial.Serial(port, 115200, timeout=20, exclusive=True) as opened:
-        yield opened
+    with opened(port) as line:
+        yield line
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +181,42 @@ def test_nothing_stays_behind(images, tmp_path):
     assert serve.emulated_behind(str(link)) is None
 
 
+@pytest.mark.parametrize("name", ["host", "loongson-2k0500"])
+def test_an_image_without_the_right_to_be_executed_is_served(images, ecg, tmp_path, name):
+    """As git leaves it, which does not keep that right for the images in data/reference."""
+    image = tmp_path / "image.elf"
+    image.write_bytes(images(name).read_bytes())
+    assert not os.access(image, os.X_OK)
+    with serve.serve(image, targets.load(name)) as board, opened(board.port) as line:
+        line.write(frame(ecg[0]))
+        assert answer(line)[:2] == (0, toy.label(ecg[0]))
+        assert board.emulated.image == str(image)
+    assert not os.access(image, os.X_OK)
+
+
+SLOW = f"""#!{sys.executable}
+# A board that answers its first frame after several of them were sent, and none at once.
+import os, struct, time
+received, pause_s = b"", 2.5
+while True:
+    while len(received) < {4 + 4 * toy.T}:
+        received += os.read(0, 4096) or os._exit(0)
+    samples, received = received[4:{4 + 4 * toy.T}], received[{4 + 4 * toy.T}:]
+    time.sleep(pause_s)
+    finite = b"\\x00\\x00\\xc0\\x7f" not in samples
+    os.write(1, b"\\x55\\xaa" + struct.pack("<BBf", not finite, finite, 0.5 * finite))
+    pause_s = 0.3
+"""
+
+
+def test_a_late_refusal_is_not_taken_for_the_answer_to_the_next_segment(tmp_path):
+    image = tmp_path / "image"
+    image.write_text(SLOW)
+    with serve.serve(image, targets.load("host")) as board, opened(board.port) as line:
+        line.write(frame(np.ones(toy.T)))
+        assert answer(line) == (0, 1, 0.5)
+
+
 def test_an_image_that_ends_is_noticed(images):
     with serve.serve(images("host"), targets.load("host")) as board:
         board.process.kill()
@@ -206,11 +249,14 @@ def test_a_serial_device_by_its_name(images, ecg, name):
     try:
         samples = ecg[0].copy()
         samples[:4] = np.frombuffer(b"\x03\x0d\x0a\x04\x11\x13\x1a\x1c\x7f\x15\x16\x17\x00\x00\x00\x00", "<f4")
+        deadline = time.monotonic() + PATIENCE_S
         while not _is_raw(slave):
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         os.write(master, frame(samples))
         received = b""
         while len(received) < 8:
+            assert select.select([master], [], [], PATIENCE_S)[0]
             received += os.read(master, 8)
         assert received[:4] == bytes([0x55, 0xAA, 0, toy.label(samples)])
     finally:
@@ -232,7 +278,7 @@ def test_a_host_that_knows_the_protocol_alone_finds_the_score_of_the_onnx_file(d
     image = build.build(tmp_path / "c", target, "serial", tmp_path / "image", emulated=True)
     few = dataset.header.subjects[:2]
     counts = {"tp": 0, "fp": 0, "tn": 0, "fn": 0}
-    with serve.serve(image.elf, target) as board, serial.Serial(str(board.port), 115200, timeout=20) as line:
+    with serve.serve(image.elf, target) as board, opened(board.port) as line:
         for row in dataset.rows_of(few):
             line.write(frame(dataset.samples[row]))
             status, label, _ = answer(line)
@@ -246,7 +292,7 @@ def test_noise_under_sanitizers(ecg, tmp_path):
     host, rng = targets.load("host"), np.random.default_rng(7)
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
     image = build.build(toy.generated(tmp_path / "toy"), host, "serial", tmp_path, emulated=True, extra_flags=flags).elf
-    with serve.serve(image, host) as board, serial.Serial(str(board.port), 115200, timeout=20) as line:
+    with serve.serve(image, host) as board, opened(board.port) as line:
         for _ in range(100):
             head = b"\xaa\x55" + struct.pack("<H", int(rng.choice([1250, 1249, 0, 65535])))
             line.write(rng.bytes(int(rng.integers(0, 4000))) + head + rng.bytes(int(rng.integers(0, 6000))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import shlex
@@ -14,13 +15,17 @@ import pytest
 from ecm_edge import cli, metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError, OutputError
-from ecm_edge.base.records import Interval, Verdict
+from ecm_edge.base.numbers import figure
+from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
-from ecm_edge.evaluate.robustness import DISTURBANCES, ROBUSTNESS, check_robustness
+from ecm_edge.evaluate.disturbances import DISTURBANCES
+from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry import entries
-from ecm_edge.report.model_card import figure, load_records, plain, write_card
+from ecm_edge.report import model_card, templates
+from ecm_edge.report.candidate_records import load_records
+from ecm_edge.report.model_card import plain, write_card
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold
 from tests import report_records, tiny
@@ -116,9 +121,9 @@ def test_it_has_all_sections_in_order(card):
 
 
 def test_tables_are_well_formed(card):
-    found = tables(card)
-    assert len(found) > 10
-    for table in found:
+    all_tables = tables(card)
+    assert len(all_tables) > 10
+    for table in all_tables:
         assert {len(cells(line)) for line in table} == {len(cells(table[0]))}
         assert all(set(cell.strip()) <= {"-", ":"} for cell in cells(table[1]))
     lines = card.splitlines()
@@ -197,9 +202,9 @@ def test_the_robustness_table(card, full):
     record = load_records(full).robustness
     text = section(card, "Robustness")
     for known in record.rows:
-        said = row(text, known.name)
-        assert said[:2] == [figure(known.fbeta_mean), figure(known.fbeta_change)]
-        assert said[-1] == f"{known.share_changed:.2%} ({known.labels_changed})"
+        cells_of_row = row(text, known.name)
+        assert cells_of_row[:2] == [figure(known.fbeta_mean), figure(known.fbeta_change)]
+        assert cells_of_row[-1] == f"{known.share_changed:.2%} ({known.labels_changed})"
     assert set(DISTURBANCES) <= {known.name for known in record.rows}
     assert row(text, "all zero") == ["AF", "0"]
     assert row(text, "N")[-1] == figure(record.by_rhythm[-1].specificity)
@@ -252,10 +257,10 @@ def test_the_commands_exist(card):
 
 def command_of(path):
     """The options of a command."""
-    found = cli.cli
+    command = cli.cli
     for name in path:
-        found = found.get_command(click.Context(found), name)
-    return {option for parameter in found.params for option in parameter.opts}
+        command = command.get_command(click.Context(command), name)
+    return {option for parameter in command.params for option in parameter.opts}
 
 
 def test_a_candidate_of_everyone_is_scored_out_of_fold(tmp_path, dataset):
@@ -308,10 +313,11 @@ def test_the_command(tmp_path, full, dataset, capsys):
     assert not (tmp_path / "b.md").exists()
 
 
-def test_figures_as_text():
-    assert figure(Interval(value=0.5)) == "0.500 (no interval)"
-    assert figure(Interval(value=0.5, low=0.25, high=0.75)) == "0.500 (0.250 … 0.750)"
-    assert (figure(0.5), figure(None)) == ("0.500", "–")
+@pytest.mark.parametrize("module", [model_card, templates], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def copied(folder, place):

@@ -23,12 +23,14 @@ def test_every_family_is_tested():
 
 @pytest.mark.parametrize("family", networks.FAMILIES)
 def test_segments_in_two_scores_out(family):
+    torch.manual_seed(0)
     network = networks.build(family, SMALLEST[family], 1250).eval()
     assert network(torch.randn(3, 1, 1250)).shape == (3, 2)
 
 
 @pytest.mark.parametrize("family", networks.FAMILIES)
 def test_every_weight_gets_a_gradient(family):
+    torch.manual_seed(0)
     network = networks.build(family, SMALLEST[family], 1250)
     network(torch.randn(4, 1, 1250)).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
@@ -36,12 +38,14 @@ def test_every_weight_gets_a_gradient(family):
 
 @pytest.mark.parametrize("family", networks.FAMILIES)
 def test_widths_are_parameters_that_make_it_wider(family):
+    torch.manual_seed(0)
     wider = {**SMALLEST[family], **dict.fromkeys(networks.widths(family), 8)}
     narrow, wide = (networks.build(family, p, 1250) for p in (SMALLEST[family], wider))
     assert sum(p.numel() for p in wide.parameters()) > sum(p.numel() for p in narrow.parameters())
 
 
 def test_afnet_is_the_seed_works_net():
+    torch.manual_seed(0)
     network = networks.build("afnet", {"channel_factor": 3, "head_factor": 2}, 1250)
     convolutions = [m for m in network if isinstance(m, torch.nn.Conv1d)]
     assert [c.kernel_size[0] for c in convolutions] == [6, 5, 4, 4, 4]
@@ -54,6 +58,7 @@ def test_afnet_is_the_seed_works_net():
 
 @pytest.mark.parametrize(("stride", "dilation", "length"), [(1, 1, 100), (2, 1, 50), (1, 4, 100)])
 def test_a_convolution_keeps_the_rate_over_the_stride(stride, dilation, length):
+    torch.manual_seed(0)
     block = convolution(2, 3, kernel=5, stride=stride, dilation=dilation, act="relu", separable=True)
     assert block(torch.randn(1, 2, 100)).shape == (1, 3, length)
 
@@ -95,6 +100,7 @@ def test_a_normalized_network_answers_alike_in_every_unit(family):
 
 
 def test_a_tcn_of_several_widths_kernels_and_strides():
+    torch.manual_seed(0)
     params = {"channels": 16, "depth": 4, "kernel": 9, "stride": 2, "stem_depth": 3, "separable": True}
     first = {"first_channels": 8, "first_kernel": 11, "first_stride": 4, "stem_channels": 12, "block_kernel": 5}
     network = networks.build("tcn", {**params, **first}, 1250)
@@ -141,6 +147,7 @@ def users_own(params, samples_per_segment):
 
 
 def test_a_users_own_factory():
+    torch.manual_seed(0)
     network = networks.build("mine", {"outputs": 2}, 50, f"{__name__}:users_own")
     assert network(torch.zeros(1, 1, 50)).shape == (1, 2)
 

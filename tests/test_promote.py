@@ -13,13 +13,14 @@ from ecm_edge.base.errors import CandidateError, DatasetError, ModelError, Regis
 from ecm_edge.base.records import Evidence, Verdict, at_most, not_run
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
-from ecm_edge.evaluate.verify.records import TO_C, Hop, VerifyRecord, to_target
+from ecm_edge.evaluate.verify.records import TO_C, Hop, VerifyRecord, firmware_hops, to_target
+from ecm_edge.firmware import emulate
 from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import registry
-from ecm_edge.registry.comparison import BOARD_LATENCY
+from ecm_edge.registry.decision import PromoteRecord
 from ecm_edge.registry.entries import Manifest, entry_name
-from ecm_edge.registry.promote import PromoteRecord, promote
+from ecm_edge.registry.promote import BOARD_LATENCY, promote
 from ecm_edge.targets import FloatParity
 from ecm_edge.training.out_of_fold import CrossValidationRecord
 from tests import report_records, tiny
@@ -180,11 +181,58 @@ def test_estimated_board_latency_has_its_own_gate(incumbent, tmp_path, dataset, 
     assert gate(record, "latency_measured").detail == "measured: cpu"  # an estimate is never taken for it
 
 
-def test_without_counted_instructions_the_boards_are_not_compared(incumbent, tmp_path, dataset, decide):
-    del incumbent
+def test_what_has_to_run_and_did_not_is_no_pass(incumbent, tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "better", dataset, column=1)
     tiny.write_firmware(folder, instructions=None, reason="no emulator")
-    assert gate(decide(folder), BOARD_LATENCY).verdict == Verdict.NOT_RUN
+    record = decide(folder)
+    assert (record.verdict, record.entry, failed(record)) == (Verdict.NOT_RUN, None, [])
+    assert record.comparison is not None
+    assert gate(record, BOARD_LATENCY).verdict == Verdict.NOT_RUN
+    assert record.reason.startswith(f"{BOARD_LATENCY}: nothing was counted: no emulator; run `ecm-edge firmware build`")
+    assert now(tmp_path).entry == incumbent.entry
+    last = registry.history(tmp_path / "registry" / NAME)[-1]
+    assert (last.event, last.entry, last.reason) == ("refused", None, record.reason)
+
+
+def without_emulator():
+    """The target with an emulator that is not installed anywhere."""
+    emulator = tiny.TARGET.firmware.emulator.model_copy(update={"command": ["qemu-of-nowhere"]})
+    return tiny.TARGET.model_copy(update={"firmware": tiny.TARGET.firmware.model_copy(update={"emulator": emulator})})
+
+
+@pytest.mark.parametrize(("target", "verdict"), [(without_emulator(), Verdict.NOT_RUN), (tiny.TARGET, Verdict.PASS)])
+def test_an_incumbent_that_was_not_counted_is_counted_now_or_stays(tmp_path, dataset, target, verdict):
+    if verdict == Verdict.PASS and (missing := emulate.available(target)):
+        pytest.skip(missing.reason)
+    old, new = (tiny.ready(tmp_path / f"{column}", dataset, column=column) for column in (2, 1))
+    for folder, figures in ((old, {"instructions": None, "reason": "none then"}), (new, {"board_ms": 1e-9})):
+        tiny.write_firmware(folder, target, flash_bytes=1_000, ram_bytes=1, **figures)
+        tiny.write_verify(folder, dataset, judge=target)
+    first = promote(old, dataset, target, tmp_path / "registry")
+    assert (first.verdict, gate(first, BOARD_LATENCY).detail) == (Verdict.PASS, "no incumbent yet")
+    record = promote(new, dataset, target, tmp_path / "registry")
+    assert (record.verdict, gate(record, BOARD_LATENCY).verdict, failed(record)) == (verdict, verdict, [])
+    if verdict == Verdict.NOT_RUN:
+        assert "nothing was counted of the incumbent: qemu-of-nowhere is not installed" in record.reason
+        assert "run `ecm-edge promote` where the board's emulator is" in record.reason
+        assert now(tmp_path).entry == first.entry
+
+
+def test_this_host_needs_nothing_that_only_an_emulator_shows(tmp_path, dataset):
+    host = targets.load("host")
+    gates = [not_run(name, "host has no emulator") for name in ("stack_bound", "counts_repeatable")]
+    for column, replaces in ((2, None), (1, "100-80")):
+        folder = tiny.ready(tmp_path / f"{column}", dataset, column=column)
+        not_counted = {"verdict": Verdict.NOT_RUN, "gates": gates, "instructions": None}
+        tiny.write_firmware(folder, host, **not_counted)
+        tiny.write_verify(
+            folder, dataset, target="host", judge=host, passed=[*tiny.HOPS, *firmware_hops("float32", host)]
+        )
+        record = promote(folder, dataset, host, tmp_path / "registry")
+        assert (record.verdict, record.replaces) == (Verdict.PASS, replaces)
+        assert {gate(record, name).verdict for name in ("stack_bound", BOARD_LATENCY)} == {Verdict.NOT_RUN}
+    tiny.write_firmware(folder, host, **{**not_counted, "gates": [*gates, not_run("memory_regions", "no compiler")]})
+    assert failed(promote(folder, dataset, host, tmp_path / "registry")) == ["firmware"]
 
 
 def test_the_entry_has_the_image_and_its_manifest_binds_it(incumbent, tmp_path):
@@ -498,6 +546,10 @@ def test_command_exit_codes(tmp_path, dataset, capsys):
     assert PromoteRecord.model_validate_json(capsys.readouterr().out).entry == "100-90"
     assert tiny.run(["promote", tiny.ready(tmp_path / "worse", dataset, column=4), *arguments]) == 1
     assert "refused" in capsys.readouterr().out
+    uncounted = tiny.ready(tmp_path / "uncounted", dataset, column=0)
+    tiny.write_firmware(uncounted, instructions=None)
+    assert tiny.run(["promote", uncounted, *arguments]) == 1
+    assert capsys.readouterr().out.startswith("NOT RUN: uncounted float32 refused")
     assert tiny.run(["promote", tmp_path / "absent", *arguments]) == 2
     (better / "bench.json").unlink()
     assert tiny.run(["promote", better, *arguments]) == 2

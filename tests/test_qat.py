@@ -10,7 +10,7 @@ from torch import nn
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.candidate import candidate, networks
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.forms import export, onnx_model, quantize, simplify
 from ecm_edge.training import epochs, qat, train
@@ -105,13 +105,13 @@ def test_int8_learns_more_than_by_the_same_epochs_without_rounding(dataset, load
     config = configured(dataset, qat_epochs=12, train_on_blank=True, augmentation=undisturbed)
     network = candidate.build_network(config)
     before = Loop(network, config, loaded, torch.device("cpu"), None)
-    before.run(lambda _: False)
+    before.run()
     _, int8_before = losses_of(unequal(network), loaded)
     found = []
     for forward in (qat.Simulated, Unrounded):
         monkeypatch.setattr(qat, "Simulated", forward)
         twin = copy.deepcopy(network)
-        qat.fine_tune(twin, config, loaded, before, NOT_TAUGHT, lambda _: False)
+        qat.fine_tune(twin, config, before, NOT_TAUGHT)
         found.append(losses_of(twin, loaded))
     (float32, int8), (plain_float32, plain_int8) = found
     assert int8 < min(int8_before, plain_int8)
@@ -119,11 +119,11 @@ def test_int8_learns_more_than_by_the_same_epochs_without_rounding(dataset, load
 
 
 def test_a_fine_tuned_candidate_is_a_float_network_with_its_own_threshold(dataset, loaded):
-    told = []
+    numbers = []
     config = configured(dataset, epochs=2, qat_epochs=2)
-    trained = train.fit(config, loaded, prune=lambda epoch: told.append(epoch.epoch) or False)
+    trained = train.fit(config, loaded, on_epoch=lambda epoch: numbers.append(epoch.epoch))
     record = trained.record
-    assert told == [epoch.epoch for epoch in record.epochs] == [1, 2, 3, 4]
+    assert numbers == [epoch.epoch for epoch in record.epochs] == [1, 2, 3, 4]
     assert (record.qat_epochs, record.best, record.stopped) == (2, record.epochs[-1], "finished")
     assert trained.network.state_dict().keys() == candidate.build_network(config).state_dict().keys()
     scores = epochs.predict(trained.network, loaded.validation_samples, torch.device("cpu")).numpy()
@@ -138,9 +138,9 @@ def test_a_fine_tuned_candidate_is_a_float_network_with_its_own_threshold(datase
 
 
 def test_what_is_pruned_is_not_fine_tuned(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=2, qat_epochs=2), loaded, prune=lambda _: True).record
+    record = train.fit(configured(dataset, epochs=2, qat_epochs=2), loaded, should_stop=lambda _: True).record
     assert (record.stopped, len(record.epochs), record.qat_epochs) == ("pruned", 1, 0)
-    record = train.fit(configured(dataset, epochs=1, qat_epochs=3), loaded, prune=lambda e: e.epoch == 2).record
+    record = train.fit(configured(dataset, epochs=1, qat_epochs=3), loaded, should_stop=lambda e: e.epoch == 2).record
     assert (record.stopped, len(record.epochs), record.qat_epochs) == ("pruned", 2, 1)
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import recipes
-from benchmarks.recipes import BASE, Recipe, Result, Setting
+from benchmarks.recipes import __main__ as command
+from benchmarks.recipes import changes, runs, table
+from benchmarks.recipes.changes import BASE, Recipe
+from benchmarks.recipes.runs import Result, Setting
 from ecm_edge import metrics, targets
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold, train
@@ -46,16 +48,16 @@ def trained(monkeypatch):
         return fit(config, data, **options)
 
     monkeypatch.setattr(train, "fit", spy)
-    monkeypatch.setattr(recipes, "macs", lambda *_: 1000)
+    monkeypatch.setattr(runs, "macs", lambda *_: 1000)
     return seen
 
 
 def named(*names, base=TINY):
-    return [recipe for recipe in recipes.recipes(base) if recipe.name in names]
+    return [recipe for recipe in changes.recipes(base) if recipe.name in names]
 
 
 def test_every_recipe_differs_from_the_base_and_its_network_can_be_built(dataset):
-    known = recipes.recipes()
+    known = changes.recipes()
     assert known[0] == BASE
     assert len({recipe.name for recipe in known}) == len(known)
     split = splits.everyone(dataset)
@@ -68,7 +70,7 @@ def test_every_recipe_differs_from_the_base_and_its_network_can_be_built(dataset
 def test_macs_are_what_the_names_say(dataset):
     split = splits.everyone(dataset)
     macs = {
-        recipe.name: recipes.macs(recipe.configure(dataset, split, 0), dataset)
+        recipe.name: runs.macs(recipe.configure(dataset, split, 0), dataset)
         for recipe in named("base", "rhythm_wave", "small", base=BASE)
     }
     assert macs["rhythm_wave"] == pytest.approx(macs["base"], rel=COMMON)
@@ -81,21 +83,10 @@ def test_a_teacher_has_a_seed_that_no_student_has(dataset):
     assert (config.seed, config.training.teacher.seed) == (3, 400)
 
 
-def test_the_threshold_of_a_fold_is_chosen_on_the_others(dataset, folds):
-    rows = out_of_fold.labelled_rows(dataset)
-    subjects = np.array(dataset.subject_names(rows))
-    fold = np.array([folds.folds[name] for name in subjects])
-    labels = dataset.labels[rows]
-    margins = np.random.default_rng(0).standard_normal(len(rows)).astype(np.float32) + labels
-    known = recipes.choose_thresholds(labels, margins, subjects, fold, TARGET)
-    other = recipes.choose_thresholds(np.where(fold == 1, 1 - labels, labels), margins, subjects, fold, TARGET)
-    assert [a == b for a, b in zip(known, other, strict=True)] == [False, True, False, False]
-
-
 def test_nobody_answers_for_whom_it_was_trained_on_and_passes_are_the_same(setting, trained):
     whole = TINY.training.model_copy(update={"data_share": 1.0})
     base, twice = (
-        recipes.measure(setting, recipe, 0)
+        runs.measure(setting, recipe, 0, workers=1)
         for recipe in (TINY, TINY.model_copy(update={"name": "twice", "training": whole}))
     )
     assert [set(config.split.test) for config in trained] == 2 * [set(setting.folds.subjects(f)) for f in range(FOLDS)]
@@ -106,19 +97,15 @@ def test_nobody_answers_for_whom_it_was_trained_on_and_passes_are_the_same(setti
 
 
 def test_teachers_are_trained_once_and_results_are_kept(setting, trained):
-    chosen, told = named("base", "doubted", "distill"), []
-    recipes.run(setting, chosen, [0], 1, told.append)
-    teachers = FOLDS * (FOLDS - 1) // 2 + 3 * FOLDS  # who doubt, one of each pair of folds, and who are followed
+    chosen, lines = named("base", "doubted", "distill"), []
+    runs.run(setting, chosen, [0], 1, lines.append)
+    teachers = FOLDS * (FOLDS - 1) // 2 + 3 * FOLDS  # one out of each pair of folds for `doubted`, and for `distill`
     assert len(trained) == 3 * FOLDS + teachers
-    assert [line.split(":")[0] for line in told] == [
-        *(f"{number} of {teachers + 1}" for number in range(1, teachers + 2)),
-        "1 of 2",
-        "2 of 2",
-    ]
-    found = {recipe.name: setting.saved(recipe, 0) for recipe in chosen}
-    assert found["distill"].teacher_passes == 3 * found["base"].passes
-    assert found["doubted"].teacher_passes > 0
-    recipes.run(setting, chosen, [0], 1, told.append)
+    assert [line.split(", ")[0] for line in lines] == ["1 of 3: base", "2 of 3: doubted", "3 of 3: distill"]
+    results = {recipe.name: setting.saved(recipe, 0) for recipe in chosen}
+    assert results["distill"].teacher_passes == 3 * results["base"].passes
+    assert results["doubted"].teacher_passes > 0
+    runs.run(setting, chosen, [0], 1, lines.append)
     assert len(trained) == 3 * FOLDS + teachers
     changed = TINY.model_copy(update={"training": TINY.training.model_copy(update={"epochs": 3})})
     assert Setting(changed, setting.data, setting.folds, TARGET, setting.out).saved(changed, 0) is None
@@ -126,7 +113,7 @@ def test_teachers_are_trained_once_and_results_are_kept(setting, trained):
 
 def result(dataset, recipe, seed, margins):
     return Result(
-        asked_sha256="",
+        inputs_sha256="",
         recipe=recipe,
         seed=seed,
         macs=1000,
@@ -154,25 +141,28 @@ def drawn(dataset):
 def test_the_difference_of_one_seed_is_the_paired_one(dataset, drawn):
     rows = out_of_fold.labelled_rows(dataset)
     ours, theirs = drawn(1.5, 0), drawn(0.5, 0)
-    found = recipes.difference([result(dataset, TINY, 0, ours)], [result(dataset, TINY, 0, theirs)])
+    found = table.difference([result(dataset, TINY, 0, ours)], [result(dataset, TINY, 0, theirs)])
     subjects = dataset.subject_names(rows)
     known = metrics.paired_difference(dataset.labels[rows], ours, theirs, subjects, rule=TARGET.score)
     assert (found.value, found.low, found.high) == pytest.approx((known.value, known.low, known.high))
 
 
-def test_the_table_gives_means_and_spread_and_says_what_did_not_run(dataset, drawn):
+def comparison(setting, results):
+    return table.compare(setting, results, "python -m benchmarks.recipes DATA")
+
+
+def test_the_table_gives_means_and_spread_and_says_what_did_not_run(dataset, drawn, setting):
     base, focal, mixup = named("base", "focal", "mixup")
-    found = {
+    results = {
         recipe.name: [result(dataset, recipe, seed, drawn(right, seed)) for seed in range(2)]
         for recipe, right in ((base, 0.5), (focal, 2.0))
     }
-    cells = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in recipes.table([base, focal, mixup], found).splitlines()
-    ]
-    assert {len(line) for line in cells} == {len(recipes.COLUMNS)}
-    first, second, third = cells[2:]
-    values = [each.scores.fbeta_mean.value for each in found["focal"]]
+    kept = comparison(setting, results)
+    lines = table.tables([kept], [base, focal, mixup]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert {len(line) for line in cells} == {len(table.COLUMNS)}
+    first, second = cells[2:]
+    values = [each.scores.fbeta_mean.value for each in results["focal"]]
     assert second[:4] == [
         "focal",
         "loss = focal",
@@ -180,35 +170,32 @@ def test_the_table_gives_means_and_spread_and_says_what_did_not_run(dataset, dra
         f"{np.mean(values):.4f} ({min(values):.4f} … {max(values):.4f})",
     ]
     assert (first[6], second[6][:3], second[7:9]) == ("–", "**+", ["100", "150"])
-    assert third[2] == "NOT RUN"
+    assert lines[-1] == "NOT RUN: mixup."
+    assert lines[0].startswith(f"{kept.date_utc[:10]}, {kept.machine}: {len(dataset.header.subjects)} subjects in ")
+    assert f"{FOLDS} folds, 2 seeds, synthetic data set" in lines[0]
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_command_writes_the_table_between_its_marks(dataset, folds, tmp_path, monkeypatch, capsys):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{recipes.BEGIN}\nold\n{recipes.END}\nbehind\n", encoding="utf-8")
-    monkeypatch.setattr(recipes, "README", readme)
+def test_the_command_prints_the_table_and_keeps_it_as_a_record(dataset, folds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "FOLDER", tmp_path / "records")
+    (tmp_path / "records").mkdir()
     folds.save(tmp_path / "folds.json")
     options = ["--target", TARGET.name, "--folds", str(tmp_path / "folds.json"), "-o", str(tmp_path / "out")]
     options += ["--seeds", "2", "--workers", "1", "--only", "focal", "--write"]
-    recipes.main([str(dataset.folder), *options], TINY)
+    command.main([str(dataset.folder), *options], TINY)
     shown = capsys.readouterr().out.strip()
-    assert readme.read_text(encoding="utf-8") == f"before\n{recipes.BEGIN}\n\n{shown}\n\n{recipes.END}\nbehind\n"
-    assert shown.count("NOT RUN") == len(recipes.recipes()) - 2
-    assert f"{len(dataset.header.subjects)} subjects in {FOLDS} folds, seeds 0 to 1, synthetic data set" in shown
+    (kept,) = table.load_all()
+    assert shown == table.tables([kept], changes.recipes(TINY))
+    assert [line.recipe for line in kept.lines] == ["base", "focal"]
+    assert kept.command.startswith("python -m benchmarks.recipes ")
+    assert kept.command.endswith("--only focal --write")
 
 
 @pytest.mark.parametrize(("option", "why"), [(["--only", "nothing"], "'nothing' is none of"), ([], "no file at")])
 def test_bad_input_exits_with_2_and_leaves_nothing(dataset, tmp_path, capsys, option, why):
     options = ["--target", TARGET.name, "--folds", str(tmp_path / "none.json"), "-o", str(tmp_path / "out"), *option]
     with pytest.raises(SystemExit) as stopped:
-        recipes.main([str(dataset.folder), *options], TINY)
+        command.main([str(dataset.folder), *options], TINY)
     assert stopped.value.code == 2
     assert why in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_the_table_that_is_printed_has_the_recipes_that_there_are():
-    text = recipes.README.read_text(encoding="utf-8").partition(recipes.BEGIN)[2].partition(recipes.END)[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line.startswith("| ")]
-    assert rows[2:] == [[recipe.name, recipe.change] for recipe in recipes.recipes()]

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.cli import data as command
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.formats import FORMATS, Format
+from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options, read_labels
-from ecm_edge.data.synthetic import synthesise
+from ecm_edge.data.synthetic import SynthFormat, synthesise
 
+README = (Path(__file__).parents[1] / "README.md").read_text()
 SIZE = {"subjects": 3, "seed": 5, "segments_per_subject": 6}
 RESOLUTION_MV = {"iesd": 0, "wfdb": 0, "edf": 1e-8, "csv": 0}  # all write whole microvolts, EDF scales them back
+
+
+def choices(subcommand):
+    """What `--format` of a subcommand of `ecm-edge data` may be."""
+    return next(option.type.choices for option in subcommand.params if option.name == "file_format")
+
+
+def test_the_table_the_types_the_options_and_the_readme_name_the_same_formats():
+    names = tuple(FORMATS)
+    assert get_args(Format) == names
+    assert get_args(SynthFormat) == ("dataset", *names)
+    assert tuple(choices(command.import_)) == names
+    assert tuple(choices(command.synth)) == ("dataset", *names)
+    table = README.split("\n## Data\n")[1].split("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == names
+    assert "--format " + r"\|".join(names) + "`" in README
+    assert tuple(RESOLUTION_MV) == names
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_formats_options_are_options_of_the_readers_and_of_the_command(name):
+    taken = FORMATS[name].required | FORMATS[name].optional
+    assert taken <= {field.name for field in fields(Options)}
+    assert taken <= {parameter.name for parameter in command.import_.params}
 
 
 @pytest.fixture(scope="module")

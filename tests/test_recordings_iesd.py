@@ -10,7 +10,7 @@ import pytest
 
 from ecm_edge.base.errors import DatasetError, OutputError, RecordingError
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.data.recordings import import_recordings
+from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options
 
 GOOD = "".join(f"{value:.4f}\n" for value in np.sin(np.arange(1250) / 9))

@@ -1,8 +1,13 @@
 """The model that ships: whole, as its card says, and steady where the input is not what it should be.
 
-A missing shelf is skipped here; that the repository has both is held by the README, which names them.
+A missing shelf is skipped here, and fails in CI.
 """
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.base import files
+from ecm_edge.base.numbers import figure
 from ecm_edge.candidate import candidate
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.evaluate.robustness import ROBUSTNESS, RobustnessRecord
@@ -118,8 +124,8 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
     scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
-    assert model_card.figure(scores.fbeta_mean) in ships["Figures"]
-    assert model_card.figure(scores.g) in ships["Figures"]
+    assert figure(scores.fbeta_mean) in ships["Figures"]
+    assert figure(scores.g) in ships["Figures"]
 
 
 def test_what_is_no_ecg_has_the_answers_on_record(shelf):
@@ -152,3 +158,26 @@ def test_the_c_gives_the_labels_of_the_model_on_real_segments(shelf, real_data):
     assert len(samples) > 300
     assert 0 < labels.sum() < len(labels)
     assert (labels == shelf.judged(samples)).all()
+
+
+def test_the_shipped_image_is_served_from_a_clone(tmp_path):
+    """Git gives the images no right to be executed; `kill` ends the program, and no file of it stays behind."""
+    if missing := emulate.available(targets.load("loongson-2k0500")):
+        pytest.skip(missing.reason)
+    event = registry.incumbent(PLACE / "loongson-2k0500")
+    entry = shutil.copytree(
+        PLACE / "loongson-2k0500" / registry.ENTRIES / event.entry, tmp_path / "entry", copy_function=shutil.copyfile
+    )
+    (tmp_path / "temporary").mkdir()
+    words = ["firmware", "serve", entry, "--target", "loongson-2k0500", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ecm_edge.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+    ) as served:
+        said = json.loads(served.stdout.readline())
+        assert Path(said["image"]).parent.parent.parent == entry
+        assert Path(said["port"]).is_symlink()
+        served.terminate()
+        assert served.wait(20) == 0
+    assert list((tmp_path / "temporary").iterdir()) == []

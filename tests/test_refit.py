@@ -11,7 +11,7 @@ from ecm_edge.evaluate import bench, score, verify
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, quantize
 from ecm_edge.registry.promote import promote
-from ecm_edge.search import trial
+from ecm_edge.search import train_one
 
 from .test_crossval import config
 
@@ -22,7 +22,7 @@ TARGET = BOARD.model_copy(update={"firmware": None})
 @pytest.fixture(scope="module")
 def made(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("refit") / "c"
-    trial.train_candidate(folder, config(dataset), dataset, TARGET, folds=3, refit=True, workers=1)
+    train_one.train_candidate(folder, config(dataset), dataset, TARGET, folds=3, refit=True, workers=1)
     export.export_candidate(folder, dataset)
     quantize.quantize_candidate(folder, dataset)
     verify.verify_candidate(folder, dataset, TARGET)

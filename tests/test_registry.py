@@ -235,6 +235,7 @@ def test_a_candidate_that_changes_while_it_is_copied(shelf, decide):
     assert [path.name for path in (shelf / "entries").iterdir()] == ["100-70"]
 
 
+@pytest.mark.not_root
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_registry_that_cannot_be_written(tmp_path, decide):
     (tmp_path / "registry").mkdir(mode=0o500)

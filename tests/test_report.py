@@ -13,8 +13,8 @@ from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.registry.promote import promote
-from ecm_edge.report import charts, ecg, gather, texts
-from ecm_edge.report.stages import verdict_of
+from ecm_edge.report import charts, ecg, gather
+from ecm_edge.report.stages import verdict_of_stages
 from tests import report_records as made
 from tests import tiny
 
@@ -38,11 +38,11 @@ def stage(record, name):
     return next(stage for stage in [*record.stages, record.promotion] if stage.name == name)
 
 
-@pytest.mark.parametrize("module", [charts, ecg, texts], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [charts, ecg], ids=lambda module: module.__name__)
 def test_examples_in_docstrings(module):
-    found = doctest.testmod(module)
-    assert found.attempted > 0
-    assert found.failed == 0
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_a_candidate_with_every_record_passes(full, data):
@@ -76,7 +76,7 @@ def test_a_command_can_be_pasted_whatever_the_folder_is_called(tmp_path, data):
 )
 def test_the_verdict_over_all_stages(verdicts, expected):
     stages = [report.Stage(name="x", verdict=v, detail="", gates=[]) for v in verdicts]
-    assert verdict_of(stages) == expected
+    assert verdict_of_stages(stages) == expected
 
 
 def test_a_file_changed_after_it_was_verified_fails(full, data):
@@ -99,9 +99,9 @@ def test_mistakes_are_those_that_score_counted(full, data):
 def test_one_subject_gives_two_examples_of_a_kind_at_most(tmp_path):
     rows = [("AFIB", [-1.0]), ("AFIB", [-3.0]), ("AFIB", [-2.0]), ("AFIB", [0.0]), ("N", [0.0]), ("N", [-1.0])]
     data = tiny.data(tmp_path / "d", dict.fromkeys(["S0", "S1", "S2", "S3"], rows))
-    found = gather(tiny.make_candidate(tmp_path / "c", data, test=["S3"]), data).mistakes
-    assert [m.margin for m in found.examples] == [-3, -2, 0]  # a tie counts as AF: right for AF, wrong for N
-    assert (found.missed_af, found.false_alarms) == (3, 1)
+    mistakes = gather(tiny.make_candidate(tmp_path / "c", data, test=["S3"]), data).mistakes
+    assert [m.margin for m in mistakes.examples] == [-3, -2, 0]  # a tie counts as AF: right for AF, wrong for N
+    assert (mistakes.missed_af, mistakes.false_alarms) == (3, 1)
 
 
 def test_without_a_model_there_are_no_mistakes_to_show(tmp_path, data):

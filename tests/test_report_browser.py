@@ -60,16 +60,16 @@ def page(tmp_path_factory):
 
 
 def test_the_console_is_silent(page):
-    said = [entry["message"] for entry in page.get_log("browser")]
+    messages = [entry["message"] for entry in page.get_log("browser")]
     # Chromium's own first tab (chrome://…) complains of the network where there is none.
-    assert [message for message in said if not message.startswith("chrome://")] == []
+    assert [message for message in messages if not message.startswith("chrome://")] == []
 
 
 def test_nothing_but_the_page_is_requested(page):
-    said = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    sent = [m["params"] for m in said if m["method"] == "Network.requestWillBeSent"]
-    asked = [request["request"]["url"] for request in sent if request["documentURL"] == page.current_url]
-    assert [url for url in asked if not url.startswith("data:")] == [page.current_url]
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    sent = [m["params"] for m in events if m["method"] == "Network.requestWillBeSent"]
+    urls = [request["request"]["url"] for request in sent if request["documentURL"] == page.current_url]
+    assert [url for url in urls if not url.startswith("data:")] == [page.current_url]
 
 
 def test_every_figure_is_drawn(page):

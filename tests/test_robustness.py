@@ -11,8 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.evaluate import robustness
-from ecm_edge.evaluate.robustness import DISTURBANCES, UNDISTURBED, Block, RobustnessRecord, check_robustness
+from ecm_edge.evaluate import disturbances, disturbed, robustness
+from ecm_edge.evaluate.disturbances import DISTURBANCES, Block
+from ecm_edge.evaluate.disturbed import UNDISTURBED
+from ecm_edge.evaluate.robustness import RobustnessRecord, check_robustness
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import entries
 from tests import tiny
@@ -113,7 +115,7 @@ def test_clipping_holds_its_bound():
     given = block(ecg_like())
     middle = np.median(given.samples, axis=1, keepdims=True)
     most = np.abs(given.samples - middle).max(axis=1)
-    found = np.abs(robustness.clipped(given) - middle).max(axis=1)
+    found = np.abs(disturbances.clipped(given) - middle).max(axis=1)
     assert found == pytest.approx(0.6 * most, rel=1e-5)
 
 
@@ -130,7 +132,7 @@ def test_a_slow_recorder_loses_what_is_fast():
 
 
 def test_a_second_is_cut_out():
-    flat = np.diff(robustness.cut_out(block(ecg_like())), axis=1) == 0
+    flat = np.diff(disturbances.cut_out(block(ecg_like())), axis=1) == 0
     runs = [max(map(len, "".join(map(str, row.astype(int))).split("0"))) for row in flat]
     assert runs == [249, 249, 249]
 
@@ -163,7 +165,7 @@ def test_units_gain_and_offset_are_nothing_to_a_model_that_normalises(tmp_path, 
 def test_it_is_deterministic_by_seed_and_the_size_of_a_block(tmp_path, dataset, monkeypatch):
     onnx_model.save(normalising(), tmp_path / "m.onnx")
     first = check_robustness(tmp_path / "m.onnx", dataset, seed=3)
-    monkeypatch.setattr(robustness, "_BLOCK", 7)
+    monkeypatch.setattr(disturbed, "_BLOCK", 7)
     again = check_robustness(tmp_path / "m.onnx", dataset, seed=3)
     assert first.model_copy(update={"provenance": again.provenance}) == again
 

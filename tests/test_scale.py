@@ -5,7 +5,7 @@ import pytest
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError, SpaceError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import scale
 
@@ -27,8 +27,8 @@ def scaled(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scale, "run_trial", run_trial)
 
-    def run(standard, config=config, **options):
-        return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", standard=standard, **options)
+    def run(least, config=config, **options):
+        return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", least_objective=least, **options)
 
     return run
 
@@ -37,7 +37,7 @@ def widths(record):
     return [trial.point["separable.channels"] for trial in record.trials]
 
 
-def test_the_narrowest_that_meets_the_standard_wins(scaled):
+def test_the_narrowest_that_reaches_the_least_objective_wins(scaled):
     record = scaled(5.0)
     assert widths(record) == [2, 3, 4, 5]
     assert (record.verdict, record.best) == ("PASS", 3)

@@ -18,7 +18,8 @@ from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.search import ladder, runs, search
 from ecm_edge.search.search import Limits
-from ecm_edge.search.trial import Judge, TrialRecord
+from ecm_edge.search.trial import Judge
+from ecm_edge.search.trial_record import TrialRecord
 
 TARGET = targets.load("loongson-2k0500")
 SPACE = Space.model_validate(
@@ -44,7 +45,7 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
             if not judge.goes_on(rung, value):
                 ended, fell, value = "pruned", rung, None
                 break
-        if value is not None and judge.prune(2, value):
+        if value is not None and judge.should_stop(2, value):
             ended = "pruned"
         record = TrialRecord(
             number=number,
@@ -103,7 +104,7 @@ def test_it_stops_when_time_is_up(dataset, begun):
     assert search.search(dataset, begun(), Limits(3, timeout_s=0)).stopped_by == "timeout"
 
 
-def test_it_stops_at_the_standard(dataset, begun):
+def test_it_stops_at_the_least_objective_wanted(dataset, begun):
     record = search.search(dataset, begun(standard=11.0), Limits(100))
     assert record.stopped_by == "standard"
     assert record.best_objective >= 11
@@ -134,7 +135,7 @@ def test_no_point_is_proposed_twice(dataset, begun):
     assert record.avoided > 0
 
 
-def test_below_the_standard_the_neighbourhood_is_avoided(dataset, begun):
+def test_below_the_least_objective_wanted_the_neighbourhood_is_avoided(dataset, begun):
     record = search.search(dataset, begun(standard=99.0, avoid_radius=0.25, sampler="random"), Limits(100))
     taken = [(t.point["separable.channels"], t.point["separable.kernel"]) for t in record.trials]
     near = [(a, b) for a in taken for b in taken if a != b and a[1] == b[1] and abs(a[0] - b[0]) <= 2]
@@ -363,7 +364,7 @@ def test_a_resumed_run_compares_with_the_rungs_before(dataset, begun):
     assert search.search(dataset, out, Limits(3)).trials[-1].ended_at_rung == 0
 
 
-def test_a_rung_neither_meets_the_standard_nor_makes_a_neighbourhood_avoided(dataset, begun):
+def test_a_rung_neither_ends_a_search_nor_makes_a_neighbourhood_avoided(dataset, begun):
     values = iter([12.0, 11.0, 1.0])
     out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS, standard=11.5)
     assert search.search(dataset, out, Limits(3)).stopped_by == "standard"  # the first, in full
@@ -395,7 +396,7 @@ def test_records_of_a_run_from_before_there_were_ladders_load(dataset, begun):
 def test_nothing_is_fine_tuned_for_int8_at_a_rung(dataset):
     training = candidate.TrainingConfig(epochs=8, data_share=0.5, qat_epochs=4)
     config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", {}, training, seed=0)
-    there = [ladder.at(config, rung).training for rung in ladder.RUNGS]
+    there = [ladder.config_at(rung, config).training for rung in ladder.RUNGS]
     assert [(t.epochs, t.data_share, t.qat_epochs) for t in there] == [(2, 1 / 16, 0), (4, 1 / 8, 0)]
     assert config.training.qat_epochs == 4
 
@@ -508,3 +509,14 @@ def test_a_new_run_needs_a_target(dataset, tmp_path, capsys):
 def test_a_run_without_a_finished_trial_says_so(begun):
     with pytest.raises(CandidateError, match="a run has a finished trial"):
         candidate.locate(begun())
+
+
+@pytest.mark.parametrize("option", ["--least-objective", "--standard"])
+def test_the_least_objective_has_two_names(dataset, tmp_path, monkeypatch, option):
+    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(space, "load", lambda _name: SPACE)
+    arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--trials", "1", option, "0.5"])
+    assert ended.value.code == 0
+    assert runs.SearchSettings.load(tmp_path / "run" / "search.json").standard == 0.5

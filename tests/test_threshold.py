@@ -27,6 +27,7 @@ def test_threshold_is_folded_so_that_a_tie_is_af(threshold):
 
 
 def test_margin_of_exactly_the_threshold_is_af():
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(nets.T, 2))
     nn.init.zeros_(network[1].weight)
     network[1].bias.data = torch.tensor([0.25, 1.0])
@@ -35,6 +36,7 @@ def test_margin_of_exactly_the_threshold_is_af():
 
 
 def test_threshold_needs_a_last_bias():
+    torch.manual_seed(0)
     for network in (nn.Flatten(), nn.Linear(4, 3), nn.Linear(4, 2, bias=False)):
         with pytest.raises(ModelError, match="last Linear"):
             fold_threshold(network, 0.1, PROBE)

@@ -10,10 +10,10 @@ from torch import nn
 
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
-from ecm_edge.training import epochs, train
+from ecm_edge.training import batches, epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.threshold import fold_threshold
 
@@ -24,6 +24,10 @@ TEACHER = {
     "network": {"channels": 4, "depth": 2, "kernel": 5, "stride": 4},
     "training": {"epochs": 1, "batch_size": 16, "keep": "last"},
 }
+
+UNDISTURBED = {"sign_flip": 0, "gain": 0, "noise": 0, "shift": 0}
+LEARNS = {"epochs": 12, "learning_rate": 3e-2, "keep": "last", "augmentation": UNDISTURBED}
+"""What brings the loss below 0.45 from any seed: of six tried, to between 0.31 and 0.51 of that of the first epoch."""
 
 
 def configured(dataset, seed=0, split=None, **training):
@@ -49,7 +53,7 @@ def test_another_seed_gives_other_weights(dataset, loaded):
 
 
 def test_training_learns(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=12, learning_rate=1e-2), loaded).record
+    record = train.fit(configured(dataset, **LEARNS), loaded).record
     assert record.epochs[-1].train_loss < 0.8 * record.epochs[0].train_loss
 
 
@@ -72,7 +76,7 @@ def test_the_gap_rule(dataset, loaded):
 
 
 def test_pruning_stops_after_the_epoch(dataset, loaded):
-    record = train.fit(configured(dataset, epochs=9), loaded, prune=lambda epoch: epoch.epoch == 1).record
+    record = train.fit(configured(dataset, epochs=9), loaded, should_stop=lambda epoch: epoch.epoch == 1).record
     assert (record.stopped, len(record.epochs)) == ("pruned", 1)
 
 
@@ -198,9 +202,8 @@ def test_the_recorded_loss_is_against_the_labels_alone(dataset, loaded, option):
 
 
 def test_a_student_learns_what_its_teacher_says(dataset, loaded):
-    how = {"epochs": 12, "learning_rate": 1e-2, "keep": "last"}
-    teacher = train.fit(configured(dataset, **how), loaded)
-    student = taught(dataset, loaded, Liar(teacher.network), **how)
+    teacher = train.fit(configured(dataset, **LEARNS), loaded)
+    student = taught(dataset, loaded, Liar(teacher.network), **LEARNS)
     assert teacher.record.best.train_loss < np.log(2) - 0.05
     assert student.record.best.train_loss > np.log(2)
 
@@ -220,7 +223,7 @@ def test_the_label_keeps_the_share_that_the_teachers_leave(dataset, loaded):
 
 def test_teachers_are_asked_what_the_student_is(dataset, loaded, monkeypatch):
     teacher = Says(0.0, 0.0)
-    monkeypatch.setattr(epochs, "mix", lambda batch, targets, _: (torch.full_like(batch, 7.0), targets))
+    monkeypatch.setattr(batches, "mix", lambda batch, targets, _: (torch.full_like(batch, 7.0), targets))
     taught(dataset, loaded, teacher, epochs=1, mixup=1.0)
     assert teacher.asked
     assert all((batch == 7.0).all() for batch in teacher.asked)
@@ -280,7 +283,7 @@ def test_a_teacher_that_is_compiled_teaches_the_same(dataset, loaded, monkeypatc
     teacher = train.fit(configured(dataset, seed=1), loaded).network
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     plain = train.fit(config, loaded, teaching=Teaching((teacher,)))
-    monkeypatch.setattr(epochs, "_WORTH_COMPILING", 1)
+    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", 1)
     monkeypatch.setattr(batch_last, "can_compile", lambda: True)
     monkeypatch.setattr(batch_last, "_compiled", as_it_is)
     fast = train.fit(config, loaded, teaching=Teaching((teacher,)))
@@ -309,7 +312,7 @@ def failing(_function, **_):
 def test_a_long_training_is_compiled_where_that_can_be_done(
     dataset, loaded, monkeypatch, passes, compiler, supported, compile_, found
 ):
-    monkeypatch.setattr(epochs, "_WORTH_COMPILING", passes)
+    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", passes)
     monkeypatch.setattr(batch_last, "supports", lambda _: supported)
     monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
     monkeypatch.setattr(torch, "compile", compile_)

@@ -7,15 +7,14 @@ import pytest
 
 from ecm_edge import targets
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.base.records import Verdict, condition, not_run
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import TrainingConfig
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.evaluate.verify import VerifyRecord
 from ecm_edge.forms import cost, gate, onnx_model
-from ecm_edge.registry.comparison import agreed
-from ecm_edge.search import ladder, trial
+from ecm_edge.search import ladder, train_one, trial
 from ecm_edge.training.train import TrainingRecord
 from tests import tiny
 
@@ -38,7 +37,7 @@ def with_budget(**budget):
 
 
 def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
-    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, with_budget(macs=100))
+    result = train_one.train_candidate(tmp_path / "c", config(dataset), dataset, with_budget(macs=100))
     assert (result.verdict, result.training) == (Verdict.FAIL, None)
     assert not (tmp_path / "c" / candidate.CHECKPOINT).exists()
     assert candidate.load_config(tmp_path / "c") == config(dataset)
@@ -46,19 +45,19 @@ def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
 
 def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch):
     def fitting(*_, **__):
-        gates = [not_run("stack_bytes", "nothing runs here"), agreed("repeatable", "it is not", holds=False)]
+        gates = [not_run("stack_bytes", "nothing runs here"), condition("repeatable", "it is not", holds=False)]
         cost = gate.CostRecord.load(tiny.make_candidate(tmp_path / "c", tiny.graded(tmp_path / "d")) / candidate.COST)
         cost = cost.model_copy(update={"gates": gates})
-        return trial.TrainResult(verdict=Verdict.PASS, cost=cost, training=None, folds=None)
+        return train_one.TrainResult(verdict=Verdict.PASS, cost=cost, training=None, folds=None)
 
-    monkeypatch.setattr(trial, "train_candidate", fitting)
+    monkeypatch.setattr(train_one, "train_candidate", fitting)
     out = tmp_path / "out"
     assert tiny.run(["train", "--data", dataset.folder, "--target", TARGET.name, "-o", out]) == 0
     assert "– of –   nothing runs here" in capsys.readouterr().out
 
 
 def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):
-    result = trial.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET)
+    result = train_one.train_candidate(tmp_path / "c", config(dataset), dataset, TARGET)
     from ecm_edge.forms.export import export_candidate
 
     export_candidate(tmp_path / "c", dataset)
@@ -97,7 +96,7 @@ def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
 
 def test_out_of_fold_scores_cover_every_segment(dataset, tmp_path):
     last = without_choice(config(dataset))
-    result = trial.train_candidate(tmp_path / "c", last, dataset, TARGET, folds=3, workers=1)
+    result = train_one.train_candidate(tmp_path / "c", last, dataset, TARGET, folds=3, workers=1)
     assert result.folds.scores.segments == int(np.sum(dataset.labels >= 0))
     tested = [name for fold in result.folds.folds for name in fold.subjects]
     assert sorted(tested) == sorted(dataset.header.subjects)
@@ -108,7 +107,7 @@ def test_a_boards_own_rule_judges_epochs_and_folds(dataset, tmp_path):
     rule = TARGET.score.model_copy(update={"beta": 1.0, "good_subject_above": 0.0})
     lenient = TARGET.model_copy(update={"score": rule})
     last = without_choice(config(dataset))
-    result = trial.train_candidate(tmp_path / "c", last, dataset, lenient, folds=3, workers=1)
+    result = train_one.train_candidate(tmp_path / "c", last, dataset, lenient, folds=3, workers=1)
     scores = result.folds.scores
     assert (scores.beta, scores.good_subject_above) == (1.0, 0.0)
     assert scores.g.value == np.mean([s.fbeta > 0 for s in scores.by_subject])
@@ -121,14 +120,14 @@ class Watching(trial.Judge):
     def __init__(self, *, fall_at=None, stop_after=None, time_up=False):
         self.asked, self.fall_at, self.stop_after, self.time_up = [], fall_at, stop_after, time_up
 
-    def late(self):
+    def is_late(self):
         return self.time_up
 
     def goes_on(self, rung, value):
         self.asked.append(("rung", rung, value))
         return rung != self.fall_at
 
-    def prune(self, epoch, value):
+    def should_stop(self, epoch, value):
         self.asked.append(("epoch", epoch, value))
         return epoch == self.stop_after
 

@@ -139,7 +139,7 @@ def test_int8_form_with_a_changed_scale_is_found_in_its_layer(damaged, data):
 def test_int8_that_decides_worse_than_float_fails():
     labels = np.float32([[1, 0], [0, 1], [1, 0], [0, 1]])
     after = np.float32([[1, 0], [1, 0], [1, 0], [0, 1]])
-    options = {"more": [], "locate": lambda: None}
+    options = {"other_gates": [], "locate": lambda: None}
     hop = hops.accuracy_hop("q", ("a", "b"), (labels, after), segments(4), STRICT.parity.int8, **options)
     assert broken(hop) == ["f1_drop", "fbeta_drop"]
     assert (hop.f1_before, hop.f1_after) == (1.0, pytest.approx(2 / 3))

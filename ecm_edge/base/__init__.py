@@ -1,1 +1,1 @@
-"""What every room uses: errors, records, files, processes, provenance, TOML files, tables. It imports no other room."""
+"""Used by every room: errors, records, files, processes, provenance, TOML files, tables. It imports no other room."""

@@ -22,7 +22,7 @@ _LOCK = ".lock"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name beside `path`, flush it to disk, then rename it.
+    """Write `content` under a temporary name beside `path`, flush it to disk, and rename it.
 
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full; `path` is as it was.
@@ -95,7 +95,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, problem: OSError) -> OutputError:
-    """The error for a place that could not be written, with the system's own reason."""
+    """The error for a path that could not be written, with the system's own reason."""
     return OutputError(
         f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
     )
@@ -115,7 +115,7 @@ def sha256_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def sha256_json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+def sha256_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """SHA-256 of a value's canonical JSON: sorted keys, no spaces, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

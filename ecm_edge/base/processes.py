@@ -1,4 +1,4 @@
-"""Tasks side by side in processes of their own, one thread each, and nothing left of them whatever ends it."""
+"""Tasks in processes of their own, one thread each; no process stays behind, whether they end or are interrupted."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ R = TypeVar("R")
 
 
 def run_all(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]:
-    """What each task gives, as they finish; a single worker is this process, and takes them in order.
+    """The result of each task, as they finish; with one worker they run in this process, in order.
 
-    The number of workers changes no bit of an answer: torch has one thread in any of them.
+    The number of workers does not change a result: torch has one thread in each.
 
     Args:
-        tasks: functions without arguments that a new process can import; what one raises is raised here.
-        workers: at most so many processes.
+        tasks: functions without arguments that a new process can import; an exception of one is raised here.
+        workers: the largest number of processes.
 
     Raises:
         EcmEdgeError: a process was killed.
@@ -73,7 +73,7 @@ def _side_by_side(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]
 
 
 def _start_worker() -> None:
-    """An interrupt is the parent's to handle, and no worker outlives it."""
+    """The parent handles an interrupt, and a worker ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

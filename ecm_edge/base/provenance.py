@@ -1,4 +1,4 @@
-"""Where a result came from: versions, the state of the checkout, and the date."""
+"""The origin of a result: versions, the state of the checkout, and the date."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def date_utc() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What Git says about the checkout, stripped; None where there is no checkout or Git fails."""
+    """The output of a Git command in the checkout, stripped; None where there is no checkout or Git fails."""
     git = shutil.which("git")
     if git is None or not (_CHECKOUT / ".git").exists():
         return None

@@ -1,7 +1,7 @@
-"""What every record of every stage has in common: verdicts, gates, evidence, provenance.
+"""The base of every record, and what records have in common: verdicts, gates, evidence, provenance.
 
-A stage takes records and returns one; the record's JSON is what `--json` prints and what lies in the candidate's
-folder. Records are frozen and refuse unknown fields, so a changed file is noticed when it is read.
+A stage takes records and returns one. Its JSON is printed by `--json` and kept in the candidate's folder. Records are
+frozen and refuse unknown fields, so that a changed file is noticed when it is read.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Record(BaseModel):
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:
-    """The first thing that is wrong with a record's fields, and everywhere it is: "Field required at depth, kernel".
+    """The first fault of a record's fields, with every place that has it: "Field required at depth, kernel".
 
-    `within` names what the fields are part of, if they are.
+    `within` is the name of the table that the fields are in, if any.
     """
     faults = problem.errors()
     first = faults[0]["msg"]
@@ -66,7 +66,7 @@ def first_fault(problem: ValidationError, within: str = "") -> str:
 
 
 class Verdict(StrEnum):
-    """The outcome of a gate, or of several: what did not run is said, never left out."""
+    """The outcome of a gate, or of several; a check that did not run has an outcome too."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     FAIL = "FAIL"
@@ -74,7 +74,7 @@ class Verdict(StrEnum):
 
 
 class Evidence(StrEnum):
-    """How a cost was obtained; promotion takes no latency but a measured one."""
+    """The source of a cost; promotion takes only a measured latency."""
 
     ESTIMATED = "estimated"  # from a model of the board
     EMULATED = "emulated"  # counted in an emulator
@@ -84,7 +84,7 @@ class Evidence(StrEnum):
 class Gate(Record):
     """One condition with its outcome.
 
-    `margin` is how far inside (positive) or outside (negative) the limit the value lies, in `unit`.
+    `margin` is the distance of the value from the limit in `unit`: positive inside, negative outside.
     """
 
     name: str
@@ -111,8 +111,14 @@ def at_least(name: str, value: float, limit: float, unit: str, detail: str = "")
 
 
 def not_run(name: str, detail: str) -> Gate:
-    """A gate whose check could not be made; `detail` says why."""
+    """A gate whose check could not be made; `detail` is the reason."""
     return Gate(name=name, verdict=Verdict.NOT_RUN, value=None, limit=None, unit="", margin=None, detail=detail)
+
+
+def condition(name: str, detail: str, *, holds: bool) -> Gate:
+    """A gate on something that has no number; `detail` says what was there."""
+    verdict = Verdict.PASS if holds else Verdict.FAIL
+    return Gate(name=name, verdict=verdict, value=None, limit=None, unit="", margin=None, detail=detail)
 
 
 def _bounded(name: str, value: float, limit: float, unit: str, margin: float, detail: str) -> Gate:
@@ -137,12 +143,12 @@ def verdict_of_all(gates: Iterable[Gate]) -> Verdict:
 
 
 def verdict_of_what_ran(gates: Iterable[Gate]) -> Verdict:
-    """FAIL if any gate failed; else PASS if any ran: those that did not run are told beside it. Else NOT RUN."""
+    """FAIL if any gate failed; else PASS if any ran, even if others did not; else NOT RUN."""
     return verdict_of_all(gate for gate in gates if gate.verdict != Verdict.NOT_RUN)
 
 
 class Interval(Record):
-    """A figure with its 95 % interval; `low` and `high` are absent where resampling could not give one."""
+    """A figure with its 95 % interval; `low` and `high` are absent where resampling gave none."""
 
     value: float
     low: float | None = None
@@ -150,7 +156,7 @@ class Interval(Record):
 
 
 class Latency(Record):
-    """Time of one inference of one segment, in milliseconds, and how it was obtained.
+    """Time of one inference of one segment, in milliseconds, with its evidence.
 
     `source` names the device and method ("AMD EPYC, onnxruntime, 1 thread") or the model of the board.
     """
@@ -170,7 +176,7 @@ class Latency(Record):
 
 
 class Provenance(Record):
-    """Where a result came from; written into every record that a decision rests on."""
+    """The origin of a result: versions, commit and date; part of every record that a decision rests on."""
 
     tool_version: str
     git_sha: str | None

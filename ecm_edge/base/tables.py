@@ -34,7 +34,7 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
 
 @contextmanager
 def counter(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr and the function that sets how far it is; silent where stderr is not a terminal."""
+    """A progress bar on stderr and the function that sets its count; silent where stderr is not a terminal."""
     with _progress() as progress:
         task = progress.add_task(description, total=total)
         yield lambda completed: progress.update(task, completed=completed)
@@ -42,7 +42,7 @@ def counter(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def busy(description: str) -> Iterator[None]:
-    """A spinner on stderr for work of a few seconds that has no steps to count; silent where it is no terminal."""
+    """A spinner on stderr for work of a few seconds without steps to count; silent where it is no terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)

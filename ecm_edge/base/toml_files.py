@@ -1,4 +1,4 @@
-"""What is described by a TOML file: one that ships, by its name, or a user's own, by its path."""
+"""TOML files that describe something: a shipped one is given by its name, a user's own by its path."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def names(folder: Path) -> list[str]:
 
 
 def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) -> tuple[Path, dict[str, Any]]:
-    """The file that is meant, and what it holds.
+    """The path of the file, and its content.
 
     Args:
-        folder: where the shipped ones lie.
-        name_or_path: the name of one of them, or any file's path.
-        kind: what such a file describes: "target" or "space".
+        folder: of the shipped files.
+        name_or_path: the name of a shipped file, or any file's path.
+        kind: "target" or "space", for the error.
         error: raised where there is no such file, or it is not TOML.
     """
-    known = names(folder)
-    path = folder / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
+    shipped = names(folder)
+    path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise error(
-            f"a {kind} is one of {', '.join(known)}, or the path of a TOML file",
+            f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",
             f"{name_or_path!r} ({problem.strerror})",
             f"`{_SHOWN_BY[kind]}` shows the shipped ones.",
         ) from None

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Record
+from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
-from ecm_edge.metrics import ThresholdRule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +23,7 @@ COST = "cost.json"
 TRAINING = "training.json"
 EPOCHS = "epochs.csv"
 CHECKPOINT = "checkpoint.safetensors"
-MADE_FROM = "config_sha256"  # what a checkpoint's metadata calls the configuration that it was trained for
+MADE_FROM = "config_sha256"  # in a checkpoint's metadata: the hash of the configuration that it was trained for
 EXPORT = "export.json"
 EXPORT_LOG = "export.log"
 EXPORTED = "model.onnx"
@@ -35,7 +33,7 @@ VERIFY = "verify.json"
 BENCH = "bench.json"
 SCORE = "score.json"
 FIRMWARE = "firmware.json"
-IMAGES = "firmware"  # the folder of the images, beside it
+IMAGES = "firmware"  # a folder
 RUN_SETTINGS = "search.json"
 RUN_SUMMARY = "summary.json"
 RUN_TRIALS = "trials"
@@ -45,128 +43,6 @@ FORM_FILES: dict[Form, str] = {
     "int8": "model.int8.onnx",
 }
 """The ONNX file of each form that ships."""
-
-Scalar = bool | int | float | str
-
-
-class Augmentation(Record):
-    """What is done to a training segment, drawn anew every time; never a time-warp, which would change the rhythm."""
-
-    sign_flip: float = Field(default=0.5, ge=0, le=1, description="probability")
-    gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
-    noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
-    shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
-    recut: bool = Field(
-        default=False, description="whether segments are cut anew each time, anywhere in their 10 s episode"
-    )
-    tempo: float = Field(
-        default=0,
-        ge=0,
-        le=0.5,
-        description="half of the recut segments are slowed or hastened, evenly, by a factor of up to 1 + tempo",
-    )
-    stretch: float = Field(
-        default=0,
-        ge=0,
-        le=0.5,
-        description="half of the segments are slowed, evenly, to 1 - stretch of their rate at most",
-    )
-    splice: int = Field(
-        default=0, ge=0, description="at most so many samples are cut out of 3 of 10 segments: a beat comes early"
-    )
-    filter: float = Field(default=0, ge=0, le=1, description="how far a random filter of 9 taps strays from none")
-    disturbance: float = Field(
-        default=0,
-        ge=0,
-        le=3,
-        description="largest share of the segment's spread: wander, hum, muscle, motion, steps, noise",
-    )
-    disturbance_layers: int = Field(
-        default=2, ge=1, le=8, description="disturbances on top of each other, each on half"
-    )
-    in_band: float = Field(
-        default=0, ge=0, le=1, description="share of the disturbances that lie where the ECG itself does"
-    )
-    cutout: int = Field(default=0, ge=0, description="so many samples in a row become the mean, in 3 of 10 segments")
-
-
-class TrainingConfig(Record):
-    """How a candidate is trained."""
-
-    learning_rate: float = Field(default=3e-3, gt=0, le=1)
-    weight_decay: float = Field(default=1e-2, ge=0, le=1)
-    batch_size: int = Field(default=256, ge=2, le=65536)
-    epochs: int = Field(default=10, ge=1, le=10_000)
-    keep: Literal["best", "last"] = Field(
-        default="best",
-        description="weights of the least validation loss, or of the last epoch; then nothing stops early",
-    )
-    loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
-    focus: float = Field(default=2, ge=0, le=10, description="of the focal loss: how little the easy segments count")
-    schedule: Literal["one_cycle", "plateau", "constant"] = Field(
-        default="one_cycle", description="of the learning rate; a constant one is for a slow average of weights"
-    )
-    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
-    gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
-    weight_average: Literal["none", "ema"] = "none"
-    average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average, by batch")
-    threshold: ThresholdRule = Field(
-        default="chosen",
-        description="chosen where the predictions of validation subjects score best; or -ln β; or 0, even odds",
-    )
-    train_on_blank: bool = Field(default=False, description="whether segments of blank rhythm are trained on")
-    data_share: float = Field(
-        default=1, gt=0, le=1, description="of each subject's episodes; a smaller part of a larger"
-    )
-    label_smoothing: float = Field(
-        default=0, ge=0, lt=1, description="how much of the target is spread over both classes"
-    )
-    mixup: float = Field(default=0, ge=0, le=1, description="share of the batches whose segments are mixed in pairs")
-    teacher: Teacher | None = Field(default=None, description="what `distill` and `doubted` listen to")
-    distill: float = Field(default=0, ge=0, le=1, description="the teachers' share in the target, beside the label's")
-    doubted: Literal["keep", "drop"] = Field(
-        default="keep", description="whether to train on segments whose label the teacher contradicts"
-    )
-    doubt_above: float = Field(default=0.95, ge=0.5, lt=1, description="the least probability of a contradiction")
-    qat_epochs: int = Field(default=0, ge=0, le=1000, description="epochs after those, with int8 simulated")
-    qat_learning_rate: float = Field(default=3e-4, gt=0, le=1, description="the highest one of those")
-    augmentation: Augmentation = Augmentation()
-
-    @model_validator(mode="after")
-    def _taught(self) -> TrainingConfig:
-        if self.teacher is None and self.listens:
-            raise ValueError("distill and doubted = drop need a teacher")
-        return self
-
-    @property
-    def listens(self) -> bool:
-        """Whether teachers have a part in the training."""
-        return self.distill > 0 or self.doubted == "drop"
-
-
-class Teacher(Record):
-    """Networks of any size, never shipped, whose answers another one is trained with.
-
-    To `distill`, `count` of them that differ in their seeds answer together. `doubted` asks one, the first seed's.
-    """
-
-    family: str
-    factory: str | None = None
-    network: dict[str, Scalar]
-    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig(keep="last"))
-    seed: int = Field(default=1, description="of the first; the others have the next ones, but for that of the student")
-    count: int = Field(default=1, ge=1, le=32)
-
-    @model_validator(mode="after")
-    def _by_itself(self) -> Teacher:
-        if self.training.keep != "last" or self.training.schedule == "plateau":
-            raise ValueError("a teacher is trained without validation: keep = last, schedule = one_cycle")
-        if self.training.teacher is not None:
-            raise ValueError("a teacher has no teacher")
-        return self
-
-
-TrainingConfig.model_rebuild()
 
 
 class CandidateConfig(Record):
@@ -185,22 +61,30 @@ class CandidateConfig(Record):
 
     @property
     def sha256(self) -> str:
-        """Hash of the configuration, for provenance; that of an earlier version's stays what it was."""
-        fields = self.model_dump(mode="json")
-        return files.sha256_json({**fields, "training": _without_unused(fields["training"])})
+        """Hash of the configuration, for provenance.
+
+        A field of `_ADDED_LATER` counts only where it is used, so that older configurations keep their hashes.
+        """
+        return files.sha256_json(_without_unused(self.model_dump(mode="json")))
 
 
-_ADDED_LATER = {"splice": 0, "in_band": 0.0, "count": 1, "recut": False, "tempo": 0.0}
-"""Training parameters that configurations once did not have, and what makes them those configurations."""
+_AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
+_ADDED_LATER: dict[str, Scalar] = {
+    **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
+    **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
+    "training.teacher.count": 1,
+}
+"""Fields that configurations did not have at first, by their path, and the value that stands for their absence."""
 
 
-def _without_unused(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a training, tables in it too, without those that were added later and are not used."""
-    return {
-        name: _without_unused(value) if isinstance(value, dict) and name != "network" else value
-        for name, value in fields.items()
-        if name not in _ADDED_LATER or value != _ADDED_LATER[name]
-    }
+def _without_unused(fields: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The fields of the table at `path`, and of the tables in it, without those of `_ADDED_LATER` that are not used."""
+    kept = {}
+    for name, value in fields.items():
+        here = f"{path}{name}"
+        if here not in _ADDED_LATER or value != _ADDED_LATER[here]:
+            kept[name] = _without_unused(value, f"{here}.") if isinstance(value, dict) else value
+    return kept
 
 
 def configure(
@@ -267,7 +151,7 @@ def trial_folder(run: Path, number: int) -> Path:
 
 
 def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
-    """Whether this is the data set that the candidate was made from.
+    """Check that this is the data set that the candidate was made from.
 
     Raises:
         CandidateError: another content hash.

@@ -21,8 +21,8 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.base.records import Record, first_fault
-from ecm_edge.candidate.candidate import Scalar, TrainingConfig
 from ecm_edge.candidate.networks import FAMILIES, find_factory, parameters
+from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ Point = dict[str, Scalar]
 
 
 class Range(Record):
-    """Numbers from `low` to `high`, both included; in steps, or evenly in the logarithm, if asked."""
+    """Numbers from `low` to `high`, both included; in steps with `step`, even in the logarithm with `log`."""
 
     low: int | float
     high: int | float
@@ -78,7 +78,7 @@ class Choices(Record):
 
 
 def _kind(value: object) -> str:
-    """Which of an entry's three forms is meant, so that a mistake is named in that form's terms."""
+    """Which of an entry's three forms this is, so that an error is about that form alone."""
     if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value):
         return "choices"
     return "range" if isinstance(value, Range | dict) else "value"
@@ -169,11 +169,11 @@ def _suggest(trial: optuna.trial.Trial, name: str, entry: Entry) -> Scalar:
 
 
 def check(space: Space) -> None:
-    """Build nothing, but see that each family takes both ends of its ranges and each of its choices.
+    """Check that each family takes both ends of its ranges and each of its choices; nothing is built.
 
     Raises:
         SpaceError: a parameter that is missing, does not exist or is out of range, or a user's own factory that cannot
-            be imported; what parameters that takes is not asked.
+            be imported. The parameters of a user's own factory are not checked.
     """
     for name, family in space.families.items():
         if family.factory is not None:
@@ -188,7 +188,7 @@ def check(space: Space) -> None:
 
 
 def _samples(entry: Entry) -> list[Scalar]:
-    """Values that speak for all of an entry's."""
+    """Some of an entry's values: both ends, one between if there are any that are not whole, all of a list."""
     if isinstance(entry, Choices):
         return entry.choices
     if not isinstance(entry, Range):
@@ -241,9 +241,9 @@ def _grid(entry: Entry) -> list[Scalar]:
 
 
 def position(space: Space, point: Point) -> dict[str, float | Scalar]:
-    """Where a point lies: numbers in ranges as shares of the range, from 0 to 1, and nothing else as a float.
+    """Where a point lies: a number in a range as its share of the range, 0 to 1; floats outside of ranges as text.
 
-    So only what lies in a range has neighbours; of choices and fixed values, floats are given as text.
+    So only values in ranges have a distance from each other.
     """
     domains = entries(space, str(point["family"]))
     return {name: _share(domains[name], value) if name in domains else value for name, value in point.items()}

@@ -19,7 +19,7 @@ _COMMANDS = {
     "data": "read, make, count and audit data sets",
     "targets": "list the boards and their budgets",
     "space": "show a search space",
-    "fit": "say whether a model fits a board, trained or not, by building it",
+    "fit": "check whether a model fits a board, trained or not, by building it",
     "search": "find the best candidate that fits a board: the main job",
     "scale": "scale one family until score and size both meet their bars",
     "train": "train one candidate",
@@ -31,18 +31,18 @@ _COMMANDS = {
     "robustness": "measure accuracy under noise, other gains, units and recorders",
     "firmware": "generate, build and serve the C of a model",
     "measure": "score a board over its serial line, real or emulated",
-    "promote": "let a candidate replace the incumbent, or say why not",
+    "promote": "let a candidate replace the incumbent, or print why not",
     "rollback": "make an earlier entry the incumbent again",
     "history": "list what was promoted, refused and rolled back",
     "bundle": "pack image, C, model and proofs for a contest entry or a firmware team",
     "report": "write one HTML page about a candidate or a run",
-    "card": "write a model card in Markdown: what a model is, is not for, and its figures",
+    "card": "write a model card in Markdown: purpose, limits and figures of a model",
 }
 """Every command with its line of help: the group lists them without importing their modules."""
 
 
 class _LazyGroup(click.Group):
-    """Finds `ecm_edge.cli.<name>.command` when `<name>` is called."""
+    """Imports `ecm_edge.cli.<name>` when `<name>` is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -66,14 +66,16 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
 
-    A run's folder stands for its best candidate wherever a candidate is asked for.
+    A run's folder stands for its best candidate wherever a command takes a candidate.
     Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)  # also where the rest does not parse
+    as_json = "--json" in (
+        sys.argv[1:] if arguments is None else arguments
+    )  # even if the other arguments are not valid
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -95,13 +97,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeError:
-    """Any expected failure as rule, value found and what to do next."""
+    """Any expected failure as rule, value found and hint."""
     if isinstance(problem, EcmEdgeError):
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        found = problem.format_message().rstrip(".?")
-        return EcmEdgeError("the command line has to be valid", found, f"See `{command} --help`.")
+        message = problem.format_message().rstrip(".?")
+        return EcmEdgeError("the command line has to be valid", message, f"See `{command} --help`.")
     place = f" at {problem.filename}" if problem.filename else ""
     return EcmEdgeError(
         "files must be readable and writable",

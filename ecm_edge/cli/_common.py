@@ -1,4 +1,4 @@
-"""What the commands share: --json and --form, and how a record is shown and becomes an exit code."""
+"""What the commands share: types and options that several of them have, and the way a record is printed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form, Record
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.targets import Target
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class _Path(click.Path):
-    """A path that can stand in a record: JSON has no bytes that are not UTF-8."""
+    """A path that a record can hold: JSON is UTF-8."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
@@ -46,7 +47,7 @@ CANDIDATE = _CandidatePath(path_type=Path)
 
 
 class FiniteRange(click.FloatRange):
-    """A number within the bounds; NaN, which click lets through every bound, and infinity are none."""
+    """A finite number within the bounds; click alone would accept NaN for any bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
         number = super().convert(value, param, ctx)
@@ -55,16 +56,46 @@ class FiniteRange(click.FloatRange):
         return number
 
     def _describe_range(self) -> str:
-        """What `--help` prints of the bounds: without any, nothing."""
+        """The bounds as `--help` prints them; nothing without bounds."""
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
 SEED = click.IntRange(0, 2**31 - 1)
-"""What torch, NumPy and Optuna all take, and still take when the number of a trial is added."""
+"""The seeds that torch, NumPy and Optuna take; a trial's number may be added to one."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+"""With it stdout holds exactly one JSON object, and no text for people."""
+
+data_option = click.option("--data", "data", type=PATH, required=True, help="The data set.")
+
+own_data_option = click.option(
+    "--data", "data", type=PATH, required=True, help="The data set that the candidate was made from."
+)
+
+target_option = click.option(
+    "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
+)
+
+rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+"""Of a command that scores, and needs no board for that."""
+
+subjects_option = click.option(
+    "--subjects",
+    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
+)
+
+registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+
+
+def form_option(default: str = "the target's first, or float32 without a target") -> Callable[[F], F]:
+    """`--form`; `default` says for `--help` which form is taken without it."""
+    choice = click.Choice(["float32", "float16", "int8"])
+    return click.option("--form", type=choice, help=f"Which form of a candidate.  [default: {default}]")
 
 
 def open_data(folder: Path) -> Dataset:
-    """The data set in `folder`, all of its content checked: no figure may rest on one that changed."""
+    """The data set in `folder`, its content checked against its hashes: no figure may come from changed data."""
     from ecm_edge.data.dataset import check_content, open_dataset
 
     dataset = open_dataset(folder)
@@ -73,7 +104,7 @@ def open_data(folder: Path) -> Dataset:
 
 
 def check_form(model: Path | None, form: Form | None) -> None:
-    """Refuse --form for an ONNX file in another form: the option chooses one of a candidate's, and makes none.
+    """Refuse --form for an ONNX file in another form: the option chooses one of a candidate's forms, and makes none.
 
     Raises:
         ModelError: the file cannot be read, or is in another form.
@@ -84,18 +115,26 @@ def check_form(model: Path | None, form: Form | None) -> None:
     from ecm_edge.firmware.generate import form_of
     from ecm_edge.forms import onnx_model
 
-    found = form_of(onnx_model.load_proto(model))
-    if found != form:
+    form_of_file = form_of(onnx_model.load_proto(model))
+    if form_of_file != form:
         raise ModelError(
             "--form chooses one of a candidate's forms, and a file has one",
-            f"--form {form} for {model}, which is {found}",
+            f"--form {form} for {model}, which is {form_of_file}",
             "Make its other forms: `ecm-edge quantize`.",
         )
 
 
-def json_option(function: F) -> F:
-    """Add `--json`: exactly one JSON object on stdout instead of text for people."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(function)
+def choose_form(model: Path | None, form: Form | None, target: Target | None) -> Form:
+    """The form of `--form`; without it the target's first, or float32 without a target; raises as `check_form`."""
+    check_form(model, form)
+    return form or (target.precision[0] if target else "float32")
+
+
+def keeps_records(model: Path) -> bool:
+    """Whether a command leaves its record in the model's folder: in a candidate's, and never in a registry's entry."""
+    from ecm_edge.registry.entries import MANIFEST
+
+    return model.is_dir() and not (model / MANIFEST).exists()
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:

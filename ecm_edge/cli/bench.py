@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,23 +37,23 @@ def command(
     """Time MODEL, a candidate's folder or any ONNX file, in onnxruntime on one thread of this host.
 
     A candidate keeps the record as bench.json, which `promote` takes as the latency evidence. An entry of a registry
-    is left as it is. What a form costs on a board stands beside it: an image's sizes, counted instructions, and an
-    estimate of the time, which promotes nothing.
+    is left as it is. The costs of each form on a board are printed too: the image's sizes, counted instructions, and an
+    estimate of the time, which `promote` does not take.
     """
     from ecm_edge import targets
     from ecm_edge.candidate import candidate
     from ecm_edge.evaluate.bench import bench_candidate
-    from ecm_edge.registry.entries import MANIFEST
 
     segments = open_data(data) if data else None
     board = targets.load(target) if target else None
     record = bench_candidate(model, segments, against=against, target=board, runs=runs, warm_ups=warm_ups)
-    if model.is_dir() and not (model / MANIFEST).exists():
+    if keeps_records(model):
         record.save(model / candidate.BENCH)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: BenchRecord) -> None:
+    from ecm_edge.base.numbers import fixed
     from ecm_edge.base.tables import show
 
     forms = [*record.forms, *record.against]
@@ -65,10 +65,7 @@ def _render(record: BenchRecord) -> None:
                 f"{'against ' if form in record.against else ''}{form.form or form.file}",
                 f"{form.file_bytes / 1024:.1f}",
                 f"{form.weight_bytes / 1024:.1f}",
-                *(
-                    "–" if value is None else f"{value:.4f}"
-                    for value in (t.median_ms, t.p95_ms, t.mean_ms, t.min_ms, t.max_ms, t.std_ms)
-                ),
+                *(fixed(ms, 4) for ms in (t.median_ms, t.p95_ms, t.mean_ms, t.min_ms, t.max_ms, t.std_ms)),
                 str(t.runs),
             ]
             for form, t in ((form, form.latency_ms) for form in forms)
@@ -80,32 +77,32 @@ def _render(record: BenchRecord) -> None:
     if record.board_latency_ms:
         click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
     for gate in record.gates:
-        found = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
+        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
 
 
 def _render_boards(record: BenchRecord) -> None:
-    """The forms on a board, if they were built for one; what is no measurement says so."""
+    """The forms on a board, if they were built for one, with their evidence."""
+    from ecm_edge.base.numbers import fixed, whole
     from ecm_edge.base.tables import show
 
-    found = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
-    if not found:
+    on_board = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
+    if not on_board:
         return
     columns = ["form", "flash B", "RAM B", "stack B", "instructions", "a MAC", "ms", "low", "high"]
     rows = [
         [
             f"{'against ' if form in record.against else ''}{form.form or form.file}",
-            *(f"{size:,}" for size in (board.flash_bytes, board.ram_bytes)),
-            *("–" if size is None else f"{size:,}" for size in (board.stack_bytes, board.instructions)),
-            "–" if board.instructions_per_mac is None else f"{board.instructions_per_mac:.2f}",
-            *("–" if ms is None else f"{ms:.3f}" for ms in _interval(board)),
+            *map(whole, (board.flash_bytes, board.ram_bytes, board.stack_bytes, board.instructions)),
+            fixed(board.instructions_per_mac, 2),
+            *(fixed(ms, 3) for ms in _interval(board)),
         ]
-        for form, board in found
+        for form, board in on_board
     ]
-    first = found[0][1]
+    first = on_board[0][1]
     sizes = f"sizes {first.size_evidence}" + (" on the image" if first.size_evidence == "measured" else "")
     show(f"On {first.target}: {sizes}, instructions emulated, ms {first.latency_ms.evidence}", columns, rows)
-    for form, board in found:
+    for form, board in on_board:
         if board.by_class:
             kinds = ", ".join(f"{kind} {number:,}" for kind, number in board.by_class.items())
             click.echo(f"{form.form or form.file}: {kinds}")

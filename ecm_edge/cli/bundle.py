@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, form_option, json_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 @click.command("bundle")
 @click.argument("model", metavar="MODEL|CANDIDATE|ENTRY", type=CANDIDATE)
-@click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
-@click.option(
-    "--form", type=click.Choice(["float32", "float16", "int8"]), help="Of a candidate; the target's first by default."
-)
+@target_option
+@form_option("the target's first")
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
 @json_option
@@ -42,7 +40,7 @@ def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
     for gate in record.gates:
-        found = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
+        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

@@ -1,4 +1,4 @@
-"""`ecm-edge card`: one Markdown file that says what a model is, what it is for, and every figure known of it."""
+"""`ecm-edge card`: one Markdown file with what a model is, what it is for, and every figure on record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(folder: Path, data: Path | None, extra: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     """Write the model card of a candidate or of an entry of a registry, from the records in its folder.
 
-    What no record knows stands on the card as not measured, with the command that would measure it.
+    What is in no record stands on the card as not measured, with the command that measures it.
     """
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report.model_card import write_card

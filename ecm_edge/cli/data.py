@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data
+from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
     from ecm_edge.data.audit import AuditRecord
     from ecm_edge.data.dataset import Blank
     from ecm_edge.data.info import InfoRecord
-    from ecm_edge.data.recordings import OnError
-    from ecm_edge.data.recordings.options import Format
+    from ecm_edge.data.recordings.formats import Format
+    from ecm_edge.data.recordings.importer import ImportRecord, OnError
     from ecm_edge.data.synthetic import SynthFormat
 
 
@@ -27,16 +28,20 @@ def command() -> None:
 @command.command("import", short_help="read recordings into a data set")
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
-@click.option("--format", "file_format", type=click.Choice(["iesd", "wfdb", "edf", "csv"]), required=True)
-@click.option("--sampling-rate-hz", type=float, help="Required for iesd and csv; read from the files of wfdb and edf.")
-@click.option("--lead", help="The signal's or column's name; needed where there are several.")
-@click.option("--labels", type=PATH, help="csv, edf: table file,subject,rhythm[,onset_s,duration_s].")
-@click.option("--subjects", type=PATH, help="wfdb: table record,subject; by default a record is a subject.")
-@click.option("--split", "splits", multiple=True, metavar="NAME=CSV", help="iesd: a fixed split, label,Filename.")
-@click.option("--unit", help="iesd, csv: the unit of a sample, as text.")
+@click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
+@click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
+@click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
+@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option(
+    "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
+)
+@click.option(
+    "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
+)
+@click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
-@click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report says so.")
+@click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
 @json_option
 def import_(
     source: Path,
@@ -48,14 +53,14 @@ def import_(
     blank: Blank,
     synthetic: bool,
     as_json: bool,
-    **given: Any,  # noqa: ANN401 - the fields of Options, under their own names
+    **given: Any,  # noqa: ANN401 - fields of Options
 ) -> None:
     """Read the recordings of folder SOURCE into a data set.
 
-    Whatever cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip. A
-    blank rhythm is kept as blank; --blank says whether it counts as negative or as no label.
+    Each file that cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip.
+    A blank rhythm is kept as blank; with --blank it counts as negative, or as no label.
     """
-    from ecm_edge.data.recordings import import_recordings
+    from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
 
     record = import_recordings(
@@ -68,19 +73,21 @@ def import_(
         synthetic=synthetic,
         problems_shown=sys.maxsize if as_json else 10,
     )
+    _note_left_out(record)
+    line = (
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
+    )
+    emit(record, as_json=as_json, render=lambda: click.echo(line))
+
+
+def _note_left_out(record: ImportRecord) -> None:
+    """What is not in the data set, and the number of blank rhythms, on stderr."""
     for left_out in record.left_out:
         click.echo(f"left out: {left_out.name}: {left_out.reason}", err=True)
     if record.blank_segments:
-        meaning = "counted as negative" if blank == "negative" else "without a label"
+        meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
-
-    def render() -> None:
-        click.echo(
-            f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
-            f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
-        )
-
-    emit(record, as_json=as_json, render=render)
 
 
 def _split(text: str) -> tuple[str, Path]:
@@ -98,7 +105,7 @@ def _split(text: str) -> tuple[str, Path]:
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["dataset", "iesd", "wfdb", "edf", "csv"]),
+    type=click.Choice(["dataset", *FORMATS]),
     default="dataset",
     show_default=True,
     help="A data set, or recordings in an input format.",
@@ -166,7 +173,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold, all folds mixed alike in how much AF their subjects have."""
+    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' shares of AF are spread alike."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, emit, json_option, open_data, own_data_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("candidate", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
+@own_data_option
 @json_option
 def command(candidate: Path, data: Path, *, as_json: bool) -> None:
     """Write the trained network of folder CANDIDATE as ONNX, and a simplified form with the same answers.

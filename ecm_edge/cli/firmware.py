@@ -1,4 +1,4 @@
-"""`ecm-edge firmware`: the C of a model, its images, and a board that is none."""
+"""`ecm-edge firmware`: the C of a model, its images, and an emulated board."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    choose_form,
+    emit,
+    form_option,
+    json_option,
+    keeps_records,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +26,6 @@ if TYPE_CHECKING:
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
 
-_TARGET = click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
-_FORM = click.option(
-    "--form", type=click.Choice(["float32", "float16", "int8"]), help="Of a candidate; the target's first by default."
-)
-
 
 @click.group("firmware")
 def command() -> None:
@@ -30,10 +34,10 @@ def command() -> None:
 
 @command.command("generate", short_help="write the C99 of a model")
 @click.argument("model", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
-@click.option("--name", default="model", show_default=True, help="What every C name begins with.")
-@_FORM
+@click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
+@form_option("the target's first")
 @json_option
 def generate_(model: Path, target: str, out: Path, name: str, form: Form | None, *, as_json: bool) -> None:
     """Write MODEL, a candidate's folder or any ONNX file, as C99 for a board's core.
@@ -45,8 +49,7 @@ def generate_(model: Path, target: str, out: Path, name: str, form: Form | None,
     from ecm_edge.forms.model_file import open_model
 
     board = targets.load(target)
-    check_form(model, form)
-    record = generate_model(open_model(model, form or board.precision[0]), board, out, name=name)
+    record = generate_model(open_model(model, choose_form(model, form, board)), board, out, name=name)
     emit(record, as_json=as_json, render=lambda: _render_sources(record, out))
 
 
@@ -61,7 +64,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
 
 @command.command("build", short_help="build the images of a model and hold them to the budgets")
 @click.argument("model", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @json_option
 def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None:
@@ -73,10 +76,9 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
     from ecm_edge import targets
     from ecm_edge.base.tables import busy
     from ecm_edge.firmware.record import build_candidate, build_model
-    from ecm_edge.registry.entries import MANIFEST
 
     board = targets.load(target)
-    if out is None and (not model.is_dir() or (model / MANIFEST).exists()):
+    if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
     with busy(f"building {model.name} for {board.name}"):
         record = build_candidate(model, board) if out is None else build_model(model, board, out)
@@ -84,42 +86,42 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
 
 
 def _render_images(record: FirmwareRecord) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
     rows = [
         [
-            found.form,
-            found.verdict.value,
-            found.image.file if found.image else f"none: {found.reason}",
-            *(f"{value:,}" for value in (found.flash_bytes, found.ram_bytes)),
-            "–" if found.stack_bound_bytes is None else f"{found.stack_bound_bytes:,}",
-            "–" if found.instructions is None else f"{found.instructions.total:,}",
-            f"{found.latency_ms.mean_ms:.3f}",
+            form.form,
+            form.verdict.value,
+            form.image.file if form.image else f"none: {form.reason}",
+            *map(whole, (form.flash_bytes, form.ram_bytes, form.stack_bound_bytes)),
+            whole(form.instructions.total if form.instructions else None),
+            f"{form.latency_ms.mean_ms:.3f}",
         ]
-        for found in record.forms
+        for form in record.forms
     ]
     columns = ["form", "verdict", "image", "flash B", "RAM B", "stack B", "instructions", "estimated ms"]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
-    for found in record.forms:
-        for gate in found.gates:
+    for form in record.forms:
+        for gate in form.gates:
             if gate.verdict.value != "PASS":
-                click.echo(f"{gate.verdict.value:7} {found.form} {gate.name}  {gate.detail}")
-        for sentence in found.advice:
+                click.echo(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
+        for sentence in form.advice:
             click.echo(f"- {sentence}")
     click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
 @command.command("serve", short_help="run an image in the emulator, behind a serial port")
 @click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
-@_TARGET
+@target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
-@_FORM
+@form_option("the target's first")
 @json_option
 def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as_json: bool) -> None:
     """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
 
-    An image for the emulator's board is taken as it is. Any program that speaks the contest's protocol, 115200 8N1,
-    finds a board at the port that is printed; `ecm-edge measure --port` does. No latency of it counts.
+    An image for the emulator's board is taken as it is. Any program for the contest's protocol, 115200 8N1, can use the
+    port that is printed; `ecm-edge measure --port` does. Its latency is not a board's.
     """
     import signal
     import tempfile
@@ -134,13 +136,13 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
         image, samples = _servable(model, board, form, Path(folder))
         with serve(image, board, link=link, **samples) as served:
-            said = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
-            emit(served.record, as_json=as_json, render=lambda: click.echo(said))
+            line = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
+            emit(served.record, as_json=as_json, render=lambda: click.echo(line))
             served.wait()
 
 
 def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
-    """The image to serve, and its segments' length where that is known.
+    """The image to serve; and the length of its segments, which an image given as a file does not hold.
 
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
@@ -151,8 +153,7 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
         return model, {}
-    check_form(model, form)
-    opened = open_model(model, form or board.precision[0])
+    opened = open_model(model, choose_form(model, form, board))
     samples = opened.classifier.samples_per_segment
     shipped = _shipped(opened, board)
     if shipped is not None:

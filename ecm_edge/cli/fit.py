@@ -1,4 +1,4 @@
-"""`ecm-edge fit`: whether a model fits a board."""
+"""`ecm-edge fit`: whether a model fits a board, form by form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, emit, form_option, json_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,15 +20,11 @@ _LARGEST = 5
 
 @click.command("fit")
 @click.argument("model", type=CANDIDATE)
-@click.option("--target", required=True, help="The board: a name from `ecm-edge targets`, or a TOML file.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="One form alone.  [default: all that the target runs; the first is the one that decides]",
-)
+@target_option
+@form_option("all that the target runs; the first one decides")
 @json_option
 def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> None:
-    """Say whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count what it executes.
+    """Check whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count its instructions.
 
     The model need not be trained. Sizes are those of the linked image; instructions are counted in the emulator; the
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
@@ -44,8 +40,8 @@ def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> No
 
 
 def _render(record: FitRecord) -> None:
-    for found in record.forms:
-        render_form(found, record.target)
+    for form in record.forms:
+        render_form(form, record.target)
     fits = ", ".join(record.fits) or "none"
     click.echo(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
     for sentence in record.advice:
@@ -54,28 +50,28 @@ def _render(record: FitRecord) -> None:
     click.echo(f"{tools}; {record.seconds:.1f} s")
 
 
-def render_form(found: FormFit, target: str) -> None:
-    """What one form uses of its budgets and where, for people."""
+def render_form(form: FormFit, target: str) -> None:
+    """The use of each budget by one form, with its sections, layers and largest tensors."""
     from ecm_edge.base.tables import show
 
-    title = f"{found.verdict}: {found.form} on {target}" + (f" ({found.note})" if found.note else "")
-    evidence = {"flash_bytes": found.size_evidence, "ram_bytes": found.size_evidence, "latency_ms": "estimated"}
-    budgets = {gate.name: gate for gate in found.gates}
+    title = f"{form.verdict}: {form.form} on {target}" + (f" ({form.note})" if form.note else "")
+    evidence = {"flash_bytes": form.size_evidence, "ram_bytes": form.size_evidence, "latency_ms": "estimated"}
+    budgets = {gate.name: gate for gate in form.gates}
     rows = [
         [label, evidence.get(name, "counted"), *_used(budgets[name]), budgets[name].verdict.value]
         for name, label in _BUDGETS.items()
         if name in budgets
     ]
     show(title, ["budget", "evidence", "used", "of", "%", "verdict"], rows)
-    if found.sections:
-        _sections(found)
-    if found.layers:
-        _layers(found)
-        _tensors(found)
-    low, high = found.latency_ms.low_ms, found.latency_ms.high_ms
-    click.echo(f"latency {found.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {found.latency_ms.evidence}")
-    click.echo(f"  from {found.latency_ms.source}")
-    for gate in found.gates:
+    if form.sections:
+        _sections(form)
+    if form.layers:
+        _layers(form)
+        _tensors(form)
+    low, high = form.latency_ms.low_ms, form.latency_ms.high_ms
+    click.echo(f"latency {form.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {form.latency_ms.evidence}")
+    click.echo(f"  from {form.latency_ms.source}")
+    for gate in form.gates:
         if gate.name not in _BUDGETS:
             click.echo(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)}  {gate.detail}".rstrip())
     click.echo("")
@@ -93,49 +89,48 @@ def _value(gate: Gate) -> str:
     return f"{gate.value:,.0f} of {gate.limit:,.0f} {gate.unit}"
 
 
-def _sections(found: FormFit) -> None:
+def _sections(form: FormFit) -> None:
     from ecm_edge.base.tables import show
 
-    s = found.sections
-    assert s is not None  # noqa: S101 - asked by the caller
+    s = form.sections
+    assert s is not None  # noqa: S101 - the caller has checked it
     rest = max(0, s.flash_bytes - s.text - s.rodata - s.data)
     flash = {"text": s.text, "rodata": s.rodata, "data": s.data, "headers, padding": rest}
-    ram = {"data": s.data, "bss, arena": found.arena_bytes, "bss, other": s.bss - found.arena_bytes}
+    ram = {"data": s.data, "bss, arena": form.arena_bytes, "bss, other": s.bss - form.arena_bytes}
     rows = [["flash", name, f"{size:,}", f"{100 * size / max(1, s.flash_bytes):.1f}"] for name, size in flash.items()]
     rows += [["RAM", name, f"{size:,}", f"{100 * size / max(1, s.ram_bytes):.1f}"] for name, size in ram.items()]
-    if found.stack_bound_bytes is not None:
-        rows.append(["stack", "bound", f"{found.stack_bound_bytes:,}", "–"])
-    if found.stack_high_water_bytes is not None:
-        rows.append(["stack", "high water, emulated", f"{found.stack_high_water_bytes:,}", "–"])
+    if form.stack_bound_bytes is not None:
+        rows.append(["stack", "bound", f"{form.stack_bound_bytes:,}", "–"])
+    if form.stack_high_water_bytes is not None:
+        rows.append(["stack", "high water, emulated", f"{form.stack_high_water_bytes:,}", "–"])
     show("Sections of the linked image, in bytes", ["memory", "section", "bytes", "%"], rows)
 
 
-def _layers(found: FormFit) -> None:
+def _layers(form: FormFit) -> None:
+    from ecm_edge.base.numbers import whole
     from ecm_edge.base.tables import show
 
-    counts = found.instructions
+    counts = form.instructions
     rows = [
         [
             layer.name,
             f"{layer.macs:,}",
-            "–" if layer.instructions is None else f"{layer.instructions:,}",
+            whole(layer.instructions),
             f"{100 * layer.instructions / counts.total:.1f}" if counts and layer.instructions is not None else "–",
             f"{layer.instructions / layer.macs:.2f}" if layer.instructions is not None and layer.macs else "–",
-            f"{layer.code_bytes:,}",
-            f"{layer.constant_bytes:,}",
-            f"{layer.live_bytes:,}",
+            *map(whole, (layer.code_bytes, layer.constant_bytes, layer.live_bytes)),
         ]
-        for layer in found.layers
+        for layer in form.layers
     ]
-    whole = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
-    each = "" if found.instructions_per_mac is None else f", {found.instructions_per_mac:.2f} a MAC"
+    counted = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
+    each = "" if form.instructions_per_mac is None else f", {form.instructions_per_mac:.2f} a MAC"
     columns = ["layer", "MACs", "instructions", "%", "a MAC", "code B", "constants B", "alive B"]
-    show(f"Layers: {whole}{each}", columns, rows)
+    show(f"Layers: {counted}{each}", columns, rows)
 
 
-def _tensors(found: FormFit) -> None:
+def _tensors(form: FormFit) -> None:
     from ecm_edge.base.tables import show
 
-    largest = sorted(found.arena, key=lambda buffer: -buffer.size_bytes)[:_LARGEST]
+    largest = sorted(form.arena, key=lambda buffer: -buffer.size_bytes)[:_LARGEST]
     rows = [[b.tensor, f"{b.size_bytes:,}", f"{b.offset:,}", f"{b.first_layer} … {b.last_layer}"] for b in largest]
-    show(f"Largest live tensors, in an arena of {found.arena_bytes:,} bytes", ["tensor", "bytes", "at", "layers"], rows)
+    show(f"Largest live tensors, in an arena of {form.arena_bytes:,} bytes", ["tensor", "bytes", "at", "layers"], rows)

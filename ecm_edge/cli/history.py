@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import emit, json_option, registry_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command("history")
-@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
-@click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+@target_option
+@registry_option
 @json_option
 def command(target: str, registry: Path, *, as_json: bool) -> None:
     """List every decision about a target, oldest first."""

@@ -1,4 +1,4 @@
-"""`ecm-edge measure`: labels, latency and score of a board on its serial line."""
+"""`ecm-edge measure`: labels, latency and score of a board on a serial line."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, check_form, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    FiniteRange,
+    choose_form,
+    data_option,
+    emit,
+    form_option,
+    json_option,
+    open_data,
+    rule_option,
+)
 
 if TYPE_CHECKING:
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.measure import MeasureRecord
 
 
 @click.command("measure")
 @click.option("--port", required=True, help="The serial device, or the link that `ecm-edge firmware serve` printed.")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@data_option
 @click.option(
     "--subjects",
     help="all, names with commas, or with --model test, validation or train; the model's test subjects by default.",
 )
 @click.option("--model", type=CANDIDATE, help="The candidate or ONNX file in the image, to compare the labels with.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="Which form of a candidate; the target's first by default, else float32.",
-)
-@click.option("--target", help="A board, for its score: a name, or the path of a TOML file.")
+@form_option()
+@rule_option
 @click.option("--image", type=PATH, help="The file that runs on the board, for its size in the board's score.")
 @click.option(
-    "-o", "--output", "answers", type=PATH, default=Path("answers.jsonl"), show_default=True, help="Keeps every answer."
+    "-o",
+    "--output",
+    "answers",
+    type=PATH,
+    default=Path("answers.jsonl"),
+    show_default=True,
+    help="The file of answers.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the answers in that file.")
-@click.option("--emulated", is_flag=True, help="Say that no board is there: the latency is then not called measured.")
+@click.option("--emulated", is_flag=True, help="No board is there: the latency is not called measured.")
 @click.option("--retries", type=click.IntRange(0, 100), default=3, show_default=True, help="Of a segment, at most.")
 @click.option(
     "--timeout",
@@ -60,36 +73,37 @@ def command(
     emulated: bool,
     as_json: bool,
 ) -> None:
-    """Send labelled segments to the board at a serial device, and score what it answers.
+    """Send labelled segments to the board at a serial device, and score its answers.
 
-    The contest's protocol, 115200 8N1. Answers are kept as they come; after an error or Ctrl-C, --resume goes on.
-    Latency is what the board reports; from an emulator it is labelled so, and counts for nothing. With --model the
-    labels have to be those of the model.
+    The protocol is the contest's, 115200 8N1. Answers are kept as they come: after an error or Ctrl-C --resume goes on.
+    The latency is the one that the board reports; that of an emulator is labelled so, and no score takes it. With
+    --model the labels have to be those of the model.
     """
     from ecm_edge import targets
-    from ecm_edge.evaluate.ask import Options
+    from ecm_edge.evaluate.exchange import LineOptions
     from ecm_edge.evaluate.measure import measure
     from ecm_edge.evaluate.score import parse_subjects
 
     board = targets.load(target) if target else None
-    check_form(model, form)
+    form = choose_form(model, form, board)
     record = measure(
         port,
         open_data(data),
         answers,
-        subjects=parse_subjects(subjects) if subjects is not None else None,
+        subjects=parse_subjects(subjects),
         model=model,
-        form=form or (board.precision[0] if board else "float32"),
+        form=form,
         target=board,
         image=image,
         emulated=emulated,
         resume=resume,
-        options=Options(retries, timeout_s),
+        options=LineOptions(retries, timeout_s),
     )
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: MeasureRecord) -> None:
+    from ecm_edge.base.numbers import figure, fixed
     from ecm_edge.base.tables import show
 
     scores, t = record.scores, record.latency_ms
@@ -98,7 +112,7 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
         ["figure", "value (95 %)"],
-        [[name, _shown(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
+        [[name, figure(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
     )
     show(
         "Confusion",
@@ -112,17 +126,10 @@ def _render(record: MeasureRecord) -> None:
     show(
         f"Latency in ms, {t.evidence}: {t.source}",
         ["", "mean", "median", "p95", "min", "max", "std"],
-        [["as the board reports it", *("–" if value is None else f"{value:.4f}" for value in times)]],
+        [["as the board reports it", *(fixed(value, 4) for value in times)]],
     )
     for gate in record.gates:
-        found = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {found}{gate.detail}")
+        count = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
     if record.board_score:
         click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
-
-
-def _shown(figure: Interval | None) -> str:
-    if figure is None:
-        return "–"
-    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{ends}"

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, form_option, json_option, own_data_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.registry.promote import PromoteRecord
+    from ecm_edge.registry.decision import PromoteRecord
 
 
 @click.command("promote")
 @click.argument("candidate", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
-@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
+@own_data_option
+@target_option
 @click.option(
     "--registry", "registry", type=PATH, required=True, help="The registry's folder; made if it is not there."
 )
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py; the candidate's own by default.",
 )
-@click.option(
-    "--form", type=click.Choice(["float32", "float16", "int8"]), help="What would ship; the target's first by default."
-)
+@form_option("the target's first")
 @json_option
 def command(
     candidate: Path,
@@ -55,6 +53,8 @@ def command(
     board, segments = targets.load(target), open_dataset(data)
     record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form)
     emit(record, as_json=as_json, render=lambda: _render(record))
+    if record.entry is None:
+        click.get_current_context().exit(1)
 
 
 def _render(record: PromoteRecord) -> None:

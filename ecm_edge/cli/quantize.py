@@ -38,7 +38,7 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
             record = quantize_candidate(model, dataset)
     else:
         if out is None:
-            raise click.UsageError("-o FOLDER says where the forms of an ONNX file go.")
+            raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else dataset.header.subjects
         with busy("quantising and ranking layers"):
             record = quantize_file(model, dataset, out, subjects=chosen)
@@ -46,16 +46,14 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
 
 
 def _render(record: QuantizeRecord) -> None:
+    from ecm_edge.base.numbers import fixed
     from ecm_edge.base.tables import show
 
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
     show(
         f"Noise of each layer, the worst {_SHOWN} of {len(record.layers)}, on {record.ranked_segments} segments",
         ["layer", "operator", "SQNR, dB", "largest error"],
-        [
-            [layer.layer, layer.op, "–" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}", f"{layer.max_abs:.4f}"]
-            for layer in record.layers[:_SHOWN]
-        ],
+        [[layer.layer, layer.op, fixed(layer.sqnr_db, 1), f"{layer.max_abs:.4f}"] for layer in record.layers[:_SHOWN]],
     )
-    who = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
-    click.echo(f"calibrated on {who}")
+    segments = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
+    click.echo(f"calibrated on {segments}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import PATH, emit, json_option, own_data_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("path", metavar="CANDIDATE|RUN", type=PATH)
-@click.option("--data", "data", type=PATH, required=True, help="The data set that the candidate was made from.")
-@click.option("--registry", type=PATH, help="A registry, whose decisions are told.")
+@own_data_option
+@click.option("--registry", type=PATH, help="A registry whose decisions are shown.")
 @click.option("--out", "-o", type=PATH, required=True, help="The HTML file; replaced if it is there.")
 @json_option
 def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json: bool) -> None:
@@ -35,10 +35,10 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 def _render(record: ReportRecord, out: Path) -> None:
     from ecm_edge.base.tables import show
 
-    made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     show(
-        f"{record.verdict}: {record.candidate}{made_up}",
-        ["stage", "verdict", "what it says"],
+        f"{record.verdict}: {record.candidate}{synthetic}",
+        ["stage", "verdict", "detail"],
         [[s.name, s.verdict.value if s.verdict else "ran", s.detail] for s in [*record.stages, record.promotion]],
     )
     click.echo(out)

@@ -6,28 +6,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, check_form, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    SEED,
+    choose_form,
+    data_option,
+    emit,
+    form_option,
+    json_option,
+    keeps_records,
+    open_data,
+    rule_option,
+    subjects_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
 @click.command("robustness")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="Which form of a candidate; the target's first by default, else float32.",
-)
-@click.option(
-    "--subjects",
-    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
-)
+@data_option
+@rule_option
+@form_option()
+@subjects_option
 @click.option(
     "--segments",
     type=click.IntRange(min=1),
@@ -48,7 +53,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Score MODEL, a candidate's folder or any ONNX file, on segments that are disturbed in many ways.
+    """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
     A candidate keeps the record as robustness.json; an entry of a registry is left as it is. Exits with 1 if an answer
     was not finite.
@@ -56,27 +61,24 @@ def command(
     from ecm_edge import targets
     from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
     from ecm_edge.evaluate.score import parse_subjects
-    from ecm_edge.registry.entries import MANIFEST
 
     board = targets.load(target) if target else None
-    check_form(model, form)
+    form = choose_form(model, form, board)
     record = check_robustness(
         model,
         open_data(data),
         target=board,
-        subjects=parse_subjects(subjects) if subjects is not None else None,
-        form=form or (board.precision[0] if board else "float32"),
+        subjects=parse_subjects(subjects),
+        form=form,
         segments=segments,
         seed=seed,
     )
-    if model.is_dir() and not (model / MANIFEST).exists():
+    if keeps_records(model):
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: RobustnessRecord) -> None:
-    from ecm_edge.base.tables import show
-
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -84,20 +86,35 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
         f"{record.segments} segments of {record.subjects}{made_up}"
     )
+    _show_disturbances(title, record)
+    _show_rhythms(record)
+    _show_degenerate(record)
+
+
+def _show_disturbances(title: str, record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import point
+    from ecm_edge.base.tables import show
+
     show(
         title,
         ["disturbance", "Fβ mean", "change", "G", "F1", "sensitivity", "specificity", "labels changed"],
         [
             [
                 row.name,
-                _point(row.fbeta_mean),
+                point(row.fbeta_mean),
                 f"{row.fbeta_change.value:+.3f}",
-                *map(_point, (row.g, row.f1, row.sensitivity, row.specificity)),
+                *map(point, (row.g, row.f1, row.sensitivity, row.specificity)),
                 f"{row.share_changed:.2%}",
             ]
             for row in record.rows
         ],
     )
+
+
+def _show_rhythms(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
     show(
         "By rhythm, undisturbed",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
@@ -107,29 +124,24 @@ def _render(record: RobustnessRecord) -> None:
                 str(r.subjects),
                 str(r.segments),
                 str(r.called_af),
-                *map(_interval, (r.sensitivity, r.specificity)),
+                *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm
         ],
     )
+
+
+def _show_degenerate(record: RobustnessRecord) -> None:
+    from ecm_edge.base.tables import show
+
     show(
-        "What is no ECG",
+        "Segments without an ECG",
         ["segment", "label", "margin"],
         [
             [a.name, "–" if a.label is None else str(a.label), "refused" if a.refused else _margin(a.margin)]
             for a in record.degenerate
         ],
     )
-
-
-def _point(figure: Interval | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f}"
-
-
-def _interval(figure: Interval | None) -> str:
-    if figure is None or figure.low is None or figure.high is None:
-        return _point(figure)
-    return f"{figure.value:.3f} ({figure.low:.3f} … {figure.high:.3f})"
 
 
 def _margin(margin: float | None) -> str:

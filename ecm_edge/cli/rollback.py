@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option
+from ecm_edge.cli._common import emit, json_option, registry_option, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @click.argument("entry", required=False)
-@click.option("--target", required=True, help="A board: a name, or the path of a TOML file.")
-@click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
+@target_option
+@registry_option
 @json_option
 def command(entry: str | None, target: str, registry: Path, *, as_json: bool) -> None:
     """Make ENTRY the incumbent again, or the one that the incumbent replaced; a changed entry is refused."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +16,17 @@ _KIB = 1024
 
 @click.command("scale")
 @click.argument("candidate", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board: a name or a TOML file.")
+@data_option
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")
-@click.option("--standard", type=FiniteRange(), required=True, help="The least objective that will do.")
+@click.option(
+    "--least-objective",
+    "--standard",
+    "least_objective",
+    type=FiniteRange(),
+    required=True,
+    help="The least objective that will do.",
+)
 @click.option(
     "--objective", type=click.Choice(["f1", "fbeta_mean", "board_score"]), default="fbeta_mean", show_default=True
 )
@@ -33,7 +40,7 @@ def command(
     data: Path,
     target: str,
     out: Path,
-    standard: float,
+    least_objective: float,
     objective: str,
     flash_kib: float | None,
     widths: tuple[str, ...],
@@ -42,11 +49,11 @@ def command(
 ) -> None:
     """Scale a candidate's widths, narrowest first, until score and size both meet their bars.
 
-    For instance: ecm-edge scale run --data af --target nucleo-l432kc --standard 0.9 -o scaled
+    For instance: ecm-edge scale run --data af --target nucleo-l432kc --least-objective 0.9 -o scaled
     """
     from ecm_edge import targets
     from ecm_edge.candidate.candidate import load_config
-    from ecm_edge.cli.search import say, show_trials
+    from ecm_edge.cli.search import print_trial, show_trials
     from ecm_edge.search import scale
 
     record = scale.scale(
@@ -55,10 +62,10 @@ def command(
         targets.load(target),
         out,
         objective=objective,  # type: ignore[arg-type] # click.Choice has checked it
-        standard=standard,
+        least_objective=least_objective,
         most_flash_bytes=round(flash_kib * _KIB) if flash_kib else None,
         widths=widths,
-        tell=say,
+        on_trial=print_trial,
     )
     emit(
         record,

@@ -6,28 +6,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    choose_form,
+    data_option,
+    emit,
+    form_option,
+    json_option,
+    keeps_records,
+    open_data,
+    rule_option,
+    subjects_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
 
 
 @click.command("score")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", help="A board, for its score: a name, or the path of a TOML file.")
-@click.option(
-    "--form",
-    type=click.Choice(["float32", "float16", "int8"]),
-    help="Which form of a candidate; the target's first by default, else float32.",
-)
-@click.option(
-    "--subjects",
-    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
-)
+@data_option
+@rule_option
+@form_option()
+@subjects_option
 @click.option(
     "--out-of-fold", "out_of_fold", is_flag=True, help="All subjects, by the cross-validation of a candidate's recipe."
 )
@@ -57,13 +62,13 @@ def command(
     if out_of_fold and subjects is not None:
         raise click.UsageError("--out-of-fold scores all subjects; leave out --subjects")
     board = targets.load(target) if target else None
-    check_form(model, form)
-    dataset, form = open_data(data), form or (board.precision[0] if board else "float32")
+    form = choose_form(model, form, board)
+    dataset = open_data(data)
     latency = Latency.load(latency_file) if latency_file else None
     if out_of_fold:
         record = score_out_of_fold(model, dataset, target=board, form=form, latency=latency)
     else:
-        chosen = parse_subjects(subjects) if subjects is not None else None
+        chosen = parse_subjects(subjects)
         record = score_model(model, dataset, target=board, subjects=chosen, form=form, latency=latency)
     if _is_kept(record, model):
         record.save(model / candidate.SCORE)
@@ -71,16 +76,14 @@ def command(
 
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
-    """Whether a record is the one that speaks of a candidate; what is in a registry is never written to."""
+    """Whether it is the score that a candidate keeps: of its test subjects, or out of fold where it has none."""
     from ecm_edge.candidate.candidate import load_config
-    from ecm_edge.registry.entries import MANIFEST
 
-    if not model.is_dir() or (model / MANIFEST).exists():
-        return False
-    return record.part == ("test" if load_config(model).split.test else "out_of_fold")
+    return keeps_records(model) and record.part == ("test" if load_config(model).split.test else "out_of_fold")
 
 
 def _render(record: ScoreRecord) -> None:
+    from ecm_edge.base.numbers import figure, ratio
     from ecm_edge.base.tables import show
 
     scores = record.scores
@@ -92,14 +95,14 @@ def _render(record: ScoreRecord) -> None:
     if record.statement:
         click.echo(record.statement)
     names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
-    rows = [[name, _shown(getattr(scores, name)), _shown(getattr(scores.averaged, name))] for name in names]
-    rows += [[name, _shown(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
+    rows = [[name, figure(getattr(scores, name)), figure(getattr(scores.averaged, name))] for name in names]
+    rows += [[name, figure(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), _ratio(r.sensitivity), _ratio(r.specificity)]
+            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
             for r in scores.by_rhythm
         ],
     )
@@ -110,7 +113,7 @@ def _render(record: ScoreRecord) -> None:
             [
                 s.subject,
                 *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
-                *map(_ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
+                *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
             for s in sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
         ],
@@ -129,14 +132,3 @@ def _render_board(board: BoardResult) -> None:
     score = board.board_score
     terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
     show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
-
-
-def _shown(figure: Interval | None) -> str:
-    if figure is None:
-        return "–"
-    ends = f" ({figure.low:.3f} … {figure.high:.3f})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3f}{ends}"
-
-
-def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

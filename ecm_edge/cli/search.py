@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, FiniteRange, emit, json_option, open_data
+from ecm_edge.cli._common import PATH, SEED, FiniteRange, data_option, emit, json_option, open_data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
-    from ecm_edge.search.runs import SearchRecord
+    from ecm_edge.search.runs import SearchRecord, SearchSettings
     from ecm_edge.search.study import Pruner, Sampler
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
 
 
 @click.command("search")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
+@data_option
 @click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
 @click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     help="[default: the board's score, or fbeta_mean]",
 )
 @click.option(
-    "--standard", type=FiniteRange(), help="The wanted objective: reach it and stop; what stays below is avoided."
+    "--least-objective",
+    "--standard",
+    "least_objective",
+    type=FiniteRange(),
+    help="The least objective wanted: reach it and stop; what stays below is avoided.",
 )
 @click.option(
     "--split",
@@ -66,7 +70,7 @@ def command(
     sampler: Sampler,
     pruner: Pruner,
     objective: str | None,
-    standard: float | None,
+    least_objective: float | None,
     split_name: str,
     seed: int,
     storage: str | None,
@@ -82,43 +86,61 @@ def command(
     in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
-    from ecm_edge import targets
-    from ecm_edge.base.errors import SearchError
     from ecm_edge.base.tables import counter
-    from ecm_edge.candidate import space
     from ecm_edge.search import runs, search
-    from ecm_edge.search.ladder import RUNGS
 
     dataset = open_data(data)
     if not resume:
-        if target is None:
-            raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-        wanted, split = space.load(space_name), _split(dataset, split_name, seed)
-        if ladder is None:
-            ladder = runs.wants_ladder(dataset, wanted, split, sampler, pruner)
-        rungs = list(RUNGS) if ladder else []
-        chosen: dict[str, object] = {
-            "sampler": sampler,
-            "pruner": pruner,
-            "standard": standard,
-            "split": split,
-            "ladder": rungs,
-        }
-        if objective:
-            chosen["objective"] = objective
-        settings = runs.default_settings(dataset, targets.load(target), wanted, seed=seed, **chosen)
+        settings = _settings(
+            dataset, target, space_name, split_name, seed,
+            ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
+        )  # fmt: skip
         runs.start(out, settings)
     trained = 0
 
-    def tell(trial: TrialRecord) -> None:
+    def on_trial(trial: TrialRecord) -> None:
         nonlocal trained
         trained += trial.trained
         advance(trained)
-        say(trial)
+        print_trial(trial)
 
     with counter("trained candidates", trials) as advance:
-        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, tell=tell)
+        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+def _settings(
+    dataset: Dataset,
+    target: str | None,
+    space_name: str,
+    split_name: str,
+    seed: int,
+    *,
+    ladder: bool | None,
+    sampler: Sampler,
+    pruner: Pruner,
+    **options: object,
+) -> SearchSettings:
+    """The settings of a new run; of `options`, those that were given."""
+    from ecm_edge import targets
+    from ecm_edge.base.errors import SearchError
+    from ecm_edge.candidate import space
+    from ecm_edge.search import runs
+    from ecm_edge.search.ladder import RUNGS
+
+    if target is None:
+        raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
+    search_space, split = space.load(space_name), _split(dataset, split_name, seed)
+    if ladder is None:
+        ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
+    chosen: dict[str, object] = {
+        "sampler": sampler,
+        "pruner": pruner,
+        "split": split,
+        "ladder": RUNGS if ladder else (),
+    }
+    chosen |= {name: value for name, value in options.items() if value is not None}
+    return runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
 
 
 def _split(dataset: Dataset, name: str, seed: int) -> Split:
@@ -127,7 +149,7 @@ def _split(dataset: Dataset, name: str, seed: int) -> Split:
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
 
 
-def say(trial: TrialRecord) -> None:
+def print_trial(trial: TrialRecord) -> None:
     """One line on stderr for every finished trial."""
     figures = "" if trial.objective is None else f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, "
     epochs = f"{trial.epochs} epochs"

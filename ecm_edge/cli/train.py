@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
+    from ecm_edge.search.train_one import TrainResult
     from ecm_edge.training.crossval import Progress
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
@@ -48,8 +50,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 
 
 @click.command("train")
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board: a name or a TOML file.")
+@data_option
+@target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
 @click.option("--family", help="A network family.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.")
@@ -101,17 +103,17 @@ def command(
     --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
     from ecm_edge import targets
-    from ecm_edge.search.trial import train_candidate
+    from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
+    changes = dict(_parse(assignment) for assignment in assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
-    if teachers and any(name.startswith(_OF_TEACHERS) for name, _ in map(_parse, assignments)):
+    if teachers and any(name.startswith(_OF_TEACHERS) for name in changes):
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
     dataset = open_data(data)
-    changes = dict(_parse(assignment) for assignment in assignments)
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
@@ -125,24 +127,24 @@ def command(
         folds=folds,
         refit=refit,
         workers=workers,
-        tell=_say,
-        tell_network=_say_network,
+        on_epoch=_print_epoch,
+        on_network=_print_network,
     )
+    emit(result, as_json=as_json, render=lambda: _print_result(result, config.training.keep, out))
 
-    def render() -> None:
-        for gate in result.cost.gates:
-            value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
-            click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
-        if result.training:
-            click.echo(f"{_kept(result.training, config.training.keep)}; {out}")
-        if result.folds:
-            scores = result.folds.scores
-            click.echo(
-                f"out of fold over {scores.subjects} subjects: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
-                f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
-            )
 
-    emit(result, as_json=as_json, render=render)
+def _print_result(result: TrainResult, keep: str, out: Path) -> None:
+    for gate in result.cost.gates:
+        value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
+        click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
+    if result.training:
+        click.echo(f"{_kept(result.training, keep)}; {out}")
+    if result.folds:
+        scores = result.folds.scores
+        click.echo(
+            f"out of fold over {scores.subjects} subjects: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
+            f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
+        )
 
 
 def _kept(record: TrainingRecord, keep: str) -> str:
@@ -155,7 +157,7 @@ def _kept(record: TrainingRecord, keep: str) -> str:
     return f"{kept}: {figures} on validation subjects"
 
 
-def _say(epoch: Epoch) -> None:
+def _print_epoch(epoch: Epoch) -> None:
     click.echo(
         f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {_figure(epoch.validation_loss)}  "
         f"F1 {_figure(epoch.f1)}  Fβ {_figure(epoch.fbeta_mean)}  G {_figure(epoch.g)}  {epoch.seconds:.1f} s",
@@ -168,7 +170,7 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _say_network(network: Progress) -> None:
+def _print_network(network: Progress) -> None:
     trained = (
         f"without fold {', '.join(map(str, network.left_out))}" if network.left_out else "for the candidate itself"
     )

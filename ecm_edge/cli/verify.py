@@ -1,4 +1,4 @@
-"""`ecm-edge verify`: every form gives the same answers, or which one does not."""
+"""`ecm-edge verify`: whether every form gives the same answers, and which one does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, data_option, emit, json_option, open_data, target_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +20,8 @@ _SHOWN = 20
 
 @click.command("verify")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set.")
-@click.option("--target", required=True, help="The board whose thresholds hold: a name, or the path of a TOML file.")
+@data_option
+@target_option
 @click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
 @click.option(
     "--emulated",
@@ -32,10 +32,10 @@ _SHOWN = 20
 )
 @json_option
 def command(model: Path, data: Path, target: str, segments: int | None, emulated: int, *, as_json: bool) -> None:
-    """Compare the forms of MODEL on real segments, layer by layer where they differ, from PyTorch to the board's C.
+    """Compare the forms of MODEL on real segments, from PyTorch to the board's C; where they differ, layer by layer.
 
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
-    classifier of one input (all labelled segments).
+    classifier of one input (all labelled segments). The thresholds are those of the board.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.verify import verify_candidate, verify_model
@@ -65,12 +65,14 @@ def _render(record: VerifyRecord) -> None:
 
 
 def _row(hop: Hop) -> list[str]:
+    from ecm_edge.base.numbers import fixed, number
+
     compared = hop.parity
     return [
         hop.name,
         hop.verdict.value,
-        _number(compared.max_abs if compared else None, "g"),
-        _number(compared.cos if compared else None, "6f"),
+        number(compared.max_abs if compared else None, 3),
+        fixed(compared.cos if compared else None, 6),
         str(len(hop.label_flips)) if compared else "–",
         _change(hop.f1_before, hop.f1_after),
         _change(hop.fbeta_mean_before, hop.fbeta_mean_after),
@@ -84,10 +86,6 @@ def _first(byte: FirstByte) -> str:
     return f"{byte.differing_bytes:,} of {byte.compared_bytes:,} bytes differ, {where}"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:.3{form}}" if form == "g" else f"{value:.{form}}"
-
-
 def _change(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return "–"
@@ -95,21 +93,21 @@ def _change(before: float | None, after: float | None) -> str:
 
 
 def _explain(hop: Hop) -> None:
-    """What did not run and why; which gates failed, where, and for which files."""
+    """The reason of a hop that did not run; the gates that failed, with the layer and the files."""
+    from ecm_edge.base.numbers import number
+
     if hop.reason:
         click.echo(f"{hop.name}: {hop.reason}")
     for gate in hop.gates:
         if gate.verdict.value == "FAIL":
-            click.echo(
-                f"{hop.name}: {gate.name} {_number(gate.value, 'g')} against {_number(gate.limit, 'g')} {gate.detail}"
-            )
+            click.echo(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
     if hop.first_diverging:
         layer = hop.first_diverging
         click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
         if layer.first:
             click.echo(f"{hop.name}: {_first(layer.first)}")
     for flip in hop.label_flips[:_SHOWN]:
-        margins = f"{_number(flip.reference_margin, 'g')} → {_number(flip.other_margin, 'g')}"
+        margins = f"{number(flip.reference_margin, 3)} → {number(flip.other_margin, 3)}"
         click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")
     if len(hop.label_flips) > _SHOWN:
         click.echo(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")

@@ -1,11 +1,12 @@
-"""A data set: a folder of segments that knows subject, rhythm, episode and fixed split of each.
+"""A data set: a folder of segments with subject, rhythm, episode and fixed split of each.
 
     dataset.json   DatasetHeader: what the arrays mean, and their hashes
     samples.npy    (N, T) float32, C order
     table.npy      (N,) structured: name, subject, rhythm, episode, split
 
-N segments, T samples a segment. Both arrays are memory-mapped, so opening takes the same time at any size. The
-folder is written under a temporary name and renamed: it is whole or absent.
+N segments, T samples a segment. A row is the index of a segment in both arrays, 0 to N - 1. The arrays are mapped into
+memory, so opening takes the same time at any size. The folder is written under a temporary name and renamed: it is
+whole or absent.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Source(Record):
 
 
 class Description(Record):
-    """What the segments mean; decided before the first one is read.
+    """The meaning of the segments, decided before the first one is read.
 
     `unit` is that of a sample, or "unstated". `splits` names the fixed splits, [] if there are none.
     """
@@ -233,7 +234,7 @@ def write_dataset(folder: Path, description: Description, blocks: Iterable[Segme
     """
     with files.staged_folder(folder) as staged:
         table = _Table()
-        segments = _write_samples(staged / SAMPLES_FILE, description.samples_per_segment, table.noting(blocks))
+        segments = _write_samples(staged / SAMPLES_FILE, description.samples_per_segment, table.adding(blocks))
         if not segments:
             raise DatasetError("a data set holds at least one segment", "none", _why_none(table.left_out))
         subjects = sorted(table.subjects, key=natural_key)
@@ -304,7 +305,7 @@ class _Column:
 
 @dataclass
 class _Table:
-    """The table while its length, subjects and rhythms are not known yet."""
+    """The table while segments are being added."""
 
     names: list[bytes] = field(default_factory=list)
     subject: _Column = field(default_factory=_Column)
@@ -321,8 +322,8 @@ class _Table:
     def rhythms(self) -> list[str]:
         return list(self.rhythm.index)
 
-    def noting(self, blocks: Iterable[SegmentBlock]) -> Iterator[np.ndarray]:
-        """The (n, T) samples of each block, once its rows are noted."""
+    def adding(self, blocks: Iterable[SegmentBlock]) -> Iterator[np.ndarray]:
+        """The (n, T) samples of each block, after its rows were added to the table."""
         for block in blocks:
             self.names.extend(name.encode() for name in block.names)
             self.subject.extend(block.subjects)
@@ -334,7 +335,7 @@ class _Table:
 
 
 def _write_samples(path: Path, samples_per_segment: int, blocks: Iterable[np.ndarray]) -> int:
-    """Write the blocks as one (N, T) array, N being known at the end; returns N."""
+    """Write the blocks as one (N, T) array; returns N."""
     segments = 0
     with path.open("wb") as stream:
         _write_npy_header(stream, (0, samples_per_segment))

@@ -1,7 +1,7 @@
-"""What disturbs an ECG, a function a kind: (generator, samples T, sampling rate) to (T,) float32, mean 0 and spread 1.
+"""The noise that disturbs an ECG, one function a kind.
 
-Training adds them to its segments (`ecm_edge.training.augment`); `robustness` asks a trained network how much of each
-it withstands.
+Each takes (generator, samples T, sampling rate) and gives (T,) float32 of mean 0 and standard deviation 1. Training
+adds them to its segments (`ecm_edge.training.augment`); `robustness` scores a trained network under each of them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def muscle(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> F
 
 
 def _spans(samples: int, sampling_rate_hz: float) -> int:
-    """As many bursts and rests as surely fill the segment."""
+    """A number of bursts and rests that is enough to fill the segment."""
     return int(samples / max(1, int(_BURST_S[0] * sampling_rate_hz))) + 1
 
 
@@ -74,7 +74,7 @@ def motion(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> F
 
 
 def in_band(rng: np.random.Generator, samples: int, sampling_rate_hz: float) -> Floats:
-    """What no filter takes away: noise of electrodes and of muscles where the ECG itself lies, steady or swelling."""
+    """Noise of electrodes and muscles in the band of the ECG, where no filter removes it; steady or swelling."""
     frequencies = np.fft.rfftfreq(samples, 1 / sampling_rate_hz)
     low = rng.uniform(*_IN_BAND_FROM_HZ)
     high = low * rng.uniform(*_IN_BAND_WIDTH)
@@ -102,13 +102,13 @@ KINDS: dict[str, Callable[[np.random.Generator, int, float], Floats]] = {
     "motion": motion,
     "steps": steps,
 }
-"""Those that leave the ECG to be seen: they lie beside its band, or in few places."""
+"""The kinds that leave the ECG visible: they lie outside its band, or in few places."""
 
 
 def pool(
     rng: np.random.Generator, count: int, samples: int, sampling_rate_hz: float, *, in_band_share: float
 ) -> Floats:
-    """(count, T) disturbances to draw from where making new ones would take too long.
+    """(count, T) disturbances to draw from, where making new ones would take too long.
 
     Each of `KINDS` in turn, and `in_band_share` of them of the kind `in_band`.
     """

@@ -1,4 +1,4 @@
-"""What a data set holds, counted."""
+"""The numbers of segments of a data set: by rhythm, split, label and subject."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Counts(Record):
 
 
 class InfoRecord(Record):
-    """A data set's header and counts; `content_checked` says whether the hashes were recomputed (and agreed)."""
+    """A data set's header and counts; `content_checked` is true if the hashes were recomputed, and agreed."""
 
     dataset: str
     header: DatasetHeader

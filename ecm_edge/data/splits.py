@@ -56,8 +56,8 @@ class FoldAssignment(Record):
     def _every_fold(self) -> FoldAssignment:
         if self.seed < 0:
             raise ValueError("a seed is 0 or more")
-        found = set(self.folds.values())
-        if len(found) != self.count or found != set(range(len(found))):
+        numbers = set(self.folds.values())
+        if len(numbers) != self.count or numbers != set(range(len(numbers))):
             raise ValueError(f"every fold from 0 to {self.count - 1} has a subject, and there is no other")
         return self
 
@@ -67,7 +67,7 @@ class FoldAssignment(Record):
 
 
 def holdout(dataset: Dataset, *, seed: int, validation_share: float = 0.2, test_share: float = 0.2) -> Split:
-    """Subjects drawn into test, validation and train, each part mixed alike in how much AF its subjects have.
+    """Subjects drawn into test, validation and train; in each part the subjects' shares of AF are spread alike.
 
     Raises:
         DatasetError: fewer than three subjects, or one class only.
@@ -151,7 +151,7 @@ def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 
 
 
 def everyone(dataset: Dataset) -> Split:
-    """Every labelled subject in the training part; nobody is left to choose or to test anything on.
+    """Every labelled subject in the training part; validation and test are empty.
 
     Raises:
         DatasetError: fewer than three subjects, or one class only.
@@ -206,7 +206,7 @@ def _by_af_share(dataset: Dataset) -> list[str]:
 def _train_and_validation(
     order: Sequence[str], validation_share: float, test: Sequence[str], generator: np.random.Generator
 ) -> Split:
-    """A split of `order` beside the subjects that are tested; without a share there is nobody in its validation."""
+    """A split of `order` beside the tested subjects; with a share of 0 its validation is empty."""
     validation = _drawn(order, validation_share, generator) if validation_share else []
     train = set(order) - set(validation)
     return Split(train=sorted(train), validation=sorted(validation), test=sorted(test))

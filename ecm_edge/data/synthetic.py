@@ -2,8 +2,8 @@
 
 A record is a sum of Gaussian waves placed on a sequence of beats (after McSharry et al., "A dynamical model for
 generating synthetic electrocardiogram signals", IEEE TBME 2003), plus fibrillatory waves, baseline wander, muscle noise
-and hum, in steps of 1 µV. The same seed gives the same bytes. It is for tests, demos and benchmarks: whatever is
-trained on it says nothing about patients.
+and hum, in steps of 1 µV. The same seed gives the same bytes. It is for tests, demos and benchmarks: a model that is
+trained on it shows nothing about patients.
 
     N     sinus rhythm                       P wave, RR varying with breathing, now and then an ectopic beat
     SBR   sinus bradycardia                  the same at 40 to 55 beats a minute
@@ -14,7 +14,6 @@ trained on it says nothing about patients.
 
 from __future__ import annotations
 
-import importlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +25,7 @@ from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import AF_RHYTHM, SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, Description, Source, write_dataset
+from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import STEPS_PER_MV
 from ecm_edge.data.recordings.windows import FILTER, WINDOW_S, Recording, Span, blocks
 
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 _EPISODE_SEGMENTS = 2
 _EXTRAS = ("SBR", "B", "AB")
 
-_WRITERS = {"iesd": "iesd", "wfdb": "physionet", "edf": "edf", "csv": "csv_files"}
-
-SynthFormat = Literal["dataset", "iesd", "wfdb", "edf", "csv"]
+SynthFormat = Literal["dataset", Format]
 Beat = Literal["sinus", "atrial", "ventricular", "fibrillating"]
 
 
@@ -53,7 +51,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Heart:
-    """What makes one subject's ECG different from another's."""
+    """The parameters of one subject's ECG."""
 
     rate_bpm: float
     breathing: float  # share by which breathing changes the RR interval
@@ -128,7 +126,7 @@ def recording(subject: int, seed: int, segments: int) -> Recording:
 
 
 class SynthRecord(Record):
-    """What `synthesise` made. `content_sha256` is that of the data set, absent for recordings."""
+    """What `synthesise` made. `content_sha256` is that of the data set, and None for recordings."""
 
     path: str
     format: SynthFormat
@@ -168,7 +166,7 @@ def synthesise(
     else:
         content_sha256 = None
         with files.staged_folder(path) as staged:
-            importlib.import_module(f"ecm_edge.data.recordings.{_WRITERS[file_format]}").write(staged, records)
+            FORMATS[file_format].write(staged, records)
     rhythms = {span.rhythm for subject in range(subjects) for span in _spans(rhythms_of(subject), segments_per_subject)}
     return SynthRecord(
         path=str(path),

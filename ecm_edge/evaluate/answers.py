@@ -1,4 +1,4 @@
-"""The file that keeps a board's answers as they come, one a line, so that no interruption loses any."""
+"""The file of a board's answers: one line is added for each as it comes, so that no interruption loses any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Session(Record):
-    """What was asked of whom. `emulator` says what answered where it was no board."""
+    """Which board, or which emulator in its place, answers which data set; `emulator` is None for a board."""
 
     port: str
     emulator: str | None
@@ -31,7 +31,7 @@ class Header(Session):
 
 
 class SegmentAnswer(Record):
-    """One more line: the board's answer to one row of the data set, and how often it had to be asked."""
+    """Each further line: the board's answer to one row of the data set, and how often that row was sent."""
 
     row: int = Field(ge=0)
     name: str
@@ -40,8 +40,8 @@ class SegmentAnswer(Record):
     attempts: int = Field(ge=1)
 
 
-def begin(answers: Path, session: Session) -> None:
-    """A new file of answers with its first line, unless there is one already."""
+def create(answers: Path, session: Session) -> None:
+    """Write a new file of answers with its first line; a file that is there stays as it is."""
     try:
         with answers.open("x", encoding="utf-8") as stream:
             stream.write(Header(**dict(session)).model_dump_json() + "\n")
@@ -51,8 +51,12 @@ def begin(answers: Path, session: Session) -> None:
         raise files.cannot_write(answers, problem) from problem
 
 
-def known(answers: Path, session: Session, *, resume: bool) -> dict[int, SegmentAnswer]:
-    """The answers by row that are in the file, if there is one; a last line that was cut off is taken away."""
+def load(answers: Path, session: Session, *, resume: bool) -> dict[int, SegmentAnswer]:
+    """The answers in the file by row, none without a file; a last line that was cut off is removed from it.
+
+    Raises:
+        FirmwareError: there is a file and `resume` is not set, or it is damaged or of another session.
+    """
     if not answers.exists():
         return {}
     if not resume:
@@ -62,31 +66,31 @@ def known(answers: Path, session: Session, *, resume: bool) -> dict[int, Segment
     head, *lines = answers.read_bytes().splitlines(keepends=True) or [b""]
     whole = [line for line in lines if line.endswith(b"\n")]
     try:
-        before = Header.model_validate_json(head)
-        given = [SegmentAnswer.model_validate_json(line) for line in whole]
+        header = Header.model_validate_json(head)
+        segments = [SegmentAnswer.model_validate_json(line) for line in whole]
     except ValidationError as problem:
-        found = f"{first_fault(problem)} of {answers}"
-        raise FirmwareError("a file of answers has one record a line", found, "Begin a new one with -o.") from None
-    _check_same(answers, before, Header(**dict(session)))
+        fault = f"{first_fault(problem)} of {answers}"
+        raise FirmwareError("a file of answers has one record a line", fault, "Begin a new one with -o.") from None
+    _check_same(answers, header, Header(**dict(session)))
     if len(whole) < len(lines):
         files.write_atomic(answers, b"".join([head, *whole]))
-    return {answer.row: answer for answer in given}
+    return {answer.row: answer for answer in segments}
 
 
-def _check_same(answers: Path, before: Header, now: Header) -> None:
-    """The answers in a file go on with the same port, board and data; `serve` may have another link each time."""
+def _check_same(answers: Path, stored: Header, current: Header) -> None:
+    """The answers in a file go on with the same port, board and data; the port of an emulator may change."""
     differing = [
         name
         for name in Header.model_fields
-        if getattr(before, name) != getattr(now, name) and not (name == "port" and now.emulator)
+        if getattr(stored, name) != getattr(current, name) and not (name == "port" and current.emulator)
     ]
     if differing:
-        found = f"another {', '.join(differing)} in {answers}"
-        raise FirmwareError("answers go on with the same board and data", found, "Name another file with -o.")
+        others = f"another {', '.join(differing)} in {answers}"
+        raise FirmwareError("answers go on with the same board and data", others, "Name another file with -o.")
 
 
-def keep(answers: Path, answer: SegmentAnswer) -> None:
-    """Write one more answer to the file, so that it survives whatever comes next."""
+def append(answers: Path, answer: SegmentAnswer) -> None:
+    """Add one answer to the file."""
     try:
         with answers.open("a", encoding="utf-8") as stream:
             stream.write(answer.model_dump_json() + "\n")

@@ -1,10 +1,9 @@
-"""Bench: how long one inference takes in onnxruntime on this host, for every form of a candidate or any ONNX file.
+"""Bench: the time of one inference in onnxruntime on this host, for every form of a candidate or any ONNX file.
 
 Protocol: one thread, batch 1, warm-ups first, then each run timed around the inference call alone, segment after
 segment. Several models take turns, so that a host that slows down slows all of them. Every timed answer is kept and
-compared with an untimed one. What is measured on this host says nothing about a board; the board's figures stand beside
-it under their own labels: sizes of the linked image, counted instructions, and an estimate of the time, which no gate
-takes.
+compared with an untimed one. A time on this host is not that of a board. The board's figures stand beside it with their
+own evidence: sizes of the linked image, counted instructions, and an estimate of the time, which no gate takes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from ecm_edge.base.records import (
 )
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
-from ecm_edge.evaluate.timing import Timer, summary
+from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import CostRecord
@@ -45,9 +44,9 @@ if TYPE_CHECKING:
 
 RUNS = 1000
 WARM_UPS = 100
-TURN = 100  # runs of one model before the next one has its turn
+TURN = 100  # runs of one model before those of the next one
 SEGMENTS = 64
-"""So many different segments take turns, since some operators take longer for some values."""
+"""The number of different segments that are timed in turn; some operators take longer for some values."""
 
 _NOISE_SEED = 0
 _NS_PER_MS = 1e6
@@ -56,7 +55,7 @@ _NS_PER_MS = 1e6
 class OnBoard(Record):
     """One form on a target, from firmware.json or built for this.
 
-    flash_bytes, ram_bytes: `size_evidence` says how they were found. stack_bytes: the bound of the whole program.
+    flash_bytes, ram_bytes: with the evidence `size_evidence`. stack_bytes: the bound of the whole program.
     instructions:           of one inference, counted in the emulator; by_class and per MAC as well.
     """
 
@@ -89,10 +88,10 @@ class FormBench(Record):
 
 
 class BenchRecord(Record):
-    """Latency of every form on this host, measured; and the estimate for the `board`, where there is one.
+    """Measured latency of every form on this host, and the estimate for the `board`, where there is one.
 
-    That is the estimate of the first form's image, or else of the candidate's cost record. `against` are the models of
-    another candidate timed in the same turns. `segments` says what was fed: segments of a data set, or noise.
+    The estimate is that of the first form's image, or else of the candidate's cost record. `against` are the models of
+    another candidate, timed in the same turns. `segments` is the input: segments of a data set, or noise.
     """
 
     verdict: Verdict
@@ -125,7 +124,7 @@ def bench_candidate(
         path: the candidate's folder, or the file.
         dataset: whose segments are fed; noise without one.
         against: another candidate, entry of a registry or file, timed in the same turns.
-        target: a board to build every form for and count it on; by default those in firmware.json are told.
+        target: a board to build every form for and to count it on; by default the figures are those of firmware.json.
         runs: timed runs of each model.
         warm_ups: untimed runs of each model before those.
 
@@ -136,20 +135,16 @@ def bench_candidate(
         FirmwareError: a compiler or an emulator that fails.
     """
     if runs < 1 or warm_ups < 0:
-        found = f"{runs} runs, {warm_ups} warm-ups"
-        raise CandidateError("a latency is measured on at least one run", found, "Ask for more.")
+        given = f"{runs} runs, {warm_ups} warm-ups"
+        raise CandidateError("a latency is measured on at least one run", given, "Take at least one run.")
     models, others = open_forms(path), open_forms(against) if against else []
-    timed = time_in_turns([*models, *others], dataset, runs=runs, warm_ups=warm_ups)
-    boards = [on_board(model, target) for model in [*models, *others]]
-    timed = [form.model_copy(update={"on_board": found}) for form, found in zip(timed, boards, strict=True)]
-    board = CostRecord.load(path / COST) if (path / COST).is_file() else None
-    latency, of = (board.latency_ms, board.target) if board else (None, None)
-    if first := timed[0].on_board:
-        latency, of = first.latency_ms, first.target
+    timed = time_in_turns([*models, *others], dataset, target, runs=runs, warm_ups=warm_ups)
+    cost_record = CostRecord.load(path / COST) if (path / COST).is_file() else None
+    estimated = timed[0].on_board or cost_record
     counted = cost.count(models[0].classifier.proto)
     gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget speaks of the board")]
     return BenchRecord(
-        verdict=verdict_of_what_ran(gates),
+        verdict=verdict_of_what_ran(gates),  # the gate on latency cannot run here
         gates=gates,
         forms=timed[: len(models)],
         against=timed[len(models) :],
@@ -159,40 +154,41 @@ def bench_candidate(
         config_sha256=load_config(path).sha256 if path.is_dir() else None,
         macs=counted.macs,
         parameters=counted.parameters,
-        board=of,
-        board_latency_ms=latency,
+        board=estimated.target if estimated else None,
+        board_latency_ms=estimated.latency_ms if estimated else None,
         provenance=provenance.collect(),
     )
 
 
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
-    """A form's figures on a target, built now, or as its candidate's firmware.json has them; None where it has none."""
+    """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:
         from ecm_edge.firmware.form_build import build_form
 
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-            return _told(build_form(model.classifier.proto, target, Path(folder), form=model.form).record, target.name)
+            fresh = build_form(model.classifier.proto, target, Path(folder), form=model.form)
+            return _on_board(fresh.record, target.name)
     if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):
         return None
     record = FirmwareRecord.load(model.folder / FIRMWARE)
-    found = record.of(model.form)
-    if found is None or found.model_sha256 != files.sha256_file(model.path):
+    built = record.of(model.form)
+    if built is None or built.model_sha256 != files.sha256_file(model.path):
         return None
-    return _told(found, record.target)
+    return _on_board(built, record.target)
 
 
-def _told(found: FormFit, target: str) -> OnBoard:
-    counts = found.instructions
+def _on_board(form: FormFit, target: str) -> OnBoard:
+    counts = form.instructions
     return OnBoard(
         target=target,
-        size_evidence=found.size_evidence,
-        flash_bytes=found.flash_bytes,
-        ram_bytes=found.ram_bytes,
-        stack_bytes=found.stack_bound_bytes,
+        size_evidence=form.size_evidence,
+        flash_bytes=form.flash_bytes,
+        ram_bytes=form.ram_bytes,
+        stack_bytes=form.stack_bound_bytes,
         instructions=counts.total if counts else None,
         by_class=counts.by_class if counts else {},
-        instructions_per_mac=found.instructions_per_mac,
-        latency_ms=found.latency_ms,
+        instructions_per_mac=form.instructions_per_mac,
+        latency_ms=form.latency_ms,
     )
 
 
@@ -205,15 +201,17 @@ def open_forms(path: Path) -> list[ModelFile]:
     if not path.is_dir():
         return [open_model(path)]
     load_config(path)
-    found = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
-    if not found:
+    forms = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
+    if not forms:
         raise CandidateError(
             "a candidate to be timed has an ONNX file", f"none in {path}", "Run `ecm-edge export` first."
         )
-    return [open_model(path, form) for form in found]
+    return [open_model(path, form) for form in forms]
 
 
-def time_in_turns(models: list[ModelFile], dataset: Dataset | None, *, runs: int, warm_ups: int) -> list[FormBench]:
+def time_in_turns(
+    models: list[ModelFile], dataset: Dataset | None, target: Target | None, *, runs: int, warm_ups: int
+) -> list[FormBench]:
     """Time each model `runs` times, `TURN` runs at a time; raises as `bench_candidate` does."""
     timers = [Timer(model.classifier, segments_for(model.classifier, dataset)) for model in models]
     for timer in timers:
@@ -221,7 +219,7 @@ def time_in_turns(models: list[ModelFile], dataset: Dataset | None, *, runs: int
     for start in track(range(0, runs, TURN), "timing"):
         for timer in timers:
             timer.time(min(TURN, runs - start))
-    return [_form_bench(model, timer, warm_ups) for model, timer in zip(models, timers, strict=True)]
+    return [_form_bench(model, timer, warm_ups, target) for model, timer in zip(models, timers, strict=True)]
 
 
 def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
@@ -244,16 +242,18 @@ def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
     return np.asarray(dataset.samples[rows])
 
 
-def _form_bench(model: ModelFile, timer: Timer, warm_ups: int) -> FormBench:
+def _form_bench(model: ModelFile, timer: Timer, warm_ups: int, target: Target | None) -> FormBench:
+    times_ms = np.array(timer.times_ns) / _NS_PER_MS
     return FormBench(
         form=model.form,
         file=model.path.name,
         model_sha256=files.sha256_file(model.path),
         file_bytes=model.path.stat().st_size,
         weight_bytes=onnx_model.weight_bytes(model.classifier.proto),
-        latency_ms=summary(np.array(timer.times_ns) / _NS_PER_MS, warm_ups=warm_ups),
+        latency_ms=summary(times_ms, Evidence.MEASURED, host(), warm_ups=warm_ups),
         answers_checked=len(timer.times_ns),
         answers_differing=timer.differing(),
+        on_board=on_board(model, target),
     )
 
 

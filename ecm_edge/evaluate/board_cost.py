@@ -1,4 +1,4 @@
-"""What a model costs on a board, from the best evidence that lies beside it."""
+"""The cost of a model on a board, from the best evidence in its folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 
 def board_cost(model: ModelFile, target: Target) -> CostRecord:
-    """What a model costs on a target, from the best evidence there is.
+    """The cost of a model on a target, from the best evidence there is.
 
-    1. firmware.json, if it speaks of exactly this file and of the target as it is now: the image of its own weights.
-    2. A candidate's cost record, if it rests on more than an estimate for this target and form: the image of the
-       untrained network.
-    3. An estimate, made anew, since the target's file may have changed under its name.
+    1. firmware.json, if it is of exactly this file and of the target as it is now: the image of its own weights.
+    2. A candidate's cost record, if it is of this target and form and not an estimate: the image of the untrained
+       network.
+    3. An estimate, made anew, since the target's file may have changed.
 
     Raises:
         CandidateError: the candidate's record counts another graph.
         ModelError: the graph's shapes are not static, so that nothing can be counted.
     """
     if model.folder is None or model.form is None:
-        return check_cost(cost.count(model.classifier.proto), target, "float32")  # as it is: nothing to be scaled
+        return check_cost(
+            cost.count(model.classifier.proto), target, "float32"
+        )  # the file as it is, without scaling to a form
     graph = cost.count(onnx_model.load_proto(model.folder / FORM_FILES["float32"]))
     built = fit_records.load(model.folder, target)
     image = built.of(model.form) if built else None

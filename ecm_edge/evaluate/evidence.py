@@ -1,7 +1,7 @@
-"""Latency evidence: what `ecm-edge bench` or pytest-benchmark wrote, read as latencies of model files.
+"""Latency evidence: the files of `ecm-edge bench` and of pytest-benchmark, read as latencies of model files.
 
 pytest-benchmark's own JSON counts where its `extra_info` has the fields of `EXTRA_INFO`; benchmarks without them are
-about something else and are passed over.
+of something else and are skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXTRA_INFO = ("model_sha256", "evidence", "source", "warm_ups")
-"""What a benchmark says of itself, beside pytest-benchmark's own statistics in seconds."""
+"""The fields that a benchmark adds to pytest-benchmark's own statistics in seconds."""
 
 _MS = 1000.0
 
@@ -33,14 +33,14 @@ def read_latencies(path: Path) -> dict[str, Latency]:
     """
     try:
         content = json.loads(path.read_bytes())
-        found = _of_pytest(content) if "machine_info" in content else _of_bench(content)
+        latencies = _of_pytest(content) if "machine_info" in content else _of_bench(content)
     except OSError as problem:
         raise _not_evidence(path, problem.strerror or str(problem)) from None
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as problem:
         raise _not_evidence(path, f"{type(problem).__name__}: {str(problem).splitlines()[0]}") from None
-    if not found:
+    if not latencies:
         raise _not_evidence(path, "no latency of any model")
-    return found
+    return latencies
 
 
 def _of_bench(content: Any) -> dict[str, Latency]:  # noqa: ANN401 - parsed JSON
@@ -70,9 +70,9 @@ def _latency(entry: dict[str, Any]) -> Latency:
     )
 
 
-def _not_evidence(path: Path, found: str) -> CandidateError:
+def _not_evidence(path: Path, fault: str) -> CandidateError:
     return CandidateError(
         "latency evidence is a bench.json or pytest-benchmark's JSON of benchmarks/test_latency.py",
-        f"{found} in {path}",
+        f"{fault} in {path}",
         "Run `ecm-edge bench CANDIDATE`, or pytest with --benchmark-json.",
     )

@@ -1,11 +1,11 @@
-"""Measure: the host's side of a board on a serial line, real or emulated: labels, latency as the board says, score.
+"""Measure: labels, latency and score of a board on a serial line, real or emulated. This is the host's side.
 
-One segment at a time: a frame out, an answer back. A segment without an answer is sent again a bounded number of times,
-each time after a silence in which the board drops what it had of the frame. Every answer is written to a file of lines
-as it comes, from which `resume` goes on. A board gives labels and no margins, so what needs margins (AUC) is absent.
+Segments are sent one at a time. A segment without an answer is sent again a bounded number of times, each time after a
+silence in which the board drops the broken frame. Every answer is added to a file as it comes, from which `resume` goes
+on. A board gives labels and no margins, so the AUC is absent.
 
-Latency from a pseudo-terminal, or from behind a link that `ecm-edge firmware serve` made, is EMULATED: it is the time
-of an emulator and no board's.
+The latency is the one that the board reports. From a pseudo-terminal, such as `ecm-edge firmware serve` makes, it is
+EMULATED: the time of an emulator and not of a board.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from ecm_edge.base.records import (
     Verdict,
     at_most,
     not_run,
-    verdict_of_what_ran,
 )
 from ecm_edge.base.tables import track
 from ecm_edge.evaluate import answers as answers_file
-from ecm_edge.evaluate import score
+from ecm_edge.evaluate import score, timing
 from ecm_edge.evaluate.answers import SegmentAnswer, Session
-from ecm_edge.evaluate.ask import Options, ask, open_line
+from ecm_edge.evaluate.exchange import LineOptions, exchange, open_line
 from ecm_edge.firmware import protocol, serve
 from ecm_edge.firmware.generate import form_of
 from ecm_edge.forms import reference
@@ -52,16 +51,16 @@ if TYPE_CHECKING:
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
 
-_FEW = 5  # names in a message
+_NAMES_SHOWN = 5  # of segments, in the detail of a gate
 
 
 class MeasureRecord(Record):
-    """What a board answered, and what that scores.
+    """The answers of a board, and their score.
 
-    The verdict is on the labels alone: FAIL where the board does not answer as the model does. `labels_differing` are
-    those segments, None where no model was given, and the verdict NOT RUN. `emulator` says what answered where it was
-    no board. `board_score` needs a rule, the size of the image and a measured latency. `retried` segments needed more
-    than one attempt; `resumed` ones were answered before.
+    The verdict is on the labels alone: FAIL where a label is not the model's, NOT RUN where no model was given.
+    `labels_differing` names those segments; it is None without a model. `emulator` names what answered in place of a
+    board; it is None for a board. `board_score` needs a rule, the size of the image and a measured latency. `retried`
+    counts the segments that were sent more than once, `resumed` those whose answer was in the file already.
     """
 
     verdict: Verdict
@@ -102,54 +101,53 @@ def measure(
     image: Path | None = None,
     emulated: bool = False,
     resume: bool = False,
-    options: Options | None = None,
+    options: LineOptions | None = None,
 ) -> MeasureRecord:
     """Send segments to the board at `port`, and score its labels.
 
     Args:
         port: a serial device, or the link of `ecm-edge firmware serve`.
         dataset: the segments; unlabelled ones are left out.
-        answers: the file that keeps every answer as it comes.
+        answers: the file to which every answer is added as it comes.
         subjects: as for `score_model`: by default the test subjects of `model`, all of them without one.
-        model: the candidate or ONNX file that the image was made from; the board's labels are compared with its.
+        model: the candidate or ONNX file that the image was made from; the board's labels are compared with its labels.
         form: which form of a candidate.
         target: gives beta, the limit of G and the board's score.
         image: what runs on the board, for its size.
-        emulated: that no board is there; found out without it for whatever `serve` made and every pseudo-terminal.
+        emulated: no board is there. Not needed for a pseudo-terminal, which is recognised.
         resume: go on with the answers that are in the file.
         options: time-out and retries.
 
     Raises:
-        FirmwareError: no such port, or one in use; a board that does not answer, naming the segment; answers that are
-            of another data set, port or board, or there already without `resume`.
+        FirmwareError: no such port, or one in use; a board that does not answer, naming the segment; a file of answers
+            that is there without `resume`, or is of another data set, port or board.
         DatasetError: no labelled segment, an unknown subject, or a part of a split without a candidate.
         CandidateError, ModelError: as for `score_model`.
     """
     begin_s = time.perf_counter()
-    opened = open_model(model, form) if model else None
-    rows = _rows(dataset, subjects, opened)
-    expected = _expected(opened, dataset, rows) if opened else None
+    compared = open_model(model, form) if model else None
+    rows = _rows(dataset, subjects, compared)
+    expected = _expected(compared, dataset, rows) if compared else None
     session = _session(port, dataset, image, emulated=emulated)
-    known = answers_file.known(answers, session, resume=resume)
-    resumed = len(known.keys() & set(rows.tolist()))
-    _ask_all(session, dataset, rows, known, answers, options or Options())
-    given = [known[row] for row in rows.tolist()]
-    differing = _differing(given, expected) if expected is not None else None
-    gates = [_same_labels(differing)]
+    stored = answers_file.load(answers, session, resume=resume)
+    missing = [row for row in rows.tolist() if row not in stored]
+    by_row = stored | _answer_all(session, dataset, missing, answers, options or LineOptions())
+    given = [by_row[row] for row in rows.tolist()]
+    gate, differing = _compare_labels(given, expected)
     scores, latency = _scores(dataset, rows, given, target), _latency(given, session)
     return MeasureRecord(
         **dict(session),
-        **_model_fields(opened),
-        verdict=verdict_of_what_ran(gates),
-        gates=gates,
+        **_model_fields(compared),
+        verdict=gate.verdict,
+        gates=[gate],
         target=target.name if target else None,
         image_bytes=image.stat().st_size if image else None,
         dataset=dataset.folder.name,
-        synthetic=dataset.header.synthetic or (opened is not None and score.is_synthetic(opened)),
+        synthetic=dataset.header.synthetic or (compared is not None and score.is_synthetic(compared)),
         blank=dataset.header.blank,
         segments=len(given),
         retried=sum(answer.attempts > 1 for answer in given),
-        resumed=resumed,
+        resumed=len(given) - len(missing),
         labels_differing=differing,
         scores=scores,
         latency_ms=latency,
@@ -160,35 +158,31 @@ def measure(
     )
 
 
-def _ask_all(
-    session: Session,
-    dataset: Dataset,
-    rows: NDArray[np.int64],
-    known: dict[int, SegmentAnswer],
-    answers: Path,
-    options: Options,
-) -> None:
-    """Ask for every row that is not in `known`, which gets its answer, as does the file."""
-    missing = [row for row in rows.tolist() if row not in known]
-    if not missing:
-        return
+def _answer_all(
+    session: Session, dataset: Dataset, rows: list[int], answers: Path, options: LineOptions
+) -> dict[int, SegmentAnswer]:
+    """The board's answers to these rows; each is added to the file as it comes."""
+    if not rows:
+        return {}
+    by_row: dict[int, SegmentAnswer] = {}
     with open_line(session.port, options.timeout_s) as line:
-        answers_file.begin(answers, session)
-        for row in track(missing, "asking the board"):
-            known[row] = _answer(line, dataset, row, options, answers)
-            answers_file.keep(answers, known[row])
+        answers_file.create(answers, session)
+        for row in track(rows, "sending segments"):
+            by_row[row] = _answer(line, dataset, row, options, answers)
+            answers_file.append(answers, by_row[row])
+    return by_row
 
 
-def _answer(line: Serial, dataset: Dataset, row: int, options: Options, answers: Path) -> SegmentAnswer:
+def _answer(line: Serial, dataset: Dataset, row: int, options: LineOptions, answers: Path) -> SegmentAnswer:
     name = dataset.names(np.array([row]))[0]
-    found = ask(line, np.asarray(dataset.samples[row], np.float32), options)
-    if found is None:
+    exchanged = exchange(line, np.asarray(dataset.samples[row], np.float32), options)
+    if exchanged is None:
         raise FirmwareError(
             f"a board answers each segment within {options.timeout_s:g} s",
             f"no answer to {name} (row {row}) from {line.port} in {options.retries + 1} attempts",
             f"Check power, cable and program; the answers until then are in {answers}, and --resume goes on from them.",
         )
-    answer, attempts = found
+    answer, attempts = exchanged
     if answer.status != protocol.Status.ANSWERED:
         raise FirmwareError(
             "a model's scores are finite",
@@ -209,7 +203,7 @@ def _session(port: str, dataset: Dataset, image: Path | None, *, emulated: bool)
 
 
 def _emulator(port: str, *, emulated: bool) -> str | None:
-    """What stands in for a board, in words; None for a board."""
+    """What answers in place of a board, in words; None for a board."""
     if serve.is_pseudo_terminal(port):
         return "a pseudo-terminal"
     return "as the caller said" if emulated else None
@@ -242,28 +236,17 @@ def _rows(dataset: Dataset, subjects: score.Subjects | None, model: ModelFile | 
 
 
 def _scores(dataset: Dataset, rows: NDArray[np.int64], given: list[SegmentAnswer], target: Target | None) -> Scores:
-    """The scores of labels alone: as those of margins of 1 and -1, without the AUC, which a label has none of."""
+    """The scores of labels alone: those of margins of 1 and -1, without the AUC, which needs true margins."""
     margin = np.array([1.0 if answer.label else -1.0 for answer in given], np.float32)  # (n,)
     return score_rows(margin, dataset, rows, target).model_copy(update={"auc": None})
 
 
 def _latency(given: list[SegmentAnswer], session: Session) -> Latency:
     times_ms = np.array([answer.latency_ms for answer in given])  # (n,)
-    clock = (
-        f"the emulator's clock, no board's: {session.emulator}" if session.emulator else f"the board at {session.port}"
-    )
-    return Latency(
-        evidence=Evidence.EMULATED if session.emulator else Evidence.MEASURED,
-        source=clock,
-        mean_ms=float(times_ms.mean()),
-        median_ms=float(np.median(times_ms)),
-        p95_ms=float(np.quantile(times_ms, 0.95)),
-        min_ms=float(times_ms.min()),
-        max_ms=float(times_ms.max()),
-        std_ms=float(times_ms.std()),
-        runs=times_ms.size,
-        warm_ups=0,
-    )
+    if session.emulator:
+        clock = f"the emulator's clock, no board's: {session.emulator}"
+        return timing.summary(times_ms, Evidence.EMULATED, clock, warm_ups=0)
+    return timing.summary(times_ms, Evidence.MEASURED, f"the board at {session.port}", warm_ups=0)
 
 
 def _board_score(target: Target | None, scores: Scores, latency: Latency, image: Path | None) -> BoardScore | None:
@@ -273,22 +256,19 @@ def _board_score(target: Target | None, scores: Scores, latency: Latency, image:
     return metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
 
 
+def _compare_labels(given: list[SegmentAnswer], expected: NDArray[np.bool_] | None) -> tuple[Gate, list[str] | None]:
+    """Whether the board's labels are the model's, (n,), and the names of the segments where they differ."""
+    if expected is None:
+        return not_run("labels_differing", "no model was given"), None
+    differing = [answer.name for answer, af in zip(given, expected.tolist(), strict=True) if bool(answer.label) != af]
+    return at_most("labels_differing", len(differing), 0, "segments", ", ".join(differing[:_NAMES_SHOWN])), differing
+
+
 def _expected(model: ModelFile, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) whether the model itself calls these rows AF; of an int8 model the judge is the reference, not a runtime."""
+    """(n,) whether the model calls these rows AF; an int8 model is run in the reference and not in onnxruntime."""
     if form_of(model.classifier.proto) != "int8":
         return margins(model.classifier, dataset, rows) >= 0
     graph = reference.load(model.classifier.proto)
     scores = reference.run(graph, dataset.samples[rows], [graph.output_name])[graph.output_name].reshape(len(rows), 2)
-    called: NDArray[np.bool_] = scores[:, 1] >= scores[:, 0]
-    return called
-
-
-def _same_labels(differing: list[str] | None) -> Gate:
-    if differing is None:
-        return not_run("labels_differing", "no model was given")
-    return at_most("labels_differing", len(differing), 0, "segments", ", ".join(differing[:_FEW]))
-
-
-def _differing(given: list[SegmentAnswer], expected: NDArray[np.bool_]) -> list[str]:
-    """The names of the segments to which the model gives the other label, `expected` (n,)."""
-    return [answer.name for answer, label in zip(given, expected.tolist(), strict=True) if bool(answer.label) != label]
+    called_af: NDArray[np.bool_] = scores[:, 1] >= scores[:, 0]
+    return called_af

@@ -1,12 +1,12 @@
 """Score: accuracy of one model on labelled segments, by subject and by rhythm, and the board's score.
 
-What is reported is measured on subjects that the model was neither trained nor tuned on; where that does not hold, the
-record says so.
+Reported figures are of subjects that the model was neither trained nor tuned on; where they are not, the record names
+those subjects and warns.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
@@ -32,7 +32,7 @@ Subjects = Part | list[str]
 
 
 class BoardResult(Record):
-    """The board's side: latency and size with their evidence, and the score where the target has a rule."""
+    """Latency and size on the board with their evidence, and the score where the target has a rule."""
 
     target: str
     board_score: BoardScore | None
@@ -42,11 +42,12 @@ class BoardResult(Record):
 
 
 class ScoreRecord(Record):
-    """What a model scored, on what, and what to be careful about.
+    """The scores of a model, the data that they are of, and warnings.
 
-    `part` is "chosen" where subjects were named, and "out_of_fold" where `statement` says who answered: then `scores`
-    are those of the recipe, and model and costs those of the candidate that was trained by it. `trained_on` are scored
-    subjects that whoever answered was trained or tuned on; None where the file does not say.
+    `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
+    (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
+    `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
+    not name them.
     """
 
     model: str
@@ -110,13 +111,13 @@ def score_out_of_fold(
     form: Form = "float32",
     latency: Latency | None = None,
 ) -> ScoreRecord:
-    """Score a candidate's recipe on all subjects, by what its cross-validation answered out of fold.
+    """Score a candidate's recipe on all subjects, by the margins of its cross-validation out of fold.
 
     Args:
         folder: the candidate, trained with --folds.
         dataset: the one that it was made from.
         target: as for `score_model`.
-        form: whose costs the board's score counts; the answers are those of float32 networks.
+        form: the form whose costs the board's score counts; the answers are those of float32 networks.
         latency: as for `score_model`.
 
     Raises:
@@ -129,8 +130,8 @@ def score_out_of_fold(
         raise CandidateError(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
         )
-    known = out_of_fold.load(folder, model.config, dataset)
-    scores = score_rows(known.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    answers = out_of_fold.load(folder, model.config, dataset)
+    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target)
     statement = out_of_fold.STATEMENT
     return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
 
@@ -156,14 +157,7 @@ def _record(
     statement: str | None = None,
 ) -> ScoreRecord:
     return ScoreRecord(
-        model=model.path.name,
-        model_sha256=files.sha256_file(model.path),
-        form=model.form,
-        config_sha256=model.config.sha256 if model.config else None,
-        dataset=dataset.folder.name,
-        dataset_sha256=dataset.header.content_sha256,
-        synthetic=dataset.header.synthetic or is_synthetic(model),
-        blank=dataset.header.blank,
+        **model_and_data(model, dataset),
         part=part,
         statement=statement,
         trained_on=trained_on,
@@ -174,15 +168,31 @@ def _record(
     )
 
 
+def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
+    """The fields of a ScoreRecord that name the model and the data set; a RobustnessRecord has them too."""
+    return {
+        "model": model.path.name,
+        "model_sha256": files.sha256_file(model.path),
+        "form": model.form,
+        "config_sha256": model.config.sha256 if model.config else None,
+        "dataset": dataset.folder.name,
+        "dataset_sha256": dataset.header.content_sha256,
+        "synthetic": dataset.header.synthetic or is_synthetic(model),
+        "blank": dataset.header.blank,
+    }
+
+
 def is_synthetic(model: ModelFile) -> bool:
-    """Whether the candidate or the file says that it was trained on synthetic data."""
+    """Whether the model was trained on synthetic data, by the candidate's configuration or the file's metadata."""
     if model.config:
         return model.config.synthetic
     return onnx_model.provenance(model.classifier.proto).get("synthetic") == "true"
 
 
-def parse_subjects(text: str) -> Subjects:
-    """`test`, `validation`, `train`, `all`, or names with commas between them."""
+def parse_subjects(text: str | None) -> Subjects | None:
+    """`test`, `validation`, `train`, `all`, or names with commas between them; None for None."""
+    if text is None:
+        return None
     return cast("Part", text) if text in get_args(Part) else [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -190,7 +200,7 @@ def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
     """A candidate's test part on its own data set, all subjects for a file.
 
     Raises:
-        DatasetError: a candidate on another data set, for which its split does not speak.
+        DatasetError: a candidate on another data set, of which its split holds no subjects.
     """
     if model.config is None:
         return "all"
@@ -204,10 +214,10 @@ def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
 
 
 def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Sequence[str]:
-    """The names of the subjects meant.
+    """The names of these subjects.
 
     Raises:
-        DatasetError: a part of a split asked of a file that has none, or of a candidate with nobody in that part.
+        DatasetError: a part of a split, where the model is a file without one, or the candidate's part is empty.
     """
     if isinstance(subjects, list):
         return subjects
@@ -230,7 +240,7 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
 
 
 def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
-    """The board's score with every term, and the costs it rests on."""
+    """The board's score with every term, and the costs that enter it."""
     cost = board_cost(model, target)
     latency = latency or cost.latency_ms
     score = None
@@ -247,7 +257,7 @@ def board_result(model: ModelFile, target: Target, scores: Scores, latency: Late
 
 
 def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
-    """The scored subjects that took part in training or tuning; None where the file does not say."""
+    """The scored subjects that the model was trained or tuned on; None where the file does not name them."""
     if model.config:
         seen = {*model.config.split.train, *model.config.split.validation}
         return [name for name in scored if name in seen]
@@ -256,20 +266,20 @@ def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> lis
 
 
 def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
-    """What to be careful about with these scores; `trained_on` as in a `ScoreRecord`."""
-    found = []
+    """The warnings about these scores; `trained_on` as in a `ScoreRecord`."""
+    warnings = []
     if trained_on is None:
-        found.append(
+        warnings.append(
             "the file does not say which subjects it was trained on: if any of these, the figures are too good; "
             "a candidate's folder knows its test subjects"
         )
     elif trained_on:
-        found.append(
+        warnings.append(
             f"the model was trained or tuned on {len(trained_on)} of these {scores.subjects} subjects: "
             "the figures are not those of new subjects"
         )
     if scores.subjects == 1:
-        found.append("one subject: no interval can be given")
+        warnings.append("one subject: no interval can be given")
     if scores.auc is None:
-        found.append("one class only: what needs both is absent")
-    return found
+        warnings.append("one class only: what needs both is absent")
+    return warnings

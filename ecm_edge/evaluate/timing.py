@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.base.records import Evidence, Latency
+from ecm_edge.base.records import Latency
 from ecm_edge.forms import onnx_model
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ecm_edge.base.records import Evidence
     from ecm_edge.forms.onnx_model import Classifier, Floats
 
 
@@ -37,7 +38,7 @@ def inference(classifier: Classifier) -> Callable[[Floats], Floats]:
 
 
 class Timer:
-    """Times one model and keeps what it answered.
+    """Times one model and keeps its answers.
 
     Raises:
         ModelError: onnxruntime refuses the model, or a score is not finite.
@@ -50,16 +51,16 @@ class Timer:
         self._answers: list[Floats] = []
         self.times_ns: list[int] = []
         if not np.isfinite(self._expected).all():
-            found = f"NaN or infinite ones from {classifier.path}"
-            raise ModelError("a model's scores are finite", found, "Train it again.")
+            scores = f"NaN or infinite ones from {classifier.path}"
+            raise ModelError("a model's scores are finite", scores, "Train it again.")
 
     def warm_up(self, runs: int) -> None:
-        """Run without looking at the clock."""
+        """Run without timing."""
         for i in range(runs):
             self._run(self._inputs[i % len(self._inputs)])
 
     def time(self, runs: int) -> None:
-        """Time so many more runs, going on with the segment whose turn it is."""
+        """Time so many runs; they go on with the segment after the last timed one."""
         for _ in range(runs):
             segment = self._inputs[len(self._answers) % len(self._inputs)]
             begin_ns = time.perf_counter_ns()
@@ -68,16 +69,16 @@ class Timer:
             self._answers.append(answer)
 
     def differing(self) -> int:
-        """How many timed answers are not, bit by bit, the untimed one of the same segment."""
+        """The number of timed answers that are not, bit by bit, the untimed one of the same segment."""
         expected = cycle(self._expected)
         return sum(not np.array_equal(answer, next(expected)) for answer in self._answers)
 
 
-def summary(times_ms: NDArray[np.float64], *, warm_ups: int) -> Latency:
-    """The figures of measured times (runs,) on this host."""
+def summary(times_ms: NDArray[np.float64], evidence: Evidence, source: str, *, warm_ups: int) -> Latency:
+    """The figures of the times (runs,) that a clock gave; `source` names whose clock."""
     return Latency(
-        evidence=Evidence.MEASURED,
-        source=host(),
+        evidence=evidence,
+        source=source,
         mean_ms=float(times_ms.mean()),
         median_ms=float(np.median(times_ms)),
         p95_ms=float(np.quantile(times_ms, 0.95)),
@@ -90,14 +91,14 @@ def summary(times_ms: NDArray[np.float64], *, warm_ups: int) -> Latency:
 
 
 def host() -> str:
-    """What a latency measured here was measured on and with; equal strings mean latencies that may be compared."""
+    """The processor and runtime of a latency measured here; latencies with equal strings may be compared."""
     import onnxruntime
 
     return f"{_cpu()}, onnxruntime {onnxruntime.__version__}, 1 thread, batch 1"
 
 
 def _cpu() -> str:
-    """The processor's name; on Linux /proc/cpuinfo knows more than Python does."""
+    """The processor's name; on Linux /proc/cpuinfo has a fuller one than `platform`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

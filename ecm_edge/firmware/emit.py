@@ -137,15 +137,19 @@ def used_kernels(text: str) -> list[str]:
     marks = {
         "ecm_conv_f32.h": ("ecm_conv_f32(", "ecm_conv_f32_add("),
         "ecm_conv_f32_wide.h": ("ecm_conv_f32_wide(",),
-        "ecm_depthwise_f32.h": ("ecm_depthwise_f32",),
-        "ecm_conv_i8.h": ("ecm_conv_i8", "ecm_pack_weights("),
+        "ecm_dense_half.h": ("ecm_dense_half(",),
+        "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
+        "ecm_depthwise_f32_once.h": ("ecm_depthwise_f32_once(",),
+        "ecm_conv_i8.h": ("ecm_conv_i8(",),
+        "ecm_conv_i8_packed.h": ("ecm_conv_i8_packed(",),
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),
-        "ecm_half.h": ("ecm_half(", "ecm_halves(", "ecm_dense_half("),
+        "ecm_half.h": ("ecm_half(", "ecm_halves("),
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),
-        "ecm_recurrent.h": ("ecm_lstm_f32(", "ecm_gru_f32("),
+        "ecm_lstm_f32.h": ("ecm_lstm_f32(",),
+        "ecm_gru_f32.h": ("ecm_gru_f32(",),
         "ecm_math.h": tuple(f"ecm_{function}f(" for function in _MATH),
     }
     return ["ecm_base.h", *(header for header, words in marks.items() if any(word in text for word in words))]

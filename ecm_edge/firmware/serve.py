@@ -38,6 +38,7 @@ _END_S = 5.0
 _LOOK_S = 0.1
 _RELAY_BYTES = 4096
 _SELF_TEST_FAILED = b"self-test failed\n"  # programs/serial.c, where there is no standard error
+_REFUSAL = protocol.encode_answer(protocol.Answer(protocol.Status.SAMPLE_NOT_FINITE, 0, 0.0))
 _PSEUDO_TERMINALS = Path("/dev/pts")
 
 
@@ -88,6 +89,8 @@ def serve(
 ) -> Iterator[Board]:
     """Run the serial program `image` under the emulator of `target` until the block ends; no process stays behind.
 
+    What runs is an executable copy in a temporary folder: an image that came through git may have lost that right.
+
     Args:
         image: the linked image; its port must be that of the emulated board.
         target: names the emulator; without one the image runs as it is.
@@ -98,13 +101,15 @@ def serve(
         FirmwareError: no image, no emulator, or an image that ends or does not answer.
         OutputError: `link` exists or cannot be made.
     """
-    emulated, command = _describe(image, target), _command(image, target)
+    emulated, words = _describe(image, target), _command(target)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ecm-edge-")))
+        copy = Path(shutil.copyfile(image, folder / image.name))
+        copy.chmod(0o755)
         relay = stack.enter_context(_relay())
         port = stack.enter_context(_linked(link or folder / "board", relay.device, emulated))
         errors = folder / "stderr"
-        process = stack.enter_context(_process(command, relay.board_end, errors))
+        process = stack.enter_context(_process([*words, str(copy)], relay.board_end, errors))
         board = Board(port, relay.device, emulated, process, errors)
         _wait_until_it_answers(board, relay.host_end, samples)
         yield board
@@ -137,8 +142,8 @@ def _describe(image: Path, target: Target) -> Emulated:
     )
 
 
-def _command(image: Path, target: Target) -> list[str]:
-    """The command that runs `image`, its standard input and output being the serial line.
+def _command(target: Target) -> list[str]:
+    """The words before an image's path that run it, its standard input and output being the serial line.
 
     Raises:
         FirmwareError: a target without firmware, or an emulator that is not installed.
@@ -147,46 +152,58 @@ def _command(image: Path, target: Target) -> list[str]:
         raise FirmwareError("a target says how its images are run", f"no [firmware] in {target.name}", "Add it.")
     emulator = target.firmware.emulator
     if emulator is None:
-        return [str(image.absolute())]
+        return []
     if not shutil.which(emulator.command[0]):
         raise FirmwareError(
             f"an image for {target.name} is run by {emulator.command[0]}",
             "no such program",
             f"Install it: `apt-get install {emulator.package}`.",
         )
-    return [*(emulator.serial_command or emulator.command), str(image.absolute())]
+    return list(emulator.serial_command or emulator.command)
 
 
-def _wait_until_it_answers(board: Board, host_end: int, samples: int) -> None:
-    """Ask with a segment of NaN, which our firmware refuses without an inference, until the refusal comes.
+def _wait_until_it_answers(board: Board, line: int, samples: int) -> None:
+    """Send a segment of NaN, which our firmware refuses without an inference, until the refusal comes.
 
-    What is sent before the board has opened its line may be lost, in part even, so each question waits until the board
-    has dropped what came of the one before.
+    What is sent before the board has opened its line may be lost, in part even, so each attempt waits until the board
+    has dropped what came of the one before. A slow board may still answer several attempts, and the next program on the
+    line must not take such a late refusal for its own answer. So after several attempts a segment of zeros follows, and
+    everything up to its answer, which is no such refusal, is discarded.
     """
-    question = protocol.encode_segment(np.full(samples, np.nan, np.float32))
-    received, deadline = b"", time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        received += _ask(board.process, host_end, question)
-        if protocol.find_answer(received):
-            return
-        if _SELF_TEST_FAILED in received or board.process.poll() is not None:
-            raise _ended(board, received)
-    raise FirmwareError(
-        f"an image answers within {_START_S:g} s",
-        f"none from {board.emulated.image} under {board.emulated.emulator}",
-        "Check that it is a serial program, made for the emulated board.",
-    )
+    nan, zeros = (protocol.encode_segment(np.full(samples, value, np.float32)) for value in (np.nan, 0.0))
+    received, attempts, deadline = b"", 0, time.monotonic() + _START_S
+    while not protocol.find_answer(received):
+        _check_that_it_runs(board, received, deadline)
+        received += _exchange(board.process, line, nan)
+        attempts += 1
+    if attempts > 1:
+        deadline = time.monotonic() + _START_S
+        received += _exchange(board.process, line, zeros)
+        while not protocol.find_answer(received.replace(_REFUSAL, b"")):
+            _check_that_it_runs(board, received, deadline)
+            received += _exchange(board.process, line, b"")
 
 
-def _ask(process: subprocess.Popen[bytes], line: int, question: bytes) -> bytes:
+def _check_that_it_runs(board: Board, received: bytes, deadline: float) -> None:
+    if _SELF_TEST_FAILED in received or board.process.poll() is not None:
+        raise _ended(board, received)
+    if time.monotonic() >= deadline:
+        raise FirmwareError(
+            f"an image answers within {_START_S:g} s",
+            f"none from {board.emulated.image} under {board.emulated.emulator}",
+            "Check that it is a serial program, made for the emulated board.",
+        )
+
+
+def _exchange(process: subprocess.Popen[bytes], line: int, frame: bytes) -> bytes:
     """Send and receive until an answer, or something else that ends, is there; twice the gap of a frame at the most."""
     received, deadline = b"", time.monotonic() + 2 * protocol.FRAME_GAP_S
     while time.monotonic() < deadline and process.poll() is None:
-        readable, writable, _ = select.select([line], [line] if question else [], [], _LOOK_S)
+        readable, writable, _ = select.select([line], [line] if frame else [], [], _LOOK_S)
         if readable:
             received += os.read(line, _RELAY_BYTES)
         if writable:
-            question = question[os.write(line, question) :]
+            frame = frame[os.write(line, frame) :]
         if protocol.find_answer(received) or _SELF_TEST_FAILED in received:
             break
     return received

@@ -24,7 +24,7 @@ from torch import nn
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record, Verdict
-from ecm_edge.candidate import candidate, rows
+from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model, simplify
 from ecm_edge.forms.simplify import SimplifyRecord
 
@@ -128,7 +128,7 @@ def export_candidate(folder: Path, dataset: Dataset, *, template: onnx.ModelProt
         ModelError: as for `export_onnx`.
     """
     config = candidate.load_config(folder)
-    chosen = rows.training_rows(config, dataset, simplify.SEGMENTS)
+    chosen = row_sampling.training_rows(config, dataset, simplify.SEGMENTS)
     exported = export_onnx(
         candidate.load_network(folder),
         config.samples_per_segment,

@@ -25,7 +25,7 @@ import onnx
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form, Record
-from ecm_edge.candidate import candidate, rows
+from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.bias_correction import correct_bias
 from ecm_edge.forms.float16 import to_float16_weights
@@ -120,7 +120,7 @@ def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = R
         ModelError: no simplified model, or one that cannot be quantised.
     """
     config = candidate.load_config(folder)
-    chosen = rows.training_rows(config, dataset, CALIBRATION_SEGMENTS)
+    chosen = row_sampling.training_rows(config, dataset, CALIBRATION_SEGMENTS)
     subjects = sorted(set(dataset.subject_names(chosen)))
     source = open_model(folder).classifier.proto
     calibration = np.asarray(dataset.samples[chosen])
@@ -140,7 +140,7 @@ def quantize_file(path: Path, dataset: Dataset, out: Path, *, subjects: Sequence
         OutputError: `out` exists, or cannot be written.
     """
     source = onnx_model.load_classifier(path).proto
-    chosen = rows.spread(dataset, dataset.rows_of(subjects), CALIBRATION_SEGMENTS)
+    chosen = row_sampling.spread(dataset, dataset.rows_of(subjects), CALIBRATION_SEGMENTS)
     calibrated = sorted(set(dataset.subject_names(chosen)))
     forms, record = quantize(source, np.asarray(dataset.samples[chosen]), subjects=calibrated)
     with files.staged_folder(out) as staged:

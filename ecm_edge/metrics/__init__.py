@@ -1,7 +1,7 @@
-"""Scores of a detector: defined here and nowhere else; the weights and ranges of a board's score are its target's.
+"""Scores of a detector, all defined here; the weights and ranges of a board's score are in its target.
 
-Every function takes the same rows: `labels` (N,) 0 or 1, `margins` (N,) float (scores[:, 1] - scores[:, 0]),
-`subjects` (N,) names or codes. A segment is called AF where its margin >= 0: a tie counts as AF.
+Every function takes a row for each of N segments: `labels` (N,) 0 or 1, `margins` (N,) float (scores[:, 1] -
+scores[:, 0]), `subjects` (N,) names or codes. A segment is called AF where its margin >= 0: a tie counts as AF.
 """
 
 from ecm_edge.metrics.auc import auc

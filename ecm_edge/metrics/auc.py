@@ -44,6 +44,6 @@ def ordered_pairs(rows: Rows) -> NDArray[np.float64]:
 
 
 def weighted_auc(pairs: NDArray[np.float64], counts: Counts, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """AUC of each resample, (R,); `weights` (R, S) says how often each subject is in it; NaN with one class."""
+    """AUC of each resample, (R,); `weights` (R, S) are the times each subject is in it; NaN with one class."""
     wins = ((weights @ pairs) * weights).sum(axis=1)
     return ratio(wins, (weights @ (counts.tp + counts.fn)) * (weights @ (counts.fp + counts.tn)))

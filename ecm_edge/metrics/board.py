@@ -37,7 +37,7 @@ class BoardScore(Record):
 
 
 def normalise(term: ScoreTerm, value: ArrayLike) -> NDArray[np.float64]:
-    """0 at `term.zero`, 1 at `term.one`, straight between and clipped outside; of any shape."""
+    """0 at `term.zero`, 1 at `term.one`, linear between them and clipped outside; of any shape."""
     share = (np.asarray(value, dtype=np.float64) - term.zero) / (term.one - term.zero)
     return np.clip(share, 0.0, 1.0)
 

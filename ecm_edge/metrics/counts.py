@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ecm_edge.targets import ScoreRule
 
 BETA = 2.0
-"""Fβ's beta where no rule of a board says otherwise: recall weighs twice as much as precision."""
+"""Fβ's beta where a board's rule has no other: recall weighs twice as much as precision."""
 
 GOOD_SUBJECT_ABOVE = 0.9
-"""G counts the subjects whose Fβ is strictly above this, where no rule of a board says otherwise."""
+"""G counts the subjects whose Fβ is strictly above this, where a board's rule has no other limit."""
 
 
 def criteria(rule: ScoreRule | None) -> tuple[float, float]:
@@ -51,7 +51,7 @@ class Counts:
 
 
 def check_rows(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> Rows:
-    """Check the rows once, so that everything behind can rely on them.
+    """Check the rows once, so that every function behind can rely on them.
 
     Raises:
         DatasetError: no rows, lengths that differ, or a label other than 0 and 1.
@@ -114,7 +114,7 @@ def figures(tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[An
 def fbeta(tp: NDArray[Any], fp: NDArray[Any], fn: NDArray[Any], beta: float = BETA) -> NDArray[np.float64]:
     """Fβ of each subject by the contest's rule, of any shape.
 
-    1. A subject without AF has sensitivity 1 and PPV 1, so Fβ = 1, whatever was called.
+    1. A subject without AF has sensitivity 1 and PPV 1, so Fβ = 1, with any calls.
     2. A subject with AF of which nothing was called AF has PPV 0, so Fβ = 0.
     3. Otherwise Fβ = (1 + β²) PPV Se / (β² PPV + Se) = (1 + β²) TP / ((1 + β²) TP + β² FN + FP); 0 where TP = 0.
     """
@@ -159,7 +159,7 @@ def f1(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> float:
     """F1 over all segments, 0…1.
 
     Raises:
-        DatasetError: no segment is AF, so that F1 says nothing (besides what `check_rows` raises).
+        DatasetError: no segment is AF, so that F1 is undefined (besides what `check_rows` raises).
     """
     tp, fp, _, fn = confusion(labels, margins, subjects)
     if tp + fn == 0:

@@ -147,11 +147,11 @@ def _by_subject(counts: Counts, beta: float) -> list[SubjectScore]:
 
 
 def _by_rhythm(rows: Rows, rhythms: NDArray[np.str_]) -> list[RhythmScore]:
-    found = sorted(
+    pairs = sorted(
         {(str(rhythm), int(label)) for rhythm, label in zip(rhythms.tolist(), rows.positive.tolist(), strict=True)}
     )
     return [
-        _rhythm(rows, (rhythms == rhythm) & (rows.positive == bool(label)), rhythm, label) for rhythm, label in found
+        _rhythm(rows, (rhythms == rhythm) & (rows.positive == bool(label)), rhythm, label) for rhythm, label in pairs
     ]
 
 

@@ -1,6 +1,6 @@
-"""95 % intervals by resampling subjects: segments of one subject are alike, so subjects are what is drawn.
+"""95 % intervals by resampling subjects, and not segments, since the segments of one subject are alike.
 
-Dimensions: R rows of weights (the first takes every subject once, then one a resample), S subjects.
+Dimensions: S subjects; R sets of weights. The first takes every subject once; each other one is a resample.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEFINED_SHARE = 0.95  # an interval over fewer defined resamples would not be o
 
 
 def subject_weights(subjects: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """(1 + resamples, S): how often each subject is taken; row 0 takes each once and gives the figure itself."""
+    """(1 + resamples, S): the times each subject is taken; row 0 takes each once and gives the figure itself."""
     drawn = np.random.default_rng(_SEED).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
     return np.vstack([np.ones(subjects), drawn])
 

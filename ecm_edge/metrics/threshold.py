@@ -21,7 +21,7 @@ Objective = Literal["f1", "fbeta_mean", "board_score"]
 """What a search may maximise."""
 
 ThresholdRule = Literal["chosen", "by_beta", "even_odds"]
-"""Where a threshold comes from: `choose_threshold`; or no prediction: `beta_threshold`, or the margin 0."""
+"""The source of a threshold: `choose_threshold`, `beta_threshold`, or the margin 0; the last two use no prediction."""
 
 EVEN_ODDS = 0.0
 """The margin from which AF is at least as likely as not, for margins that are log-odds."""
@@ -54,12 +54,12 @@ def choose_threshold(
 
 
 def beta_threshold(rule: ScoreRule | None = None) -> float:
-    """The margin -ln β, which calls AF above a probability of 1 / (1 + β): no prediction has a part in it.
+    """The margin -ln β, which calls AF above a probability of 1 / (1 + β); it depends on no prediction.
 
-    For margins that are log-odds, as those of a network trained on cross-entropy nearly are, it lies half-way between
-    0, which errs least often, and -ln β², which a classifier of high Fβ takes at best (Lipton et al. 2014, "Optimal
-    thresholding of classifiers to maximize F1 measure", carried over to β). What scores best on some subjects hangs on
-    a few of them, and is often worse on others than this.
+    It is for margins that are log-odds, as those of a network trained on cross-entropy nearly are. It lies half-way
+    between 0, which has the fewest errors, and -ln β², the best one for a classifier of high Fβ (Lipton et al. 2014,
+    "Optimal thresholding of classifiers to maximize F1 measure", carried over to β). The threshold that scores best on
+    some subjects depends on a few of them, and is often worse on other subjects than this one.
 
     >>> round(beta_threshold(), 3)
     -0.693
@@ -68,16 +68,16 @@ def beta_threshold(rule: ScoreRule | None = None) -> float:
 
 
 def find_threshold(
-    how: ThresholdRule,
+    kind: ThresholdRule,
     labels: ArrayLike,
     margins: ArrayLike,
     subjects: ArrayLike,
     rule: ScoreRule | None = None,
 ) -> float:
-    """The threshold by any rule; arguments and errors are those of `choose_threshold`."""
-    if how == "even_odds":
+    """The threshold of any kind; the other arguments and the errors are those of `choose_threshold`."""
+    if kind == "even_odds":
         return EVEN_ODDS
-    return beta_threshold(rule) if how == "by_beta" else choose_threshold(labels, margins, subjects, rule)
+    return beta_threshold(rule) if kind == "by_beta" else choose_threshold(labels, margins, subjects, rule)
 
 
 def _candidates(margins: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import shlex
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -24,20 +25,28 @@ import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
-from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict, at_most, not_run, verdict_of_what_ran
+from ecm_edge.base.records import (
+    Form,
+    Gate,
+    Provenance,
+    Record,
+    Verdict,
+    at_most,
+    condition,
+    not_run,
+    verdict_of_what_ran,
+)
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
 from ecm_edge.forms.model_file import open_model
-from ecm_edge.registry.bundle_texts import makefile, readme
-from ecm_edge.registry.comparison import agreed
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from ecm_edge.firmware.build import Image
+    from ecm_edge.firmware.build import Image, Recipe
     from ecm_edge.firmware.make import Sources
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.forms.onnx_model import Floats
@@ -150,32 +159,68 @@ def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
     """Every file by its name in the bundle, the manifest aside."""
     board = build.recipe(parts.target, "serial", emulated=False)
     check = build.recipe(parts.target, "batch", emulated=True)
-    found = {f"src/{path.name}": path.read_bytes() for path in parts.sources.folder.iterdir()}
-    found |= _by_hand([*board.sources, *check.sources, *([board.linker_script] if board.linker_script else [])])
-    found |= {f"model/{parts.model.path.name}": parts.model.path.read_bytes()}
-    found |= {_image_name(parts): parts.image.shipped.read_bytes()}
-    found["check/segments.bin"] = parts.segments.astype("<f4").tobytes()
-    found["check/expected.bin"] = emulate.READY + parts.scores.astype("<f4").tobytes()
-    found["Makefile"] = makefile(parts.target, board, check, parts.sources.generated.name).encode()
-    found["README.txt"] = readme(
-        parts.target, parts.sources.generated, _image_name(parts), len(parts.segments)
-    ).encode()
-    found["LICENSE.txt"] = _licence()
-    found |= _records(parts.model)
+    contents = {f"src/{path.name}": path.read_bytes() for path in parts.sources.folder.iterdir()}
+    contents |= _by_hand([*board.sources, *check.sources, *([board.linker_script] if board.linker_script else [])])
+    contents |= {f"model/{parts.model.path.name}": parts.model.path.read_bytes()}
+    contents |= {_image_name(parts): parts.image.shipped.read_bytes()}
+    contents["check/segments.bin"] = parts.segments.astype("<f4").tobytes()
+    contents["check/expected.bin"] = emulate.READY + parts.scores.astype("<f4").tobytes()
+    contents |= _rendered(parts, board, check)
+    contents["LICENSE.txt"] = _licence()
+    contents |= _records(parts.model)
     if report:
-        found["report.html"] = report.read_bytes()
-    return found
+        contents["report.html"] = report.read_bytes()
+    return contents
 
 
 def _by_hand(own: list[Path]) -> dict[str, bytes]:
     """The C that is written by hand: programs, headers, and the ports of the board and of a host."""
     kept = [*(fw.SHIPPED / "programs").glob("*.c"), fw.SHIPPED / "port" / "host.c", *(fw.SHIPPED / "port").glob("*.h")]
     headers = ("ecm_port.h", "ecm_protocol.h", "ecm_known_answer.h")
-    found = {f"include/{name}": (fw.SHIPPED / "include" / name).read_bytes() for name in headers}
-    for path in sorted({*kept, *own}):
-        folder = "programs" if path.parent == fw.SHIPPED / "programs" else "port"
-        found[f"{folder}/{path.name}"] = path.read_bytes()
-    return found
+    contents = {f"include/{name}": (fw.SHIPPED / "include" / name).read_bytes() for name in headers}
+    return contents | {_place(path): path.read_bytes() for path in sorted({*kept, *own})}
+
+
+def _place(source: Path) -> str:
+    """Where a file of C that is written by hand lies in the bundle."""
+    return f"{'programs' if source.parent.name == 'programs' else 'port'}/{source.name}"
+
+
+def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
+    """Makefile and README.txt, from the templates beside this file.
+
+    Args:
+        parts: what the bundle is of.
+        board: how the image that ships is built.
+        check: how the program is built that answers segments in the board's emulator.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - a Makefile and plain text, not HTML
+        loader=PackageLoader("ecm_edge.registry", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"place": _place, "words": _words}
+    facts = {
+        "target": parts.target,
+        "generated": parts.sources.generated,
+        "name": parts.sources.generated.name,
+        "image": _image_name(parts),
+        "segments": len(parts.segments),
+        "board": board,
+        "check": check,
+    }
+    return {
+        name: environment.get_template(f"{name}.jinja").render(facts).encode() for name in ("Makefile", "README.txt")
+    }
+
+
+def _words(words: Iterable[str]) -> str:
+    """Words as make and then the shell read them."""
+    return " ".join(shlex.quote(word).replace("$", "$$") for word in words)
 
 
 def _image_name(parts: _Parts) -> str:
@@ -221,13 +266,13 @@ def _as_verified(parts: _Parts) -> Gate:
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
         return not_run(name, "there is no verify.json")
-    record, model = VerifyRecord.load(path), files.sha256_file(parts.model.path)
-    verified = next((found for found in record.firmware if found.model_sha256 == model), None)
+    record = VerifyRecord.load(path)
+    verified = record.firmware_of(files.sha256_file(parts.model.path))
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
         return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
     here = files.sha256_file(parts.image.shipped)
     detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
-    return agreed(name, detail, holds=here == verified.shipped_image)
+    return condition(name, detail, holds=here == verified.shipped_image)
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:

@@ -71,10 +71,10 @@ def hash_files(folder: Path) -> dict[str, str]:
 
     Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
     """
-    found = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
+    paths = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
     return {
         path.relative_to(folder).as_posix(): files.sha256_file(path)
-        for path in sorted(found)
+        for path in sorted(paths)
         if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
 
@@ -119,11 +119,11 @@ def check_entry(folder: Path, manifest_sha256: str | None) -> Manifest:
     if files.sha256_file(path) != manifest_sha256:
         raise _changed(folder, MANIFEST, "changed")
     manifest = Manifest.load(path, RegistryError)
-    found = hash_files(folder)
-    for name in sorted(manifest.files.keys() | found.keys()):
-        if name not in found:
+    hashes = hash_files(folder)
+    for name in sorted(manifest.files.keys() | hashes.keys()):
+        if name not in hashes:
             raise _changed(folder, name, "is missing")
-        if found[name] != manifest.files.get(name):
+        if hashes[name] != manifest.files.get(name):
             raise _changed(folder, name, "changed" if name in manifest.files else "was added")
     return manifest
 
@@ -137,10 +137,10 @@ def _names(entries: Path, stem: str) -> Iterator[Path]:
 def _same(folder: Path, manifest: Manifest) -> bool:
     """Whether an entry holds these files, unchanged, for this form."""
     try:
-        known = Manifest.load(folder / MANIFEST, RegistryError)
+        existing = Manifest.load(folder / MANIFEST, RegistryError)
     except RegistryError:
         return False
-    return (known.form, known.files) == (manifest.form, manifest.files) and hash_files(folder) == manifest.files
+    return (existing.form, existing.files) == (manifest.form, manifest.files) and hash_files(folder) == manifest.files
 
 
 def _changed(folder: Path, name: str, what: str) -> RegistryError:

@@ -1,49 +1,51 @@
 """Promote: whether a candidate replaces the incumbent of a target, and why, either way.
 
-1. It fits the target's budgets.
-2. `verify` found nothing wrong on the way to the form that ships, on exactly these files, on this data set, for this
-   target.
-3. It scores better on subjects that neither model was trained or tuned on: the points that the board's rule gives for
-   Fβ and G, or mean Fβ where there is no rule. The difference is paired and has an interval by resampling subjects.
-   Where the two leave no such subjects, what both answered out of fold is compared.
-4. Latency, flash and RAM are no worse than the tolerances in the target file; only like evidence is compared, and
-   latency has to be measured.
-5. For a target with firmware, `verify` took exactly this model's C to the emulated board, `ecm-edge firmware build`
-   found that it fits, and the image that ships is the one that verify built of the sources that it ran. Flash and RAM
-   are those of the linked images; estimated time on the board has a gate of its own.
-The first candidate of a target has only 1, 2 and 5 to pass. Without any latency evidence nothing is decided. A
-candidate without test subjects has to have been measured out of fold: its entry is named after those scores.
+The rules run in this order. Rules 1 to 5 are about the candidate alone. Rules 6 to 8 compare it with the incumbent,
+once the others have passed.
+
+1. Budgets: it fits the target's budgets, by the figures of the linked image where the target has firmware.
+2. Verification: `verify` found nothing wrong on the way to the form that ships: on exactly these files, on all segments
+   that it has to compare, on this data set, for the target as it is now.
+3. Image, for a target with firmware: it is of this model, breaks no gate, and is the one that `verify` built of the C
+   that it ran on the emulated board.
+4. Measured latency: an estimate is no evidence.
+5. Claim: a candidate without test subjects was measured out of fold, and ships the threshold that was found there. Its
+   entry is named after those scores.
+6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
+   for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
+   subjects. Where there are no such subjects, what both answered out of fold is compared.
+7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared.
+8. Board latency, for a target with firmware: the same for the estimated time on the board. The estimate rests on
+   instructions counted in the emulator, and is never taken for measured time.
+
+The verdict is strict. FAIL: a gate failed. NOT RUN: none failed, but one that has to run did not. PASS: all passed.
+Only PASS promotes. A gate that does not apply is in the record as NOT RUN with its reason, and does not count. These
+are rules 6 to 8 for the first candidate of a target, and for the target `host` what only a board's image or its
+emulator can show. Without any latency evidence nothing is decided.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import (
     Evidence,
-    Form,
     Gate,
-    Latency,
-    Provenance,
-    Record,
     Verdict,
     at_least,
+    at_most,
+    condition,
     not_run,
-    verdict_of_what_ran,
+    verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, load_config
-from ecm_edge.candidate.rows import verification_subjects
+from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, load_config
+from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
-from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.evidence import read_latencies
 from ecm_edge.evaluate.verify.records import (
     EMULATED_SEGMENTS,
-    VerifiedFirmware,
     VerifyRecord,
     hops_to,
     is_proven,
@@ -51,52 +53,29 @@ from ecm_edge.evaluate.verify.records import (
     judged_by,
 )
 from ecm_edge.firmware import fit_records
-from ecm_edge.firmware.fit_records import FirmwareRecord
-from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.forms.model_file import margins, open_model
-from ecm_edge.metrics.rows import score_rows
-from ecm_edge.registry import entries, registry
-from ecm_edge.registry.comparison import BOARD_LATENCY, Comparison, Contender, agreed, compare, shown
-from ecm_edge.registry.entries import Manifest, ShippedImage
-from ecm_edge.registry.registry import Event
+from ecm_edge.registry import decision, entries, registry
+from ecm_edge.registry.comparison import Comparison, compare
+from ecm_edge.registry.contender import open_challenger, open_incumbent
+from ecm_edge.registry.decision import Decision
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from ecm_edge.base.records import Form, Interval, Latency
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.firmware.fit_records import FormFit
-    from ecm_edge.metrics import Scores
+    from ecm_edge.registry.contender import Contender
+    from ecm_edge.registry.decision import PromoteRecord
+    from ecm_edge.registry.registry import Event
     from ecm_edge.targets import Target
 
-_AGAINST = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
-
-
-class PromoteRecord(Record):
-    """The decision: PASS if the candidate is the incumbent now. `replaces` is the entry that was it before.
-
-    `image` is what would ship, if all of it was verified; `board_latency_ms` is an estimate, where there is one.
-    """
-
-    verdict: Verdict
-    reason: str
-    target: str
-    form: Form
-    candidate: str
-    entry: str | None
-    replaces: str | None
-    model_sha256: str
-    config_sha256: str
-    dataset_sha256: str
-    synthetic: bool
-    gates: list[Gate]
-    latency_ms: Latency
-    board_latency_ms: Latency | None = None
-    image: ShippedImage | None = None
-    comparison: Comparison | None
-    provenance: Provenance
+BOARD_LATENCY = "board_latency_estimated_vs_incumbent"
+_VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
+_NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", BOARD_LATENCY)
 
 
 def promote(
@@ -127,104 +106,61 @@ def promote(
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
-    form = form or target.precision[0]
     load_config(folder)  # says so if there is no candidate, before anything else is missed
-    hashes, evidence = entries.hash_files(folder), _evidence(folder, latency_files)
-    challenger = _challenger(folder, form, target, evidence)
+    hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
+    challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
-        former = registry.incumbent(shelf)
-        verified = VerifyRecord.load(folder / VERIFY)
-        gates = [*challenger.cost.gates, *_verify_gates(verified, challenger, dataset, target)]
-        gates += [*_firmware_gates(verified, challenger, target), _measured(challenger.latency)]
-        gates += _claim_gates(challenger, dataset, target)
-        against = _AGAINST if target.firmware is None else (*_AGAINST, BOARD_LATENCY)
-        comparison = None
-        if former is None:
-            gates += [not_run(name, "no incumbent yet") for name in against]
-        elif verdict_of_what_ran(gates) == Verdict.PASS:
-            comparison, more = compare(challenger, _incumbent(shelf, former, target, evidence), dataset, target)
-            gates += more
-        else:
-            gates += [not_run(name, "not compared: a gate before it failed") for name in against]
-        record = _record(challenger, dataset, target, former, gates, comparison)
-        record = record.model_copy(update={"image": _image(verified, challenger)})
-        return _decide(shelf, record, challenger, dataset, hashes)
+        verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
+        decided = _decide(challenger, verified, former, shelf, latencies)
+        return decision.write(shelf, challenger, decided, hashes)
 
 
-def _evidence(folder: Path, latency_files: Sequence[Path]) -> dict[str, Latency]:
-    """Latency by model hash, from the files given or from the candidate's own bench.json."""
-    found: dict[str, Latency] = {}
-    for path in latency_files or [folder / BENCH]:
-        found |= read_latencies(path)
-    return found
+def _decide(
+    challenger: Contender, verified: VerifyRecord, former: Event | None, shelf: Path, latencies: dict[str, Latency]
+) -> Decision:
+    """Apply the rules in their order."""
+    gates = [
+        *_budgets(challenger),  # rule 1
+        *_verification(verified, challenger),  # rule 2
+        *_image(verified, challenger),  # rule 3
+        _measured_latency(challenger),  # rule 4
+        *_claim(challenger),  # rule 5
+    ]
+    target = challenger.target
+    comparison: Comparison | str | None = None
+    if former and _verdict(gates, target) == Verdict.PASS:
+        incumbent = open_incumbent(shelf, former, latencies, challenger)
+        comparison = compare(challenger, incumbent)
+        gates += [
+            _score(comparison),  # rule 6
+            *_costs(challenger, incumbent),  # rule 7
+            *_board_latency(challenger, incumbent),  # rule 8
+        ]
+    return Decision(
+        verdict=_verdict(gates, target),
+        reason=_reason(gates, target, comparison),
+        gates=gates if comparison else [*gates, *_not_compared(gates, target, former)],
+        comparison=comparison if isinstance(comparison, Comparison) else None,
+        replaces=former.entry if former else None,
+        image=decision.shipped_image(verified, challenger),
+        provenance=provenance.collect(),
+    )
 
 
-def _contender(folder: Path, form: Form, target: Target, evidence: dict[str, Latency]) -> Contender:
-    model = open_model(folder, form)
-    sha256 = files.sha256_file(model.path)
-    if sha256 not in evidence:
-        raise CandidateError(
-            "a promotion needs a latency that was taken with exactly this model",
-            f"none of {model.path} ({sha256[:12]}…) in the evidence",
-            "Run `ecm-edge bench` on it as it is now.",
-        )
-    return Contender(folder, model, load_config(folder), form, sha256, board_cost(model, target), evidence[sha256])
+def _latencies(paths: Sequence[Path]) -> dict[str, Latency]:
+    """Latencies by model hash; of two of the same model, the later file's."""
+    return {sha256: latency for path in paths for sha256, latency in read_latencies(path).items()}
 
 
-def _challenger(folder: Path, form: Form, target: Target, evidence: dict[str, Latency]) -> Contender:
-    """The candidate's side, with its firmware's figures if the target has any firmware.
-
-    Raises:
-        CandidateError: the firmware was not built, or for another target, or without this form.
-    """
-    side = _contender(folder, form, target, evidence)
-    if target.firmware is None:
-        return side
-    record = FirmwareRecord.load(folder / FIRMWARE)
-    fit = record.of(form) if record.target == target.name else None
-    if fit is None:
-        raise CandidateError(
-            f"a promotion to {target.name} needs its firmware in the form that would ship",
-            f"{FIRMWARE} of {record.target}: {', '.join(found.form for found in record.forms)}",
-            f"Run `ecm-edge firmware build` for {target.name}.",
-        )
-    return _with_fit(side, fit, record.target_sha256, target)
+def _budgets(challenger: Contender) -> list[Gate]:
+    """Rule 1: the budgets of the target as it is now, and the gates of the image if there is one."""
+    return challenger.cost.gates
 
 
-def _with_fit(side: Contender, fit: FormFit, fitted_for: str, target: Target) -> Contender:
-    """The contender with the costs of its image in place of the estimated ones."""
-    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
-    return dataclasses.replace(side, cost=fit.to_cost(graph, target), fit=fit, fitted_for=fitted_for)
-
-
-def _incumbent(shelf: Path, event: Event, target: Target, evidence: dict[str, Latency]) -> Contender:
-    """The incumbent's side; its latency is that of the evidence if it names the incumbent's model, else its own.
-
-    Its firmware is built anew where it has none yet, or one that was fitted to another state of the target.
-    """
-    folder, manifest = registry.entry_of(shelf, event)
-    known = {manifest.model_sha256: manifest.latency_ms} | evidence
-    side = _contender(folder, manifest.form, target, known)
-    if target.firmware is None:
-        return side
-    record = fit_records.load(folder, target)
-    fit = record.of(manifest.form) if record else None
-    return _with_fit(side, fit or _fitted(side, target), fit_records.target_sha256(target), target)
-
-
-def _fitted(side: Contender, target: Target) -> FormFit:
-    """What an entry's model needs on the target as it is now."""
-    from ecm_edge.firmware.form_build import build_form
-
-    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        return build_form(side.model.classifier.proto, target, Path(scratch), form=side.form, counted=graph).record
-
-
-def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
-    """That verify passed, and that what it verified is what is here.
+def _verification(record: VerifyRecord, challenger: Contender) -> list[Gate]:
+    """Rule 2: verify passed, and what it verified is what is here.
 
     Raises:
         CandidateError: a file changed since verify.json was written.
@@ -233,110 +169,90 @@ def _verify_gates(record: VerifyRecord, challenger: Contender, dataset: Dataset,
         path = challenger.folder / name
         if not path.is_file() or files.sha256_file(path) != digest:
             raise CandidateError("a verified file stays as it was", f"{path} changed", "Run `ecm-edge verify` again.")
-    data = dataset.header.content_sha256
-    everything = len(dataset.rows_of(verification_subjects(challenger.config)))
+    config, dataset, target = challenger.config, challenger.dataset, challenger.target
+    content, segments = dataset.header.content_sha256, len(dataset.rows_of(verification_subjects(config)))
+    every = at_least(
+        "verified_segments", record.segments, segments, "segments", "a search verifies the others on a sample"
+    )
+    outcome = f"all forms together: {record.verdict.value} on {record.segments} segments"
     return [
-        at_least(
-            "verified_segments", record.segments, everything, "segments", "a search verifies the others on a sample"
-        ),
-        agreed(
-            "verify",
-            f"all forms together: {record.verdict.value} on {record.segments} segments",
-            holds=is_proven(record, challenger.form, target),
-        ),
-        _compared(record, challenger.form, target),
-        agreed("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
-        _for_target(record, target),
-        agreed("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == data),
-        agreed("data_trained_on", challenger.config.dataset_sha256, holds=challenger.config.dataset_sha256 == data),
+        every,
+        condition("verify", outcome, holds=is_proven(record, challenger.form, target)),
+        _verified_hops(record, challenger.form, target),
+        condition("verified_form", challenger.form, holds=challenger.sha256 in record.model_sha256.values()),
+        _verified_for_target(record, target),
+        condition("data_verified_on", record.dataset_sha256, holds=record.dataset_sha256 == content),
+        condition("data_trained_on", config.dataset_sha256, holds=config.dataset_sha256 == content),
     ]
 
 
-def _for_target(record: VerifyRecord, target: Target) -> Gate:
-    """That thresholds, compiler and emulator were those of the target as it is now; its name is no proof."""
-    changed = record.target == target.name and record.judged_by != judged_by(target)
-    detail = f"{record.target}, with other thresholds or firmware than now: verify again" if changed else record.target
-    return agreed("verified_for_target", detail, holds=record.target == target.name and not changed)
-
-
-def _compared(record: VerifyRecord, form: Form, target: Target) -> Gate:
-    """That every hop from PyTorch to what would ship was compared and holds; others may be NOT RUN.
+def _verified_hops(record: VerifyRecord, form: Form, target: Target) -> Gate:
+    """Every hop from PyTorch to what would ship was compared and holds; others may be NOT RUN.
 
     For a target with firmware the last of them is the one to the emulated board.
     """
     ran = {hop.name: hop for hop in record.hops}
     missing = [name for name in hops_to(form, target) if name not in ran or ran[name].verdict != Verdict.PASS]
     why = [f"{name} ({ran[name].reason})" if name in ran and ran[name].reason else name for name in missing]
-    return agreed("verified_hops", f"not PASS: {', '.join(why)}" if why else f"all to {form}", holds=not missing)
+    return condition("verified_hops", f"not PASS: {', '.join(why)}" if why else f"all to {form}", holds=not missing)
 
 
-def _firmware_gates(record: VerifyRecord, challenger: Contender, target: Target) -> list[Gate]:
-    """That the image which ships is of this model, fits, and holds the C that verify ran on the emulated board."""
-    fit = challenger.fit
+def _verified_for_target(record: VerifyRecord, target: Target) -> Gate:
+    """Thresholds, compiler and emulator were those of the target as it is now; its name is no proof."""
+    changed = record.target == target.name and record.judged_by != judged_by(target)
+    detail = f"{record.target}, with other thresholds or firmware than now: verify again" if changed else record.target
+    return condition("verified_for_target", detail, holds=record.target == target.name and not changed)
+
+
+def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
+    """Rule 3: the image that ships is of this model, breaks no gate, and holds the C that verify ran."""
+    fit, target = challenger.fit, challenger.target
     if fit is None:
         return []
-    verified, image = _verified(record, challenger), fit.image
+    verified, image = record.firmware_of(challenger.sha256), fit.image
     path = fit_records.image_path(challenger.folder, challenger.form, target)
     where = path.relative_to(challenger.folder).as_posix()
     here = files.sha256_file(path) if image and image.file == where and path.is_file() else None
-    found = f"{here[:12]}…" if here else f"no {where}"
     wanted = verified.shipped_image if verified else None
-    emulated = verified.emulated_segments if verified else 0
-    return [
-        _sound(fit),
-        agreed("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
-        agreed(
-            "image_of_verified_sources",
-            f"{found} here, {str(wanted)[:12]}… verified for {target.name}; the compiler and the model decide",
-            holds=image is not None and here is not None and here == image.sha256 == wanted,
-        ),
-        *([] if is_this_host(target) else [_enough(emulated, record)]),
-    ]
-
-
-def _sound(fit: FormFit) -> Gate:
-    """That the image was built and ran, and broke nothing; its budgets are held anew, as the target has them now."""
-    broken = [gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL]
-    without = [gate.name for gate in fit.gates if gate.verdict == Verdict.NOT_RUN]
-    over_budget_only = bool(broken) and set(broken) <= set(BUDGETS) and not without
-    missing = f"NOT RUN: {', '.join(without)}" if without else ""
-    detail = " ".join([fit.verdict.value, fit.reason, ", ".join(broken), missing]).strip()
-    return agreed("firmware", detail, holds=(fit.verdict == Verdict.PASS and not without) or over_budget_only)
-
-
-def _enough(emulated: int, record: VerifyRecord) -> Gate:
-    wanted = min(EMULATED_SEGMENTS, record.segments)
-    return at_least("emulated_segments", emulated, wanted, "segments", f"of {record.segments} verified")
-
-
-def _verified(record: VerifyRecord, challenger: Contender) -> VerifiedFirmware | None:
-    """What verify built of exactly this model."""
-    return next((found for found in record.firmware if found.model_sha256 == challenger.sha256), None)
-
-
-def _image(record: VerifyRecord, challenger: Contender) -> ShippedImage | None:
-    """The image that ships; None where there is none, or verify did not run its C."""
-    verified, image = _verified(record, challenger), challenger.fit.image if challenger.fit else None
-    if verified is None or image is None or verified.model_object is None or verified.compiler is None:
-        return None
-    return ShippedImage(
-        file=image.file,
-        sha256=image.sha256,
-        sources=verified.sources,
-        model_object=verified.model_object,
-        compiler=verified.compiler,
-        emulated_segments=verified.emulated_segments,
-        evidence=verified.evidence,
+    detail = (
+        f"{f'{here[:12]}…' if here else f'no {where}'} here, {str(wanted)[:12]}… verified for {target.name}; "
+        "the compiler and the model decide"
     )
+    same = image is not None and here is not None and here == image.sha256 == wanted
+    gates = [
+        _image_gates(fit, target),
+        condition("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
+        condition("image_of_verified_sources", detail, holds=same),
+    ]
+    if is_this_host(target):
+        return gates
+    emulated, enough = verified.emulated_segments if verified else 0, min(EMULATED_SEGMENTS, record.segments)
+    return [*gates, at_least("emulated_segments", emulated, enough, "segments", f"of {record.segments} verified")]
 
 
-def _measured(latency: Latency) -> Gate:
+def _image_gates(fit: FormFit, target: Target) -> Gate:
+    """The image was built and ran, and broke nothing but a budget: rule 1 has those as the target has them now."""
+    broken = [gate.name for gate in fit.gates if gate.verdict == Verdict.FAIL]
+    missing = [gate.name for gate in _applicable(fit.gates, target) if gate.verdict == Verdict.NOT_RUN]
+    accepted = {Verdict.PASS}
+    if broken and set(broken) <= set(BUDGETS):
+        accepted.add(Verdict.FAIL)
+    if not broken and is_this_host(target):
+        accepted.add(Verdict.NOT_RUN)
+    not_ran = f"NOT RUN: {', '.join(missing)}" if missing else ""
+    detail = " ".join([fit.verdict.value, fit.reason, ", ".join(broken), not_ran]).strip()
+    return condition("firmware", detail, holds=fit.verdict in accepted and not missing)
+
+
+def _measured_latency(challenger: Contender) -> Gate:
+    """Rule 4: the latency was measured."""
+    latency = challenger.latency
     detail = f"{latency.evidence}: {latency.source}"
-    return agreed("latency_measured", detail, holds=latency.evidence == Evidence.MEASURED)
+    return condition("latency_measured", detail, holds=latency.evidence == Evidence.MEASURED)
 
 
-def _claim_gates(challenger: Contender, dataset: Dataset, target: Target) -> list[Gate]:
-    """That a candidate which has no test subjects was measured out of fold, here, and ships the threshold found there.
+def _claim(challenger: Contender) -> list[Gate]:
+    """Rule 5: without test subjects, it was measured out of fold, here, and ships the threshold found there.
 
     Raises:
         CandidateError: what it answered out of fold was changed, or is another configuration's; or no training.json.
@@ -344,110 +260,130 @@ def _claim_gates(challenger: Contender, dataset: Dataset, target: Target) -> lis
     if challenger.config.split.test:
         return []
     if not out_of_fold.has_folds(challenger.folder):
-        return [agreed("claim", "no test subjects, and nothing out of fold: train with --folds", holds=False)]
-    if challenger.config.dataset_sha256 != dataset.header.content_sha256:
-        return [agreed("claim", "measured out of fold on another data set", holds=False)]
-    known = out_of_fold.load(challenger.folder, challenger.config, dataset)
+        return [condition("claim", "no test subjects, and nothing out of fold: train with --folds", holds=False)]
+    if challenger.config.dataset_sha256 != challenger.dataset.header.content_sha256:
+        return [condition("claim", "measured out of fold on another data set", holds=False)]
+    chosen = challenger.cross_validation.record.threshold
     own = TrainingRecord.load(challenger.folder / TRAINING).best.threshold
-    if own != known.record.threshold:
-        detail = f"a network at the threshold {own:.6g}, not {known.record.threshold:.6g}; train with --refit"
-        return [agreed("claim", detail, holds=False)]
-    scores = score_rows(known.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    if own != chosen:
+        detail = f"a network at the threshold {own:.6g}, not {chosen:.6g}; train with --refit"
+        return [condition("claim", detail, holds=False)]
+    scores = challenger.out_of_fold.scores
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
-    return [agreed("claim", f"{figures} over {scores.subjects} subjects out of fold", holds=True)]
+    return [condition("claim", f"{figures} over {scores.subjects} subjects out of fold", holds=True)]
 
 
-def _reason(gates: Sequence[Gate], comparison: Comparison | None) -> str:
-    failed = [f"{gate.name}: {gate.detail or gate.value}" for gate in gates if gate.verdict == Verdict.FAIL]
-    if failed:
-        return "; ".join(failed)
-    if comparison is None:
+def _score(comparison: Comparison | str) -> Gate:
+    """Rule 6: the difference is above 0; an equal score does not replace anything."""
+    if isinstance(comparison, str):
+        return condition("score", comparison, holds=False)
+    value = comparison.difference.value
+    whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
+    certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
+    detail = f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}; must be above 0"
+    return Gate(
+        name="score",
+        verdict=Verdict.PASS if value > 0 else Verdict.FAIL,
+        value=value,
+        limit=0.0,
+        unit=comparison.statistic,
+        margin=value,
+        detail=detail,
+    )
+
+
+def _signed(figure: Interval) -> str:
+    """A difference with its sign and its interval."""
+    ends = "" if figure.low is None or figure.high is None else f" ({figure.low:+.3f} … {figure.high:+.3f})"
+    return f"{figure.value:+.3f}{ends}"
+
+
+def _costs(challenger: Contender, incumbent: Contender) -> list[Gate]:
+    """Rule 7: latency, by medians where both have one and else by means, flash and RAM are no worse."""
+    tolerance, ours, theirs = challenger.target.promotion, challenger.cost, incumbent.cost
+    mine, other = challenger.latency, incumbent.latency
+    times = mine.mean_ms, other.mean_ms
+    if mine.median_ms is not None and other.median_ms is not None:
+        times = mine.median_ms, other.median_ms
+    timed = (mine.evidence, mine.source), (other.evidence, other.source)
+    sized = (ours.evidence, ours.source), (theirs.evidence, theirs.source)
+    flash, ram = (ours.flash_bytes, theirs.flash_bytes), (ours.ram_bytes, theirs.ram_bytes)
+    return [
+        _no_worse("latency_vs_incumbent", times, tolerance.latency_tolerance, "ms", timed),
+        _no_worse("flash_vs_incumbent", flash, tolerance.flash_tolerance, "B", sized),
+        _no_worse("ram_vs_incumbent", ram, tolerance.ram_tolerance, "B", sized),
+    ]
+
+
+def _board_latency(challenger: Contender, incumbent: Contender) -> list[Gate]:
+    """Rule 8: the estimated time on the board is no worse; NOT RUN where one side's instructions were not counted."""
+    ours, theirs = challenger.fit, incumbent.fit
+    if ours is None:
+        return []
+    if ours.instructions is None:
+        why = f"nothing was counted: {ours.reason}; run `ecm-edge firmware build` where the board's emulator is"
+        return [not_run(BOARD_LATENCY, why)]
+    if theirs is None or theirs.instructions is None:
+        reason = f": {theirs.reason}" if theirs and theirs.reason else ""
+        why = f"nothing was counted of the incumbent{reason}; run `ecm-edge promote` where the board's emulator is"
+        return [not_run(BOARD_LATENCY, why)]
+    counted = "instructions counted in the emulator and the core's model of target"
+    origins = (
+        (ours.latency_ms.evidence, f"{counted} {challenger.fit_target_sha256[:12]}"),
+        (theirs.latency_ms.evidence, f"{counted} {incumbent.fit_target_sha256[:12]}"),
+    )
+    times, tolerance = (ours.latency_ms.mean_ms, theirs.latency_ms.mean_ms), challenger.target.promotion
+    return [_no_worse(BOARD_LATENCY, times, tolerance.latency_tolerance, "ms", origins)]
+
+
+def _no_worse(
+    name: str,
+    values: tuple[float, float],
+    tolerance: float,
+    unit: str,
+    origins: tuple[tuple[str, str], tuple[str, str]],
+) -> Gate:
+    """The challenger's value against the incumbent's and the tolerance.
+
+    Args:
+        name: of the gate.
+        values: the challenger's and the incumbent's, in `unit`.
+        tolerance: how much more is allowed, as a share of the incumbent's value.
+        unit: of the values.
+        origins: kind of evidence and source of each value; unlike ones are not compared.
+    """
+    (ours, theirs), (our_origin, their_origin) = values, origins
+    if our_origin != their_origin:
+        detail = f"unlike evidence: {' by '.join(our_origin)} against {' by '.join(their_origin)}"
+        return condition(name, detail, holds=False)
+    detail = f"{our_origin[0]}; the incumbent has {theirs:,.6g} {unit}, {tolerance:.0%} more is tolerated"
+    return at_most(name, ours, theirs * (1 + tolerance), unit, detail)
+
+
+def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
+    """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
+    failed = any(gate.verdict == Verdict.FAIL for gate in gates)
+    why = f"not compared: a gate before it {'failed' if failed else 'did not run'}" if former else "no incumbent yet"
+    return [not_run(name, why) for name in (*_VS_INCUMBENT, *([BOARD_LATENCY] if target.firmware else []))]
+
+
+def _applicable(gates: Sequence[Gate], target: Target) -> list[Gate]:
+    """The gates that count: for this host, all but what only a board's image or its emulator can show."""
+    excused = _NOT_ON_HOST if is_this_host(target) else ()
+    return [gate for gate in gates if gate.verdict != Verdict.NOT_RUN or gate.name not in excused]
+
+
+def _verdict(gates: Sequence[Gate], target: Target) -> Verdict:
+    return verdict_of_all(_applicable(gates, target))
+
+
+def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str | None) -> str:
+    """The gates that the verdict is due to, or what the candidate is better by."""
+    verdict = _verdict(gates, target)
+    if verdict != Verdict.PASS:
+        due = [gate for gate in _applicable(gates, target) if gate.verdict == verdict]
+        return "; ".join(f"{gate.name}: {gate.detail or gate.value}" for gate in due)
+    if not isinstance(comparison, Comparison):
         return "the first of its target, and all gates passed"
-    by = f"{comparison.statistic} {shown(comparison.difference)} on {len(comparison.subjects)} subjects"
+    by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects"
     return f"better by {by}; costs within tolerance"
-
-
-def _record(
-    challenger: Contender,
-    dataset: Dataset,
-    target: Target,
-    former: Event | None,
-    gates: list[Gate],
-    comparison: Comparison | None,
-) -> PromoteRecord:
-    return PromoteRecord(
-        verdict=verdict_of_what_ran(gates),
-        reason=_reason(gates, comparison),
-        target=target.name,
-        form=challenger.form,
-        candidate=challenger.folder.name,
-        entry=None,
-        replaces=former.entry if former else None,
-        model_sha256=challenger.sha256,
-        config_sha256=challenger.config.sha256,
-        dataset_sha256=dataset.header.content_sha256,
-        synthetic=dataset.header.synthetic or challenger.config.synthetic,
-        gates=gates,
-        latency_ms=challenger.latency,
-        board_latency_ms=challenger.fit.latency_ms if challenger.fit else None,
-        comparison=comparison,
-        provenance=provenance.collect(),
-    )
-
-
-def _decide(
-    shelf: Path, record: PromoteRecord, challenger: Contender, dataset: Dataset, hashes: dict[str, str]
-) -> PromoteRecord:
-    """Write the decision down, and install the candidate if it passed."""
-    if record.verdict != Verdict.PASS:
-        registry.log(shelf, _event(record, None))
-        return record
-    manifest = _manifest(entries.entry_name(_claim(challenger, dataset)), record, challenger, hashes)
-    entry, manifest_sha256 = entries.add_entry(shelf / registry.ENTRIES, challenger.folder, manifest)
-    record = record.model_copy(update={"entry": entry})
-    registry.install(shelf, _event(record, manifest_sha256))
-    return record
-
-
-def _claim(challenger: Contender, dataset: Dataset) -> Scores:
-    """The scores of the candidate on its test subjects, or of its recipe out of fold where it has none."""
-    if challenger.config.split.test:
-        rows = dataset.rows_of(challenger.config.split.test)
-        answers = margins(challenger.model.classifier, dataset, rows)
-    else:
-        rows = out_of_fold.labelled_rows(dataset)
-        answers = out_of_fold.load(challenger.folder, challenger.config, dataset).after
-    return score_rows(answers, dataset, rows, None)
-
-
-def _manifest(name: str, record: PromoteRecord, challenger: Contender, hashes: dict[str, str]) -> Manifest:
-    return Manifest(
-        entry=name,
-        target=record.target,
-        form=record.form,
-        model_file=challenger.model.path.name,
-        model_sha256=record.model_sha256,
-        config_sha256=record.config_sha256,
-        dataset_sha256=record.dataset_sha256,
-        synthetic=record.synthetic,
-        verdicts={gate.name: gate.verdict for gate in record.gates},
-        latency_ms=record.latency_ms,
-        image=record.image,
-        files=hashes,
-        provenance=record.provenance,
-    )
-
-
-def _event(record: PromoteRecord, manifest_sha256: str | None) -> Event:
-    return Event(
-        event="promoted" if record.entry else "refused",
-        date_utc=record.provenance.date_utc,
-        reason=record.reason,
-        candidate=record.candidate,
-        model_sha256=record.model_sha256,
-        synthetic=record.synthetic,
-        entry=record.entry,
-        manifest_sha256=manifest_sha256,
-        replaces=record.replaces,
-        gates=record.gates,
-    )

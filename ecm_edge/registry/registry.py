@@ -142,10 +142,10 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         wanted = entry or (now.replaces if now else None)
         promoted = {event.entry: event for event in history(shelf) if event.event == "promoted"}
         if now is None or wanted not in promoted or wanted == now.entry:
-            found = f"{entry} asked for" if entry else "no earlier entry"
+            asked_for = f"{entry} asked for" if entry else "no earlier entry"
             incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
             raise RegistryError(
-                "a rollback goes to an earlier entry", f"{found}; {incumbent_now}", "`ecm-edge history` lists them."
+                "a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", "`ecm-edge history` lists them."
             )
         target = promoted[wanted]
         entry_of(shelf, target)

@@ -1,13 +1,19 @@
-"""Report: one self-contained HTML page about a candidate or a run, and the same as one record.
+"""Report: one self-contained HTML page about a candidate or a run, the same as one record, and a model card.
 
-    records.py    ReportRecord: what the page says
-    gather.py     the records of every stage, read from where they lie
-    stages.py     their verdicts; what has not run, and the command that would
-    mistakes.py   the most confident wrong answers, the one thing that no stage records
-    charts.py     matplotlib drawings as inline SVG;  ecg.py  segments on ECG paper
-    page.py       all of it through the *.jinja templates
+    candidate_records.py   the records in a candidate's folder, read once for the page and for the card
+    commands.py            the commands that run a stage, or make a candidate again
+    templates.py           the *.jinja files with the filters that write numbers (`base/numbers.py`)
 
-Nothing imports this package but its command and `ecm_edge.api`.
+    records.py             ReportRecord: what the page shows
+    report_record.py       makes it
+    stages.py              the verdict of every stage, and the command that runs a missing one
+    mistakes.py            the most confident wrong answers, which no stage records
+    charts.py, ecg.py      drawings as SVG: charts by matplotlib, segments on ECG paper
+    page.py                the HTML page
+
+    model_card.py          the Markdown file
+
+Only the commands and `ecm_edge.api` import this package.
 """
 
 from __future__ import annotations
@@ -17,10 +23,10 @@ from typing import TYPE_CHECKING
 from ecm_edge.base import files
 from ecm_edge.candidate import candidate
 from ecm_edge.report import charts, page
+from ecm_edge.report.commands import Commands
 from ecm_edge.report.ecg import draw_strip
-from ecm_edge.report.gather import gather
 from ecm_edge.report.records import Mistake, Mistakes, ReportRecord, Stage
-from ecm_edge.report.stages import Place
+from ecm_edge.report.report_record import gather
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,21 +44,21 @@ def write_report(path: Path, dataset: Dataset, out: Path, *, registry: Path | No
         path: the candidate's folder, or the run's.
         dataset: the one that the candidate was made from.
         out: the HTML file; replaced if it is there.
-        registry: a registry whose decisions are told.
+        registry: a registry whose decisions are shown.
 
     Raises:
         EcmEdgeError: as `gather` says.
         OutputError: `out` cannot be written; whatever was there is as it was.
     """
     record = gather(path, dataset, registry)
-    place = Place(candidate.locate(path), dataset.folder, record.target or "TARGET")
-    files.write_atomic(out, to_html(record, dataset, place).encode())
+    commands = Commands(candidate.locate(path), str(dataset.folder), record.target or "TARGET")
+    files.write_atomic(out, to_html(record, dataset, commands).encode())
     return record
 
 
-def to_html(record: ReportRecord, dataset: Dataset, place: Place) -> str:
+def to_html(record: ReportRecord, dataset: Dataset, commands: Commands) -> str:
     """The page of a record; the segments that it shows are read from the data set."""
-    return page.render(record, _charts(record), _strips(record, dataset), place)
+    return page.render(record, _charts(record), _strips(record, dataset), commands)
 
 
 def _charts(record: ReportRecord) -> dict[str, str]:
@@ -64,12 +70,12 @@ def _charts(record: ReportRecord) -> dict[str, str]:
         drawn["losses"] = charts.losses_chart(record.records.training)
         if record.records.training.validation_subjects:
             drawn["epochs"] = charts.epochs_chart(record.records.training)
-    fitted = page.reported_form(record)
-    if fitted and fitted.layers:
-        drawn["arena"] = charts.arena_chart(fitted)
-        drawn["flash"] = charts.flash_chart(fitted)
-        if fitted.instructions:
-            drawn["instructions"] = charts.instructions_chart(fitted)
+    fit = page.reported_fit(record)
+    if fit and fit.layers:
+        drawn["arena"] = charts.arena_chart(fit)
+        drawn["flash"] = charts.flash_chart(fit)
+        if fit.instructions:
+            drawn["instructions"] = charts.instructions_chart(fit)
     if record.run:
         drawn["pareto"] = charts.pareto_chart(record.run)
     return drawn

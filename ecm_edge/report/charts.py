@@ -12,6 +12,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.metrics import Scores
     from ecm_edge.report.records import RunRecords
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
 
@@ -30,7 +31,6 @@ _WIDTH_IN = 4.6
 _MARK = 5.5
 _LONGEST_NAME = 15
 _THOUSAND = 1000
-_KIB = 1024
 
 _VARIABLES = {
     "#010101": "ink",
@@ -134,36 +134,36 @@ def pareto_chart(run: RunRecords) -> str:
     return svg[0]
 
 
-def instructions_chart(fitted: FormFit) -> str:
+def instructions_chart(fit: FormFit) -> str:
     """Counted instructions of every layer, in order of execution."""
-    with _chart("instructions", "Instructions by layer", height_in=_rows_height(fitted)) as (svg, axes):
-        values = [(layer.instructions or 0) / _THOUSAND for layer in fitted.layers]
+    with _chart("instructions", "Instructions by layer", height_in=_rows_height(fit)) as (svg, axes):
+        values = [(layer.instructions or 0) / _THOUSAND for layer in fit.layers]
         axes.barh(range(len(values)), values, color=_BLUE, height=0.68)
-        _layer_axis(axes, fitted, "thousand instructions")
+        _layer_axis(axes, fit, "thousand instructions")
     return svg[0]
 
 
-def flash_chart(fitted: FormFit) -> str:
+def flash_chart(fit: FormFit) -> str:
     """Flash of every layer: its constants, and its code behind them."""
-    with _chart("flash", "Flash by layer", height_in=_rows_height(fitted)) as (svg, axes):
-        constants = [layer.constant_bytes / _KIB for layer in fitted.layers]
-        code = [layer.code_bytes / _KIB for layer in fitted.layers]
+    with _chart("flash", "Flash by layer", height_in=_rows_height(fit)) as (svg, axes):
+        constants = [layer.constant_bytes / KIB for layer in fit.layers]
+        code = [layer.code_bytes / KIB for layer in fit.layers]
         axes.barh(range(len(code)), constants, color=_GREEN, height=0.68, label="weights and other constants")
         axes.barh(range(len(code)), code, left=constants, color=_ORANGE, height=0.68, label="code")
-        _layer_axis(axes, fitted, "KiB")
+        _layer_axis(axes, fit, "KiB")
         _legend(axes, columns=2)
     return svg[0]
 
 
-def arena_chart(fitted: FormFit) -> str:
+def arena_chart(fit: FormFit) -> str:
     """Where every buffer of the arena lies, and during which layers; the largest carry their names."""
     with _chart("arena", "Map of the arena", height_in=3.2) as (svg, axes):
-        for buffer in fitted.arena:
+        for buffer in fit.arena:
             left, wide = buffer.first_layer - 0.5, buffer.last_layer - buffer.first_layer + 1
-            bottom, high = buffer.offset / _KIB, buffer.size_bytes / _KIB
+            bottom, high = buffer.offset / KIB, buffer.size_bytes / KIB
             axes.bar(left, high, wide, bottom, align="edge", color=_BAND, edgecolor=_GREEN, linewidth=0.9)
-        axes.set_xlim(-0.6, len(fitted.layers) - 0.4)
-        axes.set_ylim(0, max(fitted.arena_bytes, 1) / _KIB)
+        axes.set_xlim(-0.6, len(fit.layers) - 0.4)
+        axes.set_ylim(0, max(fit.arena_bytes, 1) / KIB)
         axes.set_xlabel("layer")
         axes.set_ylabel("KiB from the arena's start")
         axes.grid(visible=False, axis="x")
@@ -171,14 +171,14 @@ def arena_chart(fitted: FormFit) -> str:
     return svg[0]
 
 
-def _rows_height(fitted: FormFit) -> float:
-    return 0.9 + 0.21 * len(fitted.layers)
+def _rows_height(fit: FormFit) -> float:
+    return 0.9 + 0.21 * len(fit.layers)
 
 
-def _layer_axis(axes: Axes, fitted: FormFit, label: str) -> None:
+def _layer_axis(axes: Axes, fit: FormFit, label: str) -> None:
     """One row a layer, the first on top."""
-    axes.set_yticks(range(len(fitted.layers)), [_short(layer.name) for layer in fitted.layers])
-    axes.set_ylim(len(fitted.layers) - 0.4, -0.6)
+    axes.set_yticks(range(len(fit.layers)), [_short(layer.name) for layer in fit.layers])
+    axes.set_ylim(len(fit.layers) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(label)
     axes.grid(visible=False, axis="y")
@@ -211,7 +211,7 @@ def _chart(name: str, label: str, height_in: float = 2.8) -> Iterator[tuple[list
 
 
 def inline(document: str, name: str, label: str) -> str:
-    """The <svg> element of an SVG document, to stand in a page under a unique name; `label` is read to the blind.
+    """The <svg> element of an SVG document, to stand in a page under a unique name; `label` is for screen readers.
 
     >>> inline('<?xml version="1.0"?><svg width="1pt"><path id="a" fill="#010101"/><use href="#a"/></svg>', "x", "X")
     '<svg role="img" aria-label="X" width="1pt"><path id="x-a" fill="var(--ink)"/><use href="#x-a"/></svg>'

@@ -1,4 +1,4 @@
-"""The wrong answers of a model or a recipe, most confident first: the one thing that no stage records."""
+"""The wrong answers of a model or a recipe, most confident first. No stage records them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
 
 EXAMPLES = 12
-A_SUBJECT = 2
-"""At most so many examples of one kind from one subject, whose mistakes are mostly alike."""
+EXAMPLES_OF_A_SUBJECT = 2
+"""At most, of each kind: the mistakes of one subject are mostly alike."""
 
 
 def find_mistakes(dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], form: Form) -> Mistakes:
@@ -37,16 +37,16 @@ def find_mistakes(dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.
 def _worst(
     dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], wrong: NDArray[np.bool_]
 ) -> list[int]:
-    """Places in `rows`, most confident first: half of `EXAMPLES`, at most `A_SUBJECT` of one subject."""
+    """Places in `rows`, most confident first: half of `EXAMPLES`, at most `EXAMPLES_OF_A_SUBJECT` of one subject."""
     places = np.flatnonzero(wrong)
     taken: Counter[int] = Counter()
-    found: list[int] = []
+    chosen: list[int] = []
     for place in places[np.argsort(-np.abs(margin[places]), kind="stable")].tolist():
         subject = int(dataset.table["subject"][rows[place]])
         taken[subject] += 1
-        if taken[subject] <= A_SUBJECT and len(found) < EXAMPLES // 2:
-            found.append(place)
-    return found
+        if taken[subject] <= EXAMPLES_OF_A_SUBJECT and len(chosen) < EXAMPLES // 2:
+            chosen.append(place)
+    return chosen
 
 
 def _mistake(dataset: Dataset, row: int, margin: float) -> Mistake:

@@ -6,19 +6,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
-from ecm_edge.report import texts
+from ecm_edge.report import templates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jinja2 import Environment
 
     from ecm_edge.base.records import Gate, Provenance
     from ecm_edge.firmware.fit_records import FormFit
+    from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord
-    from ecm_edge.report.stages import Place
-    from ecm_edge.search.trial import TrialRecord
+    from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
     ("verdicts", "Verdicts"),
@@ -81,15 +81,15 @@ PARITY_FIGURES = ("acc", "rmse", "mae", "l2r", "mean", "std", "nse", "cos", "max
 
 
 def render(
-    record: ReportRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]], place: Place
+    record: ReportRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]], commands: Commands
 ) -> str:
     """The whole page as HTML.
 
     Args:
-        record: what it says.
+        record: what it shows.
         charts: inline SVG by name, trusted; absent where there is nothing to draw.
         strips: the examples of wrong segments with their drawings.
-        place: for the commands that would run what has not run.
+        commands: those that run what has not run.
     """
     from markupsafe import Markup
 
@@ -101,12 +101,12 @@ def render(
         stage={stage.name: stage for stage in record.stages},
         counts=gate_counts(record),
         gate_groups=gate_groups(record),
-        fitted=reported_form(record),
+        fit=reported_fit(record),
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
-        training_options=training_options(record),
-        folds_command=f"{place.retrain()} --folds 5",
-        quantize_command=place.command("quantize"),
+        training_options=dict(templates.flat(record.config.training.model_dump())),
+        folds_command=commands.retrain("--folds", "5"),
+        quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
         titles=TITLES,
         budgets=BUDGETS,
@@ -135,7 +135,7 @@ def gate_groups(record: ReportRecord) -> list[tuple[str, list[tuple[str, Gate]]]
     return list(groups.items())
 
 
-def reported_form(record: ReportRecord) -> FormFit | None:
+def reported_fit(record: ReportRecord) -> FormFit | None:
     """The image of the form that the report is about, or of the first one built; None where none was."""
     built = record.records.firmware
     if built is None:
@@ -155,32 +155,16 @@ def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
     return [(f"{name}.json", stage.provenance) for name, stage in made.items() if stage]
 
 
-def training_options(record: ReportRecord) -> dict[str, Any]:
-    """The training configuration as flat names and values."""
-    options = record.config.training.model_dump()
-    augmentation = options.pop("augmentation")
-    return options | {f"augmentation.{name}": value for name, value in augmentation.items()}
-
-
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ecm_edge.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """The templates; on the page a negative number has the minus sign of printed text, not a hyphen."""
+    return templates.environment(
+        {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
-    environment.filters |= {
-        "number": texts.number,
-        "agreement": texts.agreement,
-        "setting": texts.setting,
-        "ratio": texts.ratio,
-        "point": texts.point,
-        "ends": texts.ends,
-        "percent": texts.percent,
-        "thousands": lambda value: f"{value:,}",
-    }
-    environment.globals |= {"quantity": texts.quantity, "signed": texts.signed, "subjects": texts.subjects}
-    return environment
+
+
+def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:
+    def written(*values: Any) -> str:  # noqa: ANN401 - what `write` takes
+        text = write(*values)
+        return f"−{text[1:]}" if text.startswith("-") else text
+
+    return written

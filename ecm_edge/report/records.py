@@ -1,4 +1,4 @@
-"""What a report says, as one record: the records of every stage, and what becomes of putting them side by side."""
+"""The record of a report: the records of every stage, and what follows from them together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StageRecords(Record):
 class Stage(Record):
     """One stage and its outcome.
 
-    `verdict` is None where the stage ran and has no gates of its own. `command` makes a stage that has not run.
+    `verdict` is None where the stage ran and has no gates of its own. `command` runs a stage that has not run.
     """
 
     name: str
@@ -64,7 +64,7 @@ class DataFacts(Record):
 
 
 class Mistake(Record):
-    """One segment that the model calls wrong; `margin` is scores[1] - scores[0], AF where it is at least 0."""
+    """One segment with a wrong answer; `margin` is scores[1] - scores[0], AF where it is at least 0."""
 
     row: int
     name: str

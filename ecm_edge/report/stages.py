@@ -1,22 +1,19 @@
-"""The verdict of every stage, from its record; a stage without one is NOT RUN, and says which command would run it."""
+"""The verdict of every stage, from its record; a stage without one is NOT RUN, with the command that would run it."""
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import files
+from ecm_edge.base import numbers
 from ecm_edge.base.records import Gate, Verdict, verdict_of_what_ran
 from ecm_edge.candidate import candidate
-from ecm_edge.report import texts
+from ecm_edge.report.candidate_records import changed_files, model_files
 from ecm_edge.report.records import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
-    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.evaluate.bench import BenchRecord
     from ecm_edge.evaluate.score import ScoreRecord
     from ecm_edge.evaluate.verify.records import Hop, VerifyRecord
@@ -25,66 +22,43 @@ if TYPE_CHECKING:
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.registry.registry import Event
-    from ecm_edge.report.records import Mistakes, StageRecords
+    from ecm_edge.report.candidate_records import CandidateRecords
+    from ecm_edge.report.commands import Commands
+    from ecm_edge.report.records import Mistakes
     from ecm_edge.training.train import TrainingRecord
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where things lie, for the commands that a report proposes; `target` is a name, or a word in capitals."""
-
-    candidate: Path
-    data: Path
-    target: str
-
-    def command(self, verb: str, *options: str) -> str:
-        """`ecm-edge VERB CANDIDATE --data D` with further options."""
-        return shlex.join(["ecm-edge", verb, str(self.candidate), "--data", str(self.data), *options])
-
-    def build(self) -> str:
-        """The command that builds the candidate's images."""
-        return shlex.join(["ecm-edge", "firmware", "build", str(self.candidate), "--target", self.target])
-
-    def retrain(self) -> str:
-        """The command that gates and trains the same configuration again."""
-        words = ["--data", str(self.data), "--target", self.target, "--like", str(self.candidate), "--out", "NEW"]
-        return shlex.join(["ecm-edge", "train", *words])
-
-
-def stages(
-    place: Place, config: CandidateConfig, records: StageRecords, mistakes: Mistakes | None, form: Form
-) -> list[Stage]:
+def stages(records: CandidateRecords, commands: Commands, mistakes: Mistakes | None) -> list[Stage]:
     """Every stage in the order of the chain; of the firmware, the gates are those of the form that is reported on."""
-    cost, simplified, verified, timed = records.cost, records.simplify, records.verify, records.bench
-    to_target = ("--target", place.target)
+    ran, for_target = records.stages, ("--target", commands.target)
+    cost, simplified, timed = ran.cost, ran.simplify, ran.bench
+    scoring = for_target if records.config.split.test else (*for_target, "--out-of-fold")
     return [
-        _gated("budgets", cost, f"{cost.form} on {cost.target}") if cost else _missing("budgets", place.retrain()),
-        _ran("training", _trained(records.training)) if records.training else _missing("training", place.retrain()),
+        _gated("budgets", cost, f"{cost.form} on {cost.target}") if cost else _missing("budgets", commands.retrain()),
+        _ran("training", _trained(ran.training)) if ran.training else _missing("training", commands.retrain()),
         _gated("simplify", simplified, f"{simplified.nodes_before} nodes to {simplified.nodes_after}")
         if simplified
-        else _missing("simplify", place.command("export")),
-        _ran("quantize", _quantised(records.quantize))
-        if records.quantize
-        else _missing("quantize", place.command("quantize")),
-        _verify(verified) if verified else _missing("verify", place.command("verify", *to_target)),
-        _firmware(records.firmware, form, place),
+        else _missing("simplify", commands.stage("export")),
+        _ran("quantize", _quantised(ran.quantize))
+        if ran.quantize
+        else _missing("quantize", commands.stage("quantize")),
+        _verify(ran.verify) if ran.verify else _missing("verify", commands.stage("verify", *for_target)),
+        _firmware(ran.firmware, records.form, commands),
         _gated("bench", timed, f"{len(timed.forms)} forms, fed with {timed.segments}")
         if timed
-        else _missing("bench", place.command("bench")),
-        _ran("score", _scored(records.score))
-        if records.score
-        else _missing("score", place.command("score", *to_target, *([] if config.split.test else ["--out-of-fold"]))),
-        _bound(place.candidate, config, records, mistakes),
+        else _missing("bench", commands.stage("bench")),
+        _ran("score", _scored(ran.score)) if ran.score else _missing("score", commands.stage("score", *scoring)),
+        _belong_together(records, mistakes),
     ]
 
 
-def verdict_of(all_stages: list[Stage]) -> Verdict:
+def verdict_of_stages(all_stages: list[Stage]) -> Verdict:
     """FAIL if any stage failed; else NOT RUN if any has not run; else PASS."""
     verdicts = {stage.verdict for stage in all_stages}
     return next((verdict for verdict in (Verdict.FAIL, Verdict.NOT_RUN) if verdict in verdicts), Verdict.PASS)
 
 
-def promotion(place: Place, decision: Event | None, *, registry: Path | None) -> Stage:
+def promotion(commands: Commands, decision: Event | None, *, registry: Path | None) -> Stage:
     """The last decision about exactly these files."""
     if decision:
         verdict = Verdict.FAIL if decision.event == "refused" else Verdict.PASS
@@ -92,7 +66,7 @@ def promotion(place: Place, decision: Event | None, *, registry: Path | None) ->
         detail = f"{decision.event}{entry} on {decision.date_utc}: {decision.reason}"
         return Stage(name="promotion", verdict=verdict, detail=detail, gates=decision.gates)
     why = "the registry has no decision about these files" if registry else "no registry was given"
-    command = place.command("promote", "--target", place.target, "--registry", str(registry or "REGISTRY"))
+    command = commands.stage("promote", "--target", commands.target, "--registry", str(registry or "REGISTRY"))
     return _missing("promotion", command, why)
 
 
@@ -105,17 +79,18 @@ def _gated(name: str, record: CostRecord | SimplifyRecord | BenchRecord, detail:
 
 
 def _ran(name: str, detail: str) -> Stage:
+    """A stage without gates of its own."""
     return Stage(name=name, verdict=None, detail=detail, gates=[])
 
 
-def _firmware(record: FirmwareRecord | None, form: Form, place: Place) -> Stage:
+def _firmware(record: FirmwareRecord | None, form: Form, commands: Commands) -> Stage:
     if record is None:
-        return _missing("firmware", place.build())
-    found = record.of(form)
-    if found is None:
-        return _missing("firmware", place.build(), f"{record.target} got no image of the form {form}")
-    detail = f"{form} on {record.target}" + (f"; {found.reason}" if found.reason else "")
-    return Stage(name="firmware", verdict=found.verdict, detail=detail, gates=found.gates)
+        return _missing("firmware", commands.build())
+    fit = record.of(form)
+    if fit is None:
+        return _missing("firmware", commands.build(), f"{record.target} got no image of the form {form}")
+    detail = f"{form} on {record.target}" + (f"; {fit.reason}" if fit.reason else "")
+    return Stage(name="firmware", verdict=fit.verdict, detail=detail, gates=fit.gates)
 
 
 def _trained(record: TrainingRecord) -> str:
@@ -127,88 +102,76 @@ def _quantised(record: QuantizeRecord) -> str:
 
 
 def _scored(record: ScoreRecord) -> str:
-    return f"{record.form or record.model} on {texts.subjects(record.scores.subjects, record.part)}"
+    return f"{record.form or record.model} on {numbers.subjects(record.scores.subjects, record.part)}"
 
 
 def _verify(record: VerifyRecord) -> Stage:
-    """Each hop's gates under the hop's name; a hop without any is one line with its reason."""
+    """Each hop's gates with the hop's name before theirs; a hop without gates is one gate with its reason."""
     hops = [gate for hop in record.hops for gate in _hop_gates(hop)]
-    counted = [gate for gate in record.gates if gate.name not in {hop.name for hop in record.hops}]
+    others = [gate for gate in record.gates if gate.name not in {hop.name for hop in record.hops}]
     diverged = f"; first to diverge: {record.first_diverging_hop}" if record.first_diverging_hop else ""
     detail = f"{len(record.hops)} hops on {record.segments} segments of {len(record.subjects)} subjects{diverged}"
-    return Stage(name="verify", verdict=record.verdict, detail=detail, gates=[*counted, *hops])
+    return Stage(name="verify", verdict=record.verdict, detail=detail, gates=[*others, *hops])
 
 
 def _hop_gates(hop: Hop) -> list[Gate]:
     if hop.gates:
         return [gate.model_copy(update={"name": f"{hop.name}: {gate.name}"}) for gate in hop.gates]
-    return [_said(hop.name, hop.verdict, hop.reason)]
+    return [_gate(hop.name, hop.verdict, hop.reason)]
 
 
-def _bound(folder: Path, config: CandidateConfig, records: StageRecords, mistakes: Mistakes | None) -> Stage:
-    """Whether the records speak of the files and the configuration that lie beside them."""
-    gates = [
-        *_same_config(config, records),
-        *(_same_files(folder, name, named) for name, named in _named_files(records).items()),
-    ]
-    if mistakes and records.score and records.score.part == ("test" if config.split.test else "out_of_fold"):
-        confusion = records.score.scores.confusion
-        wrong = (mistakes.missed_af, mistakes.false_alarms)
-        gates.append(
-            _holds(
-                "score.json counts the wrong segments found here",
-                wrong == (confusion.fn, confusion.fp),
-                f"{wrong[0]} missed, {wrong[1]} false alarms",
-            )
-        )
+def _belong_together(records: CandidateRecords, mistakes: Mistakes | None) -> Stage:
+    """Whether the records were made from the configuration and the files that lie beside them."""
+    gates = [*_same_config(records), *_same_files(records), *_same_mistakes(records, mistakes)]
     detail = "each speaks of what lies beside it" if gates else "nothing to compare yet"
     return Stage(name="records", verdict=verdict_of_what_ran(gates), detail=detail, gates=gates)
 
 
-def _same_config(config: CandidateConfig, records: StageRecords) -> list[Gate]:
-    made = {
-        "training.json": records.training,
-        "firmware.json": records.firmware,
-        "bench.json": records.bench,
-        "score.json": records.score,
+def _same_config(records: CandidateRecords) -> list[Gate]:
+    stages, expected = records.stages, records.config.sha256
+    made_by = {
+        candidate.TRAINING: stages.training,
+        candidate.FIRMWARE: stages.firmware,
+        candidate.BENCH: stages.bench,
+        candidate.SCORE: stages.score,
     }
+    sha256 = {file: record.config_sha256 for file, record in made_by.items() if record}
     return [
-        _holds(
-            f"{name} speaks of this configuration",
-            record.config_sha256 == config.sha256,
-            f"SHA-256 {record.config_sha256[:12]}…",
-        )
-        for name, record in made.items()
-        if record and record.config_sha256
+        _condition(f"{file} speaks of this configuration", digest == expected, f"SHA-256 {digest[:12]}…")
+        for file, digest in sha256.items()
+        if digest
     ]
 
 
-def _named_files(records: StageRecords) -> dict[str, dict[str, str]]:
-    """SHA-256 by file name, as each record has it."""
-    named: dict[str, dict[str, str]] = {}
-    if records.verify:
-        named["verify.json"] = records.verify.model_sha256
-    if records.firmware:
-        forms = records.firmware.forms
-        named["firmware.json"] = {candidate.FORM_FILES[found.form]: found.model_sha256 for found in forms}
-        named["firmware.json"] |= {found.image.file: found.image.sha256 for found in forms if found.image}
-    if records.bench:
-        named["bench.json"] = {form.file: form.model_sha256 for form in records.bench.forms}
-    if records.score:
-        named["score.json"] = {records.score.model: records.score.model_sha256}
-    return named
+def _same_files(records: CandidateRecords) -> list[Gate]:
+    """One gate for each record that names files with their SHA-256: of models, and of images in firmware.json."""
+    naming = (candidate.VERIFY, candidate.FIRMWARE, candidate.BENCH, candidate.SCORE)
+    sha256 = {file: model_files(record) for file, record in records.by_file.items() if file in naming}
+    if records.stages.firmware:
+        images = [fit.image for fit in records.stages.firmware.forms if fit.image]
+        sha256[candidate.FIRMWARE] |= {image.file: image.sha256 for image in images}
+    gates = []
+    for file, digests in sha256.items():
+        changed = changed_files(records.folder, digests)
+        detail = f"changed since: {', '.join(changed)}" if changed else f"by SHA-256: {', '.join(sorted(digests))}"
+        gates.append(_condition(f"{file} speaks of these files", not changed, detail))
+    return gates
 
 
-def _same_files(folder: Path, record: str, named: dict[str, str]) -> Gate:
-    paths = {name: folder / name for name in named}
-    changed = [n for n, path in paths.items() if not path.is_file() or files.sha256_file(path) != named[n]]
-    detail = f"changed since: {', '.join(changed)}" if changed else f"by SHA-256: {', '.join(sorted(named))}"
-    return _holds(f"{record} speaks of these files", not changed, detail)
+def _same_mistakes(records: CandidateRecords, mistakes: Mistakes | None) -> list[Gate]:
+    """Whether the score counts as many wrong answers as the page, where both are about the same segments."""
+    score = records.stages.score
+    if not (mistakes and score and score.part == ("test" if records.config.split.test else "out_of_fold")):
+        return []
+    same = (mistakes.missed_af, mistakes.false_alarms) == (score.scores.confusion.fn, score.scores.confusion.fp)
+    detail = f"{mistakes.missed_af} missed, {mistakes.false_alarms} false alarms"
+    return [_condition(f"{candidate.SCORE} counts the wrong segments found here", same, detail)]
 
 
-def _holds(name: str, condition: bool, detail: str) -> Gate:  # noqa: FBT001 - the condition itself
-    return _said(name, Verdict.PASS if condition else Verdict.FAIL, detail)
+def _condition(name: str, holds: bool, detail: str) -> Gate:  # noqa: FBT001 - the condition itself
+    return _gate(name, Verdict.PASS if holds else Verdict.FAIL, detail)
 
 
-def _said(name: str, verdict: Verdict, detail: str) -> Gate:
+def _gate(name: str, verdict: Verdict, detail: str) -> Gate:
+    """A gate without a value."""
     return Gate(name=name, verdict=verdict, value=None, limit=None, unit="", margin=None, detail=detail)

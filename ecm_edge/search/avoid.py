@@ -1,4 +1,4 @@
-"""The avoid list: configurations that stayed below the standard, each with a neighbourhood, are not proposed again.
+"""The avoid list: what stayed below the least objective wanted is not proposed again, nor anything near it.
 
 A point's neighbourhood holds the points of the same family and the same choices whose every number lies within
 `radius` of its own, as a share of the number's range.
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record
-from ecm_edge.candidate.candidate import Scalar
+from ecm_edge.candidate.training_config import Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +32,15 @@ class Avoided(Record):
 
 
 class AvoidList(Record):
-    """Grown by `avoiding`, kept as one JSON file, and usable by another run over the same space."""
+    """Grown by `extended`, kept as one JSON file, and usable by another run over the same space."""
 
     avoided: list[Avoided] = Field(default=[])
 
-    def covers(self, position: Position) -> bool:
+    def avoids(self, position: Position) -> bool:
         """Whether a position lies in the neighbourhood of anything on the list."""
         return any(_near(entry, position) for entry in self.avoided)
 
-    def avoiding(self, position: Position, score: float | None, radius: float = RADIUS) -> AvoidList:
+    def extended(self, position: Position, score: float | None, radius: float = RADIUS) -> AvoidList:
         """The list with one more entry."""
         return AvoidList(avoided=[*self.avoided, Avoided(position=position, score=score, radius=radius)])
 

@@ -2,7 +2,7 @@
 
 At each rung it is trained from fresh weights on a share of the episodes and of the epochs. It goes on to the next if it
 is among the better share of all that were trained at that rung so far, itself included, so that the first one always
-does. What a rung finds is compared at that rung only; it is never a trial's objective.
+does. What is reached at a rung is compared at that rung only; it is never a trial's objective.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RungRecord(Record):
     seconds: float
 
 
-def at(config: CandidateConfig, rung: Rung) -> CandidateConfig:
+def config_at(rung: Rung, config: CandidateConfig) -> CandidateConfig:
     """The configuration at a rung's fidelity; by the same seed, a rung's episodes are among those of the next.
 
     Nothing is fine-tuned there for int8: a rung compares what the float networks learn.
@@ -67,7 +67,7 @@ def at(config: CandidateConfig, rung: Rung) -> CandidateConfig:
     return config.model_copy(update={"training": training})
 
 
-def reached(rung: Rung, trained: TrainingRecord, objective: float) -> RungRecord:
+def rung_record(rung: Rung, trained: TrainingRecord, objective: float) -> RungRecord:
     """The record of a training at a rung."""
     best: Epoch = trained.best
     return RungRecord(

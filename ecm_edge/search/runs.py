@@ -20,15 +20,16 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import space
-from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS, TrainingConfig
+from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS
 from ecm_edge.candidate.space import Choices, Range, Space
+from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.splits import Split
 from ecm_edge.metrics import Objective
 from ecm_edge.search import avoid, ladder
 from ecm_edge.search.ladder import Rung
 from ecm_edge.search.study import Pruner, Sampler
-from ecm_edge.search.trial import TrialRecord
+from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.targets import Target
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
 class SearchSettings(Record):
     """What decides which candidates a run proposes and how they are judged; fixed when the run starts.
 
-    `standard` is the wanted objective: a trained candidate that reaches it ends the search, one below it is avoided
-    with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is pruned.
-    `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
+    `standard` is the least objective wanted: a trained candidate that reaches it ends the search, one below it is
+    avoided with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is
+    pruned. `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
     """
 
     target: Target

@@ -13,14 +13,16 @@ from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
 from ecm_edge.metrics import Objective
-from ecm_edge.search.trial import Setting, TrialRecord, run_trial
+from ecm_edge.search.trial import Setting, run_trial
+from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from ecm_edge.candidate.candidate import CandidateConfig, Scalar
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
 
@@ -48,10 +50,10 @@ def scale(
     out: Path,
     *,
     objective: Objective,
-    standard: float,
+    least_objective: float,
     most_flash_bytes: int | None = None,
     widths: Sequence[str] = (),
-    tell: Callable[[TrialRecord], None] = lambda _: None,
+    on_trial: Callable[[TrialRecord], None] = lambda _: None,
 ) -> ScaleRecord:
     """Train the configuration at growing widths into the new folder `out` until both bars are met.
 
@@ -60,11 +62,11 @@ def scale(
         dataset: the one whose hash the configuration names.
         target: whose budgets no width may break.
         out: must not exist yet.
-        objective: what `standard` is measured in.
-        standard: the least objective on the validation subjects.
+        objective: what `least_objective` is measured in.
+        least_objective: the bar on the validation subjects.
         most_flash_bytes: the bar on size; the target's budget by default.
         widths: parameters to multiply; the family's own by default.
-        tell: called with every finished trial.
+        on_trial: called with every finished trial.
 
     Raises:
         CandidateError: the configuration was made for another data set.
@@ -80,15 +82,15 @@ def scale(
             folder = trial_folder(staged, number)
             folder.mkdir(parents=True)
             trials.append(run_trial(folder, number, dict(scaled.network), scaled, setting))
-            tell(trials[-1])
-            if trials[-1].outcome == "unfit" or _meets(trials[-1], standard):
+            on_trial(trials[-1])
+            if trials[-1].outcome == "unfit" or _meets(trials[-1], least_objective):
                 break
-        best = next((trial.number for trial in trials if _meets(trial, standard)), None)
+        best = next((trial.number for trial in trials if _meets(trial, least_objective)), None)
         record = ScaleRecord(
             verdict=Verdict.FAIL if best is None else Verdict.PASS,
             target=target.name,
             objective=objective,
-            standard=standard,
+            standard=least_objective,
             most_flash_bytes=bar,
             best=best,
             trials=trials,
@@ -97,8 +99,8 @@ def scale(
     return record
 
 
-def _meets(trial: TrialRecord, standard: float) -> bool:
-    return trial.verdict == Verdict.PASS and trial.objective is not None and trial.objective >= standard
+def _meets(trial: TrialRecord, least_objective: float) -> bool:
+    return trial.verdict == Verdict.PASS and trial.objective is not None and trial.objective >= least_objective
 
 
 def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
@@ -108,23 +110,23 @@ def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
             raise SpaceError(
                 "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
             )
-    known = networks.widths(config.family)
-    if not chosen and not known:
+    own = networks.widths(config.family)
+    if not chosen and not own:
         raise SpaceError("a family says what makes it wider", f"{config.family!r} does not", "Name it with --width.")
-    return chosen or [name for name in known if name in config.network]
+    return chosen or [name for name in own if name in config.network]
 
 
 def _scaled(config: CandidateConfig, widths: Sequence[str]) -> Iterator[CandidateConfig]:
     """The configuration at each factor, leaving out repeats that rounding makes."""
     seen: list[dict[str, Scalar]] = []
     for factor in FACTORS:
-        network = {**config.network, **{name: _times(config.network, name, factor) for name in widths}}
+        network = {**config.network, **{name: _multiplied(config.network, name, factor) for name in widths}}
         if network not in seen:
             seen.append(network)
             yield config.model_copy(update={"network": network})
 
 
-def _times(network: dict[str, Scalar], name: str, factor: float) -> int:
+def _multiplied(network: dict[str, Scalar], name: str, factor: float) -> int:
     value = network[name]
     if isinstance(value, bool | str):
         raise SpaceError("a width is a number", f"{name} = {value!r}", "Name another parameter with --width.")

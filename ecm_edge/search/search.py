@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
@@ -20,7 +20,8 @@ from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, 
 from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.search import avoid, ladder, study
 from ecm_edge.search.runs import AVOID, DATABASE, TEACHERS, SearchRecord, SearchSettings, objective_of, pareto
-from ecm_edge.search.trial import TRIAL, Judge, Setting, TrialRecord, run_trial, shipping_verdict
+from ecm_edge.search.trial import Judge, Setting, run_trial, shipping_verdict
+from ecm_edge.search.trial_record import TRIAL, TrialRecord
 from ecm_edge.training import train
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.search.avoid import AvoidList
     from ecm_edge.search.runs import StoppedBy
 
 _STUDY = "ecm-edge"
@@ -52,7 +54,7 @@ def search(
     limits: Limits,
     *,
     storage: str | None = None,
-    tell: Callable[[TrialRecord], None] = lambda _: None,
+    on_trial: Callable[[TrialRecord], None] = lambda _: None,
 ) -> SearchRecord:
     """Run, or go on with, the run in `out`; at most the trial that was running when it stopped is lost.
 
@@ -61,88 +63,116 @@ def search(
         out: the run's folder, made by `runs.start`.
         limits: when to stop.
         storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
-        tell: called with every finished trial.
+        on_trial: called with every finished trial.
 
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
-    with files.locked(out), study.storage_at_hand():
-        return _search(dataset, out, limits, settings, storage, tell)
+    with files.locked(out), study.clear_storage_errors():
+        run = _open_run(dataset, out, settings, storage)
+        started = time.monotonic()
+        stopped_by = run.loop(limits, on_trial)
+        run.prove()
+        record = run.summary(stopped_by, time.monotonic() - started)
+        record.save(out / RUN_SUMMARY)
+        return record
 
 
-def _search(
-    dataset: Dataset,
-    out: Path,
-    limits: Limits,
-    settings: SearchSettings,
-    storage: str | None,
-    tell: Callable[[TrialRecord], None],
-) -> SearchRecord:
-    """The search of a run that this process holds."""
-    run = _Run(dataset, out, settings, storage)
-    started = time.monotonic()
-    stopped_by = run.loop(limits, tell)
-    run.prove()
-    record = run.summary(stopped_by, time.monotonic() - started)
-    record.save(out / RUN_SUMMARY)
-    return record
+def _open_run(dataset: Dataset, out: Path, settings: SearchSettings, storage: str | None) -> _Run:
+    """The run as it lies in `out`, tidied of what a killed process left."""
+    _check_dataset(dataset, settings)
+    _remove_half_written(out)
+    trials = [TrialRecord.load(path, SearchError) for path in sorted((out / RUN_TRIALS).glob(f"*/{TRIAL}"))]
+    avoid_list = avoid.load(out / AVOID)
+    for trial in trials:  # whatever a killed process had no time to note
+        avoid_list = _avoiding(avoid_list, trial, settings)
+    return _Run(
+        dataset=dataset,
+        out=out,
+        settings=settings,
+        setting=_setting(dataset, out, settings),
+        study=_open_study(out, settings, storage, len(trials)),
+        trials=trials,
+        avoid_list=avoid_list,
+    )
+
+
+def _check_dataset(dataset: Dataset, settings: SearchSettings) -> None:
+    if settings.dataset_sha256 != dataset.header.content_sha256:
+        raise SearchError(
+            "a run goes on with the data set it was started with",
+            f"{dataset.folder} with another content hash",
+            "Give the first data set, or start a new run.",
+        )
+
+
+def _remove_half_written(out: Path) -> None:
+    for leftover in (out / RUN_TRIALS).glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _setting(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting:
+    return Setting(
+        dataset=dataset,
+        data=train.load_data(dataset, settings.split),
+        target=settings.target,
+        objective=settings.objective,
+        verify_segments=settings.verify_segments,
+        rungs=settings.ladder,
+        teachers=out / TEACHERS,
+    )
+
+
+def _open_study(out: Path, settings: SearchSettings, storage: str | None, trials: int) -> optuna.Study:
+    """The run's study; one that goes on after so many trials draws afresh."""
+    name = _STUDY
+    if storage is None:
+        storage = study.sqlite_url(out / DATABASE)
+    else:  # where other runs may have theirs
+        name = f"{_STUDY}-{out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
+    return study.open_study(
+        storage,
+        name,
+        sampler=settings.sampler,
+        pruner=settings.pruner,
+        seed=settings.seed + trials,
+        grid=space.enumerate_points(settings.space),
+    )
+
+
+def _avoiding(avoid_list: AvoidList, record: TrialRecord, settings: SearchSettings) -> AvoidList:
+    """The list with a trial's point; with its neighbourhood too, if it stayed below the least objective wanted.
+
+    A rung says nothing of that: only a full training makes a neighbourhood avoided.
+    """
+    position = space.position(settings.space, record.point)
+    if avoid_list.avoids(position):
+        return avoid_list
+    below = settings.standard is not None and record.epochs > 0 and not _suffices(record, settings)
+    return avoid_list.extended(position, record.objective, settings.avoid_radius if below else 0.0)
+
+
+def _suffices(record: TrialRecord, settings: SearchSettings) -> bool:
+    """Whether a trial reaches the least objective wanted; where none is wanted, no trial does."""
+    least = settings.standard
+    return least is not None and record.objective is not None and record.objective >= least
 
 
 @dataclass
 class _Run:
-    """The state of a running search."""
+    """A running search; `trials` and `avoid_list` grow with every trial."""
 
     dataset: Dataset
     out: Path
     settings: SearchSettings
-    storage: str | None
-    trials: list[TrialRecord] = field(init=False)
+    setting: Setting
+    study: optuna.Study
+    trials: list[TrialRecord]
+    avoid_list: AvoidList
 
-    def __post_init__(self) -> None:
-        if self.settings.dataset_sha256 != self.dataset.header.content_sha256:
-            raise SearchError(
-                "a run goes on with the data set it was started with",
-                f"{self.dataset.folder} with another content hash",
-                "Give the first data set, or start a new run.",
-            )
-        for leftover in (self.out / RUN_TRIALS).glob(".*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        self.trials = [
-            TrialRecord.load(path, SearchError) for path in sorted((self.out / RUN_TRIALS).glob(f"*/{TRIAL}"))
-        ]
-        self.avoid_list = avoid.load(self.out / AVOID)
-        for trial in self.trials:  # whatever a killed process had no time to note
-            self._avoid(trial)
-        self.study = self._open_study()
-        self.setting = Setting(
-            dataset=self.dataset,
-            data=train.load_data(self.dataset, self.settings.split),
-            target=self.settings.target,
-            objective=self.settings.objective,
-            verify_segments=self.settings.verify_segments,
-            rungs=self.settings.ladder,
-            teachers=self.out / TEACHERS,
-        )
-
-    def _open_study(self) -> optuna.Study:
-        """The run's study; a resumed run goes on with fresh draws."""
-        settings, storage, name = self.settings, self.storage, _STUDY
-        if storage is None:
-            storage = study.sqlite_url(self.out / DATABASE)
-        else:  # where other runs may have theirs
-            name = f"{_STUDY}-{self.out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
-        return study.open_study(
-            storage,
-            name,
-            sampler=settings.sampler,
-            pruner=settings.pruner,
-            seed=settings.seed + len(self.trials),
-            grid=space.enumerate_points(settings.space),
-        )
-
-    def loop(self, limits: Limits, tell: Callable[[TrialRecord], None]) -> StoppedBy:
-        """Trials until a limit is reached, the standard is met, or nothing new is drawn any more."""
+    def loop(self, limits: Limits, on_trial: Callable[[TrialRecord], None]) -> StoppedBy:
+        """Trials until a limit or the least objective wanted is reached, or nothing new is drawn any more."""
         deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
         idle = 0
         while True:
@@ -152,12 +182,12 @@ class _Run:
                 return "timeout"
             if self._is_exhausted(idle):
                 return self._nothing_left()
-            record = self._one(deadline)
+            record = self._next_trial(deadline)
             idle = 0 if record and record.trained else idle + 1
             if record:
-                tell(record)
+                on_trial(record)
                 self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
-                if _reached(record, self.settings.standard) and self._proven(record).verdict == Verdict.PASS:
+                if _suffices(record, self.settings) and self._proven(record).verdict == Verdict.PASS:
                     return "standard"
 
     def prove(self) -> None:
@@ -208,27 +238,27 @@ class _Run:
             trials=self.trials,
         )
 
-    def _one(self, deadline: float | None) -> TrialRecord | None:
+    def _next_trial(self, deadline: float | None) -> TrialRecord | None:
         """Draw one point and take it through; None if it was avoided."""
-        asked = self.study.ask()
+        optuna_trial = self.study.ask()
         try:
-            point = space.draw(self.settings.space, asked)
-            if self.avoid_list.covers(space.position(self.settings.space, point)):
-                study.mark_avoided(self.study, asked)
+            point = space.draw(self.settings.space, optuna_trial)
+            if self.avoid_list.avoids(space.position(self.settings.space, point)):
+                study.mark_avoided(self.study, optuna_trial)
                 return None
-            number = self._number(asked)
-            config = self._config(point, number)
+            number = self._number(optuna_trial)
+            config, judge = self._config(point, number), _Judge(self, optuna_trial, deadline)
             with files.staged_folder(trial_folder(self.out, number)) as staged:
-                record = run_trial(staged, number, point, config, self.setting, _Judge(self, asked, deadline))
+                record = run_trial(staged, number, point, config, self.setting, judge)
         except BaseException:
-            self.study.tell(asked, state=TrialState.FAIL)
+            self.study.tell(optuna_trial, state=TrialState.FAIL)
             raise
-        self._note(asked, record)
+        self._note(optuna_trial, record)
         return record
 
-    def _number(self, asked: optuna.trial.Trial) -> int:
+    def _number(self, optuna_trial: optuna.trial.Trial) -> int:
         """The study's own number, unless the study was lost or is a new one and the run has come further."""
-        return max([asked.number, *(trial.number + 1 for trial in self.trials)])
+        return max([optuna_trial.number, *(trial.number + 1 for trial in self.trials)])
 
     def _config(self, point: Point, number: int) -> CandidateConfig:
         family, network, training = space.split_point(point)
@@ -236,30 +266,15 @@ class _Run:
         seed = self.settings.seed + number
         return configure(self.dataset, self.settings.split, family, network, training, seed, factory)
 
-    def seen_at(self, rung: int) -> list[float]:
-        """The objectives of earlier trials at a rung, those that ran out of time there aside."""
-        there = (trial.rungs[rung] for trial in self.trials if len(trial.rungs) > rung)
-        return [found.objective for found in there if found.complete]
-
-    def _note(self, asked: optuna.trial.Trial, record: TrialRecord) -> None:
-        """Tell the study, and the avoid list, what became of the trial."""
+    def _note(self, optuna_trial: optuna.trial.Trial, record: TrialRecord) -> None:
+        """Keep what became of the trial: in the run, in the study and in the avoid list."""
         self.trials.append(record)
         if record.outcome == "done" and record.objective is not None:
-            self.study.tell(asked, [record.objective, record.macs][: len(self.study.directions)])
+            self.study.tell(optuna_trial, [record.objective, record.macs][: len(self.study.directions)])
         else:
-            self.study.tell(asked, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
-        self._avoid(record)
+            self.study.tell(optuna_trial, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
+        self.avoid_list = _avoiding(self.avoid_list, record, self.settings)
         self.avoid_list.save(self.out / AVOID)
-
-    def _avoid(self, record: TrialRecord) -> None:
-        """Never propose this point again; below the standard, nor its neighbourhood."""
-        position = space.position(self.settings.space, record.point)
-        if not self.avoid_list.covers(position):
-            below = self.settings.standard is not None and not _reached(record, self.settings.standard)
-            radius = (
-                self.settings.avoid_radius if below and record.epochs else 0.0
-            )  # a rung says nothing of the standard
-            self.avoid_list = self.avoid_list.avoiding(position, record.objective, radius)
 
     def _is_exhausted(self, idle: int) -> bool:
         """Whether the grid is through, or the last `idle` draws of another sampler say that nothing new will come."""
@@ -282,32 +297,29 @@ class _Run:
         )
 
 
-def _reached(record: TrialRecord, standard: float | None) -> bool:
-    """Whether a trial meets the standard; without one no trial does."""
-    return standard is not None and record.objective is not None and record.objective >= standard
-
-
 @dataclass(frozen=True)
 class _Judge(Judge):
     """Stops a trial of a run where others were better by then, or time is up."""
 
     run: _Run
-    asked: optuna.trial.Trial
+    optuna_trial: optuna.trial.Trial
     deadline: float | None
 
-    def late(self) -> bool:
+    def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def goes_on(self, rung: int, value: float) -> bool:
-        """By the rule of `ladder.goes_on`."""
-        if ladder.goes_on(value, self.run.seen_at(rung), self.run.settings.ladder[rung].keep):
+        """By the rule of `ladder.goes_on`, among all trials that were trained at the rung before their time was up."""
+        at_rung = [trial.rungs[rung] for trial in self.run.trials if len(trial.rungs) > rung]
+        before = [record.objective for record in at_rung if record.complete]
+        if ladder.goes_on(value, before, self.run.settings.ladder[rung].keep):
             return True
-        study.report_rung(self.asked, rung, value)
+        study.report_rung(self.optuna_trial, rung, value)
         return False
 
-    def prune(self, epoch: int, value: float) -> bool:
+    def should_stop(self, epoch: int, value: float) -> bool:
         """By the study's pruner, if it has one objective; Optuna prunes no others."""
         if len(self.run.study.directions) > 1:
-            return self.late()
-        self.asked.report(value, epoch)
-        return self.late() or self.asked.should_prune()
+            return self.is_late()
+        self.optuna_trial.report(value, epoch)
+        return self.is_late() or self.optuna_trial.should_prune()

@@ -80,8 +80,8 @@ def sqlite_url(path: Path) -> str:
 
 
 @contextmanager
-def storage_at_hand() -> Iterator[None]:
-    """What goes wrong in an open storage, such as a full disk, becomes one clear error.
+def clear_storage_errors() -> Iterator[None]:
+    """Turn what goes wrong in an open storage, such as a full disk, into one clear error.
 
     Raises:
         SearchError: the storage failed.
@@ -128,10 +128,11 @@ def mark_avoided(study: optuna.Study, trial: optuna.trial.Trial) -> None:
 
 
 def report_rung(trial: optuna.trial.Trial, rung: int, value: float) -> None:
-    """Tell the study how far up the ladder a trial came that ends there, and its objective at that rung.
+    """Report the rung at which a trial ends, and its objective there.
 
-    The sampler tpe ranks what was pruned by the last step, then by the value. Steps from 1 on are epochs of a full
-    training for the pruner, which is not asked here and looks at trials that were completed or asked about only.
+    The sampler tpe ranks pruned trials by their last step, then by the value. The pruner takes steps from 1 on for
+    epochs of a full training; it does not see these, since it compares with trials only that it judged or that were
+    completed.
     """
     trial.report(value, rung)
 

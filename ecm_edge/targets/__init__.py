@@ -106,8 +106,8 @@ class Int8Parity(Record):
     fbeta_drop: float = Field(ge=0)
 
 
-class Parity(Record):
-    """The thresholds of `verify`."""
+class ParityLimits(Record):
+    """The limits of `verify`, for each form."""
 
     float32: FloatParity
     float16: FloatParity
@@ -134,7 +134,7 @@ class Target(Record):
     cost_model: CostModel
     firmware: Firmware | None = None
     score: ScoreRule | None = None
-    parity: Parity
+    parity: ParityLimits
     promotion: Promotion
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, drawn for each segment; time is scaled evenly, or a piece is cut out, never warped."""
+"""Augmentation of whole batches, drawn for each segment. Time is scaled evenly or a piece is cut out, never warped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecm_edge.data import disturb
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ecm_edge.candidate.candidate import Augmentation
+    from ecm_edge.candidate.training_config import Augmentation
 
 _POOL = 1536  # disturbances; 8 MB of five seconds at 250 Hz
 _STRETCHED = 0.5  # of the segments
@@ -29,50 +29,52 @@ _MIXING = 0.4  # both parameters of the Beta distribution: mostly one segment wi
 
 
 class Augmenter:
-    """Changes batches as `how` says; its disturbances come from a pool made once, by `seed`.
+    """Changes batches as its options say; its disturbances come from a pool made once, by `seed`.
 
     Args:
-        how: what is drawn.
+        options: what is drawn.
         samples: T.
         sampling_rate_hz: what the disturbances' frequencies refer to.
         seed: of the pool; what a batch draws comes from the generator given with it.
     """
 
-    def __init__(self, how: Augmentation, samples: int, sampling_rate_hz: float, seed: int) -> None:
-        self._how = how
+    def __init__(self, options: Augmentation, samples: int, sampling_rate_hz: float, seed: int) -> None:
+        self._options = options
         self._pool = torch.empty(0, samples)
-        if how.disturbance:
+        if options.disturbance:
             rng = np.random.default_rng(seed)
             self._pool = torch.from_numpy(
-                disturb.pool(rng, _POOL, samples, sampling_rate_hz, in_band_share=how.in_band)
+                disturb.pool(rng, _POOL, samples, sampling_rate_hz, in_band_share=options.in_band)
             )
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """A changed copy of (N, 1, T) float32 samples; the same for the same state of `generator`, on any device."""
-        how, length = self._how, batch.shape[2]
-        if how.shift:
-            batch = _shifted(batch, how.shift, generator)
-        batch = _scaled(batch, how.gain, how.sign_flip, generator)  # a copy, which all that follows changes in place
-        for change, amount in ((_stretch, how.stretch), (_splice, how.splice), (_filter, how.filter)):
+        options, length = self._options, batch.shape[2]
+        if options.shift:
+            batch = _shifted(batch, options.shift, generator)
+        batch = _scaled(
+            batch, options.gain, options.sign_flip, generator
+        )  # a copy, which all that follows changes in place
+        for change, amount in ((_stretch, options.stretch), (_splice, options.splice), (_filter, options.filter)):
             if amount:
                 change(batch, amount, generator)
-        if not (how.noise or how.disturbance or how.cutout):
+        if not (options.noise or options.disturbance or options.cutout):
             return batch
         mean = batch.mean(2, keepdim=True)  # (N, 1, 1)
         spread = _spread(batch, mean)
-        if how.noise:
+        if options.noise:
             noise = torch.randn(len(batch), 1, length, generator=generator).to(batch.device)
-            batch.addcmul_(noise, spread * how.noise)
-        for _ in range(how.disturbance_layers if how.disturbance else 0):
+            batch.addcmul_(noise, spread * options.noise)
+        for _ in range(options.disturbance_layers if options.disturbance else 0):
             self._disturb(batch, spread, generator)
-        if how.cutout:
-            _cut_out(batch, mean, how.cutout, generator)
+        if options.cutout:
+            _cut_out(batch, mean, options.cutout, generator)
         return batch
 
     def _disturb(self, batch: Tensor, spread: Tensor, generator: torch.Generator) -> None:
         """One layer of disturbances: small ones more often than large ones, and none on half of the segments."""
         count = len(batch)
-        share = self._how.disturbance * torch.rand(count, generator=generator) ** 2
+        share = self._options.disturbance * torch.rand(count, generator=generator) ** 2
         share *= torch.rand(count, generator=generator) < _DISTURBED
         drawn = self._pool.index_select(0, torch.randint(len(self._pool), (count,), generator=generator))  # (N, T)
         batch.addcmul_(drawn.to(batch.device).unsqueeze(1), spread * share.to(batch.device).view(-1, 1, 1))

@@ -1,24 +1,22 @@
-"""Cross-validation of one configuration: out-of-fold answers for every subject, nothing chosen on who is answered.
+"""Cross-validation of one configuration: every subject is answered by networks that have not seen it.
 
-The threshold of fold f is chosen on the subjects of the other folds, each of whom is answered for this by a network
-that was trained without its own fold and without f. A network that was trained without f alone, that threshold taken
-off, then answers f. So F folds take F (F - 1) / 2 networks without two folds, each of use to both, and F without one.
-Where the recipe takes its threshold from β, or even odds, there is nothing to choose, and no network leaves two folds
-out. Where a training keeps its best epoch, it chooses that on validation subjects drawn from those that it trains on.
+The threshold of fold f is chosen on the subjects of the other folds. Each of them is answered for this by a network
+that was trained without its own fold and without f. Fold f itself is answered by the network that was trained without f
+alone, less that threshold. So F folds take F networks without one fold, and F (F - 1) / 2 without two, each of use to
+both. Where the threshold comes from β or is even odds there is nothing to choose, and no network leaves two folds out.
+A training that keeps its best epoch chooses it on validation subjects drawn from those that it trains on.
 
-A teacher that the configuration listens to is trained within the same folds, before the networks that it teaches.
-Every network's margins are written down as soon as it has them, and are used again by the next run that asks for the
-same networks.
+The teachers of a network are trained within the same folds, before it. Every network's margins are written down as soon
+as it has them, and are used again by the next run that asks for the same network.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,21 +30,24 @@ from ecm_edge.base.processes import run_all
 from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.data.splits import Split
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import distill, epochs, out_of_fold, train
-from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
+from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold, labelled_rows
 from ecm_edge.training.threshold import fold_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
-    from ecm_edge.targets import Target
+    from ecm_edge.metrics.threshold import ThresholdRule
+    from ecm_edge.targets import ScoreRule, Target
     from ecm_edge.training.train import Trained
+
+    FoldConfigs = Mapping[tuple[int, ...], CandidateConfig]
+    """Configurations by the folds that their networks are trained without; these are their test subjects."""
 
 TEACHERS = "teachers"
 """Where in a working folder the teachers are kept."""
@@ -56,13 +57,31 @@ _VALIDATION_SHARE = 0.2  # of the training subjects, where the best epoch is kep
 
 @dataclass(frozen=True)
 class Progress:
-    """Another network has answered, the one trained without the folds `left_out`: `number` of `total` by now."""
+    """A network is done, the one trained without the folds `left_out`: `number` of `total` by now."""
 
     number: int
     total: int
     left_out: tuple[int, ...]
     seconds: float
     is_teacher: bool
+
+
+@dataclass(frozen=True)
+class FoldMargins:
+    """What networks answer to subjects that they have not seen, no threshold taken off; n labelled rows, F folds.
+
+    before:   (n,) float32 margins, ascending by row, of the networks that were trained without the row's own fold.
+    others:   (F, n) float32, others[f] of the networks without the row's own fold and f; NaN where there is none.
+    fold:     (n,) the fold of each row.
+    networks: how many there are.
+    seconds:  that their trainings took, added up over the processes.
+    """
+
+    before: NDArray[np.float32]
+    others: NDArray[np.float32]
+    fold: NDArray[np.int64]
+    networks: int
+    seconds: float
 
 
 def cross_validate(
@@ -73,7 +92,7 @@ def cross_validate(
     folds: int | FoldAssignment,
     work: Path | None = None,
     workers: int | None = None,
-    tell: Callable[[Progress], None] = lambda _: None,
+    on_network: Callable[[Progress], None] = lambda _: None,
 ) -> OutOfFold:
     """Train the configuration once for each fold and each pair of folds, and score all subjects out of fold.
 
@@ -82,9 +101,9 @@ def cross_validate(
         dataset: the one whose hash the configuration names; every labelled subject is answered once.
         target: its scoring rule, if any, chooses the thresholds.
         folds: which subject is in which fold; or their number, assigned by the configuration's seed.
-        work: keeps what every network answered, so that the next run goes on; nothing is kept without it.
-        workers: processes side by side, of one thread each; as many as there are cores where None. 1 is this process.
-        tell: called for every network that has answered, also where it did in an earlier run.
+        work: as for `fold_margins`.
+        workers: as for `fold_margins`.
+        on_network: as for `fold_margins`.
 
     Raises:
         CandidateError: the configuration was made for another data set, or training gave no finite loss.
@@ -94,20 +113,96 @@ def cross_validate(
     check_dataset(config, dataset)
     if isinstance(folds, int):
         folds = splits.assign_folds(dataset, count=folds, seed=config.seed)
+    configs = fold_configs(config, dataset, folds, pairs=config.training.threshold == "chosen")
+    margins = fold_margins(
+        configs, dataset, folds, rule=target.score, work=work, workers=workers, on_network=on_network
+    )
+    return _out_of_fold(margins, config, dataset, target, folds)
+
+
+def fold_configs(
+    config: CandidateConfig, dataset: Dataset, folds: FoldAssignment, *, pairs: bool
+) -> dict[tuple[int, ...], CandidateConfig]:
+    """The configuration split without each fold, and where `pairs` are asked for, without each pair of folds.
+
+    Raises:
+        DatasetError: the folds were made for another data set, or as `splits.leave_out`.
+    """
     splits.check_folds(folds, dataset)
+    share = 0.0 if config.training.keep == "last" else _VALIDATION_SHARE
+    left_out = [
+        *(itertools.combinations(range(folds.count), 2) if pairs else ()),
+        *((number,) for number in range(folds.count)),
+    ]
+    return {
+        numbers: config.model_copy(update={"split": splits.leave_out(dataset, folds, numbers, validation_share=share)})
+        for numbers in left_out
+    }
+
+
+def fold_margins(
+    configs: FoldConfigs,
+    dataset: Dataset,
+    folds: FoldAssignment,
+    *,
+    rule: ScoreRule | None = None,
+    work: Path | None = None,
+    workers: int | None = None,
+    on_network: Callable[[Progress], None] = lambda _: None,
+) -> FoldMargins:
+    """Train a network by each configuration, and let it answer the folds that were left out of its training.
+
+    Args:
+        configs: as `fold_configs` gives them, with one for each fold.
+        dataset: the one whose hash the configurations name.
+        folds: those that were left out; the folds of teachers too.
+        rule: weighs Fβ and G where a training needs a threshold to choose its epoch.
+        work: keeps what every network answered, so that the next run goes on; nothing is kept without it.
+        workers: processes side by side, of one thread each; as many as there are cores where None. 1 is this process.
+        on_network: called for every network that is done, also where it was in an earlier run.
+
+    Raises:
+        CandidateError: training gave no finite loss.
+        OutputError: `work` cannot be written, or another process works there.
+    """
     if work is None:
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-            return cross_validate(config, dataset, target, folds=folds, work=Path(scratch), workers=workers, tell=tell)
-    place = work / _key(config, folds)
-    setting = _Setting(config, dataset.folder, folds, target, place, work / TEACHERS)
-    jobs = [_job(setting, dataset, left_out) for left_out in _networks(config, folds.count)]
+            return fold_margins(
+                configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
+            )
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise files.cannot_write(place, problem) from problem
-    with files.locked(place):
-        networks = _answers(jobs, dataset, workers or os.cpu_count() or 1, tell)
-    return _summed_up(networks, config, dataset, target, folds)
+        raise files.cannot_write(work, problem) from problem
+    setting = _Setting(dataset.folder, folds, rule, work, provenance.collect().tool_version)
+    jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
+    with files.locked(work):
+        networks = _networks(setting, jobs, dataset, workers or os.cpu_count() or 1, on_network)
+    return _placed(networks, dataset, folds)
+
+
+def fold_thresholds(
+    threshold: ThresholdRule,
+    labels: NDArray[np.int8],
+    margins: NDArray[np.float32],
+    subjects: NDArray[np.str_],
+    fold: NDArray[np.int64],
+    rule: ScoreRule | None,
+) -> list[float]:
+    """The threshold of each fold by the rule `threshold`; no row of the fold itself has a part in it.
+
+    Args:
+        threshold: where thresholds come from.
+        labels: (n,) 0 or 1.
+        margins: (F, n), margins[f] those on which the threshold of fold f is chosen.
+        subjects: (n,) names.
+        fold: (n,) the fold of each row.
+        rule: weighs Fβ and G.
+    """
+    return [
+        metrics.find_threshold(threshold, labels[fold != f], own[fold != f], subjects[fold != f], rule)
+        for f, own in enumerate(margins)
+    ]
 
 
 def for_everyone(config: CandidateConfig, dataset: Dataset) -> CandidateConfig:
@@ -142,137 +237,119 @@ def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> T
 
 @dataclass(frozen=True)
 class _Setting:
-    """What all networks share; `place` and `teachers` are folders for their answers and for their teachers."""
+    """What all networks share; `work` is the folder of their answers."""
 
-    config: CandidateConfig
     data: Path
     folds: FoldAssignment
-    target: Target
-    place: Path
-    teachers: Path
+    rule: ScoreRule | None
+    work: Path
+    tool_version: str
+
+    @property
+    def teachers(self) -> Path:
+        """The folder of the teachers."""
+        return self.work / TEACHERS
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A network to train by `config`, without the folds `left_out`, whose so many segments it answers then."""
+    """A network to train by `config`, without the folds `left_out`, which it answers then."""
 
     setting: _Setting
     left_out: tuple[int, ...]
     config: CandidateConfig
-    segments: int
 
     @property
     def path(self) -> Path:
-        """Where its answers go."""
-        return self.setting.place / f"{'-'.join(map(str, self.left_out))}.npz"
+        """Where its answers go, named by what its weights depend on; that is no rule for a threshold."""
+        training = self.config.training.model_copy(update={"threshold": "even_odds"})
+        inputs = {
+            "config": self.config.model_copy(update={"training": training}).sha256,
+            "folds": self.setting.folds.model_dump(mode="json"),
+            "tool": self.setting.tool_version,
+        }
+        return self.setting.work / f"{files.sha256_json(inputs)[:32]}.npz"
 
 
 @dataclass(frozen=True)
 class _Network:
-    """What a network answers: (n,) margins of the labelled rows of the folds left out, ascending, no threshold off."""
+    """A network's (m,) margins of the labelled rows of the folds left out, ascending, no threshold taken off."""
 
     left_out: tuple[int, ...]
     margins: NDArray[np.float32]
     seconds: float
 
 
-def _networks(config: CandidateConfig, count: int) -> list[tuple[int, ...]]:
-    """Which folds each network is trained without; pairs serve the choice of thresholds only."""
-    pairs = combinations(range(count), 2) if config.training.threshold == "chosen" else ()
-    return [*pairs, *((number,) for number in range(count))]
+def _networks(
+    setting: _Setting, jobs: Sequence[_Job], dataset: Dataset, workers: int, on_network: Callable[[Progress], None]
+) -> list[_Network]:
+    """What each network answers: those of earlier runs, then the others, whose teachers are trained first."""
+    saved, folds = [_saved(job, dataset) for job in jobs], setting.folds
+    networks = [network for network in saved if network is not None]
+    missing = [job for job, network in zip(jobs, saved, strict=True) if network is None]
+    teachers = distill.all_teachers([job.config for job in missing], dataset, folds)
+    numbers, total = itertools.count(1), len(jobs) + len(teachers)
 
+    def done(left_out: tuple[int, ...], seconds: float, *, is_teacher: bool = False) -> None:
+        on_network(Progress(next(numbers), total, left_out, seconds, is_teacher))
 
-def _job(setting: _Setting, dataset: Dataset, left_out: tuple[int, ...]) -> _Job:
-    share = 0.0 if setting.config.training.keep == "last" else _VALIDATION_SHARE
-    split = splits.leave_out(dataset, setting.folds, left_out, validation_share=share)
-    config = setting.config.model_copy(update={"split": split})
-    return _Job(setting, left_out, config, len(dataset.rows_of(split.test)))
-
-
-def _key(config: CandidateConfig, folds: FoldAssignment) -> str:
-    """What the networks' weights depend on, which is no threshold, as the name of a folder."""
-    how = config.training.model_copy(update={"threshold": "even_odds"})
-    weights = config.model_copy(update={"training": how, "split": Split(train=[], validation=[], test=[])})
-    asked = {
-        "config": weights.sha256,
-        "folds": folds.model_dump(mode="json"),
-        "tool": provenance.collect().tool_version,
-    }
-    return files.sha256_json(asked)[:16]
-
-
-def _answers(jobs: Sequence[_Job], dataset: Dataset, workers: int, tell: Callable[[Progress], None]) -> list[_Network]:
-    """What each network answers: those that did before, then the others, whose teachers are trained first."""
-    saved = [_saved(job) for job in jobs]
-    found = [known for known in saved if known is not None]
-    todo = [job for job, known in zip(jobs, saved, strict=True) if known is None]
-    taught = _teachings(todo, dataset)
-    told, total = 0, len(jobs) + len(taught)
-
-    def say(left_out: tuple[int, ...], seconds: float, *, is_teacher: bool = False) -> None:
-        nonlocal told
-        told += 1
-        tell(Progress(told, total, left_out, seconds, is_teacher))
-
-    for network in found:
-        say(network.left_out, network.seconds)
-    for left_out, seconds in run_all(taught, workers):
-        say(left_out, seconds, is_teacher=True)
-    for network in run_all([partial(_train, job) for job in todo], workers):
-        say(network.left_out, network.seconds)
-        found.append(network)
-    return found
-
-
-def _teachings(jobs: Sequence[_Job], dataset: Dataset) -> list[partial[tuple[tuple[int, ...], float]]]:
-    """The trainings of all teachers that the networks listen to, each once."""
-    found = {}
-    for job in jobs:
-        for teacher in distill.teachers_for(job.config, dataset, job.setting.folds):
-            found[teacher.sha256] = partial(_teach, job.setting, teacher)
-    return list(found.values())
-
-
-def _teach(setting: _Setting, teacher: CandidateConfig) -> tuple[tuple[int, ...], float]:
-    """Train a teacher, unless that was done before; the folds that it is trained without, and the seconds."""
-    started = time.perf_counter()
-    distill.trained(teacher, open_dataset(setting.data), setting.teachers)
-    seen = {setting.folds.folds[name] for name in teacher.split.train}
-    return tuple(sorted(set(range(setting.folds.count)) - seen)), time.perf_counter() - started
+    for network in networks:
+        done(network.left_out, network.seconds)
+    for teacher, seconds in distill.train_all(teachers, dataset, setting.teachers, workers):
+        seen = {folds.folds[name] for name in teacher.split.train}
+        done(tuple(sorted(set(range(folds.count)) - seen)), seconds, is_teacher=True)
+    for network in run_all([partial(_train, job) for job in missing], workers):
+        done(network.left_out, network.seconds)
+        networks.append(network)
+    return networks
 
 
 def _train(job: _Job) -> _Network:
     """Train one network, and write down what it answers."""
-    dataset, setting = open_dataset(job.setting.data), job.setting
-    teaching = distill.teaching(job.config, dataset, setting.teachers, setting.folds)
-    data = train.load_data(dataset, job.config.split)
-    trained = train.fit(job.config, data, rule=setting.target.score, teaching=teaching)
-    rows = dataset.rows_of(job.config.split.test)
-    scores = epochs.predict(trained.network, train.samples_of(dataset, rows), torch.device("cpu")).numpy()  # (n, 2)
+    setting, config, dataset = job.setting, job.config, open_dataset(job.setting.data)
+    teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
+    trained = train.fit(config, train.load_data(dataset, config.split), rule=setting.rule, teaching=teaching)
+    samples = train.samples_of(dataset, dataset.rows_of(config.split.test))
+    scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
     seconds = np.array(trained.record.seconds, np.float32)
     files.write_atomic(job.path, out_of_fold.to_bytes(margins=margins, seconds=seconds))
     return _Network(job.left_out, margins, float(seconds))
 
 
-def _saved(job: _Job) -> _Network | None:
+def _saved(job: _Job, dataset: Dataset) -> _Network | None:
     """What the network answered in an earlier run; None where it did not."""
-    arrays = out_of_fold.from_bytes(job.path.read_bytes()) if job.path.is_file() else {}
-    if {name: array.shape for name, array in arrays.items()} != {"margins": (job.segments,), "seconds": ()}:
+    path, rows = job.path, dataset.rows_of(job.config.split.test)
+    arrays = out_of_fold.from_bytes(path.read_bytes()) if path.is_file() else {}
+    if {name: array.shape for name, array in arrays.items()} != {"margins": rows.shape, "seconds": ()}:
         return None
     return _Network(job.left_out, arrays["margins"], float(arrays["seconds"]))
 
 
-def _summed_up(
-    networks: Sequence[_Network], config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
+def _placed(networks: Sequence[_Network], dataset: Dataset, folds: FoldAssignment) -> FoldMargins:
+    """The margins of all networks by row."""
+    fold = out_of_fold.fold_of(labelled_rows(dataset), dataset, folds)  # (n,)
+    before = np.full(len(fold), np.nan, np.float32)
+    others = np.full((folds.count, len(fold)), np.nan, np.float32)
+    for network in networks:
+        rows = np.flatnonzero(np.isin(fold, network.left_out))
+        if len(network.left_out) == 1:
+            before[rows] = network.margins
+            continue
+        first, second = network.left_out
+        own = fold[rows]
+        others[second, rows[own == first]] = network.margins[own == first]
+        others[first, rows[own == second]] = network.margins[own == second]
+    return FoldMargins(before, others, fold, len(networks), sum(network.seconds for network in networks))
+
+
+def _out_of_fold(
+    margins: FoldMargins, config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
 ) -> OutOfFold:
-    """Thresholds, margins and scores, of what the networks answered; n labelled rows, F folds."""
-    rows = out_of_fold.labelled_rows(dataset)
+    """Thresholds, scores and record of what the networks answered; n labelled rows."""
+    rows, rule, before, fold = labelled_rows(dataset), config.training.threshold, margins.before, margins.fold
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
-    fold = np.array([folds.folds[name] for name in subjects.tolist()])  # (n,)
-    before, others = _placed(networks, fold)
-    find = partial(metrics.find_threshold, config.training.threshold, rule=target.score)
-    thresholds = [find(labels[fold != f], others[f, fold != f], subjects[fold != f]) for f in range(folds.count)]
+    thresholds = fold_thresholds(rule, labels, margins.others, subjects, fold, target.score)
     after = before - np.asarray(thresholds, np.float32)[fold]
     record = CrossValidationRecord(
         config_sha256=config.sha256,
@@ -283,26 +360,10 @@ def _summed_up(
             Fold(number=f, subjects=folds.subjects(f), segments=int((fold == f).sum()), threshold=thresholds[f])
             for f in range(folds.count)
         ],
-        threshold=find(labels, before, subjects),
+        threshold=metrics.find_threshold(rule, labels, before, subjects, target.score),
         scores=score_rows(after, dataset, rows, target),
-        networks=len(networks),
-        train_seconds=sum(network.seconds for network in networks),
+        networks=margins.networks,
+        train_seconds=margins.seconds,
         margins_sha256=files.sha256_bytes(out_of_fold.to_bytes(before=before, after=after)),
     )
     return OutOfFold(record, before, after)
-
-
-def _placed(networks: Sequence[_Network], fold: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Margins by row: (n,) of the networks without the row's own fold, and (F, n) of those without that one and f."""
-    before = np.full(len(fold), np.nan, np.float32)
-    others = np.full((int(fold.max()) + 1, len(fold)), np.nan, np.float32)
-    for network in networks:
-        rows = np.flatnonzero(np.isin(fold, network.left_out))
-        if len(network.left_out) == 1:
-            before[rows] = network.margins
-            continue
-        first, second = network.left_out
-        own = fold[rows]
-        others[second, rows[own == first]] = network.margins[own == first]
-        others[first, rows[own == second]] = network.margins[own == second]
-    return before, others

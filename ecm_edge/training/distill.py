@@ -1,23 +1,23 @@
-"""Teachers: networks that are trained so that another one can be, and what they give to its training.
+"""Teachers: networks whose answers another network, their student, is trained with.
 
-To distill, an ensemble is trained on the subjects that its student is trained on, and answers every batch as the
-student sees it, changed and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
-consistent"): a function to follow, between the segments too, where labels say nothing.
+For `distill` an ensemble is trained on the subjects of its student. It answers every batch as the student sees it,
+augmented and mixed (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent"). So the
+student follows a function, also between the segments, where there are no labels.
 
-To doubt labels, a teacher must not have seen them: one that answers for its own training subjects repeats their labels,
-mistakes and all. So the training subjects are divided by folds, and each fold is answered by a network that was trained
-on the others. Of two folds of a cross-validation that are left out together, one such teacher answers both.
+For `doubted` a teacher must not have seen the labels that it is to judge: on its own training subjects it would repeat
+their labels with all mistakes. So the training subjects are divided into folds, and each fold is answered by a network
+that was trained on the others. In a cross-validation that leaves two folds out, one such teacher answers both.
 
-Their weights are kept in a folder, for whoever asks for the same ones next.
+Weights are kept in a folder, and are read from there when the same teacher is needed again.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
@@ -25,15 +25,18 @@ from safetensors.torch import save as to_safetensors
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.processes import run_all
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.candidate import Teacher
+from ecm_edge.candidate.training_config import Teacher
 from ecm_edge.data import splits
+from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.splits import Split
 from ecm_edge.training import epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching
+from ecm_edge.training.out_of_fold import fold_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -54,17 +57,17 @@ def teaching(
     cache: Path | None,
     folds: FoldAssignment | None = None,
     *,
-    tell: Callable[[int, int, float], None] = lambda *_: None,
+    on_teacher: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Teaching:
-    """What its teachers give to the training of a configuration; they are trained now where the cache lacks them.
+    """What the teachers of a configuration give to its training; those that the cache lacks are trained first.
 
     Args:
         config: its training names the teacher, its split the training subjects.
         dataset: the one whose hash the configuration names.
-        cache: a folder, made if need be, that keeps every teacher; nothing is kept without it.
-        folds: which subject is in which fold, for teachers that doubt; `FOLDS` of them, drawn by the teacher's seed,
-            where None.
-        tell: called for each teacher to be followed, once it is there: its number, of how many, and seconds.
+        cache: a folder that keeps every teacher; made if it does not exist. Nothing is kept without it.
+        folds: which subject is in which fold, for out-of-fold teachers; `FOLDS` folds drawn by the teacher's seed where
+            None.
+        on_teacher: called for each teacher of the ensemble, once it is trained: its number, their count, seconds.
 
     Raises:
         CandidateError: the configuration was made for another data set, or a teacher's training gave no finite loss.
@@ -72,30 +75,30 @@ def teaching(
             teacher would see one class only.
         OutputError: `cache` cannot be written.
     """
-    how, teacher, subjects = config.training, config.training.teacher, config.split.train
-    if teacher is None or not how.listens:
+    training, teacher, subjects = config.training, config.training.teacher, config.split.train
+    if teacher is None or not training.listens:
         return NOT_TAUGHT
     candidate.check_dataset(config, dataset)
-    members = ensemble(config, teacher, dataset) if how.distill else []
+    members = ensemble(config, teacher, dataset) if training.distill else []
     followed = []
     for number, member in enumerate(members, 1):
         started = time.perf_counter()
         followed.append(trained(member, dataset, cache))
-        tell(number, len(members), time.perf_counter() - started)
+        on_teacher(number, len(members), time.perf_counter() - started)
     return Teaching(
         ensemble=tuple(followed),
-        unseen=_unseen(subjects, teacher, dataset, cache, folds) if how.doubted == "drop" else None,
+        unseen=_unseen(subjects, teacher, dataset, cache, folds) if training.doubted == "drop" else None,
     )
 
 
 def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
-    """The configuration of a student that `count` networks like it teach, trained as it is but from labels.
+    """The configuration of a student with `count` teachers of its own kind; these learn from the labels alone.
 
     Raises:
         CandidateError: its schedule needs validation, which teachers do without.
     """
-    how = config.training
-    if how.schedule == "plateau":
+    training = config.training
+    if training.schedule == "plateau":
         raise CandidateError(
             "a teacher is trained without validation", "schedule = plateau", "Set training.schedule=one_cycle."
         )
@@ -104,25 +107,56 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
         family=config.family,
         factory=config.factory,
         network=config.network,
-        training=how.model_copy(update=alone),
+        training=training.model_copy(update=alone),
         seed=config.seed + 1,
         count=count,
     )
-    return config.model_copy(update={"training": how.model_copy(update={"teacher": teacher, "distill": 1.0})})
+    return config.model_copy(update={"training": training.model_copy(update={"teacher": teacher, "distill": 1.0})})
 
 
 def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
-    """All that `teaching` trains for a configuration, so that it can be done beforehand and side by side.
+    """The configurations of all teachers whose answers `teaching` gives to the training of a configuration.
 
     Raises:
         DatasetError: the training subjects are of one fold only.
     """
-    how, teacher, subjects = config.training, config.training.teacher, config.split.train
+    training, teacher, subjects = config.training, config.training.teacher, config.split.train
     if teacher is None:
         return []
-    members = ensemble(config, teacher, dataset) if how.distill else []
-    answering = doubters(subjects, teacher, dataset, folds).values() if how.doubted == "drop" else []
-    return [*members, *answering]
+    followed = ensemble(config, teacher, dataset) if training.distill else []
+    doubting = training.doubted == "drop"
+    return [*followed, *(out_of_fold_teachers(subjects, teacher, dataset, folds).values() if doubting else [])]
+
+
+def all_teachers(configs: Iterable[CandidateConfig], dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
+    """The configurations of the teachers of several students, each once; raises as `teachers_for`."""
+    teachers = [teacher for config in configs for teacher in teachers_for(config, dataset, folds)]
+    return list({teacher.sha256: teacher for teacher in teachers}.values())
+
+
+def train_all(
+    teachers: Sequence[CandidateConfig], dataset: Dataset, cache: Path, workers: int
+) -> Iterator[tuple[CandidateConfig, float]]:
+    """Train teachers side by side, where the cache lacks them; each with the seconds that it took, as they finish.
+
+    Args:
+        teachers: as `all_teachers` gives them.
+        dataset: the one whose hash the configurations name.
+        cache: keeps them for `teaching`.
+        workers: as for `run_all`.
+
+    Raises:
+        CandidateError: a training gave no finite loss.
+        DatasetError: training subjects are of one class only.
+        OutputError: `cache` cannot be written.
+    """
+    yield from run_all([partial(_timed, teacher, dataset.folder, cache) for teacher in teachers], workers)
+
+
+def _timed(teacher: CandidateConfig, data: Path, cache: Path) -> tuple[CandidateConfig, float]:
+    started = time.perf_counter()
+    trained(teacher, open_dataset(data), cache)
+    return teacher, time.perf_counter() - started
 
 
 def ensemble(config: CandidateConfig, teacher: Teacher, dataset: Dataset) -> list[CandidateConfig]:
@@ -174,17 +208,17 @@ def _unseen(
         folds = splits.assign_folds(dataset, count=FOLDS, seed=teacher.seed)
     splits.check_folds(folds, dataset)
     rows = dataset.rows_of(subjects)  # (N,)
-    fold = np.array([folds.folds[name] for name in dataset.subject_names(rows)])  # (N,)
+    fold = fold_of(rows, dataset, folds)  # (N,)
     answers = torch.empty(len(rows))
-    for number, doubter in doubters(subjects, teacher, dataset, folds).items():
-        asked = fold == number
-        samples = train.samples_of(dataset, rows[asked])
-        scores = epochs.predict(trained(doubter, dataset, cache), samples, torch.device("cpu"))
-        answers[torch.from_numpy(asked)] = scores.softmax(1)[:, 1]
+    for number, config in out_of_fold_teachers(subjects, teacher, dataset, folds).items():
+        own = fold == number
+        network, samples = trained(config, dataset, cache), train.samples_of(dataset, rows[own])
+        scores = epochs.predict(network, samples, torch.device("cpu"))
+        answers[torch.from_numpy(own)] = scores.softmax(1)[:, 1]
     return answers
 
 
-def doubters(
+def out_of_fold_teachers(
     subjects: list[str], teacher: Teacher, dataset: Dataset, folds: FoldAssignment
 ) -> dict[int, CandidateConfig]:
     """By fold, the configuration of the teacher that answers for it: trained on those of `subjects` in other folds.

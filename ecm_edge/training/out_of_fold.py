@@ -88,6 +88,11 @@ def labelled_rows(dataset: Dataset) -> NDArray[np.int64]:
     return np.flatnonzero(dataset.labels >= 0)
 
 
+def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.int64]:
+    """(n,) the fold of the subject of each of (n,) labelled rows."""
+    return np.array([folds.folds[name] for name in dataset.subject_names(rows)], np.int64)
+
+
 def has_folds(folder: Path) -> bool:
     """Whether a candidate was measured out of fold."""
     return (folder / FOLDS).is_file()

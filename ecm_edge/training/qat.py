@@ -21,7 +21,7 @@ from onnx import TensorProto, numpy_helper
 from torch import fx
 
 from ecm_edge.base.errors import CandidateError, ModelError
-from ecm_edge.candidate import rows
+from ecm_edge.candidate import row_sampling
 from ecm_edge.forms import export, simplify
 from ecm_edge.forms.quantize import CALIBRATION_SEGMENTS, quantize_int8
 from ecm_edge.training.epochs import Loop
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.forms.onnx_model import Floats
-    from ecm_edge.training.data import Teaching, TrainingData
+    from ecm_edge.training.data import Teaching
     from ecm_edge.training.epochs import Epoch, Stopped
 
 _LEAST, _MOST = -128, 127  # of int8; weights leave out the least, and are symmetric
@@ -51,41 +51,47 @@ _BATCH_NORM = _aten._native_batch_norm_legit_no_training.default  # noqa: SLF001
 def fine_tune(
     network: nn.Module,
     config: CandidateConfig,
-    data: TrainingData,
     before: Loop,
     teaching: Teaching,
-    prune: Callable[[Epoch], bool],
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    should_stop: Callable[[Epoch], bool] = lambda _: False,
 ) -> tuple[Loop, Stopped]:
-    """Train the network of `before`, in place, for `qat_epochs` more; the last of them is kept.
+    """Train a network, in place, for `qat_epochs` more; the last of them is kept.
 
     The training loss is that of the simulated int8 network; validation figures and the threshold are the float one's.
 
     Args:
         network: with the weights that `before` kept.
         config: what it was trained by.
-        data: what it was trained on; scales are calibrated on some of its segments, before and after every epoch.
-        before: the loop that trained it.
+        before: the loop that trained it. Scales are calibrated on some of its segments, before and after every epoch.
         teaching: as for `train.fit`.
-        prune: called after every epoch; training ends early where it returns True.
+        on_epoch: called after every epoch.
+        should_stop: called after `on_epoch`; training ends early where it returns True.
 
     Raises:
         CandidateError: something that the int8 form rounds is not found in the network.
         ModelError: the network cannot be exported or quantised.
     """
-    how = config.training
-    changes = {"epochs": how.qat_epochs, "learning_rate": how.qat_learning_rate}
-    steady = {"keep": "last", "schedule": "one_cycle", "weight_average": "none"}
-    finer = config.model_copy(update={"training": how.model_copy(update={**changes, **steady})})
-    loop = Loop(network, finer, data, before.device, before.rule, teaching, begun=len(before.epochs))
-    chosen = rows.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
-    simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=min(how.batch_size, len(loop.rows)))
-    loop.forward = simulated
+    data, training = before.data, config.training
+    chosen = row_sampling.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
+    batch = min(training.batch_size, len(before.batches.rows))
+    simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=batch)
+    begun, finer = len(before.epochs), _fine_tuning(config)
+    loop = Loop(network, finer, data, before.device, before.rule, teaching, forward=simulated, begun=begun)
 
-    def after(epoch: Epoch) -> bool:
+    def calibrate(epoch: Epoch) -> None:
         simulated.calibrate()
-        return prune(epoch)
+        on_epoch(epoch)
 
-    return loop, loop.run(after)
+    return loop, loop.run(calibrate, should_stop)
+
+
+def _fine_tuning(config: CandidateConfig) -> CandidateConfig:
+    """The configuration of the epochs with int8 simulated."""
+    training = config.training
+    changes = {"epochs": training.qat_epochs, "learning_rate": training.qat_learning_rate}
+    steady = {"keep": "last", "schedule": "one_cycle", "weight_average": "none"}
+    return config.model_copy(update={"training": training.model_copy(update={**changes, **steady})})
 
 
 class Simulated:

@@ -1,6 +1,6 @@
-"""The decision threshold, folded into the last bias: a tie of the two scores is AF wherever the net runs.
+"""The decision threshold as a part of the last bias, so that the label is AF where scores[1] >= scores[0].
 
-`ecm_edge.metrics.choose_threshold` chooses it.
+`ecm_edge.metrics.find_threshold` gives it.
 """
 
 from __future__ import annotations

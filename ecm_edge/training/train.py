@@ -1,4 +1,4 @@
-"""Training of one candidate: whole batches from one tensor, an end by rule, and a threshold chosen on validation.
+"""Training of one candidate: batches from tensors in memory, early stopping, a threshold chosen on validation.
 
 Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
 """
@@ -70,8 +70,8 @@ class TrainingRecord(Record):
 class Trained:
     """A trained network, its threshold folded in, and how it was trained.
 
-    Without validation subjects no threshold was chosen: it is 0, the network is as trained, and whoever has one folds
-    it with `fold_threshold`.
+    Without validation subjects no threshold was chosen: it is 0 and the network is as trained. `fold_threshold` folds a
+    threshold from elsewhere into it.
     """
 
     network: nn.Module
@@ -116,20 +116,22 @@ def fit(
     *,
     rule: ScoreRule | None = None,
     teaching: Teaching = NOT_TAUGHT,
-    prune: Callable[[Epoch], bool] = lambda _: False,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    should_stop: Callable[[Epoch], bool] = lambda _: False,
 ) -> Trained:
     """Train the configuration's network on `data`.
 
     Args:
-        config: what to train and how.
+        config: the network and its training.
         data: the tensors of the configuration's split.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
         teaching: what its teachers give it, as `distill.teaching` makes it.
-        prune: called after every epoch; training ends early where it returns True.
+        on_epoch: called after every epoch.
+        should_stop: called after `on_epoch`; training ends early where it returns True.
 
     Raises:
-        CandidateError: the network gave no finite loss in its first epoch, or the training needs what is not there,
-            validation subjects or teachers.
+        CandidateError: the network gave no finite loss in its first epoch, or the training needs validation subjects or
+            teachers that are not there.
         DatasetError: the segments that are trained on are of one class only.
         ModelError: the network does not end in a linear layer into which the threshold can be folded.
     """
@@ -139,12 +141,12 @@ def fit(
         torch.manual_seed(config.seed)
         network = candidate.build_network(config).to(device)
         loop = Loop(network, config, data, device, rule, teaching)
-        stopped = loop.run(prune)
+        stopped = loop.run(on_epoch, should_stop)
         best, finer = _kept(loop, config), loop
         if config.training.qat_epochs and stopped != "pruned":
             from ecm_edge.training import qat
 
-            finer, stopped = qat.fine_tune(network, config, data, loop, teaching, prune)
+            finer, stopped = qat.fine_tune(network, config, loop, teaching, on_epoch, should_stop)
             best = _kept(finer, config)
     seconds = time.perf_counter() - started
     folded = fold_threshold(network.cpu().eval(), best.threshold, data.train_samples[:1])
@@ -178,11 +180,11 @@ def _record(
         best=best,
         epochs=[*loop.epochs, *fine_tuned],
         qat_epochs=len(fine_tuned),
-        train_segments=len(loop.rows),
+        train_segments=len(loop.batches.rows),
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
-        samples_per_second=len(loop.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
+        samples_per_second=len(loop.batches.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""Which rows of the training part are trained on; every other one is left out of training only, never of scoring."""
+"""Which rows of the training part are trained on. A row that is left out here is still scored."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ecm_edge.candidate.candidate import TrainingConfig
+    from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.training.data import TrainingData
 
 
-def trained_rows(data: TrainingData, how: TrainingConfig, seed: int, unseen: Tensor | None = None) -> NDArray[np.int64]:
-    """Ascending rows of the training part: its share of episodes, without blank rhythms and doubted labels if asked.
+def trained_rows(
+    data: TrainingData, training: TrainingConfig, seed: int, unseen: Tensor | None = None
+) -> NDArray[np.int64]:
+    """Ascending rows of the training part: the configured share of episodes, without blank rhythms and doubted labels.
 
     Args:
         data: the training part.
-        how: what is left out.
+        training: says what is left out.
         seed: draws the share.
         unseen: (N,) probabilities of AF, from teachers that have not seen the segment's subject.
 
     Raises:
-        CandidateError: labels are to be doubted, and there are no answers of teachers for every segment.
+        CandidateError: doubted labels are to be dropped, and not every segment has a teacher's answer.
         DatasetError: what is left is of one class only.
     """
     labels = data.train_labels.numpy()
-    if how.doubted == "drop" and (unseen is None or len(unseen) != len(labels)):
+    if training.doubted == "drop" and (unseen is None or len(unseen) != len(labels)):
         found = "none" if unseen is None else f"{len(unseen)} answers for {len(labels)} segments"
         raise CandidateError("doubted needs a teacher's answers", found, "Make them with `ecm_edge.training.distill`.")
-    used = ~data.train_blank | how.train_on_blank
-    used &= in_share(data.train_subjects, data.train_episodes, how.data_share, seed)
-    if how.doubted == "drop" and unseen is not None:
-        used &= ~contradicted(labels, unseen.numpy(), how.doubt_above)
+    used = ~data.train_blank | training.train_on_blank
+    used &= in_share(data.train_subjects, data.train_episodes, training.data_share, seed)
+    if training.doubted == "drop" and unseen is not None:
+        used &= ~contradicted(labels, unseen.numpy(), training.doubt_above)
     rows = np.flatnonzero(used)
     positive = int(labels[rows].sum())
     if not 0 < positive < len(rows):

@@ -12,7 +12,10 @@
 
 enum { SIZE = 160, WORDS = SIZE / 8 };
 
-static union { uint64_t aligned[WORDS]; unsigned char bytes[SIZE]; } tried, wanted, before;
+static union {
+    uint64_t aligned[WORDS];
+    unsigned char bytes[SIZE];
+} tried, wanted, before;
 
 static int differ(void)
 {

@@ -35,11 +35,14 @@ enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_RW = 3 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned int, void *),
-                                          enum qemu_plugin_cb_flags flags, void *userdata);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
-                                      void (*cb)(unsigned int, qemu_plugin_meminfo_t, uint64_t, void *),
-                                      enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw, void *userdata);
+void qemu_plugin_register_vcpu_tb_exec_cb(
+    struct qemu_plugin_tb *tb, void (*cb)(unsigned int, void *), enum qemu_plugin_cb_flags flags, void *userdata);
+void qemu_plugin_register_vcpu_mem_cb(
+    struct qemu_plugin_insn *insn,
+    void (*cb)(unsigned int, qemu_plugin_meminfo_t, uint64_t, void *),
+    enum qemu_plugin_cb_flags flags,
+    enum qemu_plugin_mem_rw rw,
+    void *userdata);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
@@ -48,8 +51,8 @@ unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
 bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
-__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc,
-                                                               char **argv);
+__attribute__((visibility("default"))) int qemu_plugin_install(
+    qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
 
 enum { MAX_LAYERS = 4096, NO_LAYER = -1 };
 enum { FIXED_SIZE = 4 }; /* of an instruction whose bytes QEMU 7.2 does not give: LoongArch's */
@@ -94,8 +97,9 @@ static void end_run(void)
             }
         }
     }
-    fprintf(out, "run %" PRIu64 " %" PRIx64 " %" PRIx64 " %" PRIu64 " %" PRIx64 "\n", runs, lowest, highest, unaligned,
-            unaligned_pc);
+    fprintf(
+        out, "run %" PRIu64 " %" PRIx64 " %" PRIx64 " %" PRIu64 " %" PRIx64 "\n", runs, lowest, highest, unaligned,
+        unaligned_pc);
     fflush(out);
     ++runs;
     running = false;
@@ -160,8 +164,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         const uint64_t pc = qemu_plugin_insn_vaddr(insn);
         const size_t size = qemu_plugin_insn_size(insn);
         b->end = pc + (size != 0 ? size : FIXED_SIZE);
-        qemu_plugin_register_vcpu_mem_cb(insn, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
-                                         (void *)(uintptr_t)pc);
+        qemu_plugin_register_vcpu_mem_cb(
+            insn, on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, (void *)(uintptr_t)pc);
     }
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
 }

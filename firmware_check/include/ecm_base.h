@@ -47,16 +47,4 @@
 #define ecm_fmaf fmaf
 #endif
 
-/* The first row of the tile whose turn it is. Backward the last tile comes first, so that an output that lies above its
- * input overwrites nothing that is still to be read. A tile that does not fill up is moved to end at the last row. */
-ECM_INLINE int32_t ecm_tile_row(
-    int32_t done,      /* rows of the tiles before it, 0 ... rows - 1 */
-    int32_t rows,      /* >= tile_rows */
-    int32_t tile_rows, /* >= 1 */
-    int32_t backward)  /* 0 or 1 */
-{
-    const int32_t t = done < rows - tile_rows ? done : rows - tile_rows;
-    return backward ? rows - tile_rows - t : t;
-}
-
 #endif

@@ -5,8 +5,9 @@
 
 #include "ecm_activation.h"
 #include "ecm_base.h"
+#include "ecm_geometry.h"
 
-enum { ECM_LANES = 8, ECM_WIDE_ROWS = 12, ECM_WIDE_VECTORS = 3 };
+enum { ECM_LANES = 8, ECM_WIDE_ROWS = 12, ECM_WIDE_VECTORS = 3 }; /* values of a vector; most rows, vectors of a tile */
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -15,19 +16,22 @@ typedef __m256 ecm_lanes;
 
 ECM_INLINE ecm_lanes ecm_lanes_load(const float *p) { return _mm256_loadu_ps(p); }
 
-ECM_INLINE ecm_lanes ecm_lanes_fma(float a, ecm_lanes b, ecm_lanes c) { return _mm256_fmadd_ps(_mm256_set1_ps(a), b, c); }
-
-ECM_INLINE ecm_lanes ecm_lanes_activate(ecm_lanes v, enum ecm_activation activation, float low, float high)
+ECM_INLINE ecm_lanes ecm_lanes_fma(float a, ecm_lanes b, ecm_lanes c)
 {
-    if (activation == ECM_RELU) {
+    return _mm256_fmadd_ps(_mm256_set1_ps(a), b, c);
+}
+
+ECM_INLINE ecm_lanes ecm_lanes_activate(ecm_lanes v, const ecm_activation *activation)
+{
+    if (activation->kind == ECM_RELU) {
         return _mm256_max_ps(v, _mm256_setzero_ps());
     }
-    if (activation == ECM_CLIP) {
-        return _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+    if (activation->kind == ECM_CLIP) {
+        return _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(activation->low)), _mm256_set1_ps(activation->high));
     }
-    if (activation == ECM_LEAKY) {
+    if (activation->kind == ECM_LEAKY) {
         const ecm_lanes negative = _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_LT_OQ);
-        return _mm256_blendv_ps(v, _mm256_mul_ps(_mm256_set1_ps(low), v), negative);
+        return _mm256_blendv_ps(v, _mm256_mul_ps(_mm256_set1_ps(activation->low), v), negative);
     }
     return v;
 }
@@ -45,7 +49,9 @@ ECM_INLINE void ecm_lanes_store(float *p, ecm_lanes v, int32_t count)
 
 #else
 
-typedef struct { float lane[8]; } ecm_lanes;
+typedef struct {
+    float lane[8];
+} ecm_lanes;
 
 ECM_INLINE ecm_lanes ecm_lanes_load(const float *p)
 {
@@ -64,10 +70,10 @@ ECM_INLINE ecm_lanes ecm_lanes_fma(float a, ecm_lanes b, ecm_lanes c)
     return c;
 }
 
-ECM_INLINE ecm_lanes ecm_lanes_activate(ecm_lanes v, enum ecm_activation activation, float low, float high)
+ECM_INLINE ecm_lanes ecm_lanes_activate(ecm_lanes v, const ecm_activation *activation)
 {
     for (int32_t i = 0; i < ECM_LANES; i++) {
-        v.lane[i] = ecm_activate_f32(v.lane[i], activation, low, high);
+        v.lane[i] = ecm_activate_f32(v.lane[i], activation->kind, activation->low, activation->high);
     }
     return v;
 }
@@ -81,68 +87,63 @@ ECM_INLINE void ecm_lanes_store(float *p, ecm_lanes v, int32_t count)
 
 #endif
 
-/* Everything but the pointers is a literal at the call. */
+/* All of the layer, tile by tile. The outputs of a tile are 1 ... ECM_WIDE_VECTORS vectors of ECM_LANES, and may be more
+ * than the layer has. Pointers are aligned to 4 bytes. */
 ECM_INLINE void ecm_conv_f32_wide(
-    const float *x,       /* the first row's window */
-    const float *w,       /* [block][segments * segment][vectors][ECM_LANES], 0 where there is no output */
-    const float *b,       /* [block][vectors][ECM_LANES] */
-    float *y,             /* [rows][y_step], `outputs` of each row are written; may lie over x where the plan says so */
-    int32_t rows,         /* >= tile_rows; the last tile is moved back to end at the last row */
-    int32_t x_step,       /* values from one row's window to the next */
-    int32_t segments,     /* >= 1 */
-    int32_t segment,      /* >= 1 */
-    int32_t segment_step, /* values from one segment to the next */
-    int32_t outputs,      /* >= 1 */
-    int32_t y_step,       /* values from one row to the next, >= outputs */
-    int32_t tile_rows,    /* 1 ... ECM_WIDE_ROWS */
-    int32_t vectors,      /* 1 ... ECM_WIDE_VECTORS */
-    int32_t backward, enum ecm_activation activation, float low, float high)
+    const float *x, /* the first row's window; read only */
+    const float *w, /* [block][segments * segment][tile.outputs], 0 where there is no output */
+    const float *b, /* [block][tile.outputs], as w */
+    float *y,       /* [rows][y_step]; may lie over x where the plan says so */
+    const ecm_windows *windows,
+    const ecm_tile *tile, /* rows up to ECM_WIDE_ROWS; unroll is not used */
+    const ecm_activation *activation)
 {
-    for (int32_t row = 0; row < rows; row += tile_rows) {
-        const int32_t t = ecm_tile_row(row, rows, tile_rows, backward);
+    const int32_t vectors = tile->outputs / ECM_LANES;
+    for (int32_t row = 0; row < windows->rows; row += tile->rows) {
+        const int32_t t = ecm_tile_row(row, windows->rows, tile);
         const float *wb = w;
         const float *bb = b;
-        for (int32_t o = 0; o < outputs; o += vectors * ECM_LANES) {
+        for (int32_t o = 0; o < windows->outputs; o += tile->outputs) {
             ecm_lanes acc[ECM_WIDE_ROWS][ECM_WIDE_VECTORS];
             ECM_UNROLL
-            for (int32_t r = 0; r < tile_rows; r++) {
+            for (int32_t r = 0; r < tile->rows; r++) {
                 ECM_UNROLL
                 for (int32_t v = 0; v < vectors; v++) {
                     acc[r][v] = ecm_lanes_load(bb + v * ECM_LANES);
                 }
             }
-            const float *xs = x + t * x_step;
-            for (int32_t s = 0; s < segments; s++) {
-                for (int32_t i = 0; i < segment; i++) {
+            const float *xs = x + t * windows->x_step;
+            for (int32_t s = 0; s < windows->segments; s++) {
+                for (int32_t i = 0; i < windows->segment; i++) {
                     ecm_lanes weights[ECM_WIDE_VECTORS];
                     ECM_UNROLL
                     for (int32_t v = 0; v < vectors; v++) {
                         weights[v] = ecm_lanes_load(wb + v * ECM_LANES);
                     }
                     ECM_UNROLL
-                    for (int32_t r = 0; r < tile_rows; r++) {
+                    for (int32_t r = 0; r < tile->rows; r++) {
                         ECM_UNROLL
                         for (int32_t v = 0; v < vectors; v++) {
-                            acc[r][v] = ecm_lanes_fma(xs[r * x_step + i], weights[v], acc[r][v]);
+                            acc[r][v] = ecm_lanes_fma(xs[r * windows->x_step + i], weights[v], acc[r][v]);
                         }
                     }
-                    wb += vectors * ECM_LANES;
+                    wb += tile->outputs;
                 }
-                xs += segment_step;
+                xs += windows->segment_step;
             }
             ECM_UNROLL
-            for (int32_t r = 0; r < tile_rows; r++) {
+            for (int32_t r = 0; r < tile->rows; r++) {
                 ECM_UNROLL
                 for (int32_t v = 0; v < vectors; v++) {
-                    const int32_t left = outputs - o - v * ECM_LANES;
+                    const int32_t left = windows->outputs - o - v * ECM_LANES;
                     if (left > 0) {
-                        ecm_lanes_store(y + (t + r) * y_step + o + v * ECM_LANES,
-                                        ecm_lanes_activate(acc[r][v], activation, low, high),
-                                        left < ECM_LANES ? left : ECM_LANES);
+                        ecm_lanes_store(
+                            y + (t + r) * windows->y_step + o + v * ECM_LANES,
+                            ecm_lanes_activate(acc[r][v], activation), left < ECM_LANES ? left : ECM_LANES);
                     }
                 }
             }
-            bb += vectors * ECM_LANES;
+            bb += tile->outputs;
         }
     }
 }

@@ -7,26 +7,25 @@
 
 ECM_INLINE float ecm_absf(float v)
 {
-    union { float f; uint32_t u; } bits = {v};
+    union {
+        float f;
+        uint32_t u;
+    } bits = {v};
     bits.u &= 0x7fffffffu;
     return bits.f;
 }
 
 /* the larger of two; of a number and a NaN, the second where the first is a NaN */
-ECM_INLINE float ecm_larger_f32(float a, float b)
-{
-    return a > b ? a : b;
-}
+ECM_INLINE float ecm_larger_f32(float a, float b) { return a > b ? a : b; }
 
-ECM_INLINE float ecm_smaller_f32(float a, float b)
-{
-    return a < b ? a : b;
-}
+ECM_INLINE float ecm_smaller_f32(float a, float b) { return a < b ? a : b; }
 
 /* y[i] = exp(x[i] - max) / sum of them; x and y may be the same memory */
 ECM_INLINE void ecm_softmax_f32(
-    const float *x, int32_t x_step, /* values from one entry to the next */
-    float *y, int32_t y_step,
+    const float *x,
+    int32_t x_step, /* values from one entry to the next */
+    float *y,
+    int32_t y_step,
     int32_t count) /* >= 1 */
 {
     float largest = x[0];

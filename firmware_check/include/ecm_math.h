@@ -20,21 +20,27 @@
 #include "ecm_base.h"
 
 #define ECM_LOG2_E 1.44269502f
-#define ECM_LN_2 0.693147182f           /* float32(ln 2) */
-#define ECM_LN_2_REST -1.90465421e-9f   /* ln 2 - float32(ln 2) */
+#define ECM_LN_2 0.693147182f         /* float32(ln 2) */
+#define ECM_LN_2_REST -1.90465421e-9f /* ln 2 - float32(ln 2) */
 #define ECM_INFINITY __builtin_inff()
 #define ECM_NAN __builtin_nanf("")
 
 ECM_INLINE uint32_t ecm_bits(float x)
 {
-    union { float f; uint32_t u; } v;
+    union {
+        float f;
+        uint32_t u;
+    } v;
     v.f = x;
     return v.u;
 }
 
 ECM_INLINE float ecm_float(uint32_t bits)
 {
-    union { uint32_t u; float f; } v;
+    union {
+        uint32_t u;
+        float f;
+    } v;
     v.u = bits;
     return v.f;
 }
@@ -227,8 +233,9 @@ ECM_INLINE float ecm_hardswishf(float x) { return x * ecm_hardsigmoidf(x, 0.1666
 /* A positive finite x as 2^k m with m in 0.7071 ... 1.4142: returns m, k as a float32 in *exponent. */
 ECM_INLINE float ecm_split_power(float x, float *exponent)
 {
-    uint32_t small = x < 0x1p-126f; /* a subnormal is made normal first */
-    uint32_t i = ecm_bits(small ? x * 0x1p+23f : x) - 0x3f3504f3u + 0x40000000u; /* 128 more in the exponent */
+    /* a subnormal is made normal first; 128 more in the exponent */
+    uint32_t small = x < 0x1p-126f;
+    uint32_t i = ecm_bits(small ? x * 0x1p+23f : x) - 0x3f3504f3u + 0x40000000u;
     *exponent = (float)((int32_t)(i >> 23) - 128 - (int32_t)(small * 23u));
     return ecm_float((i & 0x007fffffu) + 0x3f3504f3u);
 }

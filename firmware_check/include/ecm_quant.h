@@ -16,12 +16,23 @@
 #endif
 typedef ECM_STORED ecm_stored;
 
+/* What 8-bit outputs stand for; static const at the call. */
+typedef struct {
+    int32_t factor_step; /* 1: a factor for each output; 0: one for all */
+    int32_t zero_point;  /* of the output, -128 ... 127 */
+    int32_t minimum;     /* -128 ... 127; for a ReLU the zero point */
+    int32_t maximum;     /* minimum ... 127 */
+} ecm_quant;
+
 /* saturate(round(v) + zero_point) within minimum ... maximum; -128 <= zero_point, minimum, maximum <= 127 */
 ECM_INLINE int32_t ecm_round(float v, int32_t zero_point, int32_t minimum, int32_t maximum)
 {
 #if defined(__ARM_ARCH_7EM__)
     float rounded; /* the bits of an int32 */
-    union { float f; int32_t i; } u;
+    union {
+        float f;
+        int32_t i;
+    } u;
     __asm__("vcvtr.s32.f32 %0, %1" : "=t"(rounded) : "t"(v)); /* to nearest even as FPSCR is reset, saturating */
     u.f = rounded;
     int32_t q;
@@ -35,7 +46,10 @@ ECM_INLINE int32_t ecm_round(float v, int32_t zero_point, int32_t minimum, int32
 #else
     const float low = (float)(minimum - zero_point);
     const float high = (float)(maximum - zero_point);
-    union { float f; int32_t i; } u;
+    union {
+        float f;
+        int32_t i;
+    } u;
     v = v > low ? v : low;
     v = v < high ? v : high;
     u.f = v + 12582912.0f;
@@ -56,10 +70,17 @@ ECM_INLINE int32_t ecm_requantize(int32_t acc, float factor, int32_t zero_point,
     return ecm_round((float)acc * factor, zero_point, minimum, maximum);
 }
 
-/* DequantizeLinear */
-ECM_INLINE float ecm_dequantize(int32_t q, float scale, int32_t zero_point)
+/* What every int8 kernel ends with: a sum with its bias becomes the stored value. */
+ECM_INLINE void ecm_store_i8(
+    ecm_stored *y, /* where it is stored */
+    int32_t acc,   /* the exact sum */
+    float factor,  /* x_scale * w_scale / y_scale of its output, > 0 */
+    const ecm_quant *quant)
 {
-    return (float)(q - zero_point) * scale;
+    *y = (ecm_stored)ecm_requantize(acc, factor, quant->zero_point, quant->minimum, quant->maximum);
 }
+
+/* DequantizeLinear */
+ECM_INLINE float ecm_dequantize(int32_t q, float scale, int32_t zero_point) { return (float)(q - zero_point) * scale; }
 
 #endif

@@ -54,15 +54,9 @@ int32_t ecm_port_write(const uint8_t *bytes, int32_t count)
     return host_call(SYS_WRITE, arguments) == 0 ? count : -1;
 }
 
-void ecm_port_clock_start(void)
-{
-    started = host_call(SYS_CLOCK, 0);
-}
+void ecm_port_clock_start(void) { started = host_call(SYS_CLOCK, 0); }
 
-float ecm_port_clock_ms(void)
-{
-    return (float)(host_call(SYS_CLOCK, 0) - started) * MS_PER_TICK;
-}
+float ecm_port_clock_ms(void) { return (float)(host_call(SYS_CLOCK, 0) - started) * MS_PER_TICK; }
 
 void ecm_port_note(const char *text, int32_t count)
 {

@@ -45,8 +45,20 @@ extern const ecm_vector ecm_vectors[16];
 
 /* ARMv7-M B1.5.3: the first stack pointer, then reset, NMI, the faults, and the system's exceptions. */
 __attribute__((section(".vectors"), used)) const ecm_vector ecm_vectors[16] = {
-    {.stack_top = ecm_stack_top}, {.handler = ecm_reset}, {.handler = ecm_fault}, {.handler = ecm_fault},
-    {.handler = ecm_fault},       {.handler = ecm_fault}, {.handler = ecm_fault}, {.handler = 0},
-    {.handler = 0},               {.handler = 0},         {.handler = 0},         {.handler = ecm_fault},
-    {.handler = ecm_fault},       {.handler = 0},         {.handler = ecm_fault}, {.handler = ecm_fault},
+    {.stack_top = ecm_stack_top},
+    {.handler = ecm_reset},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
+    {.handler = 0},
+    {.handler = 0},
+    {.handler = 0},
+    {.handler = 0},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
+    {.handler = 0},
+    {.handler = ecm_fault},
+    {.handler = ecm_fault},
 };

@@ -77,10 +77,7 @@ int32_t ecm_port_write(const uint8_t *bytes, int32_t count)
     return count;
 }
 
-void ecm_port_clock_start(void)
-{
-    clock_gettime(CLOCK_MONOTONIC, &started);
-}
+void ecm_port_clock_start(void) { clock_gettime(CLOCK_MONOTONIC, &started); }
 
 float ecm_port_clock_ms(void)
 {
@@ -97,7 +94,4 @@ void ecm_port_note(const char *text, int32_t count)
     }
 }
 
-void ecm_port_exit(int32_t code)
-{
-    exit(code);
-}
+void ecm_port_exit(int32_t code) { exit(code); }

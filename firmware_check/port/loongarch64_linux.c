@@ -14,7 +14,15 @@
 #include "no_libc.h"
 
 /* include/uapi/asm-generic/unistd.h */
-enum { SYS_IOCTL = 29, SYS_OPENAT = 56, SYS_READ = 63, SYS_WRITE = 64, SYS_PPOLL = 73, SYS_EXIT = 93, SYS_CLOCK_GETTIME = 113 };
+enum {
+    SYS_IOCTL = 29,
+    SYS_OPENAT = 56,
+    SYS_READ = 63,
+    SYS_WRITE = 64,
+    SYS_PPOLL = 73,
+    SYS_EXIT = 93,
+    SYS_CLOCK_GETTIME = 113
+};
 
 /* include/uapi/asm-generic/{fcntl,errno-base,poll,ioctls,termbits}.h and linux/time.h */
 enum { AT_CWD = -100, O_READ_WRITE = 02, O_NO_TERMINAL = 0400, E_INTERRUPTED = 4, E_NO_TERMINAL = 25 };
@@ -115,10 +123,7 @@ int32_t ecm_port_write(const uint8_t *bytes, int32_t count)
     return count;
 }
 
-void ecm_port_clock_start(void)
-{
-    system_call(SYS_CLOCK_GETTIME, CLOCK_MONOTONIC_ID, (long)&started, 0, 0, 0);
-}
+void ecm_port_clock_start(void) { system_call(SYS_CLOCK_GETTIME, CLOCK_MONOTONIC_ID, (long)&started, 0, 0, 0); }
 
 float ecm_port_clock_ms(void)
 {
@@ -128,10 +133,7 @@ float ecm_port_clock_ms(void)
     return (float)(seconds * 1000000000 + (now.nanoseconds - started.nanoseconds)) * 1e-6f;
 }
 
-void ecm_port_note(const char *text, int32_t count)
-{
-    system_call(SYS_WRITE, 2, (long)text, count, 0, 0);
-}
+void ecm_port_note(const char *text, int32_t count) { system_call(SYS_WRITE, 2, (long)text, count, 0, 0); }
 
 void ecm_port_exit(int32_t code)
 {
@@ -155,7 +157,4 @@ __asm__(".text\n"
         "    bl ecm_start\n"
         ".size _start, .-_start\n");
 
-void ecm_start(const long *stack)
-{
-    ecm_port_exit(main((int)stack[0], (char **)(stack + 1)));
-}
+void ecm_start(const long *stack) { ecm_port_exit(main((int)stack[0], (char **)(stack + 1))); }

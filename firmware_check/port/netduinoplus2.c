@@ -30,10 +30,7 @@
 
 static uint32_t started;
 
-uint32_t ecm_received(void)
-{
-    return USART_SR & SR_RXNE;
-}
+uint32_t ecm_received(void) { return USART_SR & SR_RXNE; }
 
 int32_t ecm_port_open(int argc, char **argv)
 {
@@ -67,20 +64,11 @@ int32_t ecm_port_write(const uint8_t *bytes, int32_t count)
     return count;
 }
 
-void ecm_port_clock_start(void)
-{
-    started = TIM2_CNT;
-}
+void ecm_port_clock_start(void) { started = TIM2_CNT; }
 
-float ecm_port_clock_ms(void)
-{
-    return (float)(TIM2_CNT - started) / TICKS_PER_MS;
-}
+float ecm_port_clock_ms(void) { return (float)(TIM2_CNT - started) / TICKS_PER_MS; }
 
-void ecm_port_note(const char *text, int32_t count)
-{
-    (void)ecm_port_write((const uint8_t *)text, count);
-}
+void ecm_port_note(const char *text, int32_t count) { (void)ecm_port_write((const uint8_t *)text, count); }
 
 void ecm_port_exit(int32_t code)
 {

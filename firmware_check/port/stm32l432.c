@@ -143,20 +143,11 @@ int32_t ecm_port_write(const uint8_t *bytes, int32_t count)
 }
 
 /* The counter stops while the core sleeps and comes round after 53 s; an inference does not sleep. */
-void ecm_port_clock_start(void)
-{
-    started = DWT_CYCCNT;
-}
+void ecm_port_clock_start(void) { started = DWT_CYCCNT; }
 
-float ecm_port_clock_ms(void)
-{
-    return (float)(DWT_CYCCNT - started) / (CORE_HZ / 1e3f);
-}
+float ecm_port_clock_ms(void) { return (float)(DWT_CYCCNT - started) / (CORE_HZ / 1e3f); }
 
-void ecm_port_note(const char *text, int32_t count)
-{
-    (void)ecm_port_write((const uint8_t *)text, count);
-}
+void ecm_port_note(const char *text, int32_t count) { (void)ecm_port_write((const uint8_t *)text, count); }
 
 void ecm_port_exit(int32_t code)
 {

@@ -40,8 +40,7 @@ static void read_segment(void)
 {
     int32_t filled = 0;
     while (filled < SEGMENT_BYTES) {
-        const int32_t count =
-            ecm_port_read((uint8_t *)samples + filled, SEGMENT_BYTES - filled, ECM_PORT_FOREVER);
+        const int32_t count = ecm_port_read((uint8_t *)samples + filled, SEGMENT_BYTES - filled, ECM_PORT_FOREVER);
         if (count <= 0) {
             ecm_port_exit(filled == 0 ? 0 : 1);
         }

@@ -89,10 +89,7 @@ int32_t ecm_protocol_gap(ecm_protocol *protocol)
     return full;
 }
 
-int32_t ecm_protocol_within_frame(const ecm_protocol *protocol)
-{
-    return protocol->state != ECM_HUNTING;
-}
+int32_t ecm_protocol_within_frame(const ecm_protocol *protocol) { return protocol->state != ECM_HUNTING; }
 
 int32_t ecm_protocol_finite(const float *values, int32_t count)
 {

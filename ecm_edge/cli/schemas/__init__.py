@@ -13,7 +13,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 RECORDS = {
-    "data-import": "ecm_edge.data.recordings:ImportRecord",
+    "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
@@ -23,7 +23,7 @@ RECORDS = {
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
-    "train": "ecm_edge.search.trial:TrainResult",
+    "train": "ecm_edge.search.train_one:TrainResult",
     "export": "ecm_edge.forms.export:ExportResult",
     "quantize": "ecm_edge.forms.quantize:QuantizeRecord",
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",
@@ -35,7 +35,7 @@ RECORDS = {
     "firmware-build": "ecm_edge.firmware.fit_records:FirmwareRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
-    "promote": "ecm_edge.registry.promote:PromoteRecord",
+    "promote": "ecm_edge.registry.decision:PromoteRecord",
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",

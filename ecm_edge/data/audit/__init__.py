@@ -1,13 +1,13 @@
-"""What may be wrong with a data set, before anything is trained on it.
+"""The audit of a data set before anything is trained on it.
 
-The verdict is FAIL where a split by subject cannot keep what is learnt from what is tested:
+The verdict is FAIL where a split by subject cannot keep training and test data apart:
 
     1. a subject, or a pair of duplicates, lies in more than one fixed split
     2. duplicates belong to two subjects, or have two labels
     3. there is one class, or one subject, only
 
-Everything else is a finding to look at: duplicates within a subject, flat or clipped segments, blank rhythms, rhythms
-that one subject alone has, and labels that out-of-fold predictions contradict.
+All else is a finding for a person to look at: duplicates within a subject, flat or clipped segments, blank rhythms,
+rhythms that one subject alone has, and labels that out-of-fold predictions contradict.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_what_ran
+from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_all
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
 from ecm_edge.data.audit.signals import CLIPPED_S, FLAT_S, FLAT_SHARE, faults
@@ -36,7 +36,7 @@ _EVEN = 0.5
 
 
 class Finding(Record):
-    """Something to look at: how often, what it means, and the first few names."""
+    """Something for a person to look at: the number of segments, the meaning, and the first few names."""
 
     kind: str
     segments: int
@@ -45,7 +45,7 @@ class Finding(Record):
 
 
 class AuditRecord(Record):
-    """The audit of a data set. `contradictions` are by share; `out_of_fold_auc` says what to think of them."""
+    """The audit of a data set. `contradictions` are by share; a high `out_of_fold_auc` makes them credible."""
 
     dataset: str
     content_sha256: str
@@ -63,17 +63,17 @@ def audit(dataset: Dataset) -> AuditRecord:
     pairs = duplicates(dataset)
     probabilities = out_of_fold(dataset)
     gates = _gates(dataset, pairs)
-    found = [*_signal_findings(dataset, pairs), *_rhythm_findings(dataset, probabilities)]
+    findings = [*_signal_findings(dataset, pairs), *_rhythm_findings(dataset, probabilities)]
     if probabilities is not None:
-        found.append(_contradicted(dataset, probabilities))
+        findings.append(_contradicted(dataset, probabilities))
     return AuditRecord(
         dataset=str(dataset.folder),
         content_sha256=dataset.header.content_sha256,
         synthetic=dataset.header.synthetic,
-        verdict=verdict_of_what_ran(gates),
+        verdict=verdict_of_all(gates),
         rule=RULE,
         gates=gates,
-        findings=[finding for finding in found if finding.segments],
+        findings=[finding for finding in findings if finding.segments],
         contradictions=[] if probabilities is None else contradictions(dataset, probabilities),
         out_of_fold_auc=None if probabilities is None else auc(dataset.labels, probabilities),
     )

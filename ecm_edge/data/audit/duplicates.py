@@ -39,16 +39,16 @@ def _exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _near(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """(p, 2) pairs among distinct rows.
 
-    Unit vectors that correlate above `NEAR` lie close together, and projecting them brings them no further apart: so
-    the few axes on which segments vary most find every candidate, and the full vectors decide.
+    Unit vectors that correlate above `NEAR` lie close together, and so do their projections. The projections on the few
+    axes along which segments vary most give every candidate; the full vectors decide.
     """
     from scipy.spatial import cKDTree
 
     axes = _main_axes(_unit(dataset.samples[rows[:: max(1, len(rows) // _SAMPLE)]]))  # (T, a)
     low = np.concatenate([_unit(dataset.samples[part]) @ axes for part in parts(rows)])  # (n, a)
-    _, found = cKDTree(low).query(low, k=_NEIGHBOURS + 1, distance_upper_bound=np.sqrt(2 * (1 - NEAR)) + 1e-6)
-    left, column = np.nonzero(found < len(rows))
-    right = found[left, column]
+    _, neighbour = cKDTree(low).query(low, k=_NEIGHBOURS + 1, distance_upper_bound=np.sqrt(2 * (1 - NEAR)) + 1e-6)
+    left, column = np.nonzero(neighbour < len(rows))  # a place without a neighbour holds len(rows)
+    right = neighbour[left, column]
     candidates = np.unique(np.sort(rows[np.column_stack([left, right])[left != right]], axis=1), axis=0)
     agree = [_correlation(dataset, part) > NEAR for part in parts(candidates)]
     pairs: np.ndarray = candidates[np.concatenate([*agree, np.zeros(0, bool)])]

@@ -1,7 +1,7 @@
 """A few hand-made features of a segment: rhythm, the window before the beat, spectrum.
 
-They are not a detector: `audit` asks with them which labels a simple classifier, trained on the other subjects, would
-contradict. N segments, T samples, B beats. None depends on the unit or on the polarity of the lead.
+They are not a detector: the audit's simple classifier predicts labels from them. N segments, T samples, B beats. None
+depends on the unit or on the polarity of the lead.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _peaks(envelope: np.ndarray, rate_hz: float) -> np.ndarray:
 
 
 def _rhythm(peaks: np.ndarray, rate_hz: float) -> Sequence[float]:
-    """Number of beats, and how RR intervals vary, as shares of their mean."""
+    """Number of beats, and the variation of RR intervals, as shares of their mean."""
     if len(peaks) < _MIN_BEATS:
         return [len(peaks), *[np.nan] * 7]
     rr_s = np.diff(peaks) / rate_hz  # (B - 1,)

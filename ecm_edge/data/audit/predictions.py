@@ -49,11 +49,11 @@ def out_of_fold(dataset: Dataset) -> np.ndarray | None:
     inputs = _all_features(dataset)
     probabilities = np.empty(len(labels))
     for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predicting out of fold", folds):
-        known = learn[labels[learn] >= 0]
-        if len(known) < _MIN_ROWS or len(np.unique(labels[known])) < 2:  # noqa: PLR2004 - two classes
+        labelled = learn[labels[learn] >= 0]
+        if len(labelled) < _MIN_ROWS or len(np.unique(labels[labelled])) < 2:  # noqa: PLR2004 - two classes
             return None
         model = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.1, random_state=0)
-        model.fit(inputs[known], labels[known])
+        model.fit(inputs[labelled], labels[labelled])
         probabilities[test] = model.predict_proba(inputs[test])[:, 1]
     return probabilities
 
@@ -79,8 +79,8 @@ def contradictions(dataset: Dataset, probabilities: np.ndarray) -> list[Contradi
     table, header = dataset.table, dataset.header
     against = contradicted(dataset.labels, probabilities)
     keys = table["subject"].astype(np.int64) * len(header.rhythms) + table["rhythm"]
-    found = [_contradiction(dataset, np.flatnonzero(keys == key), against) for key in np.unique(keys[against])]
-    many = [one for one in found if one.contradicted >= max(_MIN_SEGMENTS, _MIN_SHARE * one.segments)]
+    each = [_contradiction(dataset, np.flatnonzero(keys == key), against) for key in np.unique(keys[against])]
+    many = [one for one in each if one.contradicted >= max(_MIN_SEGMENTS, _MIN_SHARE * one.segments)]
     return sorted(many, key=lambda one: -one.share)
 
 
@@ -101,5 +101,5 @@ def auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve over the rows with a label."""
     from sklearn.metrics import roc_auc_score
 
-    known = labels >= 0
-    return round(float(roc_auc_score(labels[known], probabilities[known])), 4)
+    labelled = labels >= 0
+    return round(float(roc_auc_score(labels[labelled], probabilities[labelled])), 4)

@@ -22,8 +22,8 @@ def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     (within `CLIPPED_SHARE` of its range) for `CLIPPED_S`; a signal filtered after it was clipped no longer shows it.
     """
     rate_hz = dataset.header.sampling_rate_hz
-    found = [marks(dataset.samples[rows], rate_hz) for rows in parts(np.arange(dataset.header.segments))]
-    flat, clipped = (np.flatnonzero(np.concatenate(column)) for column in zip(*found, strict=True))
+    masks = [marks(dataset.samples[rows], rate_hz) for rows in parts(np.arange(dataset.header.segments))]
+    flat, clipped = (np.flatnonzero(np.concatenate(column)) for column in zip(*masks, strict=True))
     return flat, clipped
 
 

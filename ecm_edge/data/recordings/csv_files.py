@@ -76,7 +76,7 @@ def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Record
 
 
 def _column(path: Path, lead: str | None) -> int:
-    """The place of the lead's column; a file without a header has one column. `Unfit` if it is not so."""
+    """The index of the lead's column; a file without a header has one column. `Unfit` otherwise."""
     with path.open(newline="", encoding="utf-8") as stream:
         first = [value.strip() for value in next(csv.reader(stream), [])]
     if not first:

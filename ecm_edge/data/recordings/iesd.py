@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.data.recordings.windows import Recording
-
-SIGNAL = "as given: band-passed at source"
 
 _NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
 _BLOCK_FILES = 500
@@ -72,10 +70,10 @@ def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
     if not entries:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
     others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
-    found, odd = _sort(entry.name for entry in entries if entry.is_file())
-    found, contradictions = _split(found, options.splits)
-    yield problem_block([*others, *odd, *contradictions])
-    chunks = [found[first : first + _BLOCK_FILES] for first in range(0, len(found), _BLOCK_FILES)]
+    named, misnamed = _by_name(entry.name for entry in entries if entry.is_file())
+    segments, contradictions = _with_splits(named, options.splits)
+    yield problem_block([*others, *misnamed, *contradictions])
+    chunks = [segments[first : first + _BLOCK_FILES] for first in range(0, len(segments), _BLOCK_FILES)]
     yield from (_read_block(source, chunk) for chunk in track(chunks, "reading segments", total=len(chunks)))
 
 
@@ -90,17 +88,17 @@ def write(folder: Path, recordings: Iterable[Recording]) -> None:
                 (folder / f"{recording.subject}-{rhythm}-{index}.txt").write_text(text, encoding="ascii")
 
 
-def _sort(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
-    """The files in order, and those whose name is odd or names a segment that an earlier one has."""
-    problems, found = [], []
+def _by_name(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
+    """The files in order; and those whose name has another form, or stands for the segment of an earlier file."""
+    problems, files = [], []
     for name in sorted(names):
         match = _NAME.fullmatch(name)
         if match:
-            found.append(_File(name, match["subject"], match["rhythm"], int(match["index"])))
+            files.append(_File(name, match["subject"], match["rhythm"], int(match["index"])))
         else:
             problems.append(LeftOut(name=name, reason="not named <subject>-<rhythm>-<index>.txt"))
     kept: list[_File] = []
-    for file in sorted(found, key=lambda file: file.order):
+    for file in sorted(files, key=lambda file: file.order):
         if kept and file.order[:-1] == kept[-1].order[:-1]:
             problems.append(LeftOut(name=file.name, reason=f"the same segment as {kept[-1].name}"))
         else:
@@ -108,9 +106,9 @@ def _sort(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
     return kept, problems
 
 
-def _split(found: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> tuple[list[_File], list[LeftOut]]:
-    """The files with their fixed split, less those on which an index table contradicts a name or another table."""
-    by_name, problems = {file.name: file for file in found}, {}
+def _with_splits(files: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> tuple[list[_File], list[LeftOut]]:
+    """The files with their fixed split; and those where an index table contradicts the name or another table."""
+    by_name, problems = {file.name: file for file in files}, {}
     for split, path in splits:
         for line, row in rows(path, ("label", "Filename")):
             name = row["Filename"]
@@ -118,16 +116,12 @@ def _split(found: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> tuple[
             if reason:
                 problems[name] = LeftOut(name=name, reason=f"{reason} (line {line} of {path.name})")
             else:
-                by_name[name] = _in_split(by_name[name], split)
+                by_name[name] = replace(by_name[name], split=split)
     return [file for name, file in by_name.items() if name not in problems], list(problems.values())
 
 
-def _in_split(file: _File, split: str) -> _File:
-    return _File(file.name, file.subject, file.rhythm, file.index, split)
-
-
 def _contradiction(file: _File | None, split: str, row: Mapping[str, str]) -> str:
-    """What an index table says that cannot be, or ""; a blank rhythm contradicts only a positive label."""
+    """The fault of a row of an index table, or ""; a blank rhythm contradicts only a positive label."""
     if file is None:
         return f"listed in split {split!r}, but there is no such segment"
     if file.split:
@@ -167,7 +161,7 @@ def _read_segment(path: Path) -> np.ndarray:
         lines = content.splitlines()
         if len(lines) != SAMPLES_PER_SEGMENT:
             raise Unfit(f"{len(lines)} lines instead of {SAMPLES_PER_SEGMENT}")
-        with np.errstate(over="ignore"):  # beyond the range of float32 is not finite
+        with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
             samples = np.array(lines, np.float64).astype(np.float32)
     except OSError as problem:
         raise Unfit(f"cannot be read: {problem.strerror}") from None

@@ -1,4 +1,4 @@
-"""What the readers share: their options, the tables beside recordings, and how a fault in a file becomes a reason."""
+"""What the readers share: their options, the tables beside recordings, and faults in a file turned into reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import LeftOut, natural_key
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-Format = Literal["iesd", "wfdb", "edf", "csv"]
-
 MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
 """Factors to mV, for the formats whose files state a unit."""
-
 
 STEPS_PER_MV = 1000
 """Resolution of the recordings that the writers and the generator make: 1 µV."""
@@ -37,7 +34,7 @@ _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
 
 @dataclass(frozen=True)
 class Options:
-    """How recordings are read. What a format has no use for must be absent; `check` refuses it.
+    """How recordings are read. The import refuses an option that the format does not take.
 
     `splits` are (name, index file) pairs, `labels` the label table, `subjects` the table of record and subject.
     """
@@ -50,50 +47,16 @@ class Options:
     unit: str | None = None
 
 
-_USES: dict[Format, tuple[set[str], set[str]]] = {  # (required, optional)
-    "iesd": ({"sampling_rate_hz"}, {"splits", "unit"}),
-    "csv": ({"sampling_rate_hz", "labels"}, {"lead", "unit"}),
-    "edf": ({"labels"}, {"lead", "sampling_rate_hz"}),
-    "wfdb": (set(), {"lead", "sampling_rate_hz", "subjects"}),
-}
-
-
-def check(options: Options, file_format: Format) -> None:
-    """Refuse an option that is missing, that the format would ignore, or a rate that is none.
-
-    Raises:
-        RecordingError: with the option's name.
-    """
-    required, optional = _USES[file_format]
-    given = {name for name, value in vars(options).items() if value not in (None, ())}
-    if required - given:
-        flag = _flag(min(required - given))
-        raise RecordingError(f"{file_format} recordings need {flag}", "none", f"Give {flag}: it is never guessed.")
-    if given - required - optional:
-        flag = _flag(min(given - required - optional))
-        raise RecordingError(f"every option has an effect on {file_format} recordings", flag, "Leave it out.")
-    names = [name for name, _ in options.splits]
-    if len(set(names)) < len(names):
-        raise RecordingError("each fixed split is given once", f"--split {', '.join(names)}", "Join their tables.")
-    rate = options.sampling_rate_hz
-    if rate is not None and not (math.isfinite(rate) and rate > 0):
-        raise RecordingError("a sampling rate is positive", f"{rate} Hz", "State the true one.")
-
-
 def given(value: Value | None) -> Value:
-    """An option that `check` has found to be there."""
+    """The value of an option that the format requires: the import has refused its absence."""
     if value is None:
         raise AssertionError("an option is read only where it is required")
     return value
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-").removesuffix("s" if name == "splits" else "")
-
-
 @contextmanager
 def foreign() -> Iterator[None]:
-    """Whatever a library trips over in foreign bytes becomes `Unfit`, with its own words."""
+    """Any error of a library that reads a foreign file becomes `Unfit`, with the library's own message."""
     try:
         yield
     except Unfit:
@@ -117,7 +80,7 @@ def check_rate(read_hz: float, stated_hz: float | None) -> None:
 
 
 def choose_lead(leads: Sequence[str], wanted: str | None) -> int:
-    """The place of the wanted lead; it may be left out only if there is one. `Unfit` otherwise."""
+    """The index of the wanted lead; `wanted` may be None only if there is one lead. `Unfit` otherwise."""
     if wanted is None and len(leads) == 1:
         return 0
     if wanted is None:
@@ -213,5 +176,5 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
         ) from None
 
 
-def _bad(path: Path, line: int, found: str, hint: str) -> RecordingError:
-    return RecordingError("every row of a table fits its header", f"{found} in line {line} of {path}", hint)
+def _bad(path: Path, line: int, fault: str, hint: str) -> RecordingError:
+    return RecordingError("every row of a table fits its header", f"{fault} in line {line} of {path}", hint)

@@ -1,7 +1,7 @@
 """WFDB records: `<record>.hea` with its signals, and rhythm notes such as `(AFIB` in `<record>.atr`.
 
 A rhythm lasts until the next note, the last one until the end. The subject is the record's name unless a table
-`record,subject` says otherwise: some databases have several records of one person.
+`record,subject` gives another: some databases have several records of one person.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _write(folder: Path, recording: Recording) -> None:
 
 @contextmanager
 def _deprecations_ignored() -> Iterator[None]:
-    """Wfdb 4.3 calls pandas in ways that pandas is about to drop: nothing that a user could act on."""
+    """Wfdb 4.3 calls functions that pandas is about to remove; a user could do nothing about the warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

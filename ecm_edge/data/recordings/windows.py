@@ -30,16 +30,16 @@ EPISODE_S = 10.0
 BAND_HZ = (0.5, 40.0)
 FILTER = "resampled to 250 Hz (polyphase), band-passed 0.5-40 Hz (Butterworth of order 2, zero phase)"
 MIN_RATE_HZ = 100.0
-"""Below it the band would not be there to pass."""
+"""A lower rate does not hold the band that is passed."""
 
 _PIECE_WINDOWS = 120
 _MARGIN_S = 10.0  # 20 time constants of the 0.5 Hz edge: what is left of the edge effect is below 1e-8
 _TOLERANCE_S = 1e-6
-_ROUNDED_S = 1.0  # by so much may a table of labels reach beyond the end
+_ROUNDED_S = 1.0  # a label may end so much after the recording
 
 
 class Unfit(Exception):  # noqa: N818 - not an error of the tool: a reason for the list of what cannot be used
-    """Why one recording cannot be used; `read_all` lists it with the recording's name."""
+    """The reason why one recording cannot be used; `read_all` lists it with the recording's name."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def blocks(recording: Recording) -> Iterator[SegmentBlock]:
 
 
 def problem_block(problems: Sequence[LeftOut]) -> SegmentBlock:
-    """A block without segments, for what could not be read."""
+    """A block without segments, for recordings that could not be read."""
     return SegmentBlock(np.empty((0, SAMPLES_PER_SEGMENT), np.float32), (), (), (), (), (), problems=problems)
 
 
@@ -132,7 +132,7 @@ def _check(recording: Recording, windows: int) -> None:
 
 
 def _label(recording: Recording, windows: int) -> tuple[list[str | None], list[LeftOut]]:
-    """The rhythm of each window, None for those left out, and how many are left out for which reason."""
+    """The rhythm of each window, None for those left out, and the number left out for each reason."""
     spans = in_order(recording.spans)
     onsets, ends = np.array([span.onset_s for span in spans]), np.array([span.end_s for span in spans])
     starts = np.arange(windows) * WINDOW_S
@@ -180,10 +180,10 @@ def _name(recording: Recording, window: int) -> str:
 
 
 def _fault(raw: np.ndarray, raw_start_s: float, start_s: float, rate_hz: float) -> str:
-    """What is wrong with one window before any filter, or ""."""
+    """The fault of one window before any filter, or ""."""
     first = round((start_s - raw_start_s) * rate_hz)
     window = raw[first : first + round(WINDOW_S * rate_hz)]
-    with np.errstate(over="ignore"):  # beyond the range of float32 is not finite
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
         missing = int(np.sum(~np.isfinite(window.astype(np.float32))))
     if missing:
         return f"{missing} of {len(window)} samples are missing or not finite"

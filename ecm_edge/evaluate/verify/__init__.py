@@ -6,7 +6,7 @@
     every form: reference → C on this host → C on the emulated board
                                     float scores within rounding, int8 bytes the same; on the board every bit
 
-N segments, T samples. The judge of int8 is `ecm_edge.forms.reference`, not the runtime of this host.
+N segments, T samples. Int8 forms are judged by `ecm_edge.forms.reference`, and not by the runtime of this host.
 """
 
 from ecm_edge.evaluate.verify.chain import verify_candidate, verify_model

@@ -35,13 +35,13 @@ _HERE = "C on this host"
 
 
 def cannot_build(target: Target, compiler_of: Target) -> str:
-    """Why no C of a target can be built with the compiler of another one; empty if it can."""
+    """The reason why no C of a target can be built with the compiler of another one; empty if it can."""
     if target.firmware is None:
         return f"{target.name} has no [firmware]"
     try:
         toolchain.compiler(build.firmware_of(compiler_of).compiler)
     except FirmwareError as problem:
-        return _said(problem)
+        return _without_hint(problem)
     return ""
 
 
@@ -49,13 +49,13 @@ class CHops:
     """The hops of one form's C.
 
     Args:
-        shop: where it is built; that begins now if there is a reason to.
+        shop: builds it; begins now unless nothing is to be compared.
         form: its name.
         file: its ONNX file.
         target: the board.
         segments: for the host.
-        unwanted: why there is nothing to compare; empty if there is.
-        emulated: at most so many segments for the emulator.
+        unwanted: the reason to compare nothing; empty if there is none.
+        emulated: the largest number of segments for the emulator.
         ship: whether the image for the board is built too.
     """
 
@@ -100,7 +100,7 @@ class CHops:
             compare = self._exact if compiled.form == "int8" else self._close
             return compare(name, sides, scores, file.graph)
         except (ModelError, FirmwareError) as problem:
-            return hops.failed(name, sides, _said(problem))
+            return hops.failed(name, sides, _without_hint(problem))
 
     def on_target(self) -> Hop:
         """C on this host against the same C on the emulated board, on some segments."""
@@ -115,10 +115,10 @@ class CHops:
                 name, sides, (here, there), self._few, locate=lambda: self._between_cores(here, there)
             )
         except (ModelError, FirmwareError) as problem:
-            return hops.failed(name, sides, _said(problem))
+            return hops.failed(name, sides, _without_hint(problem))
 
     def _close(self, name: str, sides: tuple[str, str], scores: tuple[Floats, Floats], graph: Graph) -> Hop:
-        """Floats: the target's thresholds for float32, whatever the weights are stored as."""
+        """Floats: the target's thresholds for float32, also for weights that are stored as float16."""
         limits = self._target.parity.float32
 
         def locate() -> list[LayerDifference]:
@@ -128,7 +128,7 @@ class CHops:
         return hops.float_hop(name, sides, scores, self._segments, limits, locate=locate, layer_l2r=_LAYER_L2R)
 
     def _exact(self, name: str, sides: tuple[str, str], scores: tuple[Floats, Floats], graph: Graph) -> Hop:
-        """Integers: the same bytes in every layer that C keeps, and scores to the bit if they are quantised."""
+        """Integers: equal bytes in every layer that C keeps, and scores equal to the bit if they are quantised."""
         chosen = seg.positions(self._segments, hops.LAYER_SEGMENTS)
         pairs = self._with_reference(graph, chosen) if len(chosen) else []
         layers = traces.integer_layers(pairs)
@@ -149,11 +149,13 @@ class CHops:
 
         if hops.score_step(graph) is None:  # the end of the graph is float, and so is its rounding
             limits, l2r = self._target.parity.float32, _LAYER_L2R
-            hop = hops.float_hop(name, sides, scores, self._segments, limits, more=gates, locate=list, layer_l2r=l2r)
+            hop = hops.float_hop(
+                name, sides, scores, self._segments, limits, other_gates=gates, locate=list, layer_l2r=l2r
+            )
             if hop.verdict == Verdict.FAIL and len(self._segments.samples):
                 hop = hop.model_copy(update={"first_diverging": locate()})
         else:
-            hop = hops.exact_hop(name, sides, scores, self._segments, locate=locate, more=gates)
+            hop = hops.exact_hop(name, sides, scores, self._segments, locate=locate, other_gates=gates)
         return hop.model_copy(update={"layers": layers, "layer_segments": len(chosen)})
 
     def _with_reference(self, graph: Graph, chosen: np.ndarray) -> list[traces.Pair]:
@@ -185,6 +187,6 @@ def _worst(reference: Floats, other: Floats, count: int) -> np.ndarray:
     return np.argsort(-np.where(np.isnan(apart), np.inf, apart), kind="stable")[:count]
 
 
-def _said(problem: ModelError | FirmwareError) -> str:
-    """Without the hint, which names a temporary folder."""
+def _without_hint(problem: ModelError | FirmwareError) -> str:
+    """The text of an error without its hint, which names a temporary folder."""
     return f"{problem.rule}; found {problem.found}"

@@ -10,7 +10,7 @@ import numpy as np
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
-from ecm_edge.candidate import candidate, rows
+from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.evaluate.verify import hops
 from ecm_edge.evaluate.verify.c_hops import CHops
 from ecm_edge.evaluate.verify.compiled import workshop
@@ -67,17 +67,17 @@ def verify_candidate(
         dataset: the one it was made from.
         target: whose thresholds hold.
         segments: at most so many, spread evenly over the subjects; all where None.
-        emulated: at most so many of them are run on the emulated board.
-        watch: passes the hops through, for a progress bar.
+        emulated: the largest number of them for the emulated board.
+        watch: iterates over the hops that it is given, for a progress bar.
 
     Raises:
         CandidateError: not a candidate, or made from another data set.
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
-    chosen = rows.verification_rows(config, dataset, segments)
+    chosen = row_sampling.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
-    whole = len(chosen) == len(dataset.rows_of(rows.verification_subjects(config)))
+    whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
         record = _record(folder, chain, watch, dataset, target)
@@ -101,7 +101,7 @@ def verify_model(
     Raises:
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
-    chosen = rows.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+    chosen = row_sampling.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
     with workshop() as shop:
         chain = FileChain(path, _segments(dataset, chosen, target), target, shop, emulated=emulated)
         return _record(path, chain, watch, dataset, target)
@@ -136,7 +136,7 @@ class CandidateChain:
         return [path for path in (self._folder / candidate.CHECKPOINT, *paths) if path.is_file()]
 
     def _unwanted(self, form: str) -> str:
-        """Why a form need not be compared for this target; empty if it must."""
+        """The reason not to compare a form for this target; empty if it must be compared."""
         return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
 
     def _torch(self) -> Hop:
@@ -152,7 +152,7 @@ class CandidateChain:
             (torch_scores(network, self.segments.samples), self._exported.scores),
             self.segments,
             self._target.parity.float32,
-            more=[self._exported.unchanged(self._recorded)],
+            other_gates=[self._exported.unchanged(self._recorded)],
             locate=lambda: between_modules(network, self._exported.classifier.proto, self.segments.samples),
             layer_l2r=_LAYER_L2R,
         )
@@ -178,7 +178,7 @@ class CandidateChain:
             (parent.scores, child.scores),
             self.segments,
             limits,
-            more=[child.made_from(parent), child.unchanged(self._recorded)],
+            other_gates=[child.made_from(parent), child.unchanged(self._recorded)],
             locate=lambda: between_graphs(parent.classifier.proto, child.classifier.proto, samples),
             layer_l2r=layer_l2r,
         )
@@ -196,7 +196,7 @@ class CandidateChain:
             (self._float32.scores, judged),
             self.segments,
             self._target.parity.int8,
-            more=[self._int8.made_from(self._float32), self._int8.unchanged(self._recorded)],
+            other_gates=[self._int8.made_from(self._float32), self._int8.unchanged(self._recorded)],
             locate=self._noisiest,
         )
 
@@ -212,7 +212,7 @@ class CandidateChain:
         return hops.runtime_hop(name, sides, proto, graph, scores, self.segments, self._target.parity.int8)
 
     def _noisiest(self) -> LayerDifference | None:
-        """The layer whose quantisation alone does most harm to the scores; None where there are no scores to harm."""
+        """The layer whose quantisation alone changes the scores most; None where the float scores are not finite."""
         if not np.isfinite(self._float32.scores).all():
             return None
         protos = (self._float32.classifier.proto, self._int8.classifier.proto)
@@ -318,7 +318,7 @@ def _record(
         first_diverging_hop=failed,
         hops=made,
         model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
-        firmware=[found for compiled in chain.compiled if (found := compiled.verified())],
+        firmware=[verified for compiled in chain.compiled if (verified := compiled.verified())],
         gates=gates,
         provenance=provenance.collect(),
     )

@@ -1,4 +1,4 @@
-"""One form of a model as C: generated once, and built for this host and for a target while other hops run."""
+"""One form of a model as C: generated once, built for this host and for a target in threads beside the hops."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 T = TypeVar("T")
-_MANY = 2000  # segments for which a host program is worth a second of optimisation
-_LEAST_EMULATED = 16  # segments for which one more emulator is worth its start
+_MANY = 2000  # from so many segments on, an optimised host program saves more time than its build takes
+_LEAST_EMULATED = 16  # segments for each emulator, since its start takes time too
 
 
 class Once(Generic[T]):
-    """A value that is made when it is first asked for, or the error that it ended in, for whichever thread asks."""
+    """A value that the first call makes, or the error of making it; later calls, from any thread, get the same."""
 
     def __init__(self, produce: Callable[[], T]) -> None:
         self._produce, self._lock = produce, Lock()
@@ -45,7 +45,7 @@ class Once(Generic[T]):
         self._problem: EcmEdgeError | None = None
 
     def __call__(self) -> T:
-        """The value; raises what making it raised."""
+        """The value; raises the error of making it."""
         with self._lock:
             if self._problem is None and not self._made:
                 try:
@@ -58,7 +58,7 @@ class Once(Generic[T]):
 
     @property
     def made(self) -> T | None:
-        """The value if it was made; nothing is made for this question."""
+        """The value if it was made, and None otherwise; it is not made now."""
         return self._made[0] if self._made else None
 
 
@@ -89,7 +89,7 @@ class Compiled:
         self.shipped = Once(self._make_shipped)
 
     def start(self, pool: ThreadPoolExecutor) -> None:
-        """Begin to build what the hops will ask for."""
+        """Begin to build what the hops will need."""
         wanted: list[Once[Sources] | Once[Image]] = [self.sources]
         wanted += [self.host_trace] if self.form == "int8" else []
         wanted += [self.emulated] if emulate.available(self.target) is None and not is_this_host(self.target) else []
@@ -97,7 +97,7 @@ class Compiled:
 
         def produce() -> None:
             for each in wanted:
-                with suppress(EcmEdgeError):  # whoever asks for it is told
+                with suppress(EcmEdgeError):  # `Once` raises it again where the value is used
                     each()
 
         pool.submit(produce)
@@ -118,7 +118,7 @@ class Compiled:
         return scores
 
     def shown(self, trace: Image, samples: Floats) -> list[list[tuple[int, bytes]]]:
-        """What a trace build shows of each of the samples (n, T)."""
+        """The buffers that a trace build prints for each of the samples (n, T)."""
         return emulate.run_trace(trace, samples, shown=len(self.sources().generated.traced))[1]
 
     def verified(self) -> VerifiedFirmware | None:
@@ -179,7 +179,7 @@ class Workshop:
     def compiled(
         self, form: Form, file: FormFile, target: Target, segments: Segments, *, ship: bool, begin: bool
     ) -> Compiled:
-        """The C of a form; building it begins now if `begin`, else when it is asked for."""
+        """The C of a form; it is built from now on if `begin`, else when it is first needed."""
         made = Compiled(form, file, target, segments, self._folder / form, ship=ship)
         if begin:
             made.start(self._pool)

@@ -1,4 +1,4 @@
-"""One form of a model on the way: its file, its scores, and what the reference makes of it."""
+"""One form of a model in the chain: its file, its scores in onnxruntime, and those in the reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TORCH_BATCH = 256
 
 
 class FormFile:
-    """One ONNX file on the way: read when first needed, run once."""
+    """One ONNX file of the chain: read when first needed, run once."""
 
     def __init__(self, path: Path, segments: Segments) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class FormFile:
 
     @property
     def missing(self) -> str:
-        """Why this form cannot be compared; empty if it can."""
+        """The reason why this form cannot be compared; empty if it can."""
         return "" if self.path.is_file() else f"there is no {self.path.name}"
 
     @cached_property
@@ -53,7 +53,7 @@ class FormFile:
 
     @cached_property
     def graph(self) -> Graph | str:
-        """The model for the reference, or why the reference cannot take it."""
+        """The model for the reference, or the reason why the reference cannot run it."""
         try:
             return reference.load(self.classifier.proto)
         except ModelError as problem:
@@ -61,7 +61,7 @@ class FormFile:
 
     @cached_property
     def judged(self) -> Floats | str:
-        """Scores (N, 2) in the reference, or why there are none: an unknown operator, or a NaN to be quantised."""
+        """Scores (N, 2) in the reference, or the reason without: an unknown operator, or a NaN to be quantised."""
         if isinstance(self.graph, str):
             return self.graph
         try:
@@ -70,7 +70,7 @@ class FormFile:
             return str(problem)
 
     def unchanged(self, recorded: Mapping[str, str]) -> Gate:
-        """Whether this file is the one that its stage wrote, by the hash that stage noted."""
+        """Whether this file is the one that its stage wrote, by the hash in that stage's record."""
         wanted = recorded.get(self.path.name)
         if wanted is None:
             return not_run("unchanged_since_written", f"no record of {self.path.name}")
@@ -78,23 +78,23 @@ class FormFile:
         return at_least("unchanged_since_written", float(same), 1, "bool", self.path.name)
 
     def made_from(self, parent: FormFile) -> Gate:
-        """Whether this file says that it was made from exactly that one."""
-        said = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
-        same = said == files.sha256_file(parent.path)
+        """Whether this file was made from exactly that one, by the hash in its metadata."""
+        recorded = onnx_model.provenance(self.classifier.proto).get("parent_sha256", "")
+        same = recorded == files.sha256_file(parent.path)
         return at_least("made_from_this_parent", float(same), 1, "bool", f"{self.path.name} from {parent.path.name}")
 
 
 def recorded_sha256(folder: Path) -> dict[str, str]:
-    """The hashes that the stages noted of the files they wrote, by file name; a stage without a record is left out."""
-    noted: dict[str, str] = {}
+    """The hashes in the records of the stages that wrote the files, by file name; without a record there is none."""
+    recorded: dict[str, str] = {}
     if (folder / candidate.EXPORT).is_file():
-        noted[candidate.EXPORTED] = ExportRecord.load(folder / candidate.EXPORT).sha256
+        recorded[candidate.EXPORTED] = ExportRecord.load(folder / candidate.EXPORT).sha256
     if (folder / candidate.SIMPLIFY).is_file():
-        noted[candidate.FORM_FILES["float32"]] = SimplifyRecord.load(folder / candidate.SIMPLIFY).sha256
+        recorded[candidate.FORM_FILES["float32"]] = SimplifyRecord.load(folder / candidate.SIMPLIFY).sha256
     if (folder / candidate.QUANTIZE).is_file():
         hashes = QuantizeRecord.load(folder / candidate.QUANTIZE).sha256
-        noted |= {candidate.FORM_FILES[form]: hashes[form] for form in hashes if form != "float32"}
-    return noted
+        recorded |= {candidate.FORM_FILES[form]: hashes[form] for form in hashes if form != "float32"}
+    return recorded
 
 
 def torch_scores(network: nn.Module, samples: Floats) -> Floats:

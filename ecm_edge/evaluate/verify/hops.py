@@ -1,4 +1,4 @@
-"""The kinds of hops: two float forms of one net, float against int8, and int8 in a runtime against the reference."""
+"""The kinds of hops: two float forms of one net, float against int8, one program in two places, int8 in a runtime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def skipped(name: str, sides: tuple[str, str], reason: str) -> Hop:
 
 
 def failed(name: str, sides: tuple[str, str], reason: str) -> Hop:
-    """A hop that could not be finished because of what the model does, such as a NaN where numbers are needed."""
+    """A hop that the model made fail before all was compared, for example by a NaN that has to be quantised."""
     return Hop(name=name, reference=sides[0], other=sides[1], verdict=Verdict.FAIL, reason=reason)
 
 
@@ -47,7 +47,7 @@ def float_hop(
     *,
     locate: Callable[[], list[LayerDifference]],
     layer_l2r: float,
-    more: Sequence[Gate] = (),
+    other_gates: Sequence[Gate] = (),
 ) -> Hop:
     """Two forms of one net, whose scores (N, 2) must agree up to rounding.
 
@@ -58,13 +58,13 @@ def float_hop(
         segments: what was scored.
         limits: the target's.
         locate: compares layer by layer; called only if the hop fails.
-        layer_l2r: a layer that differs by more is the culprit.
-        more: further gates, such as the file's lineage.
+        layer_l2r: the first layer that differs by more is named.
+        other_gates: further gates, such as the file's lineage.
     """
     compared = parity.compare(*scores)
     cos = compared.cos if compared.cos is not None or compared.max_abs != 0 else 1.0
     gates = [
-        *more,
+        *other_gates,
         *_sound(compared),
         at_most("max_abs", _number(compared.max_abs), limits.max_abs, "score"),
         at_least("cos", _number(cos), limits.cos, ""),
@@ -80,12 +80,12 @@ def accuracy_hop(
     segments: Segments,
     limits: Int8Parity,
     *,
-    more: list[Gate],
+    other_gates: list[Gate],
     locate: Callable[[], LayerDifference | None],
 ) -> Hop:
-    """Another net in place of the first: it must decide as well, on F1 and on Fβ averaged over subjects."""
+    """Another net in place of the first: F1, and Fβ averaged over subjects, may drop by no more than the limits."""
     compared = parity.compare(*scores)
-    gates = [*more, *_sound(compared)]
+    gates = [*other_gates, *_sound(compared)]
     if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
         before, after = (seg.f1(segments, s) for s in scores)
         betas = [seg.fbeta_mean(segments, s) for s in scores]
@@ -103,7 +103,7 @@ def exact_hop(
     segments: Segments,
     *,
     locate: Callable[[], LayerDifference | None],
-    more: Sequence[Gate] = (),
+    other_gates: Sequence[Gate] = (),
 ) -> Hop:
     """The same program in two places: every byte of the scores (N, 2) has to be the same.
 
@@ -113,7 +113,7 @@ def exact_hop(
     expected, actual = (np.ascontiguousarray(s, np.float32).view(np.uint8) for s in scores)
     detail = f"of {expected.size:,}"
     gates = [
-        *more,
+        *other_gates,
         *_sound(compared),
         at_most("score_bytes_differing", int((expected != actual).sum()), 0, "B", detail),
         at_most("label_flips", compared.label_flips, 0, "segments"),
@@ -132,33 +132,21 @@ def runtime_hop(
 ) -> Hop:
     """An int8 graph in onnxruntime against the reference: every quantised tensor, the scores, and the labels.
 
-    Tensors are computed from the same inputs, scores from the segment on: one LSB of difference in an early layer may
-    have grown by then, and fails this hop although every layer by itself is within the limit.
+    Each tensor is computed from the same inputs, but the scores are computed from the segment on. A difference of one
+    LSB in an early layer may grow on the way to them, and fail this hop although every layer alone is within the limit.
     """
     compared = parity.compare(*scores)
     few = segments.samples[:: max(1, len(segments.samples) // LAYER_SEGMENTS)][:LAYER_SEGMENTS]
     layers, same_scores = layer_lsbs(proto, graph, few)
     worst = max((layer.max_lsb for layer in layers), default=0)
-    step = score_step(graph)
+    score_gates, near_ties, score_max_lsb = _score_gates(score_step(graph), scores, compared, limits)
     gates = [
         *_sound(compared),
         at_least("layers_compared", len(layers), 1, "tensors"),
         at_most("layer_max_lsb", worst, limits.max_lsb, "LSB"),
         at_least("scores_same_when_observed", float(same_scores), 1, "bool"),
+        *score_gates,
     ]
-    near_ties = score_max_lsb = None
-    if step is None:
-        gates.append(not_run("score_max_lsb", "the scores are not quantised"))
-        gates.append(at_most("label_flips", compared.label_flips, 0, "segments"))
-    elif compared.max_abs is not None:
-        near = np.abs(seg.margins(scores[0])) <= step * (1 + 1e-6)
-        flipped = parity.flipped(*scores)
-        near_ties = int(near[flipped].sum())
-        score_max_lsb = round(compared.max_abs / step)
-        gates += [
-            at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
-            at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
-        ]
     hop = _hop(name, sides, scores, segments, compared, gates, lambda: _first_beyond(layers, limits.max_lsb))
     return hop.model_copy(
         update={
@@ -170,10 +158,32 @@ def runtime_hop(
     )
 
 
-def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[list[LayerLsb], bool]:
-    """Every quantised tensor for samples (n, T), the reference fed with the runtime's own quantised tensors.
+def _score_gates(
+    step: float | None, scores: tuple[Floats, Floats], compared: parity.Parity, limits: Int8Parity
+) -> tuple[list[Gate], int | None, int | None]:
+    """The gates on scores and labels, the number of flips at near ties, and the largest difference in LSB.
 
-    Also whether onnxruntime gives the same scores when those tensors are observed: it must not run other kernels then.
+    `step` is one LSB of the scores. The numbers are None where the scores are not quantised or not finite.
+    """
+    if step is None:
+        unquantised = not_run("score_max_lsb", "the scores are not quantised")
+        return [unquantised, at_most("label_flips", compared.label_flips, 0, "segments")], None, None
+    if compared.max_abs is None:
+        return [], None, None
+    near = np.abs(seg.margins(scores[0])) <= step * (1 + 1e-6)
+    flipped = parity.flipped(*scores)
+    near_ties, score_max_lsb = int(near[flipped].sum()), round(compared.max_abs / step)
+    gates = [
+        at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
+        at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
+    ]
+    return gates, near_ties, score_max_lsb
+
+
+def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[list[LayerLsb], bool]:
+    """Every quantised tensor for samples (n, T), computed by the reference from the runtime's own quantised tensors.
+
+    The second value: onnxruntime gives the same scores while those tensors are read, so it runs the same kernels.
     """
     names, last = graph.quantised, graph.output_name
     if not names or not len(samples):
@@ -215,7 +225,7 @@ def _first_beyond(layers: list[LayerLsb], max_lsb: int) -> LayerDifference | Non
 
 
 def _sound(compared: parity.Parity) -> list[Gate]:
-    """Something was compared, and all of it was numbers."""
+    """Segments were compared, and all scores were finite."""
     return [
         at_least("segments_compared", compared.segments, 1, "segments"),
         at_most("non_finite_scores", compared.non_finite, 0, "scores"),

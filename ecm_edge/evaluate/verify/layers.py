@@ -1,4 +1,4 @@
-"""Where a hop goes wrong: the first layer whose output differs, on a few segments."""
+"""The first layer whose output differs in a hop that failed, on a few segments."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SEGMENTS = 8
 
 def first_difference(differences: Iterable[LayerDifference], l2r_limit: float) -> LayerDifference | None:
     """The first layer beyond the limit, or not finite; else the one that differs most; None without any layer."""
-    found = list(differences)
-    beyond = [d for d in found if d.l2r is None or d.l2r > l2r_limit]
-    return beyond[0] if beyond else max(found, key=lambda d: d.l2r or 0.0, default=None)
+    layers = list(differences)
+    beyond = [d for d in layers if d.l2r is None or d.l2r > l2r_limit]
+    return beyond[0] if beyond else max(layers, key=lambda d: d.l2r or 0.0, default=None)
 
 
 def between_graphs(reference: onnx.ModelProto, other: onnx.ModelProto, samples: Floats) -> list[LayerDifference]:
     """Every float tensor that two graphs have under the same name, in the second one's order."""
-    known = {name for node in reference.graph.node for name in node.output}
-    nodes = [node for node in other.graph.node if node.op_type != "Cast" and node.output[0] in known]
+    outputs = {name for node in reference.graph.node for name in node.output}
+    nodes = [node for node in other.graph.node if node.op_type != "Cast" and node.output[0] in outputs]
     names = [node.output[0] for node in nodes]
     before, after = (tensors(proto, samples[:SEGMENTS], names) for proto in (reference, other))
     return [
@@ -45,9 +45,9 @@ def between_graphs(reference: onnx.ModelProto, other: onnx.ModelProto, samples: 
 
 
 def between_modules(network: nn.Module, proto: onnx.ModelProto, samples: Floats) -> list[LayerDifference]:
-    """Every torch module whose output a node of the graph gives, in the graph's order; matched by the module's path.
+    """Every torch module against the last node of the graph that has its path, in the graph's order.
 
-    That node is the last of the module's; a module with another number of values than its node is left out.
+    A module with another number of output values than its node is left out.
     """
     few = samples[:SEGMENTS]
     modules = _module_outputs(network, few)
@@ -113,7 +113,7 @@ def _module_outputs(network: nn.Module, samples: Floats) -> Mapping[str, Floats]
 def difference(
     layer: str, op: str, tensor: str, reference: NDArray[np.generic], other: NDArray[np.generic]
 ) -> LayerDifference:
-    """How far one layer's output lies from the reference's."""
+    """The difference between one layer's output and the reference's."""
     r, p = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     if r.shape != p.shape:
         return LayerDifference(layer=layer, op=op, tensor=tensor, l2r=None, max_abs=None)

@@ -1,4 +1,4 @@
-"""What verify finds: one record a hop, and the verdict over all of them."""
+"""The records of verify: one for each hop, and the verdict over all of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HOPS_TO: dict[Form, tuple[str, ...]] = {
     "float16": (EXPORTED, SIMPLIFIED, HALVED),
     "int8": (EXPORTED, SIMPLIFIED, QUANTISED, AS_RUN),
 }
-"""The hops of a candidate from PyTorch to each form: all of them have to hold before it ships."""
+"""The hops of a candidate from PyTorch to each form: all of them must pass before it ships."""
 
 EMULATED_SEGMENTS = 500
-"""Segments that the emulated board runs, unless others are asked for; a promotion wants so many, or all of fewer."""
+"""The default number of segments for the emulated board; a promotion needs so many, or all where there are fewer."""
 
 TO_C: dict[Form, str] = {form: f"{form}: reference→C" for form in get_args(Form)}
 """The generated C of a form, built for this host, against the reference."""
@@ -49,12 +49,12 @@ def firmware_hops(form: Form, target: Target) -> tuple[str, ...]:
 
 
 def hops_to(form: Form, target: Target) -> tuple[str, ...]:
-    """All hops that have to hold before a form ships on the target: from PyTorch to ONNX, and on to its image."""
+    """All hops that must pass before a form ships on the target: from PyTorch to ONNX, and on to its image."""
     return (*HOPS_TO[form], *firmware_hops(form, target))
 
 
 def judged_by(target: Target) -> str:
-    """The hash of what the verdict rests on in a target: thresholds, forms, core, compiler and emulator; no budgets."""
+    """The hash of the parts of a target that decide on the verdict: thresholds, forms, core, compiler, emulator."""
     tables = {"parity", "precision", "core", "firmware", "score"}
     return files.sha256_json(target.model_dump(mode="json", include=tables))
 
@@ -95,7 +95,7 @@ class FirstByte(Record):
 
 
 class LayerDifference(Record):
-    """How far a layer's output lies apart: |e| / |r| (None where not finite) and the largest |e|.
+    """The difference of a layer's output: |e| / |r| (None where not finite) and the largest |e|.
 
     `first` is there where bytes were compared: of generated C with the reference, or with the same C on another core.
     """
@@ -127,8 +127,8 @@ class Hop(Record):
     """One step of the chain, from `reference` to `other`.
 
     `label_flips` names every segment whose label changes; `near_ties` counts those of them whose two scores lie within
-    one LSB of each other in the reference (int8 runtime only), and `score_max_lsb` is how far any final score lies off,
-    after whatever single differences have grown to on their way. `f1` is None where no segment is AF.
+    one LSB of each other in the reference (int8 runtime only). `score_max_lsb` is the largest difference of a final
+    score, to which differences of single layers may add up. `f1` is None where no segment is AF.
     `first_diverging` is there only if the hop fails.
     """
 
@@ -153,15 +153,16 @@ class Hop(Record):
 
 
 class VerifiedFirmware(Record):
-    """What the hops to a target were run with, by SHA-256.
+    """The files that the hops to a target were run with, by SHA-256.
 
     sources:           the generated files by name; the same for every image.
-    compiler:          of the target, with its version; None where it was not asked to build.
+    compiler:          of the target, with its version; None where it built nothing.
     model_object:      the compiled model as it was linked into the image that ran.
     emulated_image:    the image that answered in the emulator; None where none did.
-    emulated_segments: how many it answered; `evidence` says whether it was the emulator's board, or this host itself.
+    emulated_segments: the number that it answered; `evidence` is emulated for the emulator's board, measured for this
+                       host itself.
     shipped_image:     the image for the board with the same compiled model in it; None where only a sample of the
-                       segments was verified, which is no ground to ship on.
+                       segments was verified, which is not enough to ship.
     """
 
     form: Form
@@ -176,7 +177,7 @@ class VerifiedFirmware(Record):
 
 
 class VerifyRecord(Record):
-    """The verdict over the chain: FAIL if any hop failed; hops that did not run say why.
+    """The verdict over the chain: FAIL if any hop failed; a hop that did not run has a reason.
 
     `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
     `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
@@ -198,11 +199,15 @@ class VerifyRecord(Record):
     gates: list[Gate]
     provenance: Provenance
 
+    def firmware_of(self, model_sha256: str) -> VerifiedFirmware | None:
+        """What was built of exactly this model, if anything was."""
+        return next((built for built in self.firmware if built.model_sha256 == model_sha256), None)
+
 
 def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
-    """Whether nothing fails on the way to a form; what fails on the way to another one only is not its fault.
+    """Whether nothing fails on the way to a form; a failure on the way to another form alone does not count.
 
-    A verdict has to rest on what is under it: FAIL if any hop or gate of the record fails, and else PASS.
+    The record's verdict has to agree with its hops and gates: FAIL if any of them fails, and else PASS.
     """
     others = {hop.name for hop in record.hops} - set(hops_to(form, target))
     under = [(hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *_verdicts(hop.gates))]

@@ -1,4 +1,4 @@
-"""The labelled segments that all forms are compared on, and what a hop changes on them."""
+"""The labelled segments that all forms are compared on, and the changes of a hop on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge import metrics
-from ecm_edge.candidate import rows
+from ecm_edge.candidate import row_sampling
 from ecm_edge.evaluate.verify.records import Flip, SubjectChange
 from ecm_edge.forms import parity
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segments:
-    """N segments with what is known of them; beta is that of the target's rule."""
+    """N segments with their labels, subjects and names; beta is that of the target's rule."""
 
     samples: Floats  # (N, T)
     labels: NDArray[np.int8]  # (N,)
@@ -38,7 +38,7 @@ def segments_of(dataset: Dataset, chosen: NDArray[np.int64], beta: float) -> Seg
 
 
 def few(segments: Segments, count: int) -> Segments:
-    """At most `count` of the segments, evenly over the subjects; all of them where there are no more."""
+    """`count` of the segments, evenly over the subjects; all of them where there are fewer."""
     chosen = positions(segments, count)
     return Segments(
         samples=segments.samples[chosen],
@@ -50,8 +50,8 @@ def few(segments: Segments, count: int) -> Segments:
 
 
 def positions(segments: Segments, count: int) -> NDArray[np.int64]:
-    """Where `few` finds its segments, ascending."""
-    return rows.spread_over(np.asarray(segments.subjects), count)
+    """The positions of the segments that `few` takes, ascending."""
+    return row_sampling.spread_over(np.asarray(segments.subjects), count)
 
 
 def margins(scores: Floats) -> Floats:
@@ -111,7 +111,7 @@ def fbeta_mean(segments: Segments, scores: Floats) -> float:
 
 
 def _called(scores: Floats) -> Floats:
-    """Margins with the sign of the label: a difference of two float32 may round a tie away, a comparison does not."""
+    """Margins of 1 and -1 by the label of the two scores; their float32 difference could round to another sign."""
     return np.where(parity.labels_of(scores) == 1, np.float32(1), np.float32(-1))
 
 

@@ -1,6 +1,6 @@
-"""What generated C shows of its tensors, in ONNX's terms, and where two such views first differ.
+"""The tensors of generated C by their ONNX names, and the first place where two sets of them differ.
 
-A trace build shows whole buffers; `Traced` says which ONNX tensor lies where in them. n segments.
+A trace build prints whole buffers; `Traced` holds the place of each ONNX tensor in them. n segments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One ONNX tensor, (n, *shape), as it should be and as it is; the same type, so that bytes can be compared."""
+    """One ONNX tensor, (n, *shape), expected and actual; both of one type, so that bytes can be compared."""
 
     layer: str
     function: str
@@ -51,15 +51,15 @@ class Pair:
 
 
 def with_reference(generated: Generated, graph: Graph, samples: Floats, traces: Sequence[Trace]) -> list[Pair]:
-    """Every tensor that a trace of samples (n, T) shows, against the reference's."""
-    known = {name for step in graph.steps for name in step.outputs}
-    entries = [entry for entry in generated.traced if entry.name in known]
+    """Every tensor in the traces of samples (n, T), against the reference's."""
+    outputs = {name for step in graph.steps for name in step.outputs}
+    entries = [entry for entry in generated.traced if entry.name in outputs]
     own = reference.run(graph, samples, [entry.name for entry in entries])
     return [_pair(generated, entry, *_comparable(entry, own, traces)) for entry in entries]
 
 
 def between_cores(generated: Generated, expected: Sequence[Trace], actual: Sequence[Trace]) -> list[Pair]:
-    """Every tensor that two traces of the same code show, on two cores."""
+    """Every tensor in the traces of the same code on two cores."""
     return [_pair(generated, entry, _stored(entry, expected), _stored(entry, actual)) for entry in generated.traced]
 
 
@@ -69,9 +69,10 @@ def integer_layers(pairs: Sequence[Pair]) -> list[LayerLsb]:
 
 
 def differences(pairs: Sequence[Pair], names: Sequence[str]) -> list[LayerDifference]:
-    """How far each pair lies apart, with the first byte that differs; `names` are those of the n segments."""
-    found = [difference(p.layer, p.function, p.tensor, p.expected, p.actual) for p in pairs]
-    return [each.model_copy(update={"first": first_byte(pair, names)}) for each, pair in zip(found, pairs, strict=True)]
+    """The difference of each pair, with the first byte that differs; `names` are those of the n segments."""
+    layers = [difference(p.layer, p.function, p.tensor, p.expected, p.actual) for p in pairs]
+    firsts = [first_byte(pair, names) for pair in pairs]
+    return [layer.model_copy(update={"first": first}) for layer, first in zip(layers, firsts, strict=True)]
 
 
 def first_to_differ(pairs: Sequence[Pair], names: Sequence[str]) -> LayerDifference | None:

@@ -18,8 +18,8 @@ from ecm_edge.firmware.layers import Layer
 from ecm_edge.firmware.operators import elementwise
 from ecm_edge.firmware.operators.elementwise import Kind
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
-from ecm_edge.firmware.operators.quantised import dequantised
 from ecm_edge.firmware.operators.shape import floats
+from ecm_edge.firmware.operators.sums import dequantised
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, order_of
 from ecm_edge.forms.reference.operators.reduction import reduction_axes
@@ -84,8 +84,8 @@ def _axes(program: Program, step: Step, x: Tensor) -> tuple[int, ...]:
         x.index[None],
         *(program.constant(name, node).values[None] for name in node.inputs[1:] if name),
     ]
-    found = reduction_axes(x.index[None], node.attributes, inputs)
-    return tuple(axis - 1 for axis in found or ())
+    axes = reduction_axes(x.index[None], node.attributes, inputs)
+    return tuple(axis - 1 for axis in axes or ())
 
 
 def _reduced(
@@ -111,7 +111,7 @@ def pool(program: Program, step: Step) -> None:
     attributes = node.attributes
     if attributes.get("storage_order", 0) or (len(step.outputs) > 1 and program.uses[step.outputs[1]]):
         raise refused(node, "MaxPool gives values", "indices or columns first")
-    found = geometry(attributes, tuple(attributes["kernel_shape"]), x.shape[2:])
+    window = geometry(attributes, tuple(attributes["kernel_shape"]), x.shape[2:])
     largest = node.op == "MaxPool"
     x = x if largest else floats(program, node.inputs[0], x)
     name = step.outputs[0]
@@ -123,57 +123,59 @@ def pool(program: Program, step: Step) -> None:
 
     def body(names: Names) -> str:
         pointer = names.pointer
-        return _window_loops(x, y, found, kind, pointer, counted=counted)
+        return _window_loops(x, y, window, kind, pointer, counted=counted)
 
     program.add(_done(step, x, y, body), y)
     program.env[name] = y
 
 
-def _window_loops(x: Tensor, y: Tensor, found: Geometry, kind: Kind, pointer: Pointer, *, counted: bool) -> str:
+def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: Pointer, *, counted: bool) -> str:
     """Every output's window in plain loops; what lies outside is passed over."""
-    rank = len(found.kernel)
+    rank = len(window.kernel)
     x_steps, y_steps = x.strides or (), y.strides or ()
     order = [0, *range(2, 2 + rank), 1] if x.shape[1] > 1 else range(2 + rank)
-    said = [kind.c_type + f" a = {kind.start};"]
+    lines = [kind.c_type + f" a = {kind.start};"]
     if "n++" in kind.step:
-        said.append("int32_t n = 0;")
+        lines.append("int32_t n = 0;")
     place = _terms(["o0", "o1"], x_steps[:2]) + "".join(f" + p{i} * {x_steps[2 + i]}" for i in range(rank))
     inner = f"const {_c_type(x)} v = {pointer(x)}[{place}];\n{kind.joined('a', 'v')}"
     for axis in range(rank - 1, -1, -1):
-        before, after = found.pads[axis]
-        inner = _window_axis(axis, inner, found, x.shape[2 + axis], before, after, counted=counted)
-    said.append(inner)
+        before, after = window.pads[axis]
+        inner = _window_axis(axis, inner, window, x.shape[2 + axis], before, after, counted=counted)
+    lines.append(inner)
     result = f"({literals.C_TYPES[y.buffer.dtype]})({kind.stored('a')})"
-    said.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = {result};")
-    text = "\n".join(said)
+    lines.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = {result};")
+    text = "\n".join(lines)
     for axis in reversed(list(order)):
         text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
     return text
 
 
-def _window_axis(axis: int, inner: str, found: Geometry, length: int, before: int, after: int, *, counted: bool) -> str:
+def _window_axis(
+    axis: int, inner: str, window: Geometry, length: int, before: int, after: int, *, counted: bool
+) -> str:
     place = (
-        f"const int32_t p{axis} = o{axis + 2} * {found.strides[axis]} + k{axis} * {found.dilations[axis]} - {before};"
+        f"const int32_t p{axis} = o{axis + 2} * {window.strides[axis]} + k{axis} * {window.dilations[axis]} - {before};"
     )
-    outside = before > 0 or after > 0 or found.extra[axis] > 0
+    outside = before > 0 or after > 0 or window.extra[axis] > 0
     lines = [place]
     if outside and counted and "n++" in inner:
         lines.append(f"if (p{axis} < {-before} || p{axis} >= {length + after}) {{ continue; }}")
-        lines.append(f"if (p{axis} < 0 || p{axis} >= {length}) {{ n += {_cells(found, axis)}; continue; }}")
+        lines.append(f"if (p{axis} < 0 || p{axis} >= {length}) {{ n += {_cells(window, axis)}; continue; }}")
     elif outside:
         lines.append(f"if (p{axis} < 0 || p{axis} >= {length}) {{ continue; }}")
     text = indent("\n".join([*lines, inner]))
-    return f"for (int32_t k{axis} = 0; k{axis} < {found.kernel[axis]}; k{axis}++) {{\n{text}\n}}"
+    return f"for (int32_t k{axis} = 0; k{axis} < {window.kernel[axis]}; k{axis}++) {{\n{text}\n}}"
 
 
-def _cells(found: Geometry, axis: int) -> int:
+def _cells(window: Geometry, axis: int) -> int:
     """Cells of the window behind one entry of an axis: what a padded row counts."""
-    return prod(found.kernel[axis + 1 :])
+    return prod(window.kernel[axis + 1 :])
 
 
 def _terms(names: Sequence[str], steps: Sequence[int]) -> str:
-    said = [f"{name} * {step}" for name, step in zip(names, steps, strict=True) if step]
-    return " + ".join(said) or "0"
+    terms = [f"{name} * {step}" for name, step in zip(names, steps, strict=True) if step]
+    return " + ".join(terms) or "0"
 
 
 def softmax(program: Program, step: Step) -> None:

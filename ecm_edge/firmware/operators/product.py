@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def matmul_of_tensors(program: Program, step: Step) -> None:
     left = a.index[None] if a.index.ndim == 1 else a.index
     right = b.index[:, None] if b.index.ndim == 1 else b.index
     axes = [*([-2] if a.index.ndim == 1 else []), *([-1] if b.index.ndim == 1 else [])]
-    factors = [Factor(a.operand, left, a.what), Factor(b.operand, right, b.what)]
+    factors = [replace(a, index=left), replace(b, index=right)]
     _append(program, step, factors, axes, "acc")
 
 
@@ -55,9 +55,9 @@ def gemm_of_tensors(program: Program, step: Step) -> None:
     alpha, beta = (float(node.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
     factors = []
     for position, name in ((0, "transA"), (1, "transB")):
-        found = _factor(program, node, position)
-        index = found.index.T if node.attributes.get(name, 0) else found.index
-        factors.append(Factor(found.operand, index, found.what))
+        factor = _factor(program, node, position)
+        index = factor.index.T if node.attributes.get(name, 0) else factor.index
+        factors.append(replace(factor, index=index))
     result = "acc" if alpha == 1.0 else f"{literals.float_literal(alpha)} * acc"
     if len(node.inputs) > 2 and node.inputs[2]:  # noqa: PLR2004 - c
         factors.append(_factor(program, node, 2))

@@ -1,4 +1,4 @@
-"""LSTM and GRU (ecm_recurrent.h): one call for each direction of each sequence; states live in scratch.
+"""LSTM and GRU (ecm_lstm_f32.h, ecm_gru_f32.h): one call for each direction of each sequence; states live in scratch.
 
 Dimension letters: T time steps, S sequences (ONNX's batch), D directions, I inputs of a step, H hidden units, G gates.
 Sums are fused multiply-adds in float32: an LSTM between quantised tensors agrees with the reference to a few ULP, not
@@ -7,7 +7,7 @@ to the bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.calls import Call, Operand, Struct
+from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.program import Done, Program
 from ecm_edge.firmware.tensors import Buffer, strides_of
@@ -157,16 +159,17 @@ def _layer(made: Recurrence) -> Layer:
     if made.starts.any():
         arrays.append(Array("starts", made.starts, "float32"))
 
+    weights = Operand(expanded[0] if expanded else "weights")
+
     def body(names: Names) -> str:
-        weights, text = names.constant("weights"), []
+        text = []
         if expanded:
-            weights = names.pointer(expanded[0])
-            text.append(f"ecm_halves({names.constant('weights')}, {weights}, {made.weights.size});")
+            text.append(Call("ecm_halves", (Operand("weights"), weights), numbers=(made.weights.size,)).body(names))
         h, c = names.pointer(states), names.pointer(work)
         for d in range(len(made.reverse)):
             for s in range(len(made.lengths)):
-                text += [*_begin(made, names, d, s, h, c), _call(made, names, d, s, weights, h, c)]
-                text += _end(made, names, d, s, h, c)
+                call = _call(made, d, s, weights, states, work).body(names)
+                text += [*_begin(made, names, d, s, h, c), f"{{\n{indent(call)}\n}}", *_end(made, names, d, s, h, c)]
         return "\n".join(text)
 
     written = [(name, given[0]) for name, given in zip(node.outputs, made.outputs, strict=False) if given]
@@ -194,28 +197,35 @@ def _begin(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> It
         yield f"for (int32_t i = 0; i < {made.hidden}; i++) {{ {place}[i] = {value}; }}"
 
 
-def _call(made: Recurrence, names: Names, d: int, s: int, weights: str, h: str, c: str) -> str:
+def _call(made: Recurrence, d: int, s: int, weights: Operand, states: Buffer, work: Buffer) -> Call:
     """One direction of one sequence."""
     length, hidden, node = made.lengths[s], made.hidden, made.node
     first, turn = (max(0, length - 1), -1) if made.reverse[d] else (0, 1)
-    x_at = int(made.places[first, s, 0]) - made.x.offset
     x_step = turn * int(made.places[1, s, 0] - made.places[0, s, 0]) if len(made.places) > 1 else 0
-    wide = made.outputs[0]
-    y, y_step = h, 0
-    if wide is not None:
-        tensor, places = wide
-        y = f"{names.pointer(tensor)} + {int(places[first, d, s, 0]) - tensor.offset}"
+    y, y_step = Operand(states), 0
+    if made.outputs[0] is not None:
+        tensor, places = made.outputs[0]
+        y = Operand(tensor, int(places[first, d, s, 0]) - tensor.offset)
         y_step = turn * (int(places[1, d, s, 0] - places[0, d, s, 0]) if len(places) > 1 else hidden)
-    w = f"{weights} + {d * made.weights[0].size}"
-    b = f"{names.constant('bias')} + {d * made.bias[0].size}"
-    x = f"{names.pointer(made.x)} + {x_at}, {x_step}"
-    sizes = f"{y}, {y_step}, {length}, {made.places.shape[2]}, {hidden}"
-    clip = literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY"
-    if node.op == "GRU":
-        linear = int(bool(node.attributes.get("linear_before_reset", 0)))
-        return f"ecm_gru_f32({x}, {w}, {b},\n    {h}, {c}, {sizes}, {linear}, {clip});"
-    p = b if made.peepholes is None else f"{names.constant('peepholes')} + {d * hidden * 3}"
-    return f"ecm_lstm_f32({x}, {w}, {b}, {p},\n    {h}, {c}, {sizes}, {int(made.peepholes is not None)}, {clip});"
+    operands = [
+        Operand(made.x, int(made.places[first, s, 0]) - made.x.offset),
+        replace(weights, first=d * made.weights[0].size),
+        Operand("bias", d * made.bias[0].size),
+    ]
+    if node.op == "LSTM":
+        operands.append(operands[-1] if made.peepholes is None else Operand("peepholes", d * hidden * 3))
+    members = {
+        "steps": length,
+        "inputs": made.places.shape[2],
+        "hidden": hidden,
+        "x_step": x_step,
+        "y_step": y_step,
+        "peepholes": int(made.peepholes is not None),
+        "linear": int(node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))),
+        "clip": literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY",
+    }
+    operands += [Operand(states), Operand(work), y]
+    return Call(f"ecm_{node.op.lower()}_f32", tuple(operands), (Struct("sequence", members),))
 
 
 def _end(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> Iterable[str]:

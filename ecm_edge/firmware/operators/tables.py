@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators import convolution, elementwise, pooling, quantised, recurrent, shape
-from ecm_edge.firmware.operators.convolution import Activation
+from ecm_edge.firmware.operators import convolution, dense, elementwise, pooling, quantised, recurrent, shape
+from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _left_to_right(template: str) -> Callable[[Program, Step], None]:
 
 def _add(program: Program, step: Step) -> None:
     """Add: in the store of the convolution before it, or in a loop."""
-    if not convolution.fold_residual(program, step):
+    if not fold_residual(program, step):
         elementwise.lower(program, step, "{0} + {1}")
 
 
@@ -51,13 +51,13 @@ def _attribute(step: Step, name: str, default: float) -> str:
 
 
 def _relu(program: Program, step: Step) -> None:
-    if not convolution.fold(program, step.op.inputs[0], step, activation=Activation("ECM_RELU")):
+    if not fold(program, step.op.inputs[0], step, activation=Activation("ECM_RELU")):
         elementwise.lower(program, step, "ecm_relu_f32({0})")
 
 
 def _leaky_relu(program: Program, step: Step) -> None:
     alpha = float(np.float32(step.op.attributes.get("alpha", 0.01)))
-    if not convolution.fold(program, step.op.inputs[0], step, activation=Activation("ECM_LEAKY", alpha)):
+    if not fold(program, step.op.inputs[0], step, activation=Activation("ECM_LEAKY", alpha)):
         slope = literals.float_literal(alpha)
         elementwise.lower(program, step, f"ecm_activate_f32({{0}}, ECM_LEAKY, {slope}, 0.0f)")
 
@@ -73,7 +73,7 @@ def _clip(program: Program, step: Step) -> None:
     high = np.inf if limits[1] is None else limits[1]
     largest = float(np.finfo(np.float32).max)
     bounds = Activation("ECM_CLIP", max(low, -largest), min(high, largest))
-    if convolution.fold(program, node.inputs[0], step, activation=bounds):
+    if fold(program, node.inputs[0], step, activation=bounds):
         return
     _only_first(program, step, f"ecm_activate_f32({{0}}, {bounds.arguments})")
 
@@ -157,7 +157,7 @@ def _batch_norm(program: Program, step: Step) -> None:
     scale, bias, mean, variance = (program.constant(n, node).values.astype(np.float64) for n in node.inputs[1:5])
     a = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
     b = bias - a * mean
-    if convolution.fold(program, node.inputs[0], step, scale=a, shift=b):
+    if fold(program, node.inputs[0], step, scale=a, shift=b):
         return
     rank = len(program.shapes[node.inputs[0]])
     spread = [1, -1, *[1] * (rank - 2)] if rank > 1 else [-1]
@@ -200,7 +200,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Flatten": shape.view,
     "GRU": recurrent.recurrent,
     "Gelu": _gelu,
-    "Gemm": convolution.gemm,
+    "Gemm": dense.gemm,
     "GlobalAveragePool": pooling.reduce_,
     "GlobalMaxPool": pooling.reduce_,
     "HardSigmoid": _hard_sigmoid,
@@ -209,7 +209,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "LSTM": recurrent.recurrent,
     "LeakyRelu": _leaky_relu,
     "Log": _function("ecm_logf({0})"),
-    "MatMul": convolution.matmul,
+    "MatMul": dense.matmul,
     "Max": _left_to_right("ecm_larger_f32({0}, {1})"),
     "MaxPool": pooling.pool,
     "Mean": _mean,

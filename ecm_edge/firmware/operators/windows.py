@@ -1,4 +1,4 @@
-"""Windows along time, as the fast kernels see them: rows, segments and steps; and how large a tile should be."""
+"""Windows along time, as the kernels see them, and how an output may lie over the input that they run through."""
 
 from __future__ import annotations
 
@@ -8,28 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecm_edge.firmware.layers import Overlap
+from ecm_edge.firmware.operators.calls import Operand, Struct
+from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.program import Room, distance_above, distance_below
 from ecm_edge.forms.reference.operators.windows import geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from ecm_edge.firmware.operators.calls import Tile
+    from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices, Tensor
-    from ecm_edge.targets.kernels import Kernels
-
-_MOST = 16  # rows or outputs of a tile: ECM_TILE
-_SUMS_IN_FLIGHT = 8  # two multiply-adds a cycle, each ready after four
-_MOST_VECTORS = 3  # ECM_WIDE_VECTORS
-_MOST_WIDE_ROWS = 12  # ECM_WIDE_ROWS
-_MOST_PACKED = 24  # outputs of a packed tile
-_REQUANTISE = 11  # instructions from a sum to a stored result
-_STRAIGHT_PRODUCTS = 8  # of so few the compiler makes no loop,
-_STRAIGHT_SUMS = 16  # and then more sums than these leave no registers for weights
-_TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
-_UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
-_ORDERED_PRODUCTS = 400  # straight code pays where a kernel keeps its loads in order
 
 
 @dataclass(frozen=True)
@@ -56,27 +45,34 @@ def along_time(attributes: Mapping[str, Any], kernel: Sequence[int], shape: Sequ
     """
     if shape[0] != 1:
         return None
-    found = geometry(attributes, tuple(kernel), tuple(shape[2:]))
+    window = geometry(attributes, tuple(kernel), tuple(shape[2:]))
     lengths = shape[2:]
     several = [
         axis
-        for axis, (length, taps, pads) in enumerate(zip(lengths, found.kernel, found.pads, strict=True))
+        for axis, (length, taps, pads) in enumerate(zip(lengths, window.kernel, window.pads, strict=True))
         if (length, taps, pads) != (1, 1, (0, 0))
     ]
-    if len(several) > 1 or any(found.extra):
+    if len(several) > 1 or any(window.extra):
         return None
     axis = several[0] if several else 0
-    before, after = found.pads[axis]
-    reach = (found.kernel[axis] - 1) * found.dilations[axis] + 1
-    rows = (lengths[axis] + before + after - reach) // found.strides[axis] + 1
-    return Along(axis + 2, found.kernel[axis], found.strides[axis], found.dilations[axis], Room(before, after), rows)
+    before, after = window.pads[axis]
+    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
+    rows = (lengths[axis] + before + after - reach) // window.strides[axis] + 1
+    return Along(axis + 2, window.kernel[axis], window.strides[axis], window.dilations[axis], Room(before, after), rows)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a kernel is told of its input: where the first window begins and how to go on, in elements.
+class Windows:
+    """The windows of a layer along time, in elements of the input's buffer; `ecm_windows` says what they mean.
 
-    `step` is from one time step to the next.
+    Args:
+        first: where the first window begins.
+        rows: how many there are.
+        x_step: from one to the next.
+        segments: runs of elements side by side in each.
+        segment: elements of a run.
+        segment_step: from one run to the next.
+        time_step: from one time step of the input to the next.
     """
 
     first: int
@@ -85,21 +81,70 @@ class Rows:
     segments: int
     segment: int
     segment_step: int
-    step: int
+    time_step: int
+
+    @property
+    def products(self) -> int:
+        """Products of one sum."""
+        return self.segments * self.segment
+
+    def operand(self, x: Tensor, group_step: int = 0) -> Operand:
+        """Where the first window of each group begins."""
+        return Operand(x, self.first - x.offset, group_step)
+
+    def struct(self, outputs: int, y_step: int) -> Struct:
+        """The kernels' argument, with the outputs of a group and the elements from one row of them to the next."""
+        members = {
+            "rows": self.rows,
+            "x_step": self.x_step,
+            "segments": self.segments,
+            "segment": self.segment,
+            "segment_step": self.segment_step,
+            "outputs": outputs,
+            "y_step": y_step,
+        }
+        return Struct("windows", members)
 
 
-def rows_of(x: Tensor, along: Along) -> Rows | None:
-    """The windows of a channels-last tensor with its margin; None where channels do not lie side by side."""
-    line = time_by_channels(x.index, along.axis)
-    steps, channels = line.shape
-    stride = int(line[1, 0] - line[0, 0]) if steps > 1 else channels
-    grid = line[0, 0] + np.arange(steps)[:, None] * stride + np.arange(channels)
-    if not np.array_equal(grid, line):
+def windows_of(x: Tensor, along: Along, groups: int = 1) -> Windows | None:
+    """The windows of a group of a channels-last tensor with its margin; None where channels do not lie side by side."""
+    places = time_by_channels(x.index, along.axis)
+    if not is_grid(places):
         return None
-    first = int(line[0, 0]) - along.margin.before * stride
-    whole = stride == channels and along.dilation == 1
-    segments, segment = (1, along.taps * channels) if whole else (along.taps, channels)
-    return Rows(first, along.rows, along.stride * stride, segments, segment, along.dilation * stride, stride)
+    step, channels = row_step(places), places.shape[1]
+    first = int(places[0, 0]) - along.margin.before * step
+    whole = step == channels and along.dilation == 1 and groups == 1
+    segments, segment = (1, along.taps * channels) if whole else (along.taps, channels // groups)
+    return Windows(first, along.rows, along.stride * step, segments, segment, along.dilation * step, step)
+
+
+def windowed(
+    program: Program, name: str, x: Tensor, along: Along, groups: int, room: Room | None = None
+) -> tuple[Tensor, Windows]:
+    """A tensor with channels side by side and the room that a convolution along time wants, copied if need be."""
+    wanted = room or along.margin
+    windows = windows_of(x, along, groups)
+    if windows and (not wanted.even or windows.time_step % 2 == 0) and program.has_room(x, wanted):
+        return x, windows
+    x = contiguous(program, name, x, wanted)
+    windows = windows_of(x, along, groups)
+    assert windows is not None  # noqa: S101 - channels of a copy lie side by side
+    return x, windows
+
+
+def product_windows(program: Program, name: str, x: Tensor) -> tuple[Tensor, Windows, Indices]:
+    """A tensor (…, n) with the n of each row side by side, one window a row, and the order of a row's elements.
+
+    The elements may lie in any order, for weights can be put in the same one; where they are spread out, they are
+    copied.
+    """
+    lines = x.index.reshape(-1, x.shape[-1])
+    order = np.argsort(lines[0])
+    if not is_grid(lines[:, order]):
+        x = contiguous(program, name, x)
+        lines, order = x.index.reshape(-1, x.shape[-1]), np.arange(x.shape[-1])
+    step, length = row_step(lines), lines.shape[1]
+    return x, Windows(int(lines[0, order[0]]), len(lines), step, 1, length, length, step), order
 
 
 def row_step(places: Indices) -> int:
@@ -107,13 +152,10 @@ def row_step(places: Indices) -> int:
     return int(places[1, 0] - places[0, 0]) if len(places) > 1 else places.shape[1]
 
 
-def windows_said(rows: Rows, outputs: int, y_step: int) -> str:
-    """The arguments that every kernel along time takes first, a line each with their names."""
-    return (
-        f"    {rows.rows}, {rows.x_step}, /* rows, x_step */\n"
-        f"    {rows.segments}, {rows.segment}, {rows.segment_step}, /* segments, segment, segment_step */\n"
-        f"    {outputs}, {y_step}, /* outputs, y_step */\n"
-    )
+def is_grid(places: Indices) -> bool:
+    """Whether rows (T, O) lie at one distance, each side by side."""
+    steps = np.arange(len(places))[:, None] * row_step(places) + np.arange(places.shape[1])
+    return np.array_equal(places, places[0, 0] + steps)
 
 
 def time_by_channels(index: Indices, axis: int) -> Indices:
@@ -121,113 +163,13 @@ def time_by_channels(index: Indices, axis: int) -> Indices:
     return np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Rows and outputs computed together, and products of a sum that one turn of the loop takes."""
-
-    rows: int
-    outputs: int
-    unroll: int
-
-
-def best_tile(
-    kernels: Kernels, rows: int, outputs: int, products: int, segment: int, accumulators: int, *, ordered: bool = False
-) -> Tile:
-    """The tile with the fewest instructions: a sum's products, the loads they share, and what a tile costs besides.
-
-    A last tile that does not fill up is moved back and computes some answers twice, which counts. `ordered` is a kernel
-    whose loads the compiler may not move, so that straight code needs no more registers than a loop.
-    """
-    width = kernels.outputs if outputs >= kernels.outputs else 1
-    most = _ORDERED_PRODUCTS if ordered else _UNROLLED_PRODUCTS
-    straight = 0 if ordered else _STRAIGHT_PRODUCTS
-
-    def cost(size: tuple[int, int]) -> float:
-        r, c = size
-        vectors = -(-c // width)
-        tiles = -(-rows // r) * -(-outputs // c)
-        turns = products * (r * vectors + r + vectors) + 3 * products / _unroll(segment, r * vectors, most)
-        spilled = r * vectors * products / 4 if products <= straight and r * vectors > _STRAIGHT_SUMS else 0
-        return tiles * (turns + spilled + 3 * r * vectors + _TILE_OVERHEAD)
-
-    sizes = [
-        (r, c)
-        for r in range(1, min(rows, _MOST) + 1)
-        for c in range(width, min(outputs, _MOST) + 1, width)
-        if r * -(-c // width) <= accumulators
-    ]
-    r, c = min(sizes, key=cost)
-    return Tile(r, c, _unroll(segment, r * -(-c // width), most))
-
-
-def packed_tile(rows: int, outputs: int, products: int, segment: int, accumulators: int, lanes: int) -> Tile:
-    """The tile of the kernel with `lanes` sums in a word; a last word that does not fill up is padded."""
-
-    def cost(size: tuple[int, int]) -> float:
-        r, vectors = size
-        blocks_ = -(-outputs // (vectors * lanes))
-        turns = products * (2 * r * vectors + r + vectors) + 3 * products / _unroll(segment, 2 * r * vectors)
-        stored = _REQUANTISE * r * outputs / blocks_
-        return -(-rows // r) * blocks_ * (turns + stored + _TILE_OVERHEAD)
-
-    most = -(-outputs // lanes)
-    sizes = [
-        (r, v)
-        for r in range(1, min(rows, _MOST) + 1)
-        for v in range(1, min(most, _MOST_PACKED // lanes) + 1)
-        if r * v <= accumulators
-    ]
-    r, v = min(sizes, key=cost)
-    return Tile(r, v * lanes, _unroll(segment, 2 * r * v))
-
-
-def wide_tile(kernels: Kernels, rows: int, outputs: int) -> Tile:
-    """The tile of the kernel with vectors of outputs: as many vectors as there are outputs for, then as many rows."""
-    vectors = min(_MOST_VECTORS, -(-outputs // kernels.outputs))
-    most = max(1, min(rows, kernels.accumulators // vectors, _MOST_WIDE_ROWS))
-
-    def slots(r: int) -> int:
-        """Issue slots of one product of every sum: multiply-adds, loads, or what hides the multiply-add's latency."""
-        return -(-rows // r) * max(r * vectors, r + vectors, _SUMS_IN_FLIGHT)
-
-    return Tile(min(range(1, most + 1), key=lambda r: (slots(r), -r)), vectors * kernels.outputs, 1)
-
-
-def vectors_of(weights: NDArray[Any], outputs: int) -> NDArray[Any]:
-    """Weights (…, O) as the wide kernel reads them: [block][…][outputs], 0 where there is no output.
-
-    >>> vectors_of(np.arange(1, 7).reshape(2, 3), 2).tolist()
-    [[[1, 2], [4, 5]], [[3, 0], [6, 0]]]
-    """
-    total = weights.shape[-1]
-    padded = np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, -total % outputs)])
-    return np.stack(np.split(padded, padded.shape[-1] // outputs, axis=-1))
-
-
-def _unroll(segment: int, sums: int, products: int = _UNROLLED_PRODUCTS) -> int:
-    """The largest divisor of a segment that keeps the loop's body below so many products; at least 1."""
-    most = max(1, products // sums)
-    return max(divisor for divisor in range(1, min(segment, most) + 1) if segment % divisor == 0)
-
-
-def blocks(weights: NDArray[Any], outputs: int) -> NDArray[Any]:
-    """Weights (n, O) as the kernels read them: [block][n][outputs]; the last block ends at the last output.
-
-    >>> blocks(np.arange(6).reshape(2, 3), 2).tolist()
-    [[[0, 1], [3, 4]], [[1, 2], [4, 5]]]
-    """
-    total = weights.shape[-1]
-    starts = [min(start, total - outputs) for start in range(0, total, outputs)]
-    return np.stack([weights[..., start : start + outputs] for start in starts])
-
-
 def overlap_along(
-    rows: Rows, tile: Tile, outputs: Indices, per_group: int, item_bytes: int, reads_again: int = 1
+    windows: Windows, tile: Tile, outputs: Indices, per_group: int, item_bytes: int, reads_again: int = 1
 ) -> Overlap:
     """How the output of a kernel along time may lie over its input.
 
     Args:
-        rows: the windows.
+        windows: of the input.
         tile: what the kernel computes together.
         outputs: (T, O) places of the results in their buffer.
         per_group: outputs of one group; a tile's blocks of outputs follow each other.
@@ -235,14 +177,15 @@ def overlap_along(
         reads_again: how often at least a tile's input is read before it is done with.
     """
     times = max(reads_again, -(-per_group // tile.outputs))
-    forward = np.repeat([min(row, rows.rows - tile.rows) for row in range(0, rows.rows, tile.rows)], times)
-    backward = rows.rows - tile.rows - forward  # as ecm_tile_row takes them
-    width = (rows.segments - 1) * rows.segment_step + rows.segment
-    last = (tile.rows - 1) * rows.x_step + width
+    forward = np.repeat([min(row, windows.rows - tile.rows) for row in range(0, windows.rows, tile.rows)], times)
+    backward = windows.rows - tile.rows - forward  # as ecm_tile_row takes them
+    width = (windows.segments - 1) * windows.segment_step + windows.segment
+    last = (tile.rows - 1) * windows.x_step + width
     below = distance_below(
-        (outputs[forward + tile.rows - 1].max(1) + 1) * item_bytes, (rows.first + forward * rows.x_step) * item_bytes
+        (outputs[forward + tile.rows - 1].max(1) + 1) * item_bytes,
+        (windows.first + forward * windows.x_step) * item_bytes,
     )
     above = distance_above(
-        outputs[backward].min(1) * item_bytes, (rows.first + backward * rows.x_step + last) * item_bytes
+        outputs[backward].min(1) * item_bytes, (windows.first + backward * windows.x_step + last) * item_bytes
     )
     return Overlap(below, above)

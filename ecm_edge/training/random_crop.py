@@ -1,8 +1,8 @@
-"""Training segments cut anew, every time they are drawn, from the passage of a recording that adjoining ones make up.
+"""Random crop: each time, a training segment is cut from another place of the passage of the recording around it.
 
-The two halves of a 10 s episode are one cut of it among many. Cut anywhere, and half of them read somewhat slower or
-faster, it gives other beats, in other places and at other rates: the ratios of its RR intervals stay, and nothing has
-to be repeated at an edge.
+The two halves of a 10 s episode are one of many ways to cut it. Cut at a random place, and in half of the cases read
+somewhat slower or faster, it gives other beats, in other places and at other rates. The ratios of its RR intervals
+stay, and no sample has to be repeated at an edge. The option is called `recut`.
 
 Shapes: N segments, n of them in a batch, T samples.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OTHER_TEMPO = 0.5  # of the segments
 
 
-class Recutter:
+class RandomCrop:
     """Cuts batches out of the passages of a training part.
 
     A passage is rows of one episode and one label that are trained on. A row that stands alone, because its other half

@@ -1,4 +1,4 @@
-"""Asking a board on a serial line: a segment out, its answer back, again if none comes."""
+"""The exchange of frames with a board on a serial line: a segment out, its answer back, and again if none comes."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ _SILENCE_S = 1.2 * protocol.FRAME_GAP_S
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to talk to the board; `retries` is how often a segment is sent again."""
+class LineOptions:
+    """`retries` is how often a segment is sent again, `timeout_s` how long each of its answers may take."""
 
     retries: int = RETRIES
     timeout_s: float = TIMEOUT_S
 
 
-def ask(line: Serial, samples: NDArray[np.float32], options: Options) -> tuple[protocol.Answer, int] | None:
-    """The board's answer to one segment (T,) and the number of attempts; None if none of them brought one.
+def exchange(line: Serial, samples: NDArray[np.float32], options: LineOptions) -> tuple[protocol.Answer, int] | None:
+    """The board's answer to one segment (T,) and the number of attempts; None if no attempt brought an answer.
 
-    An answer that says that a sample is not finite, when all are, comes of a frame that the line changed: it counts as
-    none. After a retry the line is watched until it is quiet, so that no late answer is taken for the next segment's.
+    Where all samples are finite and the answer has the status that one is not, the line has changed the frame: the
+    answer does not count. After a retry, everything is read until the line is quiet, so that a late answer is not taken
+    for that to the next segment.
 
     Raises:
         FirmwareError: the line is gone.
     """
     frame, finite = protocol.encode_segment(samples), bool(np.isfinite(samples).all())
     for attempt in range(1, options.retries + 2):
-        answer = _exchange(line, frame, options.timeout_s)
+        answer = _send(line, frame, options.timeout_s)
         garbled = answer is not None and answer.status == protocol.Status.SAMPLE_NOT_FINITE and finite
         if attempt > 1 or answer is None or garbled:
             _settle(line, _SILENCE_S)
@@ -74,7 +75,7 @@ def open_line(port: str, timeout_s: float) -> Iterator[Serial]:
         ) from None
 
 
-def _exchange(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | None:
+def _send(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | None:
     """Send a frame and wait for its answer; None if it does not come in time, or the board takes no more bytes."""
     import serial
 
@@ -86,14 +87,14 @@ def _exchange(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer |
     received, deadline = b"", time.monotonic() + protocol.transfer_s(len(frame)) + timeout_s
     while (answer := protocol.find_answer(received)) is None:
         line.timeout = deadline - time.monotonic()
-        if line.timeout <= 0 or not (more := line.read(max(1, line.in_waiting))):
+        if line.timeout <= 0 or not (piece := line.read(max(1, line.in_waiting))):
             break
-        received += more
+        received += piece
     return answer
 
 
 def _settle(line: Serial, silence_s: float) -> None:
-    """Discard what comes until nothing has come for so long; a line that is never quiet for ten times that."""
+    """Discard what comes, until nothing has come for `silence_s`; give up after ten times that."""
     deadline = time.monotonic() + 10 * silence_s
     line.timeout = silence_s
     while line.read(max(1, line.in_waiting)) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Rows of a data set by part of a candidate's split, and a smaller number of them that stands for all."""
+"""Row sampling: rows of the parts of a candidate's split, and samples of them, spread evenly over the subjects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def verification_rows(config: CandidateConfig, dataset: Dataset, count: int | No
 
 
 def verification_subjects(config: CandidateConfig) -> list[str]:
-    """The validation subjects, or where there are none those of training: parity needs nobody that was not seen."""
+    """The validation subjects, or those of training where there are none: parity does not need unseen subjects."""
     return config.split.validation or config.split.train
 
 
@@ -45,7 +45,7 @@ def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDAr
 
 
 def spread_over(subjects: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """At most `count` positions, ascending, in an array that says whose each row is; chosen as by `spread`."""
+    """At most `count` positions, ascending, in an array (n,) of each row's subject; chosen as by `spread`."""
     rows = np.arange(len(subjects))
     if count >= len(rows):
         return rows

@@ -1,0 +1,8 @@
+"""What a benchmark has to reach: it fails where it does not, and the tables say so."""
+
+TRAINING_FASTER = 10  # times as fast as the seed work's way
+TRAINING_F1_LOSS = 0.005  # at most
+COMPILED_FASTER = 3  # times as fast as by the network's modules
+TRIAL_OVERHEAD_S = 2.0
+SEARCH_MEMORY_BYTES = 3_000_000_000
+FIT_S = 15

@@ -1,0 +1,114 @@
+"""The README's table of the model that ships, from the records of the entries in data/reference/."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import counts
+from ecm_edge.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ecm_edge.base.records import Form
+
+BOARD, OTHER_BOARD = counts.BOARDS
+FORM: Form = "float32"
+_KIB = 1024
+
+
+def table() -> str:
+    """The table as Markdown."""
+    lines = [f"| {FORM}, `{BOARD}` | value | evidence |", "|---|---|---|"]
+    entry = counts.incumbent(BOARD)
+    rows = [*_accuracy(entry), *_cost(entry), *_proof(entry), *_decision()]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def _record(entry: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((entry / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
+    record = _record(entry, "score")
+    assert (record["form"], record["part"]) == (FORM, "out_of_fold")
+    scores = record["scores"]
+    named = ("f1", "F1"), ("recall", "sensitivity"), ("specificity", "specificity")
+    false_alarms = [
+        f"{each['rhythm']} {each['called_af']:,} of {each['segments']:,}"
+        for each in scores["by_rhythm"]
+        if each["label"] == 0
+    ]
+    yield f"mean Fβ over {scores['subjects']} subjects", _interval(scores["fbeta_mean"]), "out of fold"
+    yield f"G, subjects above {scores['good_subject_above']}", _interval(scores["g"]), "out of fold"
+    for field, title in named:
+        yield title, _interval(scores[field]), "out of fold"
+    yield "called AF, of segments without", ", ".join(false_alarms), "out of fold"
+    yield (
+        f"the board's score, of {record['board']['board_score']['most']:g}",
+        f"{record['board']['board_score']['total']:.1f}",
+        "from these and the estimated latency",
+    )
+
+
+def _cost(entry: Path) -> Iterator[tuple[str, str, str]]:
+    forms = {form["form"]: form for form in _record(entry, "firmware")["forms"]}
+    ours, latency = forms[FORM], forms[FORM]["latency_ms"]
+    known = counts.load()
+    per_board = [
+        ", ".join(
+            f"{form} {known.of(counts.incumbent(board).name, board, form).instructions:,}" for form in (FORM, "int8")
+        )
+        for board in (BOARD, OTHER_BOARD)
+    ]
+    yield "MACs, parameters", f"{ours['macs']:,}, {ours['parameters']:,}", "counted in the graph"
+    yield "instructions of one inference", per_board[0], "counted in the emulator"
+    yield f"the same on `{OTHER_BOARD}`", per_board[1], "counted in the emulator"
+    yield (
+        "latency",
+        f"{latency['mean_ms']:.2f} ms ({latency['low_ms']:.2f} … {latency['high_ms']:.2f})",
+        f"{latency['evidence']}; no board was measured",
+    )
+    sizes = ", ".join(f"{ours[name] / _KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes"))
+    yield "image, RAM", sizes, "measured on the linked image"
+
+
+def _proof(entry: Path) -> Iterator[tuple[str, str, str]]:
+    hops = {hop["name"].replace(f"{BOARD} (emulated)", "board"): hop for hop in _record(entry, "verify")["hops"]}
+    here, int8 = hops[f"{FORM}: reference→C"], hops["int8: reference→C"]
+    board, other = hops[f"{FORM}: C→board"], hops["int8: reference→onnxruntime"]
+    assert here["parity"]["segments"] == int8["parity"]["segments"] == other["parity"]["segments"]
+    yield (
+        f"C against the reference, {here['parity']['segments']:,} segments",
+        f"{here['parity']['label_flips']} labels differ; int8 scores by {int8['parity']['max_abs']:g}",
+        "on the host",
+    )
+    yield (
+        f"the same C on the emulated board, {board['parity']['segments']} segments",
+        f"scores differ by {board['parity']['max_abs']:g} at most",
+        "emulated",
+    )
+    yield (
+        "onnxruntime against the int8 reference",
+        f"{other['parity']['label_flips']} labels differ; scores by {other['score_max_lsb']} quantisation step at most",
+        "on the host",
+    )
+
+
+def _decision() -> Iterator[tuple[str, str, str]]:
+    for board in counts.BOARDS:
+        event = registry.incumbent(counts.SHELVES / board)
+        assert event is not None
+        assert event.entry is not None
+        yield (
+            f"promoted on `{board}` over {event.replaces or 'none'}",
+            event.reason,
+            f"`history`, {event.date_utc[:10]}",
+        )
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f} … {figure['high']:.3f})"

@@ -1,0 +1,236 @@
+"""What was timed: a record for each file of benchmarks, and the table of them.
+
+    records/NAME.json    what `pytest benchmarks/test_NAME.py` measured: figures, command, commit, machine, date
+
+A record is made of pytest-benchmark's own JSON. A time on a busy machine says little beside one of another day: the
+load average of the machine stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import bars
+from ecm_edge.base.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+FOLDER = Path(__file__).parent / "records"
+NAMES = ("training", "search", "import", "latency", "firmware")
+COLUMNS = ("what", "figure", "bar", "when and where")
+STATISTICS = ("min", "median", "rounds")
+
+Figures = dict[str, float]
+Cells = tuple[str, str, str]
+"""What was timed, the figures, and the bar."""
+
+
+class NothingMeasuredError(Exception):
+    """A run of benchmarks that gave no figure to keep."""
+
+
+class TimedRecord(Record):
+    """What one run of a file of benchmarks measured.
+
+    Attributes:
+        command: what was run.
+        commit: of the checkout; `changed` if there were changes that were not committed.
+        date_utc: when it began, as pytest-benchmark writes it.
+        machine: the processor's name; `cores` of it.
+        load_average: processes that wanted a core, over the minute before.
+        figures: by test: statistics of its rounds in seconds, and every number of its `extra_info`.
+    """
+
+    command: str
+    commit: str
+    changed: bool
+    date_utc: str
+    machine: str
+    cores: int
+    load_average: float
+    figures: dict[str, Figures]
+
+    def where(self) -> str:
+        """Date, machine and commit in one cell of a table."""
+        busy = " (busy)" if self.load_average > self.cores else ""
+        machine = f"{self.machine}, {self.cores} cores, load {self.load_average:.1f}{busy}"
+        return f"{self.date_utc[:10]}, {machine}, `{self.commit[:7]}`{' and changes' if self.changed else ''}"
+
+
+def of_json(content: Mapping[str, Any], command: str, load: float) -> TimedRecord:
+    """The record of pytest-benchmark's JSON.
+
+    Raises:
+        NothingMeasuredError: an answer that was timed may be wrong: each test sets `checked` once it has looked.
+    """
+    unchecked = [each["name"] for each in content["benchmarks"] if not each["extra_info"].get("checked")]
+    if unchecked or not content["benchmarks"]:
+        raise NothingMeasuredError(f"{command}: answers were not checked in {', '.join(unchecked) or 'any test'}")
+    machine, commit = content["machine_info"]["cpu"], content["commit_info"]
+    return TimedRecord(
+        command=command,
+        commit=commit["id"],
+        changed=commit["dirty"],
+        date_utc=content["datetime"],
+        machine=machine["brand_raw"],
+        cores=machine["count"],
+        load_average=round(load, 1),
+        figures={each["name"]: _figures(each) for each in content["benchmarks"]},
+    )
+
+
+def _figures(benchmark: Mapping[str, Any]) -> Figures:
+    stats = {f"{name}_s" if name != "rounds" else name: benchmark["stats"][name] for name in STATISTICS}
+    numbers = {name: value for name, value in benchmark["extra_info"].items() if type(value) in {int, float}}
+    return stats | numbers
+
+
+def measure(name: str) -> TimedRecord:
+    """Run a file of benchmarks, and give its record whether or not its bars are met.
+
+    Raises:
+        NothingMeasuredError: no time was taken, or one whose answer was not checked.
+    """
+    command = f"pytest benchmarks/test_{name}.py --benchmark-only"
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "benchmark.json")
+        subprocess.run([sys.executable, "-m", *command.split(), f"--benchmark-json={path}"], check=False)
+        if not path.is_file() or not path.stat().st_size:
+            raise NothingMeasuredError(f"{command}: it measured nothing")
+        return of_json(json.loads(path.read_text(encoding="utf-8")), command, load)
+
+
+def load_all() -> dict[str, TimedRecord]:
+    """Every record of the folder that is one of `NAMES`, by name."""
+    return {name: TimedRecord.load(FOLDER / f"{name}.json") for name in NAMES if (FOLDER / f"{name}.json").is_file()}
+
+
+def table(records: Mapping[str, TimedRecord]) -> str:
+    """The records as Markdown, and the tests that no record has."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|"]
+    recorded = {test.split("[")[0] for record in records.values() for test in record.figures}
+    missing = [f"`{test}`" for test in _WRITERS if test not in recorded]
+    for record in records.values():
+        lines += [f"| {' | '.join([*cells, record.where()])} |" for cells in _lines(record)]
+    if missing:
+        lines += ["", f"NOT RUN: {', '.join(missing)}."]
+    return "\n".join(lines)
+
+
+def _lines(record: TimedRecord) -> Iterator[Cells]:
+    """What a record has for the table."""
+    shown = set()
+    for test, write in _WRITERS.items():
+        found = {name: figures for name, figures in record.figures.items() if name.split("[")[0] == test}
+        shown |= set(found)
+        if found:
+            yield write(record.figures)
+    missing = set(record.figures) - shown - _BESIDE
+    assert not missing, f"no line of the table shows {', '.join(sorted(missing))}"
+
+
+def _bar(text: str, *, met: bool) -> str:
+    return f"{text}{'' if met else ': **missed**'}"
+
+
+def _training(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_an_epoch_of_ours_against_the_seed_works_way"]
+    met = found["ratio"] >= bars.TRAINING_FASTER and found["ours_f1"] >= found["theirs_f1"] - bars.TRAINING_F1_LOSS
+    ours, theirs = (f"{found[f'{way}_samples_per_second']:,.0f}" for way in ("ours", "theirs"))
+    return (
+        f"training of one AFNet, {found['segments']:,.0f} segments, {found['epochs']:.0f} epochs",
+        (
+            f"{ours} segments/s, F1 {found['ours_f1']:.3f}; the seed work's way {theirs}, F1 {found['theirs_f1']:.3f}: "
+            f"{found['ratio']:.1f} times as fast"
+        ),
+        _bar(f"≥ {bars.TRAINING_FASTER} times, F1 ≥ theirs - {bars.TRAINING_F1_LOSS}", met=met),
+    )
+
+
+def _step(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_a_step_with_the_batch_innermost"]
+    compiled, plain = (found[f"{way}_samples_per_second"] for way in ("compiled", "plain"))
+    return (
+        "a step of training one `tcn`, batch innermost and compiled",
+        (
+            f"{compiled:,.0f} segments/s; by its modules {plain:,.0f}: {compiled / plain:.1f} times as fast, after "
+            f"{found['compile_seconds']:.0f} s of compiling"
+        ),
+        _bar(f"≥ {bars.COMPILED_FASTER} times", met=compiled / plain >= bars.COMPILED_FASTER),
+    )
+
+
+def _overhead(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_overhead_of_a_trial"]
+    return (
+        "a trial of the search besides training: forms, verification, images of three forms",
+        f"median {found['median_s']:.1f} s, at most {found['max_s']:.1f} s, of {found['trials']:.0f} trials",
+        _bar(f"< {bars.TRIAL_OVERHEAD_S:g} s", met=found["max_s"] < bars.TRIAL_OVERHEAD_S),
+    )
+
+
+def _memory(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_memory_of_a_search_over_all_real_subjects"]
+    return (
+        f"a search over all 53 subjects, {found['trained']:.0f} candidates trained for one epoch",
+        f"at most {found['peak_bytes'] / 1e9:.2f} GB",
+        _bar(f"< {bars.SEARCH_MEMORY_BYTES / 1e9:g} GB", met=found["peak_bytes"] < bars.SEARCH_MEMORY_BYTES),
+    )
+
+
+def _import(figures: Mapping[str, Figures]) -> Cells:
+    ours, bare = (figures[name]["min_s"] for name in ("test_data_import", "test_loadtxt_a_file"))
+    return (
+        "import of 2,000 text files, checked, hashed and written; least of the rounds",
+        f"{1000 * ours:.0f} ms; `numpy.loadtxt` alone {1000 * bare:.0f} ms",
+        "–",
+    )
+
+
+def _latency(figures: Mapping[str, Figures]) -> Cells:
+    forms = {name.split("[")[1].strip("]"): found["median_s"] for name, found in figures.items()}
+    return (
+        "one inference of an AFNet in onnxruntime, one thread, median",
+        ", ".join(f"{form} {1000 * seconds:.3f} ms" for form, seconds in forms.items()),
+        "–",
+    )
+
+
+def _host(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_time_on_this_host"]
+    ours, peer, loop = (found[f"{name}_us"] for name in ("ours", "onnxruntime", "triple_loop"))
+    return (
+        "one inference of the demo net in generated C, least time of a run",
+        f"{ours:.1f} µs; onnxruntime {peer:.1f} µs, a triple loop with -O3 {loop:.1f} µs",
+        _bar("≤ half of onnxruntime's", met=ours <= peer / 2),
+    )
+
+
+def _fit(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_fit_of_one_candidate"]
+    return (
+        "`fit` of the demo net, float32 and int8, both boards",
+        f"{found['min_s']:.1f} s",
+        _bar(f"≤ {bars.FIT_S} s", met=found["min_s"] <= bars.FIT_S),
+    )
+
+
+_WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
+    "test_an_epoch_of_ours_against_the_seed_works_way": _training,
+    "test_a_step_with_the_batch_innermost": _step,
+    "test_overhead_of_a_trial": _overhead,
+    "test_memory_of_a_search_over_all_real_subjects": _memory,
+    "test_data_import": _import,
+    "test_latency": _latency,
+    "test_time_on_this_host": _host,
+    "test_fit_of_one_candidate": _fit,
+}
+_BESIDE = {"test_loadtxt_a_file"}  # shown in the line of another

@@ -1,0 +1,158 @@
+"""How a candidate is trained: the options of the training, of its augmentation and of its teachers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ecm_edge.base.records import Record
+from ecm_edge.metrics import ThresholdRule
+
+Scalar = bool | int | float | str
+
+
+class Augmentation(Record):
+    """How training segments are changed, drawn again for every batch.
+
+    Time is scaled evenly or a piece is cut out. It is never warped, which would change the rhythm.
+    """
+
+    sign_flip: float = Field(default=0.5, ge=0, le=1, description="probability")
+    gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
+    noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
+    shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
+    recut: bool = Field(
+        default=False, description="random crop: each time, a segment is cut from another place of its 10 s episode"
+    )
+    tempo: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="with recut: half of the segments are read slower or faster by a factor of up to 1 + tempo",
+    )
+    stretch: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="half of the segments are slowed evenly, at most to 1 - stretch of their rate",
+    )
+    splice: int = Field(
+        default=0,
+        ge=0,
+        description="at most so many samples are cut out of 3 of 10 segments, so that a beat comes early",
+    )
+    filter: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="standard deviation of the 9 taps of a random filter around those that change nothing",
+    )
+    disturbance: float = Field(
+        default=0,
+        ge=0,
+        le=3,
+        description="largest share of the segment's deviation: wander, hum, muscle, motion, steps, noise",
+    )
+    disturbance_layers: int = Field(
+        default=2, ge=1, le=8, description="disturbances on top of each other, each on half of the segments"
+    )
+    in_band: float = Field(
+        default=0, ge=0, le=1, description="share of the disturbances whose frequencies are those of the ECG itself"
+    )
+    cutout: int = Field(
+        default=0, ge=0, description="so many samples in a row become the segment's mean, in 3 of 10 segments"
+    )
+
+
+class TrainingConfig(Record):
+    """How a candidate is trained."""
+
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    weight_decay: float = Field(default=1e-2, ge=0, le=1)
+    batch_size: int = Field(default=256, ge=2, le=65536)
+    epochs: int = Field(default=10, ge=1, le=10_000)
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="weights of the least validation loss, or those of the last epoch, where nothing stops early",
+    )
+    loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
+    focus: float = Field(
+        default=2, ge=0, le=10, description="gamma of the focal loss: the larger, the less easy segments count"
+    )
+    schedule: Literal["one_cycle", "plateau", "constant"] = Field(
+        default="one_cycle", description="of the learning rate; a constant one goes with a slow average of weights"
+    )
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
+    gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
+    weight_average: Literal["none", "ema"] = "none"
+    average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average of weights, by batch")
+    threshold: ThresholdRule = Field(
+        default="chosen",
+        description="chosen: where validation subjects score best; by_beta: -ln β; even_odds: 0",
+    )
+    train_on_blank: bool = Field(default=False, description="whether to train on segments of blank rhythm")
+    data_share: float = Field(
+        default=1, gt=0, le=1, description="of each subject's episodes; a smaller share is a part of a larger one"
+    )
+    label_smoothing: float = Field(
+        default=0, ge=0, lt=1, description="how much of the target is spread over both classes"
+    )
+    mixup: float = Field(default=0, ge=0, le=1, description="share of the batches whose segments are mixed in pairs")
+    teacher: Teacher | None = Field(default=None, description="whose answers `distill` and `doubted` use")
+    distill: float = Field(
+        default=0, ge=0, le=1, description="the teachers' share in the target; the label has the rest"
+    )
+    doubted: Literal["keep", "drop"] = Field(
+        default="keep", description="whether to train on segments whose label the out-of-fold teacher contradicts"
+    )
+    doubt_above: float = Field(
+        default=0.95,
+        ge=0.5,
+        lt=1,
+        description="the probability of the other class from which a teacher contradicts a label",
+    )
+    qat_epochs: int = Field(default=0, ge=0, le=1000, description="further epochs, with int8 simulated")
+    qat_learning_rate: float = Field(
+        default=3e-4, gt=0, le=1, description="the highest learning rate of the epochs with int8 simulated"
+    )
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _has_teacher(self) -> TrainingConfig:
+        if self.teacher is None and self.listens:
+            raise ValueError("distill and doubted = drop need a teacher")
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether teachers have a part in the training."""
+        return self.distill > 0 or self.doubted == "drop"
+
+
+class Teacher(Record):
+    """Networks of any size that another network is trained with, and that never ship.
+
+    For `distill`, `count` networks of different seeds answer together. For `doubted`, one network a fold answers for
+    subjects that it has not seen; its seed is the first one.
+    """
+
+    family: str
+    factory: str | None = None
+    network: dict[str, Scalar]
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig(keep="last"))
+    seed: int = Field(
+        default=1, description="of the first teacher; the others have the next ones, without that of the student"
+    )
+    count: int = Field(default=1, ge=1, le=32)
+
+    @model_validator(mode="after")
+    def _needs_no_validation(self) -> Teacher:
+        if self.training.keep != "last" or self.training.schedule == "plateau":
+            raise ValueError("a teacher is trained without validation: keep = last, schedule = one_cycle")
+        if self.training.teacher is not None:
+            raise ValueError("a teacher has no teacher")
+        return self
+
+
+TrainingConfig.model_rebuild()

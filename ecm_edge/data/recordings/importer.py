@@ -1,0 +1,174 @@
+"""The import: every recording of a folder into one new data set, with the reason for each that cannot be used."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.records import Record
+from ecm_edge.data.dataset import (
+    BLANK_RHYTHM,
+    SAMPLES_PER_SEGMENT,
+    SAMPLING_RATE_HZ,
+    Blank,
+    Description,
+    LeftOut,
+    Source,
+    open_dataset,
+    write_dataset,
+)
+from ecm_edge.data.info import counts
+from ecm_edge.data.recordings.formats import FORMATS, Format
+from ecm_edge.data.recordings.options import Options
+from ecm_edge.data.recordings.windows import FILTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ecm_edge.data.dataset import Dataset, SegmentBlock
+
+OnError = Literal["fail", "skip"]
+
+_FILTERED = "as given: band-passed at source"
+
+
+class ImportRecord(Record):
+    """What an import made. `rhythms` and `splits` count segments; `left_out` names what is not in the data set."""
+
+    dataset: str
+    format: Format
+    segments: int
+    subjects: int
+    rhythms: dict[str, int]
+    splits: dict[str, int]
+    blank: Blank
+    blank_segments: int
+    sampling_rate_hz: float
+    unit: str
+    synthetic: bool
+    left_out: list[LeftOut]
+    content_sha256: str
+    seconds: float
+
+
+def import_recordings(
+    source: Path,
+    out: Path,
+    *,
+    file_format: Format,
+    options: Options | None = None,
+    on_error: OnError = "fail",
+    blank: Blank = "negative",
+    synthetic: bool = False,
+    problems_shown: int = 10,
+) -> ImportRecord:
+    """Read every recording of a folder into a new data set at `out`.
+
+    With `on_error="fail"` one problem is enough to write nothing; with "skip" the rest is imported and the header
+    keeps what was left out, and why. The error shows the first `problems_shown` problems.
+
+    Raises:
+        RecordingError: no such folder, an option that is missing or has no effect, or recordings with problems.
+        DatasetError: nothing usable is left.
+        OutputError: `out` exists or cannot be written.
+    """
+    begin_s = time.perf_counter()
+    options = options or Options()
+    _check(options, file_format)
+    if not source.is_dir():
+        raise RecordingError("recordings are read from a folder", f"no folder at {source}", "Check the path.")
+    blocks = FORMATS[file_format].read(source, options)
+    if on_error == "fail":
+        blocks = _without_problems(blocks, problems_shown)
+    write_dataset(out, _description(file_format, options, blank, on_error, synthetic=synthetic), blocks)
+    return _record(open_dataset(out), file_format, begin_s)
+
+
+def _check(options: Options, file_format: Format) -> None:
+    """Refuse an option that is missing or that the format would ignore, and a sampling rate that is not positive.
+
+    Raises:
+        RecordingError: with the option's name.
+    """
+    required, optional = FORMATS[file_format].required, FORMATS[file_format].optional
+    given = {name for name, value in vars(options).items() if value not in (None, ())}
+    if required - given:
+        flag = _flag(min(required - given))
+        raise RecordingError(f"{file_format} recordings need {flag}", "none", f"Give {flag}: it is never guessed.")
+    if given - required - optional:
+        flag = _flag(min(given - required - optional))
+        raise RecordingError(f"every option has an effect on {file_format} recordings", flag, "Leave it out.")
+    names = [name for name, _ in options.splits]
+    if len(set(names)) < len(names):
+        raise RecordingError("each fixed split is given once", f"--split {', '.join(names)}", "Join their tables.")
+    rate = options.sampling_rate_hz
+    if rate is not None and not (math.isfinite(rate) and rate > 0):
+        raise RecordingError("a sampling rate is positive", f"{rate} Hz", "State the true one.")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-").removesuffix("s" if name == "splits" else "")
+
+
+def _record(dataset: Dataset, file_format: Format, begin_s: float) -> ImportRecord:
+    header, counted = dataset.header, counts(dataset)
+    return ImportRecord(
+        dataset=str(dataset.folder),
+        format=file_format,
+        segments=header.segments,
+        subjects=len(header.subjects),
+        rhythms=counted.rhythms,
+        splits=counted.splits,
+        blank=header.blank,
+        blank_segments=counted.rhythms.get(BLANK_RHYTHM, 0),
+        sampling_rate_hz=header.sampling_rate_hz,
+        unit=header.unit,
+        synthetic=header.synthetic,
+        left_out=header.left_out,
+        content_sha256=header.content_sha256,
+        seconds=round(time.perf_counter() - begin_s, 3),
+    )
+
+
+def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[SegmentBlock]:
+    """The blocks; after the last one an error if any had a problem, so that the error counts all of them."""
+    problems: list[LeftOut] = []
+    for block in blocks:
+        problems.extend(block.problems)
+        yield block
+    if problems:
+        listed = "; ".join(f"{problem.name}: {problem.reason}" for problem in problems[:shown])
+        rest = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+        raise RecordingError(
+            "every recording has to be usable",
+            f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {listed}{rest}",
+            "Nothing was written. Mend them, or import the rest with --on-error skip.",
+        )
+
+
+def _description(
+    file_format: Format, options: Options, blank: Blank, on_error: OnError, *, synthetic: bool
+) -> Description:
+    stated = {name: _text(value) for name, value in vars(options).items() if value not in (None, ())}
+    signal = _FILTERED if FORMATS[file_format].filtered else FILTER
+    return Description(
+        sampling_rate_hz=SAMPLING_RATE_HZ,
+        samples_per_segment=SAMPLES_PER_SEGMENT,
+        unit="mV" if FORMATS[file_format].states_unit else options.unit or "unstated",
+        splits=[name for name, _ in options.splits],
+        blank=blank,
+        synthetic=synthetic,
+        source=Source(format=file_format, options={**stated, "on_error": on_error, "signal": signal}),
+    )
+
+
+def _text(value: object) -> str:
+    """An option as text; of a path only the name, so that a header does not depend on the machine."""
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, tuple):
+        return ", ".join(f"{name}={path.name}" for name, path in value)
+    return str(value)

@@ -1,0 +1,135 @@
+"""Convolutions over several axes in plain loops, in float32 and on integers: correct for every shape, fast for none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.loops import indent
+from ecm_edge.firmware.operators.sums import finish, input_quant, output, sums
+from ecm_edge.firmware.program import refused
+from ecm_edge.forms.reference.operators.windows import Geometry, geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.layers import Names
+    from ecm_edge.firmware.operators.weighted import Weighted
+    from ecm_edge.firmware.program import Program
+    from ecm_edge.firmware.tensors import Tensor
+    from ecm_edge.forms.reference.graph import Node, Step
+
+
+@dataclass(frozen=True, eq=False)
+class _Nest:
+    """A convolution of x (N, C, *S) to y (N, O, *S) by weights (O, C / groups, *K)."""
+
+    x: Tensor
+    y: Tensor
+    geometry: Geometry
+    kernel: tuple[int, ...]
+    groups: int
+
+    def weight(self, names: Names) -> str:
+        """C of one weight."""
+        _, inputs, *taps = self.kernel
+        size = prod(taps)
+        place = f"o1 * {inputs * size} + c * {size}{_offsets('k', _row_major(taps))}"
+        return f"{names.constant('weights')}[{place}]"
+
+    def sample(self, names: Names) -> str:
+        """C of the sample that goes with it."""
+        outputs, inputs, *_ = self.kernel
+        steps = self.x.strides or ()
+        channel = f"(o1 / {outputs // self.groups} * {inputs} + c)"
+        return f"{names.pointer(self.x)}[o0 * {steps[0]} + {channel} * {steps[1]}{_offsets('p', steps[2:])}]"
+
+    def result(self, names: Names) -> str:
+        """C of the place of one output."""
+        return f"{names.pointer(self.y)}[{_offsets('o', self.y.strides or ()).removeprefix(' + ') or '0'}]"
+
+    def loops(self, start: str, step: str, end: str) -> str:
+        """Loops over outputs, channels and taps; taps outside of the input add nothing."""
+        _, inputs, *taps = self.kernel
+        rank, text = len(taps), step
+        for axis in range(rank - 1, -1, -1):
+            text = _loop(f"k{axis}", taps[axis], "\n".join([*self._position(axis), text]))
+        text = f"{start}\n{_loop('c', inputs, text)}\n{end}"
+        for axis in (1, *range(rank + 1, 1, -1), 0):
+            text = _loop(f"o{axis}", self.y.shape[axis], text)
+        return text
+
+    def _position(self, axis: int) -> list[str]:
+        """Where a tap lies on an axis of the input."""
+        shape = self.geometry
+        at = f"o{axis + 2} * {shape.strides[axis]} + k{axis} * {shape.dilations[axis]} - {shape.pads[axis][0]}"
+        lines = [f"const int32_t p{axis} = {at};"]
+        if sum(shape.pads[axis]):
+            lines.append(f"if (p{axis} < 0 || p{axis} >= {self.x.shape[axis + 2]}) {{ continue; }}")
+        return lines
+
+
+def float_layer(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weighted], Layer]:
+    """Makes the layer of a float Conv by weights of the shape `kernel`."""
+    shape = geometry(node.attributes, tuple(kernel[2:]), x.shape[2:])
+    if any(shape.extra):
+        raise refused(node, "Conv has no ceil_mode", "one")
+
+    def emit(layer: Weighted) -> Layer:
+        nest = _Nest(layer.x, layer.y, shape, tuple(kernel), node.attributes.get("group", 1))
+        weights = layer.weights[0].T.astype(np.float32)  # (O, C / groups K)
+
+        def body(names: Names) -> str:
+            weight = nest.weight(names)
+            weight = f"ecm_half({weight})" if layer.stored == "float16" else weight
+            start = f"float a = {names.constant('bias')}[o1];"
+            step = f"a = ecm_fmaf({nest.sample(names)}, {weight}, a);"
+            return nest.loops(start, step, f"{nest.result(names)} = ecm_activate_f32(a, {layer.activation.arguments});")
+
+        arrays = (Array("weights", weights, layer.stored), Array("bias", layer.bias.astype(np.float32), "float32"))
+        return Layer("conv", (), f"{layer.x.shape} -> {layer.y.shape}", (layer.x,), (layer.y,), body, arrays)
+
+    return emit
+
+
+def append_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64], macs: int) -> None:
+    """The layer of a Conv on integers by centred weights w (O, C / groups, *K)."""
+    attributes = step.op.attributes
+    flat = w.reshape(1, len(w), -1).transpose(0, 2, 1)
+    integers = sums(program, step, x, flat)
+    zero = input_quant(program, step, x).zero_point
+    without_zero = zero * flat.sum(1).reshape(-1)  # padding adds nothing: the loops take the zero point off each sample
+    y = output(program, step)
+    shape = geometry(attributes, w.shape[2:], x.shape[2:])
+    nest = _Nest(x, y, shape, w.shape, attributes.get("group", 1))
+
+    def body(names: Names) -> str:
+        factor = f"{names.constant('factor')}[o1 * {integers.factor_step}]"
+        start = f"int32_t a = {names.constant('bias')}[o1];"
+        turn = f"a += ({nest.sample(names)} - {zero}) * {nest.weight(names)};"
+        result = f"(ecm_stored)ecm_requantize(a, {factor}, {integers.arguments})"
+        return nest.loops(start, turn, f"{nest.result(names)} = {result};")
+
+    arrays = replace(integers, bias=integers.bias + without_zero).arrays(
+        Array("weights", w.reshape(len(w), -1), "int8")
+    )
+    layer = Layer("", (), f"{x.shape} -> {y.shape}, int8", (x,), (y,), body, arrays, macs=macs)
+    finish(program, step, layer, y)
+
+
+def _loop(variable: str, count: int, body: str) -> str:
+    return f"for (int32_t {variable} = 0; {variable} < {count}; {variable}++) {{\n{indent(body)}\n}}"
+
+
+def _offsets(letter: str, steps: tuple[int, ...] | list[int]) -> str:
+    return "".join(f" + {letter}{axis} * {step}" for axis, step in enumerate(steps) if step)
+
+
+def _row_major(lengths: list[int]) -> list[int]:
+    return [prod(lengths[axis + 1 :]) for axis in range(len(lengths))]

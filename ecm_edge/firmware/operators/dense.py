@@ -1,0 +1,67 @@
+"""Gemm and MatMul by a constant matrix, in float32: rows that lie side by side, each one window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecm_edge.firmware.operators.convolution import layer_of_rows
+from ecm_edge.firmware.operators.product import gemm_of_tensors, matmul_of_tensors
+from ecm_edge.firmware.operators.shape import floats
+from ecm_edge.firmware.operators.weighted import Weighted, add
+from ecm_edge.firmware.operators.windows import product_windows
+from ecm_edge.firmware.program import Constant
+from ecm_edge.firmware.tensors import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecm_edge.firmware.layers import Layer
+    from ecm_edge.firmware.program import Program
+    from ecm_edge.forms.reference.graph import Step
+
+
+def gemm(program: Program, step: Step) -> None:
+    """Gemm with constant B and C: alpha A' B' + beta C; of other tensors plain loops."""
+    node = step.op
+    attributes = node.attributes
+    a, w, b = (program.env[name] if name else None for name in (*node.inputs, "")[:3])
+    if attributes.get("transA", 0) or not isinstance(a, Tensor) or not isinstance(w, Constant) or isinstance(b, Tensor):
+        gemm_of_tensors(program, step)
+        return
+    alpha = attributes.get("alpha", 1.0)
+    weights = w.values.astype(np.float64).T if attributes.get("transB", 0) else w.values.astype(np.float64)
+    bias = np.zeros(weights.shape[1])
+    if b is not None:
+        spread = np.broadcast_to(b.values.astype(np.float64), program.shapes[node.outputs[0]])
+        if not (spread == spread[:1]).all():
+            gemm_of_tensors(program, step)
+            return
+        bias = spread[0] * np.float64(np.float32(attributes.get("beta", 1.0)))
+    stored = w.stored if alpha == 1.0 else "float32"
+    _product(program, step, weights * np.float64(np.float32(alpha)), bias, stored)
+
+
+def matmul(program: Program, step: Step) -> None:
+    """MatMul of a tensor with constant weights (K, O); of two tensors that depend on the segment, plain loops."""
+    a, b = (program.env[name] for name in step.op.inputs)
+    if isinstance(b, Constant) and isinstance(a, Tensor) and len(b.shape) == 2 and len(a.shape) > 1:  # noqa: PLR2004 - a matrix
+        _product(program, step, b.values.astype(np.float64), np.zeros(b.shape[1]), b.stored)
+        return
+    matmul_of_tensors(program, step)
+
+
+def _product(
+    program: Program, step: Step, weights: NDArray[np.float64], bias: NDArray[np.float64], stored: str
+) -> None:
+    """Rows (…, n) times weights (n, O); the sums of a row lie side by side."""
+    name = step.op.inputs[0]
+    x, windows, order = product_windows(program, name, floats(program, name, program.tensor(name, step.op)))
+
+    def emit(layer: Weighted) -> Layer:
+        return layer_of_rows(program.kernels, layer, windows, layer.y.index.reshape(windows.rows, -1))
+
+    rows_first = tuple(range(len(program.shapes[step.outputs[0]])))
+    macs = windows.rows * weights.size
+    add(program, step, x, weights[order][None], bias, stored, emit, macs, rows_first)

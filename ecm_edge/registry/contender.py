@@ -1,0 +1,197 @@
+"""A contender: one form of a candidate, with its costs, its latency and what it answers.
+
+The challenger is the candidate that would be promoted; the incumbent is the entry that it would replace.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.candidate.candidate import FIRMWARE, FORM_FILES, load_config
+from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.firmware import fit_records
+from ecm_edge.firmware.fit_records import FirmwareRecord
+from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.metrics.rows import score_rows
+from ecm_edge.registry import registry
+from ecm_edge.training import out_of_fold
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ecm_edge.base.records import Form, Latency
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.firmware.fit_records import FormFit
+    from ecm_edge.forms.gate import CostRecord
+    from ecm_edge.forms.model_file import ModelFile
+    from ecm_edge.metrics import Scores
+    from ecm_edge.registry.registry import Event
+    from ecm_edge.targets import Target
+    from ecm_edge.training.out_of_fold import OutOfFold
+
+Basis = Literal["test", "out_of_fold"]
+"""Who answered: the model itself on test subjects, or the networks of its cross-validation."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Margins (n,) float32 of the rows (n,) int64 of the data set, ascending."""
+
+    basis: Basis
+    rows: NDArray[np.int64]
+    margins: NDArray[np.float32]
+    dataset: Dataset
+    target: Target
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The scores by the target's rule."""
+        return score_rows(self.margins, self.dataset, self.rows, self.target)
+
+    def on(self, rows: NDArray[np.int64]) -> Answers:
+        """The answers on some of the rows, given ascending."""
+        return replace(self, rows=rows, margins=self.margins[np.isin(self.rows, rows)])
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of the decision. Its answers are computed when they are first asked for, and once.
+
+    `fit` is what was found when its firmware was built, and `fit_target_sha256` the hash of the target as it was then;
+    absent where the target has no firmware.
+    """
+
+    folder: Path
+    model: ModelFile
+    config: CandidateConfig
+    form: Form
+    sha256: str
+    cost: CostRecord
+    latency: Latency
+    dataset: Dataset
+    target: Target
+    fit: FormFit | None = None
+    fit_target_sha256: str = ""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data set or what the candidate was made from is synthetic."""
+        return self.dataset.header.synthetic or self.config.synthetic
+
+    @cached_property
+    def cross_validation(self) -> OutOfFold:
+        """What was measured out of fold.
+
+        Raises:
+            CandidateError: nothing was, or it was changed or is another configuration's.
+        """
+        return out_of_fold.load(self.folder, self.config, self.dataset)
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The answers on its own test subjects; out of fold on all subjects where it has none."""
+        test = self.config.split.test
+        return self.answers_on(self.dataset.rows_of(test)) if test else self.out_of_fold
+
+    @cached_property
+    def out_of_fold(self) -> Answers:
+        """The answers out of fold on all labelled rows; raises as `cross_validation`."""
+        rows = out_of_fold.labelled_rows(self.dataset)
+        return Answers("out_of_fold", rows, self.cross_validation.after, self.dataset, self.target)
+
+    def answers_on(self, rows: NDArray[np.int64]) -> Answers:
+        """What the model itself answers on these rows."""
+        return Answers("test", rows, margins(self.model.classifier, self.dataset, rows), self.dataset, self.target)
+
+
+def open_challenger(
+    folder: Path, form: Form, latencies: Mapping[str, Latency], dataset: Dataset, target: Target
+) -> Contender:
+    """The candidate's side, with its firmware's figures if the target has any firmware.
+
+    Args:
+        folder: the candidate.
+        form: what would ship.
+        latencies: by the SHA-256 of the model file.
+        dataset: the one that it was made from.
+        target: the board.
+
+    Raises:
+        CandidateError: no latency names its model, or the firmware was not built, or for another target, or without
+            this form.
+    """
+    side = _open(folder, form, latencies, dataset, target)
+    if target.firmware is None:
+        return side
+    record = FirmwareRecord.load(folder / FIRMWARE)
+    fit = record.of(form) if record.target == target.name else None
+    if fit is None:
+        raise CandidateError(
+            f"a promotion to {target.name} needs its firmware in the form that would ship",
+            f"{FIRMWARE} of {record.target}: {', '.join(built.form for built in record.forms)}",
+            f"Run `ecm-edge firmware build` for {target.name}.",
+        )
+    return _with_fit(side, fit, record.target_sha256)
+
+
+def open_incumbent(shelf: Path, event: Event, latencies: Mapping[str, Latency], challenger: Contender) -> Contender:
+    """The incumbent's side; where `latencies` do not name its model, it has the latency that it was promoted with.
+
+    Its firmware is built anew where the entry has none for the target as it is now, or none whose instructions were
+    counted.
+
+    Raises:
+        RegistryError: the entry was changed.
+    """
+    dataset, target = challenger.dataset, challenger.target
+    folder, manifest = registry.entry_of(shelf, event)
+    side = _open(folder, manifest.form, {manifest.model_sha256: manifest.latency_ms, **latencies}, dataset, target)
+    if target.firmware is None:
+        return side
+    record = fit_records.load(folder, target)
+    fit = record.of(manifest.form) if record else None
+    if fit is None or fit.instructions is None:
+        rebuilt = _rebuilt(side)
+        uncounted = fit.model_copy(update={"reason": rebuilt.reason}) if fit else rebuilt
+        fit = rebuilt if rebuilt.instructions else uncounted
+    return _with_fit(side, fit, fit_records.target_sha256(target))
+
+
+def _open(folder: Path, form: Form, latencies: Mapping[str, Latency], dataset: Dataset, target: Target) -> Contender:
+    model = open_model(folder, form)
+    sha256 = files.sha256_file(model.path)
+    if sha256 not in latencies:
+        raise CandidateError(
+            "a promotion needs a latency that was taken with exactly this model",
+            f"none of {model.path} ({sha256[:12]}…) in the evidence",
+            "Run `ecm-edge bench` on it as it is now.",
+        )
+    costs = board_cost(model, target)
+    return Contender(folder, model, load_config(folder), form, sha256, costs, latencies[sha256], dataset, target)
+
+
+def _with_fit(side: Contender, fit: FormFit, target_sha256: str) -> Contender:
+    """The contender with the costs of its image in place of the estimated ones."""
+    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
+    return replace(side, cost=fit.to_cost(graph, side.target), fit=fit, fit_target_sha256=target_sha256)
+
+
+def _rebuilt(side: Contender) -> FormFit:
+    """What an entry's model needs on the target as it is now."""
+    from ecm_edge.firmware.form_build import build_form
+
+    graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record

@@ -1,0 +1,138 @@
+"""The record of a report: a candidate's records and what follows from them, side by side; nothing is measured again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ecm_edge.base import provenance
+from ecm_edge.base.errors import SearchError
+from ecm_edge.candidate import candidate
+from ecm_edge.candidate.candidate import FORM_FILES, RUN_SETTINGS
+from ecm_edge.data.dataset import check_content
+from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.registry import registry
+from ecm_edge.report.candidate_records import load_records
+from ecm_edge.report.commands import Commands
+from ecm_edge.report.mistakes import find_mistakes
+from ecm_edge.report.records import DataFacts, Mistakes, ReportRecord, RunRecords
+from ecm_edge.report.stages import promotion, stages, verdict_of_stages
+from ecm_edge.search.runs import SearchRecord, SearchSettings
+from ecm_edge.training import out_of_fold
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.report.candidate_records import CandidateRecords
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a registry decided: a target's history, and its last event about one candidate's files."""
+
+    history: HistoryRecord | None
+    about_this: Event | None
+
+
+def gather(path: Path, dataset: Dataset, registry_folder: Path | None = None) -> ReportRecord:
+    """The record of a report.
+
+    Args:
+        path: a candidate's folder, or a run's, which stands for its best candidate.
+        dataset: the one that the candidate was made from.
+        registry_folder: the registry whose decisions are shown.
+
+    Raises:
+        CandidateError: not a candidate, one made from another data set, a damaged record in it, or a run without a
+            verified candidate.
+        SearchError: a run that is damaged.
+        DatasetError: the data set changed since it was written.
+        RegistryError: the registry is not there or is damaged.
+        ModelError: the model is corrupt.
+    """
+    run = load_run(path)
+    records = load_records(candidate.locate(path))
+    candidate.check_dataset(records.config, dataset)
+    check_content(dataset)
+    name = records.folder.name
+    target = run.summary.target if run else records.target
+    mistakes = _mistakes(records, dataset)
+    decisions = load_decisions(registry_folder, target, set(records.model_sha256.values()))
+    commands = Commands(records.folder, str(dataset.folder), target or "TARGET")
+    outcome = stages(records, commands, mistakes)
+    return ReportRecord(
+        verdict=verdict_of_stages(outcome),
+        candidate=f"{path.name}/{name}" if run else name,
+        target=target,
+        synthetic=dataset.header.synthetic or records.synthetic,
+        form=records.form,
+        model_sha256=records.model_sha256,
+        config=records.config,
+        config_sha256=records.config.sha256,
+        data=_facts(dataset),
+        stages=outcome,
+        promotion=promotion(commands, decisions.about_this, registry=registry_folder),
+        records=records.stages,
+        mistakes=mistakes,
+        run=run,
+        decision=decisions.about_this,
+        history=decisions.history,
+        provenance=provenance.collect(),
+    )
+
+
+def load_run(path: Path) -> RunRecords | None:
+    """The records of the run in `path`; None if it is not a run's folder.
+
+    Raises:
+        SearchError: a run without a trial, or a damaged record.
+    """
+    if not (path / RUN_SETTINGS).is_file():
+        return None
+    return RunRecords(
+        settings=SearchSettings.load(path / RUN_SETTINGS, SearchError),
+        summary=SearchRecord.load(path / candidate.RUN_SUMMARY, SearchError),
+    )
+
+
+def load_decisions(folder: Path | None, target: str | None, hashes: set[str]) -> Decisions:
+    """What the registry decided for a target, and about a model with one of these hashes.
+
+    Raises:
+        RegistryError: there is no such registry, or it is damaged.
+    """
+    if folder is None or target is None:
+        return Decisions(None, None)
+    history = registry.history_record(folder / target, target)
+    return Decisions(history, next((event for event in reversed(history.events) if event.model_sha256 in hashes), None))
+
+
+def _mistakes(records: CandidateRecords, dataset: Dataset) -> Mistakes | None:
+    """On the test subjects, or out of fold where there are none; None without that, or without a model of the form."""
+    if not records.config.split.test:
+        if not out_of_fold.has_folds(records.folder):
+            return None
+        answers = out_of_fold.load(records.folder, records.config, dataset).after
+        return find_mistakes(dataset, out_of_fold.labelled_rows(dataset), answers, "float32")
+    if not (records.folder / FORM_FILES[records.form]).is_file():
+        return None
+    rows = dataset.rows_of(records.config.split.test)
+    classifier = open_model(records.folder, records.form).classifier
+    return find_mistakes(dataset, rows, margins(classifier, dataset, rows), records.form)
+
+
+def _facts(dataset: Dataset) -> DataFacts:
+    header = dataset.header
+    return DataFacts(
+        name=dataset.folder.name,
+        content_sha256=header.content_sha256,
+        synthetic=header.synthetic,
+        source=header.source.format,
+        unit=header.unit,
+        sampling_rate_hz=header.sampling_rate_hz,
+        segments=header.segments,
+        subjects=len(header.subjects),
+        blank=header.blank,
+    )

@@ -1,0 +1,131 @@
+"""One candidate by itself, as `ecm-edge train` makes it: gated, cross-validated if asked for, taught and trained.
+
+It lies here and not with the trainings because the gate builds an image.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.records import Record, Verdict
+from ecm_edge.candidate import candidate
+from ecm_edge.forms.gate import CostRecord
+from ecm_edge.search.gate import gate_candidate
+from ecm_edge.training import crossval, distill, train
+from ecm_edge.training.crossval import Progress
+from ecm_edge.training.out_of_fold import CrossValidationRecord
+from ecm_edge.training.train import TrainingRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.splits import FoldAssignment
+    from ecm_edge.targets import Target
+    from ecm_edge.training.epochs import Epoch
+    from ecm_edge.training.out_of_fold import OutOfFold
+
+
+class TrainResult(Record):
+    """One candidate by itself: FAIL if it does not fit the target, and then it was not trained."""
+
+    verdict: Verdict
+    cost: CostRecord
+    training: TrainingRecord | None
+    folds: CrossValidationRecord | None
+
+
+def train_candidate(
+    out: Path,
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    *,
+    folds: int | FoldAssignment | None = None,
+    refit: bool = False,
+    workers: int | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_network: Callable[[Progress], None] = lambda _: None,
+) -> TrainResult:
+    """Gate and train one configuration into the new folder `out`.
+
+    What the networks of a cross-validation answered is kept in a hidden folder beside `out` until that is done: the
+    next call goes on from there.
+
+    Args:
+        out: must not exist yet.
+        config: what to build and train.
+        dataset: the one whose hash the configuration names.
+        target: whose budgets count and whose rule chooses the threshold.
+        folds: also measure the configuration out of fold, over these folds or over so many.
+        refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
+            of the cross-validation. A split without validation and test subjects asks for the same.
+        workers: as for `crossval.cross_validate`.
+        on_epoch: called after every epoch of the candidate itself.
+        on_network: called for every network of the cross-validation, and for every teacher of the candidate itself.
+
+    Raises:
+        CandidateError: the configuration was made for another data set, or training gave no finite loss; for a refit,
+            there are no folds, or the configuration does not keep its last epoch.
+        DatasetError: as `crossval.cross_validate`.
+    """
+    candidate.check_dataset(config, dataset)
+    refit = refit or not (config.split.validation or config.split.test)  # of a refitted one, given as --like
+    if refit:
+        config = _for_everyone(config, dataset, folds)
+    data, work = train.load_data(dataset, config.split), out.with_name(f".{out.name}.folds")
+    with files.staged_folder(out) as staged:
+        _, costs = gate_candidate(config, target, data.train_samples[:1, 0].numpy())
+        config.save(staged / candidate.CONFIG)
+        costs.save(staged / candidate.COST)
+        if costs.verdict != Verdict.PASS:
+            return TrainResult(verdict=costs.verdict, cost=costs, training=None, folds=None)
+        validated = _cross_validated(staged, config, dataset, target, folds, work, workers, on_network)
+        teaching = distill.teaching(
+            config,
+            dataset,
+            work / crossval.TEACHERS,
+            validated.record.assignment if validated else None,
+            on_teacher=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
+        )
+        trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=on_epoch)
+        if refit and validated:
+            trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
+        train.save_trained(staged, config, trained)
+    shutil.rmtree(work, ignore_errors=True)
+    record = validated.record if validated else None
+    return TrainResult(verdict=costs.verdict, cost=costs, training=trained.record, folds=record)
+
+
+def _for_everyone(config: CandidateConfig, dataset: Dataset, folds: int | FoldAssignment | None) -> CandidateConfig:
+    """The configuration of a network of all subjects; raises where there are no folds to take its threshold from."""
+    if folds is None:
+        raise CandidateError(
+            "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."
+        )
+    return crossval.for_everyone(config, dataset)
+
+
+def _cross_validated(
+    staged: Path,
+    config: CandidateConfig,
+    dataset: Dataset,
+    target: Target,
+    folds: int | FoldAssignment | None,
+    work: Path,
+    workers: int | None,
+    on_network: Callable[[Progress], None],
+) -> OutOfFold | None:
+    """What was measured out of fold, if that was asked for; it is saved into the staged folder."""
+    if folds is None:
+        return None
+    validated = crossval.cross_validate(
+        config, dataset, target, folds=folds, work=work, workers=workers, on_network=on_network
+    )
+    validated.save(staged)
+    return validated

@@ -1,0 +1,142 @@
+"""The record of a trial, and the facts that it is made of."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ecm_edge.base.records import Evidence, Gate, Record, Verdict
+from ecm_edge.candidate.training_config import Scalar
+from ecm_edge.search.ladder import RungRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.forms.gate import CostRecord
+
+TRIAL = "trial.json"
+
+Outcome = Literal["unfit", "pruned", "failed", "done"]
+
+
+class TrialRecord(Record):
+    """What became of one candidate.
+
+    unfit:  it did not fit the board and was not trained; the gates say by how much.
+    pruned: training was stopped early because others were better by then, or time was up; `ended_at_rung` says at which
+            rung of the ladder, counted from 0, if it was at one.
+    failed: a stage refused it; `reason` says why.
+    done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
+            on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
+
+    `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
+    latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
+    images of the trained forms. `overhead_seconds` is what all stages but training took.
+
+    `objective`, `f1`, `fbeta_mean`, `g` and `epochs` are those of the full training, and absent if it was not begun:
+    what the ladder found stands in `rungs`, beside its fidelity. `segments_seen` were trained on in all, with repeats.
+    """
+
+    number: int
+    outcome: Outcome
+    reason: str = ""
+    family: str
+    point: dict[str, Scalar]
+    objective: float | None = None
+    f1: float | None = None
+    fbeta_mean: float | None = None
+    g: float | None = None
+    epochs: int = 0
+    parameters: int
+    macs: int
+    flash_bytes: int
+    ram_bytes: int
+    latency_ms: float
+    evidence: Evidence = Evidence.ESTIMATED
+    verdict: Verdict = Verdict.NOT_RUN
+    verified_segments: int = 0
+    firmware: Verdict = Verdict.NOT_RUN
+    rungs: list[RungRecord] = Field(default=[])
+    ended_at_rung: int | None = None
+    segments_seen: int = 0
+    stage_seconds: dict[str, float]
+    train_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+
+    @property
+    def trained(self) -> bool:
+        """Whether a second of training went into it."""
+        return self.epochs > 0 or len(self.rungs) > 0
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the block's time as that stage's, whether it ends well or not."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a trial. `rungs` and `figures` grow as it goes on, and its clock runs."""
+
+    number: int
+    point: dict[str, Scalar]
+    config: CandidateConfig
+    costs: CostRecord
+    clock: Clock
+    rungs: list[RungRecord] = field(default_factory=list)
+    figures: dict[str, object] = field(default_factory=dict)
+
+    def record(self, outcome: Outcome, **fields: object) -> TrialRecord:
+        """The trial's record with times up to now; `fields` are further ones of it."""
+        seconds = {name: round(value, 4) for name, value in self.clock.seconds.items()}
+        train_seconds = sum(seconds.get(name, 0.0) for name in ("teachers", "rungs", "train"))
+        return TrialRecord.model_validate(
+            {
+                "number": self.number,
+                "outcome": outcome,
+                "family": self.config.family,
+                "point": self.point,
+                "parameters": self.costs.parameters,
+                "macs": self.costs.macs,
+                "flash_bytes": self.costs.flash_bytes,
+                "ram_bytes": self.costs.ram_bytes,
+                "latency_ms": self.costs.latency_ms.mean_ms,
+                "evidence": self.costs.evidence,
+                "rungs": self.rungs,
+                "segments_seen": sum(rung.segments for rung in self.rungs),
+                "stage_seconds": seconds,
+                "train_seconds": round(train_seconds, 4),
+                "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
+                **self.figures,
+                **fields,
+            }
+        )
+
+    def unfit(self) -> TrialRecord:
+        """Not trained: which budgets it breaks, by how much, and which layer weighs most."""
+        broken = [gate for gate in self.costs.gates if gate.verdict == Verdict.FAIL]
+        return self.record("unfit", reason="; ".join(map(_excess, broken)))
+
+
+def _excess(gate: Gate) -> str:
+    """A broken budget in words: the value, by how much it is over, and the heaviest layer; or why there is no value."""
+    if gate.value is None:
+        return f"{gate.name}: {gate.detail}"
+    value, over, limit = (f"{number or 0:,.10g}" for number in (gate.value, -(gate.margin or 0), gate.limit))
+    return f"{gate.name} {value} is {over} {gate.unit} over {limit}, {gate.detail}"

@@ -1,0 +1,106 @@
+"""The batches of one training: which segments, how they are changed, and what the network is to answer.
+
+Shapes: N training segments, n of them in a batch, T samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ecm_edge.base.errors import CandidateError
+from ecm_edge.candidate.networks import batch_last
+from ecm_edge.training.augment import Augmenter, mix
+from ecm_edge.training.random_crop import RandomCrop
+from ecm_edge.training.train_rows import trained_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import Tensor
+
+    from ecm_edge.candidate.candidate import CandidateConfig
+    from ecm_edge.candidate.training_config import TrainingConfig
+    from ecm_edge.training.data import Teaching, TrainingData
+
+_FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
+
+
+class Batches:
+    """Iterated once an epoch: every segment that is trained on, in a new order, as batches of `Batches.__iter__`.
+
+    Attributes:
+        rows: the training rows that are trained on, ascending.
+        passes: how many segments a network sees in all epochs.
+        per_epoch: how many batches an epoch has.
+
+    Raises:
+        CandidateError: the training needs teachers that are not there.
+        DatasetError: the segments that are trained on are of one class only.
+    """
+
+    def __init__(self, config: CandidateConfig, data: TrainingData, teaching: Teaching, device: torch.device) -> None:
+        training = config.training
+        rows = trained_rows(data, training, config.seed, teaching.unseen)
+        self.rows = torch.from_numpy(rows)
+        self.passes = len(rows) * training.epochs
+        self._training, self._samples, self._device = training, data.train_samples, device
+        self._answers = _answers(data.train_labels.float(), training.label_smoothing)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._mixing = np.random.default_rng(config.seed)
+        self.crop = _crop(training, data, rows)
+        length = data.train_samples.shape[2]
+        self._augment = Augmenter(training.augmentation, length, config.sampling_rate_hz, seed=config.seed)
+        self._teachers = _teachers(training, teaching, device, self.passes)
+        self.per_epoch = len(self._order())  # this draws an order, and the weights of a seed depend on it
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Samples (n, 1, T), labels (n,) and targets (n,), probabilities of AF; a mixed segment has a mixed label."""
+        training = self._training
+        for rows in self._order():
+            samples = self.crop(rows, self._generator) if self.crop else self._samples[rows]
+            samples = self._augment(samples.to(self._device), self._generator)
+            answers = self._answers[rows].to(self._device)  # (n, 2)
+            if training.mixup and self._mixing.random() < training.mixup:
+                samples, answers = mix(samples, answers, self._mixing)
+            labels, targets = answers.unbind(1)
+            if self._teachers:
+                targets = torch.lerp(targets, _mean_answer(self._teachers, samples), training.distill)
+            yield samples, labels, targets
+
+    def _order(self) -> list[Tensor]:
+        """Row numbers by batch, in a new order; a last batch too small for batch norm is left out."""
+        order = self.rows[torch.randperm(len(self.rows), generator=self._generator)]
+        return [rows for rows in torch.split(order, self._training.batch_size) if len(rows) >= _FEWEST_IN_BATCH]
+
+
+def _answers(labels: Tensor, smoothing: float) -> Tensor:
+    """(N,) labels -> (N, 2): the labels themselves, and smoothed to targets."""
+    return torch.stack([labels, labels * (1 - smoothing) + smoothing / 2], 1)
+
+
+def _crop(training: TrainingConfig, data: TrainingData, rows: np.ndarray) -> RandomCrop | None:
+    """What cuts segments out of their passages, if the training asks for it."""
+    augmentation = training.augmentation
+    if not augmentation.recut:
+        return None
+    return RandomCrop(data.train_samples, data.train_episodes, data.train_labels.numpy(), rows, augmentation.tempo)
+
+
+def _teachers(
+    training: TrainingConfig, teaching: Teaching, device: torch.device, passes: int
+) -> list[Callable[[Tensor], Tensor]]:
+    """The forward passes of the teachers whose answers the training follows, if it follows any."""
+    if not training.distill:
+        return []
+    if not teaching.ensemble:
+        raise CandidateError("distill needs teachers", "none", "Make them with `ecm_edge.training.distill`.")
+    return [batch_last.fastest_forward(network.to(device).eval(), passes) for network in teaching.ensemble]
+
+
+@torch.no_grad()
+def _mean_answer(teachers: Sequence[Callable[[Tensor], Tensor]], samples: Tensor) -> Tensor:
+    """(n,) mean probability of AF, over the teachers, of (n, 1, T) samples."""
+    return torch.stack([teacher(samples).softmax(1)[:, 1] for teacher in teachers]).mean(0)

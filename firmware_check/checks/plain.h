@@ -1,0 +1,116 @@
+/* What every kernel computes, without tiles: to be read first, and what each kernel is held against, bit by bit.
+ *
+ * Sums are taken in the order in which the kernels take them. Weights lie in the order of a window in memory, all outputs
+ * of a product side by side: [segments * segment][outputs], or of a depthwise convolution [outputs][taps]. Nothing
+ * overlaps. Structs are as in ecm_geometry.h, ecm_activation.h and ecm_quant.h. */
+#ifndef PLAIN_H
+#define PLAIN_H
+
+#include "ecm_activation.h"
+#include "ecm_geometry.h"
+#include "ecm_half.h"
+#include "ecm_quant.h"
+
+/* y[t][o] = act(b[o] + sum of x * w) + added[t][o]; nothing is added where added_step is 0 */
+static inline void plain_conv_f32(
+    const float *x,
+    const float *w,
+    const float *b,
+    float *y,
+    const float *added,
+    int32_t added_step,
+    const ecm_windows *n,
+    const ecm_activation *act)
+{
+    for (int32_t t = 0; t < n->rows; t++) {
+        for (int32_t o = 0; o < n->outputs; o++) {
+            float acc = b[o];
+            for (int32_t i = 0; i < n->segments * n->segment; i++) {
+                const float v = x[t * n->x_step + i / n->segment * n->segment_step + i % n->segment];
+                acc = ecm_fmaf(v, w[i * n->outputs + o], acc);
+            }
+            acc = ecm_activate_f32(acc, act->kind, act->low, act->high);
+            y[t * n->y_step + o] = added_step ? acc + added[t * added_step + o] : acc;
+        }
+    }
+}
+
+/* y[t][o] = saturate(round((b[o] + sum of x * w) * factor[o]) + zero_point) */
+static inline void plain_conv_i8(
+    const ecm_stored *x,
+    const int8_t *w,
+    const int32_t *b,
+    const float *factor,
+    ecm_stored *y,
+    const ecm_windows *n,
+    const ecm_quant *quant)
+{
+    for (int32_t t = 0; t < n->rows; t++) {
+        for (int32_t o = 0; o < n->outputs; o++) {
+            int32_t acc = b[o];
+            for (int32_t i = 0; i < n->segments * n->segment; i++) {
+                const ecm_stored v = x[t * n->x_step + i / n->segment * n->segment_step + i % n->segment];
+                acc += v * w[i * n->outputs + o];
+            }
+            ecm_store_i8(y + t * n->y_step + o, acc, factor[o * quant->factor_step], quant);
+        }
+    }
+}
+
+/* y[t][o] = act(b[o] + sum over k of x * w[o][k]), of one channel of x */
+static inline void plain_depthwise_f32(
+    const float *x, const float *w, const float *b, float *y, const ecm_channels *n, const ecm_activation *act)
+{
+    for (int32_t t = 0; t < n->rows; t++) {
+        for (int32_t o = 0; o < n->outputs; o++) {
+            float acc = b[o];
+            for (int32_t k = 0; k < n->taps; k++) {
+                const float v = x[(t * n->stride + k * n->dilation) * n->time_step + o / n->multiplier];
+                acc = ecm_fmaf(v, w[o * n->taps + k], acc);
+            }
+            y[t * n->y_step + o] = ecm_activate_f32(acc, act->kind, act->low, act->high);
+        }
+    }
+}
+
+/* y[t][o] = saturate(round((b[o] + sum over k of x * w[o][k]) * factor[o]) + zero_point), of one channel of x */
+static inline void plain_depthwise_i8(
+    const ecm_stored *x,
+    const int8_t *w,
+    const int32_t *b,
+    const float *factor,
+    ecm_stored *y,
+    const ecm_channels *n,
+    const ecm_quant *quant)
+{
+    for (int32_t t = 0; t < n->rows; t++) {
+        for (int32_t o = 0; o < n->outputs; o++) {
+            int32_t acc = b[o];
+            for (int32_t k = 0; k < n->taps; k++) {
+                acc += x[(t * n->stride + k * n->dilation) * n->time_step + o / n->multiplier] * w[o * n->taps + k];
+            }
+            ecm_store_i8(y + t * n->y_step + o, acc, factor[o * quant->factor_step], quant);
+        }
+    }
+}
+
+/* y[o] = act(b[o] + sum over i < count of x[i] * w[i][o]) by float16 weights */
+static inline void plain_dense_half(
+    const float *x,
+    const uint16_t *w,
+    const float *b,
+    float *y,
+    int32_t count,
+    int32_t outputs,
+    const ecm_activation *act)
+{
+    for (int32_t o = 0; o < outputs; o++) {
+        float acc = b[o];
+        for (int32_t i = 0; i < count; i++) {
+            acc = ecm_fmaf(x[i], ecm_half(w[i * outputs + o]), acc);
+        }
+        y[o] = ecm_activate_f32(acc, act->kind, act->low, act->high);
+    }
+}
+
+#endif

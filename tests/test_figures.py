@@ -1,0 +1,179 @@
+"""Figures in documents are those of their records, in both directions."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks import counts, figures, firmware, timed
+from benchmarks.recipes import table as recipes_table
+from benchmarks.recipes.changes import recipes
+from ecm_edge import targets
+from ecm_edge.registry import registry
+
+BOARD = "loongson-2k0500"
+SHELF = counts.SHELVES / BOARD
+MISSED = {"the same, serial image, float32 weights", "the same, serial image, float16 weights"}
+"""Bars of firmware's counts that are known to be missed."""
+
+FIGURE = re.compile(
+    r"\d[\d,.]*\s?(?:%|×|times\b|ms\b|s\b|µs\b|min\b|h\b|[KMG]i?B\b|B\b|segments/s\b|GFLOP|MACs?\b|instructions\b|points\b)"
+    r"|\b0\.\d{2,}\b"
+)
+"""A number that somebody has measured or counted."""
+
+
+@pytest.mark.parametrize("document", figures.TABLES)
+def test_the_tables_of_a_document_are_those_of_its_records(document):
+    assert (figures.ROOT / document).read_text() == figures.rendered(document), f"run: {figures.COMMAND}"
+
+
+@pytest.mark.parametrize(
+    ("document", "headings"),
+    [
+        ("README.md", ("The real thing", "The reference model", "Figures")),
+        ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", "Training recipes")),
+    ],
+)
+def test_prose_has_no_figure_of_its_own(document, headings):
+    sections = re.split(r"^##? (.*)\n", figures.prose(document), flags=re.MULTILINE)
+    by_heading = dict(zip(sections[1::2], sections[2::2], strict=True))
+    for heading in headings:
+        assert FIGURE.findall(re.sub(r"```.*?```", "", by_heading[heading], flags=re.DOTALL)) == [], heading
+    if document == "benchmarks/README.md":
+        assert set(by_heading) == set(headings)
+
+
+@pytest.mark.parametrize(
+    "text", ["2.1 times as fast", "49.7 KiB", "0.5 ms", "F1 (0.960)", "35 %", "312,750 instructions"]
+)
+def test_a_figure_is_seen(text):
+    assert FIGURE.search(text)
+
+
+def test_every_record_is_shown():
+    names = {f"{name}.json" for name in timed.load_all()}
+    names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
+    assert {path.name for path in timed.FOLDER.iterdir()} == names
+
+
+def test_the_bars_that_counts_miss_are_known():
+    assert {row.what for row in firmware.rows(counts.load()) if not row.meets_bar} == MISSED
+
+
+def test_recipes_on_record_are_those_that_there_are():
+    known = {recipe.name: recipe.change for recipe in recipes()}
+    for comparison in recipes_table.load_all():
+        assert comparison.lines[0].recipe == recipes()[0].name
+        for line in comparison.lines:
+            assert known[line.recipe] == line.change
+
+
+def record(when, load):
+    stats = {"min": 0.25, "median": 0.5, "rounds": 3, "max": 1.0}
+    tests = {
+        "test_data_import": {},
+        "test_loadtxt_a_file": {},
+        "test_overhead_of_a_trial": {"median_s": 1.5, "max_s": 2.5, "trials": 4},
+    }
+    content = {
+        "machine_info": {"cpu": {"brand_raw": "Some CPU", "count": 2}},
+        "commit_info": {"id": "0123456789abcdef", "dirty": False},
+        "datetime": when,
+        "benchmarks": [
+            {"name": name, "stats": stats, "extra_info": {**more, "kind": "text", "checked": True}}
+            for name, more in tests.items()
+        ],
+    }
+    return timed.of_json(content, "pytest", load)
+
+
+def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
+    lines = timed.table({"import": record("2026-01-02T03:04:05", 3.14)}).splitlines()
+    assert all("2026-01-02, Some CPU, 2 cores, load 3.1 (busy), `0123456`" in line for line in lines[2:4])
+    assert lines[4] == ""
+    assert lines[5].startswith("NOT RUN: `test_an_epoch_of_ours_against_the_seed_works_way`, ")
+    assert "median 1.5 s, at most 2.5 s, of 4 trials | < 2 s: **missed**" in lines[2]
+    assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
+    assert "(busy)" not in record("2026-01-02", 1.0).where()
+
+
+def test_what_was_not_checked_is_not_recorded():
+    unchecked = {"name": "test_data_import", "stats": {}, "extra_info": {}}
+    for tests in ([unchecked], []):
+        with pytest.raises(timed.NothingMeasuredError, match="not checked"):
+            timed.of_json({"benchmarks": tests}, "pytest", 1.0)
+
+
+def test_a_figure_that_no_line_shows_is_an_error():
+    strange = record("2026-01-02", 1.0).model_copy(update={"figures": {"test_something": {}}})
+    with pytest.raises(AssertionError, match="test_something"):
+        timed.table({"import": strange})
+
+
+def test_the_entries_that_the_readme_names_are_those_of_the_shelf():
+    event = registry.incumbent(SHELF)
+    section = figures.prose("README.md").split("## The reference model")[1].split("\n## ")[0]
+    assert set(re.findall(r"\b\d\d-\d\d\b", section)) == {event.replaces}
+
+
+def row(text, title):
+    """The cells of a line of a table, its title aside."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")[1:]]
+
+
+def test_the_boards_that_the_readme_shows_have_these_limits():
+    text = (figures.ROOT / "README.md").read_text()
+    boards = [targets.load(name) for name in counts.BOARDS]
+    assert row(text, "budget: parameters / MACs") == [f"{b.budget.parameters:,} / {b.budget.macs:,}" for b in boards]
+    kib = [[b.budget.flash_bytes / 1024, b.budget.ram_bytes / 1024] for b in boards]
+    assert row(text, "budget: flash / RAM") == [f"{flash:g} KiB / {ram:g} KiB" for flash, ram in kib]
+    assert row(text, "budget: latency") == [f"{b.budget.latency_ms:g} ms" for b in boards]
+    score = boards[0].score
+    weights = (score.fbeta.weight, score.g.weight, score.latency_ms.weight, score.size_kib.weight)
+    assert row(text, "score") == ["{:g} Fn + {:g} Gn + {:g} Ln + {:g} Mn (IESD-2024)".format(*weights), "–"]
+
+
+@pytest.mark.parametrize("board", counts.BOARDS)
+def test_the_thresholds_that_the_readme_shows_are_the_targets(board):
+    text, parity = (figures.ROOT / "README.md").read_text(), targets.load(board).parity
+    float32, float16, int8 = parity.float32, parity.float16, parity.int8
+    assert float32.label_flips == 0
+    assert f"| no label flips, max_abs ≤ {float32.max_abs:.0e}, cos ≥ {float32.cos:g} |".replace("e-03", "e-3") in text
+    assert f"| at most {float16.label_flips} label flips, max_abs ≤ {float16.max_abs:g} |" in text
+    assert int8.f1_drop == int8.fbeta_drop
+    assert f"F1 and mean Fβ drop by at most {int8.f1_drop:g}" in text
+    assert f"at most {int8.max_lsb} LSB in every layer" in text
+
+
+def triples(line):
+    """The (mean Fβ, G, F1) of each cell of a line of recipe.md's table."""
+    cells = line.replace("*", "").strip("| ").split(" | ")[1:]
+    return [[float(value) for value in cell.split(" / ")] for cell in cells]
+
+
+def test_the_recipes_table_has_what_the_entry_scored_and_its_means_are_means():
+    lines = (counts.SHELVES / "recipe.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("| **this entry**"))
+    mean = next(i for i, line in enumerate(lines) if line.startswith("| mean of these"))
+    scores = json.loads((counts.incumbent(BOARD) / "score.json").read_text())["scores"]
+    ours = [round(scores[name]["value"], 3) for name in ("fbeta_mean", "g", "f1")]
+    assert triples(lines[first])[1] == ours
+    values = np.array([triples(line) for line in lines[first:mean]])
+    assert lines[mean].split()[4] == {8: "eight"}[len(values)]
+    np.testing.assert_allclose(triples(lines[mean]), values.mean(axis=0), atol=0.00051)
+    assert all(np.array(ours[:2]) >= triples(lines[mean])[1][:2])  # "this one is among the better", says the README
+
+
+def test_what_the_recipe_says_of_the_gain_is_what_history_has():
+    text = (counts.SHELVES / "recipe.md").read_text()
+    points = re.search(r"detection_points \+([\d.]+)", registry.incumbent(SHELF).reason)[1]
+    assert re.search(r"Of the ([\d.]+) points", text)[1] == f"{float(points):.2f}"
+
+
+@pytest.mark.parametrize("board", counts.BOARDS)
+def test_a_card_holds_the_recipe(board):
+    text = (counts.SHELVES / "recipe.md").read_text()
+    assert text in (counts.SHELVES / board / "MODEL_CARD.md").read_text()
