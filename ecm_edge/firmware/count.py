@@ -255,11 +255,11 @@ def _runs(code: _Code, lines: Iterable[str]) -> list[Run]:
 
 
 def _by_class(blocks: Iterable[Block]) -> dict[fw.Kind, int]:
-    found: Counter[fw.Kind] = Counter()
+    counted: Counter[fw.Kind] = Counter()
     for block in blocks:
         for kind, number in Counter(i.kind for i in block.instructions).items():
-            found[kind] += number * block.times
-    return dict(sorted(found.items()))
+            counted[kind] += number * block.times
+    return dict(sorted(counted.items()))
 
 
 def _layer(name: str, blocks: list[Block]) -> LayerCount:

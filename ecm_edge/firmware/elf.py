@@ -80,7 +80,7 @@ def symbols(elf: ELFFile) -> list[Symbol]:
     """Every named symbol; mode bits (Thumb's) are cleared from the addresses of functions."""
     mode_bits = core(elf).mode_bits
     kinds: dict[str, Literal["function", "data", "other"]] = {"STT_FUNC": "function", "STT_OBJECT": "data"}
-    found = []
+    named = []
     for table in elf.iter_sections():
         for raw in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
             index = raw["st_shndx"]
@@ -90,20 +90,20 @@ def symbols(elf: ELFFile) -> list[Symbol]:
             place = elf.get_section(number).name if 0 < number < _RESERVED else ""
             place = place or ("" if index == "SHN_UNDEF" else str(index))
             if raw.name:
-                found.append(Symbol(raw.name, address, raw["st_size"], kind, place, number))
-    return found
+                named.append(Symbol(raw.name, address, raw["st_size"], kind, place, number))
+    return named
 
 
 def sections(elf: ELFFile) -> list[Section]:
     """The sections that take memory, in order."""
-    found = []
+    loaded = []
     for raw in elf.iter_sections():
         flags = raw["sh_flags"]
         if not flags & 2 or not raw["sh_size"]:
             continue
         inside = raw["sh_type"] != "SHT_NOBITS"
         content = raw.data() if inside else b""
-        found.append(
+        loaded.append(
             Section(
                 name=raw.name,
                 address=raw["sh_addr"],
@@ -114,12 +114,12 @@ def sections(elf: ELFFile) -> list[Section]:
                 content=content,
             )
         )
-    return found
+    return loaded
 
 
 def relocations(elf: ELFFile) -> list[Relocation]:
     """Every relocation of an object."""
-    found = []
+    places = []
     for table in elf.iter_sections():
         if not isinstance(table, RelocationSection):
             continue
@@ -130,8 +130,8 @@ def relocations(elf: ELFFile) -> list[Relocation]:
             addend = raw["r_addend"] if raw.is_RELA() else int.from_bytes(content[offset : offset + 4], "little")
             index = symbol["st_shndx"] if isinstance(symbol["st_shndx"], int) else _UNDEFINED
             value = (symbol["st_value"] + addend) & ~core(elf).mode_bits
-            found.append(Relocation(table["sh_info"], offset, raw["r_info_type"], symbol.name, index, value))
-    return found
+            places.append(Relocation(table["sh_info"], offset, raw["r_info_type"], symbol.name, index, value))
+    return places
 
 
 def stripped(content: bytes) -> bytes:

@@ -73,16 +73,16 @@ def bound(image: Image) -> StackBound | Unavailable:
     )
 
 
-def gates(found: StackBound | Unavailable, high_water_bytes: int | None, limit_bytes: int) -> list[Gate]:
+def gates(needed: StackBound | Unavailable, high_water_bytes: int | None, limit_bytes: int) -> list[Gate]:
     """The bound within what the board has for its stack, and the emulated high-water mark within the bound."""
-    if isinstance(found, Unavailable):
-        return [not_run(name, found.reason) for name in ("stack_bound", "stack_high_water")]
-    value = float("nan") if found.program_bytes is None else found.program_bytes
-    detail = "; ".join(found.problems) or " → ".join(found.deepest)
+    if isinstance(needed, Unavailable):
+        return [not_run(name, needed.reason) for name in ("stack_bound", "stack_high_water")]
+    value = float("nan") if needed.program_bytes is None else needed.program_bytes
+    detail = "; ".join(needed.problems) or " → ".join(needed.deepest)
     held = at_most("stack_bound", value, limit_bytes, "B", detail)
-    if high_water_bytes is None or found.program_bytes is None:
+    if high_water_bytes is None or needed.program_bytes is None:
         return [held, not_run("stack_high_water", "no emulated run, or no bound to hold it against")]
-    return [held, at_most("stack_high_water", high_water_bytes, found.program_bytes, "B")]
+    return [held, at_most("stack_high_water", high_water_bytes, needed.program_bytes, "B")]
 
 
 def _graph(objects: Sequence[Path]) -> dict[str, _Function]:
@@ -226,38 +226,38 @@ def _root(graph: dict[str, _Function], name: str) -> str:
 
 def _problems(graph: dict[str, _Function], root: str) -> list[str]:
     """What keeps the stack below `root` from being bounded."""
-    found: list[str] = []
+    problems: list[str] = []
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            found.append("recursion: " + " → ".join([*path[path.index(name) :], name]))
+            problems.append("recursion: " + " → ".join([*path[path.index(name) :], name]))
             return
         if name in done:
             return
         done.add(name)
         function = graph.get(name)
         if function is None or (function.frame is None and path):
-            found.append(f"unknown frame of {name}")
+            problems.append(f"unknown frame of {name}")
             return
         if function.indirect:
-            found.append(f"call through a pointer in {name}")
+            problems.append(f"call through a pointer in {name}")
         for called in dict.fromkeys(function.calls):
             visit(called, (*path, name))
 
     visit(root, ())
-    return found
+    return problems
 
 
 def _deepest(graph: dict[str, _Function], root: str) -> tuple[int, list[str]]:
     """Bytes and functions of the deepest path from `root`; an entry without a size is assembly that uses none."""
-    known: dict[str, tuple[int, list[str]]] = {}
+    depths: dict[str, tuple[int, list[str]]] = {}
 
     def depth(name: str) -> tuple[int, list[str]]:
-        if name not in known:
+        if name not in depths:
             function = graph[name]
             below, path = max((depth(c) for c in function.calls), key=lambda d: d[0], default=(0, []))
-            known[name] = ((function.frame or 0) + below, [name, *path])
-        return known[name]
+            depths[name] = ((function.frame or 0) + below, [name, *path])
+        return depths[name]
 
     return depth(root)

@@ -16,9 +16,9 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Layer
 from ecm_edge.firmware.operators import elementwise
-from ecm_edge.firmware.operators.elementwise import Kind
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
 from ecm_edge.firmware.operators.shape import floats
+from ecm_edge.firmware.operators.statements import Kind
 from ecm_edge.firmware.operators.sums import dequantised
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, order_of
