@@ -7,7 +7,9 @@ from ecm_edge import targets
 from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.base.records import Evidence
 from ecm_edge.firmware import count, cycles
-from ecm_edge.firmware.instructions import decode, loongarch, thumb16, thumb32
+from ecm_edge.firmware.cores import CORES, decode
+from ecm_edge.firmware.cores.cortex_m4 import thumb16, thumb32
+from ecm_edge.firmware.cores.loongarch64 import loongarch
 from tests import firmware_hand as hand
 
 BOARDS = [targets.load(name) for name in ("loongson-2k0500", "nucleo-l432kc")]
@@ -205,3 +207,14 @@ def test_thumb_of_32_bits(first, second, kind, words):
 def test_another_machine():
     with pytest.raises(FirmwareError, match="LoongArch and Cortex-M; found x64"):
         decode("x64", b"\x90\x90\x90\x90", 0)
+
+
+def test_every_target_has_a_core_that_is_known():
+    shipped = [targets.load(name) for name in targets.names()]
+    assert {target.core.architecture for target in shipped} == set(CORES)
+    emulated = [target for target in shipped if target.firmware and target.firmware.emulator]
+    assert len(emulated) > 1
+    for target in emulated:
+        core = CORES[target.core.architecture]
+        assert core.decode is not None
+        assert core.calls is not None

@@ -6,6 +6,7 @@ from ecm_edge import targets
 from ecm_edge.base.records import Verdict
 from ecm_edge.firmware import count, stack
 from ecm_edge.firmware import image as images
+from ecm_edge.firmware.cores import cortex_m4
 from ecm_edge.firmware.emulate import Unavailable
 from tests import firmware_hand as hand
 
@@ -143,7 +144,7 @@ def test_the_compilers_own_functions_are_in_the_bound(tmp_path, target):
     ],
 )
 def test_what_thumb_code_pushes_is_read(first, second, moved):
-    assert stack._moves_down(first, second) == moved  # noqa: SLF001 - a table of the instruction set
+    assert cortex_m4.moves_down(first, second) == moved
 
 
 def test_the_hosts_calls_are_not_read(tmp_path):

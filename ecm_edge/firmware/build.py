@@ -96,8 +96,8 @@ class Image:
     def layer_functions(self) -> list[elf_files.Symbol]:
         """The layers' functions, in order of execution."""
         pattern = re.compile(rf"{re.escape(self.model.name)}_layer_(\d+)_")
-        found = {int(match[1]): s for s in self.symbols if s.kind == "function" and (match := pattern.match(s.name))}
-        return [found[index] for index in sorted(found)]
+        by_index = {int(match[1]): s for s in self.symbols if s.kind == "function" and (match := pattern.match(s.name))}
+        return [by_index[index] for index in sorted(by_index)]
 
     @property
     def layer_names(self) -> list[str]:
@@ -282,10 +282,10 @@ def _includes(folder: Path) -> list[str]:
 
 
 def _generated_sources(folder: Path) -> list[Path]:
-    found = sorted(folder.glob("*.c"))
-    if not found:
+    sources = sorted(folder.glob("*.c"))
+    if not sources:
         raise FirmwareError("a generated folder holds C files", f"none in {folder}", "Generate it again.")
-    return found
+    return sources
 
 
 def _source(name: str) -> Path:

@@ -17,9 +17,8 @@ import numpy as np
 from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError
 from ecm_edge.base.records import Record
+from ecm_edge.firmware import cores, emulate, toolchain
 from ecm_edge.firmware import elf as elf_files
-from ecm_edge.firmware import emulate, toolchain
-from ecm_edge.firmware.instructions import Instruction, decode
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.build import Image
+    from ecm_edge.firmware.cores.core import Instruction
 
 NO_LAYER = -1
 _PLUGIN = "count/icount.c"
@@ -192,11 +192,11 @@ class _Code:
         """`count` instructions from `address` on."""
         for section in self._sections:
             if section.address <= address < section.address + section.size:
-                offset, found = address - section.address, []
+                offset, instructions = address - section.address, []
                 for _ in range(count):
-                    found.append(decode(self._machine, section.content, offset))
-                    offset += found[-1].size
-                return tuple(found)
+                    instructions.append(cores.decode(self._machine, section.content, offset))
+                    offset += instructions[-1].size
+                return tuple(instructions)
         raise FirmwareError("an inference runs code of its image", f"address {address:#x}", "Build it again.")
 
 
@@ -255,11 +255,11 @@ def _runs(code: _Code, lines: Iterable[str]) -> list[Run]:
 
 
 def _by_class(blocks: Iterable[Block]) -> dict[fw.Kind, int]:
-    found: Counter[fw.Kind] = Counter()
+    counted: Counter[fw.Kind] = Counter()
     for block in blocks:
         for kind, number in Counter(i.kind for i in block.instructions).items():
-            found[kind] += number * block.times
-    return dict(sorted(found.items()))
+            counted[kind] += number * block.times
+    return dict(sorted(counted.items()))
 
 
 def _layer(name: str, blocks: list[Block]) -> LayerCount:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ecm_edge.firmware.build import Image
+    from ecm_edge.firmware.cores.core import Instruction
     from ecm_edge.firmware.count import Block, Run
-    from ecm_edge.firmware.instructions import Instruction
     from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Pipeline, Timing
 

@@ -11,11 +11,14 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
+from ecm_edge.firmware import cores
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.firmware.cores.core import Core
+
 _UNDEFINED, _RESERVED = 0, 0xFF00
-_THUMB = 1
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Section:
 class Relocation:
     """A place in an object's section, and what belongs there: a named symbol, or `value` in section `section_index`.
 
-    `value` includes the addend, and has the Thumb bit cleared.
+    `value` includes the addend, and has mode bits (Thumb's) cleared.
     """
 
     within: int
@@ -68,34 +71,39 @@ def machine(elf: ELFFile) -> str:
     return str(elf.get_machine_arch())
 
 
+def core(elf: ELFFile) -> Core:
+    """What is known of the instruction set."""
+    return cores.of_machine(machine(elf))
+
+
 def symbols(elf: ELFFile) -> list[Symbol]:
-    """Every named symbol; the Thumb bit is cleared from the addresses of functions."""
-    thumb = machine(elf) == "ARM"
+    """Every named symbol; mode bits (Thumb's) are cleared from the addresses of functions."""
+    mode_bits = core(elf).mode_bits
     kinds: dict[str, Literal["function", "data", "other"]] = {"STT_FUNC": "function", "STT_OBJECT": "data"}
-    found = []
+    named = []
     for table in elf.iter_sections():
         for raw in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
             index = raw["st_shndx"]
             number = index if isinstance(index, int) else _UNDEFINED
             kind = kinds.get(raw["st_info"]["type"], "other")
-            address = raw["st_value"] & ~_THUMB if thumb and kind == "function" else raw["st_value"]
+            address = raw["st_value"] & ~mode_bits if kind == "function" else raw["st_value"]
             place = elf.get_section(number).name if 0 < number < _RESERVED else ""
             place = place or ("" if index == "SHN_UNDEF" else str(index))
             if raw.name:
-                found.append(Symbol(raw.name, address, raw["st_size"], kind, place, number))
-    return found
+                named.append(Symbol(raw.name, address, raw["st_size"], kind, place, number))
+    return named
 
 
 def sections(elf: ELFFile) -> list[Section]:
     """The sections that take memory, in order."""
-    found = []
+    loaded = []
     for raw in elf.iter_sections():
         flags = raw["sh_flags"]
         if not flags & 2 or not raw["sh_size"]:
             continue
         inside = raw["sh_type"] != "SHT_NOBITS"
         content = raw.data() if inside else b""
-        found.append(
+        loaded.append(
             Section(
                 name=raw.name,
                 address=raw["sh_addr"],
@@ -106,12 +114,12 @@ def sections(elf: ELFFile) -> list[Section]:
                 content=content,
             )
         )
-    return found
+    return loaded
 
 
 def relocations(elf: ELFFile) -> list[Relocation]:
     """Every relocation of an object."""
-    found = []
+    places = []
     for table in elf.iter_sections():
         if not isinstance(table, RelocationSection):
             continue
@@ -121,10 +129,9 @@ def relocations(elf: ELFFile) -> list[Relocation]:
             symbol, offset = names.get_symbol(raw["r_info_sym"]), raw["r_offset"]
             addend = raw["r_addend"] if raw.is_RELA() else int.from_bytes(content[offset : offset + 4], "little")
             index = symbol["st_shndx"] if isinstance(symbol["st_shndx"], int) else _UNDEFINED
-            value = symbol["st_value"] + addend
-            value = value & ~_THUMB if machine(elf) == "ARM" else value
-            found.append(Relocation(table["sh_info"], offset, raw["r_info_type"], symbol.name, index, value))
-    return found
+            value = (symbol["st_value"] + addend) & ~core(elf).mode_bits
+            places.append(Relocation(table["sh_info"], offset, raw["r_info_type"], symbol.name, index, value))
+    return places
 
 
 def stripped(content: bytes) -> bytes:

@@ -199,8 +199,9 @@ def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
 
 
 def _parameters(used: Collection[str]) -> str:
-    said = [text for place, text in (("samples", "const float *samples"), ("scores", "float *scores")) if place in used]
-    return ", ".join(said) or "void"
+    texts = {"samples": "const float *samples", "scores": "float *scores"}
+    parameters = [text for place, text in texts.items() if place in used]
+    return ", ".join(parameters) or "void"
 
 
 def _pointer(name: str, memory: Tensor | Buffer, plan: Plan) -> str:
@@ -226,12 +227,12 @@ class Traced:
 
 def traced(layers: Sequence[Layer]) -> list[Traced]:
     """Everything that the layers write under an ONNX name, in order."""
-    found = [
+    written = [
         (number, name, tensor)
         for number, layer in enumerate(layers)
         for name, tensor in zip(layer.outputs, layer.writes, strict=False)
     ]
-    return [Traced(number, *each) for number, each in enumerate(found)]
+    return [Traced(number, *each) for number, each in enumerate(written)]
 
 
 def _trace(name: str, entry: Traced, plan: Plan) -> str:

@@ -199,9 +199,9 @@ class _Stream:
 
     def expect_ready(self, timeout_s: float) -> None:
         """Wait for the program's first bytes."""
-        found = self.read(len(READY), timeout_s)
-        if found != READY:
-            raise FirmwareError("a batch program begins with ECM1", repr(found), "Build it again.")
+        begin = self.read(len(READY), timeout_s)
+        if begin != READY:
+            raise FirmwareError("a batch program begins with ECM1", repr(begin), "Build it again.")
 
     def write(self, content: bytes) -> None:
         """Send all of `content`; what arrives meanwhile is kept."""
@@ -226,9 +226,9 @@ class _Stream:
             if not readable:
                 raise self._failure(f"did not answer within {timeout_s:g} s")
             self._take(readable)
-        found = bytes(self._pending[:count])
+        content = bytes(self._pending[:count])
         del self._pending[:count]
-        return found
+        return content
 
     def _take(self, readable: Sequence[int]) -> None:
         if self._errors in readable:
@@ -246,10 +246,10 @@ class _Stream:
             self._complaints += block
         lines = self._complaints.decode(errors="replace").strip().splitlines()
         code = self._process.returncode
-        said = [f"exit code {code}"] if code is not None else []
-        said += [repr(lines[-1])] if lines else []
+        details = [f"exit code {code}"] if code is not None else []
+        details += [repr(lines[-1])] if lines else []
         return FirmwareError(
             "an image must answer every segment",
-            " · ".join([f"{os.path.basename(self._words[0])} {what}", *said]),  # noqa: PTH119 - a word, not a path
+            " · ".join([f"{os.path.basename(self._words[0])} {what}", *details]),  # noqa: PTH119 - a word, not a path
             "Run the command by hand to see more: " + " ".join(self._words),
         )

@@ -105,14 +105,14 @@ def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name:
 
 def _with_included(kernels: list[str]) -> list[str]:
     """The headers and those that they include."""
-    found: list[str] = []
+    names: list[str] = []
     waiting = list(kernels)
     while waiting:
         kernel = waiting.pop()
-        if kernel not in found:
-            found.append(kernel)
+        if kernel not in names:
+            names.append(kernel)
             waiting += re.findall(r'#include "(ecm_\w+\.h)"', (INCLUDE / kernel).read_text())
-    return sorted(found)
+    return sorted(names)
 
 
 def form_of(proto: onnx.ModelProto) -> Form:

@@ -88,13 +88,13 @@ def measure(image: Image) -> ImageSize:
 
 def sections_of(image: Image) -> Sections:
     """An image's bytes by section."""
-    found = elf_files.sections(elf_files.open_elf(image.elf))
-    stack = [s.size for s in found if s.name == _STACK]
-    found = [s for s in found if s.name != _STACK]
-    text = sum(s.size for s in found if s.executable)
-    rodata = sum(s.size for s in found if not s.executable and not s.writable)
-    data = sum(s.loaded_bytes for s in found if s.writable and not s.executable)
-    bss = sum(s.size - s.loaded_bytes for s in found if s.writable and not s.executable)
+    everything = elf_files.sections(elf_files.open_elf(image.elf))
+    stack = [s.size for s in everything if s.name == _STACK]
+    sections = [s for s in everything if s.name != _STACK]
+    text = sum(s.size for s in sections if s.executable)
+    rodata = sum(s.size for s in sections if not s.executable and not s.writable)
+    data = sum(s.loaded_bytes for s in sections if s.writable and not s.executable)
+    bss = sum(s.size - s.loaded_bytes for s in sections if s.writable and not s.executable)
     bare = image.firmware.linker_script is not None
     return Sections(
         text=text,
@@ -116,15 +116,17 @@ def forbidden_symbols(image: Image) -> list[str]:
 
 def forbidden_gate(image: Image) -> Gate:
     """No malloc, free, printf or their kin in the image."""
-    found = forbidden_symbols(image)
-    return at_most("forbidden_symbols", len(found), 0, "symbols", ", ".join(found))
+    forbidden = forbidden_symbols(image)
+    return at_most("forbidden_symbols", len(forbidden), 0, "symbols", ", ".join(forbidden))
 
 
 def arena_gate(image: Image) -> Gate:
     """The arena's bytes in the linked image are those of the plan."""
-    found = measure(image).arena_bytes
+    arena_bytes = measure(image).arena_bytes
     planned = image.model.arena_bytes
-    return at_most("arena_off_plan", abs(found - planned), 0, "B", f"{found} bytes linked, {planned} planned")
+    return at_most(
+        "arena_off_plan", abs(arena_bytes - planned), 0, "B", f"{arena_bytes} bytes linked, {planned} planned"
+    )
 
 
 def _layers(image: Image) -> list[LayerFlash]:

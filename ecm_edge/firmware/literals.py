@@ -48,9 +48,9 @@ def array(name: str, values: NDArray[Any], dtype: str, comment: str = "") -> str
     };
     """
     flat = values.reshape(-1)
-    said = f"/* {comment} */\n" if comment else ""
+    title = f"/* {comment} */\n" if comment else ""
     body = "\n".join(_lines(element(value, dtype) for value in flat))
-    return f"{said}static const {C_TYPES[dtype]} {name}[{flat.size}] ECM_ALIGNED = {{\n{body}\n}};"
+    return f"{title}static const {C_TYPES[dtype]} {name}[{flat.size}] ECM_ALIGNED = {{\n{body}\n}};"
 
 
 def _lines(elements: Iterable[str]) -> Iterable[str]:

@@ -98,13 +98,13 @@ def _program(graph: Graph, steps: list[Step], shapes: Mapping[str, tuple[int, ..
         uses=uses,
         rooms=_rooms(steps, shapes, kernels),
         wide=any(step.quantizer or step.op.op == "QuantizeLinear" for step in steps),
-        readers={name: tuple(found) for name, found in readers.items()},
+        readers={name: tuple(group) for name, group in readers.items()},
     )
 
 
 def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels: Kernels) -> dict[str, Room]:
     """What the convolutions that read a tensor want of its memory."""
-    found: dict[str, Room] = defaultdict(Room)
+    rooms: dict[str, Room] = defaultdict(Room)
     for step in steps:
         if step.op.op != "Conv":
             continue
@@ -112,8 +112,8 @@ def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels
         along = along_time(step.op.attributes, shapes[w][2:], shapes[x])
         if along is not None:
             dual = bool(step.sources) and kernels.int8 == "dual"
-            found[x] = found[x] | along.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
-    return found
+            rooms[x] = rooms[x] | along.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
+    return rooms
 
 
 def _folded_pads(graph: Graph, constants: Mapping[str, NDArray[Any]]) -> list[Step]:
@@ -156,11 +156,11 @@ def _zero_pads(pad: Step, constants: Mapping[str, NDArray[Any]]) -> list[int] | 
 def _finish_scores(program: Program) -> None:
     """Copy the graph's output to the caller's scores, where no layer wrote it there."""
     name = program.graph.output_name
-    found = program.env[name]
-    if isinstance(found, Constant):
+    value = program.env[name]
+    if isinstance(value, Constant):
         raise ModelError("scores depend on the segment", f"the constant {name!r}", "Export the model again.")
-    if found.buffer.place == "scores" and found.quant is None:
+    if value.buffer.place == "scores" and value.quant is None:
         return
-    scores = Buffer(found.size, "float32", "scores")
-    y = Tensor(scores, dense(found.shape))
-    program.add(Done(copy_layer("scores", (name,), [(found, y)], y, (name,))), y)
+    scores = Buffer(value.size, "float32", "scores")
+    y = Tensor(scores, dense(value.shape))
+    program.add(Done(copy_layer("scores", (name,), [(value, y)], y, (name,))), y)

@@ -6,6 +6,9 @@
    overwritten before it was read, or so far above it if the layer runs from the last row back (`Layer.overlap`).
 4. Several orders of placing are tried, each buffer at the lowest place that is free, and the smallest arena is kept.
    Then buffers are moved about in the best order for a while, by a seeded choice: the plan is the same every time.
+
+The cost model has another planner (`ecm_edge.forms.cost.plan`), for the tensors of an ONNX graph: it knows neither
+fused layers nor outputs over inputs, and its figures are in the records of models that were never built.
 """
 
 from __future__ import annotations
@@ -94,26 +97,26 @@ def _is_backward(x: Buffer, output: Buffer, over: Overlap, offsets: Mapping[Buff
 
 
 def _lifetimes(layers: Sequence[Layer]) -> dict[Buffer, Lifetime]:
-    found: dict[Buffer, Lifetime] = {}
+    lifetimes: dict[Buffer, Lifetime] = {}
     for number, layer in enumerate(layers):
         for buffer in sorted(layer.buffers, key=lambda b: b.size_bytes):
             if buffer.place == "arena":
-                first = found[buffer].first if buffer in found else number
-                found[buffer] = Lifetime(first, number)
-    return found
+                first = lifetimes[buffer].first if buffer in lifetimes else number
+                lifetimes[buffer] = Lifetime(first, number)
+    return lifetimes
 
 
 def _allowed(layers: Sequence[Layer], lifetimes: Mapping[Buffer, Lifetime]) -> Allowed:
     """(input, output) pairs that may overlap, and how."""
-    found: dict[tuple[Buffer, Buffer], Overlap] = {}
+    allowed: dict[tuple[Buffer, Buffer], Overlap] = {}
     for number, layer in enumerate(layers):
         written = [tensor.buffer for tensor in layer.writes]
         if not written or written[0].place != "arena" or lifetimes[written[0]].first != number:
             continue
         for buffer, over in layer.overlap.items():
             if buffer.place == "arena" and lifetimes[buffer].last == number and buffer not in written:
-                found[buffer, written[0]] = over
-    return found
+                allowed[buffer, written[0]] = over
+    return allowed
 
 
 def _orders(lifetimes: Mapping[Buffer, Lifetime]) -> list[Callable[[Buffer], tuple[int, ...]]]:
@@ -146,16 +149,16 @@ def _candidates(
     allowed: Allowed,
 ) -> set[int]:
     """Places where a buffer can begin at the lowest: the start, behind a rival, or as near to one as is allowed."""
-    found = {0}
+    places = {0}
     for other in rivals:
-        found.add(_aligned(offsets[other] + other.size_bytes))
+        places.add(_aligned(offsets[other] + other.size_bytes))
         if (other, buffer) in allowed:  # the buffer is the output
-            found.add((offsets[other] - allowed[other, buffer].below) // ALIGNMENT * ALIGNMENT)
-            found.add(_aligned(offsets[other] + (allowed[other, buffer].above or 0)))
+            places.add((offsets[other] - allowed[other, buffer].below) // ALIGNMENT * ALIGNMENT)
+            places.add(_aligned(offsets[other] + (allowed[other, buffer].above or 0)))
         if (buffer, other) in allowed:  # the buffer is the input
-            found.add(_aligned(offsets[other] + allowed[buffer, other].below))
-            found.add((offsets[other] - (allowed[buffer, other].above or 0)) // ALIGNMENT * ALIGNMENT)
-    return {at for at in found if at >= 0}
+            places.add(_aligned(offsets[other] + allowed[buffer, other].below))
+            places.add((offsets[other] - (allowed[buffer, other].above or 0)) // ALIGNMENT * ALIGNMENT)
+    return {at for at in places if at >= 0}
 
 
 def _fits(

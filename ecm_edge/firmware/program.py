@@ -127,17 +127,17 @@ class Program:
 
     def tensor(self, name: str, node: Node) -> Tensor:
         """What a node reads and computes on: it depends on the segment."""
-        found = self.env[name]
-        if isinstance(found, Constant):
+        value = self.env[name]
+        if isinstance(value, Constant):
             raise refused(node, "an operator's first input depends on the segment", f"the constant {name!r}")
-        return found
+        return value
 
     def constant(self, name: str, node: Node) -> Constant:
         """A parameter: the same for all segments."""
-        found = self.env.get(name)
-        if not isinstance(found, Constant):
+        value = self.env.get(name)
+        if not isinstance(value, Constant):
             raise refused(node, "weights and parameters are constants", f"{name!r}, which depends on the segment")
-        return found
+        return value
 
     def optional(self, node: Node, position: int) -> Constant | None:
         """A constant input that may be absent."""

@@ -210,12 +210,15 @@ def _exchange(process: subprocess.Popen[bytes], line: int, frame: bytes) -> byte
 
 
 def _ended(board: Board, received: bytes = b"") -> FirmwareError:
-    said = [*board.errors.read_text(errors="replace").splitlines(), *received.decode(errors="replace").splitlines()]
+    complaints = [
+        *board.errors.read_text(errors="replace").splitlines(),
+        *received.decode(errors="replace").splitlines(),
+    ]
     code = board.process.poll()
     end = "halted" if code is None else f"ended with {code}"
     return FirmwareError(
         "an image runs until it is ended",
-        f"{board.emulated.image} {end}: {said[-1] if said else 'nothing said'}",
+        f"{board.emulated.image} {end}: {complaints[-1] if complaints else 'nothing said'}",
         "Build it again from a verified model; the self-test at its start compares known answers.",
     )
 

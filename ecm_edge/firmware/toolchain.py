@@ -33,14 +33,14 @@ def compiler(name: str) -> list[str]:
     """
     if name == "zig":
         return [str(_zig()), "cc"]
-    found = [path for word in (_HOST_COMPILERS if name == "cc" else (name,)) if (path := shutil.which(word))]
-    if not found:
+    paths = [path for word in (_HOST_COMPILERS if name == "cc" else (name,)) if (path := shutil.which(word))]
+    if not paths:
         raise FirmwareError(
             f"the compiler {name} must be installed",
             "none on the path",
             "Install Debian's gcc." if name == "cc" else f"Install {name}, or name another in the target's [firmware].",
         )
-    return found[:1]
+    return paths[:1]
 
 
 def version(name: str) -> str:
@@ -134,11 +134,11 @@ def zig_environment(objects: Path) -> dict[str, str]:
 
 
 def _zig() -> Path:
-    found = importlib.util.find_spec("ziglang")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
         raise FirmwareError(
             "the compiler zig comes with the ziglang package",
             "it is not installed",
             "Run `pip install ziglang`, or `make demo`, which does.",
         )
-    return Path(found.origin).parent / "zig"
+    return Path(spec.origin).parent / "zig"

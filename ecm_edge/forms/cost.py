@@ -3,6 +3,10 @@
 The arena comes from a liveness plan: a tensor occupies its bytes from the node that makes it to the last node that
 reads it, and every tensor is given an offset at which nothing that lives at the same time lies. Reshapes share their
 input's bytes. Costs are those of one inference of one segment.
+
+This plan is not the firmware's (`ecm_edge.firmware.plan`): it is an estimate from the ONNX graph alone, for models of
+which no C can be made and before any is made, and its figure depends on no choice of the generator. The firmware plans
+the buffers of its own layers, after fusing, with outputs over inputs that die.
 """
 
 from __future__ import annotations

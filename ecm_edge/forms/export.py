@@ -308,10 +308,10 @@ def _check_contract(proto: onnx.ModelProto, samples_per_segment: int) -> onnx_mo
     """Opset, batch 1, names and onnx's checker."""
     onnx_model.check(proto, "the exported model")
     classifier = onnx_model.classifier_of(proto)
-    found = (onnx_model.opset(proto), classifier.input_name, classifier.input_shape, classifier.output_name)
+    exported = (onnx_model.opset(proto), classifier.input_name, classifier.input_shape, classifier.output_name)
     wanted = (OPSET, INPUT, (1, 1, samples_per_segment), OUTPUT)
-    if found != wanted:
+    if exported != wanted:
         raise ModelError(
-            f"an export has opset, input, shape and output {wanted}", f"{found}", "Use the pinned version of torch."
+            f"an export has opset, input, shape and output {wanted}", f"{exported}", "Use the pinned version of torch."
         )
     return classifier

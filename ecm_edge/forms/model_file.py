@@ -80,9 +80,9 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
     """
     session = onnx_model.open_session(classifier.proto)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    found = [np.zeros(0, np.float32)]
+    parts = [np.zeros(0, np.float32)]
     for block in track(blocks, f"scoring {classifier.path.name}"):
         samples = np.asarray(dataset.samples[block])  # (n, T)
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
-        found.append(scores[:, 1] - scores[:, 0])
-    return np.concatenate(found)
+        parts.append(scores[:, 1] - scores[:, 0])
+    return np.concatenate(parts)

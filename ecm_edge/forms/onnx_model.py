@@ -176,8 +176,8 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 
 def _scores_name(proto: onnx.ModelProto, path: Path) -> str:
     inferred = onnx.shape_inference.infer_shapes(proto)
-    found = {value.name: _dims(value) for value in inferred.graph.output if _is_float32(value)}
-    scores = [name for name, dims in found.items() if dims[-1:] == [2] and {*dims[:-1]} <= {0, 1}]
+    outputs = {value.name: _dims(value) for value in inferred.graph.output if _is_float32(value)}
+    scores = [name for name, dims in outputs.items() if dims[-1:] == [2] and {*dims[:-1]} <= {0, 1}]
     if len(scores) != 1:
         raise ModelError(
             "a classifier has one float32 output of two scores",

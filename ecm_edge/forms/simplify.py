@@ -132,15 +132,15 @@ def _onnxsim(proto: onnx.ModelProto, segment: Floats) -> tuple[onnx.ModelProto, 
     checks = CHECKS if len(segment) else 0
     classifier = onnx_model.classifier_of(proto)
     feed = {classifier.input_name: segment.reshape(classifier.input_shape)} if checks else None
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(output):
             simplified, agreed = onnxsim.simplify(proto, check_n=checks, input_data=feed)
     except Exception as problem:  # whatever onnxsim raises, the model is at fault or unsupported
         raise ModelError(
             "onnxsim can simplify the model", str(problem).splitlines()[0], "Ship it as exported."
         ) from problem
-    run = sum(line.startswith(_CHECK_LINE) for line in said.getvalue().splitlines())
+    run = sum(line.startswith(_CHECK_LINE) for line in output.getvalue().splitlines())
     return simplified, bool(agreed), run
 
 

@@ -1,4 +1,6 @@
-"""Operators on one value at a time, fused into loops: load, a chain of C statements, store.
+"""Operators on one value at a time, fused into loops: load, a chain of statements, store.
+
+C text is made of the statements at the end only (`_layer`).
 
 A node joins the loop of an input if its output has the same shape and everything else it reads was there before that
 loop. What only the loop itself reads is never stored. A loop from one int8 tensor to another becomes a table of 256
@@ -7,7 +9,6 @@ entries, computed by the reference.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer, Overlap
-from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware.operators.loops import Axis, at, loop_nest, loops
+from ecm_edge.firmware.operators.statements import Kind, Reduction, Statement
 from ecm_edge.firmware.program import Constant, Program, distance_below, refused
 from ecm_edge.firmware.tensors import ITEM_BYTES, Quant, Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.executor import compute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,37 +33,7 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.graph import Step
 
 Operand = Tensor | Constant
-_VARIABLE = re.compile(r"\bv\d+\b")
 _INT8_RANGE = (-128, 128)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How values are joined: a C type, where it starts, a step with `a` and the value `v`, and what is stored."""
-
-    c_type: str
-    start: str
-    step: str
-    result: str = "a"
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """A reduction within a loop: the C variable that is reduced, along which axes, how, and what that gives."""
-
-    variable: str
-    axes: tuple[int, ...]
-    kind: Kind
-    output: Tensor
-
-    def said(self, text: str, number: int) -> str:
-        """A step or a result with this loop's variables."""
-        return re.sub(r"\bv\b", self.variable, re.sub(r"\ba\b", f"a{number}", text))
-
-    def spread(self, shape: tuple[int, ...]) -> Indices:
-        """The output's index for every element of the loop."""
-        kept = [1 if axis in self.axes else length for axis, length in enumerate(shape)]
-        return np.broadcast_to(self.output.index.reshape(kept), shape)
 
 
 @dataclass
@@ -74,7 +46,7 @@ class Loop:
     shape: tuple[int, ...]
     order: tuple[int, ...]
     loads: list[tuple[str, Operand]] = field(default_factory=list)
-    statements: list[str] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     stores: dict[str, Tensor] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -97,15 +69,15 @@ class Loop:
     def _fresh(self) -> str:
         return f"v{len(self.loads) + len(self.statements)}"
 
-    def assign(self, name: str, expression: str, c_type: str = "float") -> None:
+    def assign(self, name: str, operation: str, inputs: Sequence[str], c_type: str = "float") -> None:
         """One more statement; its variable stands for the ONNX tensor `name`."""
         variable = self._fresh()
-        self.statements.append(f"const {c_type} {variable} = {expression};")
+        self.statements.append(Statement(variable, operation, tuple(inputs), c_type))
         self.values[name] = variable
 
-    def is_made_by(self, variable: str, expression: str) -> bool:
-        """Whether a variable of the loop is that expression's value."""
-        return f"const float {variable} = {expression};" in self.statements
+    def is_made_by(self, variable: str, operation: str, *inputs: str) -> bool:
+        """Whether a variable of the loop is the value of that operation."""
+        return Statement(variable, operation, inputs, "float") in self.statements
 
     def close(self, program: Program) -> Layer | None:
         """The loop as a layer; None where nothing outside reads what it computes."""
@@ -122,20 +94,18 @@ class Loop:
         """Leave out statements and loads whose variables nothing uses."""
         needed = set(wanted)
         for statement in reversed(self.statements):
-            variable, text = statement.split(" = ", 1)
-            if variable.split()[-1] in needed:
-                needed |= set(_VARIABLE.findall(text))
-        self.statements = [s for s in self.statements if s.split(" = ", 1)[0].split()[-1] in needed]
+            if statement.variable in needed:
+                needed.update(statement.inputs)
+        self.statements = [statement for statement in self.statements if statement.variable in needed]
         self.loads = [(variable, operand) for variable, operand in self.loads if variable in needed]
 
 
-def lower(program: Program, step: Step, expression: Callable[[Sequence[str]], str]) -> None:
-    """Lower a float operator on broadcast inputs; `expression` makes C of its inputs' C expressions."""
+def lower(program: Program, step: Step, operation: str) -> None:
+    """Lower a float operator on broadcast inputs; `operation` is a C expression of them, {0}, {1} …."""
     node = step.op
     operands = {name: program.env[name] for name in node.inputs if name}
     loop = join(program, step, operands)
-    said = [loop.read(name, operands[name]) for name in node.inputs if name]
-    loop.assign(node.outputs[0], expression(said))
+    loop.assign(node.outputs[0], operation, [loop.read(name, operands[name]) for name in node.inputs if name])
     store(program, loop, step, program.output(node.outputs[0], loop.shape, order=loop.order))
 
 
@@ -217,48 +187,68 @@ def _order(shape: tuple[int, ...], tensors: Sequence[Tensor]) -> tuple[int, ...]
     return usual
 
 
-def _layer(loop: Loop, kept: Mapping[str, Tensor], reductions: Mapping[str, Reduction]) -> Layer:
-    loads = [(variable, operand, _spread(operand, loop.shape)) for variable, operand in loop.loads]
-    stores = [(loop.values[name], tensor) for name, tensor in kept.items()]
-    reduced = [(number, each, each.spread(loop.shape)) for number, each in enumerate(reductions.values())]
-    indices = [*(i for *_, i in loads), *(t.index for _, t in stores), *(i for *_, i in reduced)]
-    axes = loop_nest(loop.shape, loop.order, indices)
-    outer = sum(1 for axis in axes if any(axis.steps[len(indices) - len(reduced) :]))  # those that are not reduced
-    arrays = {v: Array(v, operand.values, operand.stored) for v, operand, _ in loads if isinstance(operand, Constant)}
+@dataclass(frozen=True, eq=False)
+class _Nest:
+    """A loop nest and what lies at each of its operands: loads, then stores, then reductions.
 
-    def body(names: Names) -> str:
-        pointer, constant = names.pointer, names.constant
+    outer: how many of the axes, from the outside, are not reduced.
+    """
+
+    axes: list[Axis]
+    outer: int
+    loads: list[tuple[str, Operand]]
+    stores: list[tuple[str, Tensor]]
+    reductions: list[Reduction]
+
+    def code(self, statements: Sequence[Statement], names: Names) -> str:
+        """The C of the nest around the statements."""
+        once, lines = self._loads(names)
+        lines += [statement.code for statement in statements]
+        for position, (variable, tensor) in enumerate(self.stores, len(self.loads)):
+            lines.append(f"{names.pointer(tensor)}[{at(self.axes, position)}] = {_narrowed(variable, tensor)};")
+        lines += [each.step(number) for number, each in enumerate(self.reductions)]
+        if not self.reductions:
+            return "\n".join([*once, loops(self.axes, "\n".join(lines), unroll=True)])
+        inner = loops(self.axes[self.outer :], "\n".join(lines), first=self.outer, unroll=True)
+        starts = [each.start(number) for number, each in enumerate(self.reductions)]
+        return "\n".join([*once, loops(self.axes[: self.outer], "\n".join([*starts, inner, *self._results(names)]))])
+
+    def _loads(self, names: Names) -> tuple[list[str], list[str]]:
+        """The C of the loads: of those before the loops, which are the same in every turn, and of those within."""
         once: list[str] = []
         lines: list[str] = []
-        for position, (variable, operand, _) in enumerate(loads):
-            base = constant(variable) if isinstance(operand, Constant) else pointer(operand)
-            place = at(axes, position)
-            (once if place == "0" and axes else lines).append(_load(variable, operand, f"{base}[{place}]"))
-        lines += loop.statements
-        for position, (variable, tensor) in enumerate(stores):
-            place = f"{pointer(tensor)}[{at(axes, len(loads) + position)}]"
-            lines.append(f"{place} = {_narrowed(variable, tensor)};")
-        lines += [each.said(each.kind.step, number) for number, each, _ in reduced]
-        if not reduced:
-            return "\n".join([*once, loops(axes, "\n".join(lines), unroll=True)])
-        starts = [f"{each.kind.c_type} a{number} = {each.kind.start};" for number, each, _ in reduced]
-        ends = []
-        for number, each, _ in reduced:
-            place = f"{pointer(each.output)}[{at(axes, len(loads) + len(stores) + number)}]"
-            c_type = literals.C_TYPES[each.output.buffer.dtype]
-            ends.append(f"{place} = ({c_type})({each.said(each.kind.result, number)});")
-        inner = loops(axes[outer:], "\n".join(lines), first=outer, unroll=True)
-        return "\n".join([*once, loops(axes[:outer], "\n".join([*starts, inner, *ends]))])
+        for position, (variable, operand) in enumerate(self.loads):
+            base = names.constant(variable) if isinstance(operand, Constant) else names.pointer(operand)
+            place = at(self.axes, position)
+            (once if place == "0" and self.axes else lines).append(_load(variable, operand, f"{base}[{place}]"))
+        return once, lines
 
-    reads = tuple(operand for _, operand, _ in loads if isinstance(operand, Tensor))
+    def _results(self, names: Names) -> Iterator[str]:
+        """The C that stores what the reductions give."""
+        for number, each in enumerate(self.reductions):
+            index = at(self.axes, len(self.loads) + len(self.stores) + number)
+            c_type = literals.C_TYPES[each.output.buffer.dtype]
+            yield f"{names.pointer(each.output)}[{index}] = ({c_type})({each.result(number)});"
+
+
+def _layer(loop: Loop, kept: Mapping[str, Tensor], reductions: Mapping[str, Reduction]) -> Layer:
+    reduced = list(reductions.values())
+    spreads = [each.spread(loop.shape) for each in reduced]
+    indices = [*(_spread(x, loop.shape) for _, x in loop.loads), *(t.index for t in kept.values()), *spreads]
+    axes = loop_nest(loop.shape, loop.order, indices)
+    outer = sum(1 for axis in axes if any(axis.steps[len(indices) - len(reduced) :]))
+    stores = [(loop.values[name], tensor) for name, tensor in kept.items()]
+    nest = _Nest(axes, outer, list(loop.loads), stores, reduced)
+    statements = tuple(loop.statements)
+    reads = tuple(operand for _, operand in loop.loads if isinstance(operand, Tensor))
     return Layer(
         op="_".join(dict.fromkeys(step.op.op for step in loop.steps)),
         origin=tuple(step.op.name for step in loop.steps),
         note=f"{loop.shape}",
         reads=reads,
-        writes=(*kept.values(), *(each.output for _, each, _ in reduced)),
-        body=body,
-        arrays=tuple(arrays.values()),
+        writes=(*kept.values(), *(each.output for each in reduced)),
+        body=lambda names: nest.code(statements, names),
+        arrays=tuple(Array(v, x.values, x.stored) for v, x in loop.loads if isinstance(x, Constant)),
         overlap=_overlap(loop, reads, stores[0][1]) if len(stores) == 1 else {},
         outputs=(*kept, *reductions),
     )
@@ -294,11 +284,11 @@ def _overlap(loop: Loop, reads: Sequence[Tensor], output: Tensor) -> dict[Buffer
         starts = np.broadcast_to(tensor.index, loop.shape).transpose(loop.order).ravel() * size
         return starts, starts + size
 
-    found: dict[Buffer, Overlap] = {}
+    overlaps: dict[Buffer, Overlap] = {}
     for tensor in reads:
         over = Overlap(distance_below(spans(output)[1], spans(tensor)[0]))
-        found[tensor.buffer] = found.get(tensor.buffer, over) | over
-    return found
+        overlaps[tensor.buffer] = overlaps.get(tensor.buffer, over) | over
+    return overlaps
 
 
 def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:

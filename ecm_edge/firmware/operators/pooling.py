@@ -16,9 +16,9 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Layer
 from ecm_edge.firmware.operators import elementwise
-from ecm_edge.firmware.operators.elementwise import Kind
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
 from ecm_edge.firmware.operators.shape import floats
+from ecm_edge.firmware.operators.statements import Kind
 from ecm_edge.firmware.operators.sums import dequantised
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, order_of
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
 def _largest(x: Tensor) -> Kind:
     lowest = "-3.402823466e+38f" if x.buffer.dtype == "float32" else "-32768"
-    return Kind(_c_type(x), lowest, "a = v > a ? v : a;")
+    return Kind(_c_type(x), lowest, "{a} = {v} > {a} ? {v} : {a};")
 
 
 def _smallest(x: Tensor) -> Kind:
     highest = "3.402823466e+38f" if x.buffer.dtype == "float32" else "32767"
-    return Kind(_c_type(x), highest, "a = v < a ? v : a;")
+    return Kind(_c_type(x), highest, "{a} = {v} < {a} ? {v} : {a};")
 
 
 def _c_type(x: Tensor) -> str:
     return "float" if x.buffer.dtype == "float32" else "int32_t"
 
 
-def _sum(program: Program, step: str = "a += v;", result: str = "(float)a") -> Kind:
+def _sum(program: Program, step: str = "{a} += {v};", result: str = "(float){a}") -> Kind:
     c_type = "double" if program.wide else "float"
     return Kind(c_type, "0", step, result)
 
@@ -66,10 +66,12 @@ def reduce_(program: Program, step: Step) -> None:
         _reduced(program, step, x, axes, _smallest(x))
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
         factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
-        result = f"(float)a * {literals.float_literal(factor)}"
-        _reduced(program, step, x, axes, Kind("int32_t", "0", f"a += v - {x.quant.zero_point};", result), "float32")
+        result = f"(float){{a}} * {literals.float_literal(factor)}"
+        _reduced(
+            program, step, x, axes, Kind("int32_t", "0", f"{{a}} += {{v}} - {x.quant.zero_point};", result), "float32"
+        )
     else:
-        result = "(float)a" if node.op == "ReduceSum" else f"(float)(a / {count})"
+        result = "(float){a}" if node.op == "ReduceSum" else f"(float)({{a}} / {count})"
         _reduced(program, step, floats(program, node.inputs[0], x), axes, _sum(program, result=result))
 
 
@@ -116,7 +118,7 @@ def pool(program: Program, step: Step) -> None:
     fill = x.quant.zero_point if x.quant else 0
     y = program.output(name, program.shapes[name], x.buffer.dtype, shift=x.shift, fill=fill)
     y = replace(y, quant=x.quant)
-    kind = _largest(x) if largest else _sum(program, "a += v; n++;", "(float)(a / n)")
+    kind = _largest(x) if largest else _sum(program, "{a} += {v}; n++;", "(float)({a} / n)")
     counted = bool(attributes.get("count_include_pad", 0))
 
     def body(names: Names) -> str:
@@ -136,12 +138,12 @@ def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: P
     if "n++" in kind.step:
         lines.append("int32_t n = 0;")
     place = _terms(["o0", "o1"], x_steps[:2]) + "".join(f" + p{i} * {x_steps[2 + i]}" for i in range(rank))
-    inner = f"const {_c_type(x)} v = {pointer(x)}[{place}];\n{kind.step}"
+    inner = f"const {_c_type(x)} v = {pointer(x)}[{place}];\n{kind.joined('a', 'v')}"
     for axis in range(rank - 1, -1, -1):
         before, after = window.pads[axis]
         inner = _window_axis(axis, inner, window, x.shape[2 + axis], before, after, counted=counted)
     lines.append(inner)
-    result = f"({literals.C_TYPES[y.buffer.dtype]})({kind.result})"
+    result = f"({literals.C_TYPES[y.buffer.dtype]})({kind.stored('a')})"
     lines.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = {result};")
     text = "\n".join(lines)
     for axis in reversed(list(order)):

@@ -54,7 +54,7 @@ def quantize(program: Program, step: Step) -> None:
     loop = elementwise.join(program, step, {node.inputs[0]: x})
     value = loop.read(node.inputs[0], x)
     scale = literals.float_literal(quant.scale)
-    loop.assign(name, f"ecm_quantize({value}, {scale}, {quant.zero_point}, {LOW}, {HIGH})", "int32_t")
+    loop.assign(name, f"ecm_quantize({{0}}, {scale}, {quant.zero_point}, {LOW}, {HIGH})", [value], "int32_t")
     y = program.output(name, loop.shape, program.stored, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
     elementwise.store(program, loop, step, y)
 

@@ -132,14 +132,14 @@ def copy_layer(
     """
 
     def body(names: Names) -> str:
-        said = [before(names.pointer)] if before else []
+        lines = [before(names.pointer)] if before else []
         for number, (x, part) in enumerate(pairs):
             index = x.index if isinstance(x, Tensor) else np.arange(x.values.size).reshape(x.shape)
             axes = loop_nest(part.shape, _memory_order(part), [index, part.index])
             base = names.pointer(x) if isinstance(x, Tensor) else names.constant(f"part{number}")
             value = _value(x, part, f"{base}[{at(axes, 0)}]")
-            said.append(loops(axes, f"{names.pointer(part)}[{at(axes, 1)}] = {value};", unroll=True))
-        return "\n".join(said)
+            lines.append(loops(axes, f"{names.pointer(part)}[{at(axes, 1)}] = {value};", unroll=True))
+        return "\n".join(lines)
 
     constants = [(f"part{number}", x) for number, (x, _) in enumerate(pairs) if isinstance(x, Constant)]
     return Layer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.forms.reference.graph import Step
@@ -21,25 +22,20 @@ _FEW = 8  # powers up to this one are products
 
 
 def _function(template: str) -> Callable[[Program, Step], None]:
-    """An operator of one C expression; {0}, {1} … are its inputs, {name:default} attributes."""
+    """An operator of one C expression, in which {0}, {1} … are its inputs."""
 
     def lower(program: Program, step: Step) -> None:
-        elementwise.lower(program, step, lambda said: template.format(*said))
+        elementwise.lower(program, step, template)
 
     return lower
 
 
-def _left_to_right(operator: str) -> Callable[[Program, Step], None]:
-    """An operator on two or more broadcast inputs, from left to right."""
+def _left_to_right(template: str) -> Callable[[Program, Step], None]:
+    """An operator on one or more broadcast inputs; the template joins two, and is applied from left to right."""
 
     def lower(program: Program, step: Step) -> None:
-        def expression(said: Sequence[str]) -> str:
-            result = said[0]
-            for other in said[1:]:
-                result = operator.format(result, other)
-            return result
-
-        elementwise.lower(program, step, expression)
+        inputs = [f"{{{position}}}" for position in range(len(step.op.inputs))]
+        elementwise.lower(program, step, functools.reduce(template.format, inputs))
 
     return lower
 
@@ -47,7 +43,7 @@ def _left_to_right(operator: str) -> Callable[[Program, Step], None]:
 def _add(program: Program, step: Step) -> None:
     """Add: in the store of the convolution before it, or in a loop."""
     if not fold_residual(program, step):
-        elementwise.lower(program, step, lambda said: f"{said[0]} + {said[1]}")
+        elementwise.lower(program, step, "{0} + {1}")
 
 
 def _attribute(step: Step, name: str, default: float) -> str:
@@ -56,14 +52,14 @@ def _attribute(step: Step, name: str, default: float) -> str:
 
 def _relu(program: Program, step: Step) -> None:
     if not fold(program, step.op.inputs[0], step, activation=Activation("ECM_RELU")):
-        elementwise.lower(program, step, lambda said: f"ecm_relu_f32({said[0]})")
+        elementwise.lower(program, step, "ecm_relu_f32({0})")
 
 
 def _leaky_relu(program: Program, step: Step) -> None:
     alpha = float(np.float32(step.op.attributes.get("alpha", 0.01)))
     if not fold(program, step.op.inputs[0], step, activation=Activation("ECM_LEAKY", alpha)):
         slope = literals.float_literal(alpha)
-        elementwise.lower(program, step, lambda said: f"ecm_activate_f32({said[0]}, ECM_LEAKY, {slope}, 0.0f)")
+        elementwise.lower(program, step, f"ecm_activate_f32({{0}}, ECM_LEAKY, {slope}, 0.0f)")
 
 
 def _clip(program: Program, step: Step) -> None:
@@ -79,45 +75,45 @@ def _clip(program: Program, step: Step) -> None:
     bounds = Activation("ECM_CLIP", max(low, -largest), min(high, largest))
     if fold(program, node.inputs[0], step, activation=bounds):
         return
-    _only_first(program, step, lambda value: f"ecm_activate_f32({value}, {bounds.arguments})")
+    _only_first(program, step, f"ecm_activate_f32({{0}}, {bounds.arguments})")
 
 
-def _only_first(program: Program, step: Step, expression: Callable[[str], str]) -> None:
-    """An elementwise operator whose other inputs are parameters."""
+def _only_first(program: Program, step: Step, operation: str) -> None:
+    """An elementwise operator whose other inputs are parameters; `operation` is a C expression of the first, {0}."""
     name = step.op.inputs[0]
     x = program.tensor(name, step.op)
     loop = elementwise.join(program, step, {name: x})
-    loop.assign(step.outputs[0], expression(loop.read(name, x)))
+    loop.assign(step.outputs[0], operation, [loop.read(name, x)])
     elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
 
 
 def _prelu(program: Program, step: Step) -> None:
-    elementwise.lower(program, step, lambda said: f"{said[0]} < 0.0f ? {said[0]} * {said[1]} : {said[0]}")
+    elementwise.lower(program, step, "{0} < 0.0f ? {0} * {1} : {0}")
 
 
 def _gelu(program: Program, step: Step) -> None:
     tanh = step.op.attributes.get("approximate", "none") == "tanh"
     name = "ecm_gelu_tanhf" if tanh else "ecm_geluf"
-    elementwise.lower(program, step, lambda said: f"{name}({said[0]})")
+    elementwise.lower(program, step, f"{name}({{0}})")
 
 
 def _hard_sigmoid(program: Program, step: Step) -> None:
     line = f"{_attribute(step, 'alpha', 0.2)}, {_attribute(step, 'beta', 0.5)}"
-    elementwise.lower(program, step, lambda said: f"ecm_hardsigmoidf({said[0]}, {line})")
+    elementwise.lower(program, step, f"ecm_hardsigmoidf({{0}}, {line})")
 
 
 def _elu(program: Program, step: Step) -> None:
     alpha = _attribute(step, "alpha", 1.0)
-    elementwise.lower(program, step, lambda said: f"ecm_eluf({said[0]}, {alpha})")
+    elementwise.lower(program, step, f"ecm_eluf({{0}}, {alpha})")
 
 
 def _swish(program: Program, step: Step) -> None:
     alpha = step.op.attributes.get("alpha", 1.0)
     if alpha == 1.0:
-        elementwise.lower(program, step, lambda said: f"ecm_siluf({said[0]})")
+        elementwise.lower(program, step, "ecm_siluf({0})")
         return
     slope = literals.float_literal(alpha)
-    elementwise.lower(program, step, lambda said: f"{said[0]} * ecm_sigmoidf({slope} * {said[0]})")
+    elementwise.lower(program, step, f"{{0}} * ecm_sigmoidf({slope} * {{0}})")
 
 
 def _mul(program: Program, step: Step) -> None:
@@ -126,33 +122,33 @@ def _mul(program: Program, step: Step) -> None:
     if len(names) == 2 and all(n in program.env and not isinstance(program.env[n], Constant) for n in names):  # noqa: PLR2004 - two factors
         loop = elementwise.join(program, step, {n: program.env[n] for n in names})
         a, b = (loop.read(n, program.env[n]) for n in names)
-        gate = next((f"ecm_siluf({x})" for x, y in ((a, b), (b, a)) if loop.is_made_by(y, f"ecm_sigmoidf({x})")), None)
-        loop.assign(step.outputs[0], gate or f"{a} * {b}")
+        gated = next((x for x, y in ((a, b), (b, a)) if loop.is_made_by(y, "ecm_sigmoidf({0})", x)), None)
+        loop.assign(step.outputs[0], *(("{0} * {1}", [a, b]) if gated is None else ("ecm_siluf({0})", [gated])))
         elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
         return
-    elementwise.lower(program, step, lambda said: f"{said[0]} * {said[1]}")
+    elementwise.lower(program, step, "{0} * {1}")
 
 
 def _pow(program: Program, step: Step) -> None:
     """Powers by small whole exponents are products, the square root is one; the rest is ecm_powf."""
     exponent = program.env.get(step.op.inputs[1])
     if not isinstance(exponent, Constant) or exponent.values.size != 1:
-        elementwise.lower(program, step, lambda said: f"ecm_powf({said[0]}, {said[1]})")
+        elementwise.lower(program, step, "ecm_powf({0}, {1})")
         return
     value = float(exponent.values.item())
     if value == 0.5:  # noqa: PLR2004 - the square root
-        _only_first(program, step, lambda said: f"ecm_sqrtf({said})")
+        _only_first(program, step, "ecm_sqrtf({0})")
     elif value.is_integer() and 1 <= value <= _FEW:
-        _only_first(program, step, lambda said: " * ".join([said] * int(value)))
+        _only_first(program, step, " * ".join(["{0}"] * int(value)))
     else:
-        said_exponent = literals.float_literal(value)
-        _only_first(program, step, lambda said: f"ecm_powf({said}, {said_exponent})")
+        _only_first(program, step, f"ecm_powf({{0}}, {literals.float_literal(value)})")
 
 
 def _mean(program: Program, step: Step) -> None:
     """Mean of several tensors."""
     count = len(step.op.inputs)
-    elementwise.lower(program, step, lambda said: f"({' + '.join(said)}) / {count}.0f")
+    total = " + ".join(f"{{{position}}}" for position in range(count))
+    elementwise.lower(program, step, f"({total}) / {count}.0f")
 
 
 def _batch_norm(program: Program, step: Step) -> None:
@@ -172,7 +168,7 @@ def _batch_norm(program: Program, step: Step) -> None:
         loop.read(f"{step.outputs[0]}:{what}", Constant(v.astype(np.float32).reshape(spread)))
         for what, v in (("a", a), ("b", b))
     ]
-    loop.assign(step.outputs[0], f"{value} * {line[0]} + {line[1]}")
+    loop.assign(step.outputs[0], "{0} * {1} + {2}", [value, *line])
     elementwise.store(program, loop, step, program.output(step.outputs[0], loop.shape, order=loop.order))
 
 

@@ -1,0 +1,35 @@
+"""Instruction sets, one file each, with all that the counts, the stack bound and the ELF reader know of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.base.errors import FirmwareError
+from ecm_edge.firmware.cores import cortex_m4, host, loongarch64
+
+if TYPE_CHECKING:
+    from ecm_edge.firmware.cores.core import Core, Instruction
+
+CORES: dict[str, Core] = {module.CORE.architecture: module.CORE for module in (host, loongarch64, cortex_m4)}
+"""By the architecture's name in a target."""
+
+_BY_MACHINE = {core.machine: core for core in CORES.values() if core.machine}
+
+
+def of_machine(machine: str) -> Core:
+    """The core of an ELF file's machine, as pyelftools names it; that of the host for any other machine."""
+    return _BY_MACHINE.get(machine, host.CORE)
+
+
+def decode(machine: str, content: bytes, offset: int) -> Instruction:
+    """The instruction at `offset` bytes of a section's content.
+
+    Raises:
+        FirmwareError: a machine whose instructions are not told apart.
+    """
+    core = of_machine(machine)
+    if core.decode is None:
+        raise FirmwareError(
+            "instructions are told apart on LoongArch and Cortex-M", machine, "Count on a target with such a core."
+        )
+    return core.decode(content, offset)
