@@ -105,7 +105,7 @@ def test_a_student_of_its_own_kind(dataset):
     teacher = taught.training.teacher
     assert (teacher.family, teacher.network, teacher.count) == (config.family, config.network, 4)
     assert [member.seed for member in distill.ensemble(config, teacher, dataset)] == [1, 2, 3, 4]
-    assert (teacher.training.epochs, teacher.training.keep, teacher.training.listens) == (7, "last", False)
+    assert (teacher.training.epochs, teacher.training.keep, teacher.training.uses_teachers) == (7, "last", False)
     assert (taught.training.distill, taught.training.keep) == (1.0, config.training.keep)
 
 

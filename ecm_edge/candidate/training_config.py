@@ -120,12 +120,12 @@ class TrainingConfig(Record):
 
     @model_validator(mode="after")
     def _has_teacher(self) -> TrainingConfig:
-        if self.teacher is None and self.listens:
+        if self.teacher is None and self.uses_teachers:
             raise ValueError("distill and doubted = drop need a teacher")
         return self
 
     @property
-    def listens(self) -> bool:
+    def uses_teachers(self) -> bool:
         """Whether teachers have a part in the training."""
         return self.distill > 0 or self.doubted == "drop"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from ecm_edge.base.records import Form, Record
+    from ecm_edge.base.records import Form, Gate, Record
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
 
@@ -135,6 +135,13 @@ def keeps_records(model: Path) -> bool:
     from ecm_edge.registry.entries import MANIFEST
 
     return model.is_dir() and not (model / MANIFEST).exists()
+
+
+def print_gates(gates: Iterable[Gate]) -> None:
+    """One line for each gate; the value goes before a detail that begins with "of"."""
+    for gate in gates:
+        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
+        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:

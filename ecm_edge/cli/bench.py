@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data, print_gates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +76,7 @@ def _render(record: BenchRecord) -> None:
     _render_boards(record)
     if record.board_latency_ms:
         click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
-    for gate in record.gates:
-        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+    print_gates(record.gates)
 
 
 def _render_boards(record: BenchRecord) -> None:

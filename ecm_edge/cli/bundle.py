@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, form_option, json_option, target_option
+from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, form_option, json_option, print_gates, target_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,6 @@ def command(model: Path, target: str, form: Form | None, report: Path | None, ou
 def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
-    for gate in record.gates:
-        count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+    print_gates(record.gates)
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

@@ -32,6 +32,7 @@ from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
+from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.model_file import ModelFile, open_model
@@ -142,7 +143,7 @@ def bench_candidate(
     cost_record = CostRecord.load(path / COST) if (path / COST).is_file() else None
     estimated = timed[0].on_board or cost_record
     counted = cost.count(models[0].classifier.proto)
-    gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget speaks of the board")]
+    gates = [*map(_answers_gate, timed), not_run("latency_ms", "measured on this host; a budget is one of the board")]
     return BenchRecord(
         verdict=verdict_of_what_ran(gates),  # the gate on latency cannot run here
         gates=gates,
@@ -163,8 +164,6 @@ def bench_candidate(
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:
-        from ecm_edge.firmware.form_build import build_form
-
         with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
             fresh = build_form(model.classifier.proto, target, Path(folder), form=model.form)
             return _on_board(fresh.record, target.name)

@@ -18,6 +18,7 @@ import numpy as np
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError, FirmwareError
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import (
     Evidence,
     Form,
@@ -252,7 +253,7 @@ def _latency(given: list[SegmentAnswer], session: Session) -> Latency:
 def _board_score(target: Target | None, scores: Scores, latency: Latency, image: Path | None) -> BoardScore | None:
     if target is None or target.score is None or image is None or latency.evidence != Evidence.MEASURED:
         return None
-    size_kib = image.stat().st_size / 1024
+    size_kib = image.stat().st_size / KIB
     return metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.forms import onnx_model
@@ -245,7 +246,7 @@ def board_result(model: ModelFile, target: Target, scores: Scores, latency: Late
     latency = latency or cost.latency_ms
     score = None
     if target.score:
-        size_kib = cost.flash_bytes / 1024
+        size_kib = cost.flash_bytes / KIB
         score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
     return BoardResult(
         target=target.name,

@@ -222,11 +222,11 @@ def build(
     """
     firmware, model = firmware_of(target), read_generated(sources_folder)
     trace_flags = ["-DECM_TRACE"] if trace else []
-    how = recipe(target, program, emulated=emulated)
-    flags = [*how.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
-    jobs = [(path, [*flags, *how.model_flags]) for path in _generated_sources(sources_folder)]
-    jobs += [(path, [*flags, *how.program_flags]) for path in how.sources]
-    words = [*how.link_flags, *extra_flags, *extra_link_flags]
+    used = recipe(target, program, emulated=emulated)
+    flags = [*used.flags, *_includes(sources_folder), *trace_flags, *extra_flags]
+    jobs = [(path, [*flags, *used.model_flags]) for path in _generated_sources(sources_folder)]
+    jobs += [(path, [*flags, *used.program_flags]) for path in used.sources]
+    words = [*used.link_flags, *extra_flags, *extra_link_flags]
     elf = out / f"{program}.elf"
     with _compiler(firmware, out) as compiler:
         linked = _compile(compiler, jobs, sources_folder, out / "objects")
@@ -237,7 +237,7 @@ def build(
 
 @dataclass(frozen=True)
 class _Compiler:
-    """A compiler's command, which one it is, the variables that it needs, and how it is asked for functions' frames."""
+    """A compiler's command, which one it is, the variables that it needs, and whether it is zig's."""
 
     command: list[str]
     identity: str

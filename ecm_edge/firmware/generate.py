@@ -10,32 +10,31 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from math import prod
+from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
-from ecm_edge.base.records import Form
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
 from ecm_edge.forms import onnx_model, reference
+from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.kernels import Kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import onnx
 
+    from ecm_edge.base.records import Form
     from ecm_edge.firmware.emit import Traced
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.forms.reference import Graph
     from ecm_edge.targets import Target
 
-CHECK = Path(__file__).parents[2] / "firmware_check"
-"""The hand-written C, beside the package."""
-
-INCLUDE = CHECK / "include"
+_INCLUDE = fw.SHIPPED / "include"
 NAME = "model"
 _NAMES = re.compile(r"(?!ecm_)[a-z][a-z0-9_]{0,30}")  # ecm_ is the kernels' own
 
@@ -90,15 +89,13 @@ def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name:
     layers = lower(graph, kernels)
     placed = plan(layers)
     scores = next(t.buffer.size for layer in reversed(layers) for t in layer.writes if t.buffer.place == "scores")
-    samples = 1
-    for length in graph.input_shape:
-        samples *= length
+    samples = prod(graph.input_shape)
     source = emit.source(name, layers, placed, origin)
     texts = {
         f"{name}.h": emit.header(name, samples, scores, origin),
         f"{name}.c": source,
         "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes),
-        **{kernel: (INCLUDE / kernel).read_text() for kernel in _with_included(emit.used_kernels(source))},
+        **{kernel: (_INCLUDE / kernel).read_text() for kernel in _with_included(emit.used_kernels(source))},
     }
     return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores)
 
@@ -111,7 +108,7 @@ def _with_included(kernels: list[str]) -> list[str]:
         kernel = waiting.pop()
         if kernel not in names:
             names.append(kernel)
-            waiting += re.findall(r'#include "(ecm_\w+\.h)"', (INCLUDE / kernel).read_text())
+            waiting += re.findall(r'#include "(ecm_\w+\.h)"', (_INCLUDE / kernel).read_text())
     return sorted(names)
 
 
@@ -119,10 +116,8 @@ def form_of(proto: onnx.ModelProto) -> Form:
     """The form that the file says it is, or what its operators and weights are."""
     import onnx
 
-    stamped = onnx_model.provenance(proto).get("form")
-    known: Form | None = next((form for form in get_args(Form) if form == stamped), None)
-    if known:
-        return known
+    if stated := onnx_model.stated_form(proto):
+        return stated
     if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
         return "int8"
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in proto.graph.initializer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import EcmEdgeError
-from ecm_edge.base.records import Gate, Verdict
+from ecm_edge.base.records import Verdict, condition
 from ecm_edge.firmware.form_build import build_forms, cannot_build
 from ecm_edge.firmware.placeholder_forms import make_form
 from ecm_edge.forms import cost, gate
@@ -35,10 +35,6 @@ def gate_graph(float32: onnx.ModelProto, target: Target) -> CostRecord:
     try:
         ships, *others = build_forms([make_form(form, float32) for form in forms], target, graph)
     except EcmEdgeError as problem:
-        gates = [*estimate.gates, _refusal(str(problem))]
+        gates = [*estimate.gates, condition("firmware", str(problem), holds=False)]
         return estimate.model_copy(update={"gates": gates, "verdict": Verdict.FAIL})
     return ships.to_cost(graph, target, others)
-
-
-def _refusal(reason: str) -> Gate:
-    return Gate(name="firmware", verdict=Verdict.FAIL, value=None, limit=None, unit="", margin=None, detail=reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.firmware import literals
+from ecm_edge.firmware.tensors import ITEM_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ Pointer = Callable[["Tensor | Buffer"], str]
 
 @dataclass(frozen=True)
 class Names:
-    """What a body is told: how memory and constants are called, and whether it has to run from the last row back."""
+    """What a body needs: the C names of memory and constants, and whether it has to run from the last row back."""
 
     pointer: Pointer
     constant: Callable[[str], str]
@@ -53,8 +54,6 @@ class Array:
     @property
     def size_bytes(self) -> int:
         """Bytes in flash."""
-        from ecm_edge.firmware.tensors import ITEM_BYTES
-
         return int(self.values.size) * ITEM_BYTES[self.dtype]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
 
 if TYPE_CHECKING:
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Gate
     from ecm_edge.firmware.fit_records import FormFit, LayerFit
-
-_KIB = 1024.0
 
 
 def for_form(record: FormFit) -> list[str]:
@@ -36,7 +35,7 @@ def _flash(record: FormFit, gate: Gate) -> str:
     if not record.layers:
         return ""
     layer = max(record.layers, key=lambda layer: layer.code_bytes + layer.constant_bytes)
-    constants = f"{layer.constant_bytes / _KIB:.1f} KiB of weights and {layer.code_bytes / _KIB:.1f} KiB of code"
+    constants = f"{layer.constant_bytes / KIB:.1f} KiB of weights and {layer.code_bytes / KIB:.1f} KiB of code"
     return f"Flash is {_over(gate)} over: {_named(layer)} holds {constants}; fewer channels or a shorter kernel there."
 
 
@@ -99,5 +98,5 @@ def _over(gate: Gate) -> str:
     """By how much a budget is broken."""
     over = -(gate.margin or 0.0)
     if gate.unit == "B":
-        return f"{over / _KIB:,.1f} KiB" if over >= _KIB else f"{over:,.0f} B"
+        return f"{over / KIB:,.1f} KiB" if over >= KIB else f"{over:,.0f} B"
     return f"{over:,.4g} ms" if gate.unit == "ms" else f"{over:,.0f}"

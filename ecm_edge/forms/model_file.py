@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.records import Form
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.forms import onnx_model
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ecm_edge.base.records import Form
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.onnx_model import Classifier
 
@@ -51,8 +51,7 @@ def open_model(path: Path, form: Form = "float32") -> ModelFile:
     """
     if not path.is_dir():
         classifier = onnx_model.load_classifier(path)
-        stamped = onnx_model.provenance(classifier.proto).get("form")
-        return ModelFile(classifier, next((known for known in get_args(Form) if known == stamped), None))
+        return ModelFile(classifier, onnx_model.stated_form(classifier.proto))
     config = load_config(path)
     file = path / FORM_FILES[form]
     if not file.is_file():

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from onnx.external_data_helper import uses_external_data
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
+from ecm_edge.base.records import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -288,6 +289,12 @@ def provenance(proto: onnx.ModelProto) -> dict[str, str]:
         for entry in proto.metadata_props
         if entry.key.startswith(METADATA_PREFIX)
     }
+
+
+def stated_form(proto: onnx.ModelProto) -> Form | None:
+    """The form that a file says it is; None where it says nothing, or something else."""
+    stated = provenance(proto).get("form")
+    return next((form for form in get_args(Form) if form == stated), None)
 
 
 def module_path(node: onnx.NodeProto) -> str:

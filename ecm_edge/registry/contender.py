@@ -19,6 +19,7 @@ from ecm_edge.candidate.candidate import FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.firmware import fit_records
 from ecm_edge.firmware.fit_records import FirmwareRecord
+from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.model_file import margins, open_model
 from ecm_edge.metrics.rows import score_rows
@@ -190,8 +191,6 @@ def _with_fit(side: Contender, fit: FormFit, target_sha256: str) -> Contender:
 
 def _rebuilt(side: Contender) -> FormFit:
     """What an entry's model needs on the target as it is now."""
-    from ecm_edge.firmware.form_build import build_form
-
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
         return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record

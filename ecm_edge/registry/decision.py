@@ -98,8 +98,8 @@ def write(shelf: Path, challenger: Contender, decision: Decision, hashes: dict[s
         comparison=decision.comparison,
         provenance=decision.provenance,
     )
-    write = registry.install if entry else registry.log
-    write(shelf, _event(record, manifest_sha256))
+    keep = registry.install if entry else registry.log
+    keep(shelf, _event(record, manifest_sha256))
     return record
 
 

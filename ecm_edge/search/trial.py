@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, EcmEdgeError
+from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate import verify
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
 
-_KIB = 1024.0
 _EMULATED_SEGMENTS = 32  # of a trial; a promotion asks for more
 _WORSE = "worse than others by this"
 _LATE = "out of time"
@@ -137,7 +137,7 @@ def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: 
                 "Choose --objective fbeta_mean.",
             )
         return metrics.board_score(
-            rule, epoch.fbeta_mean, epoch.g, costs.latency_ms.mean_ms, costs.flash_bytes / _KIB
+            rule, epoch.fbeta_mean, epoch.g, costs.latency_ms.mean_ms, costs.flash_bytes / KIB
         ).total
     return epoch.f1 if objective == "f1" else epoch.fbeta_mean
 
@@ -159,8 +159,8 @@ def _train_and_prove(
 
 
 def _teaching(facts: Facts, setting: Setting) -> Teaching:
-    """What the teachers give that the candidate listens to, if there are any."""
-    if not facts.config.training.listens:
+    """What the teachers of the candidate's training answer, if it uses any."""
+    if not facts.config.training.uses_teachers:
         return NOT_TAUGHT
     with facts.clock.stage("teachers"):
         return distill.teaching(facts.config, setting.dataset, setting.teachers)

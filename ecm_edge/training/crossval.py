@@ -134,12 +134,8 @@ def _out_of_fold(
     margins: FoldMargins, config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
 ) -> OutOfFold:
     """Thresholds, scores and record of what the networks answered; n labelled rows."""
-    rows, rule, before, fold = (
-        out_of_fold.labelled_rows(dataset),
-        config.training.threshold,
-        margins.before,
-        margins.fold,
-    )
+    rows, rule = out_of_fold.labelled_rows(dataset), config.training.threshold
+    before, fold = margins.before, margins.fold
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     thresholds = fold_thresholds(rule, labels, margins.others, subjects, fold, target.score)
     after = before - np.asarray(thresholds, np.float32)[fold]

@@ -76,7 +76,7 @@ def teaching(
         OutputError: `cache` cannot be written.
     """
     training, teacher, subjects = config.training, config.training.teacher, config.split.train
-    if teacher is None or not training.listens:
+    if teacher is None or not training.uses_teachers:
         return NOT_TAUGHT
     candidate.check_dataset(config, dataset)
     members = ensemble(config, teacher, dataset) if training.distill else []

@@ -24,6 +24,7 @@ from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.candidate import row_sampling
 from ecm_edge.forms import export, simplify
 from ecm_edge.forms.quantize import CALIBRATION_SEGMENTS, quantize_int8
+from ecm_edge.forms.reference.noise import BEFORE_OUTPUT
 from ecm_edge.training.epochs import Loop
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _LEAST, _MOST = -128, 127  # of int8; weights leave out the least, and are symmetric
 _TINY = 1e-12
-_BEFORE_OUTPUT = "_QuantizeLinear_Input"  # what onnxruntime calls a graph's output before it is rounded
 
 _Node = Any  # an fx.Node; fx types the arguments of one as anything at all
 
@@ -161,7 +161,7 @@ def _scales(int8: onnx.ModelProto) -> dict[str, tuple[float, int]]:
     """Scale and zero point of every QuantizeLinear, by the name of the value that it rounds."""
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in int8.graph.initializer}
     return {
-        node.input[0].removesuffix(_BEFORE_OUTPUT): (float(held[node.input[1]]), int(held[node.input[2]]))
+        node.input[0].removesuffix(BEFORE_OUTPUT): (float(held[node.input[1]]), int(held[node.input[2]]))
         for node in int8.graph.node
         if node.op_type == "QuantizeLinear"
     }

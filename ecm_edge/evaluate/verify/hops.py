@@ -8,19 +8,19 @@ import numpy as np
 
 from ecm_edge.base.records import Gate, Verdict, at_least, at_most, not_run, verdict_of_what_ran
 from ecm_edge.evaluate.verify import segments as seg
-from ecm_edge.evaluate.verify.layers import first_difference, tensors
-from ecm_edge.evaluate.verify.records import Hop, LayerDifference, LayerLsb
+from ecm_edge.evaluate.verify.layers import first_difference, layer_lsb, tensors
+from ecm_edge.evaluate.verify.records import Hop, LayerDifference
 from ecm_edge.forms import onnx_model, parity, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import onnx
-    from numpy.typing import NDArray
 
+    from ecm_edge.evaluate.verify.records import LayerLsb
     from ecm_edge.evaluate.verify.segments import Segments
     from ecm_edge.forms.onnx_model import Floats
-    from ecm_edge.forms.reference.graph import Graph, Node
+    from ecm_edge.forms.reference.graph import Graph
     from ecm_edge.targets import FloatParity, Int8Parity
 
 LAYER_SEGMENTS = 64
@@ -191,7 +191,11 @@ def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[l
     runtime = tensors(proto, samples, [*names, last])
     own = reference.run(graph, samples, names, replace={name: runtime[name] for name in names})
     alone = onnx_model.run_scores(onnx_model.classifier_of(proto), samples)
-    rows = [_lsb(node, step.outputs[0], own, runtime) for step, node in graph.quantised_layers]
+    rows = [
+        layer_lsb(node.name, node.op, tensor, own[tensor], runtime[tensor])
+        for step, node in graph.quantised_layers
+        for tensor in step.outputs[:1]
+    ]
     return rows, bool(np.array_equal(alone, runtime[last].reshape(-1, 2)))
 
 
@@ -201,20 +205,6 @@ def score_step(graph: Graph) -> float | None:
     if last is None or last.op != "DequantizeLinear" or graph.constants[last.inputs[1]].size != 1:
         return None
     return float(graph.constants[last.inputs[1]].item())
-
-
-def _lsb(
-    node: Node, tensor: str, own: Mapping[str, NDArray[np.generic]], runtime: Mapping[str, NDArray[np.generic]]
-) -> LayerLsb:
-    off = np.abs(own[tensor].astype(np.int64) - runtime[tensor].astype(np.int64))
-    return LayerLsb(
-        layer=node.name,
-        op=node.op,
-        tensor=tensor,
-        values=off.size,
-        mismatches=int((off > 0).sum()),
-        max_lsb=int(off.max(initial=0)),
-    )
 
 
 def _first_beyond(layers: list[LayerLsb], max_lsb: int) -> LayerDifference | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.evaluate.verify.records import LayerDifference
+from ecm_edge.evaluate.verify.records import LayerDifference, LayerLsb
 from ecm_edge.forms import onnx_model, reference
 
 if TYPE_CHECKING:
@@ -123,6 +123,19 @@ def difference(
         largest = float(np.abs(e).max(initial=0))
     l2r = error / length if length else (0.0 if error == 0 else math.inf)
     return LayerDifference(layer=layer, op=op, tensor=tensor, l2r=_finite(l2r), max_abs=_finite(largest))
+
+
+def layer_lsb(layer: str, op: str, tensor: str, expected: NDArray[np.generic], actual: NDArray[np.generic]) -> LayerLsb:
+    """The difference between two sets of integers of one quantised tensor, in LSB."""
+    off = np.abs(expected.astype(np.int64) - actual.astype(np.int64))
+    return LayerLsb(
+        layer=layer,
+        op=op,
+        tensor=tensor,
+        values=off.size,
+        mismatches=int((off > 0).sum()),
+        max_lsb=int(off.max(initial=0)),
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -11,8 +11,6 @@ from ecm_edge.base.records import Evidence, Form, Gate, Provenance, Record, Verd
 from ecm_edge.forms.parity import Parity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ecm_edge.targets import Target
 
 EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
@@ -210,11 +208,9 @@ def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
     The record's verdict has to agree with its hops and gates: FAIL if any of them fails, and else PASS.
     """
     others = {hop.name for hop in record.hops} - set(hops_to(form, target))
-    under = [(hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *_verdicts(hop.gates))]
+    under = [
+        (hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *(gate.verdict for gate in hop.gates))
+    ]
     under += [(gate.name, gate.verdict) for gate in record.gates]
     failed = {name for name, verdict in under if verdict == Verdict.FAIL}
     return failed <= others and record.verdict == (Verdict.FAIL if failed else Verdict.PASS)
-
-
-def _verdicts(gates: Sequence[Gate]) -> list[Verdict]:
-    return [gate.verdict for gate in gates]

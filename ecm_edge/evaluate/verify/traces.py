@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecm_edge.evaluate.verify.layers import difference
-from ecm_edge.evaluate.verify.records import FirstByte, LayerDifference, LayerLsb
+from ecm_edge.evaluate.verify.layers import difference, layer_lsb
+from ecm_edge.evaluate.verify.records import FirstByte, LayerDifference
 from ecm_edge.firmware import emit
 from ecm_edge.forms import reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ecm_edge.evaluate.verify.records import LayerLsb
     from ecm_edge.firmware.emit import Traced
     from ecm_edge.firmware.generate import Generated
     from ecm_edge.forms.onnx_model import Floats
@@ -65,7 +66,7 @@ def between_cores(generated: Generated, expected: Sequence[Trace], actual: Seque
 
 def integer_layers(pairs: Sequence[Pair]) -> list[LayerLsb]:
     """The quantised tensors among the pairs, compared value by value."""
-    return [_layer(pair) for pair in pairs if pair.is_integer]
+    return [layer_lsb(p.layer, p.function, p.tensor, p.expected, p.actual) for p in pairs if p.is_integer]
 
 
 def differences(pairs: Sequence[Pair], names: Sequence[str]) -> list[LayerDifference]:
@@ -121,18 +122,6 @@ def _comparable(entry: Traced, own: Mapping[str, Array], traces: Sequence[Trace]
             expected = np.rint(expected / np.float32(scale)) + zero_point
         return expected.astype(np.int16), stored.astype(np.int16)
     return expected, (stored.astype(np.int64) + tensor.shift).astype(expected.dtype)
-
-
-def _layer(pair: Pair) -> LayerLsb:
-    off = np.abs(pair.expected.astype(np.int64) - pair.actual.astype(np.int64))
-    return LayerLsb(
-        layer=pair.layer,
-        op=pair.function,
-        tensor=pair.tensor,
-        values=off.size,
-        mismatches=int((off > 0).sum()),
-        max_lsb=int(off.max(initial=0)),
-    )
 
 
 def _bits(values: Array) -> Array:

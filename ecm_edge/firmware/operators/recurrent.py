@@ -242,6 +242,3 @@ def _end(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> Iter
             tensor, places = given
             at = int(places[d, s, 0]) - tensor.offset
             yield f"for (int32_t i = 0; i < {hidden}; i++) {{ {names.pointer(tensor)}[{at} + i] = {state}; }}"
-
-
-__all__ = ["recurrent"]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.operators import Array
 
 _DEQUANTISED = "_DequantizeLinear_Output"  # how onnxruntime's tool names the outputs it puts in
-_BEFORE_LAST = "_QuantizeLinear_Input"
+BEFORE_OUTPUT = "_QuantizeLinear_Input"
+"""What onnxruntime's tool adds to the name of a graph's output before it is rounded."""
 
 
 class LayerNoise(Record):
@@ -93,7 +94,7 @@ def _named(source: Node, quantizer: Node) -> tuple[str, str]:
 
 
 def _output(quantizer: Node) -> str:
-    return quantizer.inputs[0].removesuffix(_BEFORE_LAST)
+    return quantizer.inputs[0].removesuffix(BEFORE_OUTPUT)
 
 
 def _weights(nodes: tuple[Node, ...] | list[Node], graph: Graph) -> dict[str, Array]:
