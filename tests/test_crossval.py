@@ -268,7 +268,7 @@ def test_what_holds_other_than_margins_is_as_if_it_held_nothing():
 
 
 def test_figures_of_another_configuration_or_data_set_are_refused(dataset, saved, tmp_path):
-    with pytest.raises(CandidateError, match="speaks of the configuration"):
+    with pytest.raises(CandidateError, match="is of the configuration"):
         out_of_fold.load(saved, config(dataset, epochs=1), dataset)
     other = relabelled(tmp_path / "other", dataset, ["P1"])
     with pytest.raises(CandidateError, match="the data set it was made from"):

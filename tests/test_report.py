@@ -85,7 +85,7 @@ def test_a_file_changed_after_it_was_verified_fails(full, data):
     record = gather(full, data)
     failed = {g.name: g.detail for g in stage(record, "records").gates if g.verdict == Verdict.FAIL}
     assert record.verdict == Verdict.FAIL
-    assert failed["verify.json speaks of these files"] == "changed since: model.int8.onnx"
+    assert failed["verify.json was made from these files"] == "changed since: model.int8.onnx"
 
 
 def test_mistakes_are_those_that_score_counted(full, data):

@@ -1,1 +1,1 @@
-"""Used by every room: errors, records, files, processes, provenance, TOML files, tables. It imports no other room."""
+"""Used by every room; it imports no other. Errors, records, files, numbers, processes, provenance, TOML, tables."""

@@ -4,7 +4,7 @@ train:      what the weights are fitted to, and what quantisation is calibrated 
 validation: early stopping, the decision threshold and the search's objective.
 test:       the reported figures; touched by score, robustness, promote and report only.
 
-Subjects are ordered by their share of AF, names in natural order where it ties, and drawn by `seed` within bands of
+Subjects are ordered by their share of AF, by name where shares are equal. They are drawn by `seed` within bands of
 neighbours, so that every part and every fold is mixed alike.
 """
 
@@ -104,7 +104,7 @@ def assign_folds(dataset: Dataset, *, count: int, seed: int) -> FoldAssignment:
 
 
 def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
-    """Whether an assignment was made for this data set, and speaks of every subject in it that has a label.
+    """Check that an assignment was made for this data set, and names every subject in it that has a label.
 
     Raises:
         DatasetError: it was not, or does not.
@@ -189,7 +189,7 @@ def _subjects_in(dataset: Dataset, part: int) -> list[str]:
 
 
 def _by_af_share(dataset: Dataset) -> list[str]:
-    """The subjects that have a label, by their share of AF, and by name in natural order where it ties."""
+    """The subjects that have a label, by their share of AF, and by name in natural order where shares are equal."""
     labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
     names = dataset.header.subjects
     segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
@@ -213,7 +213,7 @@ def _train_and_validation(
 
 
 def _drawn(order: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
-    """`share` of `order`, and at least one: one drawn of every band, the bands being as long as one another."""
+    """At least one name, `share` of all: `order` is cut into bands of equal length, and one is drawn from each."""
     count = max(1, round(share * len(order)))
     return [str(generator.choice(band)) for band in np.array_split(np.asarray(order), count)]
 

@@ -44,7 +44,7 @@ def board_cost(model: ModelFile, target: Target) -> CostRecord:
         return estimate
     if record.macs != graph.macs:
         raise CandidateError(
-            f"{COST} speaks of the candidate's network",
+            f"{COST} is of the candidate's network",
             f"{record.macs} MACs in {path}, {graph.macs} in {FORM_FILES['float32']}",
             "One of the two was changed: make the candidate again.",
         )

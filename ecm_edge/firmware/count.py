@@ -233,7 +233,7 @@ def _stack_bytes(image: Image, runs: list[Run]) -> int:
 
 
 def _runs(code: _Code, lines: Iterable[str]) -> list[Run]:
-    """The runs that the plugin's file tells of."""
+    """The runs in the plugin's file."""
     known: dict[str, tuple[int, tuple[Instruction, ...]]] = {}
     places: dict[str, tuple[int, int]] = {}
     blocks: list[Block] = []

@@ -144,9 +144,9 @@ class FormFit(Record):
 
 
 class FitRecord(Record):
-    """Whether a model fits a target, in every form that was asked for.
+    """Whether a model fits a target, in every form wanted.
 
-    verdict: that of the form that would ship: the one asked for, or the first of the target's that can be made.
+    verdict: that of the form that would ship: the one wanted, or the first of the target's that can be made.
     fits:    the forms whose verdict is PASS.
     seconds: what it took.
     """

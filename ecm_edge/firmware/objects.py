@@ -1,7 +1,7 @@
 """Objects that were compiled before: of one source text, one set of flags and one compiler, each is made once.
 
     key = SHA-256 of the preprocessed source, the flags, and the compiler's version and file
-    <cache>/objects/<key>.o, and <key>.su where the compiler tells of frames in a file beside it
+    <cache>/objects/<key>.o, and <key>.su where the compiler writes frames into a file beside it
 
 The preprocessed text holds every header, the system's too, every macro and every line number, so that an object cannot
 be stale; the folder that the source lies in, which is another one each time, does not count. Entries are whole or
@@ -77,7 +77,7 @@ def folder() -> Path:
 def _key(
     run: Callable[[Sequence[str]], None], identity: str, words: Sequence[str], source: Path, generated: Path, path: Path
 ) -> str | None:
-    """The hash of all that decides the object; None where the preprocessor fails, of which the compiler will tell."""
+    """The hash of all that decides the object; None where the preprocessor fails; the compiler will report why."""
     text = path.with_suffix(".i")
     try:
         run([*words, "-E", "-dD", str(source), "-o", str(text)])

@@ -1,9 +1,9 @@
 """The arena: where every buffer lies, so that those alive at the same time do not meet, and the whole is small.
 
 1. A buffer is alive from the layer that writes it first to the one that reads it last.
-2. Two buffers that are alive at the same layer have no byte in common, but for
-3. an input that dies at a layer and the layer's output: the output may lie so far below the input that nothing is
-   overwritten before it was read, or so far above it if the layer runs from the last row back (`Layer.overlap`).
+2. Two buffers that are alive at the same layer have no byte in common. Rule 3 is the one exception.
+3. A layer's output may lie over an input that no later layer reads: so far below it that nothing is overwritten before
+   it was read, or so far above it if the layer runs from the last row back (`Layer.overlap`).
 4. Several orders of placing are tried, each buffer at the lowest place that is free, and the smallest arena is kept.
    Then buffers are moved about in the best order for a while, by a seeded choice: the plan is the same every time.
 

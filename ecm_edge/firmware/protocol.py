@@ -44,7 +44,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a board said of one segment: label 0 or 1; the latency of the inference alone, >= 0."""
+    """What a board answers to one segment: label 0 or 1; the latency of the inference alone, >= 0."""
 
     status: Status
     label: int

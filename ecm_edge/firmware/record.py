@@ -1,6 +1,6 @@
 """Firmware: the images of a model's own forms, and the record that binds them to it.
 
-In a candidate's folder, or another one that was asked for:
+In a candidate's folder, or in another one that the caller names:
 
     firmware/<form>/<target>.elf    the executable for Linux, stripped; <target>.bin for bare metal: the flash's bytes
     firmware.json                   FirmwareRecord

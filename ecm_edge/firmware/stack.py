@@ -43,7 +43,7 @@ class StackBound(Record):
 
 @dataclass
 class _Function:
-    """A function of the objects: its frame in bytes, whom it calls, and whether through a pointer."""
+    """A function of the objects: its frame in bytes, what it calls, and whether it calls through a pointer."""
 
     name: str
     frame: int | None = None
@@ -56,7 +56,7 @@ def bound(image: Image) -> StackBound | Unavailable:
     elf = elf_files.open_elf(image.elf)
     core = elf_files.core(elf)
     if core.calls is None:
-        return Unavailable(f"calls are told apart on LoongArch and Cortex-M, not on {elf_files.machine(elf)}")
+        return Unavailable(f"calls can be read on LoongArch and Cortex-M, not on {elf_files.machine(elf)}")
     graph = _graph(image.objects)
     if core.measure is not None:
         _add_library(graph, image, elf, core.measure)
@@ -153,14 +153,14 @@ class _Object:
 
     def _scan(self, code: bytes, direct: set[int], marks: Marks) -> Calls:
         if self._core.calls is None:
-            raise InternalError(f"calls are not told apart on {self._core.architecture}")
+            raise InternalError(f"calls cannot be read on {self._core.architecture}")
         return self._core.calls(code, direct, marks)
 
     def _named(self, name: str) -> str:
         return self._own.get(name, name)
 
     def _called(self, relocation: elf_files.Relocation) -> str:
-        """Whom a call means: by name, or the function in the section that is meant."""
+        """The function that a call goes to, by its name, or by the section that it lies in."""
         if relocation.name:
             return self._named(relocation.name)
         inside = [s.name for (index, _), s in self._functions.items() if index == relocation.section_index]
@@ -214,7 +214,7 @@ def _uleb128(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _root(graph: dict[str, _Function], name: str) -> str:
-    """The function from which `name` is reached and which nobody calls: the program's entry."""
+    """The function from which `name` is reached and which no other calls: the program's entry."""
     seen = {name}
     while True:
         caller = next((f.name for f in graph.values() if name in f.calls and f.name not in seen), None)

@@ -41,7 +41,7 @@ INPUT, OUTPUT = "samples", "scores"
 
 
 class ExportRecord(Record):
-    """What was exported, and what the exporter said."""
+    """What was exported, and the exporter's log."""
 
     opset: int
     ir_version: int
@@ -76,7 +76,7 @@ def export_onnx(
     metadata: Mapping[str, str],
     template: onnx.ModelProto | None = None,
 ) -> ExportRecord:
-    """Write the network as ONNX to `path` and what the exporter said to `log_path`.
+    """Write the network as ONNX to `path` and the exporter's messages to `log_path`.
 
     Args:
         network: takes (1, 1, T) float32 and gives (1, 2); exported in evaluation mode.

@@ -43,7 +43,7 @@ class FormCost(Record):
 class CostRecord(Record):
     """What a candidate costs on a target in one form, against the target's budgets.
 
-    `evidence` speaks of flash_bytes and ram_bytes; latency_ms has its own; parameters and macs are counts of the graph.
+    `evidence` is of flash_bytes and ram_bytes; latency_ms has its own; parameters and macs are counts of the graph.
     `also` are other forms, which do not change the verdict.
     """
 

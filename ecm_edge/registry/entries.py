@@ -40,8 +40,8 @@ class ShippedImage(Record):
 class Manifest(Record):
     """What an entry is made of: `files` maps each name to its SHA-256, and binds model, configuration and verdicts.
 
-    `entry` is its name without the number that tells equal names apart. `image` is absent for a target without firmware
-    and in entries of a time before there was any.
+    `entry` is its name, without the number that a second entry of that name gets. `image` is absent for a target
+    without firmware, and in entries of a time before there was any.
     """
 
     entry: str
@@ -85,7 +85,7 @@ def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, 
     An entry with the same files, left by a killed process or promoted before, is used again.
 
     Raises:
-        CandidateError: a file of the candidate is not the one that the manifest speaks of.
+        CandidateError: a file of the candidate is not the one that the manifest names.
         OutputError: the registry cannot be written; there is no new entry.
     """
     for path in sorted(entries.glob(f"{manifest.entry}*")):

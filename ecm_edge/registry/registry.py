@@ -101,7 +101,7 @@ def incumbent(shelf: Path) -> Event | None:
 
 
 def entry_of(shelf: Path, event: Event) -> tuple[Path, Manifest]:
-    """The folder and the manifest of the entry that an event speaks of, unchanged since; raises as `check_entry`."""
+    """The folder and the manifest of the entry that an event names, unchanged since; raises as `check_entry`."""
     folder = shelf / ENTRIES / str(event.entry)
     return folder, check_entry(folder, event.manifest_sha256)
 

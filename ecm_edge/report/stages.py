@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import numbers
-from ecm_edge.base.records import Gate, Verdict, verdict_of_what_ran
+from ecm_edge.base.records import Gate, Verdict, condition, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate
 from ecm_edge.report.candidate_records import changed_files, model_files
 from ecm_edge.report.records import Stage
@@ -118,13 +118,14 @@ def _verify(record: VerifyRecord) -> Stage:
 def _hop_gates(hop: Hop) -> list[Gate]:
     if hop.gates:
         return [gate.model_copy(update={"name": f"{hop.name}: {gate.name}"}) for gate in hop.gates]
-    return [_gate(hop.name, hop.verdict, hop.reason)]
+    whole = condition(hop.name, hop.reason, holds=hop.verdict == Verdict.PASS)
+    return [not_run(hop.name, hop.reason) if hop.verdict == Verdict.NOT_RUN else whole]
 
 
 def _belong_together(records: CandidateRecords, mistakes: Mistakes | None) -> Stage:
     """Whether the records were made from the configuration and the files that lie beside them."""
     gates = [*_same_config(records), *_same_files(records), *_same_mistakes(records, mistakes)]
-    detail = "each speaks of what lies beside it" if gates else "nothing to compare yet"
+    detail = "each was made from what lies beside it" if gates else "nothing to compare yet"
     return Stage(name="records", verdict=verdict_of_what_ran(gates), detail=detail, gates=gates)
 
 
@@ -138,7 +139,7 @@ def _same_config(records: CandidateRecords) -> list[Gate]:
     }
     sha256 = {file: record.config_sha256 for file, record in made_by.items() if record}
     return [
-        _condition(f"{file} speaks of this configuration", digest == expected, f"SHA-256 {digest[:12]}…")
+        condition(f"{file} was made from this configuration", f"SHA-256 {digest[:12]}…", holds=digest == expected)
         for file, digest in sha256.items()
         if digest
     ]
@@ -155,7 +156,7 @@ def _same_files(records: CandidateRecords) -> list[Gate]:
     for file, digests in sha256.items():
         changed = changed_files(records.folder, digests)
         detail = f"changed since: {', '.join(changed)}" if changed else f"by SHA-256: {', '.join(sorted(digests))}"
-        gates.append(_condition(f"{file} speaks of these files", not changed, detail))
+        gates.append(condition(f"{file} was made from these files", detail, holds=not changed))
     return gates
 
 
@@ -166,13 +167,4 @@ def _same_mistakes(records: CandidateRecords, mistakes: Mistakes | None) -> list
         return []
     same = (mistakes.missed_af, mistakes.false_alarms) == (score.scores.confusion.fn, score.scores.confusion.fp)
     detail = f"{mistakes.missed_af} missed, {mistakes.false_alarms} false alarms"
-    return [_condition(f"{candidate.SCORE} counts the wrong segments found here", same, detail)]
-
-
-def _condition(name: str, holds: bool, detail: str) -> Gate:  # noqa: FBT001 - the condition itself
-    return _gate(name, Verdict.PASS if holds else Verdict.FAIL, detail)
-
-
-def _gate(name: str, verdict: Verdict, detail: str) -> Gate:
-    """A gate without a value."""
-    return Gate(name=name, verdict=verdict, value=None, limit=None, unit="", margin=None, detail=detail)
+    return [condition(f"{candidate.SCORE} counts the wrong segments found here", detail, holds=same)]

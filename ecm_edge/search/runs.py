@@ -3,11 +3,11 @@
 A run is a folder:
 
     search.json     SearchSettings: what a resumed run must agree with
-    study.db        Optuna's study, unless another storage was asked for
+    study.db        Optuna's study, unless the run has another storage
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
     summary.json    SearchRecord, rewritten after every trial
-    .teachers/      the teachers, of use to every trial that listens to the same ones
+    .teachers/      trained teachers, for every trial that uses the same ones
 """
 
 from __future__ import annotations

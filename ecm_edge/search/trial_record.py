@@ -34,7 +34,7 @@ class TrialRecord(Record):
     done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
             on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
 
-    `evidence` speaks of flash_bytes and ram_bytes, those of the untrained network's image where one can be built;
+    `evidence` is of flash_bytes and ram_bytes: of the untrained network's image, where one can be built;
     latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
     images of the trained forms. `overhead_seconds` is what all stages but training took.
 

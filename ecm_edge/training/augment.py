@@ -118,8 +118,8 @@ def _stretch(batch: Tensor, most: float, generator: torch.Generator) -> None:
 def _splice(batch: Tensor, most: float, generator: torch.Generator) -> None:
     """Of three of ten segments a piece of at most `most` samples is cut out, and what is left fills the length.
 
-    One beat comes early then, as an extrasystole does, while all waves are those of the rhythm: what tells AF from
-    ectopy is more than one uneven interval.
+    One beat comes early then, as an extrasystole does, while all waves are those of the rhythm: AF differs
+    from ectopy in more than one uneven interval.
     """
     count, _, length = batch.shape
     chosen = torch.nonzero(torch.rand(count, generator=generator) < _SPLICED)[:, 0]

@@ -29,7 +29,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Teaching:
-    """What teachers give to a training, so far as it listens to any; `distill.teaching` makes it.
+    """What teachers give to a training, empty if it uses none; `distill.teaching` makes it.
 
     ensemble: networks in evaluation mode, trained on the same subjects; they answer every changed batch, for `distill`.
     unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.

@@ -38,7 +38,7 @@ STATEMENT = (
     "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
     "labels had no part; the candidate's own network took no part"
 )
-"""What figures out of fold are, said beside them."""
+"""What figures out of fold are; shown beside them."""
 
 
 class Fold(Record):
@@ -84,7 +84,7 @@ class OutOfFold:
 
 
 def labelled_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """The rows that the margins speak of, (n,) ascending."""
+    """The rows that have margins: all labelled ones, (n,) ascending."""
     return np.flatnonzero(dataset.labels >= 0)
 
 
@@ -99,7 +99,7 @@ def has_folds(folder: Path) -> bool:
 
 
 def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
-    """What `save` wrote, if it speaks of this configuration and this data set.
+    """What `save` wrote, if it was made with this configuration and this data set.
 
     Args:
         folder: the candidate's.
@@ -118,7 +118,7 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
     record, path = CrossValidationRecord.load(folder / FOLDS), folder / MARGINS
     if (record.config_sha256, record.dataset_sha256) != (config.sha256, config.dataset_sha256):
         raise CandidateError(
-            f"{FOLDS} speaks of the configuration and the data set beside it",
+            f"{FOLDS} is of the configuration and the data set beside it",
             f"configuration {record.config_sha256[:12]} and data set {record.dataset_sha256[:12]} in {folder}, "
             f"not {config.sha256[:12]} and {config.dataset_sha256[:12]}",
             "Restore the two files, or train again with --folds.",

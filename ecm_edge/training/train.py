@@ -39,7 +39,7 @@ class TrainingRecord(Record):
     """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
 
     The last `qat_epochs` of `epochs` simulated int8: their training loss is that of the rounded network, all else that
-    of the float one. `samples_per_second`, `layout` and `compiled` speak of the epochs before.
+    of the float one. `samples_per_second`, `layout` and `compiled` are those of the epochs before.
 
     layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
               and else time, since without compiling it would be slower.

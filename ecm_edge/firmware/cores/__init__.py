@@ -25,11 +25,11 @@ def decode(machine: str, content: bytes, offset: int) -> Instruction:
     """The instruction at `offset` bytes of a section's content.
 
     Raises:
-        FirmwareError: a machine whose instructions are not told apart.
+        FirmwareError: a machine whose instructions cannot be decoded.
     """
     core = of_machine(machine)
     if core.decode is None:
         raise FirmwareError(
-            "instructions are told apart on LoongArch and Cortex-M", machine, "Count on a target with such a core."
+            "instructions can be decoded on LoongArch and Cortex-M", machine, "Count on a target with such a core."
         )
     return core.decode(content, offset)

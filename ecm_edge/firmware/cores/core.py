@@ -62,9 +62,9 @@ class Core:
     machine:          its name in pyelftools; empty for that of this host, whatever it is.
     call_relocations: the types of the relocations that are calls.
     mode_bits:        bits of a function's address that say how it is executed, not where it lies.
-    decode:           the instruction at an offset of a section's content; None where none is told from another.
+    decode:           the instruction at an offset of a section's content; None where instructions cannot be decoded.
     calls:            what a function's code says of its calls, by its content, the offsets of its calls that have
-                      relocations, and its marks; None where calls are not told.
+                      relocations, and its marks; None where calls cannot be read.
     measure:          the same for a function without the compiler's figures, by its content and its marks; None where
                       the compiler gives figures for every function.
     """

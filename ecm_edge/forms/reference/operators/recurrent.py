@@ -107,7 +107,7 @@ def _product(x: Array, w: Array) -> Array:
 
 
 class Kind(NamedTuple):
-    """What tells one recurrence from another; `states` are the inputs that hold states before the first step."""
+    """What differs between recurrences; `states` are the inputs that hold states before the first step."""
 
     step: Step
     gates: int
