@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from benchmarks import firmware_nets as nets
 from benchmarks.counts import BOARDS
 from ecm_edge import targets
+from ecm_edge.base.numbers import KIB
 from ecm_edge.firmware import build, fit, generate, toolchain
 from ecm_edge.forms import onnx_model, reference
 
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import onnx
-    from ecm_edge.firmware.fitted import FitRecord
 
     from benchmarks.counts import Counts
+    from ecm_edge.firmware.fit_records import FitRecord
 
-_KIB = 1024
 _INPUT_BYTES = 4 * nets.T
 _FLOAT_ATOL = 1e-5
 _TIMED, _WARM = 2000, 200
@@ -147,7 +147,7 @@ def rows(counts: Counts) -> list[Row]:
     single, half, int8 = (counts.of("demo", la64, form) for form in ("float32", "float16", "int8"))
     se_s = counts.of("se-s", la64, "float32")
     on_m4 = {form: counts.of("demo", m4, form) for form in ("float32", "int8")}
-    kib = {"float32": single.image_bytes / _KIB, "float16": half.image_bytes / _KIB}
+    kib = {"float32": single.image_bytes / KIB, "float16": half.image_bytes / KIB}
     return [
         Row("demo float32, LoongArch64, instructions", "597,808", single.instructions, "", 350_000, 265_000),
         Row("the same, serial image, float32 weights", "48, no protocol", kib["float32"], "KiB", 54, 48),

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import counts
+from ecm_edge.base.numbers import KIB
 from ecm_edge.registry import registry
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 BOARD, OTHER_BOARD = counts.BOARDS
 FORM: Form = "float32"
-_KIB = 1024
 
 
 def table() -> str:
@@ -72,7 +72,7 @@ def _cost(entry: Path) -> Iterator[tuple[str, str, str]]:
         f"{latency['mean_ms']:.2f} ms ({latency['low_ms']:.2f} … {latency['high_ms']:.2f})",
         f"{latency['evidence']}; no board was measured",
     )
-    sizes = ", ".join(f"{ours[name] / _KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes"))
+    sizes = ", ".join(f"{ours[name] / KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes"))
     yield "image, RAM", sizes, "measured on the linked image"
 
 

@@ -46,7 +46,6 @@ class Estimate(Record):
     """Estimated cycles and time of one inference.
 
     cycles_low, cycles, cycles_high: of the model alone.
-    per_instruction: cycles / instructions.
     layers: the middle estimate by layer.
     latency_ms: with the calibration, labelled as an estimate.
     """
@@ -55,7 +54,6 @@ class Estimate(Record):
     cycles_low: int
     cycles: int
     cycles_high: int
-    per_instruction: float
     layers: list[LayerCycles]
     latency_ms: Latency
 
@@ -92,7 +90,6 @@ def estimate(image: Image, runs: Sequence[Run]) -> Estimate:
         cycles_low=round(total.low),
         cycles=round(total.middle),
         cycles_high=round(total.high),
-        per_instruction=total.middle / max(1, most.total),
         layers=layers,
         latency_ms=_latency(total, most, image.target, model),
     )

@@ -79,7 +79,7 @@ def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floa
     if step.quantizer is not None:
         return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
     if node.op in {"QuantizeLinear", "DequantizeLinear"}:
-        keeps = node.op == "DequantizeLinear" or quantised_alike(program, node, quant)
+        keeps = node.op == "DequantizeLinear" or _quantised_alike(program, node, quant)
         return keeps and _takes_shuffled(program, step.outputs[0], quant, floats_=False)
     return floats_ and node.op in _PRODUCTS and node.inputs[0] == name and _has_weights(program, node)
 
@@ -92,7 +92,7 @@ def _has_weights(program: Program, node: Node) -> bool:
     return all(isinstance(c, Constant) and (len(c.shape) < 2 or c.shape[0] == 1) for c in more)  # noqa: PLR2004 - rows
 
 
-def quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
+def _quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
     """Whether a QuantizeLinear gives back the integers that its input was dequantised from."""
     scale, zero = program.env.get(node.inputs[1]), program.optional(node, 2)
     if quant is None or not isinstance(scale, Constant) or scale.values.size != 1:
