@@ -10,7 +10,7 @@ from torch import nn
 from ecm_edge.base.errors import ModelError
 from ecm_edge.evaluate.verify.forms import torch_scores
 from ecm_edge.forms import parity
-from ecm_edge.training.threshold import fold_threshold
+from ecm_edge.training.threshold_in_bias import fold_threshold
 
 from . import nets
 

@@ -15,7 +15,7 @@ from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import batches, epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
-from ecm_edge.training.threshold import fold_threshold
+from ecm_edge.training.threshold_in_bias import fold_threshold
 
 from .tiny import data
 

@@ -22,7 +22,7 @@ from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.fold_margins import fold_configs, fold_margins
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
-from ecm_edge.training.threshold import fold_threshold
+from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.epochs import Epoch, Loop, Stopped
-from ecm_edge.training.threshold import fold_threshold
+from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
