@@ -1,7 +1,9 @@
 """A generated folder written by hand: a strided convolution and a linear layer that a model of one's own would have."""
 
 import numpy as np
+import pytest
 
+from ecm_edge.firmware import emulate
 from ecm_edge.firmware.build import build
 
 T, OUTPUTS, TAPS = 64, 30, 6
@@ -88,3 +90,10 @@ def scores(samples):
     windows = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), TAPS, axis=1)[:, ::2]
     hidden = np.maximum(windows[:, :OUTPUTS] @ np.float32(FILTER).astype(np.float64), 0)
     return np.stack([weight * hidden.sum(1) for weight in LINEAR_WEIGHTS], 1), hidden
+
+
+def needs(target):
+    """Skip a test whose emulator is not here."""
+    missing = emulate.available(target)
+    if missing is not None:
+        pytest.skip(missing.reason)

@@ -21,7 +21,7 @@ from ecm_edge.base.errors import CandidateError, FirmwareError, ModelError, Outp
 from ecm_edge.candidate import candidate
 from ecm_edge.cli import schemas
 from ecm_edge.evaluate.verify import verify_candidate
-from ecm_edge.firmware import elf, emulate, toolchain
+from ecm_edge.firmware import elf, toolchain
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, onnx_model
 from ecm_edge.registry import entries
@@ -29,18 +29,13 @@ from ecm_edge.registry.bundle import BundleManifest, bundle
 from ecm_edge.registry.promote import promote
 
 from . import nets, tiny
+from .firmware_hand import needs
 
 LOONGSON, CORTEX = targets.load("loongson-2k0500"), targets.load("nucleo-l432kc")
 ZIG = f"{sys.executable} -m ziglang cc"
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here: apt-get install gcc")
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make here: apt-get install make")
-
-
-def needs(target):
-    missing = emulate.available(target)
-    if missing is not None:
-        pytest.skip(missing.reason)
 
 
 @pytest.fixture(scope="module")

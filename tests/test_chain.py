@@ -1,7 +1,5 @@
 """The whole chain by its commands, as a user runs them, each output held against its published schema."""
 
-import contextlib
-import io
 import json
 from pathlib import Path
 
@@ -9,9 +7,10 @@ import jsonschema
 import pytest
 
 from ecm_edge import api, targets
-from ecm_edge.cli import main, schemas
+from ecm_edge.cli import schemas
 
 from .test_cli import LEAVES
+from .tiny import run_for_output as run
 
 SPACE = """
 [families.separable]
@@ -28,14 +27,6 @@ learning_rate = 0.01
 
 LENIENT = ("f1_drop = 0.01, fbeta_drop = 0.01", "f1_drop = 0.5, fbeta_drop = 0.5")
 """A net of three epochs may lose to int8 what none that ships may; how much hangs on the processor that trained it."""
-
-
-def run(*arguments):
-    """Exit code and standard output of a command."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code, out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,9 @@ ALL = [targets.load(name) for name in targets.names()]
 HOST = targets.load("host")
 
 
-def needs(target):
-    missing = emulate.available(target)
-    if missing is not None:
-        pytest.skip(missing.reason)
-
-
 @pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
 def test_scores_are_those_of_the_model_and_the_same_to_the_bit_as_on_the_host(tmp_path, target):
-    needs(target)
+    hand.needs(target)
     samples = hand.segments(20)
     found = emulate.run_batch(hand.image(tmp_path / "it", target), samples)
     assert np.array_equal(found, emulate.run_batch(hand.image(tmp_path / "host", HOST), samples))
@@ -32,7 +26,7 @@ def test_scores_are_those_of_the_model_and_the_same_to_the_bit_as_on_the_host(tm
 
 @pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
 def test_a_trace_has_every_layers_bytes(tmp_path, target):
-    needs(target)
+    hand.needs(target)
     samples = hand.segments(3)
     scores, traces = emulate.run_trace(hand.image(tmp_path, target, trace=True), samples)
     assert [[(layer, len(output)) for layer, output in trace] for trace in traces] == [[(0, 120), (1, 8)]] * 3

@@ -1,7 +1,5 @@
 """A sound candidate passes every hop; each kind of damage fails at its own hop and layer; nothing passes unseen."""
 
-import contextlib
-import io
 import json
 import shutil
 
@@ -14,13 +12,13 @@ from ecm_edge import targets
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.candidate import candidate
-from ecm_edge.cli import main
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify import hops
 from ecm_edge.evaluate.verify.segments import Segments
 from ecm_edge.forms import export, onnx_model, quantize, reference
 
 from . import nets
+from .tiny import run_for_output as run
 
 STRICT = targets.load("loongson-2k0500").model_copy(update={"firmware": None})  # C is in test_verify_firmware.py
 NO_C = ["NOT RUN"] * 2  # the hops of a form's C, where the target has no firmware
@@ -290,13 +288,6 @@ def test_runtime_scores_stay_within_one_lsb(steps, gates):
     runtime = own + np.float32([[0, steps], [0, 0]]) * step
     hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), segments(2), LENIENT.parity.int8)
     assert (broken(hop), hop.score_max_lsb, hop.label_flips) == (gates, steps, [])
-
-
-def run(*arguments):
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code, out.getvalue()
 
 
 def test_commands_take_a_trained_candidate_through(tmp_path, data):

@@ -16,11 +16,12 @@ from ecm_edge.cli import main
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify import c_hops, compiled
 from ecm_edge.evaluate.verify.records import TO_C, hops_to, to_target
-from ecm_edge.firmware import build, emulate, make
+from ecm_edge.firmware import build, make
 from ecm_edge.forms import export, onnx_model, quantize
 from ecm_edge.targets.firmware import Emulator
 
 from . import nets
+from .firmware_hand import needs
 
 HOST, LOONGSON, CORTEX = (targets.load(name) for name in ("host", "loongson-2k0500", "nucleo-l432kc"))
 BOARDS = [LOONGSON, CORTEX]
@@ -34,12 +35,6 @@ def lenient(target, **firmware):
     parity = target.parity.model_copy(update={"int8": int8, "float16": float16})
     changed = target.firmware.model_copy(update=firmware)
     return target.model_copy(update={"parity": parity, "firmware": changed})
-
-
-def needs(target):
-    missing = emulate.available(target)
-    if missing is not None:
-        pytest.skip(missing.reason)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ A segment has 8 samples. A model reads one of them, its `column`, as the margin:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 
 import numpy as np
 import onnx
@@ -117,6 +119,14 @@ def run(arguments):
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
     return stopped.value.code
+
+
+def run_for_output(*arguments):
+    """Exit code and standard output of a command."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = run(arguments)
+    return code, out.getvalue()
 
 
 def latency(median_ms=1.0, source="cpu", evidence="measured"):
