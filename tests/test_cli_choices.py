@@ -8,7 +8,7 @@ import pytest
 from ecm_edge import metrics
 from ecm_edge.base import records
 from ecm_edge.candidate import space
-from ecm_edge.data import dataset, synthetic
+from ecm_edge.data import dataset, rhythms, synthetic
 from ecm_edge.data.recordings import formats, importer
 from ecm_edge.evaluate import bench
 from ecm_edge.search import runs, study
@@ -30,6 +30,7 @@ OFFERED = [
     ("firmware serve", "form", records.Form),
     ("data import", "file_format", formats.Format),
     ("data import", "on_error", importer.OnError),
+    ("data import", "codes", rhythms.Codes),
     ("data import", "blank", dataset.Blank),
     ("data synth", "file_format", synthetic.SynthFormat),
 ]

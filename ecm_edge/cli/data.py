@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.info import InfoRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
+    from ecm_edge.data.rhythms import Codes, RhythmCount
     from ecm_edge.data.synthetic import SynthFormat
 
 
@@ -39,6 +40,19 @@ def command() -> None:
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
 )
 @click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
+@click.option(
+    "--codes",
+    type=click.Choice(["physionet", "cinc2017", "snomed"]),
+    default="physionet",
+    show_default=True,
+    help="The vocabulary of the rhythm codes.",
+)
+@click.option("--positive", default="AFIB", show_default=True, metavar="CODES", help="The positive rhythms, by commas.")
+@click.option("--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative.")
+@click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out.")
+@click.option(
+    "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="Another spelling of a known code; may be repeated."
+)
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
@@ -49,6 +63,11 @@ def import_(
     *,
     file_format: Format,
     splits: tuple[str, ...],
+    codes: Codes,
+    positive: str,
+    negative: str,
+    ignore: str,
+    mapping: tuple[str, ...],
     on_error: OnError,
     blank: Blank,
     synthetic: bool,
@@ -58,16 +77,20 @@ def import_(
     """Read the recordings of folder SOURCE into a data set.
 
     Each file that cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip.
-    A blank rhythm is kept as blank; with --blank it counts as negative, or as no label.
+    A blank rhythm is kept as blank; with --blank it counts as negative, or as no label. A rhythm code that the
+    vocabulary does not have stops the import: --positive, --negative, --ignore and --map state what it is.
     """
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
+    from ecm_edge.data.rhythms import RhythmRules
 
+    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = import_recordings(
         source,
         out,
         file_format=file_format,
         options=Options(**given, splits=tuple(_split(text) for text in splits)),
+        rules=RhythmRules(codes, _listed(positive), _listed(negative), _listed(ignore), pairs),
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
@@ -78,7 +101,26 @@ def import_(
         f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
-    emit(record, as_json=as_json, render=lambda: click.echo(line))
+    emit(record, as_json=as_json, render=lambda: _show_import(record, line))
+
+
+def _show_import(record: ImportRecord, line: str) -> None:
+    """What each rhythm counts as, then the data set; last of all that it has only one class, if it does."""
+    from ecm_edge.base.tables import show
+    from ecm_edge.data.rhythms import one_class
+
+    def name(row: RhythmCount) -> str:
+        written = "" if row.written_as == [row.rhythm] else f" (written {', '.join(row.written_as)})"
+        return (row.rhythm or "(blank)") + written
+
+    show(
+        "Rhythms",
+        ["rhythm", "counts as", "windows", "subjects"],
+        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in record.labels],
+    )
+    click.echo(line)
+    if missing := one_class({row.meaning for row in record.labels if row.segments}):
+        click.echo(missing)
 
 
 def _note_left_out(record: ImportRecord) -> None:
@@ -91,10 +133,19 @@ def _note_left_out(record: ImportRecord) -> None:
 
 
 def _split(text: str) -> tuple[str, Path]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise click.BadParameter(f"{text!r} is not NAME=CSV", param_hint="--split")
+    name, path = _pair(text, "--split", "NAME=CSV")
     return name, Path(path)
+
+
+def _pair(text: str, option: str, form: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
+    return name, value
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 @command.command("synth", short_help="make deterministic synthetic ECG")
@@ -142,6 +193,7 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 def _show_info(record: InfoRecord) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.data.rhythms import one_class
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -164,6 +216,9 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
+    labels = {"AF": "positive", "negative": "negative"}
+    if missing := one_class({labels.get(name, "") for name, number in counts.labels.items() if number}):
+        click.echo(missing)
 
 
 @command.command("folds", short_help="assign the subjects to folds, once and for all")

@@ -24,6 +24,7 @@ from ecm_edge.data.info import counts
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.windows import FILTER
+from ecm_edge.data.rhythms import Labelling, RhythmCount, RhythmRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,13 +37,17 @@ _FILTERED = "as given: band-passed at source"
 
 
 class ImportRecord(Record):
-    """What an import made. `rhythms` and `splits` count segments; `left_out` names what is not in the data set."""
+    """What an import made. `rhythms` and `splits` count segments; `left_out` names what is not in the data set.
+
+    `labels` says what each rhythm counts as, those that were left out included.
+    """
 
     dataset: str
     format: Format
     segments: int
     subjects: int
     rhythms: dict[str, int]
+    labels: list[RhythmCount]
     splits: dict[str, int]
     blank: Blank
     blank_segments: int
@@ -60,6 +65,7 @@ def import_recordings(
     *,
     file_format: Format,
     options: Options | None = None,
+    rules: RhythmRules | None = None,
     on_error: OnError = "fail",
     blank: Blank = "negative",
     synthetic: bool = False,
@@ -71,7 +77,8 @@ def import_recordings(
     keeps what was left out, and why. The error shows the first `problems_shown` problems.
 
     Raises:
-        RecordingError: no such folder, an option that is missing or has no effect, or recordings with problems.
+        RecordingError: no such folder, an option that is missing or has no effect, recordings with problems, or rhythm
+            codes that are not known (`data.rhythms`).
         DatasetError: nothing usable is left.
         OutputError: `out` exists or cannot be written.
     """
@@ -83,8 +90,10 @@ def import_recordings(
     blocks = FORMATS[file_format].read(source, options)
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
-    write_dataset(out, _description(file_format, options, blank, on_error, synthetic=synthetic), blocks)
-    return _record(open_dataset(out), file_format, begin_s)
+    labelling = Labelling(rules or RhythmRules(), blank)
+    description = _description(file_format, options, labelling.rules, blank, on_error, synthetic=synthetic)
+    write_dataset(out, description, labelling.label(blocks))
+    return _record(open_dataset(out), file_format, labelling.table(), begin_s)
 
 
 def _check(options: Options, file_format: Format) -> None:
@@ -113,7 +122,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-").removesuffix("s" if name == "splits" else "")
 
 
-def _record(dataset: Dataset, file_format: Format, begin_s: float) -> ImportRecord:
+def _record(dataset: Dataset, file_format: Format, labels: list[RhythmCount], begin_s: float) -> ImportRecord:
     header, counted = dataset.header, counts(dataset)
     return ImportRecord(
         dataset=str(dataset.folder),
@@ -121,6 +130,7 @@ def _record(dataset: Dataset, file_format: Format, begin_s: float) -> ImportReco
         segments=header.segments,
         subjects=len(header.subjects),
         rhythms=counted.rhythms,
+        labels=labels,
         splits=counted.splits,
         blank=header.blank,
         blank_segments=counted.rhythms.get(BLANK_RHYTHM, 0),
@@ -150,7 +160,7 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
 
 
 def _description(
-    file_format: Format, options: Options, blank: Blank, on_error: OnError, *, synthetic: bool
+    file_format: Format, options: Options, rules: RhythmRules, blank: Blank, on_error: OnError, *, synthetic: bool
 ) -> Description:
     stated = {name: _text(value) for name, value in vars(options).items() if value not in (None, ())}
     signal = _FILTERED if FORMATS[file_format].filtered else FILTER
@@ -159,9 +169,12 @@ def _description(
         samples_per_segment=SAMPLES_PER_SEGMENT,
         unit="mV" if FORMATS[file_format].states_unit else options.unit or "unstated",
         splits=[name for name, _ in options.splits],
+        positive_rhythms=list(rules.positive),
         blank=blank,
         synthetic=synthetic,
-        source=Source(format=file_format, options={**stated, "on_error": on_error, "signal": signal}),
+        source=Source(
+            format=file_format, options={**stated, **rules.statement(), "on_error": on_error, "signal": signal}
+        ),
     )
 
 

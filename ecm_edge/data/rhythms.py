@@ -1,0 +1,213 @@
+"""Rhythm codes: what a label counts as, by the vocabulary that it is written in and by what the user states.
+
+A code that the vocabulary does not have stops an import: a label that is silently negative makes a wrong data set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.records import Record
+from ecm_edge.data.dataset import AF_RHYTHM, BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+Meaning = Literal["positive", "negative", "no label", "left out"]
+"""What the windows of a rhythm count as; those without a label are in the data set, those left out are not."""
+
+_PHYSIONET = """
+AB AFL ASYS B BI BII HGEA IVR J N NOD NSR P PM PREX SAB SBR SVTA T VER VF VFIB VFL VT
+""".split()  # noqa: SIM905 - a list would have a line for each code
+_SNOMED = """
+427084000 427393009 426761007 713422000 233896004 233897008 195101003 67741000119109 426995002 270492004
+195042002 27885002 54016002 28189009 10370003 713427006 59118001 713426002 445118002 39732003 164909002
+251146004 698252002 47665007 284470004 164917005 63593006 427172004 17338001 74390002 164931005 164930006
+59931005 164934002 251120003 164947007 111975006 6374002 733534002
+""".split()  # noqa: SIM905 - a list would have a line for each code
+
+VOCABULARIES: dict[str, dict[str, str]] = {
+    "physionet": {AF_RHYTHM: AF_RHYTHM, "NOISE": "", **dict(zip(_PHYSIONET, _PHYSIONET, strict=True))},
+    "cinc2017": {"A": AF_RHYTHM, "N": "N", "O": "O", "~": ""},
+    "snomed": {
+        **dict(zip(_SNOMED, _SNOMED, strict=True)),
+        "164889003": AF_RHYTHM,
+        "164890007": "AFL",
+        "426783006": "N",
+        "426177001": "SBR",
+    },
+}
+"""Each code with the rhythm that it is kept as; "" is noise, whose windows are left out.
+
+physionet  the rhythm annotations of PhysioNet's databases, without the bracket (https://physionet.org/physiotools/wpg)
+cinc2017   the labels of the PhysioNet/CinC Challenge of 2017
+snomed     the scored SNOMED CT codes of the PhysioNet/CinC Challenges of 2020 and 2021, and their rhythms
+"""
+
+Codes = Literal["physionet", "cinc2017", "snomed"]
+
+_NEAR = {"AF": AF_RHYTHM, "AFIB": AF_RHYTHM, "ATRIALFIBRILLATION": AF_RHYTHM, "A": AF_RHYTHM}
+"""Spellings of a positive rhythm, in capitals and without anything but letters."""
+
+
+@dataclass(frozen=True)
+class RhythmRules:
+    """What the user states about codes. `positive` takes the place of AFIB; `mapping` pairs are (code, known code)."""
+
+    codes: Codes = "physionet"
+    positive: tuple[str, ...] = (AF_RHYTHM,)
+    negative: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    mapping: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a code that is stated twice with different meanings."""
+        stated = Counter([*set(self.positive), *set(self.negative), *set(self.ignored), *dict(self.mapping)])
+        twice = [code for code, count in stated.items() if count > 1]
+        if twice or not self.positive:
+            raise RecordingError(
+                "each rhythm code is stated once, and one at least is positive",
+                f"{twice[0]!r} twice" if twice else "no positive one",
+                "Check --positive, --negative, --ignore and --map.",
+            )
+
+    def kept_as(self, code: str) -> str | None:
+        """The rhythm that a code is kept as; "" where its windows are left out, None where the code is not known."""
+        code = dict(self.mapping).get(code, code)
+        if code in self.ignored:
+            return ""
+        if code in {*self.positive, *self.negative}:
+            return code
+        return VOCABULARIES[self.codes].get(code)
+
+    def statement(self) -> dict[str, str]:
+        """What differs from the default, for the source of a data set's header."""
+        pairs = ",".join(f"{code}={known}" for code, known in self.mapping)
+        lists = {"negative": ",".join(self.negative), "ignore": ",".join(self.ignored), "map": pairs}
+        codes = {} if self.codes == "physionet" else {"codes": self.codes}
+        return codes | {name: text for name, text in lists.items() if text}
+
+
+class RhythmCount(Record):
+    """One rhythm of an import: the codes it was written in, what it counts as, its windows and its subjects."""
+
+    rhythm: str
+    written_as: list[str]
+    meaning: Meaning
+    segments: int
+    subjects: int
+
+
+@dataclass
+class Labelling:
+    """The labelling of one import, and its counts so far."""
+
+    rules: RhythmRules
+    blank: Blank = "negative"
+    segments: Counter[str] = field(default_factory=Counter)
+    subjects: dict[str, set[str]] = field(default_factory=dict)
+
+    def label(self, blocks: Iterable[SegmentBlock]) -> Iterator[SegmentBlock]:
+        """The blocks with each rhythm as it is kept, without the windows that are left out.
+
+        Raises:
+            RecordingError: after the last block, if a code is not known, with all of them.
+        """
+        for block in blocks:
+            for code, subject in zip(block.rhythms, block.subjects, strict=True):
+                self.segments[code] += 1
+                self.subjects.setdefault(code, set()).add(subject)
+            yield self._kept(block)
+        unknown = [code for code in sorted(self.segments) if code != BLANK_RHYTHM and self.rules.kept_as(code) is None]
+        if unknown:
+            raise self._not_known(unknown)
+
+    def table(self) -> list[RhythmCount]:
+        """Every rhythm that was seen, the positive ones first."""
+        written: dict[str, list[str]] = {}
+        for code in sorted(self.segments):
+            written.setdefault(self._kept_as(code) or code, []).append(code)
+        rows = [
+            RhythmCount(
+                rhythm=rhythm,
+                written_as=codes,
+                meaning=self._meaning(codes[0]),
+                segments=sum(self.segments[code] for code in codes),
+                subjects=len(set().union(*(self.subjects[code] for code in codes))),
+            )
+            for rhythm, codes in written.items()
+        ]
+        return sorted(rows, key=lambda row: (get_args(Meaning).index(row.meaning), row.rhythm))
+
+    def _kept_as(self, code: str) -> str | None:
+        """The rhythm in the data set; None for a code whose windows are not in it."""
+        return code if code == BLANK_RHYTHM else self.rules.kept_as(code) or None
+
+    def _meaning(self, code: str) -> Meaning:
+        if code == BLANK_RHYTHM:
+            return "negative" if self.blank == "negative" else "no label"
+        kept_as = self._kept_as(code)
+        if kept_as is None:
+            return "left out"
+        return "positive" if kept_as in self.rules.positive else "negative"
+
+    def _kept(self, block: SegmentBlock) -> SegmentBlock:
+        kept_as = {code: self._kept_as(code) for code in set(block.rhythms)}
+        rows = [row for row, code in enumerate(block.rhythms) if kept_as[code] is not None]
+        if len(rows) == len(block.rhythms):
+            return replace(block, rhythms=[kept_as[code] or BLANK_RHYTHM for code in block.rhythms])
+        dropped = Counter(code for code in block.rhythms if kept_as[code] is None)
+        name = block.names[0].partition("+")[0]
+        return SegmentBlock(
+            samples=block.samples[rows],
+            names=[block.names[row] for row in rows],
+            subjects=[block.subjects[row] for row in rows],
+            rhythms=[kept_as[block.rhythms[row]] or BLANK_RHYTHM for row in rows],
+            episodes=[block.episodes[row] for row in rows],
+            splits=[block.splits[row] for row in rows],
+            problems=block.problems,
+            left_out=[
+                *block.left_out,
+                *(LeftOut(name=name, reason=f"{count} windows of {code!r}") for code, count in dropped.items()),
+            ],
+        )
+
+    def _not_known(self, unknown: list[str]) -> RecordingError:
+        listed = ", ".join(f"{code!r} ({self.segments[code]} windows)" for code in unknown[:10])
+        rest = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""  # noqa: PLR2004 - as many as are listed
+        near = [(code, known) for code in unknown if (known := _near(code))]
+        if near:
+            ways = " ".join(f"--map {code}={known}" for code, known in near)
+            hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {near[0][0]}."
+        else:
+            hint = f"Say what each is: --negative {unknown[0]}, --positive, --ignore, or --map {unknown[0]}=KNOWN."
+        others = ", ".join(name for name in VOCABULARIES if name != self.rules.codes)
+        return RecordingError(
+            f"every rhythm code is one of the vocabulary {self.rules.codes}, or is stated",
+            f"{listed}{rest}",
+            f"Nothing was written. {hint} Other vocabularies: --codes {others}.",
+        )
+
+
+def _near(code: str) -> str | None:
+    """The positive rhythm that a code is near, by its letters.
+
+    >>> _near("afib"), _near("(AFIB"), _near("AF"), _near("VT")
+    ('AFIB', 'AFIB', 'AFIB', None)
+    """
+    return _NEAR.get(re.sub(r"[^A-Z]", "", code.upper()))
+
+
+def one_class(meanings: Collection[str]) -> str:
+    """A sentence where windows of a class are missing; empty where there are both.
+
+    >>> one_class({"negative"})
+    'no positive window: nothing can be learnt or scored from this data set alone'
+    """
+    missing = [label for label in ("positive", "negative") if label not in meanings]
+    words = " and no ".join(missing)
+    return f"no {words} window: nothing can be learnt or scored from this data set alone" if missing else ""
