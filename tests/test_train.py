@@ -27,7 +27,7 @@ TEACHER = {
 
 UNDISTURBED = {"sign_flip": 0, "gain": 0, "noise": 0, "shift": 0}
 LEARNS = {"epochs": 12, "learning_rate": 3e-2, "keep": "last", "augmentation": UNDISTURBED}
-"""What brings the loss below 0.45 from any seed: of three tried, to between 0.31 and 0.51 of that of the first epoch."""
+"""What brings the loss below 0.45 from any seed: of three, to between 0.31 and 0.51 of that of the first epoch."""
 
 
 def configured(dataset, seed=0, split=None, **training):
