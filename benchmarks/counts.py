@@ -14,6 +14,7 @@ their bits are the same everywhere, so that no figure depends on it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -177,11 +178,16 @@ def differences(expected: Counts, found: Counts) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Print what differs; 1 if anything does and is not written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.counts", description="Count again, and print what differs from counts.json."
+    )
+    parser.add_argument("--write", action="store_true", help="write what was counted into counts.json")
+    write = parser.parse_args(arguments).write
     found = counted_now()
     expected = load() if PATH.exists() else Counts(compiler="", counts={})
     lines = list(differences(expected, found))
     sys.stdout.write("".join(f"{line}\n" for line in lines) or "nothing differs\n")
-    if "--write" in arguments:
+    if write:
         files.write_atomic(PATH, text(found).encode())
         return 0
     return int(bool(lines))

@@ -53,6 +53,14 @@ def test_gemm_and_matmul_by_hand():
     assert [layer.macs for layer in counted.layers] == [7 * 5, 5 * 2]
 
 
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3)])
+def test_a_recurrent_layer_multiplies_every_weight_at_each_step(operator, gates):
+    node = helper.make_node(operator, ["x", "w", "r"], ["y"], hidden_size=5)
+    weights = {"w": (1, gates * 5, 3), "r": (1, gates * 5, 5)}
+    counted = cost.count(graph([node], [7, 1, 3], {"y": [7, 1, 1, 5]}, weights))
+    assert counted.macs == 7 * gates * 5 * (3 + 5)
+
+
 def test_elementwise_work_has_no_macs_and_reshape_constants_are_no_weights():
     nodes = [helper.make_node("Relu", ["x"], ["h"]), helper.make_node("Reshape", ["h", "s"], ["y"])]
     counted = cost.count(graph(nodes, (1, 2, 3), {"y": (1, 6)}, {"s": np.array([1, 6])}))

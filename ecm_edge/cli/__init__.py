@@ -1,6 +1,6 @@
 """The command line: one thin command a verb, imported only when it is called.
 
-Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def cli() -> None:
     """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
 
     A run's folder stands for its best candidate wherever a command takes a candidate.
-    Exit codes: 0 done or PASS, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+    Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
     """
 
 

@@ -203,4 +203,6 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, list[int]]) -> int:
     if node.op_type == "Gemm":
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
+    if node.op_type in {"LSTM", "GRU"}:  # every weight of both matrices, at each step of each sequence
+        return math.prod(shapes[node.input[0]][:2]) * sum(math.prod(shapes[name]) for name in node.input[1:3])
     return 0
