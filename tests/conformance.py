@@ -80,14 +80,20 @@ class Case:
 
 
 @cache
-def standard_cases():
-    """The node tests of the operators, by operator."""
-    found = {op: [] for op in OPERATORS}
+def node_cases():
+    """Every node test of the standard."""
     with warnings.catch_warnings(), _seeded():
         warnings.simplefilter("ignore")  # the examples divide by zero on purpose
         for module in pkgutil.iter_modules(standard.__path__):
             importlib.import_module(f"{standard.__name__}.{module.name}")
-    for case in standard._NodeTestCases:  # noqa: SLF001 - the examples have no other home
+    return tuple(standard._NodeTestCases)  # noqa: SLF001 - the examples have no other home
+
+
+@cache
+def standard_cases():
+    """The node tests of the operators, by operator."""
+    found = {op: [] for op in OPERATORS}
+    for case in node_cases():
         nodes = case.model.graph.node
         if len(nodes) == 1 and nodes[0].op_type in found and "_expanded" not in case.name:
             found[nodes[0].op_type].append(case)

@@ -1,11 +1,6 @@
 """Each float operator against the examples of the ONNX standard itself."""
 
-import importlib
-import pkgutil
-import warnings
-
 import numpy as np
-import onnx.backend.test.case.node as standard
 import onnxruntime
 import pytest
 from onnx import helper
@@ -14,17 +9,15 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.forms.reference.graph import _node
 from ecm_edge.forms.reference.operators import OPERATORS
 
+from .conformance import node_cases
+
 UNSUPPORTED = ("training", "empty_set", "precomputed_strides", "_expanded", "dropout_default_ratio")
-MODULES = {m.name.replace("_", ""): m.name for m in pkgutil.iter_modules(standard.__path__)}
 CAST = {"Cast", "CastLike"}  # the standard's examples are of types narrower than a byte; see below
 
 
 def examples(op):
     """The standard's own examples of one operator, as (attributes, inputs, outputs), None where absent."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the examples divide by zero on purpose
-        importlib.import_module(f"{standard.__name__}.{MODULES[op.lower()]}")
-    for case in standard._NodeTestCases:  # noqa: SLF001 - the examples have no other home
+    for case in node_cases():
         nodes = case.model.graph.node
         if len(nodes) == 1 and nodes[0].op_type == op and not any(word in case.name for word in UNSUPPORTED):
             node = _node(0, nodes[0])
