@@ -138,3 +138,17 @@ def test_states_that_depend_on_the_samples_are_refused_by_name():
     onnx.checker.check_model(proto)
     with pytest.raises(ModelError, match=r"constants.*GRU 'cell'"):
         firmware_c.generate(reference.load(proto))
+
+
+def test_weights_with_another_number_of_axes_are_refused_by_name():
+    """The checker of onnx accepts them, and so does the reference."""
+    weights = {"w": np.ones((1, 3 * HIDDEN, INPUTS)), "r": np.ones((1, 1, 3 * HIDDEN, HIDDEN))}
+    constants = [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()]
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, (TIME, SEQUENCES, INPUTS))
+    output = helper.make_tensor_value_info("y_h", TensorProto.FLOAT, None)
+    node = helper.make_node("GRU", ["samples", "w", "r"], ["", "y_h"], name="cell", hidden_size=HIDDEN)
+    body = helper.make_graph([node], "axes", [samples], [output], constants)
+    proto = helper.make_model(body, opset_imports=[helper.make_opsetid("", 22)])
+    graph = graph_of(proto, "samples", (TIME, SEQUENCES, INPUTS), "y_h")
+    with pytest.raises(ModelError, match=r"three axes.*cell"):
+        firmware_c.generate(graph)

@@ -18,7 +18,7 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.calls import Call, Operand, Struct
 from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous, floats
-from ecm_edge.firmware.program import Done, Program
+from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, strides_of
 from ecm_edge.forms.reference.operators.recurrent import DIRECTIONS
 
@@ -111,6 +111,9 @@ def _recurrence(
     """The parameters as the kernels read them."""
     gates = 4 if node.op == "LSTM" else 3
     w, r = (program.constant(name, node) for name in node.inputs[1:3])
+    for values in (w.values, r.values):
+        if values.ndim != 3:  # noqa: PLR2004 - directions, gates by units, inputs
+            raise refused(node, "the weights of a recurrence have three axes", f"{values.ndim}")
     directions, sequences, hidden = len(reverse), places.shape[1], r.shape[2]
     both = np.concatenate([w.values, r.values], axis=2).reshape(directions, gates, hidden, -1)
     lengths = program.optional(node, 4)
