@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start too: more threads only wait in turn
-
 import hypothesis
 import numpy as np
 import pytest
