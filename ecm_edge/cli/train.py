@@ -106,6 +106,7 @@ def command(
     from ecm_edge.search.train_one import train_candidate
     from ecm_edge.training import distill
 
+    # Above 40 lines: the command has a parameter for each of its options.
     changes = dict(_parse(assignment) for assignment in assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")

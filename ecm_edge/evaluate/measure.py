@@ -125,6 +125,7 @@ def measure(
         DatasetError: no labelled segment, an unknown subject, or a part of a split without a candidate.
         CandidateError, ModelError: as for `score_model`.
     """
+    # Above 40 lines: half of them are the fields of the one record that it makes.
     begin_s = time.perf_counter()
     compared = open_model(model, form) if model else None
     rows = _rows(dataset, subjects, compared)

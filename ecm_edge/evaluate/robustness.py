@@ -124,6 +124,7 @@ def check_robustness(
         DatasetError: no labelled segment among the subjects, an unknown subject, a part of a split that the data set
             does not have, or a sample that is not finite.
     """
+    # Above 40 lines: half of them are the fields of the one record that it makes.
     model = open_model(path, form)
     if subjects is None:
         subjects = score.default_subjects(model, dataset)

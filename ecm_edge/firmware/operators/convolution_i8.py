@@ -76,6 +76,7 @@ def append(
     macs: int,
 ) -> None:
     """The layer of a group of nodes along time; `outputs` (T, O) are the places of the results."""
+    # Above 40 lines: it is the description of one layer, a field a line.
     groups, products, per_group = sums.weights.shape
     kernel = _kernel(program.kernels, windows, sums)
     tile = kernel.tile
