@@ -103,6 +103,12 @@ def test_other_vocabularies_are_kept_in_the_terms_of_physionet(source, codes, wr
     assert open_dataset(folder.parent / "out").labels.sum() == 2
 
 
+@pytest.mark.parametrize("code", ["59118001", "195080001", "282825002"])  # a block; AF and flutter; paroxysmal AF
+def test_a_diagnosis_that_says_no_rhythm_of_the_moment_has_to_be_stated(source, code):
+    with pytest.raises(RecordingError, match=f"'{code}'"):
+        imported(source("164889003", code), codes="snomed")
+
+
 def test_a_code_has_one_meaning():
     with pytest.raises(RecordingError, match="'N' twice"):
         RhythmRules(positive=("N",), negative=("N",))

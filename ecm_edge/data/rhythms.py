@@ -24,10 +24,8 @@ _PHYSIONET = """
 AB AFL ASYS B BI BII HGEA IVR J N NOD NSR P PM PREX SAB SBR SVTA T VER VF VFIB VFL VT
 """.split()  # noqa: SIM905 - a list would have a line for each code
 _SNOMED = """
-427084000 427393009 426761007 713422000 233896004 233897008 195101003 67741000119109 426995002 270492004
-195042002 27885002 54016002 28189009 10370003 713427006 59118001 713426002 445118002 39732003 164909002
-251146004 698252002 47665007 284470004 164917005 63593006 427172004 17338001 74390002 164931005 164930006
-59931005 164934002 251120003 164947007 111975006 6374002 733534002
+106068003 111288001 164895002 164896001 195101003 233897008 251166008 29320008 426648003 426664006 426761007
+427084000 427393009 49260003 61277005 713422000
 """.split()  # noqa: SIM905 - a list would have a line for each code
 
 VOCABULARIES: dict[str, dict[str, str]] = {
@@ -43,9 +41,13 @@ VOCABULARIES: dict[str, dict[str, str]] = {
 }
 """Each code with the rhythm that it is kept as; "" is noise, whose windows are left out.
 
-physionet  the rhythm annotations of PhysioNet's databases, without the bracket (https://physionet.org/physiotools/wpg)
+physionet  the rhythm annotations of PhysioNet's databases, without the bracket
+           (https://archive.physionet.org/physiobank/annotations.shtml, and the page of the database vfdb)
 cinc2017   the labels of the PhysioNet/CinC Challenge of 2017
-snomed     the scored SNOMED CT codes of the PhysioNet/CinC Challenges of 2020 and 2021, and their rhythms
+snomed     of the codes of the PhysioNet/CinC Challenge of 2021 (dx_mapping_scored.csv and dx_mapping_unscored.csv of
+           its evaluation code) AF and the rhythms other than AF. Blocks, axes, beats and waves go with AF as well as
+           with another rhythm, and have to be stated. So have kinds of AF that name no rhythm of the moment, such as
+           paroxysmal AF.
 """
 
 Codes = Literal["physionet", "cinc2017", "snomed"]
