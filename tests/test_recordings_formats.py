@@ -118,7 +118,6 @@ def test_a_lead_is_chosen_by_its_name(copy, tmp_path, name):
         ("csv", "P1.csv", b"0.1\n\n0.2\n", "1 blank lines"),
         ("csv", "P1.csv", b"0.1,0.2\n", "2 columns and --lead names none"),
         ("csv", "P1.csv", b"0.1\n" * 1249, "one window is 5 s"),
-        ("csv", "P1.csv", b"0.1\n" * 7500, "flat"),
     ],
 )
 def test_a_spoilt_file_is_named_and_the_rest_can_be_imported(copy, tmp_path, name, file, content, reason):

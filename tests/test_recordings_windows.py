@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from ecm_edge import tasks
 from ecm_edge.data.recordings import windows
-from ecm_edge.data.recordings.windows import Recording, Span, Unfit, blocks, in_order, read_all
+from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit, blocks, in_order, read_all
+
+TASK = tasks.default()
 
 ALL_NORMAL = (Span(0, math.inf, "N"),)
 
@@ -22,31 +25,40 @@ def noise(seconds, rate_hz=250.0, seed=0):
 
 
 def cut(recording):
-    """All blocks of a recording as one tuple (samples, rhythms, names, left out, problems)."""
-    parts = list(blocks(recording))
+    """All blocks of a recording as one tuple (samples, rhythms, names, left out)."""
+    parts = list(blocks(recording, TASK))
+    assert not any(part.problems for part in parts)
     lists = [[item for part in parts for item in getattr(part, name)] for name in ("rhythms", "names")]
-    reasons = [[one.reason for part in parts for one in getattr(part, name)] for name in ("left_out", "problems")]
-    return np.concatenate([part.samples for part in parts]), *lists, *reasons
+    left_out = [(one.windows, one.reason) for part in parts for one in part.left_out]
+    return np.concatenate([part.samples for part in parts]), *lists, left_out
+
+
+def one_problem(load):
+    """The problem of a recording that cannot be used; its blocks hold no segment."""
+    parts = list(read_all(Listing(["r"], load), TASK))
+    assert sum(len(part.samples) for part in parts) == 0
+    (problem,) = [problem for part in parts for problem in part.problems]
+    return problem
 
 
 def test_a_window_is_labelled_only_if_it_lies_within_one_rhythm():
     spans = [Span(2, 12, "N"), Span(12, 30, "AFIB")]
-    samples, rhythms, names, left_out, _ = cut(record(noise(31), spans=spans))
+    samples, rhythms, names, left_out = cut(record(noise(31), spans=spans))
     # 0-5 starts before the first note, 10-15 spans the change, 25-30 ends with the last rhythm, 30-31 is no window
     assert rhythms == ["N", "AFIB", "AFIB", "AFIB"]
     assert names == ["r+5s", "r+15s", "r+20s", "r+25s"]
-    assert left_out == ["2 windows span a change of rhythm", "1.0 s at the end do not fill a window"]
+    assert left_out == [(2, "spans a change of rhythm"), (0, "the rest at the end is shorter than a window")]
     assert samples.shape == (4, 1250)
 
 
 def test_windows_without_any_rhythm_are_counted():
-    _, rhythms, _, left_out, _ = cut(record(noise(20), spans=[Span(10, 15, "N")]))
+    _, rhythms, _, left_out = cut(record(noise(20), spans=[Span(10, 15, "N")]))
     assert rhythms == ["N"]
-    assert left_out == ["3 windows have no rhythm"]
+    assert left_out == [(3, "has no rhythm")]
 
 
 def test_two_windows_make_an_episode():
-    (block,) = blocks(record(noise(25)))
+    _, block = blocks(record(noise(25)), TASK)
     assert block.episodes == ["r/0", "r/0", "r/1", "r/1", "r/2"]
 
 
@@ -67,10 +79,9 @@ def test_notes_that_repeat_a_rhythm_do_not_end_it():
     ],
 )
 def test_a_recording_that_cannot_be_cut_is_named(samples, rate_hz, spans, reason):
-    (block,) = read_all(["r"], lambda _: record(samples, rate_hz, spans))
-    assert block.problems[0].name == "r"
-    assert reason in block.problems[0].reason
-    assert len(block.samples) == 0
+    problem = one_problem(lambda _: record(samples, rate_hz, spans))
+    assert problem.name == "r"
+    assert reason in problem.reason
 
 
 @pytest.mark.parametrize("rate_hz", [100, 128, 128.3, 250, 360, 1000])
@@ -105,23 +116,22 @@ def test_missing_and_flat_stretches_cost_only_their_windows():
     samples = noise(20)
     samples[1250 + 7 : 1250 + 9] = np.nan
     samples[2500:3750] = 0.5
-    kept, _, names, _, problems = cut(record(samples))
+    kept, _, names, left_out = cut(record(samples))
     assert names == ["r+0s", "r+15s"]
-    assert problems == ["2 of 1250 samples are missing or not finite", "flat: every sample is the same"]
+    assert left_out == [(1, "samples are missing or not finite"), (1, "flat: every sample is the same")]
     assert np.isfinite(kept).all()
 
 
 def test_what_float32_cannot_hold_is_not_finite():
     samples = noise(10)
     samples[1300] = 1e39
-    (block,) = read_all(["r"], lambda _: record(samples))
-    assert [one.reason for one in block.problems] == ["1 of 1250 samples are missing or not finite"]
+    assert cut(record(samples))[3] == [(1, "samples are missing or not finite")]
 
 
-def test_a_recording_without_one_finite_sample_has_only_problems():
-    kept, _, _, _, problems = cut(record(np.full(2500, np.nan)))
+def test_a_recording_without_one_finite_sample_loses_all_windows():
+    kept, _, _, left_out = cut(record(np.full(2500, np.nan)))
     assert kept.shape == (0, 1250)
-    assert len(problems) == 2
+    assert left_out == [(2, "samples are missing or not finite")]
 
 
 def test_a_fault_in_the_middle_is_a_problem_of_that_recording():
@@ -129,5 +139,17 @@ def test_a_fault_in_the_middle_is_a_problem_of_that_recording():
         raise Unfit("truncated")
 
     bad = Recording("r", "S1", 2500, 250.0, [Span(0, 10, "N")], broken)
-    (block,) = read_all(["r"], lambda _: bad)
-    assert [(one.name, one.reason) for one in block.problems] == [("r", "truncated")]
+    problem = one_problem(lambda _: bad)
+    assert (problem.name, problem.reason) == ("r", "truncated")
+
+
+@pytest.mark.parametrize("hop_s", [1.0, 2.5, 5.0])
+def test_windows_may_overlap(hop_s):
+    long = record(noise(60))
+    numbers = np.arange(windows.count_windows(long, TASK, hop_s))
+    parts = list(windows.windows(long, TASK, numbers, hop_s))
+    assert np.concatenate([part.numbers for part in parts]).tolist() == numbers.tolist()
+    assert numbers[-1] * hop_s == 55
+    side_by_side = cut(long)[0]
+    every = round(TASK.window_s / hop_s)
+    assert np.abs(np.concatenate([part.samples for part in parts])[::every] - side_by_side).max() < 1e-6

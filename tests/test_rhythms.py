@@ -57,7 +57,7 @@ def test_known_codes_have_their_meaning(source):
         "NOISE": ("left out", ["NOISE"], 2, 1),
     }
     assert (record.segments, record.subjects) == (6, 3)
-    assert ("r3.csv", "2 windows of 'NOISE'") in {(each.name, each.reason) for each in record.left_out}
+    assert ("r3.csv", "the rhythm 'NOISE' is ignored", 2) in {(o.name, o.reason, o.windows) for o in record.left_out}
 
 
 @pytest.mark.parametrize("code", ["AF", "afib", "(AFIB", "A"])

@@ -6,6 +6,7 @@ A gate that says FAIL is a verdict in a record, never an exception.
     EcmEdgeError
     ├── RecordingError    recordings that cannot be read as asked
     ├── DatasetError      a data set that is missing, damaged or not fit for the job
+    ├── TaskError         a task description that is wrong
     ├── TargetError       a board description that is wrong or cannot be met
     ├── SpaceError        a search space that is wrong
     ├── CandidateError    a candidate folder that is missing a piece or was changed
@@ -50,6 +51,10 @@ class RecordingError(EcmEdgeError):
 
 class DatasetError(EcmEdgeError):
     """A data set that is missing, damaged or not fit for the job."""
+
+
+class TaskError(EcmEdgeError):
+    """A task description that is wrong."""
 
 
 class TargetError(EcmEdgeError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
-_SHOWN_BY = {"target": "ecm-edge targets", "space": "ecm-edge space"}
+_SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
 def names(folder: Path) -> list[str]:
@@ -23,7 +23,7 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
     Args:
         folder: of the shipped files.
         name_or_path: the name of a shipped file, or any file's path.
-        kind: "target" or "space", for the error.
+        kind: "task", "target" or "space", for the error.
         error: raised where there is no such file, or it is not TOML.
     """
     shipped = names(folder)

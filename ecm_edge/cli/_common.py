@@ -80,6 +80,8 @@ target_option = click.option(
 rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
 """Of a command that scores, and needs no board for that."""
 
+task_option = click.option("--task", help="The task: a name, or the path of a TOML file.  [default: af-5s]")
+
 subjects_option = click.option(
     "--subjects",
     help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",

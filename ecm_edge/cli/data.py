@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data
+from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_option
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ecm_edge.data.audit import AuditRecord
     from ecm_edge.data.dataset import Blank
     from ecm_edge.data.info import InfoRecord
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
     from ecm_edge.data.rhythms import Codes, RhythmCount
     from ecm_edge.data.synthetic import SynthFormat
+
+_NAMES_SHOWN = 3  # of the recordings that share a reason
 
 
 @click.group("data")
@@ -47,12 +51,15 @@ def command() -> None:
     show_default=True,
     help="The vocabulary of the rhythm codes.",
 )
-@click.option("--positive", default="AFIB", show_default=True, metavar="CODES", help="The positive rhythms, by commas.")
+@click.option(
+    "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, in place of the task's."
+)
 @click.option("--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative.")
 @click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out.")
 @click.option(
     "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="Another spelling of a known code; may be repeated."
 )
+@task_option
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
@@ -62,6 +69,7 @@ def import_(
     out: Path,
     *,
     file_format: Format,
+    task: str | None,
     splits: tuple[str, ...],
     codes: Codes,
     positive: str,
@@ -80,17 +88,27 @@ def import_(
     A blank rhythm is kept as blank; with --blank it counts as negative, or as no label. A rhythm code that the
     vocabulary does not have stops the import: --positive, --negative, --ignore and --map state what it is.
     """
+    from ecm_edge import tasks
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.data.rhythms import RhythmRules
 
+    chosen = tasks.load(task) if task else tasks.default()
+    own = RhythmRules.of(chosen)
     pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = import_recordings(
         source,
         out,
         file_format=file_format,
         options=Options(**given, splits=tuple(_split(text) for text in splits)),
-        rules=RhythmRules(codes, _listed(positive), _listed(negative), _listed(ignore), pairs),
+        task=chosen,
+        rules=RhythmRules(
+            codes,
+            _listed(positive) or own.positive,
+            own.negative + _listed(negative),
+            own.ignored + _listed(ignore),
+            pairs,
+        ),
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
@@ -125,11 +143,36 @@ def _show_import(record: ImportRecord, line: str) -> None:
 
 def _note_left_out(record: ImportRecord) -> None:
     """What is not in the data set, and the number of blank rhythms, on stderr."""
-    for left_out in record.left_out:
-        click.echo(f"left out: {left_out.name}: {left_out.reason}", err=True)
+    for line in grouped((one.name, one.reason, one.windows) for one in record.left_out):
+        click.echo(f"left out: {line}", err=True)
+    for line in grouped((one.name, one.text, 0) for one in record.notes):
+        click.echo(f"note: {line}", err=True)
+    if set(record.leads) != {""} and record.leads:
+        click.echo("leads: " + ", ".join(f"{lead} of {n}" for lead, n in record.leads.items()), err=True)
     if record.blank_segments:
         meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
+
+
+def grouped(reasons: Iterable[tuple[str, str, int]]) -> list[str]:
+    """Lines for (recording, reason, windows): each reason once, with its windows, its recordings and some names.
+
+    >>> grouped([("a", "flat", 2), ("b", "flat", 1), ("c", "truncated", 0)])
+    ['3 windows of 2 recordings: flat (a, b)', 'c: truncated']
+    """
+    by_reason: dict[str, list[tuple[str, int]]] = {}
+    for name, reason, windows in reasons:
+        by_reason.setdefault(reason, []).append((name, windows))
+    lines = []
+    for reason, places in by_reason.items():
+        names, windows = list(dict.fromkeys(name for name, _ in places)), sum(count for _, count in places)
+        some = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
+        lost = f"{windows:,} windows of " if windows else ""
+        if len(names) == 1:
+            lines.append(f"{lost}{some}: {reason}")
+        else:
+            lines.append(f"{lost}{len(names):,} recordings: {reason} ({some})")
+    return lines
 
 
 def _split(text: str) -> tuple[str, Path]:

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
+from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
+from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -32,29 +35,54 @@ HEADER_FILE = "dataset.json"
 SAMPLES_FILE = "samples.npy"
 TABLE_FILE = "table.npy"
 
-SAMPLING_RATE_HZ = 250.0
-"""The rate of every data set; recordings of another rate are resampled to it."""
-
-SAMPLES_PER_SEGMENT = 1250
-"""Five seconds at `SAMPLING_RATE_HZ`."""
-
-AF_RHYTHM = "AFIB"
 BLANK_RHYTHM = ""
+
+UNSTATED = "unstated"
+"""The unit of samples of which no one says what they are."""
 
 Blank = Literal["negative", "drop"]
 """What a blank rhythm counts as: a negative (the contest's rule), or as no label at all."""
 
 
+def _as_utf8(text: str) -> str:
+    """The text with bytes that are not UTF-8 escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+Utf8 = Annotated[str, AfterValidator(_as_utf8)]
+
+
 class LeftOut(Record):
-    """Something of the source that is not in the data set, and why; bytes that are not UTF-8 are escaped."""
+    """Something of the source that is not in the data set, and why.
+
+    `windows` is the number of windows of the recording `name` that are lost; 0 stands for a file, or for less than a
+    window. `reason` has no number of its own, so that equal reasons can be counted.
+    """
+
+    name: Utf8
+    reason: Utf8
+    windows: int = 0
+
+
+class Note(Record):
+    """Something that a reader of the data set has to know of a recording that is in it."""
+
+    name: Utf8
+    text: Utf8
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of one recording: the lead that was read, its rate, its unit, and what is to be told of it.
+
+    `unit` is the unit of the samples as they are in the data set, or `UNSTATED`.
+    """
 
     name: str
-    reason: str
-
-    @field_validator("name", "reason")
-    @classmethod
-    def _as_utf8(cls, text: str) -> str:
-        return text.encode(errors="backslashreplace").decode()
+    lead: str
+    sampling_rate_hz: float
+    unit: str
+    notes: tuple[str, ...] = ()
 
 
 class Source(Record):
@@ -67,23 +95,26 @@ class Source(Record):
 class Description(Record):
     """The meaning of the segments, decided before the first one is read.
 
-    `unit` is that of a sample, or "unstated". `splits` names the fixed splits, [] if there are none.
+    `unit` is that of a sample, or `UNSTATED`. `splits` names the fixed splits, [] if there are none. `task` is the one
+    that the segments were made for; its `positive` are the `positive_rhythms`.
     """
 
     sampling_rate_hz: PositiveFloat
     samples_per_segment: PositiveInt
     unit: str
     splits: list[str] = Field(default_factory=list)
-    positive_rhythms: list[str] = Field(default_factory=lambda: [AF_RHYTHM])
+    positive_rhythms: list[str] = Field(default_factory=lambda: tasks.default().positive)
     blank: Blank = "negative"
     synthetic: bool = False
     source: Source
+    task: Task = Field(default_factory=tasks.default)
 
 
 class DatasetHeader(Description):
     """`dataset.json`. `subjects` and `rhythms` (a blank one is "") are what the table's indices point into.
 
-    `content_sha256` binds both arrays and every field that changes their meaning; not `source` and `left_out`.
+    `content_sha256` binds both arrays and every field that changes their meaning; not `source`, `left_out`, `notes`,
+    and `leads`, which counts the recordings by the lead that was read.
     """
 
     format: Literal["ecm-edge-dataset"] = "ecm-edge-dataset"
@@ -92,6 +123,8 @@ class DatasetHeader(Description):
     subjects: list[str]
     rhythms: list[str]
     left_out: list[LeftOut]
+    notes: list[Note] = Field(default_factory=list)
+    leads: dict[str, int] = Field(default_factory=dict)
     sha256: dict[str, str]
     content_sha256: str
 
@@ -102,7 +135,7 @@ class SegmentBlock:
 
     `episodes` are keys: equal strings mean the same 10 s of the same record; its two halves, where both are there, come
     one after the other. `splits` holds "" for none. `problems` are the files or windows of this block that cannot be
-    used; `left_out` those that are left out by rule.
+    used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block.
     """
 
     samples: np.ndarray  # (n, T) float32
@@ -113,6 +146,7 @@ class SegmentBlock:
     splits: Sequence[str]
     problems: Sequence[LeftOut] = ()
     left_out: Sequence[LeftOut] = ()
+    origins: Sequence[Origin] = ()
 
 
 @dataclass(frozen=True)
@@ -240,6 +274,8 @@ def write_dataset(folder: Path, description: Description, blocks: Iterable[Segme
         subjects = sorted(table.subjects, key=natural_key)
         rhythms = sorted(table.rhythms)
         _write_table(staged / TABLE_FILE, table, subjects, rhythms, description.splits)
+        if UNSTATED in table.units:  # one recording without a unit leaves the data set without one
+            description = description.model_copy(update={"unit": UNSTATED})
         sha256 = {name: files.sha256_file(staged / name) for name in (SAMPLES_FILE, TABLE_FILE)}
         header = DatasetHeader(
             **dict(description),
@@ -247,6 +283,8 @@ def write_dataset(folder: Path, description: Description, blocks: Iterable[Segme
             subjects=subjects,
             rhythms=rhythms,
             left_out=table.left_out,
+            notes=table.notes,
+            leads=dict(table.leads),
             sha256=sha256,
             content_sha256=_content_sha256(description, subjects, rhythms, sha256),
         )
@@ -274,7 +312,10 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _content_sha256(meaning: Description, subjects: list[str], rhythms: list[str], sha256: dict[str, str]) -> str:
-    fields = meaning.model_dump(include=set(Description.model_fields) - {"source"})
+    fields = meaning.model_dump(include=set(Description.model_fields) - {"source", "task"})
+    task = meaning.task.meaning()
+    if task != tasks.default().meaning():  # the first task came without this record: its data sets keep their hashes
+        fields["task"] = task
     return files.sha256_json({**fields, "subjects": subjects, "rhythms": rhythms, "sha256": sha256})
 
 
@@ -313,6 +354,9 @@ class _Table:
     episode: _Column = field(default_factory=_Column)
     split: _Column = field(default_factory=_Column)
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    leads: Counter[str] = field(default_factory=Counter)
+    units: set[str] = field(default_factory=set)
 
     @property
     def subjects(self) -> list[str]:
@@ -331,6 +375,10 @@ class _Table:
             self.episode.extend(block.episodes)
             self.split.extend(block.splits)
             self.left_out.extend((*block.problems, *block.left_out))
+            for origin in block.origins:
+                self.leads.update([origin.lead] if origin.lead else [])
+                self.units.add(origin.unit)
+                self.notes.extend(Note(name=origin.name, text=text) for text in origin.notes)
             yield block.samples
 
 

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
-from ecm_edge.data.dataset import AF_RHYTHM, BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
+from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+
+    from ecm_edge.tasks import Task
+
+AF_RHYTHM = "AFIB"
+"""Atrial fibrillation, as PhysioNet's annotations write it."""
 
 Meaning = Literal["positive", "negative", "no label", "left out"]
 """What the windows of a rhythm count as; those without a label are in the data set, those left out are not."""
@@ -76,6 +81,11 @@ class RhythmRules:
                 f"{twice[0]!r} twice" if twice else "no positive one",
                 "Check --positive, --negative, --ignore and --map.",
             )
+
+    @classmethod
+    def of(cls, task: Task) -> RhythmRules:
+        """The rules of a task, in the vocabulary of PhysioNet."""
+        return cls(positive=tuple(task.positive), negative=tuple(task.negative), ignored=tuple(task.ignored))
 
     def kept_as(self, code: str) -> str | None:
         """The rhythm that a code is kept as; "" where its windows are left out, None where the code is not known."""
@@ -164,17 +174,20 @@ class Labelling:
             return replace(block, rhythms=[kept_as[code] or BLANK_RHYTHM for code in block.rhythms])
         dropped = Counter(code for code in block.rhythms if kept_as[code] is None)
         name = block.names[0].partition("+")[0]
-        return SegmentBlock(
+        return replace(
+            block,
             samples=block.samples[rows],
             names=[block.names[row] for row in rows],
             subjects=[block.subjects[row] for row in rows],
             rhythms=[kept_as[block.rhythms[row]] or BLANK_RHYTHM for row in rows],
             episodes=[block.episodes[row] for row in rows],
             splits=[block.splits[row] for row in rows],
-            problems=block.problems,
             left_out=[
                 *block.left_out,
-                *(LeftOut(name=name, reason=f"{count} windows of {code!r}") for code, count in dropped.items()),
+                *(
+                    LeftOut(name=name, reason=f"the rhythm {code!r} is ignored", windows=count)
+                    for code, count in dropped.items()
+                ),
             ],
         )
 

@@ -20,20 +20,24 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
-from ecm_edge.data.dataset import AF_RHYTHM, SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, Description, Source, write_dataset
+from ecm_edge.data.dataset import Description, Source, write_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import STEPS_PER_MV
-from ecm_edge.data.recordings.windows import FILTER, WINDOW_S, Recording, Span, blocks
+from ecm_edge.data.recordings.windows import WINDOWS_PER_EPISODE, Recording, Span, blocks
+from ecm_edge.data.rhythms import AF_RHYTHM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_EPISODE_SEGMENTS = 2
+_SAMPLING_RATE_HZ = 250.0
+_WINDOW_S = 5.0
+_NOISE_SAMPLES = 1250  # muscle noise comes and goes by the window
 _EXTRAS = ("SBR", "B", "AB")
 
 SynthFormat = Literal["dataset", Format]
@@ -122,7 +126,9 @@ def recording(subject: int, seed: int, segments: int) -> Recording:
     signal = np.concatenate([_stretch(own, span, rng) for span in spans])  # (segments * T,)
     signal = np.round(signal * STEPS_PER_MV) / STEPS_PER_MV
     name = f"P{subject}"
-    return Recording(name, name, len(signal), SAMPLING_RATE_HZ, spans, lambda start, stop: signal[start:stop])
+    return Recording(
+        name, name, len(signal), _SAMPLING_RATE_HZ, spans, lambda start, stop: signal[start:stop], unit="mV"
+    )
 
 
 class SynthRecord(Record):
@@ -149,7 +155,12 @@ def synthesise(
         RecordingError: no subject, or a number of segments that is odd or below 2.
         OutputError: `path` exists or cannot be written.
     """
-    if subjects < 1 or segments_per_subject < _EPISODE_SEGMENTS or segments_per_subject % _EPISODE_SEGMENTS or seed < 0:
+    if (
+        subjects < 1
+        or segments_per_subject < WINDOWS_PER_EPISODE
+        or segments_per_subject % WINDOWS_PER_EPISODE
+        or seed < 0
+    ):
         raise RecordingError(
             "synthetic data needs a subject, an even number of segments for each and a seed of at least 0",
             f"{subjects} subjects of {segments_per_subject} segments, seed {seed}",
@@ -159,14 +170,19 @@ def synthesise(
     drawn = (recording(subject, seed, segments_per_subject) for subject in range(subjects))
     records = track(drawn, "making ECG", total=subjects)
     if file_format == "dataset":
-        options = {"subjects": subjects, "seed": seed, "segments_per_subject": segments_per_subject, "signal": FILTER}
+        options = {
+            "subjects": subjects,
+            "seed": seed,
+            "segments_per_subject": segments_per_subject,
+            "signal": tasks.default().signal,
+        }
         content_sha256 = write_dataset(
-            path, _description(options), (block for record in records for block in blocks(record))
+            path, _description(options), (block for record in records for block in blocks(record, tasks.default()))
         ).content_sha256
     else:
         content_sha256 = None
         with files.staged_folder(path) as staged:
-            FORMATS[file_format].write(staged, records)
+            FORMATS[file_format].write(staged, records, tasks.default())
     rhythms = {span.rhythm for subject in range(subjects) for span in _spans(rhythms_of(subject), segments_per_subject)}
     return SynthRecord(
         path=str(path),
@@ -181,10 +197,13 @@ def synthesise(
 
 
 def _description(options: Mapping[str, object]) -> Description:
-    source = Source(format="synthetic", options={name: str(value) for name, value in options.items()})
+    source = Source(
+        format="synthetic",
+        options={**{name: str(value) for name, value in options.items()}, "signal": tasks.default().signal},
+    )
     return Description(
-        sampling_rate_hz=SAMPLING_RATE_HZ,
-        samples_per_segment=SAMPLES_PER_SEGMENT,
+        sampling_rate_hz=tasks.default().sampling_rate_hz,
+        samples_per_segment=tasks.default().samples_per_segment,
         unit="mV",
         synthetic=True,
         source=source,
@@ -193,12 +212,12 @@ def _description(options: Mapping[str, object]) -> Description:
 
 def _spans(rhythms: Sequence[str], segments: int) -> list[Span]:
     """Share the 10 s episodes out among the rhythms, the first ones getting the rest; in the order of their names."""
-    episodes = segments // _EPISODE_SEGMENTS
+    episodes = segments // WINDOWS_PER_EPISODE
     counts = {r: episodes // len(rhythms) + (place < episodes % len(rhythms)) for place, r in enumerate(rhythms)}
     spans, onset_s = [], 0.0
     for rhythm, count in sorted(counts.items()):
         if count:
-            end_s = onset_s + count * _EPISODE_SEGMENTS * WINDOW_S
+            end_s = onset_s + count * WINDOWS_PER_EPISODE * _WINDOW_S
             spans.append(Span(onset_s, end_s, rhythm))
             onset_s = end_s
     return spans
@@ -207,7 +226,7 @@ def _spans(rhythms: Sequence[str], segments: int) -> list[Span]:
 def _stretch(own: Heart, span: Span, rng: np.random.Generator) -> np.ndarray:
     """(t,) mV: one rhythm of one heart."""
     duration_s = span.end_s - span.onset_s
-    seconds = np.arange(round(duration_s * SAMPLING_RATE_HZ)) / SAMPLING_RATE_HZ
+    seconds = np.arange(round(duration_s * _SAMPLING_RATE_HZ)) / _SAMPLING_RATE_HZ
     signal = _render(own, _beats(own, span.rhythm, duration_s, rng), len(seconds), rng)
     if span.rhythm == AF_RHYTHM:
         signal += _fibrillation(own, seconds, rng)
@@ -278,9 +297,9 @@ def _render(
         gain = rng.normal(1, 0.03)
         for wave in _waves(own, kind, rr_s):
             centre_s = time_s + wave.centre_s
-            first = int(np.clip((centre_s - 4 * wave.width_s) * SAMPLING_RATE_HZ, 0, length))
-            stop = int(np.clip((centre_s + 4 * wave.width_s) * SAMPLING_RATE_HZ + 1, 0, length))
-            offset = (np.arange(first, stop) / SAMPLING_RATE_HZ - centre_s) / wave.width_s
+            first = int(np.clip((centre_s - 4 * wave.width_s) * _SAMPLING_RATE_HZ, 0, length))
+            stop = int(np.clip((centre_s + 4 * wave.width_s) * _SAMPLING_RATE_HZ + 1, 0, length))
+            offset = (np.arange(first, stop) / _SAMPLING_RATE_HZ - centre_s) / wave.width_s
             signal[first:stop] += gain * wave.amplitude_mv * np.exp(-0.5 * offset**2)
     return signal
 
@@ -297,7 +316,7 @@ def _fibrillation(own: Heart, seconds: np.ndarray, rng: np.random.Generator) -> 
 def _noise(own: Heart, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(t,) mV: baseline wander, muscle noise that comes and goes by the window, and 50 Hz hum."""
     wander = sum(np.sin(2 * np.pi * (rng.uniform(0.1, 0.4) * seconds + rng.random())) for _ in range(3))
-    bursts = np.repeat(rng.lognormal(0, 0.6, len(seconds) // SAMPLES_PER_SEGMENT), SAMPLES_PER_SEGMENT)
+    bursts = np.repeat(rng.lognormal(0, 0.6, len(seconds) // _NOISE_SAMPLES), _NOISE_SAMPLES)
     muscle = own.muscle_mv * bursts * rng.normal(0, 1, len(seconds))
     hum = own.hum_mv * np.sin(2 * np.pi * (50 * seconds + rng.random()))
     noise: np.ndarray = own.wander_mv * wander / 3 + muscle + hum

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, OutputError
 from ecm_edge.base.records import Record
-from ecm_edge.data.dataset import SAMPLES_PER_SEGMENT
 from ecm_edge.firmware import protocol
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Board:
 
 @contextmanager
 def serve(
-    image: Path, target: Target, *, link: Path | None = None, samples: int = SAMPLES_PER_SEGMENT
+    image: Path, target: Target, *, link: Path | None = None, samples: int = tasks.default().samples_per_segment
 ) -> Iterator[Board]:
     """Run the serial program `image` under the emulator of `target` until the block ends; no process stays behind.
 

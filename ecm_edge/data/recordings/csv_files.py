@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.data.dataset import natural_key
+from ecm_edge.data.dataset import UNSTATED, natural_key
 from ecm_edge.data.recordings.options import (
+    Labelled,
     choose_lead,
     foreign,
     given,
@@ -19,33 +20,44 @@ from ecm_edge.data.recordings.options import (
     unlisted,
     write_labels,
 )
-from ecm_edge.data.recordings.windows import Recording, Unfit, problem_block, read_all
+from ecm_edge.data.recordings.windows import Listing, Recording, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from ecm_edge.data.dataset import SegmentBlock
-    from ecm_edge.data.recordings.options import Labelled, Options
+    from ecm_edge.data.recordings.options import Options
+    from ecm_edge.tasks import Task
 
 _DECIMALS = 3  # of a millivolt: 1 µV
 
 
-def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
-    """The windows of every file of the label table, by file name.
+def list_recordings(source: Path, options: Options, task: Task) -> Listing:
+    """Every file of the label table, by file name.
 
     Raises:
         RecordingError: a broken or empty label table.
     """
+    del task
     table = given(options.labels)
     labels = read_labels(table)
     files = (path for path in source.rglob("*") if path.is_file() and path.resolve() != table.resolve())
-    yield problem_block(unlisted((path.relative_to(source).as_posix() for path in files), labels))
-    yield from read_all(sorted(labels, key=natural_key), lambda name: _open(source / name, name, labels[name], options))
+    return Listing(
+        sorted(labels, key=natural_key),
+        lambda name: _open(source / name, labels[name], options, name),
+        unlisted((path.relative_to(source).as_posix() for path in files), labels),
+    )
 
 
-def write(folder: Path, recordings: Iterable[Recording]) -> None:
+def open_one(path: Path, options: Options, task: Task) -> Recording:
+    """One file, without labels; else `Unfit`."""
+    del task
+    return _open(path, Labelled(path.stem, ()), options, path.name)
+
+
+def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings with one sample a line, in mV, and their label table."""
+    del task
     written = []
     for recording in recordings:
         name = f"{recording.name}.csv"
@@ -55,7 +67,7 @@ def write(folder: Path, recordings: Iterable[Recording]) -> None:
     write_labels(folder, written)
 
 
-def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Recording:
+def _open(path: Path, labelled: Labelled, options: Options, name: str) -> Recording:
     """One file, read whole; else `Unfit`."""
     with foreign():
         column = _column(path, options.lead)
@@ -72,7 +84,15 @@ def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Record
     if blank:
         raise Unfit(f"{blank} blank lines: a sample may be missing there")
     rate_hz = given(options.sampling_rate_hz)
-    return Recording(name, labelled.subject, len(samples), rate_hz, labelled.spans, lambda a, b: samples[a:b])
+    return Recording(
+        name,
+        labelled.subject,
+        len(samples),
+        rate_hz,
+        labelled.spans,
+        lambda a, b: samples[a:b],
+        unit=options.unit or UNSTATED,
+    )
 
 
 def _column(path: Path, lead: str | None) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from ecm_edge.data.dataset import natural_key
 from ecm_edge.data.recordings.options import (
     STEPS_PER_MV,
+    Labelled,
     check_rate,
     choose_lead,
     foreign,
@@ -24,14 +25,14 @@ from ecm_edge.data.recordings.options import (
     whole,
     write_labels,
 )
-from ecm_edge.data.recordings.windows import Recording, problem_block, read_all
+from ecm_edge.data.recordings.windows import Listing, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from ecm_edge.data.dataset import SegmentBlock
-    from ecm_edge.data.recordings.options import Labelled, Options
+    from ecm_edge.data.recordings.options import Options
+    from ecm_edge.tasks import Task
 
 LEAD = "II"
 """The lead that `write` names."""
@@ -41,22 +42,33 @@ _STDOUT, _STDERR = 1, 2
 _DATE = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - EDF knows no time zone
 
 
-def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
-    """The windows of every file of the label table, by file name.
+def list_recordings(source: Path, options: Options, task: Task) -> Listing:
+    """Every file of the label table, by file name.
 
     Raises:
         RecordingError: a broken or empty label table.
     """
+    del task
     labels = read_labels(given(options.labels))
     present = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.suffix.lower() == ".edf"]
-    yield problem_block(unlisted(present, labels))
-    yield from read_all(sorted(labels, key=natural_key), lambda name: _open(source / name, name, labels[name], options))
+    return Listing(
+        sorted(labels, key=natural_key),
+        lambda name: _open(source / name, labels[name], options, name),
+        unlisted(present, labels),
+    )
 
 
-def write(folder: Path, recordings: Iterable[Recording]) -> None:
+def open_one(path: Path, options: Options, task: Task) -> Recording:
+    """One file, without labels; else `Unfit`."""
+    del task
+    return _open(path, Labelled(path.stem, ()), options, path.name)
+
+
+def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings as EDF files of one lead in steps of 1 µV, with their label table; whole seconds only."""
     import pyedflib
 
+    del task
     written = []
     for recording in recordings:
         name = f"{recording.name}.edf"
@@ -97,7 +109,7 @@ def _prints_on_stderr() -> Iterator[None]:
         os.close(stdout)
 
 
-def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Recording:
+def _open(path: Path, labelled: Labelled, options: Options, name: str) -> Recording:
     """One file, its header read and its signal not yet; else `Unfit`."""
     import pyedflib
 
@@ -112,4 +124,4 @@ def _open(path: Path, name: str, labelled: Labelled, options: Options) -> Record
         with foreign(), _prints_on_stderr(), pyedflib.EdfReader(str(path)) as reader:
             return whole(reader.readSignal(channel, start, stop - start) * factor, stop - start)
 
-    return Recording(name, labelled.subject, length, rate_hz, labelled.spans, signal)
+    return Recording(name, labelled.subject, length, rate_hz, labelled.spans, signal, unit="mV")

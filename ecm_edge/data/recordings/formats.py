@@ -1,8 +1,12 @@
 """The table of recording formats: one record for each, which the command line, the readers and the writers use.
 
-The code of a format is a module of this package with two functions. `read(source, options)` yields the segments of a
-folder in blocks, with a reason for each file that cannot be used. `write(folder, recordings)` writes recordings, for
-`ecm-edge data synth`. A module is imported when its format is used, so that this table costs nothing to import.
+The code of a format is a module of this package with these functions, of which one that holds segments instead of
+continuous recordings has `read(source, options, task)` in place of the first two. A module is imported when its format
+is used, so that this table costs nothing to import.
+
+    list_recordings(source, options, task)   the `Listing` of a folder, with a reason for each file that cannot be used
+    open_one(path, options, task)            the `Recording` of one file, with or without labels; else `Unfit`
+    write(folder, recordings, task)          writes recordings, for `ecm-edge data synth`
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ecm_edge.data.recordings.windows import read_all
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import SegmentBlock
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.data.recordings.windows import Recording
+    from ecm_edge.tasks import Task
 
 Format = Literal["iesd", "wfdb", "edf", "csv"]
 
@@ -31,17 +38,25 @@ class RecordingFormat:
     optional: frozenset[str] = frozenset()
     states_unit: bool = False
     """Whether its files state the unit of a sample: it is converted to mV. Otherwise `--unit` names it."""
-    filtered: bool = False
-    """Whether its signal is band-passed already; otherwise `windows` does it."""
+    continuous: bool = True
+    """Whether it holds recordings, which `windows` filters and cuts; otherwise segments that are ready."""
 
-    def read(self, source: Path, options: Options) -> Iterator[SegmentBlock]:
+    def read(self, source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
         """The segments of a folder, in blocks; raises RecordingError where the folder as a whole cannot be read."""
-        blocks: Iterator[SegmentBlock] = importlib.import_module(self.module).read(source, options)
+        module = importlib.import_module(self.module)
+        if self.continuous:
+            return read_all(module.list_recordings(source, options, task), task)
+        blocks: Iterator[SegmentBlock] = module.read(source, options, task)
         return blocks
 
-    def write(self, folder: Path, recordings: Iterable[Recording]) -> None:
+    def open_one(self, path: Path, options: Options, task: Task) -> Recording:
+        """One recording of a continuous format, with its rhythms if it has any; raises `Unfit`."""
+        recording: Recording = importlib.import_module(self.module).open_one(path, options, task)
+        return recording
+
+    def write(self, folder: Path, recordings: Iterable[Recording], task: Task) -> None:
         """Write recordings into a folder that is there."""
-        importlib.import_module(self.module).write(folder, recordings)
+        importlib.import_module(self.module).write(folder, recordings, task)
 
 
 FORMATS: dict[Format, RecordingFormat] = {
@@ -49,7 +64,7 @@ FORMATS: dict[Format, RecordingFormat] = {
         "ecm_edge.data.recordings.iesd",
         required=frozenset({"sampling_rate_hz"}),
         optional=frozenset({"splits", "unit"}),
-        filtered=True,
+        continuous=False,
     ),
     "wfdb": RecordingFormat(
         "ecm_edge.data.recordings.physionet",

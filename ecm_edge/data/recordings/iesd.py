@@ -1,8 +1,8 @@
 """The contest's form: a folder of `<subject>-<rhythm>-<index>.txt`, one segment a file, one sample a line.
 
-Segments are 5 s at 250 Hz and band-passed at source, so nothing is filtered here. The rhythm may be empty. Files 2k and
-2k + 1 of one subject and rhythm are the halves of one 10 s episode. The contest's index tables (`label,Filename`)
-become fixed splits.
+Segments have the task's length and rate and are band-passed at source, so nothing is filtered here. The rhythm may be
+empty. Files 2k and 2k + 1 of one subject and rhythm are the halves of one episode. The contest's index tables
+(`label,Filename`) become fixed splits.
 """
 
 from __future__ import annotations
@@ -17,16 +17,9 @@ import numpy as np
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.tables import track
-from ecm_edge.data.dataset import (
-    AF_RHYTHM,
-    SAMPLES_PER_SEGMENT,
-    SAMPLING_RATE_HZ,
-    LeftOut,
-    SegmentBlock,
-    natural_key,
-)
+from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
 from ecm_edge.data.recordings.options import rows
-from ecm_edge.data.recordings.windows import EPISODE_S, WINDOW_S, Unfit, blocks, problem_block
+from ecm_edge.data.recordings.windows import WINDOWS_PER_EPISODE, Unfit, blocks, problem_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,10 +27,10 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.data.recordings.windows import Recording
+    from ecm_edge.tasks import Task
 
 _NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
 _BLOCK_FILES = 500
-_SEGMENTS_PER_EPISODE = round(EPISODE_S / WINDOW_S)
 
 
 @dataclass(frozen=True)
@@ -53,15 +46,15 @@ class _File:
         return natural_key(self.subject), self.rhythm, self.index, self.name
 
 
-def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
+def read(source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
     """The segments of a folder in the order of subject, rhythm and index.
 
     Raises:
-        RecordingError: a stated rate other than 250 Hz, an empty or missing folder, a broken index table.
+        RecordingError: a stated rate other than the task's, an empty or missing folder, a broken index table.
     """
-    if options.sampling_rate_hz != SAMPLING_RATE_HZ:
+    if options.sampling_rate_hz != task.sampling_rate_hz:
         raise RecordingError(
-            f"files of {SAMPLES_PER_SEGMENT} lines are {WINDOW_S:g} s segments at {SAMPLING_RATE_HZ:g} Hz",
+            f"segments of {task.name} have {task.samples_per_segment} lines at {task.sampling_rate_hz:g} Hz",
             f"a stated rate of {options.sampling_rate_hz:g} Hz",
             "Import recordings of another rate as csv: those are resampled.",
         )
@@ -71,17 +64,17 @@ def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
     others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
     named, misnamed = _by_name(entry.name for entry in entries if entry.is_file())
-    segments, contradictions = _with_splits(named, options.splits)
-    yield problem_block([*others, *misnamed, *contradictions])
+    segments, contradictions = _with_splits(named, options.splits, task)
+    yield problem_block(task, [*others, *misnamed, *contradictions])
     chunks = [segments[first : first + _BLOCK_FILES] for first in range(0, len(segments), _BLOCK_FILES)]
-    yield from (_read_block(source, chunk) for chunk in track(chunks, "reading segments", total=len(chunks)))
+    yield from (_read_block(source, chunk, task) for chunk in track(chunks, "reading segments", total=len(chunks)))
 
 
-def write(folder: Path, recordings: Iterable[Recording]) -> None:
+def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write the segments of continuous recordings in this form; nine digits keep every float32 exactly."""
     for recording in recordings:
         counters: dict[str, itertools.count[int]] = {}
-        for block in blocks(recording):
+        for block in blocks(recording, task):
             for samples, rhythm in zip(block.samples, block.rhythms, strict=True):
                 index = next(counters.setdefault(rhythm, itertools.count()))
                 text = "".join(f"{sample:.9g}\n" for sample in samples)
@@ -106,13 +99,15 @@ def _by_name(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
     return kept, problems
 
 
-def _with_splits(files: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> tuple[list[_File], list[LeftOut]]:
+def _with_splits(
+    files: Sequence[_File], splits: Sequence[tuple[str, Path]], task: Task
+) -> tuple[list[_File], list[LeftOut]]:
     """The files with their fixed split; and those where an index table contradicts the name or another table."""
     by_name, problems = {file.name: file for file in files}, {}
     for split, path in splits:
         for line, row in rows(path, ("label", "Filename")):
             name = row["Filename"]
-            reason = _contradiction(by_name.get(name), split, row)
+            reason = _contradiction(by_name.get(name), split, row, task.positive)
             if reason:
                 problems[name] = LeftOut(name=name, reason=f"{reason} (line {line} of {path.name})")
             else:
@@ -120,7 +115,7 @@ def _with_splits(files: Sequence[_File], splits: Sequence[tuple[str, Path]]) -> 
     return [file for name, file in by_name.items() if name not in problems], list(problems.values())
 
 
-def _contradiction(file: _File | None, split: str, row: Mapping[str, str]) -> str:
+def _contradiction(file: _File | None, split: str, row: Mapping[str, str], positive: Sequence[str]) -> str:
     """The fault of a row of an index table, or ""; a blank rhythm contradicts only a positive label."""
     if file is None:
         return f"listed in split {split!r}, but there is no such segment"
@@ -128,18 +123,18 @@ def _contradiction(file: _File | None, split: str, row: Mapping[str, str]) -> st
         return f"listed twice: in split {file.split!r} and in {split!r}"
     if row["label"] not in {"0", "1"}:
         return f"label {row['label']!r} is neither 0 nor 1"
-    if (row["label"] == "1") != (file.rhythm == AF_RHYTHM):
+    if (row["label"] == "1") != (file.rhythm in positive):
         return f"label {row['label']} contradicts the rhythm {file.rhythm or 'blank'!r} of its name"
     return ""
 
 
-def _read_block(source: Path, chunk: Sequence[_File]) -> SegmentBlock:
-    samples = np.empty((len(chunk), SAMPLES_PER_SEGMENT), np.float32)
+def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBlock:
+    samples = np.empty((len(chunk), task.samples_per_segment), np.float32)
     good: list[_File] = []
     problems = []
     for file in chunk:
         try:
-            samples[len(good)] = _read_segment(source / file.name)
+            samples[len(good)] = _read_segment(source / file.name, task.samples_per_segment)
             good.append(file)
         except Unfit as problem:
             problems.append(LeftOut(name=file.name, reason=str(problem)))
@@ -148,19 +143,19 @@ def _read_block(source: Path, chunk: Sequence[_File]) -> SegmentBlock:
         names=[file.name for file in good],
         subjects=[file.subject for file in good],
         rhythms=[file.rhythm for file in good],
-        episodes=[f"{file.subject}-{file.rhythm}/{file.index // _SEGMENTS_PER_EPISODE}" for file in good],
+        episodes=[f"{file.subject}-{file.rhythm}/{file.index // WINDOWS_PER_EPISODE}" for file in good],
         splits=[file.split for file in good],
         problems=problems,
     )
 
 
-def _read_segment(path: Path) -> np.ndarray:
-    """(T,) float32 of one file: exactly T lines of one finite number each, not all the same; else `Unfit`."""
+def _read_segment(path: Path, length: int) -> np.ndarray:
+    """(T,) float32 of one file: exactly `length` lines of one finite number each, not all the same; else `Unfit`."""
     try:
         content = path.read_bytes()
         lines = content.splitlines()
-        if len(lines) != SAMPLES_PER_SEGMENT:
-            raise Unfit(f"{len(lines)} lines instead of {SAMPLES_PER_SEGMENT}")
+        if len(lines) != length:
+            raise Unfit(f"{len(lines)} lines instead of {length}")
         with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
             samples = np.array(lines, np.float64).astype(np.float32)
     except OSError as problem:
@@ -170,7 +165,7 @@ def _read_segment(path: Path) -> np.ndarray:
     if b"_" in content:  # Python reads 1_000 as a number
         raise Unfit("not one number a line: an underscore")
     if not np.isfinite(samples).all():
-        raise Unfit(f"{np.sum(~np.isfinite(samples))} of {SAMPLES_PER_SEGMENT} samples are not finite")
+        raise Unfit(f"{np.sum(~np.isfinite(samples))} of {length} samples are not finite")
     if np.ptp(samples) == 0:
         raise Unfit("flat: every sample is the same")
     return samples

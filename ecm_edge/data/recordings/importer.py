@@ -7,15 +7,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ecm_edge import tasks
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import (
     BLANK_RHYTHM,
-    SAMPLES_PER_SEGMENT,
-    SAMPLING_RATE_HZ,
+    UNSTATED,
     Blank,
     Description,
     LeftOut,
+    Note,
     Source,
     open_dataset,
     write_dataset,
@@ -23,13 +24,13 @@ from ecm_edge.data.dataset import (
 from ecm_edge.data.info import counts
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import Options
-from ecm_edge.data.recordings.windows import FILTER
 from ecm_edge.data.rhythms import Labelling, RhythmCount, RhythmRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ecm_edge.data.dataset import Dataset, SegmentBlock
+    from ecm_edge.tasks import Task
 
 OnError = Literal["fail", "skip"]
 
@@ -39,10 +40,12 @@ _FILTERED = "as given: band-passed at source"
 class ImportRecord(Record):
     """What an import made. `rhythms` and `splits` count segments; `left_out` names what is not in the data set.
 
-    `labels` says what each rhythm counts as, those that were left out included.
+    `labels` says what each rhythm counts as, those that were left out included. `leads` counts the recordings by the
+    lead that was read. `notes` are facts about recordings that are in the data set.
     """
 
     dataset: str
+    task: str
     format: Format
     segments: int
     subjects: int
@@ -54,7 +57,9 @@ class ImportRecord(Record):
     sampling_rate_hz: float
     unit: str
     synthetic: bool
+    leads: dict[str, int]
     left_out: list[LeftOut]
+    notes: list[Note]
     content_sha256: str
     seconds: float
 
@@ -65,6 +70,7 @@ def import_recordings(
     *,
     file_format: Format,
     options: Options | None = None,
+    task: Task | None = None,
     rules: RhythmRules | None = None,
     on_error: OnError = "fail",
     blank: Blank = "negative",
@@ -74,7 +80,8 @@ def import_recordings(
     """Read every recording of a folder into a new data set at `out`.
 
     With `on_error="fail"` one problem is enough to write nothing; with "skip" the rest is imported and the header
-    keeps what was left out, and why. The error shows the first `problems_shown` problems.
+    keeps what was left out, and why. The error shows the first `problems_shown` problems. `task` is AF in 5 s by
+    default, and `rules` are the task's; the positive rhythms of `rules` take the place of the task's.
 
     Raises:
         RecordingError: no such folder, an option that is missing or has no effect, recordings with problems, or rhythm
@@ -87,11 +94,14 @@ def import_recordings(
     _check(options, file_format)
     if not source.is_dir():
         raise RecordingError("recordings are read from a folder", f"no folder at {source}", "Check the path.")
-    blocks = FORMATS[file_format].read(source, options)
+    task = task or tasks.default()
+    rules = rules or RhythmRules.of(task)
+    task = task.model_copy(update={"positive": list(rules.positive)})
+    blocks = FORMATS[file_format].read(source, options, task)
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
-    labelling = Labelling(rules or RhythmRules(), blank)
-    description = _description(file_format, options, labelling.rules, blank, on_error, synthetic=synthetic)
+    labelling = Labelling(rules, blank)
+    description = _description(file_format, options, task, rules, blank, on_error, synthetic=synthetic)
     write_dataset(out, description, labelling.label(blocks))
     return _record(open_dataset(out), file_format, labelling.table(), begin_s)
 
@@ -126,6 +136,7 @@ def _record(dataset: Dataset, file_format: Format, labels: list[RhythmCount], be
     header, counted = dataset.header, counts(dataset)
     return ImportRecord(
         dataset=str(dataset.folder),
+        task=header.task.name,
         format=file_format,
         segments=header.segments,
         subjects=len(header.subjects),
@@ -137,7 +148,9 @@ def _record(dataset: Dataset, file_format: Format, labels: list[RhythmCount], be
         sampling_rate_hz=header.sampling_rate_hz,
         unit=header.unit,
         synthetic=header.synthetic,
+        leads=header.leads,
         left_out=header.left_out,
+        notes=header.notes,
         content_sha256=header.content_sha256,
         seconds=round(time.perf_counter() - begin_s, 3),
     )
@@ -160,18 +173,26 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
 
 
 def _description(
-    file_format: Format, options: Options, rules: RhythmRules, blank: Blank, on_error: OnError, *, synthetic: bool
+    file_format: Format,
+    options: Options,
+    task: Task,
+    rules: RhythmRules,
+    blank: Blank,
+    on_error: OnError,
+    *,
+    synthetic: bool,
 ) -> Description:
     stated = {name: _text(value) for name, value in vars(options).items() if value not in (None, ())}
-    signal = _FILTERED if FORMATS[file_format].filtered else FILTER
+    signal = task.signal if FORMATS[file_format].continuous else _FILTERED
     return Description(
-        sampling_rate_hz=SAMPLING_RATE_HZ,
-        samples_per_segment=SAMPLES_PER_SEGMENT,
-        unit="mV" if FORMATS[file_format].states_unit else options.unit or "unstated",
+        sampling_rate_hz=task.sampling_rate_hz,
+        samples_per_segment=task.samples_per_segment,
+        unit="mV" if FORMATS[file_format].states_unit else options.unit or UNSTATED,
         splits=[name for name, _ in options.splits],
         positive_rhythms=list(rules.positive),
         blank=blank,
         synthetic=synthetic,
+        task=task,
         source=Source(
             format=file_format, options={**stated, **rules.statement(), "on_error": on_error, "signal": signal}
         ),

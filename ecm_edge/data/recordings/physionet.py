@@ -15,7 +15,7 @@ import numpy as np
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import natural_key
 from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, choose_lead, foreign, rows, to_millivolts, whole
-from ecm_edge.data.recordings.windows import Recording, Span, Unfit, read_all
+from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import wfdb
 
-    from ecm_edge.data.dataset import SegmentBlock
     from ecm_edge.data.recordings.options import Options
+    from ecm_edge.tasks import Task
 
 ANNOTATOR = "atr"
 LEAD = "II"
@@ -34,23 +34,29 @@ _RHYTHM_NOTE = "+"
 _END_OF_NOTES = b"\0\0"  # wfdb reads on without it
 
 
-def read(source: Path, options: Options) -> Iterator[SegmentBlock]:
-    """The windows of every record under a folder, by the record's name.
+def list_recordings(source: Path, options: Options, task: Task) -> Listing:
+    """Every record under a folder, by its name.
 
     Raises:
         RecordingError: no record, or a table of subjects that does not name every record.
     """
+    del task
     headers = [path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.hea")]
     if not headers:
         raise RecordingError("a folder of WFDB records holds headers (*.hea)", f"none in {source}", "Check the path.")
     subjects = _subjects(headers, options.subjects)
-    yield from read_all(
-        sorted(headers, key=natural_key), lambda name: _open(source / name, name, subjects[name], options)
-    )
+    return Listing(sorted(headers, key=natural_key), lambda name: _open(source / name, name, subjects[name], options))
 
 
-def write(folder: Path, recordings: Iterable[Recording]) -> None:
+def open_one(path: Path, options: Options, task: Task) -> Recording:
+    """One record, given by its header or its name; else `Unfit`."""
+    del task
+    return _open(path.with_suffix(""), path.stem, path.stem, options)
+
+
+def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings as 16-bit records of one lead in steps of 1 µV, with their rhythms."""
+    del task
     for recording in recordings:
         with _deprecations_ignored():
             _write(folder, recording)
@@ -116,7 +122,7 @@ def _open(path: Path, name: str, subject: str, options: Options) -> Recording:
             record = wfdb.rdrecord(str(path), sampfrom=start, sampto=stop, channels=[channel])
             return whole(record.p_signal[:, 0] * factor, stop - start)
 
-    return Recording(name, subject, header.sig_len, header.fs, spans, signal)
+    return Recording(name, subject, header.sig_len, header.fs, spans, signal, unit="mV")
 
 
 def _spans(notes: wfdb.Annotation, header: wfdb.Record) -> list[Span]:

@@ -1,39 +1,40 @@
 """Continuous recordings into segments: resample, band-pass, cut into windows, label.
 
-    resample    to 250 Hz, polyphase, `scipy.signal.resample_poly`
-    band-pass   0.5 to 40 Hz, Butterworth of order 2 run forwards and backwards (zero phase)
-    windows     of 5 s on a grid from the record's first sample; two of them make one 10 s episode
+    resample    to the task's rate, polyphase, `scipy.signal.resample_poly`
+    band-pass   Butterworth of order 2 run forwards and backwards (zero phase), if the task has a band
+    windows     on a grid from the record's first sample; two neighbours make one episode
     label       only where a window lies wholly within one rhythm
 
-n windows of T samples. A record is read and filtered ten minutes at a time, with a margin on both sides in which the
-filters settle, so its length does not matter to memory.
+n windows of T samples. A record is read and filtered ten minutes at a time (of 5 s windows), with a margin on both
+sides in which the filters settle, so its length does not matter to memory.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge.base.tables import track
-from ecm_edge.data.dataset import SAMPLES_PER_SEGMENT, SAMPLING_RATE_HZ, LeftOut, SegmentBlock
+from ecm_edge.data.dataset import UNSTATED, LeftOut, Origin, SegmentBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-WINDOW_S = SAMPLES_PER_SEGMENT / SAMPLING_RATE_HZ
-EPISODE_S = 10.0
-BAND_HZ = (0.5, 40.0)
-FILTER = "resampled to 250 Hz (polyphase), band-passed 0.5-40 Hz (Butterworth of order 2, zero phase)"
-MIN_RATE_HZ = 100.0
-"""A lower rate does not hold the band that is passed."""
+    from ecm_edge.tasks import Task
+
+WINDOWS_PER_EPISODE = 2
 
 _PIECE_WINDOWS = 120
-_MARGIN_S = 10.0  # 20 time constants of the 0.5 Hz edge: what is left of the edge effect is below 1e-8
+_MARGIN_PERIODS = 5.0  # of the band's lower edge, 20 time constants: what is left of the edge effect is below 1e-8
+_MARGIN_UNFILTERED_S = 1.0
+_RATE_PER_BAND = 2.5
 _TOLERANCE_S = 1e-6
 _ROUNDED_S = 1.0  # a label may end so much after the recording
 
@@ -53,7 +54,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Recording:
-    """One lead of one record. `read(start, stop)` gives (stop - start,) float64 samples; missing ones are NaN."""
+    """One lead of one record. `read(start, stop)` gives (stop - start,) float64 samples; missing ones are NaN.
+
+    `spans` is empty where there is no label. `unit` is that of what `read` gives, or `UNSTATED`; `notes` are told to
+    whoever imports the recording.
+    """
 
     name: str
     subject: str
@@ -61,43 +66,115 @@ class Recording:
     sampling_rate_hz: float
     spans: Sequence[Span]
     read: Callable[[int, int], np.ndarray]
+    lead: str = ""
+    unit: str = UNSTATED
+    notes: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.length / self.sampling_rate_hz
 
+    @property
+    def origin(self) -> Origin:
+        """What a data set keeps of it."""
+        return Origin(self.name, self.lead, self.sampling_rate_hz, self.unit, self.notes)
 
-def read_all(names: Sequence[str], load: Callable[[str], Recording]) -> Iterator[SegmentBlock]:
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings of a folder in their order, how each is opened, and the files that cannot be used."""
+
+    names: Sequence[str]
+    load: Callable[[str], Recording]
+    problems: Sequence[LeftOut] = ()
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one recording, conditioned. `faults` are the reasons why others could not be used, with their number.
+
+    Window k starts k hops after the recording's first sample.
+    """
+
+    numbers: np.ndarray  # (n,) int64, ascending
+    samples: np.ndarray  # (n, T) float32
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+def read_all(listing: Listing, task: Task) -> Iterator[SegmentBlock]:
     """The blocks of every recording, in this order; one that is `Unfit` becomes a problem."""
-    for name in track(names, "reading recordings", total=len(names)):
+    yield problem_block(task, listing.problems)
+    for name in track(listing.names, "reading recordings", total=len(listing.names)):
         try:
-            yield from blocks(load(name))
+            yield from blocks(listing.load(name), task)
         except Unfit as problem:
-            yield problem_block([LeftOut(name=name, reason=str(problem))])
+            yield problem_block(task, [LeftOut(name=name, reason=str(problem))])
 
 
-def blocks(recording: Recording) -> Iterator[SegmentBlock]:
-    """The labelled windows of a recording, in blocks of at most ten minutes.
+def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
+    """The labelled windows of a recording, in blocks of at most 120.
 
-    A window that is flat or holds missing samples is a problem; one without a rhythm, one that spans a change of
-    rhythm and the rest at the end are left out, with their number.
+    Left out, with their number, are windows that are flat or hold missing samples, those without a rhythm, those that
+    span a change of rhythm, and the rest at the end.
 
     Raises:
         Unfit: the recording as a whole cannot be cut.
     """
-    windows = int(recording.duration_s / WINDOW_S + _TOLERANCE_S)
-    _check(recording, windows)
-    rhythms, left_out = _label(recording, windows)
-    for first in range(0, windows, _PIECE_WINDOWS):
-        piece = range(first, min(first + _PIECE_WINDOWS, windows))
-        yield _cut(recording, [(k, rhythm) for k in piece if (rhythm := rhythms[k]) is not None], left_out)
-        left_out = []
+    count = count_windows(recording, task)
+    _check_spans(recording)
+    rhythms, lost = _label(recording, task, count)
+    wanted = np.array([k for k, rhythm in enumerate(rhythms) if rhythm is not None], np.int64)
+    yield SegmentBlock(_empty(task), (), (), (), (), (), left_out=lost, origins=[recording.origin])
+    for cut in windows(recording, task, wanted):
+        yield SegmentBlock(
+            samples=cut.samples,
+            names=[f"{recording.name}+{k * task.window_s:g}s" for k in cut.numbers],
+            subjects=[recording.subject] * len(cut.numbers),
+            rhythms=[rhythms[k] or "" for k in cut.numbers],
+            episodes=[f"{recording.name}/{k // WINDOWS_PER_EPISODE}" for k in cut.numbers],
+            splits=[""] * len(cut.numbers),
+            left_out=[LeftOut(name=recording.name, reason=r, windows=n) for r, n in cut.faults.items()],
+        )
 
 
-def problem_block(problems: Sequence[LeftOut]) -> SegmentBlock:
+def problem_block(task: Task, problems: Sequence[LeftOut]) -> SegmentBlock:
     """A block without segments, for recordings that could not be read."""
-    return SegmentBlock(np.empty((0, SAMPLES_PER_SEGMENT), np.float32), (), (), (), (), (), problems=problems)
+    return SegmentBlock(_empty(task), (), (), (), (), (), problems=problems)
+
+
+def count_windows(recording: Recording, task: Task, hop_s: float | None = None) -> int:
+    """The number of windows that fit into a recording, one every `hop_s` (by default side by side).
+
+    Raises:
+        Unfit: none fits, or the rate does not hold the band.
+    """
+    needed_hz = _RATE_PER_BAND * task.band_hz[1] if task.band_hz else 0.0
+    if recording.sampling_rate_hz < needed_hz:
+        raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {needed_hz:g} Hz are needed")
+    rest_s = recording.duration_s - task.window_s + _TOLERANCE_S
+    if rest_s < 0:
+        raise Unfit(f"{recording.duration_s:.2f} s long; one window is {task.window_s:g} s")
+    return int(rest_s / (hop_s or task.window_s)) + 1
+
+
+def windows(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float | None = None) -> Iterator[Windows]:
+    """The windows with these numbers, resampled and filtered, a piece of the recording at a time.
+
+    Args:
+        recording: cut on a grid of `hop_s` from its first sample.
+        task: the length, rate and band of a window.
+        wanted: (n,) numbers below `count_windows`, ascending.
+        hop_s: by default the length of a window.
+
+    Raises:
+        Unfit: the signal cannot be read.
+    """
+    hop_s = hop_s or task.window_s
+    per_piece = max(1, int(_PIECE_WINDOWS * task.window_s / hop_s + _TOLERANCE_S))
+    for piece in np.split(wanted, np.flatnonzero(np.diff(wanted // per_piece)) + 1):
+        if len(piece):
+            yield _cut(recording, task, piece, hop_s)
 
 
 def in_order(spans: Sequence[Span]) -> list[Span]:
@@ -116,11 +193,11 @@ def in_order(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def _check(recording: Recording, windows: int) -> None:
-    if recording.sampling_rate_hz < MIN_RATE_HZ:
-        raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {MIN_RATE_HZ:g} Hz are needed")
-    if windows == 0:
-        raise Unfit(f"{recording.duration_s:.2f} s long; one window is {WINDOW_S:g} s")
+def _empty(task: Task) -> np.ndarray:
+    return np.empty((0, task.samples_per_segment), np.float32)
+
+
+def _check_spans(recording: Recording) -> None:
     if not recording.spans:
         raise Unfit("no rhythm is given")
     last_s = max(span.end_s for span in recording.spans)
@@ -131,77 +208,72 @@ def _check(recording: Recording, windows: int) -> None:
             raise Unfit(f"two rhythms at {after.onset_s:g} s: {before.rhythm!r} and {after.rhythm!r}")
 
 
-def _label(recording: Recording, windows: int) -> tuple[list[str | None], list[LeftOut]]:
+def _label(recording: Recording, task: Task, count: int) -> tuple[list[str | None], list[LeftOut]]:
     """The rhythm of each window, None for those left out, and the number left out for each reason."""
-    spans = in_order(recording.spans)
+    spans, window_s = in_order(recording.spans), task.window_s
     onsets, ends = np.array([span.onset_s for span in spans]), np.array([span.end_s for span in spans])
-    starts = np.arange(windows) * WINDOW_S
+    starts = np.arange(count) * window_s
     inside = np.searchsorted(onsets, starts + _TOLERANCE_S, side="right") - 1
-    whole = (inside >= 0) & (ends[inside] >= starts + WINDOW_S - _TOLERANCE_S)
-    following = np.searchsorted(onsets, starts + WINDOW_S - _TOLERANCE_S, side="left") - 1
+    whole = (inside >= 0) & (ends[inside] >= starts + window_s - _TOLERANCE_S)
+    following = np.searchsorted(onsets, starts + window_s - _TOLERANCE_S, side="left") - 1
     touched = (following > inside) | ((inside >= 0) & (ends[inside] > starts + _TOLERANCE_S))
-    reasons = {
-        "windows span a change of rhythm": int(np.sum(~whole & touched)),
-        "windows have no rhythm": int(np.sum(~whole & ~touched)),
-        "s at the end do not fill a window": round(recording.duration_s - windows * WINDOW_S, 3),
-    }
-    left_out = [LeftOut(name=recording.name, reason=f"{count} {reason}") for reason, count in reasons.items() if count]
+    reasons = {"spans a change of rhythm": np.sum(~whole & touched), "has no rhythm": np.sum(~whole & ~touched)}
+    left_out = [LeftOut(name=recording.name, reason=r, windows=int(n)) for r, n in reasons.items() if n]
+    if recording.duration_s - count * window_s > _TOLERANCE_S:
+        left_out.append(LeftOut(name=recording.name, reason="the rest at the end is shorter than a window"))
     return [spans[k].rhythm if fits else None for k, fits in zip(inside, whole, strict=True)], left_out
 
 
-def _cut(recording: Recording, wanted: Sequence[tuple[int, str]], left_out: Sequence[LeftOut]) -> SegmentBlock:
-    """The windows `wanted` (number, rhythm) of one piece as a block."""
-    if not wanted:
-        return SegmentBlock(np.empty((0, SAMPLES_PER_SEGMENT), np.float32), (), (), (), (), (), left_out=left_out)
-    first, last = wanted[0][0], wanted[-1][0] + 1
-    margin_s = min(_MARGIN_S, first * WINDOW_S)
-    start = round((first * WINDOW_S - margin_s) * recording.sampling_rate_hz)
-    stop = min(recording.length, round((last * WINDOW_S + _MARGIN_S) * recording.sampling_rate_hz))
+def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> Windows:
+    """The windows `wanted` (n,) of one piece."""
+    rate_hz, margin_s = recording.sampling_rate_hz, _margin_s(task)
+    first_s, last_s = wanted[0] * hop_s, wanted[-1] * hop_s + task.window_s
+    before_s = min(margin_s, first_s)
+    start = round((first_s - before_s) * rate_hz)
+    stop = min(recording.length, round((last_s + margin_s) * rate_hz))
     raw = recording.read(start, stop)  # (stop - start,)
-    reasons = [_fault(raw, first * WINDOW_S - margin_s, k * WINDOW_S, recording.sampling_rate_hz) for k, _ in wanted]
-    good = [window for window, reason in zip(wanted, reasons, strict=True) if not reason]
-    clean = _condition(raw, recording.sampling_rate_hz)
-    offset = round((margin_s - first * WINDOW_S) * SAMPLING_RATE_HZ)
-    places = np.array([k * SAMPLES_PER_SEGMENT + offset for k, _ in good], np.int64)
-    return SegmentBlock(
-        samples=clean[places[:, None] + np.arange(SAMPLES_PER_SEGMENT)].astype(np.float32),
-        names=[_name(recording, k) for k, _ in good],
-        subjects=[recording.subject] * len(good),
-        rhythms=[rhythm for _, rhythm in good],
-        episodes=[f"{recording.name}/{int(k * WINDOW_S // EPISODE_S)}" for k, _ in good],
-        splits=[""] * len(good),
-        problems=[LeftOut(name=_name(recording, k), reason=r) for (k, _), r in zip(wanted, reasons, strict=True) if r],
-        left_out=left_out,
-    )
+    begin_s = wanted * hop_s - (first_s - before_s)  # (n,) from the first sample of `raw`
+    reasons = [_fault(raw, round(s * rate_hz), round(task.window_s * rate_hz)) for s in begin_s]
+    usable = np.array([not reason for reason in reasons], bool)
+    clean = _condition(raw, rate_hz, task)
+    places = np.round(begin_s[usable] * task.sampling_rate_hz).astype(np.int64)
+    samples = clean[places[:, None] + np.arange(task.samples_per_segment)].astype(np.float32)
+    return Windows(wanted[usable], samples, Counter(filter(None, reasons)))
 
 
-def _name(recording: Recording, window: int) -> str:
-    return f"{recording.name}+{window * WINDOW_S:g}s"
+def _margin_s(task: Task) -> float:
+    return _MARGIN_PERIODS / task.band_hz[0] if task.band_hz else _MARGIN_UNFILTERED_S
 
 
-def _fault(raw: np.ndarray, raw_start_s: float, start_s: float, rate_hz: float) -> str:
+def _fault(raw: np.ndarray, start: int, length: int) -> str:
     """The fault of one window before any filter, or ""."""
-    first = round((start_s - raw_start_s) * rate_hz)
-    window = raw[first : first + round(WINDOW_S * rate_hz)]
+    window = raw[start : start + length]
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
-        missing = int(np.sum(~np.isfinite(window.astype(np.float32))))
-    if missing:
-        return f"{missing} of {len(window)} samples are missing or not finite"
+        if not np.isfinite(window.astype(np.float32)).all():
+            return "samples are missing or not finite"
     return "flat: every sample is the same" if np.ptp(window) == 0 else ""
 
 
-def _condition(raw: np.ndarray, rate_hz: float) -> np.ndarray:
-    """(t,) at `rate_hz` to (t',) at 250 Hz, band-passed; missing samples are bridged, their windows are not used."""
+def _condition(raw: np.ndarray, rate_hz: float, task: Task) -> np.ndarray:
+    """(t,) at `rate_hz` to (t',) at the task's rate, band-passed; missing samples are bridged, their windows unused."""
     from scipy import signal
 
     finite = np.isfinite(raw)
     if not finite.any():
-        return np.zeros(int(np.ceil(len(raw) * SAMPLING_RATE_HZ / rate_hz)) + 1)
+        return np.zeros(int(np.ceil(len(raw) * task.sampling_rate_hz / rate_hz)) + 1)
     places = np.arange(len(raw))
     filled = raw if finite.all() else np.interp(places, places[finite], raw[finite])
-    ratio = Fraction(SAMPLING_RATE_HZ / rate_hz).limit_denominator(10_000)
+    ratio = Fraction(task.sampling_rate_hz / rate_hz).limit_denominator(10_000)
     if ratio != 1:
         filled = signal.resample_poly(filled, ratio.numerator, ratio.denominator, padtype="line")
-    sections = signal.butter(2, BAND_HZ, "bandpass", fs=SAMPLING_RATE_HZ, output="sos")
-    clean = signal.sosfiltfilt(sections, filled)
-    return np.pad(clean, (0, 2), mode="edge")  # a rate that is not whole may leave the last window a sample short
+    if task.band_hz:
+        filled = signal.sosfiltfilt(_sections(task.band_hz, task.sampling_rate_hz), filled)
+    return np.pad(filled, (0, 2), mode="edge")  # a rate that is not whole may leave the last window a sample short
+
+
+@cache
+def _sections(band_hz: tuple[float, float], rate_hz: float) -> np.ndarray:
+    from scipy import signal
+
+    sections: np.ndarray = signal.butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
+    return sections
