@@ -79,15 +79,31 @@ def check_rate(read_hz: float, stated_hz: float | None) -> None:
         raise Unfit(f"sampled at {read_hz:g} Hz by its header, not at the {stated_hz:g} Hz stated")
 
 
-def choose_lead(leads: Sequence[str], wanted: str | None) -> int:
-    """The index of the wanted lead; `wanted` may be None only if there is one lead. `Unfit` otherwise."""
+def choose_lead(leads: Sequence[str], wanted: str | None, preferred: Sequence[str] = ()) -> int:
+    """The index of the lead to read; `Unfit` if it is not clear which.
+
+    Args:
+        leads: names, as the file has them.
+        wanted: `--lead`: names or numbers from 0, by commas, of which the first that is there is taken.
+        preferred: the task's, in this order, where `wanted` is None and there are several leads.
+
+    >>> choose_lead(["MLII", "V1"], "II,MLII"), choose_lead(["ECG", "ECG"], "1"), choose_lead(["V1", "II"], None, ["II"])
+    (0, 1, 1)
+    """
     if wanted is None and len(leads) == 1:
         return 0
+    there = ", ".join(leads) or "none"
+    for name in preferred if wanted is None else map(str.strip, wanted.split(",")):
+        if leads.count(name) > 1:
+            numbers = " or ".join(str(number) for number, lead in enumerate(leads) if lead == name)
+            raise Unfit(f"it has {leads.count(name)} leads named {name!r}: choose one by its number, --lead {numbers}")
+        if name in leads:
+            return leads.index(name)
+        if wanted is not None and name.isascii() and name.isdigit() and int(name) < len(leads):
+            return int(name)
     if wanted is None:
-        raise Unfit(f"it has {len(leads)} leads ({', '.join(leads)}) and --lead names none")
-    if leads.count(wanted) != 1:
-        raise Unfit(f"it has {leads.count(wanted)} leads named {wanted!r} among {', '.join(leads) or 'none'}")
-    return leads.index(wanted)
+        raise Unfit(f"it has {len(leads)} leads ({there}) and --lead names none")
+    raise Unfit(f"it has no lead {wanted!r} among {there}")
 
 
 @dataclass(frozen=True)
