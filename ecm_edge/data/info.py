@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Counts(Record):
-    """Numbers of segments: by rhythm, by fixed split, by label ("AF", "negative", "none"), and by subject."""
+    """Numbers of segments: by rhythm, by fixed split, by label ("positive", "negative", "none"), and by subject."""
 
     segments: int
     episodes: int
@@ -53,7 +53,7 @@ def counts(dataset: Dataset) -> Counts:
     return Counts(
         segments=header.segments,
         episodes=len(np.unique(table["episode"])),
-        labels=_named(["none", "negative", "AF"], np.bincount(dataset.labels + 1, minlength=3)),
+        labels=_named(["none", "negative", "positive"], np.bincount(dataset.labels + 1, minlength=3)),
         rhythms=_named(header.rhythms, grid.sum(axis=0)),
         splits=_named(header.splits, np.bincount(table["split"] + 1, minlength=len(header.splits) + 1)[1:]),
         subjects={
