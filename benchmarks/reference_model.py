@@ -38,7 +38,7 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
     scores = record["scores"]
     named = ("f1", "F1"), ("recall", "sensitivity"), ("specificity", "specificity")
     false_alarms = [
-        f"{each['rhythm']} {each['called_af']:,} of {each['segments']:,}"
+        f"{each['rhythm']} {each.get('called_positive', each.get('called_af')):,} of {each['segments']:,}"
         for each in scores["by_rhythm"]
         if each["label"] == 0
     ]

@@ -149,7 +149,11 @@ def test_the_figures_of_score(card, full):
     assert row(text, "F2") == ["–", figure(scores.fbeta_mean)]
     assert row(text, "AUC") == [figure(scores.auc), "–"]
     for rhythm in scores.by_rhythm:
-        assert row(text, rhythm.rhythm)[1:4] == [str(rhythm.subjects), str(rhythm.segments), str(rhythm.called_af)]
+        assert row(text, rhythm.rhythm)[1:4] == [
+            str(rhythm.subjects),
+            str(rhythm.segments),
+            str(rhythm.called_positive),
+        ]
     for subject in scores.by_subject:
         assert row(text, plain(subject.subject))[-1] == figure(subject.fbeta)
 

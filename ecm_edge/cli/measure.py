@@ -116,10 +116,10 @@ def _render(record: MeasureRecord) -> None:
     )
     show(
         "Confusion",
-        ["", "AF", "not AF"],
+        ["", record.label, f"not {record.label}"],
         [
-            ["called AF", str(scores.confusion.tp), str(scores.confusion.fp)],
-            ["not called AF", str(scores.confusion.fn), str(scores.confusion.tn)],
+            [f"called {record.label}", str(scores.confusion.tp), str(scores.confusion.fp)],
+            [f"not called {record.label}", str(scores.confusion.fn), str(scores.confusion.tn)],
         ],
     )
     times = (t.mean_ms, t.median_ms, t.p95_ms, t.min_ms, t.max_ms, t.std_ms)

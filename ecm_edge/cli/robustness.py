@@ -117,13 +117,13 @@ def _show_rhythms(record: RobustnessRecord) -> None:
 
     show(
         "By rhythm, undisturbed",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity (95 %)", "specificity (95 %)"],
         [
             [
                 r.rhythm,
                 str(r.subjects),
                 str(r.segments),
-                str(r.called_af),
+                str(r.called_positive),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

@@ -100,9 +100,16 @@ def _render(record: ScoreRecord) -> None:
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     show(
         "By rhythm",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
+            [
+                r.rhythm,
+                str(r.subjects),
+                str(r.segments),
+                str(r.called_positive),
+                ratio(r.sensitivity),
+                ratio(r.specificity),
+            ]
             for r in scores.by_rhythm
         ],
     )

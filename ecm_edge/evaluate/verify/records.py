@@ -187,6 +187,7 @@ class VerifyRecord(Record):
     judged_by: str = ""
     dataset: str
     dataset_sha256: str
+    task: str = "af-5s"
     synthetic: bool
     segments: int
     subjects: list[str]
