@@ -182,7 +182,7 @@ def test_the_data_and_the_threshold(card, dataset):
     data = section(card, "Data")
     assert row(data, "content, SHA-256") == [dataset.header.content_sha256]
     assert (row(data, "segments"), row(data, "subjects"), row(data, "segments, label AF")) == (["36"], ["6"], ["18"])
-    assert row(data, "blank rhythm") == ["counts as not AF (the contest's rule)"]
+    assert row(data, "blank rhythm") == ["counts as not AF"]
     assert "Folded into the last bias: 0.1," in section(card, "Threshold")
     assert row(section(card, "Recipe"), "training.augmentation.gain") == ["0.2"]
 
