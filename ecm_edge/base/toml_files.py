@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
+_MOST_BYTES = 1 << 20  # what describes something is short
+
 _SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
@@ -24,12 +26,18 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
         folder: of the shipped files.
         name_or_path: the name of a shipped file, or any file's path.
         kind: "task", "target" or "space", for the error.
-        error: raised where there is no such file, or it is not TOML.
+        error: raised where there is no such file, or it is too long or not TOML.
     """
     shipped = names(folder)
     path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise error(f"a {kind} is the path of a TOML file", f"{path}, which is not a file", "Give a file.")
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise error(f"a {kind} file has at most {_MOST_BYTES:,} bytes", f"more in {path}", "Check the path.")
+        return path, tomllib.loads(content.decode())
     except OSError as problem:
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",

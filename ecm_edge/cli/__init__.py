@@ -17,6 +17,7 @@ from ecm_edge.base.errors import EcmEdgeError
 
 _COMMANDS = {
     "data": "read, make, count and audit data sets",
+    "tasks": "list what a detector looks for, and in what signal",
     "targets": "list the boards and their budgets",
     "space": "show a search space",
     "fit": "check whether a model fits a board, trained or not, by building it",
