@@ -6,9 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base import files
+
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
+_LARGEST_BYTES = 1 << 20
 _SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
@@ -29,7 +32,7 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
     shipped = names(folder)
     path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, tomllib.loads(files.read_bounded(path, _LARGEST_BYTES).decode())
     except OSError as problem:
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",
