@@ -45,6 +45,8 @@ class Options:
     subjects: Path | None = None
     splits: tuple[tuple[str, Path], ...] = ()
     unit: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
 
 
 def given(value: Value | None) -> Value:
