@@ -21,10 +21,12 @@ from ecm_edge.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
+    from ecm_edge.metrics.evaluate import SourceScore
 
 
 @click.command("score")
@@ -98,6 +100,8 @@ def _render(record: ScoreRecord) -> None:
     rows = [[name, figure(getattr(scores, name)), figure(getattr(scores.averaged, name))] for name in names]
     rows += [[name, figure(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    if scores.by_source:
+        _show_sources(scores.by_source)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
@@ -120,6 +124,18 @@ def _render(record: ScoreRecord) -> None:
     )
     if record.board:
         _render_board(record.board)
+
+
+def _show_sources(sources: Sequence[SourceScore]) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
+    names = ["f1", "recall", "specificity", "auc", "fbeta_mean", "g"]
+    show(
+        "By source (95 %)",
+        ["source", "subjects", "segments", *names],
+        [[s.source, f"{s.subjects}", f"{s.segments}", *(figure(getattr(s, name)) for name in names)] for s in sources],
+    )
 
 
 def _render_board(board: BoardResult) -> None:

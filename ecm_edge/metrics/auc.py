@@ -1,7 +1,8 @@
-"""Area under the ROC curve, with the pair counts by subject that let it be resampled quickly.
+"""Area under the ROC curve, and that of resamples.
 
 AUC = U / (P Q), where U counts the pairs of an AF and another segment in which the AF one has the larger margin (a tie
-counts half). U is a sum over pairs of subjects, so a resample that takes subject s w[s] times has U(w) = w' U w.
+counts half). In a resample that takes subject s w[s] times, a pair counts as often as its subjects' times, multiplied.
+Time and memory grow with segments and not with pairs of subjects, of which thousands of subjects have too many.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.metrics.counts import Counts, Rows
 
+_CELLS = 1 << 20  # of resamples by segments that are held in memory at a time
+
 
 def auc(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> float | None:
     """AUC over all segments, 0…1; None where only one class is there."""
@@ -24,26 +27,24 @@ def auc(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> float | N
     if rows.positive.all() or not rows.positive.any():
         return None
     pairs = rows.positive.sum() * (~rows.positive).sum()
-    return float(ordered_pairs(rows).sum() / pairs)
+    return float(_wins(rows, np.ones((1, len(rows.names))))[0] / pairs)
 
 
-def ordered_pairs(rows: Rows) -> NDArray[np.float64]:
-    """U, (S, S): pairs of an AF segment of subject i and another of subject j with the AF margin larger, ties half."""
-    subjects = len(rows.names)
-    order = np.argsort(rows.margins[rows.positive])
-    margins = rows.margins[rows.positive][order]  # (P,) ascending, which makes the searches below quick
-    owner = rows.subject[rows.positive][order]  # (P,)
-    pairs = np.zeros((subjects, subjects))
-    for j in np.unique(rows.subject[~rows.positive]):
-        others = np.sort(rows.margins[~rows.positive & (rows.subject == j)])
-        below = np.searchsorted(others, margins, "left") + np.searchsorted(
-            others, margins, "right"
-        )  # (P,) twice the wins
-        pairs[:, j] = np.bincount(owner, weights=below / 2, minlength=subjects)
-    return pairs
-
-
-def weighted_auc(pairs: NDArray[np.float64], counts: Counts, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def weighted_auc(rows: Rows, counts: Counts, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """AUC of each resample, (R,); `weights` (R, S) are the times each subject is in it; NaN with one class."""
-    wins = ((weights @ pairs) * weights).sum(axis=1)
-    return ratio(wins, (weights @ (counts.tp + counts.fn)) * (weights @ (counts.fp + counts.tn)))
+    return ratio(_wins(rows, weights), (weights @ (counts.tp + counts.fn)) * (weights @ (counts.fp + counts.tn)))
+
+
+def _wins(rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """U of each resample, (R,); sums of whole numbers and halves, and so exact."""
+    owner, margins = rows.subject[rows.positive], rows.margins[rows.positive]  # (P,)
+    order = np.argsort(rows.margins[~rows.positive])
+    others, other_owner = rows.margins[~rows.positive][order], rows.subject[~rows.positive][order]  # (Q,) ascending
+    left, right = (np.searchsorted(others, margins, side) for side in ("left", "right"))  # (P,) others below, or equal
+    step = max(1, _CELLS // len(rows.margins))
+    wins = []
+    for part in (weights[first : first + step] for first in range(0, len(weights), step)):
+        below = np.zeros((len(part), len(others) + 1))
+        np.cumsum(part[:, other_owner], axis=1, out=below[:, 1:])
+        wins.append(np.einsum("rp,rp->r", part[:, owner], (below[:, left] + below[:, right]) / 2))
+    return np.concatenate(wins)
