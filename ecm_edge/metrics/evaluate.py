@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.records import Interval, Record
-from ecm_edge.metrics.auc import ordered_pairs, weighted_auc
+from ecm_edge.metrics.auc import weighted_auc
 from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
 
@@ -89,6 +89,11 @@ class Scores(Figures):
     by_subject: list[SubjectScore]
     by_rhythm: list[RhythmScore]
 
+    @property
+    def positive_subjects(self) -> int:
+        """How many of the subjects have a positive segment; the others have Fβ = 1 by the contest's rule."""
+        return sum(subject.tp + subject.fn > 0 for subject in self.by_subject)
+
 
 def evaluate(
     labels: ArrayLike,
@@ -108,7 +113,7 @@ def evaluate(
     beta, good_above = criteria(rule)
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
-    intervals["auc"] = interval(weighted_auc(ordered_pairs(rows), counts, weights))
+    intervals["auc"] = interval(weighted_auc(rows, weights))
     return Scores.model_validate(
         intervals
         | {

@@ -53,6 +53,7 @@ class Epoch(Record):
     f1: float | None = None
     fbeta_mean: float | None = None
     g: float | None = None
+    specificity: float | None = None
     threshold: float = 0.0
     seconds: float
 
@@ -197,11 +198,13 @@ class Loop:
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
         beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
+        _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
         return {
             "validation_loss": validation_loss,
             "f1": metrics.f1(labels, decided, subjects),
             "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
             "g": metrics.g(labels, decided, subjects, beta, good_above),
+            "specificity": tn / (tn + fp),
             "threshold": threshold,
         }
 
