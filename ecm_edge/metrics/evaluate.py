@@ -106,6 +106,11 @@ class Scores(Figures):
     by_rhythm: list[RhythmScore]
     by_source: list[SourceScore] = Field(default_factory=list)
 
+    @property
+    def positive_subjects(self) -> int:
+        """How many of the subjects have a positive segment; the others have Fβ = 1 by the contest's rule."""
+        return sum(subject.tp + subject.fn > 0 for subject in self.by_subject)
+
 
 def evaluate(
     labels: ArrayLike,
@@ -126,7 +131,7 @@ def evaluate(
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
     intervals.pop("fbeta_pooled")  # a function of the counts: `on_board` makes it where a rule has a term for it
-    intervals["auc"] = interval(weighted_auc(rows, counts, weights))
+    intervals["auc"] = interval(weighted_auc(rows, weights))
     return Scores.model_validate(
         intervals
         | {
