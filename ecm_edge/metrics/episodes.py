@@ -194,7 +194,8 @@ def shared_s(intervals: Sequence[Interval], others: Sequence[Interval]) -> NDArr
     knots = np.array(others, np.float64)  # (m, 2)
     until = np.repeat(np.concatenate([[0.0], np.cumsum(np.diff(knots, axis=1))]), 2)[1:-1]
     before = np.interp(np.array(intervals, np.float64), knots.ravel(), until)  # (n, 2): time in `others` before
-    return np.diff(before, axis=1)[:, 0]
+    shared: NDArray[np.float64] = before[:, 1] - before[:, 0]
+    return shared
 
 
 def total_s(intervals: Sequence[Interval]) -> float:
