@@ -196,11 +196,18 @@ def shared_fields(model: ModelFile, task: Task, source: Path, told: Told, begin_
         "label": task.label,
         "synthetic": is_synthetic(model),
         "source": str(source),
+        "provenance": provenance.collect(),
+        **told_fields(told, task, begin_s),
+    }
+
+
+def told_fields(told: Told, task: Task, begin_s: float) -> dict[str, Any]:
+    """Those of them that are known once the recordings were read."""
+    return {
         "left_out": told.left_out,
         "notes": told.notes,
         "warnings": _unit_warning(told.without_unit, task),
         "seconds": round(time.perf_counter() - begin_s, 3),
-        "provenance": provenance.collect(),
     }
 
 

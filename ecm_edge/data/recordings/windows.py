@@ -122,7 +122,7 @@ def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
         Unfit: the recording as a whole cannot be cut.
     """
     count = count_windows(recording, task)
-    _check_spans(recording)
+    check_spans(recording)
     rhythms, lost = _label(recording, task, count)
     wanted = np.array([k for k, rhythm in enumerate(rhythms) if rhythm is not None], np.int64)
     yield SegmentBlock(_empty(task), (), (), (), (), (), left_out=lost, origins=[recording.origin])
@@ -210,7 +210,12 @@ def _empty(task: Task) -> np.ndarray:
     return np.empty((0, task.samples_per_segment), np.float32)
 
 
-def _check_spans(recording: Recording) -> None:
+def check_spans(recording: Recording) -> None:
+    """Refuse a recording without rhythms, with two at once, or one that ends before they do.
+
+    Raises:
+        Unfit: which.
+    """
     if not recording.spans:
         raise Unfit("no rhythm is given")
     last_s = max(span.end_s for span in recording.spans)
