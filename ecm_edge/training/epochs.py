@@ -194,7 +194,7 @@ class Loop:
         if self._average is not None:
             self._average.update_parameters(self.network)
 
-    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float]:
+    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float | None]:
         """The validation figures of an epoch, by their fields, from (V,) margins."""
         labels, subjects = self.data.validation_labels, self.data.validation_subjects
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
