@@ -6,11 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base import files
+
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
-_MOST_BYTES = 1 << 20  # what describes something is short
-
+_LARGEST_BYTES = 1 << 20
 _SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
@@ -31,13 +32,7 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
     shipped = names(folder)
     path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
-        if path.exists() and not path.is_file():
-            raise error(f"a {kind} is the path of a TOML file", f"{path}, which is not a file", "Give a file.")
-        with path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise error(f"a {kind} file has at most {_MOST_BYTES:,} bytes", f"more in {path}", "Check the path.")
-        return path, tomllib.loads(content.decode())
+        return path, tomllib.loads(files.read_bounded(path, _LARGEST_BYTES).decode())
     except OSError as problem:
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",

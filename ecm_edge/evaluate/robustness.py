@@ -73,6 +73,7 @@ class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
     part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
     verdict: Verdict
@@ -94,6 +95,7 @@ class RobustnessRecord(Record):
     seed: int
     segments: int
     subjects: int
+    positive_subjects: int | None = None
     beta: float
     good_subject_above: float
     rows: list[RobustnessRow]
@@ -152,10 +154,11 @@ def check_robustness(
         target=target.name if target else None,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
-        warnings=[*other_task, *score.warnings_of(seen, clean)],
+        warnings=[*other_task, *score.warnings_of(seen, clean, dataset.header.task.label)],
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,
+        positive_subjects=clean.positive_subjects,
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,

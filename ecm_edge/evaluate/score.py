@@ -170,7 +170,7 @@ def _record(
         part=part,
         statement=statement,
         trained_on=trained_on,
-        warnings=[*other_task, *warnings_of(trained_on, scores)],
+        warnings=[*other_task, *warnings_of(trained_on, scores, dataset.header.task.label)],
         scores=scores,
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
@@ -276,8 +276,8 @@ def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> lis
     return [] if trained and trained != dataset.header.content_sha256 else None
 
 
-def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
-    """The warnings about these scores; `trained_on` as in a `ScoreRecord`."""
+def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:
+    """The warnings about these scores; `trained_on` and `label` as in a `ScoreRecord`."""
     warnings = []
     if trained_on is None:
         warnings.append(
@@ -291,6 +291,21 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if scores.auc is None:
-        warnings.append("one class only: what needs both is absent")
+    if missing := undefined(scores, label):
+        warnings.append(missing)
     return warnings
+
+
+def undefined(scores: Scores, label: str = "AF") -> str:
+    """What a score of one class says nothing about; empty where both are there."""
+    if scores.confusion.tp + scores.confusion.fn == 0:
+        return (
+            f"no segment with {label}: sensitivity and AUC are undefined, precision and F1 say nothing, and mean "
+            f"F{scores.beta:g} and G are 1 by the contest's rule, whatever the model answers"
+        )
+    if scores.confusion.tn + scores.confusion.fp == 0:
+        return (
+            f"no segment without {label}: specificity and AUC are undefined, NPV says nothing, and precision is 1 "
+            "whatever the model answers"
+        )
+    return ""

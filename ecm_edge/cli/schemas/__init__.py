@@ -14,6 +14,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 RECORDS = {
     "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
+    "data-merge": "ecm_edge.data.merge:MergeRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
@@ -40,7 +41,7 @@ RECORDS = {
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
-    "report": "ecm_edge.report:ReportRecord",
+    "report": "ecm_edge.report.records:ReportRecord",
 }
 """Which record each command prints."""
 
