@@ -392,7 +392,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' positive shares are spread alike."""
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
