@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
+        exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
         error = _explained(problem)
