@@ -42,6 +42,7 @@ from ecm_edge.search.scale import scale
 from ecm_edge.search.search import search
 from ecm_edge.search.train_one import train_candidate as train
 from ecm_edge.targets import load as load_target
+from ecm_edge.tasks import load as load_task
 from ecm_edge.training.crossval import cross_validate
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "load_network",
     "load_space",
     "load_target",
+    "load_task",
     "locate",
     "measure",
     "merge",

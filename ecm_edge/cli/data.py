@@ -45,7 +45,11 @@ def command() -> None:
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
 )
-@click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
+@click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.")
+@click.option(
+    "--delimiter", type=click.Choice([",", ";", "tab", "space"]), help=f"Of columns; {usage('delimiter')}, else found."
+)
+@click.option("--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found.")
 @click.option(
     "--codes",
     type=click.Choice(["physionet", "cinc2017", "snomed"]),

@@ -19,6 +19,7 @@ from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_de
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,7 +171,7 @@ def _row(
     scores = score_rows(called, dataset, rows, target)
     changed = int((called != clean).sum())
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
-    rule = target.score if target else None
+    rule = score_rule(target, dataset.header.task)
     return RobustnessRow(
         name=name,
         fbeta_mean=scores.fbeta_mean,

@@ -9,14 +9,16 @@ from pydantic import Field
 
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import weighted_auc
+from ecm_edge.metrics.board import board_score
 from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from ecm_edge.metrics.board import BoardScore
     from ecm_edge.metrics.counts import Counts, Rows
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 
 class Confusion(Record):
@@ -123,7 +125,8 @@ def evaluate(
     beta, good_above = criteria(rule)
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
-    intervals["auc"] = interval(weighted_auc(rows, counts, weights))
+    intervals.pop("fbeta_pooled")  # a function of the counts: `on_board` makes it where a rule has a term for it
+    intervals["auc"] = interval(weighted_auc(rows, weights))
     return Scores.model_validate(
         intervals
         | {
@@ -137,6 +140,13 @@ def evaluate(
             "by_rhythm": _by_rhythm(rows, np.asarray(rhythms)),
         }
     )
+
+
+def on_board(rule: ScoreRule, scores: Scores, latency_ms: float, size_kib: float) -> BoardScore:
+    """The score of these answers with these costs by a rule; raises as `board_score`."""
+    counts = scores.confusion
+    pooled = float(fbeta(np.array(counts.tp), np.array(counts.fp), np.array(counts.fn), rule.beta))
+    return board_score(rule, scores.fbeta_mean.value, scores.g.value, latency_ms, size_kib, pooled)
 
 
 def _by_subject(counts: Counts, beta: float) -> list[SubjectScore]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 
 class TrainingRecord(Record):

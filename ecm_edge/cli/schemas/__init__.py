@@ -19,6 +19,7 @@ RECORDS = {
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
     "data-audit": "ecm_edge.data.audit:AuditRecord",
+    "tasks": "ecm_edge.tasks:TaskList",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
