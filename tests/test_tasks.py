@@ -64,7 +64,11 @@ def test_each_mistake_is_named(tmp_path, old, new, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfe\x00", "TOML in UTF-8"), (b"#" * (1 << 20) + b"\n", "at most 1,048,576 bytes"), (None, "not a file")],
+    [
+        (b"\xff\xfe\x00", "TOML in UTF-8"),
+        (b"#" * (1 << 20) + b"\n", "Larger than 1,048,576 bytes"),
+        (None, "Is a directory"),
+    ],
 )
 def test_what_is_no_toml(tmp_path, content, message):
     path = tmp_path / "bad.toml"
@@ -74,7 +78,7 @@ def test_what_is_no_toml(tmp_path, content, message):
 
 
 def test_a_device_is_not_read():
-    with pytest.raises(TargetError, match="which is not a file"):
+    with pytest.raises(TargetError, match="Not a regular file"):
         targets.load("/dev/zero")
 
 

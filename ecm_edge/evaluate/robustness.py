@@ -71,6 +71,7 @@ class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
     part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
     verdict: Verdict
@@ -90,6 +91,7 @@ class RobustnessRecord(Record):
     seed: int
     segments: int
     subjects: int
+    positive_subjects: int | None = None
     beta: float
     good_subject_above: float
     rows: list[RobustnessRow]
@@ -151,6 +153,7 @@ def check_robustness(
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,
+        positive_subjects=clean.positive_subjects,
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,

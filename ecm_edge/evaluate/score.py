@@ -287,6 +287,21 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if scores.auc is None:
-        warnings.append("one class only: what needs both is absent")
+    if missing := undefined(scores):
+        warnings.append(missing)
     return warnings
+
+
+def undefined(scores: Scores, label: str = "AF") -> str:
+    """What a score of one class says nothing about; empty where both are there."""
+    if scores.confusion.tp + scores.confusion.fn == 0:
+        return (
+            f"no segment with {label}: sensitivity and AUC are undefined, precision and F1 say nothing, and mean "
+            f"F{scores.beta:g} and G are 1 by the contest's rule, whatever the model answers"
+        )
+    if scores.confusion.tn + scores.confusion.fp == 0:
+        return (
+            f"no segment without {label}: specificity and AUC are undefined, NPV says nothing, and precision is 1 "
+            "whatever the model answers"
+        )
+    return ""

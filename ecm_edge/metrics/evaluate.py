@@ -106,6 +106,11 @@ class Scores(Figures):
     by_rhythm: list[RhythmScore]
     by_source: list[SourceScore] = Field(default_factory=list)
 
+    @property
+    def positive_subjects(self) -> int:
+        """How many of the subjects have a positive segment; the others have Fβ = 1 by the contest's rule."""
+        return sum(subject.tp + subject.fn > 0 for subject in self.by_subject)
+
 
 def evaluate(
     labels: ArrayLike,

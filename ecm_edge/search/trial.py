@@ -218,6 +218,9 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
         f1=record.best.f1,
         fbeta_mean=record.best.fbeta_mean,
         g=record.best.g,
+        specificity=record.best.specificity,
+        validation_subjects=record.validation_subjects,
+        validation_positive_subjects=record.validation_positive_subjects,
         epochs=len(record.epochs),
         segments_seen=sum(rung.segments for rung in facts.rungs) + record.train_segments * len(record.epochs),
     )

@@ -55,6 +55,7 @@ class Epoch(Record):
     fbeta_mean: float | None = None
     g: float | None = None
     fbeta_pooled: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    specificity: float | None = None
     threshold: float = 0.0
     seconds: float
 
@@ -193,7 +194,7 @@ class Loop:
         if self._average is not None:
             self._average.update_parameters(self.network)
 
-    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float]:
+    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float | None]:
         """The validation figures of an epoch, by their fields, from (V,) margins."""
         labels, subjects = self.data.validation_labels, self.data.validation_subjects
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
@@ -202,12 +203,14 @@ class Loop:
         pooled = {}
         if self.rule and self.rule.fbeta_pooled:
             pooled["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
+        _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
         return {
             **pooled,
             "validation_loss": validation_loss,
             "f1": metrics.f1(labels, decided, subjects),
             "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
             "g": metrics.g(labels, decided, subjects, beta, good_above),
+            "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
 

@@ -86,6 +86,9 @@ FORMATS: dict[Format, RecordingFormat] = {
 }
 """Every format by its name on the command line."""
 
+BY_SUFFIX: dict[str, Format] = {".hea": "wfdb", ".edf": "edf", ".csv": "csv", ".txt": "csv"}
+"""The continuous format of a file, by its suffix in small letters."""
+
 
 def usage(option: str) -> str:
     """Which formats need a field of `Options` and which only take it, for a help text.
