@@ -6,3 +6,5 @@ COMPILED_FASTER = 3  # times as fast as by the network's modules
 TRIAL_OVERHEAD_S = 2.0
 SEARCH_MEMORY_BYTES = 3_000_000_000
 FIT_S = 15
+MERGE_S = 10
+MERGE_MEMORY_BYTES = 200_000_000

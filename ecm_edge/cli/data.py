@@ -362,8 +362,8 @@ def _show_info(record: InfoRecord) -> None:
         f"{record.dataset}{' (synthetic)' if header.synthetic else ''}",
         ["subject", *(name or "(blank)" for name in names)],
         [
-            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
             ["all", *(str(number) for number in counts.rhythms.values())],
+            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
         ],
     )
     if counts.sources:

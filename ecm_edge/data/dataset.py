@@ -150,6 +150,11 @@ class DatasetHeader(Description):
     sha256: dict[str, str]
     content_sha256: str
 
+    @property
+    def source_sha256(self) -> list[str]:
+        """The `content_sha256` of each source; [] if the data set was not merged."""
+        return [source.content_sha256 for source in self.sources]
+
 
 @dataclass(frozen=True)
 class SegmentBlock:
