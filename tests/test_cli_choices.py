@@ -11,6 +11,7 @@ from ecm_edge.candidate import space
 from ecm_edge.data import dataset, rhythms, synthetic
 from ecm_edge.data.recordings import formats, importer
 from ecm_edge.evaluate import bench
+from ecm_edge.metrics import episodes as metrics_episodes
 from ecm_edge.search import runs, study
 
 from .test_cli import LEAVES
@@ -33,6 +34,12 @@ OFFERED = [
     ("data import", "codes", rhythms.Codes),
     ("data import", "blank", dataset.Blank),
     ("data synth", "file_format", synthetic.SynthFormat),
+    *(
+        (command, name, kind)
+        for command in ("predict", "episodes")
+        for name, kind in (("form", records.Form), ("file_format", formats.Format), ("on_error", importer.OnError))
+    ),
+    ("episodes", "codes", rhythms.Codes),
 ]
 
 
@@ -66,3 +73,4 @@ def test_defaults_are_those_of_the_functions():
 
 def test_the_help_of_space_names_every_shipped_one():
     assert all(name in LEAVES[("space",)].help for name in space.names())
+    assert option("episodes", "start_s").default == metrics_episodes.START_S

@@ -24,6 +24,7 @@ from ecm_edge.data.recordings.importer import unusable
 from ecm_edge.data.recordings.windows import Unfit, count_windows, windows
 from ecm_edge.evaluate.score import is_synthetic
 from ecm_edge.forms import onnx_model
+from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,6 +119,11 @@ def task_of(model: ModelFile, task: Task | None) -> Task:
             "Name the task that the model was trained for: --task.",
         )
     return task
+
+
+def model_task(path: Path, form: Form, task: Task | None) -> Task:
+    """The task of the model at `path`, a candidate's folder or a file; raises as `open_model` and `task_of` do."""
+    return task_of(open_model(path, form), task)
 
 
 def answer_all(
@@ -226,7 +232,8 @@ def _runner(model: ModelFile) -> Callable[[NDArray[np.float32]], NDArray[np.floa
 
     def run(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
-        margin: NDArray[np.float32] = scores[:, 1] - scores[:, 0]
+        with np.errstate(invalid="ignore"):  # infinite scores are refused by whoever asked
+            margin: NDArray[np.float32] = scores[:, 1] - scores[:, 0]
         return margin
 
     return run
