@@ -66,6 +66,7 @@ def test_defaults_are_those_of_the_functions():
     settings = runs.SearchSettings.model_fields
     assert option("search", "sampler").default == settings["sampler"].default
     assert option("search", "pruner").default == settings["pruner"].default
+    assert option("episodes", "start_s").default == metrics_episodes.START_S
     assert option("bench", "runs").default == bench.RUNS
     assert option("bench", "warm_ups").default == bench.WARM_UPS
     assert option("search", "space_name").default in space.names()
@@ -73,4 +74,3 @@ def test_defaults_are_those_of_the_functions():
 
 def test_the_help_of_space_names_every_shipped_one():
     assert all(name in LEAVES[("space",)].help for name in space.names())
-    assert option("episodes", "start_s").default == metrics_episodes.START_S
