@@ -12,6 +12,7 @@ from ecm_edge.candidate.space import load as load_space
 from ecm_edge.data.audit import audit
 from ecm_edge.data.dataset import check_content, open_dataset
 from ecm_edge.data.info import info
+from ecm_edge.data.merge import merge
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.splits import assign_folds
 from ecm_edge.data.synthetic import synthesise
@@ -43,6 +44,7 @@ from ecm_edge.search.scale import scale
 from ecm_edge.search.search import search
 from ecm_edge.search.train_one import train_candidate as train
 from ecm_edge.targets import load as load_target
+from ecm_edge.tasks import load as load_task
 from ecm_edge.training.crossval import cross_validate
 
 __all__ = [
@@ -66,8 +68,10 @@ __all__ = [
     "load_network",
     "load_space",
     "load_target",
+    "load_task",
     "locate",
     "measure",
+    "merge",
     "open_dataset",
     "predict",
     "promote",

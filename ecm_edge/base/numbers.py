@@ -148,6 +148,16 @@ def setting(value: bool | float | str | None) -> str:  # noqa: FBT001 - whatever
     return value if isinstance(value, str) else number(value, 6)
 
 
+def with_positives(count: int, positive: int | None, label: str = "AF") -> str:
+    """The subjects behind a mean Fβ: those without a positive segment have Fβ = 1 by rule.
+
+    >>> with_positives(53, 31), with_positives(1, 0), with_positives(8226, None)
+    ('53 subjects, 31 with AF', '1 subject, 0 with AF', '8,226 subjects')
+    """
+    counted = f"{count:,} subject{'' if count == 1 else 's'}"
+    return counted if positive is None else f"{counted}, {positive:,} with {label}"
+
+
 def subjects(count: int, part: str) -> str:
     """The subjects that were scored: how many, and of which part of the data.
 

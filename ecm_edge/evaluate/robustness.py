@@ -19,6 +19,7 @@ from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_de
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,7 @@ class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
     part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
     verdict: Verdict
@@ -89,6 +91,7 @@ class RobustnessRecord(Record):
     seed: int
     segments: int
     subjects: int
+    positive_subjects: int | None = None
     beta: float
     good_subject_above: float
     rows: list[RobustnessRow]
@@ -150,6 +153,7 @@ def check_robustness(
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,
+        positive_subjects=clean.positive_subjects,
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,
@@ -170,7 +174,7 @@ def _row(
     scores = score_rows(called, dataset, rows, target)
     changed = int((called != clean).sum())
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
-    rule = target.score if target else None
+    rule = score_rule(target, dataset.header.task)
     return RobustnessRow(
         name=name,
         fbeta_mean=scores.fbeta_mean,

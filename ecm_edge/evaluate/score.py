@@ -18,6 +18,7 @@ from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
+    from ecm_edge.tasks import Task
 
 Part = Literal["train", "validation", "test", "all"]
 Subjects = Part | list[str]
@@ -33,7 +35,7 @@ Subjects = Part | list[str]
 
 
 class BoardResult(Record):
-    """Latency and size on the board with their evidence, and the score where the target has a rule."""
+    """Latency and size on the board with their evidence, and the score where their task has a rule there."""
 
     target: str
     board_score: BoardScore | None
@@ -164,7 +166,7 @@ def _record(
         trained_on=trained_on,
         warnings=warnings_of(trained_on, scores),
         scores=scores,
-        board=board_result(model, target, scores, latency) if target else None,
+        board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
 
@@ -240,14 +242,14 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
     return names
 
 
-def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
-    """The board's score with every term, and the costs that enter it."""
+def board_result(
+    model: ModelFile, target: Target, scores: Scores, task: Task, latency: Latency | None = None
+) -> BoardResult:
+    """The score on the board with every term of the task's rule, and the costs that enter it."""
     cost = board_cost(model, target)
     latency = latency or cost.latency_ms
-    score = None
-    if target.score:
-        size_kib = cost.flash_bytes / KIB
-        score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    rule = score_rule(target, task)
+    score = metrics.on_board(rule, scores, latency.mean_ms, cost.flash_bytes / KIB) if rule else None
     return BoardResult(
         target=target.name,
         board_score=score,
@@ -281,6 +283,21 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if scores.auc is None:
-        warnings.append("one class only: what needs both is absent")
+    if missing := undefined(scores):
+        warnings.append(missing)
     return warnings
+
+
+def undefined(scores: Scores, label: str = "AF") -> str:
+    """What a score of one class says nothing about; empty where both are there."""
+    if scores.confusion.tp + scores.confusion.fn == 0:
+        return (
+            f"no segment with {label}: sensitivity and AUC are undefined, precision and F1 say nothing, and mean "
+            f"F{scores.beta:g} and G are 1 by the contest's rule, whatever the model answers"
+        )
+    if scores.confusion.tn + scores.confusion.fp == 0:
+        return (
+            f"no segment without {label}: specificity and AUC are undefined, NPV says nothing, and precision is 1 "
+            "whatever the model answers"
+        )
+    return ""

@@ -15,7 +15,7 @@ from ecm_edge.base.errors import DatasetError, ModelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 BETA = 2.0
 """Fβ's beta where a board's rule has no other: recall weighs twice as much as precision."""
@@ -141,6 +141,12 @@ def fbeta_by_subject(
 def fbeta_mean(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, beta: float = BETA) -> float:
     """Fβ averaged over subjects, 0…1."""
     return float(np.mean(list(fbeta_by_subject(labels, margins, subjects, beta).values())))
+
+
+def fbeta_pooled(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, beta: float = BETA) -> float:
+    """Fβ over all segments, 0…1, by the rule in `fbeta`."""
+    tp, fp, _, fn = confusion(labels, margins, subjects)
+    return float(fbeta(np.array(tp), np.array(fp), np.array(fn), beta))
 
 
 def g(

@@ -14,10 +14,12 @@ from typing import Any
 FOLDER = Path(__file__).parent
 RECORDS = {
     "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
+    "data-merge": "ecm_edge.data.merge:MergeRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
     "data-audit": "ecm_edge.data.audit:AuditRecord",
+    "tasks": "ecm_edge.tasks:TaskList",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
     "fit": "ecm_edge.firmware.fit_records:FitRecord",

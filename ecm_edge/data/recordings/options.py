@@ -45,6 +45,8 @@ class Options:
     subjects: Path | None = None
     splits: tuple[tuple[str, Path], ...] = ()
     unit: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
 
 
 def given(value: Value | None) -> Value:
@@ -87,8 +89,10 @@ def choose_lead(leads: Sequence[str], wanted: str | None, preferred: Sequence[st
         wanted: `--lead`: names or numbers from 0, by commas, of which the first that is there is taken.
         preferred: the task's, in this order, where `wanted` is None and there are several leads.
 
-    >>> choose_lead(["MLII", "V1"], "II,MLII"), choose_lead(["ECG", "ECG"], "1"), choose_lead(["V1", "II"], None, ["II"])
-    (0, 1, 1)
+    >>> choose_lead(["MLII", "V1"], "II,MLII"), choose_lead(["ECG", "ECG"], "1")
+    (0, 1)
+    >>> choose_lead(["V1", "II"], None, ["II"])
+    1
     """
     if wanted is None and len(leads) == 1:
         return 0

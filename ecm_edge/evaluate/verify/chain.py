@@ -33,6 +33,7 @@ from ecm_edge.firmware import generate
 from ecm_edge.forms import onnx_model, simplify
 from ecm_edge.forms.reference.noise import rank_layers
 from ecm_edge.metrics import criteria
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,7 +293,7 @@ class FileChain:
 
 
 def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
-    beta, _ = criteria(target.score)
+    beta, _ = criteria(score_rule(target, dataset.header.task))
     return segments_of(dataset, chosen, beta)
 
 
