@@ -253,7 +253,7 @@ def merge(
     record = put_together(
         [open_data(dataset) for dataset in datasets],
         out,
-        MergeRules(_listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+        MergeRules(listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
     )
     _note_merge(record)
     emit(record, as_json=as_json, render=lambda: _show_merge(record))
