@@ -305,7 +305,7 @@ def _show_sources(sources: Sequence[SourceCounts]) -> None:
 @click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
-@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even; 5 s each.")
+@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even.")
 @click.option(
     "--format",
     "file_format",
@@ -314,15 +314,32 @@ def _show_sources(sources: Sequence[SourceCounts]) -> None:
     show_default=True,
     help="A data set, or recordings in an input format.",
 )
+@task_option
 @json_option
 def synth(
-    out: Path, subjects: int, seed: int, segments_per_subject: int, file_format: SynthFormat, *, as_json: bool
+    out: Path,
+    subjects: int,
+    seed: int,
+    segments_per_subject: int,
+    file_format: SynthFormat,
+    *,
+    task: str | None,
+    as_json: bool,
 ) -> None:
-    """Make deterministic synthetic ECG: sinus, AF, ectopy, bradycardia and noise."""
+    """Make deterministic synthetic signals with the positive rhythms of the task.
+
+    For AF: ECG with sinus rhythm, AF, ectopy, bradycardia and noise. For ventricular arrhythmia: electrograms.
+    """
+    from ecm_edge import tasks
     from ecm_edge.data import synthetic
 
     record = synthetic.synthesise(
-        out, subjects=subjects, seed=seed, segments_per_subject=segments_per_subject, file_format=file_format
+        out,
+        subjects=subjects,
+        seed=seed,
+        segments_per_subject=segments_per_subject,
+        file_format=file_format,
+        task=tasks.load(task) if task else None,
     )
 
     def render() -> None:
@@ -360,9 +377,11 @@ def _show_info(record: InfoRecord) -> None:
     )
     if counts.sources:
         _show_sources(counts.sources)
+    words = {"positive": header.task.label}
     facts = {
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
-        "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),
+        "task": f"{header.task.name}: {header.task.title}",
+        "labels": ", ".join(f"{number} {words.get(name, name)}" for name, number in counts.labels.items() if number),
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
@@ -371,8 +390,7 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
-    labels = {"AF": "positive", "negative": "negative"}
-    if missing := one_class({labels.get(name, "") for name, number in counts.labels.items() if number}):
+    if missing := one_class({name for name, number in counts.labels.items() if number}):
         click.echo(missing)
 
 
@@ -383,7 +401,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' shares of AF are spread alike."""
+    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' positive shares are spread alike."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)

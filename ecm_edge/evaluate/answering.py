@@ -104,14 +104,13 @@ class Told:
 
 
 def task_of(model: ModelFile, task: Task | None) -> Task:
-    """The task of a model: the stated one, else the candidate's, else AF in 5 s; its window fills the model's input.
+    """The task that is stated, else a candidate's own, else AF in 5 s; its window fills the model's input.
 
     Raises:
         TaskError: it does not, or the candidate was trained at another rate.
     """
-    config = model.config
-    task = task or (config.task if config else tasks.default())
-    length, rate_hz = model.classifier.samples_per_segment, config and config.sampling_rate_hz
+    task = task or (model.config.task if model.config else tasks.default())
+    length, rate_hz = model.classifier.samples_per_segment, model.config and model.config.sampling_rate_hz
     if task.samples_per_segment != length or rate_hz not in {None, task.sampling_rate_hz}:
         trained = f" at {rate_hz:g} Hz" if rate_hz else ""
         raise TaskError(
