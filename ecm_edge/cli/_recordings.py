@@ -22,6 +22,10 @@ RHYTHM_OPTIONS = ("codes", "positive", "negative", "ignore", "mapping")
 
 _KNOWN = ", ".join(f"{suffix} {name}" for suffix, name in BY_SUFFIX.items())
 
+model_task_option = click.option(
+    "--task", help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]"
+)
+
 format_option = click.option(
     "--format",
     "file_format",

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, choose_form, emit, form_option, json_option, task_option
-from ecm_edge.cli._recordings import RHYTHM_OPTIONS, format_option, on_error_option, recording_options, tell
+from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, choose_form, emit, form_option, json_option
+from ecm_edge.cli._recordings import (
+    RHYTHM_OPTIONS,
+    format_option,
+    model_task_option,
+    on_error_option,
+    recording_options,
+    tell,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +53,7 @@ _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", *RHYTHM_OPTIONS)
     "--exclude", "-x", "excluded", default="", metavar="CODES", help="Rhythms that the detector may call, by commas."
 )
 @form_option("float32")
-@task_option
+@model_task_option
 @format_option
 @on_error_option
 @json_option

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, choose_form, emit, form_option, json_option, task_option
-from ecm_edge.cli._recordings import format_option, on_error_option, recording_options, tell
+from ecm_edge.cli._common import CANDIDATE, PATH, choose_form, emit, form_option, json_option
+from ecm_edge.cli._recordings import format_option, model_task_option, on_error_option, recording_options, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="RECORDING|FOLDER|DATASET", type=PATH)
 @click.option("--out", "-o", type=PATH, required=True, help="The CSV file to write; it must not exist.")
 @form_option("float32")
-@task_option
+@model_task_option
 @format_option
 @on_error_option
 @json_option
