@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
-    from ecm_edge.data.rhythms import Codes, RhythmCount
+    from ecm_edge.data.rhythms import Codes, RhythmCount, RhythmRules
     from ecm_edge.data.synthetic import SynthFormat
+    from ecm_edge.tasks import Task
 
 _NAMES_SHOWN = 3  # of the recordings that share a reason
 _DUPLICATES_SHOWN = 10
@@ -97,24 +98,15 @@ def import_(
     from ecm_edge import tasks
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
-    from ecm_edge.data.rhythms import RhythmRules
 
     chosen = tasks.load(task) if task else tasks.default()
-    own = RhythmRules.of(chosen)
-    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = import_recordings(
         source,
         out,
         file_format=file_format,
         options=Options(**given, splits=tuple(_split(text) for text in splits)),
         task=chosen,
-        rules=RhythmRules(
-            codes,
-            _listed(positive) or own.positive,
-            own.negative + _listed(negative),
-            own.ignored + _listed(ignore),
-            pairs,
-        ),
+        rules=rhythm_rules(chosen, codes, positive=positive, negative=negative, ignore=ignore, mapping=mapping),
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
@@ -126,6 +118,22 @@ def import_(
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
+
+
+def rhythm_rules(
+    task: Task, codes: Codes, *, positive: str, negative: str, ignore: str, mapping: tuple[str, ...]
+) -> RhythmRules:
+    """The rules of a task with what the options state besides."""
+    from ecm_edge.data.rhythms import RhythmRules
+
+    own = RhythmRules.of(task)
+    return RhythmRules(
+        codes,
+        listed(positive) or own.positive,
+        own.negative + listed(negative),
+        own.ignored + listed(ignore),
+        tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping),
+    )
 
 
 def _show_import(record: ImportRecord, line: str) -> None:
@@ -202,7 +210,8 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The entries of an option that holds several, by commas."""
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
@@ -244,7 +253,7 @@ def merge(
     record = put_together(
         [open_data(dataset) for dataset in datasets],
         out,
-        MergeRules(_listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+        MergeRules(listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
     )
     _note_merge(record)
     emit(record, as_json=as_json, render=lambda: _show_merge(record))
