@@ -18,6 +18,7 @@ from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options, read_labels
+from ecm_edge.data.recordings.physionet import write_rhythms
 from ecm_edge.data.synthetic import SynthFormat, synthesise
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -235,3 +236,14 @@ def test_a_broken_label_table_is_refused(tmp_path, text, found):
     (tmp_path / "labels.csv").write_bytes(text)
     with pytest.raises(RecordingError, match=found):
         read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wfdb's own calls of pandas
+@pytest.mark.parametrize("notes", [[], [(0, "(N"), (21_600_000, "(AFIB"), (21_600_001, "(N")]])
+def test_rhythm_notes_are_read_back_by_wfdb(tmp_path, notes):
+    import wfdb
+
+    write_rhythms(tmp_path, "r1", 128.5, notes)
+    read = wfdb.rdann(str(tmp_path / "r1"), "ecm")
+    assert list(zip(read.sample, read.aux_note, strict=True)) == notes
+    assert read.fs == (128.5 if notes else None)

@@ -18,7 +18,7 @@ from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, choose_le
 from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import wfdb
@@ -77,10 +77,38 @@ def _write(folder: Path, recording: Recording) -> None:
         baseline=[0],
         write_dir=str(folder),
     )
-    onsets = np.array([round(span.onset_s * recording.sampling_rate_hz) for span in recording.spans])
-    notes = [f"({span.rhythm}" for span in recording.spans]
-    symbols = [_RHYTHM_NOTE] * len(notes)
-    wfdb.wrann(recording.name, ANNOTATOR, onsets, symbol=symbols, aux_note=notes, write_dir=str(folder))
+    rate_hz = recording.sampling_rate_hz
+    notes = [(round(span.onset_s * rate_hz), f"({span.rhythm}") for span in recording.spans]
+    write_rhythms(folder, recording.name, rate_hz, notes, ANNOTATOR)
+
+
+def write_rhythms(
+    folder: Path, record_name: str, sampling_rate_hz: float, notes: Sequence[tuple[int, str]], annotator: str = "ecm"
+) -> None:
+    """Write rhythm notes as the annotation file `<record_name>.<annotator>`; without a note it is empty but valid.
+
+    Args:
+        folder: it is there.
+        record_name: letters, digits, `-` and `_`, as WFDB demands.
+        sampling_rate_hz: what the samples of `notes` count in; it is written into the file.
+        notes: (sample from the record's start, text such as "(AFIB"), in ascending order.
+        annotator: letters only.
+    """
+    import wfdb
+
+    if not notes:  # which wfdb does not write
+        (folder / f"{record_name}.{annotator}").write_bytes(_END_OF_NOTES)
+        return
+    with _deprecations_ignored():
+        wfdb.wrann(
+            record_name,
+            annotator,
+            np.array([sample for sample, _ in notes]),
+            symbol=[_RHYTHM_NOTE] * len(notes),
+            aux_note=[text for _, text in notes],
+            fs=sampling_rate_hz,
+            write_dir=str(folder),
+        )
 
 
 @contextmanager
