@@ -172,13 +172,13 @@ def test_wfdb_notes_give_the_rhythm_from_their_onset(tmp_path):
 
     (tmp_path / "in").mkdir()
     signal = np.random.default_rng(0).integers(-999, 999, (360 * 30, 2))
-    leads = {"units": ["uV", "mV"], "sig_name": ["MLII", "V5"], "fmt": ["16", "16"], "adc_gain": [1.0, 200.0]}
+    leads = {"units": ["uV", "mV"], "sig_name": ["V1", "V5"], "fmt": ["16", "16"], "adc_gain": [1.0, 200.0]}
     wfdb.wrsamp("r1", fs=360, d_signal=signal, baseline=[0, 0], write_dir=str(tmp_path / "in"), **leads)
     onsets, notes = np.array([0, 360 * 10, 360 * 12]), ["(N", "(AFIB", ""]
     wfdb.wrann("r1", "atr", onsets, symbol=["+", "+", "N"], aux_note=notes, write_dir=str(tmp_path / "in"))
-    assert load(tmp_path / "in", tmp_path / "d", "wfdb", lead="MLII").rhythms == {"AFIB": 4, "N": 2}
+    assert load(tmp_path / "in", tmp_path / "d", "wfdb", lead="V1").rhythms == {"AFIB": 4, "N": 2}
     assert open_dataset(tmp_path / "d").samples.std() < 1  # uV were made mV
-    with pytest.raises(RecordingError, match=r"2 leads \(MLII, V5\)"):
+    with pytest.raises(RecordingError, match=r"2 leads \(V1, V5\)"):
         load(tmp_path / "in", tmp_path / "e", "wfdb")
 
 

@@ -39,7 +39,8 @@ def command() -> None:
 @click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
 @click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
-@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}.")
 @click.option(
     "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )

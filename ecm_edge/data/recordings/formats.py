@@ -68,7 +68,7 @@ FORMATS: dict[Format, RecordingFormat] = {
     ),
     "wfdb": RecordingFormat(
         "ecm_edge.data.recordings.physionet",
-        optional=frozenset({"lead", "sampling_rate_hz", "subjects"}),
+        optional=frozenset({"annotator", "labels", "lead", "sampling_rate_hz", "subjects"}),
         states_unit=True,
     ),
     "edf": RecordingFormat(
