@@ -87,9 +87,12 @@ def sampling_rate_hz(text: str) -> float | None:
     (512.0, 500.0, None)
     """
     found = re.fullmatch(
-        r"(\d+(?:\.\d+)?)\s*(k?)(?:hz|hertz|sps|samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?)?", text.strip(), re.IGNORECASE
+        r"(\d+(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|sps|samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?)?",
+        text.strip(),
+        re.IGNORECASE,
     )
-    return float(found[1]) * (1000.0 if found[2] else 1.0) if found and float(found[1]) > 0 else None
+    rate_hz = float(found[1].replace(",", ".")) * (1000.0 if found[2] else 1.0) if found else 0.0
+    return rate_hz or None
 
 
 _FACTS = {
