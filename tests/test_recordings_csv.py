@@ -250,6 +250,7 @@ def test_a_blank_line_is_a_missing_sample_and_blank_last_lines_are_none(tmp_path
         ("?\n0.2\n0.3\n", r"line 1 is no number: '\?'"),
         ("time,ecg\n0,1\n0.004,1\n0.008,1,2\n", "line 4 has 3 values, the others 2"),
         ("ecg\n0.1\n0.2\n10:00\n", "line 4 is no number: '10:00'"),
+        ("time,ecg\n2021-13-01T10:00:00,1\n", "column 'time': '2021-13-01T10:00:00' is no time"),
         ("a b c\nd e f\n", "line 1 is no number: 'a b c'"),
         ("\n\n \n", "empty"),
         ("0.1,0.2\n0.1,0.2\n", r"2 leads \(0, 1\) and --lead names none"),

@@ -125,7 +125,10 @@ def _time_column(layout: Layout, times: set[int]) -> TimeColumn | None:
     found = []
     for index in sorted(times):
         column = _as_time_column(layout, index)
-        first = [csv_columns.time_of(row[index], column, layout.decimal) for row in layout.rows]
+        try:
+            first = [csv_columns.time_of(row[index], column, layout.decimal) for row in layout.rows]
+        except ValueError as problem:
+            raise Unfit(f"column {column.name!r}: {str(problem)!r} is no time") from None
         found.append((column, np.array(first)))
     return most_regular(found)
 
