@@ -391,6 +391,17 @@ def test_a_column_of_text_is_no_lead(tmp_path):
         opened(tmp_path, content, lead="note")
 
 
+def test_a_spreadsheet_with_dates_in_words_and_decimal_commas(tmp_path):
+    rows = [f"1.2.2024;0:{i / 250:06.3f};{i};{x:.3f};{i / 1000:.3f};\n" for i, x in enumerate(X[:500])]
+    rows = [row.replace(f";{row.split(';', 3)[3]}", ";" + row.split(";", 3)[3].replace(".", ",")) for row in rows]
+    recording = opened(tmp_path, "Datum;Zeit;Sample;EKG I [mV];EKG II [mV];Marker\n" + "".join(rows), None, lead="I")
+    assert (recording.lead, recording.sampling_rate_hz, recording.unit) == ("EKG I [mV]", 250, "mV")
+    assert (read(recording) == X[:500]).all()
+    assert opened(tmp_path, (tmp_path / "a.csv").read_text(), None).lead == "EKG II [mV]"  # the task prefers II
+    with pytest.raises(Unfit, match=r"it has 0 leads \(none\)"):  # never the count of lines
+        opened(tmp_path, "sample,ecg\n" + "".join(f"{i},{x:.3f} mV\n" for i, x in enumerate(X[:500])))
+
+
 def test_facts_behind_comment_signs(tmp_path):
     content = "# fs: 250 Hz\n# unit = uV\n# made by hand\n" + "\n".join(lines(X[:500] * 1000, "{:.0f}"))
     recording = opened(tmp_path, content, rate_hz=None)

@@ -117,7 +117,7 @@ def _times(layout: Layout) -> set[int]:
         return times | ({0} if 0 in numbers and _ascends(layout) else set())
     times |= {k for k in numbers if csv_names.is_time(layout.names[k])}
     counters = {k for k in numbers if csv_names.is_counter(layout.names[k])}
-    return times | counters if numbers - times - counters else times
+    return times | counters if numbers - times - counters or "text" in layout.kinds else times
 
 
 def _time_column(layout: Layout, times: set[int]) -> TimeColumn | None:
@@ -157,11 +157,11 @@ def _lead(layout: Layout, times: set[int], wanted: str | None, task: Task) -> in
     if len(names) == 1:
         leads, names = [0], [csv_names.bare(_lead_name(layout, 0) or names[0])]
     if wanted is None:
-        cardiac = [names[k] for k in leads if re.search("ecg|ekg", names[k], re.IGNORECASE)]
+        cardiac = [names[k] for k in leads if re.search("ecg|ekg", layout.names[k], re.IGNORECASE)]
         preferred = [*map(csv_names.bare, task.leads), *(cardiac if len(cardiac) == 1 else [])]
         return leads[choose_lead([names[k] for k in leads], None, preferred)]
     chosen = choose_lead(names, ",".join(csv_names.bare(part.strip()) for part in wanted.split(",")))
-    if chosen not in leads:
+    if chosen in times or (len(names) > 1 and layout.kinds[chosen] == "text"):
         held = "times" if chosen in times else "no numbers"
         raise Unfit(f"column {layout.names[chosen]!r} holds {held}: choose another --lead")
     return chosen

@@ -154,13 +154,18 @@ def _encoding(head: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to read the first lines: all of them as cells, the numbers of those that are samples, and the first."""
+    """One way to read the first lines: all of them as cells, the numbers of those that are samples, and the first.
+
+    `numbers` counts the cells of samples that are numbers; `is_pure` is whether no other cell is text.
+    """
 
     delimiter: str
     decimal: str
     rows: Sequence[Sequence[str]]
     fitting: Sequence[int]
     start: int
+    numbers: int
+    is_pure: bool
 
     @property
     def columns(self) -> int:
@@ -191,7 +196,8 @@ def _way(lines: Sequence[str], delimiter: str, decimal: str) -> _Way | None:
         start and lines[start - 1].strip() and len(rows[start - 1]) == columns and all(map(is_missing, rows[start - 1]))
     ):
         start -= 1
-    way = _Way(delimiter, decimal, rows, fitting, start)
+    numbers = sum(_is_number(cell, decimal) for k in fitting for cell in rows[k])
+    way = _Way(delimiter, decimal, rows, fitting, start, numbers, bool(pure))
     return way if pure or (start and way.is_header(start - 1)) else None
 
 
@@ -203,10 +209,10 @@ def _best(ways: Sequence[_Way], lines: Sequence[str]) -> _Way:
     """The way that fits most lines; `Unfit` if none does, or if two do and read other columns."""
     if not ways:
         raise next((no_number(k, line) for k, line in enumerate(lines, 1) if line.strip()), Unfit("no line of numbers"))
-    most = max(len(way.fitting) for way in ways)
-    tied = [way for way in ways if len(way.fitting) == most]
+    most = max((len(way.fitting), way.is_pure) for way in ways)
+    tied = [way for way in ways if (len(way.fitting), way.is_pure) == most]
     if len({way.columns for way in tied}) == 1:
-        return tied[0]
+        return max(tied, key=lambda way: way.numbers)
     comma = [way for way in tied if way.decimal == "," and way.delimiter != ","]
     columns = [way for way in tied if way.delimiter == ","]
     if comma and columns and columns[0].start and columns[0].is_header(columns[0].start - 1):

@@ -17,15 +17,15 @@ _COUNTER = re.compile(
 
 
 def bare(name: str) -> str:
-    """A name without its unit and without "Lead" in front.
+    """A name without its unit, and without "Lead" or "ECG" in front.
 
-    >>> bare("ecg [uV]"), bare("Lead II"), bare("timestamp_ms"), bare("aVR (right)")
+    >>> bare("ecg [uV]"), bare("ECG lead II"), bare("timestamp_ms"), bare("aVR (right)")
     ('ecg', 'II', 'timestamp', 'aVR (right)')
     """
     found = re.search(_UNIT, name, re.IGNORECASE)
     known = found and (voltage(found[1] or found[2] or "") or time_unit(found[1] or found[2] or ""))
     text = name[: found.start()] if found and known else name
-    return re.sub(r"^lead[\s_]+", "", text.strip(), flags=re.IGNORECASE) or name
+    return re.sub(r"^((lead|ecg|ekg)[\s_]+)+(?=\w)", "", text.strip(), flags=re.IGNORECASE) or name
 
 
 def unit_of(name: str) -> str:
