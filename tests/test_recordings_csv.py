@@ -402,6 +402,17 @@ def test_a_spreadsheet_with_dates_in_words_and_decimal_commas(tmp_path):
         opened(tmp_path, "sample,ecg\n" + "".join(f"{i},{x:.3f} mV\n" for i, x in enumerate(X[:500])))
 
 
+def test_other_files_of_the_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in (".DS_Store", "thumb.png"):
+        (tmp_path / "in" / name).write_bytes(b"\0")
+    (tmp_path / "in" / "b.TXT").write_text("0.1")
+    with pytest.raises(RecordingError, match=r"1 that is not: b\.TXT: not in the label table"):
+        imported(tmp_path, "\n".join(lines(X)))
+    (tmp_path / "in" / "b.TXT").unlink()
+    assert imported(tmp_path, "\n".join(lines(X))).segments == 8
+
+
 def test_facts_behind_comment_signs(tmp_path):
     content = "# fs: 250 Hz\n# unit = uV\n# made by hand\n" + "\n".join(lines(X[:500] * 1000, "{:.0f}"))
     recording = opened(tmp_path, content, rate_hz=None)
@@ -443,15 +454,14 @@ for name in sys.argv[1:]:
 
 def test_what_is_too_large_or_no_file_is_refused_in_little_memory(tmp_path):
     paths = [tmp_path / name for name in ("line.csv", "large.csv", "fifo.csv", "zero.csv", "folder.csv", "lines.csv")]
-    with paths[0].open("wb") as stream:
-        stream.writelines([b"0.123," * 1_000_000] * 50)
-    paths[1].touch()
-    os.truncate(paths[1], 5 << 30)  # takes no room on the disk
+    for path, size in zip(paths, (300_000_000, 5 << 30), strict=False):
+        path.touch()
+        os.truncate(path, size)  # takes no room on the disk
     os.mkfifo(paths[2])
     paths[3].symlink_to("/dev/zero")
     paths[4].mkdir()
     with paths[5].open("wb") as stream:
-        stream.writelines([b"0\n" * 1_000_000] * 46)
+        stream.writelines([b"\n" * 1_000_000] * 46)
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, check=True, timeout=120
     )

@@ -7,6 +7,7 @@ unit are stated by the options or by the file itself; where both do, they agree.
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.tasks import Task
 
+_SUFFIXES = {".csv", ".tsv", ".txt"}
 _DECIMALS = 3  # of a millivolt: 1 µV
 _ASCENDING = 10  # lines that show that a column without a name holds times
 
@@ -55,11 +57,13 @@ def list_recordings(source: Path, options: Options, task: Task) -> Listing:
         )
     table = given(options.labels)
     labels = read_labels(table)
-    files = (path for path in source.rglob("*") if path.is_file() and path.resolve() != table.resolve())
+    suffixes = {*_SUFFIXES, *(PurePath(name).suffix.lower() for name in labels)}
+    files = (path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    present = (path.relative_to(source).as_posix() for path in files if path.resolve() != table.resolve())
     return Listing(
         sorted(labels, key=natural_key),
         lambda name: _open(source / name, labels[name], options, task, name),
-        unlisted((path.relative_to(source).as_posix() for path in files), labels),
+        unlisted(present, labels),
     )
 
 

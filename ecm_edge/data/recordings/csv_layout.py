@@ -9,6 +9,7 @@ import csv
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.data.recordings import csv_names
@@ -54,7 +55,7 @@ class Layout:
     rows: Sequence[Sequence[str]]
     facts: Mapping[str, str]
 
-    @property
+    @cached_property
     def kinds(self) -> list[Kind]:
         """What the cells of each column are, as far as the first lines show."""
         return [self._kind([row[k] for row in self.rows]) for k in range(len(self.names))]

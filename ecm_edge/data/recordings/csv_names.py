@@ -96,7 +96,7 @@ def sampling_rate_hz(text: str) -> float | None:
 
 
 _FACTS = {
-    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*)([ _]*\(?hz\)?)?|fs|rate|frequency)$", re.IGNORECASE),
+    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*)([ _]*\(?hz\)?)?|fs)$", re.IGNORECASE),
     "unit": re.compile(r"units?$", re.IGNORECASE),
     "lead": re.compile(r"(lead|channel)$", re.IGNORECASE),
 }
