@@ -169,7 +169,7 @@ def test_one_number_or_two_is_not_guessed(tmp_path):
     assert list(read(opened(tmp_path, "t [s],ecg\n0,5\n1,7\n2,1\n", rate_hz=1.0))) == [5, 7, 1]
     with pytest.raises(Unfit, match="'1,5' may be a number with a decimal comma, or several: state --decimal , or"):
         opened(tmp_path, "1,5\n2,7\n3,1\n")
-    assert list(read(opened(tmp_path, "1,5\n2,7\n3,1\n", decimal=",", delimiter=";"))) == [1.5, 2.7, 3.1]
+    assert list(read(opened(tmp_path, "1,5\n2,7\n3,1\n", decimal=","))) == [1.5, 2.7, 3.1]
     assert list(read(opened(tmp_path, "1,5\n2,7\n3,1\n", delimiter=",", lead="1"))) == [5, 7, 1]
 
 
@@ -284,6 +284,25 @@ def test_a_rate_that_the_times_state_is_used_and_told(tmp_path, header, scale):
     assert recording.sampling_rate_hz == 250
     name = header.split(",")[0]
     assert f"sampled at 250 Hz by its column {name!r}" in recording.notes
+
+
+def test_times_without_a_unit_state_a_rate_only_where_it_is_clear(tmp_path):
+    for step, rate_hz in [(0.002, 500), (4, 250), (7812.5, 128), (1_000_000, 1000)]:
+        assert opened(tmp_path, table(np.arange(99) * step, X[:99]), None).sampling_rate_hz == rate_hz
+    for step in (1, 0.1):  # a count of lines, or ms; s or ms
+        content = table(np.arange(99) * step, X[:99])
+        with pytest.raises(Unfit, match=f"goes by {step} of an unknown unit. State it, --sampling-rate-hz"):
+            opened(tmp_path, content, None)
+    with pytest.raises(Unfit, match="the times say 10 Hz"):
+        opened(tmp_path, table(np.arange(99) * 0.1, X[:99], "t [s],ecg"), None)
+
+
+@pytest.mark.parametrize(
+    "fact", ["Sampling rate (Hz): 500", "SampleFrequency=0.5 kHz", "fs [Hz],500", "% samples per second;500"]
+)
+def test_a_fact_states_the_rate(tmp_path, fact):
+    content = f"{fact}\nRate,72 bpm\n\n" + "\n".join(lines(X[:500]))
+    assert opened(tmp_path, content, None).sampling_rate_hz == 500
 
 
 def test_dates_and_clock_times_are_times(tmp_path):

@@ -215,6 +215,8 @@ def _best(ways: Sequence[_Way], lines: Sequence[str]) -> _Way:
     if len({way.columns for way in tied}) == 1:
         return max(tied, key=lambda way: way.numbers)
     comma = [way for way in tied if way.decimal == "," and way.delimiter != ","]
+    if comma and all(way.decimal == "," for way in tied):  # it is stated
+        return comma[0]
     columns = [way for way in tied if way.delimiter == ","]
     if comma and columns and columns[0].start and columns[0].is_header(columns[0].start - 1):
         return columns[0]

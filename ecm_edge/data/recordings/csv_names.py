@@ -96,7 +96,7 @@ def sampling_rate_hz(text: str) -> float | None:
 
 
 _FACTS = {
-    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*)([ _]*\(?hz\)?)?|fs)$", re.IGNORECASE),
+    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*|per s(ec(ond)?)?)|fs)[ _]*[\[(]?(hz)?[\])]?$", re.IGNORECASE),
     "unit": re.compile(r"units?$", re.IGNORECASE),
     "lead": re.compile(r"(lead|channel)$", re.IGNORECASE),
 }
@@ -105,7 +105,7 @@ _FACTS = {
 def fact(line: str) -> tuple[str, str] | None:
     """What a line before the samples states: ("rate", "unit" or "lead", its value); None if it states none of them.
 
-    >>> fact("Sample Rate,512 hertz"), fact("# unit: uV"), fact("Name,Somebody")
+    >>> fact("Sample Rate,512 hertz"), fact("# unit: uV"), fact("Rate,72 bpm")
     (('rate', '512 hertz'), ('unit', 'uV'), None)
     """
     parts = re.split(r"[,;:=\t]", line.strip(" \t#%/\"'"), maxsplit=1)
