@@ -8,7 +8,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import LeftOut, natural_key
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.windows import Recording
 
 Value = TypeVar("Value")
+
+Delimiter = Literal[",", ";", "tab", "space"]
+DecimalSign = Literal[".", ","]
 
 MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
 """Factors to mV, for the formats whose files state a unit."""
@@ -48,8 +51,8 @@ class Options:
     subjects: Path | None = None
     splits: tuple[tuple[str, Path], ...] = ()
     unit: str | None = None
-    delimiter: str | None = None
-    decimal: str | None = None
+    delimiter: Delimiter | None = None
+    decimal: DecimalSign | None = None
     annotator: str | None = None
 
 
