@@ -73,8 +73,7 @@ FORMATS: dict[Format, RecordingFormat] = {
     ),
     "edf": RecordingFormat(
         "ecm_edge.data.recordings.edf",
-        required=frozenset({"labels"}),
-        optional=frozenset({"lead", "sampling_rate_hz"}),
+        optional=frozenset({"labels", "lead", "sampling_rate_hz"}),
         states_unit=True,
     ),
     "csv": RecordingFormat(

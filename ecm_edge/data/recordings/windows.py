@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ecm_edge.tasks import Task
 
 WINDOWS_PER_EPISODE = 2
+HIGHEST_RATE_HZ = 50_000.0
+LONGEST_S = 366 * 86_400.0
+"""A recording beyond either is refused: what its header claims would not fit into memory."""
 
 _PIECE_WINDOWS = 120
 _MARGIN_PERIODS = 5.0  # of the band's lower edge, 20 time constants: what is left of the edge effect is below 1e-8
@@ -147,8 +150,10 @@ def count_windows(recording: Recording, task: Task, hop_s: float | None = None) 
     """The number of windows that fit into a recording, one every `hop_s` (by default side by side).
 
     Raises:
-        Unfit: none fits, or the rate does not hold the band.
+        Unfit: none fits, the rate does not hold the band, or rate or length are beyond any ECG.
     """
+    if not 0 < recording.sampling_rate_hz <= HIGHEST_RATE_HZ or recording.duration_s > LONGEST_S:
+        raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz, {recording.duration_s:g} s long: beyond any ECG")
     needed_hz = _RATE_PER_BAND * task.band_hz[1] if task.band_hz else 0.0
     if recording.sampling_rate_hz < needed_hz:
         raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {needed_hz:g} Hz are needed")
