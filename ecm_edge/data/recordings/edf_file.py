@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, LONGEST_S, Unfit
+from ecm_edge.data.recordings.windows import LONGEST_S, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,14 +87,10 @@ class EdfFile:
     notes: tuple[str, ...]
 
     def rate_hz(self, channel: Channel) -> float:
-        """Samples a second; `Unfit` where there is none."""
-        rate = channel.samples / self.record_s if self.record_s > 0 else math.nan
-        if not 0 < rate <= HIGHEST_RATE_HZ or self.records * self.record_s > LONGEST_S:
-            raise Unfit(
-                f"{channel.label!r} has {channel.samples} samples in each of {self.records} records of "
-                f"{self.record_s:g} s: no rate of an ECG"
-            )
-        return rate
+        """Samples a second; `Unfit` where the time of a record makes no sense."""
+        if self.record_s <= 0 or self.records * self.record_s > LONGEST_S:
+            raise Unfit(f"{self.records} data records of {self.record_s:g} s: no time of a recording")
+        return channel.samples / self.record_s
 
     def digital(self, channel: Channel, first: int, last: int) -> np.ndarray:
         """The samples of the records `first` to `last` - 1, ((last - first) · n,) int32."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.windows import Recording
     from ecm_edge.tasks import Task
 
-Format = Literal["iesd", "wfdb", "edf", "csv"]
+Format = Literal["iesd", "wfdb", "edf", "csv", "dicom"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ FORMATS: dict[Format, RecordingFormat] = {
         required=frozenset({"labels", "sampling_rate_hz"}),
         optional=frozenset({"lead", "unit"}),
     ),
+    "dicom": RecordingFormat(
+        "ecm_edge.data.recordings.dicom",
+        required=frozenset({"labels"}),
+        optional=frozenset({"lead", "sampling_rate_hz"}),
+        states_unit=True,
+    ),
 }
 """Every format by its name on the command line."""
 
@@ -89,7 +95,7 @@ def usage(option: str) -> str:
     """Which formats need a field of `Options` and which only take it, for a help text.
 
     >>> usage("sampling_rate_hz")
-    'needed for iesd, csv; optional for wfdb, edf'
+    'needed for iesd, csv; optional for wfdb, edf, dicom'
     """
     needed = ", ".join(name for name, entry in FORMATS.items() if option in entry.required)
     optional = ", ".join(name for name, entry in FORMATS.items() if option in entry.optional)
