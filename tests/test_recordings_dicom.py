@@ -58,7 +58,7 @@ def group(names, numbers=NUMBERS, rate=RATE, kind=(16, "SS", "<i2"), originality
     data = numbers[:, : len(names)].astype(kind[2]).tobytes()
     item.add_new("WaveformData", "OB" if kind[0] == 8 else "OW", data + b"\0" * (len(data) % 2))
     for keyword, value in more.items():
-        setattr(item, keyword, value)
+        delattr(item, keyword) if value is None else setattr(item, keyword, value)
     return item
 
 
@@ -152,6 +152,7 @@ def test_a_sensitivity_that_is_not_stated_leaves_the_unit_unstated(opened):
         ({"NumberOfWaveformSamples": 9000}, "60000 bytes of samples where 9000 samples"),
         ({"NumberOfWaveformChannels": 4}, "4 channels, of which 3 are described"),
         ({"WaveformSampleInterpretation": "MB"}, "samples of 16 bits as MB"),
+        ({"SamplingFrequency": None}, "it lacks SamplingFrequency"),
         ({"SamplingFrequency": 0}, "sampled at 0 Hz: no rate of an ECG"),
         ({"channels": [channel("Lead II")] * 3}, r"3 leads named 'II': choose one by its number, --lead 0 or 1 or 2"),
         ({"channels": [channel("Lead II", unit="mm[Hg]")] * 3}, r"'mm\[Hg\]'"),

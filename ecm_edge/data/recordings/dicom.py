@@ -8,6 +8,8 @@ ones. Who the patient is is not read.
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -46,6 +48,7 @@ _PREAMBLE = 128  # bytes before the four that name the format
 _NAME = b"DICM"
 _DIRECTORY = "DICOMDIR"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_META = 2  # the group of the elements that say how the others are written
 _LARGEST = 2**31  # bytes
 _DERIVED = "DERIVED"
 _LEAD = re.compile(r"(?:lead\s+)?(?P<name>.*?)(?:\s*\(.*\))?", re.IGNORECASE)  # "Lead I (Einthoven)"
@@ -73,6 +76,14 @@ class _Channel:
         text = str(sources[0].get("CodeMeaning") or self.definition.get("ChannelLabel") or "")
         match = _LEAD.fullmatch(text.strip())
         return match["name"] if match else text.strip()
+
+
+class _Clamped(io.FileIO):
+    """A file that is never asked for more bytes than it has: a length in it may say anything."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(max(0, rest if size is None or size < 0 else min(size, rest)))
 
 
 def list_recordings(source: Path, options: Options, task: Task) -> Listing:
@@ -138,9 +149,18 @@ def _unwarned() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """An element that is missing is `Unfit`, by its name."""
+    try:
+        yield
+    except AttributeError as problem:
+        raise Unfit(f"it lacks {problem.name}") from problem
+
+
 def _open(path: Path, labelled: Labelled, options: Options, task: Task, name: str) -> Recording:
     """One file, the samples of its lead read; else `Unfit`."""
-    with foreign(), _unwarned():
+    with foreign(), _unwarned(), _named():
         channels = _channels(path)
         channel = channels[choose_lead([one.name for one in channels], options.lead, task.leads)]
         rate_hz = float(channel.group.SamplingFrequency)
@@ -173,9 +193,13 @@ def _channels(path: Path) -> list[_Channel]:
         raise Unfit("not a DICOM file" if path.exists() else "no such file")
     if path.stat().st_size > _LARGEST:
         raise Unfit(f"{path.stat().st_size} bytes; at most {_LARGEST} are read")
-    if pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == _DEFLATED:
-        raise Unfit("deflated, so that its size is not known: write it anew in explicit little endian")
-    groups = list(pydicom.dcmread(path).get("WaveformSequence") or ())
+    with _Clamped(path) as stream:
+        stream.seek(_PREAMBLE + len(_NAME))
+        meta = pydicom.filereader.read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != _META)
+        if meta.get("TransferSyntaxUID") == _DEFLATED:
+            raise Unfit("deflated, so that its size is not known: write it anew in explicit little endian")
+        stream.seek(0)
+        groups = list(pydicom.dcmread(stream).get("WaveformSequence") or ())
     if not groups:
         raise Unfit("DICOM without a waveform")
     original = [group for group in groups if group.get("WaveformOriginality") != _DERIVED]

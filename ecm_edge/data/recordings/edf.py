@@ -2,7 +2,7 @@
 
 An annotation without a duration lasts until the next one. Annotations that are ignored end no rhythm: without a
 duration they are passed over, and with one they are cut out of the rhythms. Times are seconds from the first data
-record, and those that a discontinuous file lacks are missing samples.
+record, and those that a discontinuous file lacks are missing samples. Without a table each file is a subject.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime as dt
 import itertools
 import statistics
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,7 +141,7 @@ def _open(path: Path, name: str, options: Options, task: Task) -> tuple[Recordin
     begin_s = 0.0 if np.isnan(onsets[0]) else float(onsets[0])
     recording = Recording(
         name,
-        name.rpartition(".")[0],
+        PurePosixPath(name).with_suffix("").as_posix(),
         int(places[-1]) + channel.samples,
         rate_hz,
         (),
