@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import LeftOut, natural_key
-from ecm_edge.data.recordings.windows import Span, Unfit
+from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -83,7 +83,9 @@ def to_millivolts(unit: str) -> float:
 
 
 def check_rate(read_hz: float, stated_hz: float | None) -> None:
-    """`Unfit` if a rate was stated that is not the file's own."""
+    """`Unfit` if the file's rate is none of an ECG, or if a rate was stated that is not the file's own."""
+    if not 0 < read_hz <= HIGHEST_RATE_HZ:
+        raise Unfit(f"sampled at {read_hz:g} Hz: no rate of an ECG")
     if stated_hz is not None and read_hz != stated_hz:
         raise Unfit(f"sampled at {read_hz:g} Hz by its header, not at the {stated_hz:g} Hz stated")
 
