@@ -316,7 +316,7 @@ def _show_contradictions(record: AuditRecord) -> None:
     from ecm_edge.base.tables import show
 
     if record.out_of_fold_auc is None:
-        click.echo("Labels contradicted out of fold: NOT RUN, too few segments or subjects to learn from")
+        click.echo("Labels contradicted out of fold: NOT RUN, too few or too short segments, or too few subjects")
         return
     show(
         f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",

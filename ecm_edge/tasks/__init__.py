@@ -17,6 +17,7 @@ from ecm_edge.base.records import Record, first_fault
 
 _FOLDER = Path(__file__).parent
 
+_MOST_SAMPLES = 10_000_000
 _WHOLE = 1e-9  # how near to a whole number a count of samples has to be
 
 
@@ -43,6 +44,8 @@ class Task(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         samples = self.window_s * self.sampling_rate_hz
+        if samples > _MOST_SAMPLES:
+            raise ValueError(f"a window holds at most {_MOST_SAMPLES:,} samples, not {samples:g}")
         if abs(samples - round(samples)) > _WHOLE * samples:
             raise ValueError(f"a window holds a whole number of samples, not {samples:g}")
         if self.band_hz and not self.band_hz[0] < self.band_hz[1] < self.sampling_rate_hz / 2:
