@@ -125,7 +125,7 @@ def _table(folder, rng):
     else:
         names = list(table.dtype.names)
         kinds = [table.dtype[name] for name in names]
-        kinds[rng.randrange(5)] = np.dtype(rng.choice(["<f8", "S3", "<i8", ">i4", "<u4", "<U9"]))
+        kinds[rng.randrange(1, 5)] = np.dtype(rng.choice(["<f8", "S3", "<i8", ">i4", "<u4", "<U9"]))
         table = table.astype(list(zip(names, kinds, strict=True)))
     np.save(folder / TABLE_FILE, table)
 

@@ -12,17 +12,13 @@ from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ecm_edge.data.audit import AuditRecord
-    from ecm_edge.data.dataset import Blank
+    from ecm_edge.data.dataset import Blank, DatasetHeader
     from ecm_edge.data.info import InfoRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
     from ecm_edge.data.rhythms import Codes, RhythmCount
     from ecm_edge.data.synthetic import SynthFormat
-
-_NAMES_SHOWN = 3  # of the recordings that share a reason
 
 
 @click.group("data")
@@ -116,7 +112,7 @@ def import_(
     )
     _note_left_out(record)
     line = (
-        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset}, unit {record.unit} "
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
@@ -142,36 +138,26 @@ def _show_import(record: ImportRecord, line: str) -> None:
 
 
 def _note_left_out(record: ImportRecord) -> None:
-    """What is not in the data set, and the number of blank rhythms, on stderr."""
-    for line in grouped((one.name, one.reason, one.windows) for one in record.left_out):
-        click.echo(f"left out: {line}", err=True)
-    for line in grouped((one.name, one.text, 0) for one in record.notes):
-        click.echo(f"note: {line}", err=True)
-    if set(record.leads) != {""} and record.leads:
-        click.echo("leads: " + ", ".join(f"{lead} of {n}" for lead, n in record.leads.items()), err=True)
+    """What is not in the data set, what is to be known of the rest, and the number of blank rhythms, on stderr."""
+    for line in _told(record):
+        click.echo(line, err=True)
     if record.blank_segments:
         meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
 
 
-def grouped(reasons: Iterable[tuple[str, str, int]]) -> list[str]:
-    """Lines for (recording, reason, windows): each reason once, with its windows, its recordings and some names.
+def _told(record: ImportRecord | DatasetHeader) -> list[str]:
+    """What was left out, the notes, the leads that were read and the rates that were changed, equal ones once."""
+    from ecm_edge.data.reasons import grouped
 
-    >>> grouped([("a", "flat", 2), ("b", "flat", 1), ("c", "truncated", 0)])
-    ['3 windows of 2 recordings: flat (a, b)', 'c: truncated']
-    """
-    by_reason: dict[str, list[tuple[str, int]]] = {}
-    for name, reason, windows in reasons:
-        by_reason.setdefault(reason, []).append((name, windows))
-    lines = []
-    for reason, places in by_reason.items():
-        names, windows = list(dict.fromkeys(name for name, _ in places)), sum(count for _, count in places)
-        some = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
-        lost = f"{windows:,} windows of " if windows else ""
-        if len(names) == 1:
-            lines.append(f"{lost}{some}: {reason}")
-        else:
-            lines.append(f"{lost}{len(names):,} recordings: {reason} ({some})")
+    lines = [f"left out: {line}" for line in grouped((one.name, one.reason, one.windows) for one in record.left_out)]
+    lines += [f"note: {line}" for line in grouped((one.name, one.text, 0) for one in record.notes)]
+    if record.leads:
+        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
+    others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
+    if others:
+        each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())
+        lines.append(f"recordings resampled to {record.sampling_rate_hz:g} Hz: {each}")
     return lines
 
 

@@ -26,6 +26,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
 from ecm_edge.data.arrays import check_finite, check_indices, map_array
+from ecm_edge.data.reasons import grouped
 from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ BLANK_RHYTHM = ""
 
 _DIGITS = 1000  # of a number within a name; Python refuses one of more than 4,300
 _FASTEST_HZ = 1e6
+_REASONS_SHOWN = 10
 
 UNSTATED = "unstated"
 """The unit of samples of which no one says what they are."""
@@ -118,7 +120,7 @@ class DatasetHeader(Description):
     """`dataset.json`. `subjects` and `rhythms` (a blank one is "") are what the table's indices point into.
 
     `content_sha256` binds both arrays and every field that changes their meaning; not `source`, `left_out`, `notes`,
-    and `leads`, which counts the recordings by the lead that was read.
+    and `leads` and `rates_hz`, which count the recordings by the lead that was read and by their own sampling rate.
     """
 
     format: Literal["ecm-edge-dataset"] = "ecm-edge-dataset"
@@ -129,6 +131,7 @@ class DatasetHeader(Description):
     left_out: list[LeftOut] = Field(fail_fast=True)
     notes: list[Note] = Field(default_factory=list, fail_fast=True)
     leads: dict[str, int] = Field(default_factory=dict)
+    rates_hz: dict[str, int] = Field(default_factory=dict)
     sha256: dict[str, str]
     content_sha256: str
 
@@ -139,7 +142,8 @@ class SegmentBlock:
 
     `episodes` are keys: equal strings mean the same 10 s of the same record; its two halves, where both are there, come
     one after the other. `splits` holds "" for none. `problems` are the files or windows of this block that cannot be
-    used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block.
+    used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block. `notes` are
+    on recordings whose last segments came by now.
     """
 
     samples: np.ndarray  # (n, T) float32
@@ -151,6 +155,7 @@ class SegmentBlock:
     problems: Sequence[LeftOut] = ()
     left_out: Sequence[LeftOut] = ()
     origins: Sequence[Origin] = ()
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class Dataset:
                 "`ecm-edge data info` lists its subjects.",
             )
         wanted = np.isin(self.header.subjects, list(subjects))
-        rows: np.ndarray = np.flatnonzero(wanted[self.table["subject"]] & (self.labels >= 0))
+        rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])
         return rows
 
 
@@ -307,6 +312,7 @@ def write_dataset(folder: Path, description: Description, blocks: Iterable[Segme
             left_out=table.left_out,
             notes=table.notes,
             leads=dict(table.leads),
+            rates_hz=dict(table.rates_hz),
             sha256=sha256,
             content_sha256=_content_sha256(description, subjects, rhythms, sha256),
         )
@@ -334,8 +340,9 @@ def _content_sha256(meaning: Description, subjects: list[str], rhythms: list[str
 def _why_none(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return "Point to a folder with recordings."
-    first = left_out[0]
-    return f"{len(left_out)} were left out, the first being {first.name}: {first.reason}."
+    reasons = grouped((one.name, one.reason, one.windows) for one in left_out)
+    rest = f"; and {len(reasons) - _REASONS_SHOWN} more reasons" if len(reasons) > _REASONS_SHOWN else ""
+    return f"Everything was left out: {'; '.join(reasons[:_REASONS_SHOWN])}{rest}."
 
 
 @dataclass
@@ -368,6 +375,7 @@ class _Table:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     leads: Counter[str] = field(default_factory=Counter)
+    rates_hz: Counter[str] = field(default_factory=Counter)
     units: set[str] = field(default_factory=set)
 
     @property
@@ -387,7 +395,9 @@ class _Table:
             self.episode.extend(block.episodes)
             self.split.extend(block.splits)
             self.left_out.extend((*block.problems, *block.left_out))
+            self.notes.extend(block.notes)
             for origin in block.origins:
+                self.rates_hz.update([f"{origin.sampling_rate_hz:g}"])
                 self.leads.update([origin.lead] if origin.lead else [])
                 self.units.add(origin.unit)
                 self.notes.extend(Note(name=origin.name, text=text) for text in origin.notes)
