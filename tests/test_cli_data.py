@@ -118,6 +118,36 @@ def test_info_and_audit_show_tables(run, dataset):
     assert (code, "PASS" in out) == (0, True)
 
 
+def test_the_last_line_says_which_class_is_missing(run, source, tmp_path):
+    (source / "S1-AFIB-0.txt").unlink()
+    words = "no positive window: nothing can be learnt or scored from this data set alone"
+    for arguments in (
+        ("import", source, "-o", tmp_path / "d", *IESD),
+        ("info", tmp_path / "d"),
+        ("audit", tmp_path / "d"),
+    ):
+        assert run("data", *arguments)[1].splitlines()[-1] == words
+
+
+def test_info_tells_the_task_and_what_the_import_told(run, source, tmp_path):
+    for k in range(4):
+        (source / f"S1-N-{k + 1}.txt").write_text("1\n")
+    (source / "two\nlines").touch()
+    _, _, err = run("data", "import", source, "-o", tmp_path / "d", *IESD, "--on-error", "skip")
+    _, out, _ = run("data", "info", tmp_path / "d")
+    copied = "imported twice: the same samples under two"
+    for line in (
+        "left out: 4 recordings: 1 lines instead of 1250 (S1-N-1.txt, S1-N-2.txt, S1-N-3.txt, …)",
+        r"left out: two\nlines: not named <subject>-<rhythm>-<index>.txt",
+        f"note: S1-N-0.txt = S1-AFIB-0.txt: {copied} names",
+        f"note: S47--0.txt = S1-AFIB-0.txt: {copied} subjects, which no split by subject keeps apart",
+    ):
+        assert line in err.splitlines()
+        assert f" {line}" in out.splitlines()
+    assert "task: af-5s: atrial fibrillation in 5 s" in out
+    assert "unit unstated" in out
+
+
 def test_a_failed_audit_exits_with_1(run, source, tmp_path):
     run("data", "import", source, "-o", tmp_path / "d", *IESD)
     code, out, _ = run("data", "audit", tmp_path / "d", "--json")

@@ -175,7 +175,7 @@ def test_segments_of_other_kinds_of_files_are_refused_unread(copy, tmp_path):
     record = load(source, tmp_path / "d", "iesd", on_error="skip")
     reasons = {one.name: one.reason for one in record.left_out}
     assert reasons["P0-N-91.txt"] == reasons["P0-N-92.txt"] == "not a file"
-    assert reasons["P0-N-93.txt"] == "cannot be read: Larger than 125,000 bytes"
+    assert reasons["P0-N-93.txt"] == "larger than 125,000 bytes"
 
 
 def test_an_import_of_nothing_says_why_once_for_each_reason(copy, tmp_path):

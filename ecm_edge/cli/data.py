@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.rhythms import Codes, RhythmCount
     from ecm_edge.data.synthetic import SynthFormat
 
+_LINES_SHOWN = 20  # of what was left out and noted
+
 
 @click.group("data")
 def command() -> None:
@@ -238,13 +240,18 @@ def _show_info(record: InfoRecord) -> None:
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
         "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
+        "task": f"{header.task.name}: {header.task.title}",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
-        "left out": str(len(header.left_out)),
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
+    told = _told(header)
+    for line in told[:_LINES_SHOWN]:
+        click.echo(f" {line}")
+    if len(told) > _LINES_SHOWN:
+        click.echo(f" and {len(told) - _LINES_SHOWN} more lines: --json has all")
     labels = {"AF": "positive", "negative": "negative"}
     if missing := one_class({labels.get(name, "") for name, number in counts.labels.items() if number}):
         click.echo(missing)
@@ -296,6 +303,9 @@ def _show_audit(record: AuditRecord) -> None:
     )
     _show_contradictions(record)
     click.echo(record.rule, err=True)
+    for gate in record.gates:
+        if gate.name == "classes" and gate.detail:
+            click.echo(gate.detail)
 
 
 def _show_contradictions(record: AuditRecord) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FLAT_S, FLAT_SHARE = 1.0, 0.01
 CLIPPED_S, CLIPPED_SHARE = 0.032, 1e-4
+ECG_MV = 0.1, 10.0
+"""The least and the most that half of the segments of ECG data span."""
 
 
 def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +27,12 @@ def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     masks = [marks(dataset.samples[rows], rate_hz) for rows in parts(np.arange(dataset.header.segments))]
     flat, clipped = (np.flatnonzero(np.concatenate(column)) for column in zip(*masks, strict=True))
     return flat, clipped
+
+
+def spans(dataset: Dataset) -> np.ndarray:
+    """(N,) float64: from the lowest to the highest sample of each segment, in the data set's unit."""
+    blocks = parts(np.arange(dataset.header.segments))
+    return np.concatenate([np.ptp(dataset.samples[rows].astype(np.float64), axis=1) for rows in blocks])
 
 
 def marks(samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import RecordingError
-from ecm_edge.base.files import read_bounded
 from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
 from ecm_edge.data.recordings.options import rows
@@ -162,7 +161,10 @@ def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBloc
 def _read_segment(path: Path, length: int) -> np.ndarray:
     """(T,) float32 of one file: exactly `length` lines of one finite number each, not all the same; else `Unfit`."""
     try:
-        content = read_bounded(path, _LINE_BYTES * length)
+        with path.open("rb") as stream:
+            content = stream.read(_LINE_BYTES * length + 1)
+        if len(content) > _LINE_BYTES * length:
+            raise Unfit(f"larger than {_LINE_BYTES * length:,} bytes")
         lines = content.splitlines()
         if len(lines) != length:
             raise Unfit(f"{len(lines)} lines instead of {length}")
