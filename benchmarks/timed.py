@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FOLDER = Path(__file__).parent / "records"
-NAMES = ("training", "search", "import", "merge", "latency", "firmware")
+NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episodes")
 COLUMNS = ("what", "figure", "bar", "when and where")
 STATISTICS = ("min", "median", "rounds")
 
@@ -233,6 +233,19 @@ def _fit(figures: Mapping[str, Figures]) -> Cells:
     )
 
 
+def _episodes(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_episodes_of_24_hours"]
+    met = found["cpu_s"] <= bars.EPISODES_S and found["peak_bytes"] <= bars.EPISODES_MEMORY_BYTES
+    return (
+        "`episodes` of 24 h, two leads at 250 Hz, against the record's own rhythms, one core",
+        (
+            f"{found['cpu_s']:.1f} s of the core, {found['min_s']:.1f} s until it ended, at most "
+            f"{found['peak_bytes'] / 1e6:.0f} MB"
+        ),
+        _bar(f"≤ {bars.EPISODES_S} s of the core, ≤ {bars.EPISODES_MEMORY_BYTES / 1e6:.0f} MB", met=met),
+    )
+
+
 _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_an_epoch_of_ours_against_the_seed_works_way": _training,
     "test_a_step_with_the_batch_innermost": _step,
@@ -243,5 +256,6 @@ _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_latency": _latency,
     "test_time_on_this_host": _host,
     "test_fit_of_one_candidate": _fit,
+    "test_episodes_of_24_hours": _episodes,
 }
 _BESIDE = {"test_loadtxt_a_file"}  # shown in the line of another

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity")
-"""Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no AF."""
+"""Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
 @click.command("score")
@@ -99,7 +99,7 @@ def _render(record: ScoreRecord) -> None:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
-    counted = with_positives(scores.subjects, scores.positive_subjects)
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
     title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:
         click.echo(record.statement)
@@ -112,9 +112,16 @@ def _render(record: ScoreRecord) -> None:
         _show_sources(scores.by_source)
     show(
         "By rhythm",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
+            [
+                r.rhythm,
+                str(r.subjects),
+                str(r.segments),
+                str(r.called_positive),
+                ratio(r.sensitivity),
+                ratio(r.specificity),
+            ]
             for r in scores.by_rhythm
         ],
     )
@@ -130,11 +137,11 @@ def _render(record: ScoreRecord) -> None:
             for s in shown(scores.by_subject)
         ],
     )
-    if others := left_out(scores.by_subject):
+    if others := left_out(scores.by_subject, label=record.label):
         click.echo(others)
     if record.board:
         _render_board(record.board)
-    if missing := undefined(scores):
+    if missing := undefined(scores, record.label):
         click.echo(missing)
 
 

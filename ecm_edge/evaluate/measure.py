@@ -31,6 +31,7 @@ from ecm_edge.base.records import (
     not_run,
 )
 from ecm_edge.base.tables import track
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate import answers as answers_file
 from ecm_edge.evaluate import score, timing
 from ecm_edge.evaluate.answers import SegmentAnswer, Session
@@ -80,6 +81,8 @@ class MeasureRecord(Record):
     dataset: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     segments: int
     retried: int
     resumed: int
@@ -131,6 +134,8 @@ def measure(
     begin_s = time.perf_counter()
     compared = open_model(model, form) if model else None
     rows = _rows(dataset, subjects, compared)
+    if compared and compared.config:
+        check_task(compared.config, dataset)
     expected = _expected(compared, dataset, rows) if compared else None
     session = _session(port, dataset, image, emulated=emulated)
     stored = answers_file.load(answers, session, resume=resume)
@@ -149,6 +154,8 @@ def measure(
         dataset=dataset.folder.name,
         synthetic=dataset.header.synthetic or (compared is not None and score.is_synthetic(compared)),
         blank=dataset.header.blank,
+        task=dataset.header.task.name,
+        label=dataset.header.task.label,
         segments=len(given),
         retried=sum(answer.attempts > 1 for answer in given),
         resumed=len(given) - len(missing),

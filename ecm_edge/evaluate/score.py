@@ -13,6 +13,7 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
@@ -50,7 +51,7 @@ class ScoreRecord(Record):
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
-    not name them.
+    not name them. `task` is that of the data set, and `label` its word for a positive segment.
     """
 
     model: str
@@ -61,6 +62,8 @@ class ScoreRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     part: Part | Literal["chosen", "out_of_fold"]
     statement: str | None = None
     trained_on: list[str] | None
@@ -90,20 +93,22 @@ def score_model(
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form, or the latency is an emulator's.
+        CandidateError: the folder is no candidate or lacks the form, the latency is an emulator's, or the data set is
+            of another task (`check_task`).
         ModelError: the file is not a classifier of these segments, or its scores are not finite.
         DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
             set does not have.
     """
     _check_latency(latency)
     model = open_model(path, form)
+    other_task = check_task(model.config, dataset) if model.config else []
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
     scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen, other_task=other_task)
 
 
 def score_out_of_fold(
@@ -158,13 +163,14 @@ def _record(
     part: Part | Literal["chosen", "out_of_fold"],
     trained_on: list[str] | None,
     statement: str | None = None,
+    other_task: Sequence[str] = (),
 ) -> ScoreRecord:
     return ScoreRecord(
         **model_and_data(model, dataset),
         part=part,
         statement=statement,
         trained_on=trained_on,
-        warnings=warnings_of(trained_on, scores),
+        warnings=[*other_task, *warnings_of(trained_on, scores, dataset.header.task.label)],
         scores=scores,
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
@@ -182,6 +188,8 @@ def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
         "dataset_sha256": dataset.header.content_sha256,
         "synthetic": dataset.header.synthetic or is_synthetic(model),
         "blank": dataset.header.blank,
+        "task": dataset.header.task.name,
+        "label": dataset.header.task.label,
     }
 
 
@@ -276,8 +284,8 @@ def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> lis
     return [] if trained.isdisjoint([dataset.header.content_sha256, *dataset.header.source_sha256]) else None
 
 
-def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
-    """The warnings about these scores; `trained_on` as in a `ScoreRecord`."""
+def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:
+    """The warnings about these scores; `trained_on` and `label` as in a `ScoreRecord`."""
     warnings = []
     if trained_on is None:
         warnings.append(
@@ -291,7 +299,7 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if missing := undefined(scores):
+    if missing := undefined(scores, label):
         warnings.append(missing)
     return warnings
 

@@ -1,7 +1,7 @@
 """Scores of a detector, all defined here; the weights and ranges of a score on a board are in its rule.
 
 Every function takes a row for each of N segments: `labels` (N,) 0 or 1, `margins` (N,) float (scores[:, 1] -
-scores[:, 0]), `subjects` (N,) names or codes. A segment is called AF where its margin >= 0: a tie counts as AF.
+scores[:, 0]), `subjects` (N,) names or codes. A segment is called positive where its margin >= 0, a tie included.
 """
 
 from ecm_edge.metrics.auc import auc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import weighted_auc
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Confusion(Record):
-    """Counts of segments: AF called AF (tp), others called AF (fp), others not (tn), AF not (fn)."""
+    """Counts of segments: positive and called so (tp), others called so (fp), others not (tn), positive not (fn)."""
 
     tp: int
     fp: int
@@ -61,14 +61,14 @@ class SubjectScore(Record):
 class RhythmScore(Record):
     """The segments of one rhythm ("blank" where the name had none) and one label.
 
-    `sensitivity` is the share called AF where the label is AF, `specificity` the share not called AF where it is not.
+    `sensitivity` is the share called positive where the label is, `specificity` the share not called so elsewhere.
     """
 
     rhythm: str
     label: int
     subjects: int
     segments: int
-    called_af: int
+    called_positive: int = Field(validation_alias=AliasChoices("called_positive", "called_af"))
     sensitivity: float | None
     specificity: float | None
 
@@ -192,7 +192,7 @@ def _rhythm(rows: Rows, chosen: NDArray[np.bool_], rhythm: str, label: int) -> R
         label=label,
         subjects=len(np.unique(rows.subject[chosen])),
         segments=segments,
-        called_af=called,
+        called_positive=called,
         sensitivity=called / segments if label else None,
         specificity=None if label else 1 - called / segments,
     )

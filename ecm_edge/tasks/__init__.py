@@ -45,7 +45,7 @@ class Task(Record):
     band_hz: tuple[PositiveFloat, PositiveFloat] | None = None
     unit: Literal["mV", "uV", "V", "unstated"] = "mV"
     leads: list[str] = Field(default_factory=list)
-    score: dict[str, ScoreRule] = Field(default_factory=dict)
+    score: dict[str, ScoreRule] = Field(default_factory=dict, exclude_if=lambda rules: not rules)
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:

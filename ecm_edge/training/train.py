@@ -90,8 +90,8 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
     labels = dataset.labels[validation]
     if split.validation and not 0 < labels.sum() < len(labels):
         raise DatasetError(
-            "validation needs segments with AF and without",
-            f"{int(labels.sum())} of {len(labels)} with AF among {', '.join(split.validation)}",
+            "validation needs positive and negative segments",
+            f"{int(labels.sum())} of {len(labels)} positive among {', '.join(split.validation)}",
             "Use another split seed, or import more subjects.",
         )
     rhythms = np.array(dataset.header.rhythms)

@@ -97,7 +97,7 @@ def import_recordings(
     task = task or tasks.default()
     rules = rules or RhythmRules.of(task)
     task = task.model_copy(update={"positive": list(rules.positive)})
-    blocks = FORMATS[file_format].read(source, options, task)
+    blocks = FORMATS[file_format].read(source, options, task.model_copy(update={"ignored": list(rules.ignored)}))
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
     labelling = Labelling(rules, blank)

@@ -313,6 +313,8 @@ def _record(
         judged_by=judged_by(target),
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
+        task=dataset.header.task.name,
+        label=dataset.header.task.label,
         synthetic=dataset.header.synthetic,
         segments=len(segments.samples),
         subjects=sorted(set(segments.subjects)),
