@@ -149,11 +149,15 @@ def _show_sources(sources: Sequence[SourceScore]) -> None:
     from ecm_edge.base.numbers import figure
     from ecm_edge.base.tables import show
 
-    names = ["f1", "recall", "specificity", "auc", "fbeta_mean", "g"]
+    names = ["accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity"]
     show(
-        "By source (95 %)",
-        ["source", "subjects", "segments", *names],
-        [[s.source, f"{s.subjects}", f"{s.segments}", *(figure(getattr(s, name)) for name in names)] for s in sources],
+        "By source, pooled (95 %)",
+        ["figure", *(source.source for source in sources)],
+        [
+            ["subjects", *(f"{source.subjects:,}" for source in sources)],
+            ["segments", *(f"{source.segments:,}" for source in sources)],
+            *([name, *(figure(getattr(source, name)) for source in sources)] for name in names),
+        ],
     )
 
 

@@ -268,11 +268,15 @@ def board_result(
 
 
 def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
-    """The scored subjects that the model was trained or tuned on; None where the file does not name them."""
+    """The scored subjects that the model was trained or tuned on; None where the file does not name them.
+
+    Where it was trained on one source of a merged data set, these are subjects of that source, by their names there.
+    """
     if model.config:
         seen = {*model.config.split.train, *model.config.split.validation}
-        former = {name: there for source in dataset.header.sources for name, there in source.renamed.items()}
-        return [name for name in scored if name in seen or former.get(name) in seen]
+        sources = [one for one in dataset.header.sources if one.content_sha256 == model.config.dataset_sha256]
+        there = {name: one.renamed.get(name, name) for one in sources for name in one.subjects}
+        return [name for name in scored if (there.get(name) if sources else name) in seen]
     facts = onnx_model.provenance(model.classifier.proto)
     if "dataset_sha256" not in facts:
         return None
