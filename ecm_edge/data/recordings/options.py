@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.files import read_bounded
 from ecm_edge.data.dataset import LeftOut, natural_key
 from ecm_edge.data.recordings.windows import Span, Unfit
 
@@ -29,6 +31,7 @@ STEPS_PER_MV = 1000
 """Resolution of the recordings that the writers and the generator make: 1 µV."""
 
 LABELS_FILE = "labels.csv"
+_LARGEST_TABLE_BYTES = 1 << 26
 _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
 
 
@@ -177,7 +180,7 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, st
         RecordingError: no such file, not UTF-8, a missing column, or a row of another width.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with io.StringIO(read_bounded(path, _LARGEST_TABLE_BYTES).decode("utf-8-sig"), newline="") as stream:
             reader = csv.reader(stream, strict=True)
             header = [name.strip() for name in next(reader, [])]
             if not set(columns) <= set(header):
