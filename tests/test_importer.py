@@ -200,3 +200,22 @@ def test_rates_of_recordings_are_counted(tmp_path):
     assert record.rates_hz == {"300": 2, "128": 1}
     assert open_dataset(tmp_path / "d").header.rates_hz == record.rates_hz
     assert [(note.name, "two subjects" in note.text) for note in record.notes] == [("r1 = r0", True)]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "zero", "huge", "long line", "folder"])
+def test_a_table_that_is_no_table_is_refused(copy, tmp_path, kind):
+    table = tmp_path / "table.csv"
+    if kind == "fifo":
+        os.mkfifo(table)
+    elif kind == "zero":
+        table.symlink_to("/dev/zero")
+    elif kind == "huge":
+        table.touch()
+        os.truncate(table, 1 << 40)
+    elif kind == "long line":
+        table.write_text("file,subject,rhythm\n" + "x" * 200_000 + ",P0,N\n")
+    else:
+        table.mkdir()
+    options = Options(sampling_rate_hz=250.0, labels=table)
+    with pytest.raises(RecordingError, match="a table is CSV in UTF-8"):
+        import_recordings(copy("csv"), tmp_path / "d", file_format="csv", options=options)

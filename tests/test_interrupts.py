@@ -23,7 +23,9 @@ batch_size = 16
 """
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
     (tmp_path / "space.toml").write_text(SPACE)
     out = tmp_path / "run"

@@ -6,6 +6,7 @@ frozen and refuse unknown fields, so that a changed file is noticed when it is r
 
 from __future__ import annotations
 
+import json
 import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="Record")
 
 _LARGEST_BYTES = 1 << 24
-"""Of a record's file; to find the faults of a larger one could take gigabytes."""
+"""Of a record's file; to find the faults of a larger one could take gigabytes.
+
+JSON becomes Python's values before it is checked: pydantic's own reader copies the whole for each missing field.
+"""
 
 
 class Record(BaseModel):
@@ -55,7 +59,7 @@ class Record(BaseModel):
     def load(cls, path: Path, error: type[EcmEdgeError] = CandidateError) -> Self:
         """Read a record back; anything but an exact match is `error`."""
         try:
-            return cls.model_validate_json(files.read_bounded(path, _LARGEST_BYTES))
+            return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
             raise error(
                 f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
@@ -70,6 +74,8 @@ class Record(BaseModel):
             raise error(
                 f"{path.name} holds a {cls.__name__}", f"{problem.strerror} at {path}", "Check the file."
             ) from None
+        except (ValueError, RecursionError) as problem:  # no JSON
+            raise error(f"{path.name} holds a {cls.__name__}", f"{problem} at {path}", "Check the file.") from None
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:

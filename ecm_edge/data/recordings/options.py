@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.files import read_bounded
 from ecm_edge.data.dataset import LeftOut, natural_key
 from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
@@ -34,6 +36,7 @@ STEPS_PER_MV = 1000
 """Resolution of the recordings that the writers and the generator make: 1 µV."""
 
 LABELS_FILE = "labels.csv"
+_LARGEST_TABLE_BYTES = 1 << 26
 _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
 
 
@@ -203,9 +206,7 @@ def rows(
         RecordingError: no such file, not UTF-8, a missing column, or a row of another width.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise RecordingError("a table is a regular file", f"{path}", "Check the path.")
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with io.StringIO(read_bounded(path, _LARGEST_TABLE_BYTES).decode("utf-8-sig"), newline="") as stream:
             reader = csv.reader(stream, strict=True)
             first = [name.strip() for name in next(reader, [])]
             without_header = len(first) == len(bare) > 0 and not {*columns, *aliases} & set(first)
