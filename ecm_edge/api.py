@@ -18,6 +18,7 @@ from ecm_edge.data.splits import assign_folds
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.evaluate.bench import bench_candidate as bench
 from ecm_edge.evaluate.measure import measure
+from ecm_edge.evaluate.predict import predict
 from ecm_edge.evaluate.robustness import check_robustness as robustness
 from ecm_edge.evaluate.score import score_model as score
 from ecm_edge.evaluate.score import score_out_of_fold
@@ -35,6 +36,7 @@ from ecm_edge.registry.promote import promote
 from ecm_edge.registry.registry import history_record as history
 from ecm_edge.registry.registry import rollback
 from ecm_edge.report import write_report as report
+from ecm_edge.report.episodes import write_episodes as episodes
 from ecm_edge.report.model_card import write_card as card
 from ecm_edge.search.runs import default_settings
 from ecm_edge.search.runs import start as start_search
@@ -56,6 +58,7 @@ __all__ = [
     "check_content",
     "cross_validate",
     "default_settings",
+    "episodes",
     "export",
     "fit",
     "generate_firmware",
@@ -70,6 +73,7 @@ __all__ = [
     "measure",
     "merge",
     "open_dataset",
+    "predict",
     "promote",
     "quantize",
     "report",

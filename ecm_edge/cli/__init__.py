@@ -36,6 +36,8 @@ _COMMANDS = {
     "verify": "prove that every form gives the same answers",
     "bench": "measure latency and cost of every form on this host",
     "score": "measure accuracy, by subject and by rhythm",
+    "predict": "write what a model answers to recordings or a data set, labelled or not",
+    "episodes": "find episodes in recordings: burden, rhythm notes, strip charts, EC57's comparison",
     "robustness": "measure accuracy under noise, other gains, units and recorders",
     "firmware": "generate, build and serve the C of a model",
     "measure": "score a board over its serial line, real or emulated",

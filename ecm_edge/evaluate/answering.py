@@ -24,6 +24,7 @@ from ecm_edge.data.recordings.importer import unusable
 from ecm_edge.data.recordings.windows import Unfit, count_windows, windows
 from ecm_edge.evaluate.score import is_synthetic
 from ecm_edge.forms import onnx_model
+from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,7 @@ class Told:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     without_unit: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, answered: Answers, task: Task) -> None:
         """What is to be told of one recording."""
@@ -118,6 +120,11 @@ def task_of(model: ModelFile, task: Task | None) -> Task:
             "Name the task that the model was trained for: --task.",
         )
     return task
+
+
+def model_task(path: Path, form: Form, task: Task | None) -> Task:
+    """The task of the model at `path`, a candidate's folder or a file; raises as `open_model` and `task_of` do."""
+    return task_of(open_model(path, form), task)
 
 
 def answer_all(
@@ -197,18 +204,23 @@ def shared_fields(model: ModelFile, task: Task, source: Path, told: Told, begin_
         "synthetic": is_synthetic(model),
         "source": str(source),
         "provenance": provenance.collect(),
-        **told_fields(told, task, begin_s),
+        **told_fields(model, task, told, begin_s),
     }
 
 
-def told_fields(told: Told, task: Task, begin_s: float) -> dict[str, Any]:
+def told_fields(model: ModelFile, task: Task, told: Told, begin_s: float) -> dict[str, Any]:
     """Those of them that are known once the recordings were read."""
     return {
         "left_out": told.left_out,
         "notes": told.notes,
-        "warnings": _unit_warning(told.without_unit, task),
+        "warnings": [*told.warnings, *_task_warning(model, task), *_unit_warning(told.without_unit, task)],
         "seconds": round(time.perf_counter() - begin_s, 3),
     }
+
+
+def _task_warning(model: ModelFile, task: Task) -> list[str]:
+    own = model.config.task.name if model.config else task.name
+    return [] if own == task.name else [f"the model was trained for the task {own}, not for {task.name}"]
 
 
 def _unit_warning(names: Sequence[str], task: Task) -> list[str]:
@@ -226,7 +238,8 @@ def _runner(model: ModelFile) -> Callable[[NDArray[np.float32]], NDArray[np.floa
 
     def run(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
-        margin: NDArray[np.float32] = scores[:, 1] - scores[:, 0]
+        with np.errstate(invalid="ignore"):  # infinite scores are refused by whoever asked
+            margin: NDArray[np.float32] = scores[:, 1] - scores[:, 0]
         return margin
 
     return run

@@ -21,6 +21,7 @@ import numpy as np
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import OutputError
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.data.dataset import HEADER_FILE, UNSTATED, check_content, open_dataset
 from ecm_edge.data.recordings.opening import open_recordings
 from ecm_edge.data.recordings.options import Options
@@ -67,7 +68,7 @@ def predict(
         source: the recording, the folder, or the data set.
         out: the file; it must not exist.
         form: which form of a candidate; a file is what it is.
-        task: what the model looks for; by default the data set's, and AF in 5 s for recordings.
+        task: what the model looks for; by default the data set's, for recordings the candidate's or AF in 5 s.
         file_format: of recordings; by default that of the suffix.
         options: how recordings are read.
         on_error: whether a recording that cannot be used is an error, or is left out.
@@ -144,13 +145,14 @@ def _windows(every: Sequence[Answers], *, several: bool) -> _Table:
 
 
 def _segments(model: ModelFile, dataset: Dataset, task: Task, told: Told) -> _Table:
-    """The rows of a data set, labelled or not."""
+    """The rows of a data set, labelled or not; raises CandidateError where its task does not fit the candidate's."""
     check_content(dataset)
     rows = np.arange(dataset.header.segments)
     found = margins(model.classifier, dataset, rows)  # (N,)
     if not np.isfinite(found).all():
         raise not_finite(dataset.names(np.flatnonzero(~np.isfinite(found))[:1])[0])
     own = model.config is not None and model.config.dataset_sha256 == dataset.header.content_sha256
+    told.warnings.extend(check_task(model.config, dataset) if model.config else [])
     if dataset.header.unit == UNSTATED and task.unit != UNSTATED and not own:
         told.without_unit.append(str(dataset.folder))
     before = list(map(list, zip(dataset.names(rows), dataset.subject_names(rows), strict=True)))

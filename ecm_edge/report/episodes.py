@@ -76,7 +76,7 @@ def write_episodes(
         source: the recording, or the folder.
         out: the folder; it must not exist.
         form: which form of a candidate; a file is what it is.
-        task: what the model looks for; by default AF in 5 s.
+        task: what the model looks for; by default the candidate's, and AF in 5 s for a file.
         rule: how windows become episodes; by default side by side, positive where the margin is at least 0.
         reference: compares with the recordings' own rhythms.
         file_format: of recordings; by default that of the suffix.
@@ -119,7 +119,7 @@ def write_episodes(
             page = render(head, found[-1], answered, task)
             (staged / f"{name}.html").write_text(page, encoding="utf-8")
         (staged / TABLE).write_text(_csv(found), encoding="utf-8")
-        known = {**told_fields(told, task, begin_s), **(_figures(found) if reference else {})}
+        known = {**told_fields(model, task, told, begin_s), **(_figures(found) if reference else {})}
         record = head.model_copy(update={"recordings": found, **known})
         record.save(staged / RECORD)
     return record

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import RecordingError
-from ecm_edge.base.numbers import percent
+from ecm_edge.base.numbers import clock, percent
 from ecm_edge.data.recordings.windows import Unfit, conditioned
 from ecm_edge.evaluate.episodes import unanalysed
 from ecm_edge.report.ecg import MM_PER_S, draw_strip
 from ecm_edge.report.page import environment
-from ecm_edge.report.timeline import clock, timeline
+from ecm_edge.report.timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

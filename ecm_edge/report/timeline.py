@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.numbers import clock
 from ecm_edge.metrics.episodes import joined
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.metrics.episodes import Interval
 
 WIDTH, LEFT, TOP = 1000, 64, 18
-_MOST_ROWS = 48
+_MOST_ROWS = 36
 _ROW_S = (60, 300, 600, 1800, 3600, 2 * 3600, 4 * 3600, 12 * 3600, 24 * 3600, 7 * 24 * 3600)
 _TICKS = 4
 
@@ -78,15 +79,3 @@ def timeline(duration_s: float, pitch: int) -> Timeline:
             (LEFT + WIDTH * part / _TICKS, f"+{clock(row_s * part / _TICKS, decimals=0)}") for part in range(_TICKS + 1)
         ],
     )
-
-
-def clock(seconds: float, decimals: int = 1) -> str:
-    """A time from the start of a recording.
-
-    >>> clock(3723.26), clock(59.97), clock(0, decimals=0), clock(90000, decimals=0)
-    ('1:02:03.3', '0:01:00.0', '0:00:00', '25:00:00')
-    """
-    ticks = round(seconds * 10**decimals)
-    whole, rest = divmod(ticks, 10**decimals)
-    fraction = f".{rest:0{decimals}d}" if decimals else ""
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}{fraction}"

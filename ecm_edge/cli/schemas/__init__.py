@@ -31,6 +31,8 @@ RECORDS = {
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",
     "bench": "ecm_edge.evaluate.bench:BenchRecord",
     "score": "ecm_edge.evaluate.score:ScoreRecord",
+    "predict": "ecm_edge.evaluate.predict:PredictRecord",
+    "episodes": "ecm_edge.evaluate.episodes:EpisodesRecord",
     "robustness": "ecm_edge.evaluate.robustness:RobustnessRecord",
     "card": "ecm_edge.report.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
