@@ -313,7 +313,7 @@ def test_a_storage_that_does_not_open(dataset, begun):
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
     bare = targets.load("nucleo-l432kc")
     settings = runs.default_settings(dataset, bare, SPACE, objective="board_score")
-    with pytest.raises(SearchError, match="needs a target with a scoring rule"):
+    with pytest.raises(SearchError, match="needs a rule of score for the task on the target"):
         runs.start(tmp_path / "run", settings)
 
 

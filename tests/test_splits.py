@@ -112,7 +112,7 @@ def test_too_few_subjects(tmp_path):
 
 def test_one_class(tmp_path):
     negative = data(tmp_path / "negative", subjects_with(0, 6))
-    with pytest.raises(DatasetError, match="with AF and without; found 0 of"):
+    with pytest.raises(DatasetError, match="positive and negative segments; found 0 of"):
         splits.holdout(negative, seed=0)
 
 

@@ -107,8 +107,9 @@ def test_a_score_is_the_tasks_own_on_the_board(made, board):
 
 def test_the_words_are_the_tasks(made, tmp_path):
     task, dataset, folder = made
-    code, text = run_for_output("score", folder, "--data", dataset.folder)
+    code, text = run_for_output("score", folder, "--data", dataset.folder, "--target", "host")
     assert code == 0
+    assert f"there is no rule of score for the task {task.name} on host" in text
     assert f"called {task.label}" in text
     code, text = run_for_output("data", "info", dataset.folder)
     assert f"24 {task.label}" in text

@@ -140,7 +140,7 @@ def _render(record: ScoreRecord) -> None:
     if others := left_out(scores.by_subject, label=record.label):
         click.echo(others)
     if record.board:
-        _render_board(record.board)
+        _render_board(record.board, record.task)
     if missing := undefined(scores, record.label):
         click.echo(missing)
 
@@ -161,12 +161,13 @@ def _show_sources(sources: Sequence[SourceScore]) -> None:
     )
 
 
-def _render_board(board: BoardResult) -> None:
+def _render_board(board: BoardResult, task: str) -> None:
     from ecm_edge.base.tables import show
 
     click.echo(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
     click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
     if board.board_score is None:
+        click.echo(f"no points: there is no rule of score for the task {task} on {board.target}")
         return
     score = board.board_score
     terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
