@@ -142,6 +142,13 @@ def test_an_ignored_stretch_is_cut_out_of_the_rhythm(source, tmp_path):
     assert [(lost.reason, lost.windows) for lost in record.left_out] == [("the rhythm 'artefact' is ignored", 2)]
 
 
+def test_a_code_that_is_ignored_still_ends_the_rhythm_before_it(source, tmp_path):
+    texts = [tal(0, "N"), tal(10, "NOISE"), tal(20, "AFIB")]
+    record = load(source(a_edf=file(texts=texts)), tmp_path / "d", rules=RhythmRules(ignored=("NOISE",)))
+    assert record.rhythms == {"AFIB": 4, "N": 2}
+    assert [(lost.reason, lost.windows) for lost in record.left_out] == [("the rhythm 'NOISE' is ignored", 2)]
+
+
 @pytest.mark.parametrize(
     ("texts", "reason"),
     [
