@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import counts
-from ecm_edge.base.numbers import KIB
+from ecm_edge.base.numbers import KIB, with_positives
 from ecm_edge.registry import registry
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
     record = _record(entry, "score")
     assert (record["form"], record["part"]) == (FORM, "out_of_fold")
     scores = record["scores"]
-    named = ("f1", "F1"), ("recall", "sensitivity"), ("specificity", "specificity")
+    named = ("specificity", "specificity"), ("f1", "F1"), ("recall", "sensitivity")
+    positive = sum(subject["tp"] + subject["fn"] > 0 for subject in scores["by_subject"])
     false_alarms = [
-        f"{each['rhythm']} {each['called_af']:,} of {each['segments']:,}"
+        f"{each['rhythm']} {each.get('called_positive', each.get('called_af')):,} of {each['segments']:,}"
         for each in scores["by_rhythm"]
         if each["label"] == 0
     ]
-    yield f"mean Fβ over {scores['subjects']} subjects", _interval(scores["fbeta_mean"]), "out of fold"
+    yield f"mean Fβ over {with_positives(scores['subjects'], positive)}", _interval(scores["fbeta_mean"]), "out of fold"
     yield f"G, subjects above {scores['good_subject_above']}", _interval(scores["g"]), "out of fold"
     for field, title in named:
         yield title, _interval(scores[field]), "out of fold"

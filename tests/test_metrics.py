@@ -10,6 +10,9 @@ from sklearn.metrics import fbeta_score, roc_auc_score
 
 from ecm_edge import metrics, targets
 from ecm_edge.base.errors import DatasetError, ModelError, TargetError
+from ecm_edge.metrics.auc import weighted_auc
+from ecm_edge.metrics.counts import check_rows
+from ecm_edge.metrics.worst import left_out, shown, worst_first
 
 RULE = targets.load("loongson-2k0500").score
 
@@ -111,7 +114,7 @@ def test_interval_is_absent_where_resamples_are_mostly_undefined():
 
 def test_by_rhythm_gives_specificity_or_sensitivity_and_names_the_blank():
     rhythms = metrics.evaluate([1, 0, 0, 0], [1, 1, -1, -1], ["A", "A", "B", "B"], ["AFIB", "", "", "N"]).by_rhythm
-    assert [(r.rhythm, r.subjects, r.segments, r.called_af) for r in rhythms] == [
+    assert [(r.rhythm, r.subjects, r.segments, r.called_positive) for r in rhythms] == [
         ("blank", 2, 2, 1),
         ("AFIB", 1, 1, 1),
         ("N", 1, 1, 0),
@@ -155,7 +158,7 @@ def test_rows_that_cannot_be_scored(labels, margins, subjects, message):
 
 
 def test_f1_needs_af():
-    with pytest.raises(DatasetError, match="F1 needs segments with AF"):
+    with pytest.raises(DatasetError, match="F1 needs positive segments"):
         metrics.f1(*rows(A=(0, 1, 1, 0)))
 
 
@@ -185,3 +188,36 @@ def test_board_terms_are_clipped_on_both_sides(figures, total):
 def test_board_score_refuses_a_cost_that_is_no_cost(bad):
     with pytest.raises(TargetError, match="latency is a number of at least 0"):
         metrics.board_score(RULE, 0.9, 0.9, bad, 100)
+
+
+def test_subjects_with_positives_are_counted():
+    assert evaluate(A=(3, 2, 4, 1), B=(0, 1, 4, 0), C=(0, 0, 2, 1)).positive_subjects == 2
+
+
+def test_auc_of_resamples_is_that_of_repeated_segments():
+    generator = np.random.default_rng(5)
+    labels, margins = generator.integers(0, 2, 80), generator.integers(-4, 5, 80)  # with ties
+    subjects = generator.integers(0, 6, 80)
+    weights = generator.multinomial(6, np.full(6, 1 / 6), size=20).astype(float)
+    values = weighted_auc(check_rows(labels, margins, subjects), weights)
+    for weight, value in zip(weights, values, strict=True):
+        repeated = np.repeat(np.arange(80), weight[subjects].astype(int))
+        assert value == pytest.approx(roc_auc_score(labels[repeated], margins[repeated]))
+
+
+def test_worst_first_puts_false_alarms_before_names():
+    scores = evaluate(S10=(0, 1, 3, 0), S2=(0, 0, 4, 0), S1=(0, 3, 1, 0), S9=(0, 0, 4, 0), AF=(1, 0, 0, 1))
+    assert [s.subject for s in worst_first(scores.by_subject)] == ["AF", "S1", "S10", "S2", "S9"]
+
+
+def test_of_many_subjects_the_worst_of_both_kinds_are_shown_and_the_rest_counted():
+    cells = {f"P{i:02d}": (i, 0, 0, 20 - i) for i in range(20)} | {f"N{i:02d}": (0, 20 - i, i, 0) for i in range(20)}
+    subjects = evaluate(**cells).by_subject
+    assert [s.subject for s in shown(subjects, most=6)] == ["P00", "P01", "P02", "N00", "N01", "N02"]
+    assert left_out(subjects, most=6) == (
+        "shown: the worst 6 of 40 subjects, with and without AF. Of the others, 17 have AF, 2 of them Fβ above 0.9; "
+        "17 have none, 1 of them specificity above 0.9. --json has all"
+    )
+    assert (len(shown(subjects, most=40)), left_out(subjects, most=40)) == (40, "")
+    few = [s for s in subjects if s.subject in {"P00", *(f"N{i:02d}" for i in range(20))}]
+    assert [s.subject for s in shown(few, most=6)] == ["P00", "N00", "N01", "N02", "N03", "N04"]

@@ -572,7 +572,7 @@ def trained_at(folder, threshold):
 def test_an_entry_of_a_candidate_of_all_subjects_is_named_after_its_scores_out_of_fold(tmp_path, dataset, decide):
     record = decide(refitted(tmp_path / "all", dataset, 0, out_of_fold=3))
     assert (record.verdict, record.entry) == (Verdict.PASS, "100-70")  # and not 100-100, which is what it was taught
-    assert gate(record, "claim").detail.endswith("over 6 subjects out of fold")
+    assert gate(record, "claim").detail.endswith("over 6 subjects, 6 with AF, out of fold")
     manifest = Manifest.load(tmp_path / "registry" / NAME / "entries" / "100-70" / "manifest.json")
     assert manifest.verdicts["claim"] == Verdict.PASS
     for name in ("folds.json", "folds.npz"):

@@ -102,9 +102,36 @@ def test_one_subject_of_one_class(tmp_path):
     dataset = tiny.data(tmp_path / "data", {"A": [("N", [-1.0]), ("", [1.0])]})
     onnx_model.save(tiny.model(), tmp_path / "m.onnx")
     record = score_model(tmp_path / "m.onnx", dataset)
-    assert record.warnings[1:] == ["one subject: no interval can be given", "one class only: what needs both is absent"]
+    assert record.warnings[1] == "one subject: no interval can be given"
+    assert record.warnings[2].startswith("no segment with AF: sensitivity and AUC are undefined")
     assert {(r.rhythm, r.specificity) for r in record.scores.by_rhythm} == {("blank", 0.0), ("N", 1.0)}
     assert record.scores.fbeta_mean.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "says"),
+    [
+        ("N", ("no segment with AF: sensitivity and AUC are undefined, precision and F1 say nothing, and mean F2 and G "
+              "are 1 by the contest's rule, whatever the model answers")),
+        ("AFIB", ("no segment without AF: specificity and AUC are undefined, NPV says nothing, and precision is 1 "
+                 "whatever the model answers")),
+    ],
+)  # fmt: skip
+def test_one_class_is_said_in_the_last_line(tmp_path, rhythm, says):
+    dataset = tiny.data(tmp_path / "data", {"A": [(rhythm, [-1.0]), (rhythm, [1.0])], "B": [(rhythm, [1.0])]})
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    code, out = tiny.run_for_output("score", tmp_path / "m.onnx", "--data", dataset.folder)
+    assert (code, out.splitlines()[-1]) == (0, says)
+
+
+def test_mean_fbeta_is_shown_beside_specificity_and_the_subjects_with_af(tmp_path):
+    wrong = [("N", [1.0]), ("N", [-1.0])]  # half of the answers are false alarms, and Fβ is 1 by rule
+    dataset = tiny.data(tmp_path / "data", {"A": [("AFIB", [1.0]), ("N", [-1.0])], "B": wrong, "C": wrong})
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    _, out = tiny.run_for_output("score", tmp_path / "m.onnx", "--data", dataset.folder)
+    assert "6 segments of 3 subjects, 1 with AF" in out
+    named = [line.split()[:2] for line in out.splitlines() if line.strip().startswith(("fbeta_mean", "g ", "specif"))]
+    assert named == [["fbeta_mean", "1.000"], ["g", "1.000"], ["specificity", "0.600"]]
 
 
 def test_scores_that_are_not_finite(tmp_path):

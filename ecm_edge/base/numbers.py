@@ -125,6 +125,18 @@ def parity(value: float | None, name: str) -> str:
     return fixed(value, _PARITY_DECIMALS[name]) if name in _PARITY_DECIMALS else number(value, 3)
 
 
+def clock(seconds: float, decimals: int = 1) -> str:
+    """A duration, or a time from the start of a recording, as hours, minutes and seconds.
+
+    >>> clock(3723.26), clock(59.97), clock(0, decimals=0), clock(90000, decimals=0)
+    ('1:02:03.3', '0:01:00.0', '0:00:00', '25:00:00')
+    """
+    ticks = round(seconds * 10**decimals)
+    whole, rest = divmod(ticks, 10**decimals)
+    fraction = f".{rest:0{decimals}d}" if decimals else ""
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}{fraction}"
+
+
 def setting(value: bool | float | str | None) -> str:  # noqa: FBT001 - whatever a configuration holds
     """A value of a configuration.
 
@@ -134,6 +146,16 @@ def setting(value: bool | float | str | None) -> str:  # noqa: FBT001 - whatever
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "none"}[value]
     return value if isinstance(value, str) else number(value, 6)
+
+
+def with_positives(count: int, positive: int | None, label: str = "AF") -> str:
+    """The subjects behind a mean Fβ: those without a positive segment have Fβ = 1 by rule.
+
+    >>> with_positives(53, 31), with_positives(1, 0), with_positives(8226, None)
+    ('53 subjects, 31 with AF', '1 subject, 0 with AF', '8,226 subjects')
+    """
+    counted = f"{count:,} subject{'' if count == 1 else 's'}"
+    return counted if positive is None else f"{counted}, {positive:,} with {label}"
 
 
 def subjects(count: int, part: str) -> str:

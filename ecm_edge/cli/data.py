@@ -12,17 +12,20 @@ from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ecm_edge.data.audit import AuditRecord
     from ecm_edge.data.dataset import Blank
-    from ecm_edge.data.info import InfoRecord
+    from ecm_edge.data.info import InfoRecord, SourceCounts
+    from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
-    from ecm_edge.data.rhythms import Codes, RhythmCount
+    from ecm_edge.data.rhythms import Codes, RhythmCount, RhythmRules
     from ecm_edge.data.synthetic import SynthFormat
+    from ecm_edge.tasks import Task
 
 _NAMES_SHOWN = 3  # of the recordings that share a reason
+_DUPLICATES_SHOWN = 10
 
 
 @click.group("data")
@@ -36,14 +39,19 @@ def command() -> None:
 @click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
 @click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
-@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}.")
 @click.option(
     "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
 )
-@click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
+@click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.")
+@click.option(
+    "--delimiter", type=click.Choice([",", ";", "tab", "space"]), help=f"Of columns; {usage('delimiter')}, else found."
+)
+@click.option("--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found.")
 @click.option(
     "--codes",
     type=click.Choice(["physionet", "cinc2017", "snomed"]),
@@ -91,24 +99,15 @@ def import_(
     from ecm_edge import tasks
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
-    from ecm_edge.data.rhythms import RhythmRules
 
     chosen = tasks.load(task) if task else tasks.default()
-    own = RhythmRules.of(chosen)
-    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = import_recordings(
         source,
         out,
         file_format=file_format,
         options=Options(**given, splits=tuple(_split(text) for text in splits)),
         task=chosen,
-        rules=RhythmRules(
-            codes,
-            _listed(positive) or own.positive,
-            own.negative + _listed(negative),
-            own.ignored + _listed(ignore),
-            pairs,
-        ),
+        rules=rhythm_rules(chosen, codes, positive=positive, negative=negative, ignore=ignore, mapping=mapping),
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
@@ -122,10 +121,31 @@ def import_(
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
 
 
+def rhythm_rules(
+    task: Task, codes: Codes, *, positive: str, negative: str, ignore: str, mapping: tuple[str, ...]
+) -> RhythmRules:
+    """The rules of a task with what the options state besides."""
+    from ecm_edge.data.rhythms import RhythmRules
+
+    own = RhythmRules.of(task)
+    return RhythmRules(
+        codes,
+        listed(positive) or own.positive,
+        own.negative + listed(negative),
+        own.ignored + listed(ignore),
+        tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping),
+    )
+
+
 def _show_import(record: ImportRecord, line: str) -> None:
     """What each rhythm counts as, then the data set; last of all that it has only one class, if it does."""
+    _show_rhythms(record.labels)
+    click.echo(line)
+    _say_if_one_class(record.labels)
+
+
+def _show_rhythms(labels: Iterable[RhythmCount]) -> None:
     from ecm_edge.base.tables import show
-    from ecm_edge.data.rhythms import one_class
 
     def name(row: RhythmCount) -> str:
         written = "" if row.written_as == [row.rhythm] else f" (written {', '.join(row.written_as)})"
@@ -134,10 +154,14 @@ def _show_import(record: ImportRecord, line: str) -> None:
     show(
         "Rhythms",
         ["rhythm", "counts as", "windows", "subjects"],
-        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in record.labels],
+        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in labels],
     )
-    click.echo(line)
-    if missing := one_class({row.meaning for row in record.labels if row.segments}):
+
+
+def _say_if_one_class(labels: Iterable[RhythmCount]) -> None:
+    from ecm_edge.data.rhythms import one_class
+
+    if missing := one_class({row.meaning for row in labels if row.segments}):
         click.echo(missing)
 
 
@@ -187,15 +211,102 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The entries of an option that holds several, by commas."""
     return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+@command.command("merge", short_help="put data sets of several sources together")
+@click.argument("datasets", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
+@click.option(
+    "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, where the sets do not agree."
+)
+@click.option(
+    "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="A rhythm that becomes another; may be repeated."
+)
+@click.option("--unit", help="The unit of sets that state none; `unstated` to state none for the whole.")
+@click.option(
+    "--blank", type=click.Choice(["negative", "drop"]), help="What a blank rhythm counts as, where sets do not agree."
+)
+@click.option("--drop-duplicates", is_flag=True, help="Leave out segments with the samples of one in an earlier set.")
+@json_option
+def merge(
+    datasets: tuple[Path, ...],
+    out: Path,
+    *,
+    positive: str,
+    mapping: tuple[str, ...],
+    unit: str | None,
+    blank: Blank | None,
+    drop_duplicates: bool,
+    as_json: bool,
+) -> None:
+    """Put DATASETS together into one, in which every subject keeps its source.
+
+    A subject whose name an earlier set has is renamed SOURCE:SUBJECT. Segments with the same samples in two sets are
+    told. Splits mix every part alike by source, and `ecm-edge score` has figures by source.
+    """
+    from ecm_edge.data.merge import merge as put_together
+    from ecm_edge.data.merge.agreement import MergeRules
+
+    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
+    record = put_together(
+        [open_data(dataset) for dataset in datasets],
+        out,
+        MergeRules(listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+    )
+    _note_merge(record)
+    emit(record, as_json=as_json, render=lambda: _show_merge(record))
+
+
+def _note_merge(record: MergeRecord) -> None:
+    """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
+    for line in grouped((one.name, one.text, 0) for one in record.notes):
+        click.echo(f"note: {line}", err=True)
+    if not record.duplicates:
+        return
+    for one in record.duplicates[:_DUPLICATES_SHOWN]:
+        unlike = f", {one.other_label} of them with another label" if one.other_label else ""
+        pair = f"{one.subject} of {one.source} = {one.first_subject} of {one.first_source}"
+        click.echo(f"duplicates: {pair}: {one.segments} segments{unlike}", err=True)
+    if (more := len(record.duplicates) - _DUPLICATES_SHOWN) > 0:
+        click.echo(f"duplicates: and {more} more pairs of subjects, all of them with --json", err=True)
+    if not record.duplicates_dropped:
+        click.echo("warning: one recording may come to lie in training and in test: --drop-duplicates", err=True)
+
+
+def _show_merge(record: MergeRecord) -> None:
+    _show_sources(record.sources)
+    _show_rhythms(record.labels)
+    click.echo(
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
+    )
+    _say_if_one_class(record.labels)
+
+
+def _show_sources(sources: Sequence[SourceCounts]) -> None:
+    from ecm_edge.base.tables import show
+
+    labels = list(sources[0].labels) if sources else []
+    show(
+        "Sources",
+        ["source", "format", "subjects", "segments", *labels, "content"],
+        [
+            [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
+            + [f"{s.labels[name]:,}" for name in labels]
+            + [s.content_sha256[:12]]
+            for s in sources
+        ],
+    )
 
 
 @command.command("synth", short_help="make deterministic synthetic ECG")
 @click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
-@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even; 5 s each.")
+@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even.")
 @click.option(
     "--format",
     "file_format",
@@ -204,15 +315,32 @@ def _listed(text: str) -> tuple[str, ...]:
     show_default=True,
     help="A data set, or recordings in an input format.",
 )
+@task_option
 @json_option
 def synth(
-    out: Path, subjects: int, seed: int, segments_per_subject: int, file_format: SynthFormat, *, as_json: bool
+    out: Path,
+    subjects: int,
+    seed: int,
+    segments_per_subject: int,
+    file_format: SynthFormat,
+    *,
+    task: str | None,
+    as_json: bool,
 ) -> None:
-    """Make deterministic synthetic ECG: sinus, AF, ectopy, bradycardia and noise."""
+    """Make deterministic synthetic signals with the positive rhythms of the task.
+
+    For AF: ECG with sinus rhythm, AF, ectopy, bradycardia and noise. For ventricular arrhythmia: electrograms.
+    """
+    from ecm_edge import tasks
     from ecm_edge.data import synthetic
 
     record = synthetic.synthesise(
-        out, subjects=subjects, seed=seed, segments_per_subject=segments_per_subject, file_format=file_format
+        out,
+        subjects=subjects,
+        seed=seed,
+        segments_per_subject=segments_per_subject,
+        file_format=file_format,
+        task=tasks.load(task) if task else None,
     )
 
     def render() -> None:
@@ -244,13 +372,17 @@ def _show_info(record: InfoRecord) -> None:
         f"{record.dataset}{' (synthetic)' if header.synthetic else ''}",
         ["subject", *(name or "(blank)" for name in names)],
         [
-            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
             ["all", *(str(number) for number in counts.rhythms.values())],
+            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
         ],
     )
+    if counts.sources:
+        _show_sources(counts.sources)
+    words = {"positive": header.task.label}
     facts = {
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
-        "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),
+        "task": f"{header.task.name}: {header.task.title}",
+        "labels": ", ".join(f"{number} {words.get(name, name)}" for name, number in counts.labels.items() if number),
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
@@ -259,8 +391,7 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
-    labels = {"AF": "positive", "negative": "negative"}
-    if missing := one_class({labels.get(name, "") for name, number in counts.labels.items() if number}):
+    if missing := one_class({name for name, number in counts.labels.items() if number}):
         click.echo(missing)
 
 
@@ -271,7 +402,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' shares of AF are spread alike."""
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)

@@ -103,23 +103,24 @@ def command(
 
 
 def _render(record: MeasureRecord) -> None:
-    from ecm_edge.base.numbers import figure, fixed
+    from ecm_edge.base.numbers import figure, fixed, with_positives
     from ecm_edge.base.tables import show
 
     scores, t = record.scores, record.latency_ms
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    counts = f"{record.segments} segments, {record.retried} sent again"
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
+    counts = f"{record.segments} segments of {counted}; {record.retried} sent again"
     show(
         f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
         ["figure", "value (95 %)"],
-        [[name, figure(getattr(scores, name))] for name in ("f1", "recall", "specificity", "fbeta_mean", "g")],
+        [[name, figure(getattr(scores, name))] for name in ("f1", "recall", "fbeta_mean", "g", "specificity")],
     )
     show(
         "Confusion",
-        ["", "AF", "not AF"],
+        ["", record.label, f"not {record.label}"],
         [
-            ["called AF", str(scores.confusion.tp), str(scores.confusion.fp)],
-            ["not called AF", str(scores.confusion.fn), str(scores.confusion.tn)],
+            [f"called {record.label}", str(scores.confusion.tp), str(scores.confusion.fp)],
+            [f"not called {record.label}", str(scores.confusion.fn), str(scores.confusion.tn)],
         ],
     )
     times = (t.mean_ms, t.median_ms, t.p95_ms, t.min_ms, t.max_ms, t.std_ms)

@@ -11,7 +11,7 @@ from ecm_edge.cli._common import PATH, emit, json_option, own_data_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.report import ReportRecord
+    from ecm_edge.report.records import ReportRecord
 
 
 @click.command("report")

@@ -79,12 +79,15 @@ def command(
 
 
 def _render(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import with_positives
+
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
+    counted = with_positives(record.subjects, record.positive_subjects, record.label)
     title = (
         f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
-        f"{record.segments} segments of {record.subjects}{made_up}"
+        f"{record.segments} segments of {counted}{made_up}"
     )
     _show_disturbances(title, record)
     _show_rhythms(record)
@@ -97,13 +100,13 @@ def _show_disturbances(title: str, record: RobustnessRecord) -> None:
 
     show(
         title,
-        ["disturbance", "Fβ mean", "change", "G", "F1", "sensitivity", "specificity", "labels changed"],
+        ["disturbance", "Fβ mean", "change", "G", "specificity", "sensitivity", "F1", "labels changed"],
         [
             [
                 row.name,
                 point(row.fbeta_mean),
                 f"{row.fbeta_change.value:+.3f}",
-                *map(point, (row.g, row.f1, row.sensitivity, row.specificity)),
+                *map(point, (row.g, row.specificity, row.sensitivity, row.f1)),
                 f"{row.share_changed:.2%}",
             ]
             for row in record.rows
@@ -117,13 +120,13 @@ def _show_rhythms(record: RobustnessRecord) -> None:
 
     show(
         "By rhythm, undisturbed",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity (95 %)", "specificity (95 %)"],
         [
             [
                 r.rhythm,
                 str(r.subjects),
                 str(r.segments),
-                str(r.called_af),
+                str(r.called_positive),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

@@ -21,10 +21,16 @@ from ecm_edge.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
+    from ecm_edge.metrics.evaluate import SourceScore
+
+
+_FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity")
+"""Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
 @click.command("score")
@@ -83,26 +89,39 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 
 def _render(record: ScoreRecord) -> None:
-    from ecm_edge.base.numbers import figure, ratio
+    from ecm_edge.base.numbers import figure, ratio, with_positives
     from ecm_edge.base.tables import show
+    from ecm_edge.evaluate.score import undefined
+    from ecm_edge.metrics.worst import left_out, shown
 
     scores = record.scores
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
-    title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments{made_up}"
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
+    title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:
         click.echo(record.statement)
-    names = ["accuracy", "precision", "recall", "f1", "specificity", "npv"]
-    rows = [[name, figure(getattr(scores, name)), figure(getattr(scores.averaged, name))] for name in names]
-    rows += [[name, figure(getattr(scores, name)), ""] for name in ("auc", "fbeta_mean", "g")]
+    averaged = dict(scores.averaged)
+    rows = [
+        [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
+    ]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    if scores.by_source:
+        _show_sources(scores.by_source)
     show(
         "By rhythm",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
+            [
+                r.rhythm,
+                str(r.subjects),
+                str(r.segments),
+                str(r.called_positive),
+                ratio(r.sensitivity),
+                ratio(r.specificity),
+            ]
             for r in scores.by_rhythm
         ],
     )
@@ -115,11 +134,27 @@ def _render(record: ScoreRecord) -> None:
                 *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
                 *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
-            for s in sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
+            for s in shown(scores.by_subject)
         ],
     )
+    if others := left_out(scores.by_subject, label=record.label):
+        click.echo(others)
     if record.board:
         _render_board(record.board)
+    if missing := undefined(scores, record.label):
+        click.echo(missing)
+
+
+def _show_sources(sources: Sequence[SourceScore]) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
+    names = ["f1", "recall", "specificity", "auc", "fbeta_mean", "g"]
+    show(
+        "By source (95 %)",
+        ["source", "subjects", "segments", *names],
+        [[s.source, f"{s.subjects}", f"{s.segments}", *(figure(getattr(s, name)) for name in names)] for s in sources],
+    )
 
 
 def _render_board(board: BoardResult) -> None:

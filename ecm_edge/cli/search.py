@@ -151,11 +151,13 @@ def _split(dataset: Dataset, name: str, seed: int) -> Split:
 
 def print_trial(trial: TrialRecord) -> None:
     """One line on stderr for every finished trial."""
-    figures = "" if trial.objective is None else f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, "
+    figures = ""
+    if trial.objective is not None:
+        figures = f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, {_specificity(trial.specificity)}"
     epochs = f"{trial.epochs} epochs"
     if trial.ended_at_rung is not None:
         last = trial.rungs[-1]
-        figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, "
+        figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, {_specificity(last.specificity)}"
         epochs = f"{last.epochs} epochs on {last.data_share:.3g} of the data"
     click.echo(
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
@@ -164,6 +166,11 @@ def print_trial(trial: TrialRecord) -> None:
         + (f": {trial.reason}" if trial.reason else ""),
         err=True,
     )
+
+
+def _specificity(value: float | None) -> str:
+    """It stands beside an objective that may be mean Fβ, to which subjects without positive segments add 1 each."""
+    return "" if value is None else f"specificity {value:.4f}, "
 
 
 def _show(record: SearchRecord, out: Path) -> None:
@@ -186,12 +193,13 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
+    from ecm_edge.base.numbers import ratio, with_positives
     from ecm_edge.base.tables import show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
     show(
         title,
-        ["trial", "family", objective, "F1", "Fβ", "G", "MACs", "flash KiB", "RAM KiB", "verify"],
+        ["trial", "family", objective, "F1", "Fβ", "G", "specificity", "MACs", "flash KiB", "RAM KiB", "verify"],
         [
             [
                 f"{t.number:04d}{' *' if t.number == best else ''}",
@@ -200,6 +208,7 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 f"{t.f1:.4f}",
                 f"{t.fbeta_mean:.4f}",
                 f"{t.g:.3f}",
+                ratio(t.specificity),
                 f"{t.macs:,}",
                 f"{t.flash_bytes / 1024:.1f}",
                 f"{t.ram_bytes / 1024:.1f}",
@@ -208,3 +217,7 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
             for t in ranked
         ],
     )
+    scored = next((t for t in ranked if t.validation_subjects), None)
+    if scored and scored.validation_subjects:
+        counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
+        click.echo(f"validated on {counted}; one without has Fβ = 1 by rule")

@@ -52,12 +52,16 @@ def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
 
 
 def _render(record: VerifyRecord) -> None:
+    from ecm_edge.base.numbers import with_positives
     from ecm_edge.base.tables import show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    title = f"{record.model}: {record.segments} segments of {len(record.subjects)} subjects, {record.target}{made_up}"
+    counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
+    title = f"{record.model}: {record.segments} segments of {counted}; {record.target}{made_up}"
     show(
-        title, ["hop", "verdict", "max abs", "cos", "flips", "F1", "Fβ", "max LSB"], [_row(hop) for hop in record.hops]
+        title,
+        ["hop", "verdict", "max abs", "cos", "flips", "F1", "Fβ", "specificity", "max LSB"],
+        [_row(hop) for hop in record.hops],
     )
     for hop in record.hops:
         _explain(hop)
@@ -76,6 +80,7 @@ def _row(hop: Hop) -> list[str]:
         str(len(hop.label_flips)) if compared else "–",
         _change(hop.f1_before, hop.f1_after),
         _change(hop.fbeta_mean_before, hop.fbeta_mean_after),
+        _change(hop.specificity_before, hop.specificity_after),
         str(max(layer.max_lsb for layer in hop.layers)) if hop.layers else "–",
     ]
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from ecm_edge import metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +64,7 @@ class RhythmAnswers(Record):
     label: int
     subjects: int
     segments: int
-    called_af: int
+    called_positive: int = Field(validation_alias=AliasChoices("called_positive", "called_af"))
     sensitivity: Interval | None
     specificity: Interval | None
 
@@ -70,6 +73,7 @@ class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
     part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
     verdict: Verdict
@@ -83,12 +87,15 @@ class RobustnessRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     part: Part | Literal["chosen"]
     trained_on: list[str] | None
     warnings: list[str]
     seed: int
     segments: int
     subjects: int
+    positive_subjects: int | None = None
     beta: float
     good_subject_above: float
     rows: list[RobustnessRow]
@@ -119,13 +126,14 @@ def check_robustness(
         seed: of the noise.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form.
+        CandidateError: the folder is no candidate or lacks the form, or the data set is of another task.
         ModelError: the file is not a classifier of these segments.
         DatasetError: no labelled segment among the subjects, an unknown subject, a part of a split that the data set
             does not have, or a sample that is not finite.
     """
     # Above 40 lines: half of them are the fields of the one record that it makes.
     model = open_model(path, form)
+    other_task = check_task(model.config, dataset) if model.config else []
     if subjects is None:
         subjects = score.default_subjects(model, dataset)
     rows = spread(dataset, dataset.rows_of(score.subject_names(subjects, model, dataset)), segments)
@@ -146,10 +154,11 @@ def check_robustness(
         target=target.name if target else None,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
-        warnings=score.warnings_of(seen, clean),
+        warnings=[*other_task, *score.warnings_of(seen, clean, dataset.header.task.label)],
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,
+        positive_subjects=clean.positive_subjects,
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,
@@ -170,7 +179,7 @@ def _row(
     scores = score_rows(called, dataset, rows, target)
     changed = int((called != clean).sum())
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
-    rule = target.score if target else None
+    rule = score_rule(target, dataset.header.task)
     return RobustnessRow(
         name=name,
         fbeta_mean=scores.fbeta_mean,

@@ -13,11 +13,13 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
+    from ecm_edge.tasks import Task
 
 Part = Literal["train", "validation", "test", "all"]
 Subjects = Part | list[str]
@@ -33,7 +36,7 @@ Subjects = Part | list[str]
 
 
 class BoardResult(Record):
-    """Latency and size on the board with their evidence, and the score where the target has a rule."""
+    """Latency and size on the board with their evidence, and the score where their task has a rule there."""
 
     target: str
     board_score: BoardScore | None
@@ -48,7 +51,7 @@ class ScoreRecord(Record):
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
-    not name them.
+    not name them. `task` is that of the data set, and `label` its word for a positive segment.
     """
 
     model: str
@@ -59,6 +62,8 @@ class ScoreRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     part: Part | Literal["chosen", "out_of_fold"]
     statement: str | None = None
     trained_on: list[str] | None
@@ -88,20 +93,22 @@ def score_model(
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form, or the latency is an emulator's.
+        CandidateError: the folder is no candidate or lacks the form, the latency is an emulator's, or the data set is
+            of another task (`check_task`).
         ModelError: the file is not a classifier of these segments, or its scores are not finite.
         DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
             set does not have.
     """
     _check_latency(latency)
     model = open_model(path, form)
+    other_task = check_task(model.config, dataset) if model.config else []
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
     scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen, other_task=other_task)
 
 
 def score_out_of_fold(
@@ -156,15 +163,16 @@ def _record(
     part: Part | Literal["chosen", "out_of_fold"],
     trained_on: list[str] | None,
     statement: str | None = None,
+    other_task: Sequence[str] = (),
 ) -> ScoreRecord:
     return ScoreRecord(
         **model_and_data(model, dataset),
         part=part,
         statement=statement,
         trained_on=trained_on,
-        warnings=warnings_of(trained_on, scores),
+        warnings=[*other_task, *warnings_of(trained_on, scores, dataset.header.task.label)],
         scores=scores,
-        board=board_result(model, target, scores, latency) if target else None,
+        board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
 
@@ -180,6 +188,8 @@ def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
         "dataset_sha256": dataset.header.content_sha256,
         "synthetic": dataset.header.synthetic or is_synthetic(model),
         "blank": dataset.header.blank,
+        "task": dataset.header.task.name,
+        "label": dataset.header.task.label,
     }
 
 
@@ -240,14 +250,14 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
     return names
 
 
-def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
-    """The board's score with every term, and the costs that enter it."""
+def board_result(
+    model: ModelFile, target: Target, scores: Scores, task: Task, latency: Latency | None = None
+) -> BoardResult:
+    """The score on the board with every term of the task's rule, and the costs that enter it."""
     cost = board_cost(model, target)
     latency = latency or cost.latency_ms
-    score = None
-    if target.score:
-        size_kib = cost.flash_bytes / KIB
-        score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    rule = score_rule(target, task)
+    score = metrics.on_board(rule, scores, latency.mean_ms, cost.flash_bytes / KIB) if rule else None
     return BoardResult(
         target=target.name,
         board_score=score,
@@ -261,13 +271,17 @@ def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> lis
     """The scored subjects that the model was trained or tuned on; None where the file does not name them."""
     if model.config:
         seen = {*model.config.split.train, *model.config.split.validation}
-        return [name for name in scored if name in seen]
-    trained = onnx_model.provenance(model.classifier.proto).get("dataset_sha256")
-    return [] if trained and trained != dataset.header.content_sha256 else None
+        former = {name: there for source in dataset.header.sources for name, there in source.renamed.items()}
+        return [name for name in scored if name in seen or former.get(name) in seen]
+    facts = onnx_model.provenance(model.classifier.proto)
+    if "dataset_sha256" not in facts:
+        return None
+    trained = {facts["dataset_sha256"], *facts.get("source_sha256", "").split(",")}
+    return [] if trained.isdisjoint([dataset.header.content_sha256, *dataset.header.source_sha256]) else None
 
 
-def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
-    """The warnings about these scores; `trained_on` as in a `ScoreRecord`."""
+def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:
+    """The warnings about these scores; `trained_on` and `label` as in a `ScoreRecord`."""
     warnings = []
     if trained_on is None:
         warnings.append(
@@ -281,6 +295,21 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if scores.auc is None:
-        warnings.append("one class only: what needs both is absent")
+    if missing := undefined(scores, label):
+        warnings.append(missing)
     return warnings
+
+
+def undefined(scores: Scores, label: str = "AF") -> str:
+    """What a score of one class says nothing about; empty where both are there."""
+    if scores.confusion.tp + scores.confusion.fn == 0:
+        return (
+            f"no segment with {label}: sensitivity and AUC are undefined, precision and F1 say nothing, and mean "
+            f"F{scores.beta:g} and G are 1 by the contest's rule, whatever the model answers"
+        )
+    if scores.confusion.tn + scores.confusion.fp == 0:
+        return (
+            f"no segment without {label}: specificity and AUC are undefined, NPV says nothing, and precision is 1 "
+            "whatever the model answers"
+        )
+    return ""

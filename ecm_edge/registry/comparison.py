@@ -15,14 +15,15 @@ from ecm_edge.base.records import Interval, Record
 from ecm_edge.evaluate.score import BoardResult, board_result
 from ecm_edge.metrics import PairedStatistic
 from ecm_edge.registry.contender import Basis
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.registry.contender import Answers, Contender
 
-OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g")
-"""Differences that are recorded for information; F1 only where a segment is AF."""
+OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g", "specificity")
+"""Differences that are recorded for information; F1 only where a segment is AF, specificity where one is not."""
 
 
 class Comparison(Record):
@@ -54,23 +55,25 @@ def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
         return answers
     ours, theirs = answers
     dataset, target = challenger.dataset, challenger.target
+    task = dataset.header.task
+    rule = score_rule(target, task)
     labels, subjects = dataset.labels[ours.rows], np.array(dataset.subject_names(ours.rows))
 
     def difference(name: PairedStatistic) -> Interval:
-        return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=target.score)
+        return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=rule)
 
-    statistic: PairedStatistic = "detection_points" if target.score else "fbeta_mean"
-    main, has_f1 = difference(statistic), bool(labels.any())
+    statistic: PairedStatistic = "detection_points" if rule else "fbeta_mean"
+    main, undefined = difference(statistic), {"f1": not labels.any(), "specificity": labels.all()}
     return Comparison(
         basis=ours.basis,
         statistic=statistic,
         difference=main,
         significant=None if main.low is None or main.high is None else main.low > 0 or main.high < 0,
-        others={name: difference(name) for name in OTHERS if name != "f1" or has_f1},
+        others={name: difference(name) for name in OTHERS if not undefined.get(name, False)},
         subjects=sorted(set(subjects.tolist())),
         segments=len(ours.rows),
-        challenger=board_result(challenger.model, target, ours.scores),
-        incumbent=board_result(incumbent.model, target, theirs.scores),
+        challenger=board_result(challenger.model, target, ours.scores, task),
+        incumbent=board_result(incumbent.model, target, theirs.scores, task),
     )
 
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.numbers import point, with_positives
 from ecm_edge.base.records import (
     Evidence,
     Gate,
@@ -269,8 +270,9 @@ def _claim(challenger: Contender) -> list[Gate]:
         detail = f"a network at the threshold {own:.6g}, not {chosen:.6g}; train with --refit"
         return [condition("claim", detail, holds=False)]
     scores = challenger.out_of_fold.scores
-    figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}"
-    return [condition("claim", f"{figures} over {scores.subjects} subjects out of fold", holds=True)]
+    figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
+    counted = with_positives(scores.subjects, scores.positive_subjects, challenger.config.task.label)
+    return [condition("claim", f"{figures} over {counted}, out of fold", holds=True)]
 
 
 def _score(comparison: Comparison | str) -> Gate:

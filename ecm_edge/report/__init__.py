@@ -11,6 +11,9 @@
     charts.py, ecg.py      drawings as SVG: charts by matplotlib, segments on ECG paper
     page.py                the HTML page
 
+    episodes.py            the episodes of recordings, as a folder of files
+    strip_chart.py         the HTML page of one recording; timeline.py draws the whole of it
+
     model_card.py          the Markdown file
 
 Only the commands and `ecm_edge.api` import this package.
@@ -21,20 +24,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
-from ecm_edge.candidate import candidate
 from ecm_edge.report import charts, page
-from ecm_edge.report.commands import Commands
 from ecm_edge.report.ecg import draw_strip
-from ecm_edge.report.records import Mistake, Mistakes, ReportRecord, Stage
-from ecm_edge.report.report_record import gather
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
+    from ecm_edge.report.records import Mistake, ReportRecord
 
-__all__ = ["Mistake", "Mistakes", "ReportRecord", "Stage", "gather", "to_html", "write_report"]
+__all__ = ["to_html", "write_report"]
 
 
 def write_report(path: Path, dataset: Dataset, out: Path, *, registry: Path | None = None) -> ReportRecord:
@@ -50,6 +51,10 @@ def write_report(path: Path, dataset: Dataset, out: Path, *, registry: Path | No
         EcmEdgeError: as `gather` says.
         OutputError: `out` cannot be written; whatever was there is as it was.
     """
+    from ecm_edge.candidate import candidate  # these import torch and Optuna, which no strip chart needs
+    from ecm_edge.report.commands import Commands
+    from ecm_edge.report.report_record import gather
+
     record = gather(path, dataset, registry)
     commands = Commands(candidate.locate(path), str(dataset.folder), record.target or "TARGET")
     files.write_atomic(out, to_html(record, dataset, commands).encode())

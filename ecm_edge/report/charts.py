@@ -99,11 +99,13 @@ def losses_chart(record: TrainingRecord) -> str:
 
 
 def epochs_chart(record: TrainingRecord) -> str:
-    """F1, mean Fβ and G of the validation subjects by epoch, each at that epoch's best threshold."""
+    """F1, mean Fβ, G and specificity of the validation subjects by epoch, each at that epoch's best threshold."""
     with _chart("epochs", "Validation scores by epoch") as (svg, axes):
         _curve(axes, record.epochs, "fbeta_mean", "mean Fβ", _GREEN, "D", "-")
         _curve(axes, record.epochs, "f1", "F1", _BLUE, "o", "--")
         _curve(axes, record.epochs, "g", "G", _ORANGE, "s", ":")
+        if record.best.specificity is not None:  # absent in records of earlier versions
+            _curve(axes, record.epochs, "specificity", "specificity", _MUTED, "^", "-.")
         _epoch_axis(axes, record, "validation score")
         axes.set_ylim(top=1.02)
     return svg[0]

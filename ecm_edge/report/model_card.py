@@ -14,19 +14,18 @@ from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.data import info
-from ecm_edge.data.dataset import natural_key
 from ecm_edge.evaluate.robustness import ROBUSTNESS
+from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import templates
 from ecm_edge.report.candidate_records import changed_files, load_records, model_files
 from ecm_edge.report.commands import make_again
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.metrics import SubjectScore
     from ecm_edge.report.candidate_records import CandidateRecords
 
 TEMPLATE = "model_card.md.jinja"
@@ -96,7 +95,7 @@ def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra
 def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequence[str]) -> str:
     """The card as Markdown."""
     environment = templates.environment(keep_trailing_newline=True)  # Markdown, in which `plain` escapes names
-    environment.filters |= {"plain": plain, "worst_first": worst_first}
+    environment.filters |= {"plain": plain, "shown": shown, "left_out": left_out}
     environment.globals |= {"head": head, "row": row}
     config = records.config
     settings = {"network": config.network, "training": config.training.model_dump()}
@@ -143,11 +142,6 @@ def head(*columns: str) -> str:
     | --- | ---: |
     """
     return f"{row(*columns)}\n{row('---', *['---:'] * (len(columns) - 1))}"
-
-
-def worst_first(subjects: Iterable[SubjectScore]) -> list[SubjectScore]:
-    """By Fβ; equal ones by name, with numbers in names in the order of numbers."""
-    return sorted(subjects, key=lambda subject: (subject.fbeta, natural_key(subject.subject)))
 
 
 def _check_made_from(records: CandidateRecords) -> None:

@@ -93,7 +93,7 @@ def render(
     """
     from markupsafe import Markup
 
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     return template.render(
         r=record,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
@@ -155,7 +155,7 @@ def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
     return [(f"{name}.json", stage.provenance) for name, stage in made.items() if stage]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """The templates; on the page a negative number has the minus sign of printed text, not a hyphen."""
     return templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True

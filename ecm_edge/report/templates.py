@@ -26,6 +26,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "parity": numbers.parity,
     "setting": numbers.setting,
     "subjects": numbers.subjects,
+    "with_positives": numbers.with_positives,
 }
 """The writers of numbers, in templates both filters and functions."""
 

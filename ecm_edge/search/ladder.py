@@ -50,6 +50,7 @@ class RungRecord(Record):
     f1: float
     fbeta_mean: float
     g: float
+    specificity: float | None = None
     epochs: int
     segments: int
     seconds: float
@@ -78,6 +79,7 @@ def rung_record(rung: Rung, trained: TrainingRecord, objective: float) -> RungRe
         f1=best.f1,
         fbeta_mean=best.fbeta_mean,
         g=best.g,
+        specificity=best.specificity,
         epochs=len(trained.epochs),
         segments=trained.train_segments * len(trained.epochs),
         seconds=trained.seconds,

@@ -38,8 +38,9 @@ class TrialRecord(Record):
     latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
     images of the trained forms. `overhead_seconds` is what all stages but training took.
 
-    `objective`, `f1`, `fbeta_mean`, `g` and `epochs` are those of the full training, and absent if it was not begun:
-    what the ladder found stands in `rungs`, beside its fidelity. `segments_seen` were trained on in all, with repeats.
+    `objective`, `f1`, `fbeta_mean`, `g`, `specificity` and `epochs` are those of the full training, and absent if it
+    was not begun: what the ladder found stands in `rungs`, beside its fidelity. They are of `validation_subjects`, of
+    whom `validation_positive_subjects` have a positive segment. `segments_seen` were trained on in all, with repeats.
     """
 
     number: int
@@ -51,6 +52,9 @@ class TrialRecord(Record):
     f1: float | None = None
     fbeta_mean: float | None = None
     g: float | None = None
+    specificity: float | None = None
+    validation_subjects: int | None = None
+    validation_positive_subjects: int | None = None
     epochs: int = 0
     parameters: int
     macs: int

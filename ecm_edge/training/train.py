@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 
 class TrainingRecord(Record):
@@ -43,6 +43,7 @@ class TrainingRecord(Record):
 
     layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
               and else time, since without compiling it would be slower.
+    validation_positive_subjects: those with a positive segment; absent in records of earlier versions.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
     """
 
@@ -58,6 +59,7 @@ class TrainingRecord(Record):
     validation_segments: int
     train_subjects: int
     validation_subjects: int
+    validation_positive_subjects: int | None = None
     samples_per_second: float
     seconds: float
     device: str
@@ -88,8 +90,8 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
     labels = dataset.labels[validation]
     if split.validation and not 0 < labels.sum() < len(labels):
         raise DatasetError(
-            "validation needs segments with AF and without",
-            f"{int(labels.sum())} of {len(labels)} with AF among {', '.join(split.validation)}",
+            "validation needs positive and negative segments",
+            f"{int(labels.sum())} of {len(labels)} positive among {', '.join(split.validation)}",
             "Use another split seed, or import more subjects.",
         )
     rhythms = np.array(dataset.header.rhythms)
@@ -184,6 +186,7 @@ def _record(
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
+        validation_positive_subjects=_positive_subjects(loop),
         samples_per_second=len(loop.batches.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
@@ -191,6 +194,10 @@ def _record(
         layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
     )
+
+
+def _positive_subjects(loop: Loop) -> int:
+    return len(np.unique(loop.data.validation_subjects[loop.data.validation_labels == 1]))
 
 
 def save_trained(folder: Path, config: CandidateConfig, trained: Trained) -> None:

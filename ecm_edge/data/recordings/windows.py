@@ -96,14 +96,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one recording, conditioned. `faults` are the reasons why others could not be used, with their number.
+    """Windows of one recording, conditioned. `lost` has the reason why another one cannot be used, by its number.
 
     Window k starts k hops after the recording's first sample.
     """
 
     numbers: np.ndarray  # (n,) int64, ascending
     samples: np.ndarray  # (n, T) float32
-    faults: Counter[str] = field(default_factory=Counter)
+    lost: dict[int, str] = field(default_factory=dict)
 
 
 def read_all(listing: Listing, task: Task) -> Iterator[SegmentBlock]:
@@ -126,7 +126,7 @@ def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
         Unfit: the recording as a whole cannot be cut.
     """
     count = count_windows(recording, task)
-    _check_spans(recording)
+    check_spans(recording)
     rhythms, lost = _label(recording, task, count)
     wanted = np.array([k for k, rhythm in enumerate(rhythms) if rhythm is not None], np.int64)
     yield SegmentBlock(_empty(task), (), (), (), (), (), left_out=lost, origins=[recording.origin])
@@ -138,7 +138,7 @@ def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
             rhythms=[rhythms[k] or "" for k in cut.numbers],
             episodes=[f"{recording.name}/{k // WINDOWS_PER_EPISODE}" for k in cut.numbers],
             splits=[""] * len(cut.numbers),
-            left_out=[LeftOut(name=recording.name, reason=r, windows=n) for r, n in cut.faults.items()],
+            left_out=[LeftOut(name=recording.name, reason=r, windows=n) for r, n in Counter(cut.lost.values()).items()],
         )
 
 
@@ -183,6 +183,19 @@ def windows(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float |
             yield _cut(recording, task, piece, hop_s)
 
 
+def conditioned(recording: Recording, task: Task, start_s: float, stop_s: float) -> np.ndarray:
+    """(t,) at the task's rate: a stretch of a recording, filtered as a window is; missing samples are bridged.
+
+    Raises:
+        Unfit: the signal cannot be read.
+    """
+    rate_hz, margin_s = recording.sampling_rate_hz, _margin_s(task)
+    begin_s = max(0.0, start_s - margin_s)
+    raw = recording.read(round(begin_s * rate_hz), min(recording.length, round((stop_s + margin_s) * rate_hz)))
+    first = round((start_s - begin_s) * task.sampling_rate_hz)
+    return _condition(raw, rate_hz, task)[first : first + round((stop_s - start_s) * task.sampling_rate_hz)]
+
+
 def in_order(spans: Sequence[Span]) -> list[Span]:
     """Spans by onset, those of one rhythm that touch made one.
 
@@ -203,7 +216,12 @@ def _empty(task: Task) -> np.ndarray:
     return np.empty((0, task.samples_per_segment), np.float32)
 
 
-def _check_spans(recording: Recording) -> None:
+def check_spans(recording: Recording) -> None:
+    """Refuse a recording without rhythms, with two at once, or one that ends before they do.
+
+    Raises:
+        Unfit: which.
+    """
     if not recording.spans:
         raise Unfit("no rhythm is given")
     last_s = max(span.end_s for span in recording.spans)
@@ -246,7 +264,7 @@ def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> 
     clean = _condition(raw, rate_hz, task)
     places = np.round(begin_s[usable] * task.sampling_rate_hz).astype(np.int64)
     samples = clean[places[:, None] + np.arange(task.samples_per_segment)].astype(np.float32)
-    return Windows(wanted[usable], samples, Counter(filter(None, reasons)))
+    return Windows(wanted[usable], samples, {int(k): r for k, r in zip(wanted, reasons, strict=True) if r})
 
 
 def _margin_s(task: Task) -> float:

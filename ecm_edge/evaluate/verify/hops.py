@@ -247,6 +247,8 @@ def _hop(
         f1_after=seg.f1(segments, scores[1]) if anything else None,
         fbeta_mean_before=seg.fbeta_mean(segments, scores[0]) if anything else None,
         fbeta_mean_after=seg.fbeta_mean(segments, scores[1]) if anything else None,
+        specificity_before=seg.specificity(segments, scores[0]) if anything else None,
+        specificity_after=seg.specificity(segments, scores[1]) if anything else None,
         by_subject=seg.by_subject(segments, *scores) if anything else [],
         gates=gates,
         first_diverging=locate() if verdict == Verdict.FAIL and anything else None,

@@ -126,8 +126,8 @@ class Hop(Record):
 
     `label_flips` names every segment whose label changes; `near_ties` counts those of them whose two scores lie within
     one LSB of each other in the reference (int8 runtime only). `score_max_lsb` is the largest difference of a final
-    score, to which differences of single layers may add up. `f1` is None where no segment is AF.
-    `first_diverging` is there only if the hop fails.
+    score, to which differences of single layers may add up. `f1` is None where no segment is AF. `specificity` is None
+    where all are, and in records of earlier versions. `first_diverging` is there only if the hop fails.
     """
 
     name: str
@@ -143,6 +143,8 @@ class Hop(Record):
     f1_after: float | None = None
     fbeta_mean_before: float | None = None
     fbeta_mean_after: float | None = None
+    specificity_before: float | None = None
+    specificity_after: float | None = None
     by_subject: list[SubjectChange] = Field(default_factory=list)
     layers: list[LayerLsb] = Field(default_factory=list)
     layer_segments: int = 0
@@ -187,6 +189,8 @@ class VerifyRecord(Record):
     judged_by: str = ""
     dataset: str
     dataset_sha256: str
+    task: str = "af-5s"
+    label: str = "AF"
     synthetic: bool
     segments: int
     subjects: list[str]
@@ -196,6 +200,12 @@ class VerifyRecord(Record):
     firmware: list[VerifiedFirmware] = Field(default_factory=list)
     gates: list[Gate]
     provenance: Provenance
+
+    @property
+    def positive_subjects(self) -> int | None:
+        """How many of the subjects have a positive segment; None where no hop compared their answers."""
+        compared = next((hop.by_subject for hop in self.hops if hop.by_subject), None)
+        return None if compared is None else sum(subject.f1_before is not None for subject in compared)
 
     def firmware_of(self, model_sha256: str) -> VerifiedFirmware | None:
         """What was built of exactly this model, if anything was."""

@@ -110,6 +110,12 @@ def fbeta_mean(segments: Segments, scores: Floats) -> float:
     return metrics.fbeta_mean(segments.labels, _called(scores), segments.subjects, segments.beta)
 
 
+def specificity(segments: Segments, scores: Floats) -> float | None:
+    """Specificity over all segments; None where all are AF."""
+    _, fp, tn, _ = metrics.confusion(segments.labels, _called(scores), segments.subjects)
+    return tn / (tn + fp) if tn + fp else None
+
+
 def _called(scores: Floats) -> Floats:
     """Margins of 1 and -1 by the label of the two scores; their float32 difference could round to another sign."""
     return np.where(parity.labels_of(scores) == 1, np.float32(1), np.float32(-1))
