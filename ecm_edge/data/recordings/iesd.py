@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
 _BLOCK_FILES = 500
+_LINE_BYTES = 100  # at most, of a number
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ def read(source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
     entries = [entry for entry in os.scandir(source) if entry.name not in tables]
     if not entries:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
-    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
-    named, misnamed = _by_name(entry.name for entry in entries if entry.is_file())
+    present = {entry.name for entry in entries if _is_file(entry)}
+    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if entry.name not in present]
+    named, misnamed = _by_name(present)
     segments, contradictions = _with_splits(named, options.splits, task)
     yield problem_block(task, [*others, *misnamed, *contradictions])
     chunks = [segments[first : first + _BLOCK_FILES] for first in range(0, len(segments), _BLOCK_FILES)]
@@ -81,6 +83,13 @@ def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
                 index = next(counters.setdefault(rhythm, itertools.count()))
                 text = "".join(f"{sample:.9g}\n" for sample in samples)
                 (folder / f"{recording.subject}-{rhythm}-{index}.txt").write_text(text, encoding="ascii")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _by_name(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
@@ -155,7 +164,10 @@ def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBloc
 def _read_segment(path: Path, length: int) -> np.ndarray:
     """(T,) float32 of one file: exactly `length` lines of one finite number each, not all the same; else `Unfit`."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_LINE_BYTES * length + 1)
+        if len(content) > _LINE_BYTES * length:
+            raise Unfit(f"larger than {_LINE_BYTES * length:,} bytes")
         lines = content.splitlines()
         if len(lines) != length:
             raise Unfit(f"{len(lines)} lines instead of {length}")

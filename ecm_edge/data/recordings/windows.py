@@ -257,7 +257,7 @@ def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> 
     stop = min(recording.length, round((last_s + margin_s) * rate_hz))
     raw = recording.read(start, stop)  # (stop - start,)
     if not np.isfinite(raw).any():  # as in the holes of a discontinuous file, which may be long
-        return Windows(wanted[:0], _empty(task), Counter({_MISSING: len(wanted)}))
+        return Windows(wanted[:0], _empty(task), dict.fromkeys(wanted.tolist(), _MISSING))
     begin_s = wanted * hop_s - (first_s - before_s)  # (n,) from the first sample of `raw`
     reasons = [_fault(raw, round(s * rate_hz), round(task.window_s * rate_hz)) for s in begin_s]
     usable = np.array([not reason for reason in reasons], bool)
