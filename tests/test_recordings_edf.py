@@ -108,7 +108,8 @@ def table(folder, *rows):
 
 def test_annotations_are_the_rhythms(source, tmp_path):
     texts = [tal(0, "N", duration=20), tal(20, "AFIB", duration=20)]
-    record = load(source(a_edf=file(texts=texts), sub__b_EDF=file(texts=texts)), tmp_path / "d")
+    other = file(Channel(numbers=-NOISE), texts=texts)
+    record = load(source(a_edf=file(texts=texts), sub__b_EDF=other), tmp_path / "d")
     assert record.rhythms == {"AFIB": 8, "N": 8}
     assert open_dataset(tmp_path / "d").header.subjects == ["a", "sub/b"]
     assert (record.leads, record.unit, record.notes) == ({"ECG": 2}, "mV", [])
