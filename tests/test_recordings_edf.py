@@ -108,7 +108,8 @@ def table(folder, *rows):
 
 def test_annotations_are_the_rhythms(source, tmp_path):
     texts = [tal(0, "N", duration=20), tal(20, "AFIB", duration=20)]
-    record = load(source(a_edf=file(texts=texts), sub__b_EDF=file(texts=texts)), tmp_path / "d")
+    other = file(Channel(numbers=-NOISE), texts=texts)
+    record = load(source(a_edf=file(texts=texts), sub__b_EDF=other), tmp_path / "d")
     assert record.rhythms == {"AFIB": 8, "N": 8}
     assert open_dataset(tmp_path / "d").header.subjects == ["a", "sub/b"]
     assert (record.leads, record.unit, record.notes) == ({"ECG": 2}, "mV", [])
@@ -140,6 +141,13 @@ def test_an_ignored_stretch_is_cut_out_of_the_rhythm(source, tmp_path):
     record = load(source(a_edf=file(texts=texts)), tmp_path / "d", rules=RhythmRules(ignored=("artefact",)))
     assert record.rhythms == {"N": 6}
     assert [(lost.reason, lost.windows) for lost in record.left_out] == [("the rhythm 'artefact' is ignored", 2)]
+
+
+def test_a_code_that_is_ignored_still_ends_the_rhythm_before_it(source, tmp_path):
+    texts = [tal(0, "N"), tal(10, "NOISE"), tal(20, "AFIB")]
+    record = load(source(a_edf=file(texts=texts)), tmp_path / "d", rules=RhythmRules(ignored=("NOISE",)))
+    assert record.rhythms == {"AFIB": 4, "N": 2}
+    assert [(lost.reason, lost.windows) for lost in record.left_out] == [("the rhythm 'NOISE' is ignored", 2)]
 
 
 @pytest.mark.parametrize(

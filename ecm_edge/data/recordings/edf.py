@@ -1,8 +1,9 @@
 """EDF and BDF files, with EDF+ annotations as rhythms or a label table `file,subject,rhythm[,onset_s,duration_s]`.
 
-An annotation without a duration lasts until the next one. Annotations that are ignored end no rhythm: without a
-duration they are passed over, and with one they are cut out of the rhythms. Times are seconds from the first data
-record, and those that a discontinuous file lacks are missing samples. Without a table each file is a subject.
+An annotation without a duration lasts until the next one. Those that are ignored are cut out of the rhythms if they
+have a duration, and passed over if they have none; a rhythm code, such as NOISE, also then lasts until the next one.
+Times are seconds from the first data record, and those that a discontinuous file lacks are missing samples. Without a
+table each file is a subject.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ecm_edge.data.recordings.options import (
     write_labels,
 )
 from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
+from ecm_edge.data.rhythms import VOCABULARIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +53,7 @@ _DIGITAL_LIMIT = 32767
 _DATE = dt.datetime(2000, 1, 1)  # noqa: DTZ001 - EDF knows no time zone
 _TABLE_HOLDS = "it has annotations; the label table holds in their place"
 _CONTRADICTED = "read as continuous, as its header says; the times of its data records say otherwise"
+_CODES = {code for vocabulary in VOCABULARIES.values() for code in vocabulary}
 _BEATS = 10  # so many annotations without a duration, as close as beats, are no rhythms
 _BEAT_S = 1.5
 _ROUNDED_S = 1.0
@@ -198,9 +201,13 @@ def _reader(
 
 def _with_rhythms(recording: Recording, texts: Sequence[Annotation], task: Task) -> Recording:
     """The recording with its annotations as rhythms; `Unfit` where they cannot be rhythms."""
-    ignored = [one for one in texts if one.text in task.ignored]
+
+    def is_ignored(one: Annotation) -> bool:
+        return one.text in task.ignored and (one.duration_s > 0 or one.text not in _CODES)
+
+    ignored = [one for one in texts if is_ignored(one)]
     passed_over = sorted({one.text for one in ignored if not one.duration_s})
-    rhythms = sorted((one for one in texts if one.text not in task.ignored), key=lambda one: one.onset_s)
+    rhythms = sorted(itertools.filterfalse(is_ignored, texts), key=lambda one: one.onset_s)
     _check(rhythms, recording.duration_s)
     ends = [one.onset_s for one in rhythms[1:]] + [recording.duration_s]
     spans = [_span(one, end_s) for one, end_s in zip(rhythms, ends, strict=False)]  # no rhythm, no end
