@@ -205,6 +205,16 @@ def _merge(figures: Mapping[str, Figures]) -> Cells:
     )
 
 
+def _import_wfdb(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_import_of_wfdb_records"]
+    met = found["min_s"] < bars.WFDB_IMPORT_S and found["peak_bytes"] < bars.WFDB_IMPORT_BYTES
+    return (
+        f"import of {found['records']:,.0f} WFDB records with a label table, {found['segments']:,.0f} segments",
+        f"{found['min_s']:.1f} s ({found['cpu_s']:.1f} s of one core), at most {found['peak_bytes'] / 1e9:.2f} GB",
+        _bar(f"< {bars.WFDB_IMPORT_S} s, < {bars.WFDB_IMPORT_BYTES / 1e9:g} GB", met=met),
+    )
+
+
 def _latency(figures: Mapping[str, Figures]) -> Cells:
     forms = {name.split("[")[1].strip("]"): found["median_s"] for name, found in figures.items()}
     return (
@@ -253,6 +263,7 @@ _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_memory_of_a_search_over_all_real_subjects": _memory,
     "test_data_import": _import,
     "test_data_merge": _merge,
+    "test_import_of_wfdb_records": _import_wfdb,
     "test_latency": _latency,
     "test_time_on_this_host": _host,
     "test_fit_of_one_candidate": _fit,

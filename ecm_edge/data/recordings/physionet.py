@@ -6,10 +6,7 @@ another: some databases have several records of one person. A record of several 
 
 from __future__ import annotations
 
-import itertools
-import warnings
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,15 +16,17 @@ from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import UNSTATED, LeftOut, natural_key
 from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, foreign, given, read_labels, rows, unlisted
 from ecm_edge.data.recordings.wfdb_headers import part_names, read_header
-from ecm_edge.data.recordings.wfdb_signals import UNCALIBRATED, find_lead, reader
-from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
+from ecm_edge.data.recordings.wfdb_notes import END, rhythms
+from ecm_edge.data.recordings.wfdb_signals import UNCALIBRATED, deprecations_ignored, find_lead, reader
+from ecm_edge.data.recordings.windows import Listing, Recording, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ecm_edge.data.recordings.options import Labelled, Options
     from ecm_edge.data.recordings.wfdb_headers import Header
+    from ecm_edge.data.recordings.windows import Span
     from ecm_edge.tasks import Task
 
 ANNOTATOR = "atr"
@@ -35,10 +34,7 @@ LEAD = "II"
 """The lead that `write` names."""
 
 _RHYTHM_NOTE = "+"
-_END_OF_NOTES = b"\0\0"  # wfdb reads on without it
-_MAX_NOTE_BYTES = 4_000_000  # two million beats
 _SUFFIXES = (".hea", ".dat", ".mat")
-_ROUNDED_S = 1.0  # a note may stand so much after the signal
 
 
 def list_recordings(source: Path, options: Options, task: Task) -> Listing:
@@ -95,7 +91,7 @@ def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings as 16-bit records of one lead in steps of 1 µV, with their rhythms."""
     del task
     for recording in recordings:
-        with _deprecations_ignored():
+        with deprecations_ignored():
             _write(folder, recording)
 
 
@@ -131,12 +127,12 @@ def write_rhythms(
         notes: (sample from the record's start, text such as "(AFIB"), in ascending order.
         annotator: letters only.
     """
-    import wfdb
-
     if not notes:  # which wfdb does not write
-        (folder / f"{record_name}.{annotator}").write_bytes(_END_OF_NOTES)
+        (folder / f"{record_name}.{annotator}").write_bytes(END)
         return
-    with _deprecations_ignored():
+    with deprecations_ignored():
+        import wfdb
+
         wfdb.wrann(
             record_name,
             annotator,
@@ -146,14 +142,6 @@ def write_rhythms(
             fs=sampling_rate_hz,
             write_dir=str(folder),
         )
-
-
-@contextmanager
-def _deprecations_ignored() -> Iterator[None]:
-    """Wfdb 4.3 calls functions that pandas is about to remove; a user could do nothing about the warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
 
 
 def _check_annotator(options: Options) -> None:
@@ -219,7 +207,8 @@ def _annotated(header: Header, name: str, subject: str, options: Options, task: 
             f"it has no {notes_file.suffix} of rhythms: name another --annotator, or give a table with --labels"
         )
     recording = _open(header, name, subject, options, task)
-    spans, notes = _rhythms(notes_file, header.rate_hz, recording.duration_s)
+    with foreign():
+        spans, notes = rhythms(notes_file, header.rate_hz, recording.duration_s)
     return replace(recording, spans=spans, notes=(*recording.notes, *notes))
 
 
@@ -235,29 +224,3 @@ def _labelled(
 
 def _notes_of(header: Header, options: Options) -> Path:
     return header.path.with_suffix(f".{options.annotator or ANNOTATOR}")
-
-
-def _rhythms(path: Path, rate_hz: float, duration_s: float) -> tuple[list[Span], list[str]]:
-    """The rhythms of an annotation file in seconds, and what is to be told of them; else `Unfit`."""
-    import wfdb
-
-    with foreign(), _deprecations_ignored():
-        if path.stat().st_size > _MAX_NOTE_BYTES:
-            raise Unfit(f"its notes are longer than {_MAX_NOTE_BYTES} bytes")
-        if not path.read_bytes().endswith(_END_OF_NOTES):
-            raise Unfit("truncated: its notes do not end as they must")
-        notes = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
-        seconds = np.array(notes.sample) / (notes.fs or rate_hz)
-        texts = [text.rstrip("\0").strip() for text in notes.aux_note]
-    begins = [(onset_s, text[1:]) for onset_s, text in zip(seconds, texts, strict=True) if text.startswith("(")]
-    onsets_s = [onset_s for onset_s, _ in begins]
-    if not begins:
-        raise Unfit("its notes have beats and no rhythm: give the rhythms as a table, --labels")
-    if sorted(onsets_s) != onsets_s or onsets_s[0] < 0:
-        raise Unfit("its notes are not in the order of time")
-    if onsets_s[-1] > duration_s + _ROUNDED_S:
-        raise Unfit(f"truncated: {duration_s:.2f} s long, and a rhythm begins at {onsets_s[-1]:g} s")
-    ends = zip(begins, [*onsets_s[1:], duration_s], strict=True)
-    spans = [Span(float(onset_s), float(end_s), rhythm) for (onset_s, rhythm), end_s in ends if onset_s < end_s]
-    twice = any(first == second for first, second in itertools.pairwise(onsets_s))
-    return spans, ["two of its rhythm notes are at one sample: the last holds"] if twice else []

@@ -87,12 +87,13 @@ def read_header(path: Path) -> Header:
 
 
 def part_names(path: Path) -> list[str]:
-    """The names of the records that are parts of this one; none if it is no header."""
+    """The names of the records beside it that are parts of this one; none if it is no header."""
     try:
         lines = _lines(path)
     except (Unfit, OSError):
         return []
-    return [line.split()[0] for line in lines[1:]] if lines and "/" in lines[0].split()[0] else []
+    parts = lines[1:] if lines and "/" in lines[0].split()[0] else []
+    return [name for name in (line.split()[0] for line in parts) if "/" not in name]
 
 
 def _lines(path: Path) -> list[str]:

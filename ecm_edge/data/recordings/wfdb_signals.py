@@ -5,6 +5,8 @@ A block is decoded once for several short reads, and no more of a file is in mem
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +19,8 @@ from ecm_edge.data.recordings.wfdb_headers import MISSING_PART, beside, read_hea
 from ecm_edge.data.recordings.windows import Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import ModuleType
 
     from ecm_edge.data.recordings.wfdb_headers import Header, Signal
 
@@ -60,11 +63,6 @@ class Lead:
     def unit(self) -> str:
         """The unit of what `read` gives."""
         return "mV" if self.signal.gain else UNSTATED
-
-    @property
-    def factor(self) -> float:
-        """From counts to mV, or to what `UNCALIBRATED` says; a unit that is not a voltage is `Unfit`."""
-        return to_millivolts(self.signal.unit) / (self.signal.gain or _DEFAULT_GAIN)
 
     @property
     def block(self) -> int:
@@ -166,14 +164,28 @@ def reader(pieces: Sequence[tuple[int, Lead]]) -> Callable[[int, int], np.ndarra
     return read
 
 
+@contextmanager
+def deprecations_ignored() -> Iterator[None]:
+    """Wfdb 4.3 calls functions that pandas is about to remove; a user could do nothing about the warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _codec() -> ModuleType:
+    """The part of wfdb that decodes; `rdrecord`, which is public, reads the header in wfdb's own way."""
+    with deprecations_ignored():
+        from wfdb.io import _signal
+    return _signal  # type: ignore[no-any-return]
+
+
 def _per_frame(signals: Sequence[Signal]) -> int:
     return sum(signal.samples_per_frame for signal in signals)
 
 
 def _frames_held(header: Header, signals: Sequence[Signal]) -> int:
     """The whole frames that fit into a file of this size."""
-    from wfdb.io import _signal as codec
-
+    codec = _codec()
     first = signals[0]
     size = regular(beside(header.path, first.file)).stat().st_size
     if first.fmt not in codec.BYTES_PER_SAMPLE:
@@ -185,13 +197,12 @@ def _frames_held(header: Header, signals: Sequence[Signal]) -> int:
 
 def _decode(lead: Lead, number: int) -> np.ndarray:
     """The (t,) counts of a lead in one block."""
-    from wfdb.io import _signal as codec
-
+    codec = _codec()
     first = number * lead.block
     last = min(first + lead.block, lead.frames)
     signals = lead.file_signals
     with foreign():
-        counts: np.ndarray = codec._rd_dat_signals(  # noqa: SLF001 - `rdrecord` would read the header its own way
+        counts: np.ndarray = codec._rd_dat_signals(  # noqa: SLF001 - see `_codec`
             file_name=signals[0].file,
             dir_name=str(lead.header.path.parent),
             pn_dir=None,
@@ -210,8 +221,7 @@ def _decode(lead: Lead, number: int) -> np.ndarray:
 
 def _check(lead: Lead, decode: Decode) -> None:
     """Decode everything, if there is something to hold it against: the sum of all samples in 16 bits."""
-    from wfdb.io import _signal as codec
-
+    codec = _codec()
     if not (lead.signal.checksum or lead.signal.fmt in codec.COMPRESSED_FMTS):
         return
     total = sum(int(decode(lead, number).sum(dtype=np.int64)) for number in range(-(-lead.frames // lead.block)))
@@ -221,10 +231,10 @@ def _check(lead: Lead, decode: Decode) -> None:
 
 def _millivolts(lead: Lead, start: int, stop: int, decode: Decode) -> np.ndarray:
     """(stop - start,) samples in mV, missing where the file says so or where the skew reaches behind its end."""
-    from wfdb.io import _signal as codec
-
+    codec = _codec()
     per_frame = lead.signal.samples_per_frame
     per_block, shift = lead.block * per_frame, lead.signal.skew * per_frame
+    to_mv = to_millivolts(lead.signal.unit)
     missing = codec.INVALID_SAMPLE_VALUE[lead.signal.fmt]
     samples = np.full(stop - start, np.nan)
     for number in range((start + shift) // per_block, -(-min(stop + shift, lead.length) // per_block)):
@@ -234,6 +244,6 @@ def _millivolts(lead: Lead, start: int, stop: int, decode: Decode) -> np.ndarray
             break
         counts = decode(lead, number)[first - begin : last - begin]
         with np.errstate(all="ignore"):
-            values = (counts.astype(np.float64) - lead.signal.baseline) * lead.factor
-        samples[first - start : last - start] = np.where(counts == missing, np.nan, values)
+            values = (counts.astype(np.float64) - lead.signal.baseline) / (lead.signal.gain or _DEFAULT_GAIN)
+        samples[first - start : last - start] = np.where(counts == missing, np.nan, values * to_mv)
     return samples
