@@ -94,12 +94,12 @@ def write_rhythms(
         notes: (sample from the record's start, text such as "(AFIB"), in ascending order.
         annotator: letters only.
     """
-    import wfdb
-
     if not notes:  # which wfdb does not write
         (folder / f"{record_name}.{annotator}").write_bytes(_END_OF_NOTES)
         return
     with _deprecations_ignored():
+        import wfdb
+
         wfdb.wrann(
             record_name,
             annotator,
