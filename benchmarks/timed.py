@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FOLDER = Path(__file__).parent / "records"
-NAMES = ("training", "search", "import", "latency", "firmware", "episodes")
+NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episodes")
 COLUMNS = ("what", "figure", "bar", "when and where")
 STATISTICS = ("min", "median", "rounds")
 
@@ -195,6 +195,16 @@ def _import(figures: Mapping[str, Figures]) -> Cells:
     )
 
 
+def _merge(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_data_merge"]
+    met = found["min_s"] < bars.MERGE_S and found["peak_bytes"] < bars.MERGE_MEMORY_BYTES
+    return (
+        f"merge to {found['segments']:,.0f} segments, checked, hashed and written; least of the rounds",
+        f"{found['min_s']:.1f} s, at most {found['peak_bytes'] / 1e6:.0f} MB",
+        _bar(f"< {bars.MERGE_S} s, < {bars.MERGE_MEMORY_BYTES / 1e6:.0f} MB", met=met),
+    )
+
+
 def _latency(figures: Mapping[str, Figures]) -> Cells:
     forms = {name.split("[")[1].strip("]"): found["median_s"] for name, found in figures.items()}
     return (
@@ -242,6 +252,7 @@ _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_overhead_of_a_trial": _overhead,
     "test_memory_of_a_search_over_all_real_subjects": _memory,
     "test_data_import": _import,
+    "test_data_merge": _merge,
     "test_latency": _latency,
     "test_time_on_this_host": _host,
     "test_fit_of_one_candidate": _fit,

@@ -14,7 +14,7 @@ from ecm_edge.data.synthetic import synthesise
 T = 1250
 
 
-def make(folder, samples, *, subjects=None, rhythms=None, splits=None, blank="negative"):
+def make(folder, samples, *, subjects=None, rhythms=None, splits=None, blank="negative", **meaning):
     """A data set of (N, T); by default a subject each and rhythms in turn."""
     n = len(samples)
     block = SegmentBlock(
@@ -26,11 +26,8 @@ def make(folder, samples, *, subjects=None, rhythms=None, splits=None, blank="ne
         splits or [""] * n,
     )
     names = sorted(set(splits or []) - {""})
-    source = Source(format="test")
-    meaning = Description(
-        sampling_rate_hz=250, samples_per_segment=T, unit="mV", splits=names, blank=blank, source=source
-    )
-    write_dataset(folder, meaning, [block])
+    fixed = {"sampling_rate_hz": 250, "samples_per_segment": T, "splits": names, "blank": blank, "unit": "mV"}
+    write_dataset(folder, Description(**{**fixed, **meaning}, source=Source(format="test")), [block])
     return open_dataset(folder)
 
 
@@ -102,6 +99,8 @@ def test_a_duplicate_across_splits_fails(tmp_path):
 def test_one_subject_or_one_class_fails(tmp_path, subjects, rhythms, gate):
     record = audit(make(tmp_path / "d", noise(4), subjects=subjects, rhythms=rhythms))
     assert verdicts(record)[gate] == ("FAIL", 1)
+    missing = {"AFIB": "no negative window", "N": "no positive window"}.get(rhythms[0] if rhythms else "", "")
+    assert {one.name: one for one in record.gates}["classes"].detail.startswith(missing)
     assert record.out_of_fold_auc is None
     assert record.contradictions == []
 
@@ -123,6 +122,27 @@ def test_eight_samples_at_an_extreme_are_clipped_and_seven_are_not():
     samples[1, 300:308] = samples[1].min() - 1
     samples[2, 300:307] = samples[2].max() + 1
     assert marks(samples, 250.0)[1].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "kind", "detail"),
+    [
+        ("mV", 1, None, ""),
+        ("mV", 1000, "amplitude", "span more than 2e+03 mV, where an ECG spans 0.1 to 10 mV"),
+        ("mV", 0.01, "amplitude", "span more than 0.02 mV"),
+        ("uV", 1000, None, ""),
+        ("uV", 1, "amplitude", "where an ECG spans 100 to 10000 uV"),
+        ("unstated", 1, "unit", "'unstated', which is no voltage"),
+        ("ADC counts", 400, "unit", "span more than 800"),
+    ],
+)
+def test_an_amplitude_that_is_none_of_an_ecg_is_a_finding(tmp_path, unit, scale, kind, detail):
+    waves = np.sin(np.arange(T) / np.array([[7], [9], [11], [13]])) * scale
+    record = audit(make(tmp_path / "d", waves, unit=unit))
+    found = {name: one for name, one in findings(record).items() if name in {"amplitude", "unit"}}
+    assert list(found) == [kind] * (kind is not None)
+    assert not kind or (detail in found[kind].detail and found[kind].segments == 4)
+    assert record.verdict == "PASS"
 
 
 @pytest.mark.parametrize(("blank", "words"), [("negative", "counted as negative"), ("drop", "without a label")])

@@ -9,7 +9,7 @@ from ecm_edge import metrics
 from ecm_edge.base import records
 from ecm_edge.candidate import space
 from ecm_edge.data import dataset, rhythms, synthetic
-from ecm_edge.data.recordings import formats, importer
+from ecm_edge.data.recordings import formats, importer, options
 from ecm_edge.evaluate import bench
 from ecm_edge.metrics import episodes as metrics_episodes
 from ecm_edge.search import runs, study
@@ -30,6 +30,8 @@ OFFERED = [
     ("firmware generate", "form", records.Form),
     ("firmware serve", "form", records.Form),
     ("data import", "file_format", formats.Format),
+    ("data import", "delimiter", options.Delimiter),
+    ("data import", "decimal", options.DecimalSign),
     ("data import", "on_error", importer.OnError),
     ("data import", "codes", rhythms.Codes),
     ("data import", "blank", dataset.Blank),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -46,7 +47,7 @@ IESD = ("--format", "iesd", "--sampling-rate-hz", "250")
 def test_import_says_what_it_made_and_what_is_blank(run, source, tmp_path):
     code, out, err = run("data", "import", source, "-o", tmp_path / "d", *IESD)
     assert code == 0
-    assert "3 segments of 2 subjects" in out
+    assert re.search("3 segments of 2 subjects in .*, unit unstated", out)
     assert "1 segments have a blank rhythm; they are counted as negative" in err
 
 
@@ -63,7 +64,9 @@ def test_bad_files_exit_with_2_and_json_names_all_of_them(run, source, tmp_path)
         (source / f"S1-N-{k + 1}.txt").write_text("1\n")
     code, out, err = run("data", "import", source, "-o", tmp_path / "d", *IESD, "--json")
     assert code == 2
-    assert json.loads(out)["error"]["found"].count("1 lines instead of 1250") == 12
+    found = json.loads(out)["error"]["found"]
+    assert found.count("1 lines instead of 1250") == 1
+    assert all(f"S1-N-{k + 1}.txt" in found for k in range(12))
     assert "--on-error skip" in err
     assert not (tmp_path / "d").exists()
 
@@ -113,6 +116,36 @@ def test_info_and_audit_show_tables(run, dataset):
     assert "144 in 72 episodes of 12 subjects" in out
     code, out, _ = run("data", "audit", dataset.folder)
     assert (code, "PASS" in out) == (0, True)
+
+
+def test_the_last_line_says_which_class_is_missing(run, source, tmp_path):
+    (source / "S1-AFIB-0.txt").unlink()
+    words = "no positive window: nothing can be learnt or scored from this data set alone"
+    for arguments in (
+        ("import", source, "-o", tmp_path / "d", *IESD),
+        ("info", tmp_path / "d"),
+        ("audit", tmp_path / "d"),
+    ):
+        assert run("data", *arguments)[1].splitlines()[-1] == words
+
+
+def test_info_tells_the_task_and_what_the_import_told(run, source, tmp_path):
+    for k in range(4):
+        (source / f"S1-N-{k + 1}.txt").write_text("1\n")
+    (source / "two\nlines").touch()
+    _, _, err = run("data", "import", source, "-o", tmp_path / "d", *IESD, "--on-error", "skip")
+    _, out, _ = run("data", "info", tmp_path / "d")
+    copied = "imported twice: the same samples under two"
+    for line in (
+        "left out: 4 recordings: 1 lines instead of 1250 (S1-N-1.txt, S1-N-2.txt, S1-N-3.txt, …)",
+        r"left out: two\nlines: not named <subject>-<rhythm>-<index>.txt",
+        f"note: S1-N-0.txt = S1-AFIB-0.txt: {copied} names",
+        f"note: S47--0.txt = S1-AFIB-0.txt: {copied} subjects, which no split by subject keeps apart",
+    ):
+        assert line in err.splitlines()
+        assert f" {line}" in out.splitlines()
+    assert "task: af-5s: atrial fibrillation in 5 s" in out
+    assert "unit unstated" in out
 
 
 def test_a_failed_audit_exits_with_1(run, source, tmp_path):

@@ -103,13 +103,20 @@ def test_a_name_that_is_not_utf8_is_recorded_with_its_bytes(tmp_path):
     assert [one.name for one in record.left_out] == [r"S0-\udcff-0.txt"]
 
 
-def test_only_the_first_problems_are_shown_unless_more_are_wanted(tmp_path):
+def test_a_reason_is_shown_once_with_some_names_unless_more_are_wanted(tmp_path):
     source = folder_of(tmp_path, {f"S0-N-{k}.txt": "" for k in range(12)})
-    with pytest.raises(RecordingError, match=r"12 that are not: .*; and 2 more"):
+    with pytest.raises(RecordingError, match=r"12 that are not: 12 recordings: 0 lines .* \(S0-N-0.txt, .*9.txt, …\)"):
         load(source, tmp_path / "d")
     with pytest.raises(RecordingError) as caught:
         load(source, tmp_path / "d", problems_shown=99)
-    assert caught.value.found.count("0 lines") == 12
+    assert caught.value.found.count("0 lines") == 1
+    assert caught.value.found.count("S0-N-") == 12
+
+
+def test_only_the_first_reasons_are_shown(tmp_path):
+    source = folder_of(tmp_path, {f"S0-N-{k}.txt": "1\n" * k for k in range(12)})
+    with pytest.raises(RecordingError, match=r"12 that are not: S0-N-0.txt: .*9 lines .*; and 2 more reasons"):
+        load(source, tmp_path / "d")
 
 
 def test_nothing_usable_is_an_error_also_when_skipping(tmp_path):

@@ -74,6 +74,7 @@ def test_the_task_goes_into_the_data_set_and_the_candidate(made):
     assert dataset.header.task == candidate.load_config(folder).task == task
     assert dataset.samples.shape == (48, task.samples_per_segment)
     assert dataset.header.sampling_rate_hz == task.sampling_rate_hz
+    assert len(np.unique(dataset.table["episode"])) == 48  # nobody says that neighbouring files join
     labels = info(dataset).counts.labels
     assert labels["positive"] == dataset.labels.sum() == 24
     assert {r for r in dataset.header.rhythms if r in task.positive} <= {"AFIB", "VT", "VFb", "VFt"}

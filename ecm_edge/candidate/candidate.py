@@ -53,6 +53,7 @@ class CandidateConfig(Record):
     """Everything that decides what a candidate is; with the same data set it is trained to the same weights.
 
     `task` is that of the data set, with the positive rhythms that it was imported with.
+    `source_sha256` are the contents of the sets that the data set was merged from; [] if it was not.
     """
 
     family: str
@@ -62,6 +63,7 @@ class CandidateConfig(Record):
     seed: int
     split: Split
     dataset_sha256: str
+    source_sha256: list[str] = Field(default_factory=list)
     synthetic: bool
     sampling_rate_hz: float
     samples_per_segment: int
@@ -78,7 +80,8 @@ class CandidateConfig(Record):
 
 
 _AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
-_ADDED_LATER: dict[str, Scalar] = {
+_ADDED_LATER: dict[str, Scalar | list[str]] = {
+    "source_sha256": [],
     **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     "training.teacher.count": 1,
@@ -114,6 +117,7 @@ def configure(
         seed=seed,
         split=split,
         dataset_sha256=dataset.header.content_sha256,
+        source_sha256=dataset.header.source_sha256,
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=dataset.header.sampling_rate_hz,
         samples_per_segment=dataset.header.samples_per_segment,

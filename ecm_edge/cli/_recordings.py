@@ -57,9 +57,11 @@ def recording_options(
 
 def tell(record: AnswersOf) -> None:
     """What could not be used, the facts about recordings, and the warnings, on stderr."""
-    for line in data.grouped((one.name, one.reason, one.windows) for one in record.left_out):
+    from ecm_edge.data.reasons import grouped
+
+    for line in grouped((one.name, one.reason, one.windows) for one in record.left_out):
         click.echo(f"left out: {line}", err=True)
-    for line in data.grouped((one.name, one.text, 0) for one in record.notes):
+    for line in grouped((one.name, one.text, 0) for one in record.notes):
         click.echo(f"note: {line}", err=True)
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)

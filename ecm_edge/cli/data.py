@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ecm_edge.data.audit import AuditRecord
-    from ecm_edge.data.dataset import Blank
+    from ecm_edge.data.dataset import Blank, DatasetHeader
     from ecm_edge.data.info import InfoRecord, SourceCounts
     from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.synthetic import SynthFormat
     from ecm_edge.tasks import Task
 
-_NAMES_SHOWN = 3  # of the recordings that share a reason
 _DUPLICATES_SHOWN = 10
+_LINES_SHOWN = 20  # of what was left out and noted
 
 
 @click.group("data")
@@ -39,7 +39,8 @@ def command() -> None:
 @click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
 @click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
-@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}.")
 @click.option(
     "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )
@@ -114,7 +115,7 @@ def import_(
     )
     _note_left_out(record)
     line = (
-        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset}, unit {record.unit} "
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
@@ -165,36 +166,26 @@ def _say_if_one_class(labels: Iterable[RhythmCount]) -> None:
 
 
 def _note_left_out(record: ImportRecord) -> None:
-    """What is not in the data set, and the number of blank rhythms, on stderr."""
-    for line in grouped((one.name, one.reason, one.windows) for one in record.left_out):
-        click.echo(f"left out: {line}", err=True)
-    for line in grouped((one.name, one.text, 0) for one in record.notes):
-        click.echo(f"note: {line}", err=True)
-    if set(record.leads) != {""} and record.leads:
-        click.echo("leads: " + ", ".join(f"{lead} of {n}" for lead, n in record.leads.items()), err=True)
+    """What is not in the data set, what is to be known of the rest, and the number of blank rhythms, on stderr."""
+    for line in _told(record):
+        click.echo(line, err=True)
     if record.blank_segments:
         meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
 
 
-def grouped(reasons: Iterable[tuple[str, str, int]]) -> list[str]:
-    """Lines for (recording, reason, windows): each reason once, with its windows, its recordings and some names.
+def _told(record: ImportRecord | DatasetHeader) -> list[str]:
+    """What was left out, the notes, the leads that were read and the rates that were changed, equal ones once."""
+    from ecm_edge.data.reasons import grouped
 
-    >>> grouped([("a", "flat", 2), ("b", "flat", 1), ("c", "truncated", 0)])
-    ['3 windows of 2 recordings: flat (a, b)', 'c: truncated']
-    """
-    by_reason: dict[str, list[tuple[str, int]]] = {}
-    for name, reason, windows in reasons:
-        by_reason.setdefault(reason, []).append((name, windows))
-    lines = []
-    for reason, places in by_reason.items():
-        names, windows = list(dict.fromkeys(name for name, _ in places)), sum(count for _, count in places)
-        some = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
-        lost = f"{windows:,} windows of " if windows else ""
-        if len(names) == 1:
-            lines.append(f"{lost}{some}: {reason}")
-        else:
-            lines.append(f"{lost}{len(names):,} recordings: {reason} ({some})")
+    lines = [f"left out: {line}" for line in grouped((one.name, one.reason, one.windows) for one in record.left_out)]
+    lines += [f"note: {line}" for line in grouped((one.name, one.text, 0) for one in record.notes)]
+    if record.leads:
+        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
+    others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
+    if others:
+        each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())
+        lines.append(f"recordings resampled to {record.sampling_rate_hz:g} Hz: {each}")
     return lines
 
 
@@ -261,6 +252,8 @@ def merge(
 
 def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
+    from ecm_edge.data.reasons import grouped
+
     for line in grouped((one.name, one.text, 0) for one in record.notes):
         click.echo(f"note: {line}", err=True)
     if not record.duplicates:
@@ -371,8 +364,8 @@ def _show_info(record: InfoRecord) -> None:
         f"{record.dataset}{' (synthetic)' if header.synthetic else ''}",
         ["subject", *(name or "(blank)" for name in names)],
         [
-            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
             ["all", *(str(number) for number in counts.rhythms.values())],
+            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
         ],
     )
     if counts.sources:
@@ -385,11 +378,15 @@ def _show_info(record: InfoRecord) -> None:
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
-        "left out": str(len(header.left_out)),
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
+    told = _told(header)
+    for line in told[:_LINES_SHOWN]:
+        click.echo(f" {line}")
+    if len(told) > _LINES_SHOWN:
+        click.echo(f" and {len(told) - _LINES_SHOWN} more lines: --json has all")
     if missing := one_class({name for name, number in counts.labels.items() if number}):
         click.echo(missing)
 
@@ -401,7 +398,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' positive shares are spread alike."""
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
@@ -440,13 +437,16 @@ def _show_audit(record: AuditRecord) -> None:
     )
     _show_contradictions(record)
     click.echo(record.rule, err=True)
+    for gate in record.gates:
+        if gate.name == "classes" and gate.detail:
+            click.echo(gate.detail)
 
 
 def _show_contradictions(record: AuditRecord) -> None:
     from ecm_edge.base.tables import show
 
     if record.out_of_fold_auc is None:
-        click.echo("Labels contradicted out of fold: NOT RUN, too few segments or subjects to learn from")
+        click.echo("Labels contradicted out of fold: NOT RUN, too few or too short segments, or too few subjects")
         return
     show(
         f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",

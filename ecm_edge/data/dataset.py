@@ -19,12 +19,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
+from ecm_edge.data.arrays import check_finite, check_indices, map_array
+from ecm_edge.data.reasons import grouped
 from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ SAMPLES_FILE = "samples.npy"
 TABLE_FILE = "table.npy"
 
 BLANK_RHYTHM = ""
+
+_DIGITS = 1000  # of a number within a name; Python refuses one of more than 4,300
+_FASTEST_HZ = 1e6
+_REASONS_SHOWN = 10
 
 UNSTATED = "unstated"
 """The unit of samples of which no one says what they are."""
@@ -114,7 +120,7 @@ class Description(Record):
     set, and each of its subjects is of one of them; [] if it was not merged.
     """
 
-    sampling_rate_hz: PositiveFloat
+    sampling_rate_hz: float = Field(gt=0, le=_FASTEST_HZ)
     samples_per_segment: PositiveInt
     unit: str
     splits: list[str] = Field(default_factory=list)
@@ -136,28 +142,35 @@ class DatasetHeader(Description):
     """`dataset.json`. `subjects` and `rhythms` (a blank one is "") are what the table's indices point into.
 
     `content_sha256` binds both arrays and every field that changes their meaning; not `source`, `left_out`, `notes`,
-    and `leads`, which counts the recordings by the lead that was read.
+    and `leads` and `rates_hz`, which count the recordings by the lead that was read and by their own sampling rate.
     """
 
     format: Literal["ecm-edge-dataset"] = "ecm-edge-dataset"
     version: Literal[1] = 1
     segments: PositiveInt
-    subjects: list[str]
-    rhythms: list[str]
-    left_out: list[LeftOut]
-    notes: list[Note] = Field(default_factory=list)
+    subjects: list[str] = Field(fail_fast=True)
+    rhythms: list[str] = Field(fail_fast=True)
+    left_out: list[LeftOut] = Field(fail_fast=True)
+    notes: list[Note] = Field(default_factory=list, fail_fast=True)
     leads: dict[str, int] = Field(default_factory=dict)
+    rates_hz: dict[str, int] = Field(default_factory=dict)
     sha256: dict[str, str]
     content_sha256: str
+
+    @property
+    def source_sha256(self) -> list[str]:
+        """The `content_sha256` of each source; [] if the data set was not merged."""
+        return [source.content_sha256 for source in self.sources]
 
 
 @dataclass(frozen=True)
 class SegmentBlock:
     """Some consecutive segments on their way into a data set.
 
-    `episodes` are keys: equal strings mean the same 10 s of the same record; its two halves, where both are there, come
+    `episodes` are keys: equal strings mean two windows in a row of one record; where both are there, they come
     one after the other. `splits` holds "" for none. `problems` are the files or windows of this block that cannot be
-    used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block.
+    used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block. `notes` are
+    on recordings whose last segments came by now.
     """
 
     samples: np.ndarray  # (n, T) float32
@@ -169,6 +182,7 @@ class SegmentBlock:
     problems: Sequence[LeftOut] = ()
     left_out: Sequence[LeftOut] = ()
     origins: Sequence[Origin] = ()
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True)
@@ -182,14 +196,26 @@ class Dataset:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) int8: 1 positive, 0 negative, -1 no label (a blank rhythm under `blank="drop"`)."""
+        """(N,) int8: 1 positive, 0 negative, -1 no label (a blank rhythm under `blank="drop"`).
+
+        Raises:
+            DatasetError: the table has an index that points nowhere.
+        """
+        check_indices(self.table, self._bounds, self.folder / TABLE_FILE)
         by_rhythm = np.array([self.header.label(rhythm) for rhythm in self.header.rhythms], np.int8)
         labels: np.ndarray = by_rhythm[self.table["rhythm"]]
         return labels
 
+    @property
+    def _bounds(self) -> dict[str, tuple[int, int]]:
+        """The lowest value and the end of each index of the table."""
+        header = self.header
+        lists = {"subject": header.subjects, "rhythm": header.rhythms}
+        return {name: (0, len(texts)) for name, texts in lists.items()} | {"split": (-1, len(header.splits))}
+
     def names(self, rows: np.ndarray) -> list[str]:
         """The names of these rows."""
-        return [name.decode() for name in self.table["name"][rows]]
+        return [name.decode(errors="backslashreplace") for name in self.table["name"][rows]]
 
     def subject_names(self, rows: np.ndarray) -> list[str]:
         """The subject of each of these rows."""
@@ -220,7 +246,7 @@ class Dataset:
                 "`ecm-edge data info` lists its subjects.",
             )
         wanted = np.isin(self.header.subjects, list(subjects))
-        rows: np.ndarray = np.flatnonzero(wanted[self.table["subject"]] & (self.labels >= 0))
+        rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])
         return rows
 
 
@@ -231,7 +257,9 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     ['S2', 'S10', 'a']
     """
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return tuple((0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts)
+    return tuple(
+        (0, int(part)) if part.isascii() and part.isdigit() and len(part) < _DIGITS else (1, part) for part in parts
+    )
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -249,7 +277,7 @@ def open_dataset(folder: Path) -> Dataset:
     header = DatasetHeader.load(folder / HEADER_FILE, DatasetError)
     if header.content_sha256 != _content_sha256(header, header.subjects, header.rhythms, header.sha256):
         raise _changed(folder, [HEADER_FILE])
-    samples, table = _map(folder / SAMPLES_FILE), _map(folder / TABLE_FILE)
+    samples, table = map_array(folder / SAMPLES_FILE), map_array(folder / TABLE_FILE)
     expected = (header.segments, header.samples_per_segment)
     if (
         samples.shape != expected
@@ -269,12 +297,16 @@ def check_content(dataset: Dataset, arrays: Collection[str] = (SAMPLES_FILE, TAB
     """Recompute the hashes of a data set's arrays; reads all of them.
 
     Raises:
-        DatasetError: an array has changed since it was written.
+        DatasetError: an array has changed since it was written, or holds what no import writes.
     """
     recorded = dataset.header.sha256
     changed = [name for name in arrays if files.sha256_file(dataset.folder / name) != recorded.get(name)]
     if changed:
         raise _changed(dataset.folder, changed)
+    if TABLE_FILE in arrays:
+        check_indices(dataset.table, dataset._bounds, dataset.folder / TABLE_FILE)  # noqa: SLF001 - of this module
+    if SAMPLES_FILE in arrays:
+        check_finite(dataset.samples, dataset.folder / SAMPLES_FILE)
 
 
 def _changed(folder: Path, names: Sequence[str]) -> DatasetError:
@@ -319,6 +351,7 @@ def write_dataset(
             left_out=table.left_out,
             notes=table.notes,
             leads=dict(table.leads),
+            rates_hz=dict(table.rates_hz),
             sha256=sha256,
             content_sha256=_content_sha256(description, subjects, rhythms, sha256),
         )
@@ -335,16 +368,6 @@ def _table_type(name_bytes: int) -> np.dtype[np.void]:
     return np.dtype([("name", f"S{name_bytes}"), *_INDEX_TYPES.items()])
 
 
-def _map(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DatasetError(
-            f"{path.name} is a NumPy array", f"{problem} at {path}", "Import or make the data set again."
-        ) from None
-    return array
-
-
 def _content_sha256(meaning: Description, subjects: list[str], rhythms: list[str], sha256: dict[str, str]) -> str:
     fields = meaning.model_dump(include=set(Description.model_fields) - {"source", "task", "sources"})
     task = meaning.task.meaning()
@@ -358,8 +381,9 @@ def _content_sha256(meaning: Description, subjects: list[str], rhythms: list[str
 def _why_none(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return "Point to a folder with recordings."
-    first = left_out[0]
-    return f"{len(left_out)} were left out, the first being {first.name}: {first.reason}."
+    reasons = grouped((one.name, one.reason, one.windows) for one in left_out)
+    rest = f"; and {len(reasons) - _REASONS_SHOWN} more reasons" if len(reasons) > _REASONS_SHOWN else ""
+    return f"Everything was left out: {'; '.join(reasons[:_REASONS_SHOWN])}{rest}."
 
 
 @dataclass
@@ -392,6 +416,7 @@ class _Table:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     leads: Counter[str] = field(default_factory=Counter)
+    rates_hz: Counter[str] = field(default_factory=Counter)
     units: set[str] = field(default_factory=set)
 
     @property
@@ -405,13 +430,15 @@ class _Table:
     def adding(self, blocks: Iterable[SegmentBlock]) -> Iterator[np.ndarray]:
         """The (n, T) samples of each block, after its rows were added to the table."""
         for block in blocks:
-            self.names.extend(name.encode() for name in block.names)
-            self.subject.extend(block.subjects)
+            self.names.extend(name.encode(errors="backslashreplace") for name in block.names)
+            self.subject.extend(map(_as_utf8, block.subjects))
             self.rhythm.extend(block.rhythms)
             self.episode.extend(block.episodes)
             self.split.extend(block.splits)
             self.left_out.extend((*block.problems, *block.left_out))
+            self.notes.extend(block.notes)
             for origin in block.origins:
+                self.rates_hz.update([f"{origin.sampling_rate_hz:g}"])
                 self.leads.update([origin.lead] if origin.lead else [])
                 self.units.add(origin.unit)
                 self.notes.extend(Note(name=origin.name, text=text) for text in origin.notes)

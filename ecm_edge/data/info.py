@@ -67,18 +67,19 @@ def info(dataset: Dataset, *, check: bool = False) -> InfoRecord:
 def counts(dataset: Dataset) -> Counts:
     """The numbers of segments of a data set."""
     header, table = dataset.header, dataset.table
-    grid = np.zeros((len(header.subjects), len(header.rhythms)), np.int64)  # segments by (subject, rhythm)
-    np.add.at(grid, (table["subject"], table["rhythm"]), 1)
+    labels = dataset.labels
+    subjects: dict[str, dict[str, int]] = {subject: {} for subject in header.subjects}
+    keys = table["subject"].astype(np.int64) * len(header.rhythms) + table["rhythm"]
+    for key, number in zip(*np.unique(keys, return_counts=True), strict=True):
+        subject, rhythm = divmod(int(key), len(header.rhythms))
+        subjects[header.subjects[subject]][header.rhythms[rhythm]] = int(number)
     return Counts(
         segments=header.segments,
         episodes=len(np.unique(table["episode"])),
-        labels=_by_label(dataset.labels),
-        rhythms=_named(header.rhythms, grid.sum(axis=0)),
+        labels=_by_label(labels),
+        rhythms=_named(header.rhythms, np.bincount(table["rhythm"], minlength=len(header.rhythms))),
         splits=_named(header.splits, np.bincount(table["split"] + 1, minlength=len(header.splits) + 1)[1:]),
-        subjects={
-            subject: {name: n for name, n in _named(header.rhythms, row).items() if n}
-            for subject, row in zip(header.subjects, grid, strict=True)
-        },
+        subjects=subjects,
         sources=_by_source(dataset),
     )
 

@@ -271,9 +271,13 @@ def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> lis
     """The scored subjects that the model was trained or tuned on; None where the file does not name them."""
     if model.config:
         seen = {*model.config.split.train, *model.config.split.validation}
-        return [name for name in scored if name in seen]
-    trained = onnx_model.provenance(model.classifier.proto).get("dataset_sha256")
-    return [] if trained and trained != dataset.header.content_sha256 else None
+        former = {name: there for source in dataset.header.sources for name, there in source.renamed.items()}
+        return [name for name in scored if name in seen or former.get(name) in seen]
+    facts = onnx_model.provenance(model.classifier.proto)
+    if "dataset_sha256" not in facts:
+        return None
+    trained = {facts["dataset_sha256"], *facts.get("source_sha256", "").split(",")}
+    return [] if trained.isdisjoint([dataset.header.content_sha256, *dataset.header.source_sha256]) else None
 
 
 def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:

@@ -146,7 +146,8 @@ def export_candidate(folder: Path, dataset: Dataset, *, template: onnx.ModelProt
 
 def candidate_facts(config: CandidateConfig) -> dict[str, str]:
     """A candidate's provenance as it stands in the metadata of every form."""
-    return {
+    sources = {"source_sha256": ",".join(config.source_sha256)} if config.source_sha256 else {}
+    return sources | {
         "tool_version": version("ecm-edge"),
         "config_sha256": config.sha256,
         "dataset_sha256": config.dataset_sha256,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.metrics.counts import Rows
 
-_CELLS = 1 << 20  # of resamples by segments that are held in memory at a time
-
 
 def auc(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> float | None:
     """AUC over all segments, 0…1; None where only one class is there."""

@@ -6,8 +6,9 @@ The verdict is FAIL where a split by subject cannot keep training and test data 
     2. duplicates belong to two subjects, or have two labels
     3. there is one class, or one subject, only
 
-All else is a finding for a person to look at: duplicates within a subject, flat or clipped segments, blank rhythms,
-rhythms that one subject alone has, and labels that out-of-fold predictions contradict.
+All else is a finding for a person to look at: duplicates within a subject, flat or clipped segments, an amplitude that
+is none of an ECG or has no unit, blank rhythms, rhythms that one subject alone has, and labels that out-of-fold
+predictions contradict.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import numpy as np
 from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_all
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
-from ecm_edge.data.audit.signals import CLIPPED_S, FLAT_S, FLAT_SHARE, faults
-from ecm_edge.data.dataset import BLANK_RHYTHM
+from ecm_edge.data.audit.signals import CLIPPED_S, ECG_MV, FLAT_S, FLAT_SHARE, faults, spans
+from ecm_edge.data.dataset import BLANK_RHYTHM, UNSTATED
+from ecm_edge.data.recordings.options import MILLIVOLTS
+from ecm_edge.data.rhythms import one_class
 
 if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
@@ -63,7 +66,7 @@ def audit(dataset: Dataset) -> AuditRecord:
     pairs = duplicates(dataset)
     probabilities = out_of_fold(dataset)
     gates = _gates(dataset, pairs)
-    findings = [*_signal_findings(dataset, pairs), *_rhythm_findings(dataset, probabilities)]
+    findings = [*_signal_findings(dataset, pairs), *_amplitude(dataset), *_rhythm_findings(dataset, probabilities)]
     if probabilities is not None:
         findings.append(_contradicted(dataset, probabilities))
     return AuditRecord(
@@ -89,13 +92,13 @@ def _gates(dataset: Dataset, pairs: np.ndarray) -> list[Gate]:
     across = (split[left] != split[right]) & (split[left] >= 0) & (split[right] >= 0)
     unlike = (labels[left] != labels[right]) & (labels[left] >= 0) & (labels[right] >= 0)
     other = subject[left] != subject[right]
-    classes = np.unique(labels[labels >= 0])
+    classes = [name for label, name in enumerate(("negative", "positive")) if (labels == label).any()]
     return [
         at_most("subjects in more than one split", len(torn), 0, "subjects", ", ".join(torn[:_EXAMPLES])),
         at_most("duplicates across splits", int(across.sum()), 0, "pairs", _first_pairs(dataset, pairs[across])),
         at_most("duplicates across subjects", int(other.sum()), 0, "pairs", _first_pairs(dataset, pairs[other])),
         at_most("duplicates with two labels", int(unlike.sum()), 0, "pairs", _first_pairs(dataset, pairs[unlike])),
-        at_least("classes", len(classes), 2, "classes"),
+        at_least("classes", len(classes), 2, "classes", one_class(classes)),
         at_least("subjects with a label", len(np.unique(subject[labels >= 0])), 2, "subjects"),
     ]
 
@@ -116,6 +119,23 @@ def _signal_findings(dataset: Dataset, pairs: np.ndarray) -> list[Finding]:
         _finding(dataset, "flat", flat, f"within {FLAT_SHARE:.0%} of the segment's range for {FLAT_S:g} s or longer"),
         _finding(dataset, "clipped", clipped, f"at an extreme for {CLIPPED_S * 1e3:g} ms or longer"),
     ]
+
+
+def _amplitude(dataset: Dataset) -> list[Finding]:
+    """A finding if most segments are larger or smaller than an ECG, or if nobody says what a sample is."""
+    unit = dataset.header.unit
+    span = spans(dataset)  # (N,)
+    half = f"half of the segments span more than {np.median(span):.3g}"
+    if unit not in MILLIVOLTS:
+        if dataset.header.task.unit == UNSTATED:
+            return []
+        detail = f"a sample is of unit {unit!r}, which is no voltage: a model learns this amplitude only; {half}"
+        return [_finding(dataset, "unit", np.arange(len(span)), detail)]
+    low, high = (limit / MILLIVOLTS[unit] for limit in ECG_MV)
+    if low <= np.median(span) <= high:
+        return []
+    detail = f"{half} {unit}, where an ECG spans {low:g} to {high:g} {unit}: check the unit"
+    return [_finding(dataset, "amplitude", np.flatnonzero((span < low) | (span > high)), detail)]
 
 
 def _rhythm_findings(dataset: Dataset, probabilities: np.ndarray | None) -> list[Finding]:

@@ -19,6 +19,9 @@ NAMES = (
     *("share_4_9_hz", "share_9_20_hz", "share_20_40_hz", "entropy", "kurtosis"),
 )
 
+SLOWEST_HZ, SHORTEST_S = 20.0, 1.0
+"""The lowest rate and the shortest segment in which beats are looked for."""
+
 _REFRACTORY_S = 0.25
 _MIN_BEATS = 3
 _P_WINDOW_S = (0.26, 0.06)  # before the R peak
@@ -28,7 +31,8 @@ _QRS_WINDOW_S = (0.06, 0.08)  # before and after it
 
 def features(samples: np.ndarray, sampling_rate_hz: float) -> np.ndarray:
     """(N, T) to (N, F) float64, F being the length of `NAMES`; NaN where a segment has fewer than three beats."""
-    centred = samples.astype(np.float64) - samples.mean(axis=1, keepdims=True)  # (N, T)
+    wide = samples.astype(np.float64)
+    centred = wide - wide.mean(axis=1, keepdims=True)  # (N, T)
     peaks = [_peaks(envelope, sampling_rate_hz) for envelope in _envelope(centred, sampling_rate_hz)]
     beats = np.array(
         [
@@ -44,7 +48,8 @@ def _envelope(centred: np.ndarray, rate_hz: float) -> np.ndarray:
     from scipy.ndimage import uniform_filter1d
 
     slope = np.gradient(centred, axis=1)
-    envelope: np.ndarray = np.sqrt(uniform_filter1d(slope**2, round(0.06 * rate_hz), axis=1))
+    power = uniform_filter1d(slope**2, round(0.06 * rate_hz), axis=1)
+    envelope: np.ndarray = np.sqrt(np.maximum(power, 0))  # its running sum may end below zero after a high peak
     return envelope
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
 from ecm_edge.data.audit.duplicates import parts
-from ecm_edge.data.audit.features import features
+from ecm_edge.data.audit.features import SHORTEST_S, SLOWEST_HZ, features
 
 if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
@@ -36,15 +36,16 @@ class Contradiction(Record):
 def out_of_fold(dataset: Dataset) -> np.ndarray | None:
     """(N,) probability of AF from a classifier that never saw the segment's subject.
 
-    None if a fold would learn from too few rows, or from one class.
+    None if a fold would learn from too few rows, or from one class, or if the segments are too short to hold beats.
     Gradient boosting on the features of this package, folds by subject; rows without a label are only predicted.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import GroupKFold
 
     labels, groups = dataset.labels, np.array(dataset.table["subject"])
-    folds = min(_FOLDS, len(dataset.header.subjects))
-    if folds < 2:  # noqa: PLR2004 - one to learn from, one to test
+    folds = min(_FOLDS, len(np.unique(groups)))
+    rate_hz, length = dataset.header.sampling_rate_hz, dataset.header.samples_per_segment
+    if folds < 2 or rate_hz < SLOWEST_HZ or length < SHORTEST_S * rate_hz:  # noqa: PLR2004 - one to learn, one to test
         return None
     inputs = _all_features(dataset)
     probabilities = np.empty(len(labels))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FLAT_S, FLAT_SHARE = 1.0, 0.01
 CLIPPED_S, CLIPPED_SHARE = 0.032, 1e-4
+ECG_MV = 0.1, 10.0
+"""The least and the most that half of the segments of ECG data span."""
 
 
 def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -27,19 +29,33 @@ def faults(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return flat, clipped
 
 
-def marks(samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) flat and (n,) clipped of (n, T)."""
-    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+def spans(dataset: Dataset) -> np.ndarray:
+    """(N,) float64: from the lowest to the highest sample of each segment, in the data set's unit."""
+    blocks = parts(np.arange(dataset.header.segments))
+    return np.concatenate([np.ptp(dataset.samples[rows].astype(np.float64), axis=1) for rows in blocks])
 
-    size = round(FLAT_S * rate_hz)
-    inner = slice(size // 2, samples.shape[1] - size // 2)
-    spread = maximum_filter1d(samples, size, axis=1) - minimum_filter1d(samples, size, axis=1)
-    extent = np.ptp(samples, axis=1, keepdims=True)  # (n, 1)
-    flat = (spread[:, inner] <= FLAT_SHARE * extent).any(axis=1)
-    top = samples >= samples.max(axis=1, keepdims=True) - CLIPPED_SHARE * extent
-    bottom = samples <= samples.min(axis=1, keepdims=True) + CLIPPED_SHARE * extent
+
+def marks(samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) flat and (n,) clipped of (n, T); a time that is longer than a segment, or no two samples, is never found."""
+    with np.errstate(over="ignore"):  # the range of the largest numbers is infinite
+        extent = np.ptp(samples, axis=1, keepdims=True)  # (n, 1)
+        flat = _is_flat(samples, round(FLAT_S * rate_hz), FLAT_SHARE * extent)
+        top = samples >= samples.max(axis=1, keepdims=True) - CLIPPED_SHARE * extent
+        bottom = samples <= samples.min(axis=1, keepdims=True) + CLIPPED_SHARE * extent
     length = round(CLIPPED_S * rate_hz)
     return flat, _has_run(top, length) | _has_run(bottom, length)
+
+
+def _is_flat(samples: np.ndarray, size: int, most: np.ndarray) -> np.ndarray:
+    """(n,): whether `size` samples in a row of (n, T) lie within `most` (n, 1)."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    if not 1 < size <= samples.shape[1]:
+        return np.zeros(len(samples), bool)
+    inner = slice(size // 2, samples.shape[1] - size // 2)
+    spread = maximum_filter1d(samples, size, axis=1) - minimum_filter1d(samples, size, axis=1)
+    flat: np.ndarray = (spread[:, inner] <= most).any(axis=1)
+    return flat
 
 
 def _has_run(mask: np.ndarray, length: int) -> np.ndarray:
@@ -48,6 +64,8 @@ def _has_run(mask: np.ndarray, length: int) -> np.ndarray:
     >>> _has_run(np.array([[True, True, False, True], [True, False, True, True]]), 3).tolist()
     [False, False]
     """
+    if not 1 < length <= mask.shape[1]:
+        return np.zeros(len(mask), bool)
     windows = np.lib.stride_tricks.sliding_window_view(mask, length, axis=1)
     runs: np.ndarray = np.any(np.all(windows, axis=2), axis=1)
     return runs

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.data.recordings import csv_names
@@ -17,19 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ecm_edge.data.recordings.options import DecimalSign, Delimiter
+
 Kind = Literal["number", "clock", "empty", "text"]
 """What the cells of a column are, but for missing ones."""
 
-DELIMITERS = {",": ",", ";": ";", "tab": "\t", "space": " "}
+DELIMITERS: dict[Delimiter, str] = {",": ",", ";": ";", "tab": "\t", "space": " "}
 """The delimiters by their name on the command line. A file of one column has none: ""."""
 
 _HEAD_BYTES = 1 << 16
 _LINES_LOOKED_AT = 100
 _MAX_COLUMNS = 200
-_MISSING = {"", "-", "na", "nan", "null"}
+_MISSING = {"", "-", "na", "nan", "null", "inf", "+inf", "-inf"}
 _DIGITS = r"[+-]?(?:\d+(?:{0}\d*)?|{0}\d+)(?:[eE][+-]?\d+)?"
 _NUMBERS = {sign: re.compile(_DIGITS.format(re.escape(sign))) for sign in ".,"}
-_CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\d[T ])?\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\d[T ]\d\d|\d{1,3}):\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 _COMMENT_SIGNS = " \t#%/\"'"
 _SHOWN = 40  # characters of a line in a message
 
@@ -51,7 +55,7 @@ class Layout:
     rows: Sequence[Sequence[str]]
     facts: Mapping[str, str]
 
-    @property
+    @cached_property
     def kinds(self) -> list[Kind]:
         """What the cells of each column are, as far as the first lines show."""
         return [self._kind([row[k] for row in self.rows]) for k in range(len(self.names))]
@@ -65,13 +69,13 @@ class Layout:
         return "clock" if all(map(_CLOCK.fullmatch, there)) else "text"
 
 
-def find_layout(path: Path, delimiter: str | None, decimal: str | None) -> Layout:
+def find_layout(path: Path, delimiter: Delimiter | None, decimal: DecimalSign | None) -> Layout:
     """The layout of a file that is there.
 
     Args:
         path: the file.
-        delimiter: a key of `DELIMITERS`, or None to find it.
-        decimal: "." or ",", or None to find it.
+        delimiter: None to find it.
+        decimal: None to find it.
 
     Raises:
         Unfit: no line of samples at the beginning, or more than one way to read them.
@@ -87,7 +91,7 @@ def find_layout(path: Path, delimiter: str | None, decimal: str | None) -> Layou
     lines = lines[:_LINES_LOOKED_AT]
     marks = [""] + [mark for mark in DELIMITERS.values() if any(mark in line for line in lines)]
     marks = marks if delimiter is None else [DELIMITERS[delimiter]]
-    ways = [_way(lines, mark, sign) for mark in marks for sign in decimal or ".,"]
+    ways = [way for mark in marks for sign in decimal or ".," if (way := _way(lines, mark, sign))]
     return _layout(_best(ways, lines), lines, encoding)
 
 
@@ -151,13 +155,18 @@ def _encoding(head: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to read the first lines: all of them as cells, the first line of samples, the number of such lines."""
+    """One way to read the first lines: all of them as cells, the numbers of those that are samples, and the first.
+
+    `numbers` counts the cells of samples that are numbers; `is_pure` is whether no other cell is text.
+    """
 
     delimiter: str
     decimal: str
     rows: Sequence[Sequence[str]]
+    fitting: Sequence[int]
     start: int
-    fitting: int
+    numbers: int
+    is_pure: bool
 
     @property
     def columns(self) -> int:
@@ -170,35 +179,50 @@ class _Way:
         return len(row) == self.columns and has_letter and not any(_is_number(cell, self.decimal) for cell in row)
 
 
-def _way(lines: Sequence[str], delimiter: str, decimal: str) -> _Way:
-    """The lines read in one way. Columns of text are allowed only where no line has nothing but numbers and times."""
+def _way(lines: Sequence[str], delimiter: str, decimal: str) -> _Way | None:
+    """The lines read in one way; None if that gives no samples.
+
+    A column of text is allowed below a header, and only where no line has nothing but numbers and times.
+    """
     rows = [cells_of(line, delimiter) for line in lines]
-    numbers = [sum(_is_number(cell, decimal) for cell in row) for row in rows]
-    pure = [
-        bool(count) and all(_is_number(c, decimal) or is_missing(c) or _CLOCK.fullmatch(c) for c in row)
-        for count, row in zip(numbers, rows, strict=True)
-    ]
-    usable = pure if any(pure) else [bool(count) and len(row) > 1 for count, row in zip(numbers, rows, strict=True)]
-    start = next((k for k, fits in enumerate(usable) if fits), 0)
-    fitting = sum(fits and len(row) == len(rows[start]) for fits, row in zip(usable, rows, strict=True))
-    way = _Way(delimiter, decimal, rows, start, fitting)
-    if not any(pure) and not (start and way.is_header(start - 1)):
-        return _Way(delimiter, decimal, rows, 0, 0)
-    return way
+    with_number = [k for k, row in enumerate(rows) if any(_is_number(cell, decimal) for cell in row)]
+    pure = [k for k in with_number if all(_is_sample(cell, decimal) for cell in rows[k])]
+    usable = pure or [k for k in with_number if len(rows[k]) > 1]
+    if not usable:
+        return None
+    columns = Counter(len(rows[k]) for k in usable).most_common(1)[0][0]
+    fitting = [k for k in usable if len(rows[k]) == columns]
+    start = fitting[0]
+    while (
+        start and lines[start - 1].strip() and len(rows[start - 1]) == columns and all(map(is_missing, rows[start - 1]))
+    ):
+        start -= 1
+    numbers = sum(_is_number(cell, decimal) for k in fitting for cell in rows[k])
+    way = _Way(delimiter, decimal, rows, fitting, start, numbers, bool(pure))
+    return way if pure or (start and way.is_header(start - 1)) else None
+
+
+def _is_sample(cell: str, decimal: str) -> bool:
+    return _is_number(cell, decimal) or is_missing(cell) or _CLOCK.fullmatch(cell) is not None
 
 
 def _best(ways: Sequence[_Way], lines: Sequence[str]) -> _Way:
     """The way that fits most lines; `Unfit` if none does, or if two do and read other columns."""
-    most = max(way.fitting for way in ways)
-    if not most:
-        raise next(no_number(k, line) for k, line in enumerate(lines, 1) if line.strip())
-    tied = [way for way in ways if way.fitting == most]
+    if not ways:
+        raise next((no_number(k, line) for k, line in enumerate(lines, 1) if line.strip()), Unfit("no line of numbers"))
+    most = max((len(way.fitting), way.is_pure) for way in ways)
+    tied = [way for way in ways if (len(way.fitting), way.is_pure) == most]
     if len({way.columns for way in tied}) == 1:
-        return tied[0]
-    named = [way for way in tied if way.start and way.is_header(way.start - 1)]
-    if len(named) == 1:
-        return named[0]
+        return max(tied, key=lambda way: way.numbers)
     comma = [way for way in tied if way.decimal == "," and way.delimiter != ","]
+    if comma and all(way.decimal == "," for way in tied):  # it is stated
+        return comma[0]
+    columns = [way for way in tied if way.delimiter == ","]
+    if comma and columns and columns[0].start and columns[0].is_header(columns[0].start - 1):
+        return columns[0]
+    named = [way for way in comma if way.start and way.is_header(way.start - 1)]
+    if named:
+        return named[0]
     if comma and any(re.fullmatch("-0|0[0-9]+", cell) for way in tied for row in way.rows for cell in row):
         return comma[0]
     raise Unfit(
@@ -223,7 +247,7 @@ def _layout(way: _Way, lines: Sequence[str], encoding: str) -> Layout:
         names=_names(way, header),
         has_header=bool(header),
         has_preamble=bool(preamble),
-        rows=[row for row in way.rows[way.start :] if len(row) == way.columns],
+        rows=[way.rows[k] for k in way.fitting],
         facts=dict(reversed(stated)),
     )
 

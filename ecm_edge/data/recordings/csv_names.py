@@ -17,15 +17,15 @@ _COUNTER = re.compile(
 
 
 def bare(name: str) -> str:
-    """A name without its unit and without "Lead" in front.
+    """A name without its unit, and without "Lead" or "ECG" in front.
 
-    >>> bare("ecg [uV]"), bare("Lead II"), bare("timestamp_ms"), bare("aVR (right)")
+    >>> bare("ecg [uV]"), bare("ECG lead II"), bare("timestamp_ms"), bare("aVR (right)")
     ('ecg', 'II', 'timestamp', 'aVR (right)')
     """
     found = re.search(_UNIT, name, re.IGNORECASE)
     known = found and (voltage(found[1] or found[2] or "") or time_unit(found[1] or found[2] or ""))
     text = name[: found.start()] if found and known else name
-    return re.sub(r"^lead[\s_]+", "", text.strip(), flags=re.IGNORECASE) or name
+    return re.sub(r"^((lead|ecg|ekg)[\s_]+)+(?=\w)", "", text.strip(), flags=re.IGNORECASE) or name
 
 
 def unit_of(name: str) -> str:
@@ -87,13 +87,16 @@ def sampling_rate_hz(text: str) -> float | None:
     (512.0, 500.0, None)
     """
     found = re.fullmatch(
-        r"(\d+(?:\.\d+)?)\s*(k?)(?:hz|hertz|sps|samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?)?", text.strip(), re.IGNORECASE
+        r"(\d+(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|sps|samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?)?",
+        text.strip(),
+        re.IGNORECASE,
     )
-    return float(found[1]) * (1000.0 if found[2] else 1.0) if found and float(found[1]) > 0 else None
+    rate_hz = float(found[1].replace(",", ".")) * (1000.0 if found[2] else 1.0) if found else 0.0
+    return rate_hz or None
 
 
 _FACTS = {
-    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*)([ _]*\(?hz\)?)?|fs|rate|frequency)$", re.IGNORECASE),
+    "rate": re.compile(r"(sampl\w*[ _-]*(rate|freq\w*|per s(ec(ond)?)?)|fs)[ _]*[\[(]?(hz)?[\])]?$", re.IGNORECASE),
     "unit": re.compile(r"units?$", re.IGNORECASE),
     "lead": re.compile(r"(lead|channel)$", re.IGNORECASE),
 }
@@ -102,7 +105,7 @@ _FACTS = {
 def fact(line: str) -> tuple[str, str] | None:
     """What a line before the samples states: ("rate", "unit" or "lead", its value); None if it states none of them.
 
-    >>> fact("Sample Rate,512 hertz"), fact("# unit: uV"), fact("Name,Somebody")
+    >>> fact("Sample Rate,512 hertz"), fact("# unit: uV"), fact("Rate,72 bpm")
     (('rate', '512 hertz'), ('unit', 'uV'), None)
     """
     parts = re.split(r"[,;:=\t]", line.strip(" \t#%/\"'"), maxsplit=1)

@@ -21,7 +21,7 @@ _DAY_S = 86_400.0
 _MAX_DURATION_S = 14 * _DAY_S
 _RATE_TOLERANCE = 0.01
 _RATE_TOLD = 0.001
-_LIKELY_HZ = (20.0, 20_000.0)
+_LIKELY_HZ = (50.0, 5_000.0)
 _ROBUST = 200_000  # steps that a first look takes
 _LEAST_JUMP = 0.5  # samples
 _LEAST_JUMP_OF_PACKETS = 1.5
@@ -114,7 +114,12 @@ def _likely_unit(step: float, name: str, stated_hz: float | None) -> float:
     """Seconds for each unit of the times: the one that is nearest to the stated rate, or gives a rate of an ECG."""
     if stated_hz is not None:
         return min(SECONDS.values(), key=lambda unit_s: abs(math.log(step * unit_s * stated_hz)))
-    likely = [unit_s for unit_s in SECONDS.values() if _LIKELY_HZ[0] <= 1 / (step * unit_s) < _LIKELY_HZ[1]]
+    counts_lines = abs(step - 1) < _RATE_TOLD  # or milliseconds at 1000 Hz
+    likely = (
+        []
+        if counts_lines
+        else [unit_s for unit_s in SECONDS.values() if _LIKELY_HZ[0] <= 1 / (step * unit_s) < _LIKELY_HZ[1]]
+    )
     if not likely:
         raise Unfit(
             f"no sampling rate: column {name!r} goes by {step:g} of an unknown unit. State it, --sampling-rate-hz"

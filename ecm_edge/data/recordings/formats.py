@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.windows import Recording
     from ecm_edge.tasks import Task
 
-Format = Literal["iesd", "wfdb", "edf", "csv"]
+Format = Literal["iesd", "wfdb", "edf", "csv", "dicom"]
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,24 @@ FORMATS: dict[Format, RecordingFormat] = {
     ),
     "wfdb": RecordingFormat(
         "ecm_edge.data.recordings.physionet",
-        optional=frozenset({"lead", "sampling_rate_hz", "subjects"}),
+        optional=frozenset({"annotator", "labels", "lead", "sampling_rate_hz", "subjects"}),
         states_unit=True,
     ),
     "edf": RecordingFormat(
         "ecm_edge.data.recordings.edf",
-        required=frozenset({"labels"}),
-        optional=frozenset({"lead", "sampling_rate_hz"}),
+        optional=frozenset({"labels", "lead", "sampling_rate_hz"}),
         states_unit=True,
     ),
     "csv": RecordingFormat(
         "ecm_edge.data.recordings.csv_files",
         required=frozenset({"labels"}),
         optional=frozenset({"lead", "sampling_rate_hz", "unit", "delimiter", "decimal"}),
+        states_unit=True,
+    ),
+    "dicom": RecordingFormat(
+        "ecm_edge.data.recordings.dicom",
+        required=frozenset({"labels"}),
+        optional=frozenset({"lead", "sampling_rate_hz"}),
         states_unit=True,
     ),
 }
@@ -94,7 +99,7 @@ def usage(option: str) -> str:
     """Which formats need a field of `Options` and which only take it, for a help text.
 
     >>> usage("sampling_rate_hz")
-    'needed for iesd; optional for wfdb, edf, csv'
+    'needed for iesd; optional for wfdb, edf, csv, dicom'
     """
     needed = ", ".join(name for name, entry in FORMATS.items() if option in entry.required)
     optional = ", ".join(name for name, entry in FORMATS.items() if option in entry.optional)

@@ -1,8 +1,9 @@
 """The contest's form: a folder of `<subject>-<rhythm>-<index>.txt`, one segment a file, one sample a line.
 
 Segments have the task's length and rate and are band-passed at source, so nothing is filtered here. The rhythm may be
-empty. Files 2k and 2k + 1 of one subject and rhythm are the halves of one episode. The contest's index tables
-(`label,Filename`) become fixed splits.
+empty. Of AF in 5 s, files 2k and 2k + 1 of one subject and rhythm are the halves of one episode; of other tasks it is
+not known that neighbouring files join, and each is an episode by itself. The contest's index tables (`label,Filename`)
+become fixed splits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge import tasks
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"(?P<subject>[A-Za-z0-9]+)-(?P<rhythm>[A-Za-z0-9]*)-(?P<index>[0-9]{1,15})\.txt")
 _BLOCK_FILES = 500
+_LINE_BYTES = 100  # at most, of a number
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def read(source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
     entries = [entry for entry in os.scandir(source) if entry.name not in tables]
     if not entries:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")
-    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if not entry.is_file()]
-    named, misnamed = _by_name(entry.name for entry in entries if entry.is_file())
+    present = {entry.name for entry in entries if _is_file(entry)}
+    others = [LeftOut(name=entry.name, reason="not a file") for entry in entries if entry.name not in present]
+    named, misnamed = _by_name(present)
     segments, contradictions = _with_splits(named, options.splits, task)
     yield problem_block(task, [*others, *misnamed, *contradictions])
     chunks = [segments[first : first + _BLOCK_FILES] for first in range(0, len(segments), _BLOCK_FILES)]
@@ -79,6 +83,13 @@ def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
                 index = next(counters.setdefault(rhythm, itertools.count()))
                 text = "".join(f"{sample:.9g}\n" for sample in samples)
                 (folder / f"{recording.subject}-{rhythm}-{index}.txt").write_text(text, encoding="ascii")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _by_name(names: Iterable[str]) -> tuple[list[_File], list[LeftOut]]:
@@ -131,6 +142,7 @@ def _contradiction(file: _File | None, split: str, row: Mapping[str, str], posit
 def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBlock:
     samples = np.empty((len(chunk), task.samples_per_segment), np.float32)
     good: list[_File] = []
+    per_episode = WINDOWS_PER_EPISODE if task.name == tasks.default().name else 1
     problems = []
     for file in chunk:
         try:
@@ -143,7 +155,7 @@ def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBloc
         names=[file.name for file in good],
         subjects=[file.subject for file in good],
         rhythms=[file.rhythm for file in good],
-        episodes=[f"{file.subject}-{file.rhythm}/{file.index // WINDOWS_PER_EPISODE}" for file in good],
+        episodes=[f"{file.subject}-{file.rhythm}/{file.index // per_episode}" for file in good],
         splits=[file.split for file in good],
         problems=problems,
     )
@@ -152,7 +164,10 @@ def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBloc
 def _read_segment(path: Path, length: int) -> np.ndarray:
     """(T,) float32 of one file: exactly `length` lines of one finite number each, not all the same; else `Unfit`."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_LINE_BYTES * length + 1)
+        if len(content) > _LINE_BYTES * length:
+            raise Unfit(f"larger than {_LINE_BYTES * length:,} bytes")
         lines = content.splitlines()
         if len(lines) != length:
             raise Unfit(f"{len(lines)} lines instead of {length}")

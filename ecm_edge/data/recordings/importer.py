@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +24,12 @@ from ecm_edge.data.dataset import (
     write_dataset,
 )
 from ecm_edge.data.info import counts
+from ecm_edge.data.reasons import grouped
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import Options
+from ecm_edge.data.recordings.repeats import with_repeats
+from ecm_edge.data.recordings.sources import check_format, look, told_apart
+from ecm_edge.data.recordings.windows import problem_block
 from ecm_edge.data.rhythms import Labelling, RhythmCount, RhythmRules
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ class ImportRecord(Record):
     """What an import made. `rhythms` and `splits` count segments; `left_out` names what is not in the data set.
 
     `labels` says what each rhythm counts as, those that were left out included. `leads` counts the recordings by the
-    lead that was read. `notes` are facts about recordings that are in the data set.
+    lead that was read, `rates_hz` by their own sampling rate. `notes` are facts about recordings in the data set.
     """
 
     dataset: str
@@ -58,6 +64,7 @@ class ImportRecord(Record):
     unit: str
     synthetic: bool
     leads: dict[str, int]
+    rates_hz: dict[str, int]
     left_out: list[LeftOut]
     notes: list[Note]
     content_sha256: str
@@ -80,29 +87,33 @@ def import_recordings(
     """Read every recording of a folder into a new data set at `out`.
 
     With `on_error="fail"` one problem is enough to write nothing; with "skip" the rest is imported and the header
-    keeps what was left out, and why. The error shows the first `problems_shown` problems. `task` is AF in 5 s by
+    keeps what was left out, and why. The error shows each reason once, at most `problems_shown` of them, and so many
+    names of each. Hidden files and those of operating systems are left out and stop nothing. `task` is AF in 5 s by
     default, and `rules` are the task's; the positive rhythms of `rules` take the place of the task's.
 
     Raises:
-        RecordingError: no such folder, an option that is missing or has no effect, recordings with problems, or rhythm
-            codes that are not known (`data.rhythms`).
+        RecordingError: no folder of recordings, one of another format or with `out` in it, an option that is missing or
+            has no effect, recordings with problems, or rhythm codes that are not known (`data.rhythms`).
         DatasetError: nothing usable is left.
         OutputError: `out` exists or cannot be written.
     """
     begin_s = time.perf_counter()
     options = options or Options()
     check_options(options, file_format)
-    if not source.is_dir():
-        raise RecordingError("recordings are read from a folder", f"no folder at {source}", "Check the path.")
+    contents = look(source, out)
+    check_format(contents, file_format, source)
     task = task or tasks.default()
     rules = rules or RhythmRules.of(task)
     task = task.model_copy(update={"positive": list(rules.positive)})
-    blocks = FORMATS[file_format].read(source, options, task)
+    blocks = _without_system_files(
+        FORMATS[file_format].read(source, options, task.model_copy(update={"ignored": list(rules.ignored)}))
+    )
+    blocks = chain([problem_block(task, contents.problems)], blocks)
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
     labelling = Labelling(rules, blank)
     description = _description(file_format, options, task, rules, blank, on_error, synthetic=synthetic)
-    write_dataset(out, description, labelling.label(blocks))
+    write_dataset(out, description, labelling.label(with_repeats(blocks)))
     return _record(open_dataset(out), file_format, labelling.table(), begin_s)
 
 
@@ -153,6 +164,7 @@ def _record(dataset: Dataset, file_format: Format, labels: list[RhythmCount], be
         unit=header.unit,
         synthetic=header.synthetic,
         leads=header.leads,
+        rates_hz=header.rates_hz,
         left_out=header.left_out,
         notes=header.notes,
         content_sha256=header.content_sha256,
@@ -172,13 +184,20 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
 
 def unusable(problems: Sequence[LeftOut], shown: int, verb: str) -> RecordingError:
     """The error for recordings that cannot be used, the first `shown` of them named; `verb` is the command."""
-    listed = "; ".join(f"{problem.name}: {problem.reason}" for problem in problems[:shown])
-    rest = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+    reasons = grouped(((one.name, one.reason, 0) for one in problems), names_shown=shown)
+    rest = f"; and {len(reasons) - shown} more reasons" if len(reasons) > shown else ""
     return RecordingError(
         "every recording has to be usable",
-        f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {listed}{rest}",
+        f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {'; '.join(reasons[:shown])}{rest}",
         f"Nothing was written. Mend them, or {verb} the rest with --on-error skip.",
     )
+
+
+def _without_system_files(blocks: Iterable[SegmentBlock]) -> Iterator[SegmentBlock]:
+    """The blocks, where hidden files and those of operating systems are no problem, but left out."""
+    for block in blocks:
+        problems, others = told_apart(block.problems)
+        yield replace(block, problems=problems, left_out=[*block.left_out, *others]) if others else block
 
 
 def _description(

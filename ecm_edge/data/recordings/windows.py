@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from ecm_edge.tasks import Task
 
 WINDOWS_PER_EPISODE = 2
+HIGHEST_RATE_HZ = 50_000.0
+LONGEST_S = 366 * 86_400.0
+"""A recording beyond either is refused: what its header claims would not fit into memory."""
 
 _PIECE_WINDOWS = 120
 _MARGIN_PERIODS = 5.0  # of the band's lower edge, 20 time constants: what is left of the edge effect is below 1e-8
 _MARGIN_UNFILTERED_S = 1.0
 _RATE_PER_BAND = 2.5
 _TOLERANCE_S = 1e-6
+_MISSING = "samples are missing or not finite"
 _ROUNDED_S = 1.0  # a label may end so much after the recording
 
 
@@ -147,8 +151,10 @@ def count_windows(recording: Recording, task: Task, hop_s: float | None = None) 
     """The number of windows that fit into a recording, one every `hop_s` (by default side by side).
 
     Raises:
-        Unfit: none fits, or the rate does not hold the band.
+        Unfit: none fits, the rate does not hold the band, or it is longer than a year.
     """
+    if recording.duration_s > LONGEST_S:
+        raise Unfit(f"{recording.duration_s:.4g} s long: more than a year")
     needed_hz = _RATE_PER_BAND * task.band_hz[1] if task.band_hz else 0.0
     if recording.sampling_rate_hz < needed_hz:
         raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {needed_hz:g} Hz are needed")
@@ -250,6 +256,8 @@ def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> 
     start = round((first_s - before_s) * rate_hz)
     stop = min(recording.length, round((last_s + margin_s) * rate_hz))
     raw = recording.read(start, stop)  # (stop - start,)
+    if not np.isfinite(raw).any():  # as in the holes of a discontinuous file, which may be long
+        return Windows(wanted[:0], _empty(task), dict.fromkeys(wanted.tolist(), _MISSING))
     begin_s = wanted * hop_s - (first_s - before_s)  # (n,) from the first sample of `raw`
     reasons = [_fault(raw, round(s * rate_hz), round(task.window_s * rate_hz)) for s in begin_s]
     usable = np.array([not reason for reason in reasons], bool)
@@ -268,7 +276,7 @@ def _fault(raw: np.ndarray, start: int, length: int) -> str:
     window = raw[start : start + length]
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
         if not np.isfinite(window.astype(np.float32)).all():
-            return "samples are missing or not finite"
+            return _MISSING
     return "flat: every sample is the same" if np.ptp(window) == 0 else ""
 
 
@@ -277,8 +285,6 @@ def _condition(raw: np.ndarray, rate_hz: float, task: Task) -> np.ndarray:
     from scipy import signal
 
     finite = np.isfinite(raw)
-    if not finite.any():
-        return np.zeros(int(np.ceil(len(raw) * task.sampling_rate_hz / rate_hz)) + 1)
     places = np.arange(len(raw))
     filled = raw if finite.all() else np.interp(places, places[finite], raw[finite])
     ratio = Fraction(task.sampling_rate_hz / rate_hz).limit_denominator(10_000)
