@@ -91,7 +91,14 @@ FORMATS: dict[Format, RecordingFormat] = {
 }
 """Every format by its name on the command line."""
 
-BY_SUFFIX: dict[str, Format] = {".hea": "wfdb", ".edf": "edf", ".csv": "csv", ".txt": "csv"}
+BY_SUFFIX: dict[str, Format] = {
+    ".hea": "wfdb",
+    ".edf": "edf",
+    ".bdf": "edf",
+    ".csv": "csv",
+    ".txt": "csv",
+    ".dcm": "dicom",
+}
 """The continuous format of a file, by its suffix in small letters."""
 
 
