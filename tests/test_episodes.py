@@ -203,6 +203,13 @@ def test_gross_and_averaged_figures(model, records, tmp_path):
     assert record.averaged.burden_error == pytest.approx((0 + 0.25) / 2)
 
 
+def test_a_comparison_that_begins_after_the_end_is_told(model, records, tmp_path):
+    record = write_episodes(model, records, tmp_path / "out", task=TASK, reference=Reference(RULES))
+    assert record.warnings == ["a, b: shorter than the 300 s after which the comparison begins: not compared (--start)"]
+    assert record.gross.episode_sensitivity is None
+    assert record.averaged.burden_error is None
+
+
 def test_an_existing_folder_stays(model, records, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputError, match="out exists"):
