@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import warnings
 from dataclasses import replace
@@ -14,9 +15,13 @@ from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.windows import Recording, Span
 from ecm_edge.data.rhythms import RhythmRules
+from ecm_edge.evaluate import episodes as found_episodes
+from ecm_edge.evaluate import predict
 from ecm_edge.evaluate.answering import Answers
 from ecm_edge.evaluate.episodes import Reference, Rule, check_rule, detect, notes, own_time
 from ecm_edge.forms import onnx_model
+from ecm_edge.metrics import episodes as metrics_episodes
+from ecm_edge.report import episodes as report_episodes
 from ecm_edge.report.episodes import write_episodes
 from tests import tiny
 from tests.one_sample import OPTIONS, RATE_HZ, TASK, write
@@ -281,3 +286,8 @@ def test_the_command_line(tmp_path, capsys):
 def test_an_option_of_the_reference_is_refused_without_one(option, tmp_path, capsys):
     assert tiny.run(["episodes", "m.onnx", "data/wfdb", "-o", tmp_path / "out", *option]) == 2
     assert "with --reference only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [metrics_episodes, found_episodes, predict, report_episodes])
+def test_the_examples_of_the_docstrings(module):
+    assert doctest.testmod(module).failed == 0
