@@ -41,7 +41,7 @@ def holter(tmp_path_factory):
 
 
 def test_episodes_of_24_hours(benchmark, holter, tmp_path):
-    used = {}
+    used, out = {}, tmp_path / "out"
 
     def run():
         given = [
@@ -57,7 +57,7 @@ def test_episodes_of_24_hours(benchmark, holter, tmp_path):
         ]
         child = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "ecm_edge.cli", "episodes", *given],
+            [sys.executable, "-m", "ecm_edge.cli", "episodes", *map(str, given)],
             {**os.environ, "OMP_NUM_THREADS": "1"},
         )
         os.sched_setaffinity(child, {min(os.sched_getaffinity(0))})
@@ -66,13 +66,13 @@ def test_episodes_of_24_hours(benchmark, holter, tmp_path):
         used.update(cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=usage.ru_maxrss * KIB)
 
     benchmark.pedantic(run, rounds=1)
-    record = json.loads((tmp_path / "out" / "episodes.json").read_text())
+    record = json.loads((out / "episodes.json").read_text())
     (found,) = record["recordings"]
     assert found["answered"] == found["windows"] == HOURS * 720
     assert abs(found["burden"] - 1 / 3) < 0.02
     assert found["figures"]["episode_sensitivity"] == 1
     assert found["figures"]["duration_positive_predictivity"] > 0.95
-    assert (tmp_path / "out" / "day.html").stat().st_size > 100_000
+    assert (out / "day.html").stat().st_size > 100_000
     benchmark.extra_info.update(checked=True, **used)
     assert used["peak_bytes"] <= bars.EPISODES_MEMORY_BYTES
     assert used["cpu_s"] <= bars.EPISODES_S

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ecm_edge.metrics.episodes import EpisodeFigures
     from ecm_edge.tasks import Task
 
-_OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", *RHYTHM_OPTIONS)
+_OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RHYTHM_OPTIONS)
 
 
 @recording_options(also=RHYTHM_OPTIONS)

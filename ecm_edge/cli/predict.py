@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.predict import PredictRecord
 
 
-@recording_options(without=("labels", "subjects"))
+@recording_options(without=("labels", "subjects", "annotator"))
 @click.command("predict")
 @click.argument("model", type=CANDIDATE)
 @click.argument("source", metavar="RECORDING|FOLDER|DATASET", type=PATH)

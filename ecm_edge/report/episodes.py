@@ -55,6 +55,8 @@ ANNOTATOR = "ecm"
 RECORD = "episodes.json"
 TABLE = "episodes.csv"
 
+_NAMES_SHOWN = 3
+
 
 def write_episodes(
     model_path: Path,
@@ -118,6 +120,8 @@ def write_episodes(
             write_rhythms(staged, name, rate_hz, marks, ANNOTATOR)
             page = render(head, found[-1], answered, task)
             (staged / f"{name}.html").write_text(page, encoding="utf-8")
+        if reference:
+            told.warnings.extend(_nothing_compared(found, reference))
         (staged / TABLE).write_text(_csv(found), encoding="utf-8")
         known = {**told_fields(model, task, told, begin_s), **(_figures(found) if reference else {})}
         record = head.model_copy(update={"recordings": found, **known})
@@ -134,6 +138,14 @@ def _with_rhythms(listing: Listing) -> Listing:
         return recording
 
     return replace(listing, load=load)
+
+
+def _nothing_compared(found: Sequence[RecordingEpisodes], reference: Reference) -> list[str]:
+    """A warning where recordings end before the comparison begins."""
+    short = [one.name for one in found if one.duration_s <= reference.start_s]
+    named = ", ".join(short[:_NAMES_SHOWN]) + (f" and {len(short) - _NAMES_SHOWN} more" * (len(short) > _NAMES_SHOWN))
+    until = f"shorter than the {reference.start_s:g} s after which the comparison begins: not compared (--start)"
+    return [f"{named}: {until}"] if short else []
 
 
 def _figures(found: Sequence[RecordingEpisodes]) -> dict[str, object]:

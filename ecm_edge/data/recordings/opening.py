@@ -10,6 +10,7 @@ from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import natural_key
 from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS, Format
 from ecm_edge.data.recordings.importer import check_options
+from ecm_edge.data.recordings.wfdb_headers import part_names
 from ecm_edge.data.recordings.windows import Listing
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ def open_recordings(source: Path, file_format: Format | None, options: Options, 
 
 
 def _files(folder: Path, file_format: Format | None) -> list[Path]:
-    """The files of a folder whose suffix is that of a recording, in their natural order."""
+    """The files of a folder whose suffix is that of a recording, in their natural order, no parts of WFDB records."""
     wanted = {suffix for suffix, name in BY_SUFFIX.items() if file_format in {None, name}}
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in wanted and path.is_file()]
+    found = {path for path in folder.rglob("*") if path.suffix.lower() in wanted and path.is_file()}
+    headers = [path for path in found if path.suffix == _WFDB_HEADER]
+    found -= {path.parent / f"{part}{_WFDB_HEADER}" for path in headers for part in part_names(path)}
     if not found:
         suffixes = ", ".join(sorted(wanted)) or "any"
         raise RecordingError(f"a folder holds recordings ({suffixes})", f"none in {folder}", "Check the path.")
