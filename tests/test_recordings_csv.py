@@ -421,6 +421,13 @@ def test_a_spreadsheet_with_dates_in_words_and_decimal_commas(tmp_path):
         opened(tmp_path, "sample,ecg\n" + "".join(f"{i},{x:.3f} mV\n" for i, x in enumerate(X[:500])))
 
 
+def test_names_may_stand_above_a_blank_line_and_facts_are_no_names(tmp_path):
+    assert opened(tmp_path, "\n".join(["ecg [uV]", "", *lines(X[:500])])).lead == "ecg [uV]"
+    assert opened(tmp_path, "\n".join(["Name,Somebody", *lines(X[:500])])).lead == ""
+    columns = opened(tmp_path, "Lead,II\n" + "".join(f"{k / 250},{x}\n" for k, x in enumerate(X[:500])), None)
+    assert (columns.lead, columns.length) == ("1", 500)
+
+
 def test_other_files_of_the_folder(tmp_path):
     (tmp_path / "in").mkdir()
     for name in (".DS_Store", "thumb.png"):

@@ -253,12 +253,14 @@ def _layout(way: _Way, lines: Sequence[str], encoding: str) -> Layout:
 
 
 def _header(way: _Way, lines: Sequence[str]) -> list[int]:
-    """The lines directly above the samples that name the columns: one, or a second one with their units."""
-    last = way.start - 1
+    """The last lines above the samples, if they name the columns: one, or a second one with their units."""
+    last = max((k for k in range(way.start) if lines[k].strip()), default=-1)
     if last < 0 or not way.is_header(last):
         return []
-    if way.columns <= 2 and (csv_names.fact(lines[last]) or not _starts_with_letter(lines[last])):  # noqa: PLR2004
+    if way.columns == 1 and (re.search("[,;:=\t]", lines[last]) or not _starts_with_letter(lines[last])):
         return []  # a fact, or a sample that is no number
+    if csv_names.fact(lines[last]) and way.columns == 2:  # noqa: PLR2004 - a name and a value
+        return []
     units = [csv_names.voltage(cell) or csv_names.time_unit(cell) for cell in way.rows[last]]
     return [last - 1, last] if any(units) and last and way.is_header(last - 1) else [last]
 
