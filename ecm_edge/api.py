@@ -12,6 +12,7 @@ from ecm_edge.candidate.space import load as load_space
 from ecm_edge.data.audit import audit
 from ecm_edge.data.dataset import check_content, open_dataset
 from ecm_edge.data.info import info
+from ecm_edge.data.merge import merge
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.splits import assign_folds
 from ecm_edge.data.synthetic import synthesise
@@ -65,6 +66,7 @@ __all__ = [
     "load_target",
     "locate",
     "measure",
+    "merge",
     "open_dataset",
     "promote",
     "quantize",

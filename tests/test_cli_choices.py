@@ -32,6 +32,7 @@ OFFERED = [
     ("data import", "on_error", importer.OnError),
     ("data import", "codes", rhythms.Codes),
     ("data import", "blank", dataset.Blank),
+    ("data merge", "blank", dataset.Blank),
     ("data synth", "file_format", synthetic.SynthFormat),
 ]
 

@@ -12,17 +12,19 @@ from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ecm_edge.data.audit import AuditRecord
     from ecm_edge.data.dataset import Blank
-    from ecm_edge.data.info import InfoRecord
+    from ecm_edge.data.info import InfoRecord, SourceCounts
+    from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
     from ecm_edge.data.rhythms import Codes, RhythmCount
     from ecm_edge.data.synthetic import SynthFormat
 
 _NAMES_SHOWN = 3  # of the recordings that share a reason
+_DUPLICATES_SHOWN = 10
 
 
 @click.group("data")
@@ -124,8 +126,13 @@ def import_(
 
 def _show_import(record: ImportRecord, line: str) -> None:
     """What each rhythm counts as, then the data set; last of all that it has only one class, if it does."""
+    _show_rhythms(record.labels)
+    click.echo(line)
+    _say_if_one_class(record.labels)
+
+
+def _show_rhythms(labels: Iterable[RhythmCount]) -> None:
     from ecm_edge.base.tables import show
-    from ecm_edge.data.rhythms import one_class
 
     def name(row: RhythmCount) -> str:
         written = "" if row.written_as == [row.rhythm] else f" (written {', '.join(row.written_as)})"
@@ -134,10 +141,14 @@ def _show_import(record: ImportRecord, line: str) -> None:
     show(
         "Rhythms",
         ["rhythm", "counts as", "windows", "subjects"],
-        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in record.labels],
+        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in labels],
     )
-    click.echo(line)
-    if missing := one_class({row.meaning for row in record.labels if row.segments}):
+
+
+def _say_if_one_class(labels: Iterable[RhythmCount]) -> None:
+    from ecm_edge.data.rhythms import one_class
+
+    if missing := one_class({row.meaning for row in labels if row.segments}):
         click.echo(missing)
 
 
@@ -189,6 +200,92 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+@command.command("merge", short_help="put data sets of several sources together")
+@click.argument("datasets", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
+@click.option(
+    "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, where the sets do not agree."
+)
+@click.option(
+    "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="A rhythm that becomes another; may be repeated."
+)
+@click.option("--unit", help="The unit of sets that state none; `unstated` to state none for the whole.")
+@click.option(
+    "--blank", type=click.Choice(["negative", "drop"]), help="What a blank rhythm counts as, where sets do not agree."
+)
+@click.option("--drop-duplicates", is_flag=True, help="Leave out segments with the samples of one in an earlier set.")
+@json_option
+def merge(
+    datasets: tuple[Path, ...],
+    out: Path,
+    *,
+    positive: str,
+    mapping: tuple[str, ...],
+    unit: str | None,
+    blank: Blank | None,
+    drop_duplicates: bool,
+    as_json: bool,
+) -> None:
+    """Put DATASETS together into one, in which every subject keeps its source.
+
+    A subject whose name an earlier set has is renamed SOURCE:SUBJECT. Segments with the same samples in two sets are
+    told. Splits mix every part alike by source, and `ecm-edge score` has figures by source.
+    """
+    from ecm_edge.data.merge import merge as put_together
+    from ecm_edge.data.merge.agreement import MergeRules
+
+    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
+    record = put_together(
+        [open_data(dataset) for dataset in datasets],
+        out,
+        MergeRules(_listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+    )
+    _note_merge(record)
+    emit(record, as_json=as_json, render=lambda: _show_merge(record))
+
+
+def _note_merge(record: MergeRecord) -> None:
+    """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
+    for line in grouped((one.name, one.text, 0) for one in record.notes):
+        click.echo(f"note: {line}", err=True)
+    if not record.duplicates:
+        return
+    for one in record.duplicates[:_DUPLICATES_SHOWN]:
+        unlike = f", {one.other_label} of them with another label" if one.other_label else ""
+        pair = f"{one.subject} of {one.source} = {one.first_subject} of {one.first_source}"
+        click.echo(f"duplicates: {pair}: {one.segments} segments{unlike}", err=True)
+    if (more := len(record.duplicates) - _DUPLICATES_SHOWN) > 0:
+        click.echo(f"duplicates: and {more} more pairs of subjects, all of them with --json", err=True)
+    if not record.duplicates_dropped:
+        click.echo("warning: one recording may come to lie in training and in test: --drop-duplicates", err=True)
+
+
+def _show_merge(record: MergeRecord) -> None:
+    _show_sources(record.sources)
+    _show_rhythms(record.labels)
+    click.echo(
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
+    )
+    _say_if_one_class(record.labels)
+
+
+def _show_sources(sources: Sequence[SourceCounts]) -> None:
+    from ecm_edge.base.tables import show
+
+    labels = list(sources[0].labels) if sources else []
+    show(
+        "Sources",
+        ["source", "format", "subjects", "segments", *labels, "content"],
+        [
+            [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
+            + [f"{s.labels[name]:,}" for name in labels]
+            + [s.content_sha256[:12]]
+            for s in sources
+        ],
+    )
 
 
 @command.command("synth", short_help="make deterministic synthetic ECG")
@@ -248,6 +345,8 @@ def _show_info(record: InfoRecord) -> None:
             ["all", *(str(number) for number in counts.rhythms.values())],
         ],
     )
+    if counts.sources:
+        _show_sources(counts.sources)
     facts = {
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
         "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),

@@ -21,10 +21,12 @@ from ecm_edge.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
+    from ecm_edge.metrics.evaluate import SourceScore
 
 
 _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity")
@@ -106,6 +108,8 @@ def _render(record: ScoreRecord) -> None:
         [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
     ]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    if scores.by_source:
+        _show_sources(scores.by_source)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
@@ -132,6 +136,25 @@ def _render(record: ScoreRecord) -> None:
         _render_board(record.board)
     if missing := undefined(scores):
         click.echo(missing)
+
+
+def _show_sources(sources: Sequence[SourceScore]) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
+    names = ["f1", "recall", "auc", "fbeta_mean", "g", "specificity"]
+    show(
+        "By source (95 %)",
+        ["source", "subjects", "with AF", "segments", *names],
+        [
+            [
+                s.source,
+                *map(str, (s.subjects, s.positive_subjects, s.segments)),
+                *(figure(getattr(s, name)) for name in names),
+            ]
+            for s in sources
+        ],
+    )
 
 
 def _render_board(board: BoardResult) -> None:

@@ -28,7 +28,7 @@ from ecm_edge.base.records import Record
 from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 HEADER_FILE = "dataset.json"
@@ -92,11 +92,26 @@ class Source(Record):
     options: dict[str, str] = Field(default_factory=dict)
 
 
+class SourceSet(Record):
+    """One of the data sets that a data set was merged from.
+
+    `subjects` are its subjects, by their names here; `renamed` has the name there of each one that was renamed.
+    `content_sha256` is that of the whole set.
+    """
+
+    name: str
+    content_sha256: str
+    source: Source
+    subjects: list[str]
+    renamed: dict[str, str] = Field(default_factory=dict)
+
+
 class Description(Record):
     """The meaning of the segments, decided before the first one is read.
 
     `unit` is that of a sample, or `UNSTATED`. `splits` names the fixed splits, [] if there are none. `task` is the one
-    that the segments were made for; its `positive` are the `positive_rhythms`.
+    that the segments were made for; its `positive` are the `positive_rhythms`. `sources` are those of a merged data
+    set, and each of its subjects is of one of them; [] if it was not merged.
     """
 
     sampling_rate_hz: PositiveFloat
@@ -108,6 +123,13 @@ class Description(Record):
     synthetic: bool = False
     source: Source
     task: Task = Field(default_factory=tasks.default)
+    sources: list[SourceSet] = Field(default_factory=list)
+
+    def label(self, rhythm: str) -> int:
+        """What a rhythm counts as: 1 positive, 0 negative, -1 no label."""
+        if rhythm == BLANK_RHYTHM and self.blank == "drop":
+            return -1
+        return int(rhythm in self.positive_rhythms)
 
 
 class DatasetHeader(Description):
@@ -161,7 +183,7 @@ class Dataset:
     @cached_property
     def labels(self) -> np.ndarray:
         """(N,) int8: 1 positive, 0 negative, -1 no label (a blank rhythm under `blank="drop"`)."""
-        by_rhythm = np.array([_label(rhythm, self.header) for rhythm in self.header.rhythms], np.int8)
+        by_rhythm = np.array([self.header.label(rhythm) for rhythm in self.header.rhythms], np.int8)
         labels: np.ndarray = by_rhythm[self.table["rhythm"]]
         return labels
 
@@ -172,6 +194,17 @@ class Dataset:
     def subject_names(self, rows: np.ndarray) -> list[str]:
         """The subject of each of these rows."""
         return [self.header.subjects[index] for index in self.table["subject"][rows]]
+
+    @cached_property
+    def sources(self) -> np.ndarray:
+        """(S,) for each subject the place of its source in `header.sources`; 0 where the data set was not merged."""
+        places = {subject: place for place, source in enumerate(self.header.sources) for subject in source.subjects}
+        return np.array([places.get(subject, 0) for subject in self.header.subjects], np.intp)
+
+    def source_names(self, rows: np.ndarray) -> list[str]:
+        """The source of each of these rows; "" where the data set was not merged."""
+        names = [source.name for source in self.header.sources] or [""]
+        return [names[place] for place in self.sources[self.table["subject"][rows]]]
 
     def rows_of(self, subjects: Collection[str]) -> np.ndarray:
         """(n,) int64, ascending: the labelled rows of these subjects.
@@ -199,12 +232,6 @@ def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     """
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
     return tuple((0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts)
-
-
-def _label(rhythm: str, header: Description) -> int:
-    if rhythm == BLANK_RHYTHM and header.blank == "drop":
-        return -1
-    return int(rhythm in header.positive_rhythms)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -256,18 +283,25 @@ def _changed(folder: Path, names: Sequence[str]) -> DatasetError:
     )
 
 
-def write_dataset(folder: Path, description: Description, blocks: Iterable[SegmentBlock]) -> DatasetHeader:
+def write_dataset(
+    folder: Path,
+    description: Description,
+    blocks: Iterable[SegmentBlock],
+    *,
+    notes: Sequence[Note] = (),
+    leads: Mapping[str, int] | None = None,
+) -> DatasetHeader:
     """Write the blocks, in their order, as a new data set; memory stays at one block and the table.
 
     The same description and blocks give the same bytes and `content_sha256`. An error raised by `blocks` passes
-    through and leaves nothing behind.
+    through and leaves nothing behind. `notes` and `leads` are what is known besides the origins in the blocks.
 
     Raises:
         OutputError: `folder` exists or cannot be written, or the disk is full.
         DatasetError: the blocks hold no segment at all.
     """
     with files.staged_folder(folder) as staged:
-        table = _Table()
+        table = _Table(notes=list(notes), leads=Counter(leads or {}))
         segments = _write_samples(staged / SAMPLES_FILE, description.samples_per_segment, table.adding(blocks))
         if not segments:
             raise DatasetError("a data set holds at least one segment", "none", _why_none(table.left_out))
@@ -312,10 +346,12 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _content_sha256(meaning: Description, subjects: list[str], rhythms: list[str], sha256: dict[str, str]) -> str:
-    fields = meaning.model_dump(include=set(Description.model_fields) - {"source", "task"})
+    fields = meaning.model_dump(include=set(Description.model_fields) - {"source", "task", "sources"})
     task = meaning.task.meaning()
     if task != tasks.default().meaning():  # the first task came without this record: its data sets keep their hashes
         fields["task"] = task
+    if meaning.sources:
+        fields["sources"] = [one.model_dump(include={"name", "content_sha256", "subjects"}) for one in meaning.sources]
     return files.sha256_json({**fields, "subjects": subjects, "rhythms": rhythms, "sha256": sha256})
 
 

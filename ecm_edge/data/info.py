@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import SAMPLES_FILE, TABLE_FILE, DatasetHeader, check_content
@@ -15,8 +16,25 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
 
 
+class SourceCounts(Record):
+    """One source of a merged data set: its segments, its subjects, and its segments by label.
+
+    `format` is that of its recordings, `content_sha256` that of the whole set as it was before the merge.
+    """
+
+    source: str
+    format: str
+    content_sha256: str
+    segments: int
+    subjects: int
+    labels: dict[str, int]
+
+
 class Counts(Record):
-    """Numbers of segments: by rhythm, by fixed split, by label ("AF", "negative", "none"), and by subject."""
+    """Numbers of segments: by rhythm, by fixed split, by label ("AF", "negative", "none"), and by subject.
+
+    `sources` has those of a merged data set.
+    """
 
     segments: int
     episodes: int
@@ -24,6 +42,7 @@ class Counts(Record):
     rhythms: dict[str, int]
     splits: dict[str, int]
     subjects: dict[str, dict[str, int]]
+    sources: list[SourceCounts] = Field(default_factory=list)
 
 
 class InfoRecord(Record):
@@ -53,14 +72,34 @@ def counts(dataset: Dataset) -> Counts:
     return Counts(
         segments=header.segments,
         episodes=len(np.unique(table["episode"])),
-        labels=_named(["none", "negative", "AF"], np.bincount(dataset.labels + 1, minlength=3)),
+        labels=_by_label(dataset.labels),
         rhythms=_named(header.rhythms, grid.sum(axis=0)),
         splits=_named(header.splits, np.bincount(table["split"] + 1, minlength=len(header.splits) + 1)[1:]),
         subjects={
             subject: {name: n for name, n in _named(header.rhythms, row).items() if n}
             for subject, row in zip(header.subjects, grid, strict=True)
         },
+        sources=_by_source(dataset),
     )
+
+
+def _by_source(dataset: Dataset) -> list[SourceCounts]:
+    of_rows = dataset.sources[dataset.table["subject"]]  # (N,)
+    return [
+        SourceCounts(
+            source=source.name,
+            format=source.source.format,
+            content_sha256=source.content_sha256,
+            segments=int(np.sum(of_rows == place)),
+            subjects=len(source.subjects),
+            labels=_by_label(dataset.labels[of_rows == place]),
+        )
+        for place, source in enumerate(dataset.header.sources)
+    ]
+
+
+def _by_label(labels: np.ndarray) -> dict[str, int]:
+    return _named(["none", "negative", "AF"], np.bincount(labels + 1, minlength=3))
 
 
 def _named(names: Sequence[str], numbers: np.ndarray) -> dict[str, int]:

@@ -4,8 +4,8 @@ train:      what the weights are fitted to, and what quantisation is calibrated 
 validation: early stopping, the decision threshold and the search's objective.
 test:       the reported figures; touched by score, robustness, promote and report only.
 
-Subjects are ordered by their share of AF, by name where shares are equal. They are drawn by `seed` within bands of
-neighbours, so that every part and every fold is mixed alike.
+Subjects are ordered by source in a merged data set, then by their share of AF, and by name where shares are equal. They
+are drawn by `seed` within bands of neighbours, so that every part and every fold is mixed alike.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def holdout(dataset: Dataset, *, seed: int, validation_share: float = 0.2, test_
     """
     order, generator = _by_af_share(dataset), np.random.default_rng(seed)
     test = _drawn(order, test_share, generator)
-    rest = [name for name in order if name not in test]
+    tested = set(test)
+    rest = [name for name in order if name not in tested]
     return _checked(dataset, _train_and_validation(rest, validation_share / (1 - test_share), test, generator))
 
 
@@ -172,15 +173,15 @@ def fixed(dataset: Dataset, *, seed: int, validation_share: float = 0.2) -> Spli
             f"parts {parts}",
             "Import with --split train=FILE --split test=FILE.",
         )
-    test, rest = (_subjects_in(dataset, parts.index(part)) for part in ("test", "train"))
-    if both := sorted(set(test) & set(rest)):
+    test, rest = (set(_subjects_in(dataset, parts.index(part))) for part in ("test", "train"))
+    if both := sorted(test & rest):
         raise DatasetError(
             "a split is by subject",
             f"{len(both)} subjects in train and in test, first {both[0]!r}",
             "Use the default split instead.",
         )
     order = [name for name in _by_af_share(dataset) if name in rest]
-    return _checked(dataset, _train_and_validation(order, validation_share, test, np.random.default_rng(seed)))
+    return _checked(dataset, _train_and_validation(order, validation_share, sorted(test), np.random.default_rng(seed)))
 
 
 def _subjects_in(dataset: Dataset, part: int) -> list[str]:
@@ -189,7 +190,8 @@ def _subjects_in(dataset: Dataset, part: int) -> list[str]:
 
 
 def _by_af_share(dataset: Dataset) -> list[str]:
-    """The subjects that have a label, by their share of AF, and by name in natural order where shares are equal."""
+    """The subjects that have a label, by source, then by share of AF, then by name in natural order."""
+    sources = dataset.sources  # (S,)
     labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
     names = dataset.header.subjects
     segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
@@ -199,7 +201,9 @@ def _by_af_share(dataset: Dataset) -> list[str]:
             f"{len(segments)} in {dataset.folder}",
             "Import more subjects.",
         )
-    codes = sorted(segments, key=lambda code: (positives[code] / segments[code], natural_key(names[code])))
+    codes = sorted(
+        segments, key=lambda code: (sources[code], positives[code] / segments[code], natural_key(names[code]))
+    )
     return [names[code] for code in codes]
 
 

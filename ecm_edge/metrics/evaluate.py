@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import weighted_auc
@@ -70,11 +71,25 @@ class RhythmScore(Record):
     specificity: float | None
 
 
+class SourceScore(Figures):
+    """The segments of one source of a merged data set; the ratios and `auc` are pooled."""
+
+    source: str
+    segments: int
+    subjects: int
+    positive_subjects: int
+    confusion: Confusion
+    auc: Interval | None
+    fbeta_mean: Interval
+    g: Interval
+
+
 class Scores(Figures):
     """Scores over all segments (pooled), averaged over subjects, and by subject and rhythm.
 
     `f1`, `accuracy` and the other ratios at this level are pooled; `averaged` has them as means over the subjects in
-    which they are defined. `auc` is pooled, None where only one class is there.
+    which they are defined. `auc` is pooled, None where only one class is there. `by_source` is empty where the segments
+    are of one source.
     """
 
     segments: int
@@ -88,6 +103,7 @@ class Scores(Figures):
     averaged: Figures
     by_subject: list[SubjectScore]
     by_rhythm: list[RhythmScore]
+    by_source: list[SourceScore] = Field(default_factory=list)
 
     @property
     def positive_subjects(self) -> int:
@@ -113,7 +129,7 @@ def evaluate(
     beta, good_above = criteria(rule)
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
-    intervals["auc"] = interval(weighted_auc(rows, weights))
+    intervals["auc"] = interval(weighted_auc(rows, counts, weights))
     return Scores.model_validate(
         intervals
         | {

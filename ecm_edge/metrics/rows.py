@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.metrics.evaluate import evaluate
+from ecm_edge.metrics.evaluate import SourceScore, evaluate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,8 +17,28 @@ if TYPE_CHECKING:
 
 
 def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
-    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one."""
+    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one.
+
+    Where the rows are of several sources, each source has its figures beside the whole.
+    """
+    whole = _scores(margin, dataset, rows, target)
+    names = np.array(dataset.source_names(rows))
+    sources = [source.name for source in dataset.header.sources if (names == source.name).any()]
+    if len(sources) < 2:  # noqa: PLR2004 - the figures of one source are those of the whole
+        return whole
+    each = [_scores(margin[names == name], dataset, rows[names == name], target) for name in sources]
+    by_source = [_of_source(name, scores) for name, scores in zip(sources, each, strict=True)]
+    return whole.model_copy(update={"by_source": by_source})
+
+
+def _scores(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
     rule = target.score if target else None
     rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
     return evaluate(labels, margin, subjects, rhythms, rule)
+
+
+def _of_source(name: str, scores: Scores) -> SourceScore:
+    return SourceScore(
+        source=name, **{key: getattr(scores, key) for key in SourceScore.model_fields if key != "source"}
+    )

@@ -14,6 +14,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 RECORDS = {
     "data-import": "ecm_edge.data.recordings.importer:ImportRecord",
+    "data-merge": "ecm_edge.data.merge:MergeRecord",
     "data-synth": "ecm_edge.data.synthetic:SynthRecord",
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",

@@ -30,10 +30,20 @@ def duplicates(dataset: Dataset) -> np.ndarray:
 
 def _exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """For each row the first one with the same samples, (N,); and the rows that are not that one."""
-    digests = np.array([hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in dataset.samples], "V16")
-    _, place, group = np.unique(digests, return_index=True, return_inverse=True)
-    first = place[group]
+    first = first_equal(digests(dataset.samples))
     return first, np.flatnonzero(first != np.arange(len(first)))
+
+
+def digests(samples: np.ndarray) -> np.ndarray:
+    """(n, T) to (n,) of 16 bytes: equal where all samples of two rows are the same."""
+    return np.array([hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in samples], "V16")
+
+
+def first_equal(of_rows: np.ndarray) -> np.ndarray:
+    """(N,) int64: for each row the first one with the same digest, which may be itself."""
+    _, place, group = np.unique(of_rows, return_index=True, return_inverse=True)
+    first: np.ndarray = place[group]
+    return first
 
 
 def _near(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
