@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Record
@@ -46,7 +48,11 @@ FORM_FILES: dict[Form, str] = {
 
 
 class CandidateConfig(Record):
-    """Everything that decides what a candidate is; with the same data set it is trained to the same weights."""
+    """Everything that decides what a candidate is; with the same data set it is trained to the same weights.
+
+    `source_sha256` are the content hashes of the sets that the data set was merged from; `unit` is that of its samples,
+    or "unstated".
+    """
 
     family: str
     factory: str | None = None
@@ -55,9 +61,11 @@ class CandidateConfig(Record):
     seed: int
     split: Split
     dataset_sha256: str
+    source_sha256: list[str] = Field(default_factory=list)
     synthetic: bool
     sampling_rate_hz: float
     samples_per_segment: int
+    unit: str = "mV"
 
     @property
     def sha256(self) -> str:
@@ -69,7 +77,9 @@ class CandidateConfig(Record):
 
 
 _AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
-_ADDED_LATER: dict[str, Scalar] = {
+_ADDED_LATER: dict[str, Scalar | list[str]] = {
+    "source_sha256": [],
+    "unit": "mV",
     **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     "training.teacher.count": 1,
@@ -105,9 +115,11 @@ def configure(
         seed=seed,
         split=split,
         dataset_sha256=dataset.header.content_sha256,
+        source_sha256=[source.content_sha256 for source in dataset.header.sources],
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=dataset.header.sampling_rate_hz,
         samples_per_segment=dataset.header.samples_per_segment,
+        unit=dataset.header.unit,
     )
 
 

@@ -16,6 +16,7 @@ from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verd
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
+from ecm_edge.evaluate.external import Origin, origin, trained_on
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
@@ -69,7 +70,8 @@ class RhythmAnswers(Record):
 class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
-    part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    part, trained_on, origin, warnings: as in ScoreRecord.
+    segments: scored under each disturbance, evenly spread over subjects.
     positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
@@ -86,6 +88,7 @@ class RobustnessRecord(Record):
     blank: str
     part: Part | Literal["chosen"]
     trained_on: list[str] | None
+    origin: Origin | None = None
     warnings: list[str]
     seed: int
     segments: int
@@ -140,7 +143,7 @@ def check_robustness(
         at_most("answers_not_finite", sum(row.not_finite for row in table), 0, "answers"),
         at_most("degenerate_not_finite", sum(a.margin is None and not a.refused for a in degenerate), 0, "answers"),
     ]
-    seen = score.trained_on(model, dataset, [subject.subject for subject in clean.by_subject])
+    seen = trained_on(model, dataset, [subject.subject for subject in clean.by_subject])
     return RobustnessRecord(
         verdict=verdict_of_all(gates),
         gates=gates,
@@ -148,7 +151,8 @@ def check_robustness(
         target=target.name if target else None,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
-        warnings=score.warnings_of(seen, clean),
+        origin=origin(model, dataset),
+        warnings=[*score.data_warnings(model, dataset, clean), *score.warnings_of(seen, clean)],
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,

@@ -14,6 +14,8 @@ from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
+from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
@@ -23,6 +25,9 @@ from ecm_edge.training import out_of_fold
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
@@ -48,7 +53,7 @@ class ScoreRecord(Record):
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
-    not name them.
+    not name them. `origin` says whether the data set is external to the model.
     """
 
     model: str
@@ -62,6 +67,7 @@ class ScoreRecord(Record):
     part: Part | Literal["chosen", "out_of_fold"]
     statement: str | None = None
     trained_on: list[str] | None
+    origin: Origin | None = None
     warnings: list[str]
     scores: Scores
     board: BoardResult | None
@@ -83,7 +89,7 @@ def score_model(
         path: the folder, or the file.
         dataset: the segments; unlabelled ones are left out.
         target: gives beta, the limit of G, and the board's score.
-        subjects: by default a candidate's test subjects, and all subjects for a file.
+        subjects: by default a candidate's test subjects on its own data set, and else all of them.
         form: which form of a candidate; a file is what it is.
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
@@ -98,7 +104,20 @@ def score_model(
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
-    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
+    return record_of_margins(model, dataset, rows, margins(model.classifier, dataset, rows), subjects, target, latency)
+
+
+def record_of_margins(
+    model: ModelFile,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    margin: NDArray[np.float32],
+    subjects: Subjects,
+    target: Target | None = None,
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
+    scores = score_rows(margin, dataset, rows, target)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
     return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
@@ -162,7 +181,8 @@ def _record(
         part=part,
         statement=statement,
         trained_on=trained_on,
-        warnings=warnings_of(trained_on, scores),
+        origin=origin(model, dataset),
+        warnings=[*data_warnings(model, dataset, scores), *warnings_of(trained_on, scores)],
         scores=scores,
         board=board_result(model, target, scores, latency) if target else None,
         provenance=provenance.collect(),
@@ -198,20 +218,9 @@ def parse_subjects(text: str | None) -> Subjects | None:
 
 
 def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
-    """A candidate's test part on its own data set, all subjects for a file.
-
-    Raises:
-        DatasetError: a candidate on another data set, of which its split holds no subjects.
-    """
-    if model.config is None:
-        return "all"
-    if model.config.dataset_sha256 == dataset.header.content_sha256:
-        return "test"
-    raise DatasetError(
-        "a candidate's test subjects are those of the data set it was made from",
-        f"another one in {dataset.folder}",
-        "Say which subjects with --subjects: all for a data set it never saw.",
-    )
+    """A candidate's test part on its own data set; all subjects for a file, and on any other data set."""
+    own = model.config is not None and model.config.dataset_sha256 == dataset.header.content_sha256
+    return "test" if own else "all"
 
 
 def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Sequence[str]:
@@ -229,6 +238,12 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
             f"{subjects!r} is a part of a candidate's split",
             f"the file {model.path}",
             "Give the candidate's folder, or name the subjects.",
+        )
+    if origin(model, dataset).relation == "external":
+        raise DatasetError(
+            "a part of a candidate's split is one of the data set that it was made from",
+            f"{subjects!r} for {dataset.folder}, which is another one",
+            "Leave out --subjects for all of its subjects, or name them.",
         )
     names: list[str] = getattr(model.config.split, subjects)
     if not names:
@@ -257,13 +272,10 @@ def board_result(model: ModelFile, target: Target, scores: Scores, latency: Late
     )
 
 
-def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
-    """The scored subjects that the model was trained or tuned on; None where the file does not name them."""
-    if model.config:
-        seen = {*model.config.split.train, *model.config.split.validation}
-        return [name for name in scored if name in seen]
-    trained = onnx_model.provenance(model.classifier.proto).get("dataset_sha256")
-    return [] if trained and trained != dataset.header.content_sha256 else None
+def data_warnings(model: ModelFile, dataset: Dataset, scores: Scores) -> list[str]:
+    """The warnings about a data set that the model was not made from: its unit, its rate and names of its subjects."""
+    named = same_names(model, dataset, [subject.subject for subject in scores.by_subject])
+    return [*input_warnings(model, dataset), *([named] if named else [])]
 
 
 def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import templates
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
-    from ecm_edge.report.records import Mistake, ReportRecord
+    from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
     from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
@@ -96,6 +97,8 @@ def render(
     template = _environment().get_template("page.html.jinja")
     return template.render(
         r=record,
+        score=record.records.score,
+        validation=False,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
         strips=strips,
         stage={stage.name: stage for stage in record.stages},
@@ -113,6 +116,26 @@ def render(
         board_gates=BOARD_GATES,
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
+    )
+
+
+def render_validation(
+    record: ValidationRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]]
+) -> str:
+    """The page of a validation as HTML; the arguments are as for `render`."""
+    from markupsafe import Markup
+
+    return (
+        _environment()
+        .get_template("validation.html.jinja")
+        .render(
+            r=record,
+            score=record.score,
+            charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
+            strips=strips,
+            validation=True,
+            figures=FIGURES,
+        )
     )
 
 
@@ -157,9 +180,11 @@ def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
 
 def _environment() -> Environment:
     """The templates; on the page a negative number has the minus sign of printed text, not a hyphen."""
-    return templates.environment(
+    environment = templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
+    environment.filters |= {"shown": shown, "left_out": left_out}
+    return environment
 
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:

@@ -40,7 +40,7 @@ RECORDS = {
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
-    "report": "ecm_edge.report:ReportRecord",
+    "report": "ecm_edge.report:AnyReport",
 }
 """Which record each command prints."""
 
