@@ -396,6 +396,7 @@ def audit(dataset: Path, *, as_json: bool) -> None:
 
 def _show_audit(record: AuditRecord) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.data.audit import CLASSES
 
     show(
         f"{record.dataset}{' (synthetic)' if record.synthetic else ''}: {record.verdict}",
@@ -409,6 +410,8 @@ def _show_audit(record: AuditRecord) -> None:
     )
     _show_contradictions(record)
     click.echo(record.rule, err=True)
+    if missing := next((gate.detail for gate in record.gates if gate.name == CLASSES and gate.detail), ""):
+        click.echo(missing)
 
 
 def _show_contradictions(record: AuditRecord) -> None:

@@ -50,13 +50,13 @@ def origin(model: ModelFile, dataset: Dataset) -> Origin:
     if not trained:
         return Origin(relation="unknown", training_sha256=[], shared=[], statement=_UNKNOWN)
     if header.content_sha256 == trained[0]:
-        statement = f"not external: the model was trained on this data set, content {trained[0][:12]}…"
+        statement = f"not external: the model was trained on this data set, content {trained[0][:12]}"
         return Origin(relation="own", training_sha256=trained, shared=shared, statement=statement)
     if shared:
         statement = f"not external: the model was trained on {', '.join(shared)}, by content hash"
         return Origin(relation="shared", training_sha256=trained, shared=shared, statement=statement)
     statement = (
-        f"external by content hash: the model was trained on {trained[0][:12]}…, and these are {_hashes(list(here))}"
+        f"external by content hash: the model was trained on {trained[0][:12]}, and this is {_hashes(list(here))}"
     )
     return Origin(relation="external", training_sha256=trained, shared=[], statement=statement)
 
@@ -66,8 +66,8 @@ _UNKNOWN = "not known whether external: the model's file does not name the data 
 
 def _hashes(sha256: Sequence[str]) -> str:
     """The hash of the set, and of how many sources it was merged."""
-    first = f"{sha256[0][:12]}…"
-    return first if len(sha256) == 1 else f"{first}, merged from {', '.join(f'{one[:12]}…' for one in sha256[1:])}"
+    first, *sources = (one[:12] for one in sha256)
+    return f"{first}, merged from {', '.join(sources)}" if sources else first
 
 
 def training_hashes(model: ModelFile) -> list[str]:

@@ -126,7 +126,10 @@ class ReportRecord(Record):
 
 
 class ValidationRecord(Record):
-    """Everything on the page about a model on a data set that it was not made from; `origin` says whether it is external."""
+    """Everything on the page about a model on a data set that it was not made from.
+
+    `origin` says whether that data set is external to the model.
+    """
 
     model: str
     target: str | None

@@ -22,6 +22,7 @@ from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
 from ecm_edge.data.audit.signals import CLIPPED_S, FLAT_S, FLAT_SHARE, faults
 from ecm_edge.data.dataset import BLANK_RHYTHM
+from ecm_edge.data.rhythms import one_class
 
 if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
@@ -31,6 +32,10 @@ RULE = (
     "labels, or if there is only one class or one subject"
 )
 
+CLASSES = "classes"
+"""The gate whose detail says which class is missing."""
+
+_MEANINGS = ("negative", "positive")  # by label
 _EXAMPLES = 10
 _EVEN = 0.5
 
@@ -95,7 +100,7 @@ def _gates(dataset: Dataset, pairs: np.ndarray) -> list[Gate]:
         at_most("duplicates across splits", int(across.sum()), 0, "pairs", _first_pairs(dataset, pairs[across])),
         at_most("duplicates across subjects", int(other.sum()), 0, "pairs", _first_pairs(dataset, pairs[other])),
         at_most("duplicates with two labels", int(unlike.sum()), 0, "pairs", _first_pairs(dataset, pairs[unlike])),
-        at_least("classes", len(classes), 2, "classes"),
+        at_least(CLASSES, len(classes), 2, "classes", one_class({_MEANINGS[label] for label in classes.tolist()})),
         at_least("subjects with a label", len(np.unique(subject[labels >= 0])), 2, "subjects"),
     ]
 
