@@ -6,3 +6,7 @@ COMPILED_FASTER = 3  # times as fast as by the network's modules
 TRIAL_OVERHEAD_S = 2.0
 SEARCH_MEMORY_BYTES = 3_000_000_000
 FIT_S = 15
+MERGE_S = 10
+MERGE_MEMORY_BYTES = 200_000_000
+EPISODES_S = 20  # of one core, for 24 h of two leads
+EPISODES_MEMORY_BYTES = 500_000_000

@@ -39,7 +39,7 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
     named = ("specificity", "specificity"), ("f1", "F1"), ("recall", "sensitivity")
     positive = sum(subject["tp"] + subject["fn"] > 0 for subject in scores["by_subject"])
     false_alarms = [
-        f"{each['rhythm']} {each['called_af']:,} of {each['segments']:,}"
+        f"{each['rhythm']} {each.get('called_positive', each.get('called_af')):,} of {each['segments']:,}"
         for each in scores["by_rhythm"]
         if each["label"] == 0
     ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FOLDER = Path(__file__).parent / "records"
-NAMES = ("training", "search", "import", "latency", "firmware")
+NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episodes")
 COLUMNS = ("what", "figure", "bar", "when and where")
 STATISTICS = ("min", "median", "rounds")
 
@@ -195,6 +195,16 @@ def _import(figures: Mapping[str, Figures]) -> Cells:
     )
 
 
+def _merge(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_data_merge"]
+    met = found["min_s"] < bars.MERGE_S and found["peak_bytes"] < bars.MERGE_MEMORY_BYTES
+    return (
+        f"merge to {found['segments']:,.0f} segments, checked, hashed and written; least of the rounds",
+        f"{found['min_s']:.1f} s, at most {found['peak_bytes'] / 1e6:.0f} MB",
+        _bar(f"< {bars.MERGE_S} s, < {bars.MERGE_MEMORY_BYTES / 1e6:.0f} MB", met=met),
+    )
+
+
 def _latency(figures: Mapping[str, Figures]) -> Cells:
     forms = {name.split("[")[1].strip("]"): found["median_s"] for name, found in figures.items()}
     return (
@@ -223,14 +233,29 @@ def _fit(figures: Mapping[str, Figures]) -> Cells:
     )
 
 
+def _episodes(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_episodes_of_24_hours"]
+    met = found["cpu_s"] <= bars.EPISODES_S and found["peak_bytes"] <= bars.EPISODES_MEMORY_BYTES
+    return (
+        "`episodes` of 24 h, two leads at 250 Hz, against the record's own rhythms, one core",
+        (
+            f"{found['cpu_s']:.1f} s of the core, {found['min_s']:.1f} s until it ended, at most "
+            f"{found['peak_bytes'] / 1e6:.0f} MB"
+        ),
+        _bar(f"≤ {bars.EPISODES_S} s of the core, ≤ {bars.EPISODES_MEMORY_BYTES / 1e6:.0f} MB", met=met),
+    )
+
+
 _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_an_epoch_of_ours_against_the_seed_works_way": _training,
     "test_a_step_with_the_batch_innermost": _step,
     "test_overhead_of_a_trial": _overhead,
     "test_memory_of_a_search_over_all_real_subjects": _memory,
     "test_data_import": _import,
+    "test_data_merge": _merge,
     "test_latency": _latency,
     "test_time_on_this_host": _host,
     "test_fit_of_one_candidate": _fit,
+    "test_episodes_of_24_hours": _episodes,
 }
 _BESIDE = {"test_loadtxt_a_file"}  # shown in the line of another

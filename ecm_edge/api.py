@@ -18,6 +18,7 @@ from ecm_edge.data.splits import assign_folds
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.evaluate.bench import bench_candidate as bench
 from ecm_edge.evaluate.measure import measure
+from ecm_edge.evaluate.predict import predict
 from ecm_edge.evaluate.robustness import check_robustness as robustness
 from ecm_edge.evaluate.score import score_model as score
 from ecm_edge.evaluate.score import score_out_of_fold
@@ -35,6 +36,7 @@ from ecm_edge.registry.promote import promote
 from ecm_edge.registry.registry import history_record as history
 from ecm_edge.registry.registry import rollback
 from ecm_edge.report import write_report as report
+from ecm_edge.report.episodes import write_episodes as episodes
 from ecm_edge.report.model_card import write_card as card
 from ecm_edge.search.runs import default_settings
 from ecm_edge.search.runs import start as start_search
@@ -42,6 +44,7 @@ from ecm_edge.search.scale import scale
 from ecm_edge.search.search import search
 from ecm_edge.search.train_one import train_candidate as train
 from ecm_edge.targets import load as load_target
+from ecm_edge.tasks import load as load_task
 from ecm_edge.training.crossval import cross_validate
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "check_content",
     "cross_validate",
     "default_settings",
+    "episodes",
     "export",
     "fit",
     "generate_firmware",
@@ -64,10 +68,12 @@ __all__ = [
     "load_network",
     "load_space",
     "load_target",
+    "load_task",
     "locate",
     "measure",
     "merge",
     "open_dataset",
+    "predict",
     "promote",
     "quantize",
     "report",

@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -155,3 +157,17 @@ def test_interrupts_and_the_disk(monkeypatch, capsys, raised, code):
     monkeypatch.setattr(targets, "load", fails)
     assert run("targets") == code
     assert capsys.readouterr().err != ""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_command_as_an_interrupt_does(tmp_path, sent, code):
+    command = ["data", "synth", "-o", str(tmp_path / "d"), "--subjects", "5000", "--seed", "1"]
+    default = ["env", "--default-signal=HUP"]  # `nohup` around the tests would leave it ignored
+    with subprocess.Popen(
+        [*default, sys.executable, "-m", "ecm_edge.cli", *command], stderr=subprocess.DEVNULL
+    ) as running:
+        while running.poll() is None and not list(tmp_path.glob(".d.*/samples.npy")):
+            time.sleep(0.02)
+        running.send_signal(sent)
+        assert running.wait(timeout=60) == code
+    assert not list(tmp_path.iterdir())

@@ -16,7 +16,8 @@ from ecm_edge.evaluate.score import score_model
 from ecm_edge.evaluate.units import unit_warning
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import open_model
-from ecm_edge.report import ReportRecord, ValidationRecord, write_report
+from ecm_edge.report import write_report
+from ecm_edge.report.records import ReportRecord, ValidationRecord
 from tests import report_records as made
 from tests import tiny
 
@@ -128,15 +129,12 @@ def test_counts_are_no_millivolts(tmp_path, own):
     assert unit_warning(trained, "unstated", counts)  # the counts of two converters are not the same
 
 
-def test_score_warns_of_another_unit_and_rate(tmp_path, own, foreign):
+def test_score_warns_of_another_unit(tmp_path, own, foreign):
     folder = tiny.make_candidate(tmp_path / "c", own)
-    header = foreign.header.model_copy(update={"unit": "unstated", "sampling_rate_hz": 500.0})
+    header = foreign.header.model_copy(update={"unit": "unstated"})
     other = type(foreign)(foreign.folder, header, foreign.samples, foreign.table)
-    unit, rate = score_model(folder, other).warnings
-    assert unit.startswith("the samples are in a unit that no one states")
-    assert rate == (
-        "the segments have 500 samples a second, and the model was trained on 250: import them at that rate"
-    )
+    (said,) = score_model(folder, other).warnings
+    assert said.startswith("the samples are in a unit that no one states, and the model was trained on samples in mV")
     assert score_model(folder, foreign).warnings == []
 
 

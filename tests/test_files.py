@@ -63,6 +63,43 @@ def test_an_output_folder_must_be_new(tmp_path):
         pass
 
 
+def both_at_once(out, check):
+    with files.staged_folder(out) as first, files.staged_folder(out) as second:
+        (second / "a").touch()
+        check(first)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path):
+    abandoned, of_another, of_a_user = (
+        tmp_path / name for name in (".out.abcd1234.unfinished", ".outer.abcd1234.unfinished", ".out.abcd1234")
+    )
+    for folder in (abandoned, of_another, of_a_user):
+        (folder / "part").mkdir(parents=True)
+    held = []
+    with pytest.raises(OutputError, match="which another process made meanwhile"):
+        both_at_once(tmp_path / "out", lambda first: held.append(first.is_dir()))
+    assert held == [True]
+    assert set(tmp_path.iterdir()) == {of_another, of_a_user, tmp_path / "out"}
+    assert (tmp_path / "out" / "a").exists()
+
+
+def test_a_link_to_nothing_is_no_new_folder(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "none")
+    with pytest.raises(OutputError, match="must be new"), files.staged_folder(tmp_path / "out"):
+        pass
+
+
+def test_a_file_is_read_up_to_a_limit_and_a_pipe_or_device_not_at_all(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.read_bounded(tmp_path / "a", 3) == b"abc"
+    with pytest.raises(OSError, match="Larger than 2 bytes"):
+        files.read_bounded(tmp_path / "a", 2)
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(OSError, match="Not a regular file"):
+            files.read_bounded(path, 10)
+
+
 def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
     with files.locked(tmp_path), pytest.raises(OutputError, match="one process at a time"), files.locked(tmp_path):
         pass

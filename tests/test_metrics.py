@@ -114,7 +114,7 @@ def test_interval_is_absent_where_resamples_are_mostly_undefined():
 
 def test_by_rhythm_gives_specificity_or_sensitivity_and_names_the_blank():
     rhythms = metrics.evaluate([1, 0, 0, 0], [1, 1, -1, -1], ["A", "A", "B", "B"], ["AFIB", "", "", "N"]).by_rhythm
-    assert [(r.rhythm, r.subjects, r.segments, r.called_af) for r in rhythms] == [
+    assert [(r.rhythm, r.subjects, r.segments, r.called_positive) for r in rhythms] == [
         ("blank", 2, 2, 1),
         ("AFIB", 1, 1, 1),
         ("N", 1, 1, 0),
@@ -158,7 +158,7 @@ def test_rows_that_cannot_be_scored(labels, margins, subjects, message):
 
 
 def test_f1_needs_af():
-    with pytest.raises(DatasetError, match="F1 needs segments with AF"):
+    with pytest.raises(DatasetError, match="F1 needs positive segments"):
         metrics.f1(*rows(A=(0, 1, 1, 0)))
 
 

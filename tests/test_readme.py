@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ecm_edge import targets
+from ecm_edge import targets, tasks
+from ecm_edge.base.errors import DatasetError
+from ecm_edge.data.dataset import DatasetHeader
+from ecm_edge.data.recordings import csv_files
+from ecm_edge.data.recordings.options import Options, read_labels
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.firmware import emulate
 
@@ -26,8 +30,9 @@ ENVIRONMENT = {
 
 
 def block(document, heading, language, number=0):
-    """A fenced block of that language under a heading of a document, the first by default."""
-    section = (ROOT / document).read_text().split(f"\n## {heading}\n")[1]
+    """A fenced block of that language under a heading of a document, or under its title; the first by default."""
+    text = (ROOT / document).read_text()
+    section = text.split(f"\n## {heading}\n")[1] if heading else text
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)[number]
 
 
@@ -64,6 +69,38 @@ def serve_and_measure(folder):
         board.send_signal(signal.SIGINT)
         assert board.wait(30) == 0
     assert done.returncode == 0, done.stderr
+
+
+def test_a_new_users_recordings(tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    page = "data/YOUR_RECORDINGS.md"
+    first, mapped = commands(page, "", 0), commands(page, "What a label counts as")
+    assert [line.split()[:3] for line in first][1:] == [["ecm-edge", "data", v] for v in ("import", "info", "audit")]
+    done = {line: run(line, tmp_path) for line in first + mapped}
+    assert {line: result.returncode for line, result in done.items()} == dict.fromkeys(done, 0)
+    sets = [DatasetHeader.load(tmp_path / name / "dataset.json", DatasetError) for name in ("mine-set", "mapped")]
+    assert [(one.segments, one.unit, one.rhythms) for one in sets] == [(12, "mV", ["AFIB", "B", "N", "SBR"])] * 2
+    assert sets[0].content_sha256 == sets[1].content_sha256
+
+
+def test_the_files_of_your_recordings_are_read_as_the_page_says(tmp_path):
+    page = "data/YOUR_RECORDINGS.md"
+    (tmp_path / "labels.csv").write_text(block(page, "The label table", "csv"))
+    assert [len(labelled.spans) for labelled in read_labels(tmp_path / "labels.csv").values()] == [2, 1]
+    for number, (rate_hz, samples_mv) in enumerate([(512, [0.001257, -0.001321]), (130, [-0.012, -0.009, 0.004])]):
+        path = tmp_path / f"{number}.csv"
+        path.write_text(block(page, "What is read from a text file", "text", number))
+        recording = csv_files.open_one(path, Options(), tasks.default())
+        assert (recording.sampling_rate_hz, recording.unit) == (rate_hz, "mV")
+        assert recording.read(0, recording.length) == pytest.approx(samples_mv)
+
+
+def test_the_messages_of_your_recordings_are_those_of_the_readers():
+    section = (ROOT / "data" / "YOUR_RECORDINGS.md").read_text().split("\n## When it is refused\n")[1]
+    source = "".join(path.read_text() for path in (ROOT / "ecm_edge" / "data").rglob("*.py"))
+    messages = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert len(messages) > 9
+    assert [text for text in messages if text.replace("100", "{needed_hz:g}") not in source] == []
 
 
 OWN = [

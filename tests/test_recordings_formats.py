@@ -18,11 +18,18 @@ from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options, read_labels
+from ecm_edge.data.recordings.physionet import write_rhythms
 from ecm_edge.data.synthetic import SynthFormat, synthesise
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SIZE = {"subjects": 3, "seed": 5, "segments_per_subject": 6}
-RESOLUTION_MV = {"iesd": 0, "wfdb": 0, "edf": 1e-8, "csv": 0}  # all write whole microvolts, EDF scales them back
+RESOLUTION_MV = {
+    "iesd": 0,
+    "wfdb": 0,
+    "edf": 1e-8,
+    "csv": 0,
+    "dicom": 1e-8,
+}  # all write whole microvolts, EDF and DICOM scale them back
 
 
 def choices(subcommand):
@@ -64,6 +71,7 @@ def options(source, file_format, **more):
         "wfdb": {},
         "edf": {"labels": source / "labels.csv"},
         "csv": {"labels": source / "labels.csv", "sampling_rate_hz": 250.0},
+        "dicom": {"labels": source / "labels.csv"},
     }[file_format]
     return Options(**{**given, **more})
 
@@ -86,17 +94,17 @@ def test_every_format_gives_the_same_data_set(written, tmp_path, name):
     assert np.abs(made.samples - read.samples).max() <= RESOLUTION_MV[name]
     for field in ("subject", "rhythm", "episode"):
         assert (made.table[field] == read.table[field]).all()
-    assert read.header.unit == ("mV" if name in {"wfdb", "edf"} else "unstated")
+    assert read.header.unit == ("mV" if name in {"wfdb", "edf", "dicom"} else "unstated")
 
 
-@pytest.mark.parametrize("name", ["wfdb", "edf"])
+@pytest.mark.parametrize("name", ["wfdb", "edf", "dicom"])
 def test_a_stated_rate_must_be_that_of_the_file(copy, tmp_path, name):
     assert load(copy(name), tmp_path / "d", name, sampling_rate_hz=250.0).segments == 18
     with pytest.raises(RecordingError, match="250 Hz by its header, not at the 360 Hz stated"):
         load(tmp_path / name, tmp_path / "e", name, sampling_rate_hz=360.0)
 
 
-@pytest.mark.parametrize("name", ["wfdb", "edf"])
+@pytest.mark.parametrize("name", ["wfdb", "edf", "dicom"])
 def test_a_lead_is_chosen_by_its_name(copy, tmp_path, name):
     assert load(copy(name), tmp_path / "d", name, lead="II").segments == 18
     with pytest.raises(RecordingError, match="no lead 'V5' among II"):
@@ -112,11 +120,12 @@ def test_a_lead_is_chosen_by_its_name(copy, tmp_path, name):
         ("wfdb", "P1.atr", b"", "P1: "),
         ("edf", "P1.edf", b"", "P1.edf: "),
         ("edf", "P1.edf", b"\xff" * 900, "P1.edf: "),
+        ("dicom", "P1.dcm", b"", "not a DICOM file"),
+        ("dicom", "P1.dcm", b"\0" * 128 + b"DICM", "P1.dcm: "),
         ("csv", "P1.csv", b"", "empty"),
-        ("csv", "P1.csv", b"\xff\xfe\x00\x01", "UnicodeDecodeError"),
-        ("csv", "P1.csv", b"0.1\nnot a number\n", "ValueError"),
-        ("csv", "P1.csv", b"0.1\n\n0.2\n", "1 blank lines"),
-        ("csv", "P1.csv", b"0.1,0.2\n", "2 columns and --lead names none"),
+        ("csv", "P1.csv", b"\xff\xfe\x00\x01", "line 1 is no number"),
+        ("csv", "P1.csv", b"0.1\nnot a number\n", "line 2 is no number: 'not a number'"),
+        ("csv", "P1.csv", b"0.1,0.2\n", r"2 leads \(0, 1\) and --lead names none"),
         ("csv", "P1.csv", b"0.1\n" * 1249, "one window is 5 s"),
     ],
 )
@@ -130,7 +139,8 @@ def test_a_spoilt_file_is_named_and_the_rest_can_be_imported(copy, tmp_path, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("wfdb", "P1.dat"), ("wfdb", "P1.atr"), ("edf", "P1.edf"), ("csv", "P1.csv")]
+    ("name", "file"),
+    [("wfdb", "P1.dat"), ("wfdb", "P1.atr"), ("edf", "P1.edf"), ("csv", "P1.csv"), ("dicom", "P1.dcm")],
 )
 def test_a_missing_file_is_named(copy, tmp_path, name, file):
     source = copy(name)
@@ -140,7 +150,8 @@ def test_a_missing_file_is_named(copy, tmp_path, name, file):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "size"), [("wfdb", "P1.dat", 9000), ("wfdb", "P1.atr", 10), ("edf", "P1.edf", 9000)]
+    ("name", "file", "size"),
+    [("wfdb", "P1.dat", 9000), ("wfdb", "P1.atr", 10), ("edf", "P1.edf", 9000), ("dicom", "P1.dcm", 9000)],
 )
 def test_a_truncated_file_is_named(copy, tmp_path, capfd, name, file, size):
     source = copy(name)
@@ -158,7 +169,7 @@ def test_a_file_without_a_label_is_named(copy, tmp_path, name):
         load(source, tmp_path / "d", name)
 
 
-@pytest.mark.parametrize("name", ["wfdb", "edf", "csv"])
+@pytest.mark.parametrize("name", ["wfdb", "edf", "csv", "dicom"])
 def test_an_empty_folder_is_refused(tmp_path, name):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "labels.csv").write_text("file,subject,rhythm\n")
@@ -172,13 +183,13 @@ def test_wfdb_notes_give_the_rhythm_from_their_onset(tmp_path):
 
     (tmp_path / "in").mkdir()
     signal = np.random.default_rng(0).integers(-999, 999, (360 * 30, 2))
-    leads = {"units": ["uV", "mV"], "sig_name": ["MLII", "V5"], "fmt": ["16", "16"], "adc_gain": [1.0, 200.0]}
+    leads = {"units": ["uV", "mV"], "sig_name": ["V1", "V5"], "fmt": ["16", "16"], "adc_gain": [1.0, 200.0]}
     wfdb.wrsamp("r1", fs=360, d_signal=signal, baseline=[0, 0], write_dir=str(tmp_path / "in"), **leads)
     onsets, notes = np.array([0, 360 * 10, 360 * 12]), ["(N", "(AFIB", ""]
     wfdb.wrann("r1", "atr", onsets, symbol=["+", "+", "N"], aux_note=notes, write_dir=str(tmp_path / "in"))
-    assert load(tmp_path / "in", tmp_path / "d", "wfdb", lead="MLII").rhythms == {"AFIB": 4, "N": 2}
+    assert load(tmp_path / "in", tmp_path / "d", "wfdb", lead="V1").rhythms == {"AFIB": 4, "N": 2}
     assert open_dataset(tmp_path / "d").samples.std() < 1  # uV were made mV
-    with pytest.raises(RecordingError, match=r"2 leads \(MLII, V5\)"):
+    with pytest.raises(RecordingError, match=r"2 leads \(V1, V5\)"):
         load(tmp_path / "in", tmp_path / "e", "wfdb")
 
 
@@ -195,13 +206,13 @@ def test_wfdb_subjects_can_come_from_a_table(copy, tmp_path):
 def test_a_csv_column_is_chosen_by_its_name(copy, tmp_path):
     source = copy("csv")
     for path in source.glob("P*.csv"):
-        rows = [f"{k},{line}" for k, line in enumerate(path.read_text().split())]
+        rows = [f"{k / 250},{line}" for k, line in enumerate(path.read_text().split())]
         path.write_text("\n".join(["time,II", *rows]) + "\n")
     load(source, tmp_path / "d", "csv", lead="II")
-    load(source, tmp_path / "t", "csv", lead="time", on_error="skip")
     made = open_dataset(tmp_path / "d")
-    assert made.header.segments == 18
-    assert made.header.content_sha256 != open_dataset(tmp_path / "t").header.content_sha256
+    assert (made.header.segments, made.header.leads) == (18, {"II": 3})
+    with pytest.raises(RecordingError, match="'time' holds times"):
+        load(source, tmp_path / "t", "csv", lead="time")
 
 
 def test_a_csv_rate_is_never_guessed(copy, tmp_path):
@@ -235,3 +246,14 @@ def test_a_broken_label_table_is_refused(tmp_path, text, found):
     (tmp_path / "labels.csv").write_bytes(text)
     with pytest.raises(RecordingError, match=found):
         read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wfdb's own calls of pandas
+@pytest.mark.parametrize("notes", [[], [(0, "(N"), (21_600_000, "(AFIB"), (21_600_001, "(N")]])
+def test_rhythm_notes_are_read_back_by_wfdb(tmp_path, notes):
+    import wfdb
+
+    write_rhythms(tmp_path, "r1", 128.5, notes)
+    read = wfdb.rdann(str(tmp_path / "r1"), "ecm")
+    assert list(zip(read.sample, read.aux_note, strict=True)) == notes
+    assert read.fs == (128.5 if notes else None)

@@ -7,13 +7,14 @@ import json
 
 import pytest
 
-from ecm_edge import report
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.registry.promote import promote
-from ecm_edge.report import charts, ecg, gather
+from ecm_edge.report import charts, ecg
+from ecm_edge.report.records import Stage
+from ecm_edge.report.report_record import gather
 from ecm_edge.report.stages import verdict_of_stages
 from tests import report_records as made
 from tests import tiny
@@ -75,7 +76,7 @@ def test_a_command_can_be_pasted_whatever_the_folder_is_called(tmp_path, data):
     ],
 )
 def test_the_verdict_over_all_stages(verdicts, expected):
-    stages = [report.Stage(name="x", verdict=v, detail="", gates=[]) for v in verdicts]
+    stages = [Stage(name="x", verdict=v, detail="", gates=[]) for v in verdicts]
     assert verdict_of_stages(stages) == expected
 
 

@@ -150,7 +150,7 @@ def test_a_table_beside_the_undisturbed_row(tmp_path, dataset):
     assert record.verdict == "PASS"
     rhythms = {r.rhythm: r for r in record.by_rhythm}
     assert (rhythms["N"].specificity.value, rhythms["N"].specificity.low, rhythms["N"].segments) == (1, 1, 30)
-    assert (rhythms["AFIB"].sensitivity.value, rhythms["AFIB"].called_af) == (24 / 30, 24)
+    assert (rhythms["AFIB"].sensitivity.value, rhythms["AFIB"].called_positive) == (24 / 30, 24)
 
 
 def test_units_gain_and_offset_are_nothing_to_a_model_that_normalises(tmp_path, dataset):

@@ -92,5 +92,5 @@ def test_the_sample_recordings_are_what_their_commands_make(tmp_path, command, n
 
 
 def test_the_sample_recordings_are_small_and_in_every_format():
-    assert [name for _, name in COMMANDS] == ["iesd", "wfdb", "edf", "csv"]
+    assert [name for _, name in COMMANDS] == ["iesd", "wfdb", "edf", "csv", "dicom"]
     assert sum(len(content) for _, name in COMMANDS for content in contents(DATA / name).values()) < 500_000

@@ -375,7 +375,7 @@ def test_validation_of_one_class_is_refused(tmp_path):
     rows = {f"A{i}": [("AFIB", [1]), ("N", [-1])] for i in range(6)} | {"B0": [("N", [0])], "B1": [("N", [0])]}
     made = data(tmp_path / "d", rows)
     split = splits.Split(train=[f"A{i}" for i in range(6)], validation=["B0"], test=["B1"])
-    with pytest.raises(DatasetError, match="validation needs segments with AF and without"):
+    with pytest.raises(DatasetError, match="validation needs positive and negative segments"):
         train.load_data(made, split)
 
 
@@ -383,5 +383,5 @@ def test_training_on_one_class_is_refused(tmp_path):
     rows = {f"A{i}": [("AFIB", [1]), ("", [-1])] for i in range(6)}
     made = data(tmp_path / "d", rows)
     loaded = train.load_data(made, splits.holdout(made, seed=0))
-    with pytest.raises(DatasetError, match="with AF and without; found 4 with AF of 4"):
+    with pytest.raises(DatasetError, match="positive and negative segments; found 4 positive of 4"):
         train.fit(configured(made), loaded)

@@ -182,7 +182,7 @@ def test_an_objective_needs_validation_subjects():
 
     epoch = Epoch(epoch=1, learning_rate=1, train_loss=1, seconds=1)
     with pytest.raises(CandidateError, match="measured on validation subjects"):
-        trial.objective_value(epoch, None, TARGET, "f1")
+        trial.objective_value(epoch, None, None, "f1")
 
 
 @pytest.mark.parametrize(("objective", "value"), [("f1", 0.8), ("fbeta_mean", 0.9)])
@@ -192,7 +192,7 @@ def test_objectives(objective, value):
     epoch = Epoch(
         epoch=1, learning_rate=1, train_loss=1, validation_loss=1, f1=0.8, fbeta_mean=0.9, g=0.7, threshold=0, seconds=1
     )
-    assert trial.objective_value(epoch, None, TARGET, objective) == value
+    assert trial.objective_value(epoch, None, None, objective) == value
 
 
 FAILS = {"verdict": Verdict.FAIL}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 20
 _LOCK = ".lock"
+_UNFINISHED = ".unfinished"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -49,28 +53,66 @@ def write_atomic(path: Path, content: bytes) -> None:
 def staged_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder` that becomes `folder` when the block ends without an error.
 
-    `folder` must not exist yet; on any error, an interrupt included, nothing stays behind.
+    `folder` must not exist yet; on any error, an interrupt included, nothing stays behind. What a killed process left
+    of the same folder is removed first.
 
     Raises:
-        OutputError: `folder` exists, or cannot be written.
+        OutputError: `folder` exists, or cannot be written, or somebody else made it meanwhile.
     """
-    if folder.exists():
+    if os.path.lexists(folder):
         raise OutputError(
             "an output folder must be new", f"{folder} exists", "Choose another name, or remove it first."
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        _remove_abandoned(folder)
+        temporary, handle = _make_staged(folder)
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
     try:
         yield temporary
         temporary.chmod(0o755)
-        temporary.replace(folder)
+        _rename(temporary, folder)
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
+
+
+def _make_staged(folder: Path) -> tuple[Path, int]:
+    """A new temporary folder, and the handle that locks it: the lock goes with the process, however it ends."""
+    while True:
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=_UNFINISHED))
+        handle = os.open(temporary, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: there nothing is ever taken for abandoned
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.is_dir():
+            return temporary, handle
+        os.close(handle)  # removed by another process before it was locked
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders of `folder` that no living process locks."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.????????{_UNFINISHED}"):
+        with suppress(OSError):  # held by a process, or not ours
+            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    try:
+        temporary.replace(folder)
+    except OSError as problem:
+        if problem.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+        raise OutputError(
+            "an output folder must be new", f"{folder}, which another process made meanwhile", "Choose another name."
+        ) from None
 
 
 @contextmanager
@@ -99,6 +141,22 @@ def cannot_write(path: Path, problem: OSError) -> OutputError:
     return OutputError(
         f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
     )
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes; a pipe or a device is not even opened.
+
+    Raises:
+        OSError: no such file, one that cannot be read, none of the usual kind, or a larger one (`errno.EFBIG`).
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"Larger than {limit:,} bytes", str(path))
+    return content
 
 
 def sha256_file(path: Path) -> str:

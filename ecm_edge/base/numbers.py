@@ -125,6 +125,18 @@ def parity(value: float | None, name: str) -> str:
     return fixed(value, _PARITY_DECIMALS[name]) if name in _PARITY_DECIMALS else number(value, 3)
 
 
+def clock(seconds: float, decimals: int = 1) -> str:
+    """A duration, or a time from the start of a recording, as hours, minutes and seconds.
+
+    >>> clock(3723.26), clock(59.97), clock(0, decimals=0), clock(90000, decimals=0)
+    ('1:02:03.3', '0:01:00.0', '0:00:00', '25:00:00')
+    """
+    ticks = round(seconds * 10**decimals)
+    whole, rest = divmod(ticks, 10**decimals)
+    fraction = f".{rest:0{decimals}d}" if decimals else ""
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}{fraction}"
+
+
 def setting(value: bool | float | str | None) -> str:  # noqa: FBT001 - whatever a configuration holds
     """A value of a configuration.
 

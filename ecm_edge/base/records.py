@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.errors import CandidateError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
 R = TypeVar("R", bound="Record")
+
+_LARGEST_BYTES = 1 << 24
+"""Of a record's file; to find the faults of a larger one could take gigabytes."""
 
 
 class Record(BaseModel):
@@ -34,14 +37,25 @@ class Record(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write the record to `path`; the file is whole or absent."""
-        files.write_atomic(path, self.to_json().encode())
+        """Write the record to `path`; the file is whole or absent.
+
+        Raises:
+            OutputError: it is too large to be read back, or cannot be written.
+        """
+        content = self.to_json().encode()
+        if len(content) > _LARGEST_BYTES:
+            raise OutputError(
+                f"a record's file has at most {_LARGEST_BYTES:,} bytes",
+                f"{len(content):,} for {path}",
+                "Make it of less.",
+            )
+        files.write_atomic(path, content)
 
     @classmethod
     def load(cls, path: Path, error: type[EcmEdgeError] = CandidateError) -> Self:
         """Read a record back; anything but an exact match is `error`."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(files.read_bounded(path, _LARGEST_BYTES))
         except FileNotFoundError:
             raise error(
                 f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
@@ -52,6 +66,10 @@ class Record(BaseModel):
                 f"{first_fault(problem)} of {path}",
                 "Run the stage that writes it again.",
             ) from None
+        except OSError as problem:
+            raise error(
+                f"{path.name} holds a {cls.__name__}", f"{problem.strerror} at {path}", "Check the file."
+            ) from None
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:
@@ -59,7 +77,7 @@ def first_fault(problem: ValidationError, within: str = "") -> str:
 
     `within` is the name of the table that the fields are in, if any.
     """
-    faults = problem.errors()
+    faults = problem.errors(include_url=False, include_input=False)
     first = faults[0]["msg"]
     places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
     return f"{first} at {', '.join(places)}"

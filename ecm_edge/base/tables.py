@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _PIPE_WIDTH = 120
+_MOST_ROWS = 200  # thousands of rows take minutes to lay out, and nobody reads them
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print one table; the first column is left-aligned, the others right-aligned."""
+    """Print one table; the first column is left-aligned, the others right-aligned. A long one is cut, and says so."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -24,12 +25,15 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
+    every = list(rows)
+    for row in every[:_MOST_ROWS]:
         table.add_row(*row)
     console = Console()
     console.width = max(console.width, _PIPE_WIDTH) if not console.is_terminal else console.width
     console.print(title, style="table.title", highlight=False, markup=False, soft_wrap=True)  # as long as it is
     console.print(table)
+    if len(every) > _MOST_ROWS:
+        console.print(f"  … and {len(every) - _MOST_ROWS:,} more rows: --json has all of them", highlight=False)
 
 
 @contextmanager

@@ -6,9 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base import files
+
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
+_LARGEST_BYTES = 1 << 20
 _SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
@@ -24,12 +27,12 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
         folder: of the shipped files.
         name_or_path: the name of a shipped file, or any file's path.
         kind: "task", "target" or "space", for the error.
-        error: raised where there is no such file, or it is not TOML.
+        error: raised where there is no such file, or it is too long or not TOML.
     """
     shipped = names(folder)
     path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, tomllib.loads(files.read_bounded(path, _LARGEST_BYTES).decode())
     except OSError as problem:
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",

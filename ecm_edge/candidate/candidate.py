@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
+from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +52,9 @@ FORM_FILES: dict[Form, str] = {
 class CandidateConfig(Record):
     """Everything that decides what a candidate is; with the same data set it is trained to the same weights.
 
-    `source_sha256` are the content hashes of the sets that the data set was merged from; `unit` is that of its samples,
-    or "unstated".
+    `task` is that of the data set, with the positive rhythms that it was imported with.
+    `source_sha256` are the content hashes of the sets that the data set was merged from; [] if it was not. `unit` is
+    that of the samples, or "unstated".
     """
 
     family: str
@@ -66,14 +69,16 @@ class CandidateConfig(Record):
     sampling_rate_hz: float
     samples_per_segment: int
     unit: str = "mV"
+    task: Task = Field(default_factory=tasks.default)
 
     @property
     def sha256(self) -> str:
         """Hash of the configuration, for provenance.
 
-        A field of `_ADDED_LATER` counts only where it is used, so that older configurations keep their hashes.
+        A field of `_ADDED_LATER` counts only where it is used, so that older configurations keep their hashes. The
+        task does not count: the data set's hash binds it.
         """
-        return files.sha256_json(_without_unused(self.model_dump(mode="json")))
+        return files.sha256_json(_without_unused(self.model_dump(mode="json", exclude={"task"})))
 
 
 _AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
@@ -115,12 +120,17 @@ def configure(
         seed=seed,
         split=split,
         dataset_sha256=dataset.header.content_sha256,
-        source_sha256=[source.content_sha256 for source in dataset.header.sources],
+        source_sha256=dataset.header.source_sha256,
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=dataset.header.sampling_rate_hz,
         samples_per_segment=dataset.header.samples_per_segment,
         unit=dataset.header.unit,
+        task=_task_of(dataset),
     )
+
+
+def _task_of(dataset: Dataset) -> Task:
+    return dataset.header.task.model_copy(update={"positive": dataset.header.positive_rhythms})
 
 
 def load_config(folder: Path) -> CandidateConfig:
@@ -174,6 +184,36 @@ def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
             f"content {dataset.header.content_sha256[:12]} in {dataset.folder}, not {config.dataset_sha256[:12]}",
             "Give the data set that it was trained with.",
         )
+
+
+def check_task(config: CandidateConfig, dataset: Dataset) -> list[str]:
+    """Warnings where a data set is of another task than a candidate, which can answer it all the same.
+
+    Raises:
+        CandidateError: it cannot: other windows, another rate, or no positive rhythm in common.
+    """
+    own, other = config.task, _task_of(dataset)
+    if config.dataset_sha256 == dataset.header.content_sha256:
+        return []
+    if (
+        dataset.header.samples_per_segment != config.samples_per_segment
+        or dataset.header.sampling_rate_hz != config.sampling_rate_hz
+        or not set(own.positive) & set(other.positive)
+    ):
+        form = "{} ({} positive), {} samples at {:g} Hz"
+        has = (dataset.header.samples_per_segment, dataset.header.sampling_rate_hz)
+        wants = (config.samples_per_segment, config.sampling_rate_hz)
+        raise CandidateError(
+            f"a candidate answers segments of its task: {form.format(own.name, ', '.join(own.positive), *wants)}",
+            f"{form.format(other.name, ', '.join(other.positive), *has)}, in {dataset.folder}",
+            "Import the recordings again with --task, or train a candidate for that task.",
+        )
+    fields = {"positive": "positive rhythms", "band_hz": "band in Hz"}
+    return [
+        f"the {words} of the data set are {getattr(other, name)}, those of the model's task {getattr(own, name)}"
+        for name, words in fields.items()
+        if getattr(own, name) != getattr(other, name)
+    ]
 
 
 def build_network(config: CandidateConfig) -> nn.Module:

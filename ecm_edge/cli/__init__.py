@@ -1,6 +1,7 @@
 """The command line: one thin command a verb, imported only when it is called.
 
 Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+SIGTERM and SIGHUP end a command as Ctrl-C does, with 143 and 129.
 """
 
 from __future__ import annotations
@@ -8,15 +9,22 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import signal
 import sys
-from contextlib import redirect_stdout, suppress
+import threading
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from ecm_edge.base.errors import EcmEdgeError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _COMMANDS = {
     "data": "read, make, count and audit data sets",
+    "tasks": "list what a detector looks for, and in what signal",
     "targets": "list the boards and their budgets",
     "space": "show a search space",
     "fit": "check whether a model fits a board, trained or not, by building it",
@@ -28,6 +36,8 @@ _COMMANDS = {
     "verify": "prove that every form gives the same answers",
     "bench": "measure latency and cost of every form on this host",
     "score": "measure accuracy, by subject and by rhythm",
+    "predict": "write what a model answers to recordings or a data set, labelled or not",
+    "episodes": "find episodes in recordings: burden, rhythm notes, strip charts, EC57's comparison",
     "robustness": "measure accuracy under noise, other gains, units and recorders",
     "firmware": "generate, build and serve the C of a model",
     "measure": "score a board over its serial line, real or emulated",
@@ -67,7 +77,7 @@ def cli() -> None:
     """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
 
     A run's folder stands for its best candidate wherever a command takes a candidate.
-    Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+    Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted (143 by SIGTERM).
     """
 
 
@@ -80,12 +90,17 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
+    received: list[int] = []
     try:
-        with redirect_stdout(sys.stderr if as_json else stdout):  # a user's own network may print
+        with (
+            _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
+        ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        code = 130
+        exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
+        code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
         error = _explained(problem)
         click.echo(f"error: {error}", err=True)
@@ -94,6 +109,29 @@ def main(arguments: list[str] | None = None) -> None:
                 click.echo(json.dumps({"error": vars(error)}), stdout)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _interrupted_by(received: list[int], *numbers: int) -> Iterator[None]:
+    """These signals end the block as Ctrl-C does, so that nothing stays behind; `received` gets those that came.
+
+    A signal that is ignored stays so (`nohup`).
+    """
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    caught = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        caught = []  # only the main thread may set a handler
+    for number in caught:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeError:

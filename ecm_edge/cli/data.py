@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
-    from ecm_edge.data.rhythms import Codes, RhythmCount
+    from ecm_edge.data.rhythms import Codes, RhythmCount, RhythmRules
     from ecm_edge.data.synthetic import SynthFormat
+    from ecm_edge.tasks import Task
 
 _NAMES_SHOWN = 3  # of the recordings that share a reason
 _DUPLICATES_SHOWN = 10
@@ -38,14 +39,19 @@ def command() -> None:
 @click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
 @click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
 @click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
-@click.option("--labels", type=PATH, help=f"The table file,subject,rhythm[,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.")
+@click.option("--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}.")
 @click.option(
     "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
 )
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
 )
-@click.option("--unit", help=f"The unit of a sample, as text; {usage('unit')}.")
+@click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.")
+@click.option(
+    "--delimiter", type=click.Choice([",", ";", "tab", "space"]), help=f"Of columns; {usage('delimiter')}, else found."
+)
+@click.option("--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found.")
 @click.option(
     "--codes",
     type=click.Choice(["physionet", "cinc2017", "snomed"]),
@@ -93,24 +99,15 @@ def import_(
     from ecm_edge import tasks
     from ecm_edge.data.recordings.importer import import_recordings
     from ecm_edge.data.recordings.options import Options
-    from ecm_edge.data.rhythms import RhythmRules
 
     chosen = tasks.load(task) if task else tasks.default()
-    own = RhythmRules.of(chosen)
-    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = import_recordings(
         source,
         out,
         file_format=file_format,
         options=Options(**given, splits=tuple(_split(text) for text in splits)),
         task=chosen,
-        rules=RhythmRules(
-            codes,
-            _listed(positive) or own.positive,
-            own.negative + _listed(negative),
-            own.ignored + _listed(ignore),
-            pairs,
-        ),
+        rules=rhythm_rules(chosen, codes, positive=positive, negative=negative, ignore=ignore, mapping=mapping),
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
@@ -122,6 +119,22 @@ def import_(
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
+
+
+def rhythm_rules(
+    task: Task, codes: Codes, *, positive: str, negative: str, ignore: str, mapping: tuple[str, ...]
+) -> RhythmRules:
+    """The rules of a task with what the options state besides."""
+    from ecm_edge.data.rhythms import RhythmRules
+
+    own = RhythmRules.of(task)
+    return RhythmRules(
+        codes,
+        listed(positive) or own.positive,
+        own.negative + listed(negative),
+        own.ignored + listed(ignore),
+        tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping),
+    )
 
 
 def _show_import(record: ImportRecord, line: str) -> None:
@@ -198,7 +211,8 @@ def _pair(text: str, option: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The entries of an option that holds several, by commas."""
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
@@ -240,7 +254,7 @@ def merge(
     record = put_together(
         [open_data(dataset) for dataset in datasets],
         out,
-        MergeRules(_listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+        MergeRules(listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
     )
     _note_merge(record)
     emit(record, as_json=as_json, render=lambda: _show_merge(record))
@@ -292,7 +306,7 @@ def _show_sources(sources: Sequence[SourceCounts]) -> None:
 @click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
-@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even; 5 s each.")
+@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even.")
 @click.option(
     "--format",
     "file_format",
@@ -301,15 +315,32 @@ def _show_sources(sources: Sequence[SourceCounts]) -> None:
     show_default=True,
     help="A data set, or recordings in an input format.",
 )
+@task_option
 @json_option
 def synth(
-    out: Path, subjects: int, seed: int, segments_per_subject: int, file_format: SynthFormat, *, as_json: bool
+    out: Path,
+    subjects: int,
+    seed: int,
+    segments_per_subject: int,
+    file_format: SynthFormat,
+    *,
+    task: str | None,
+    as_json: bool,
 ) -> None:
-    """Make deterministic synthetic ECG: sinus, AF, ectopy, bradycardia and noise."""
+    """Make deterministic synthetic signals with the positive rhythms of the task.
+
+    For AF: ECG with sinus rhythm, AF, ectopy, bradycardia and noise. For ventricular arrhythmia: electrograms.
+    """
+    from ecm_edge import tasks
     from ecm_edge.data import synthetic
 
     record = synthetic.synthesise(
-        out, subjects=subjects, seed=seed, segments_per_subject=segments_per_subject, file_format=file_format
+        out,
+        subjects=subjects,
+        seed=seed,
+        segments_per_subject=segments_per_subject,
+        file_format=file_format,
+        task=tasks.load(task) if task else None,
     )
 
     def render() -> None:
@@ -341,15 +372,17 @@ def _show_info(record: InfoRecord) -> None:
         f"{record.dataset}{' (synthetic)' if header.synthetic else ''}",
         ["subject", *(name or "(blank)" for name in names)],
         [
-            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
             ["all", *(str(number) for number in counts.rhythms.values())],
+            *([subject, *(str(row.get(name, "")) for name in names)] for subject, row in counts.subjects.items()),
         ],
     )
     if counts.sources:
         _show_sources(counts.sources)
+    words = {"positive": header.task.label}
     facts = {
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
-        "labels": ", ".join(f"{number} {name}" for name, number in counts.labels.items() if number),
+        "task": f"{header.task.name}: {header.task.title}",
+        "labels": ", ".join(f"{number} {words.get(name, name)}" for name, number in counts.labels.items() if number),
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
@@ -358,8 +391,7 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
-    labels = {"AF": "positive", "negative": "negative"}
-    if missing := one_class({labels.get(name, "") for name, number in counts.labels.items() if number}):
+    if missing := one_class({name for name, number in counts.labels.items() if number}):
         click.echo(missing)
 
 
@@ -370,7 +402,7 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @json_option
 def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; in each fold the subjects' shares of AF are spread alike."""
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
     from ecm_edge.data import splits
 
     record = splits.assign_folds(open_data(dataset), count=count, seed=seed)

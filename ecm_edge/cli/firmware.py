@@ -123,7 +123,6 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
     An image for the emulator's board is taken as it is. Any program for the contest's protocol, 115200 8N1, can use the
     port that is printed; `ecm-edge measure --port` does. Its latency is not a board's.
     """
-    import signal
     import tempfile
     from contextlib import suppress
     from pathlib import Path
@@ -132,7 +131,6 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
     from ecm_edge.firmware.serve import serve
 
     board = targets.load(target)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it as Ctrl-C does: no link stays behind
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
         image, samples = _servable(model, board, form, Path(folder))
         with serve(image, board, link=link, **samples) as served:

@@ -108,7 +108,7 @@ def _render(record: MeasureRecord) -> None:
 
     scores, t = record.scores, record.latency_ms
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    counted = with_positives(scores.subjects, scores.positive_subjects)
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
     counts = f"{record.segments} segments of {counted}; {record.retried} sent again"
     show(
         f"{record.verdict}: {record.emulator or 'a board'} at {record.port}, {counts}{made_up}",
@@ -117,10 +117,10 @@ def _render(record: MeasureRecord) -> None:
     )
     show(
         "Confusion",
-        ["", "AF", "not AF"],
+        ["", record.label, f"not {record.label}"],
         [
-            ["called AF", str(scores.confusion.tp), str(scores.confusion.fp)],
-            ["not called AF", str(scores.confusion.fn), str(scores.confusion.tn)],
+            [f"called {record.label}", str(scores.confusion.tp), str(scores.confusion.fp)],
+            [f"not called {record.label}", str(scores.confusion.fn), str(scores.confusion.tn)],
         ],
     )
     times = (t.mean_ms, t.median_ms, t.p95_ms, t.min_ms, t.max_ms, t.std_ms)

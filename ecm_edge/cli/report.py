@@ -11,7 +11,7 @@ from ecm_edge.cli._common import PATH, data_option, emit, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.report import ReportRecord, ValidationRecord
+    from ecm_edge.report.records import ReportRecord, ValidationRecord
 
 
 @click.command("report")
@@ -29,7 +29,8 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
     subject, and whether it is external by what the model was trained on.
     """
     from ecm_edge.data.dataset import open_dataset
-    from ecm_edge.report import ValidationRecord, write_report
+    from ecm_edge.report import write_report
+    from ecm_edge.report.records import ValidationRecord
 
     record = write_report(path, open_dataset(data), out, registry=registry)
     if isinstance(record, ValidationRecord):
@@ -60,11 +61,12 @@ def _render_validation(record: ValidationRecord, out: Path) -> None:
         click.echo(f"warning: {warning}", err=True)
     click.echo(record.origin.statement)
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.score.label)
     show(
-        f"{record.model} on {record.data.name}, {with_positives(scores.subjects, scores.positive_subjects)}{synthetic}",
+        f"{record.model} on {record.data.name}, {counted}{synthetic}",
         ["figure", "value (95 %)"],
         [[name, figure(getattr(scores, name))] for name in ("recall", "fbeta_mean", "g", "specificity")],
     )
     click.echo(out)
-    if missing := undefined(scores):
+    if missing := undefined(scores, record.score.label):
         click.echo(missing)

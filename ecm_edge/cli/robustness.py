@@ -84,7 +84,7 @@ def _render(record: RobustnessRecord) -> None:
     for warning in record.warnings:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    counted = with_positives(record.subjects, record.positive_subjects)
+    counted = with_positives(record.subjects, record.positive_subjects, record.label)
     title = (
         f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
         f"{record.segments} segments of {counted}{made_up}"
@@ -120,13 +120,13 @@ def _show_rhythms(record: RobustnessRecord) -> None:
 
     show(
         "By rhythm, undisturbed",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity (95 %)", "specificity (95 %)"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity (95 %)", "specificity (95 %)"],
         [
             [
                 r.rhythm,
                 str(r.subjects),
                 str(r.segments),
-                str(r.called_af),
+                str(r.called_positive),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

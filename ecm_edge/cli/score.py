@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity")
-"""Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no AF."""
+"""Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
 @click.command("score")
@@ -103,7 +103,7 @@ def _render(record: ScoreRecord) -> None:
         click.echo(f"warning: {warning}", err=True)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
-    counted = with_positives(scores.subjects, scores.positive_subjects)
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
     title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:
         click.echo(record.statement)
@@ -115,12 +115,19 @@ def _render(record: ScoreRecord) -> None:
     ]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     if scores.by_source:
-        _show_sources(scores.by_source)
+        _show_sources(scores.by_source, record.label)
     show(
         "By rhythm",
-        ["rhythm", "subjects", "segments", "called AF", "sensitivity", "specificity"],
+        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
         [
-            [r.rhythm, str(r.subjects), str(r.segments), str(r.called_af), ratio(r.sensitivity), ratio(r.specificity)]
+            [
+                r.rhythm,
+                str(r.subjects),
+                str(r.segments),
+                str(r.called_positive),
+                ratio(r.sensitivity),
+                ratio(r.specificity),
+            ]
             for r in scores.by_rhythm
         ],
     )
@@ -136,29 +143,26 @@ def _render(record: ScoreRecord) -> None:
             for s in shown(scores.by_subject)
         ],
     )
-    if others := left_out(scores.by_subject):
+    if others := left_out(scores.by_subject, label=record.label):
         click.echo(others)
     if record.board:
         _render_board(record.board)
-    if missing := undefined(scores):
+    if missing := undefined(scores, record.label):
         click.echo(missing)
 
 
-def _show_sources(sources: Sequence[SourceScore]) -> None:
+def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
     from ecm_edge.base.numbers import figure
     from ecm_edge.base.tables import show
 
-    names = ["f1", "recall", "auc", "fbeta_mean", "g", "specificity"]
     show(
-        "By source (95 %)",
-        ["source", "subjects", "with AF", "segments", *names],
+        "By source, pooled (95 %)",
+        ["figure", *(source.source for source in sources)],
         [
-            [
-                s.source,
-                *map(str, (s.subjects, s.positive_subjects, s.segments)),
-                *(figure(getattr(s, name)) for name in names),
-            ]
-            for s in sources
+            ["subjects", *(f"{source.subjects:,}" for source in sources)],
+            [f"with {label}", *(f"{source.positive_subjects:,}" for source in sources)],
+            ["segments", *(f"{source.segments:,}" for source in sources)],
+            *([name, *(figure(getattr(source, name)) for source in sources)] for name in _FIGURES),
         ],
     )
 

@@ -169,7 +169,7 @@ def print_trial(trial: TrialRecord) -> None:
 
 
 def _specificity(value: float | None) -> str:
-    """It stands beside an objective that may be mean Fβ, to which subjects without AF add 1 each."""
+    """It stands beside an objective that may be mean Fβ, to which subjects without positive segments add 1 each."""
     return "" if value is None else f"specificity {value:.4f}, "
 
 
@@ -219,5 +219,5 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
     )
     scored = next((t for t in ranked if t.validation_subjects), None)
     if scored and scored.validation_subjects:
-        counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects)
-        click.echo(f"validated on {counted}; a subject without AF has Fβ = 1 by rule")
+        counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
+        click.echo(f"validated on {counted}; one without has Fβ = 1 by rule")

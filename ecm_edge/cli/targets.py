@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ecm_edge.cli._common import emit, json_option
+
+if TYPE_CHECKING:
+    from ecm_edge.targets import Target
 
 
 @click.command("targets")
@@ -32,10 +37,21 @@ def command(name_or_path: str | None, *, as_json: bool) -> None:
                     f"{t.budget.ram_bytes / 1024:.0f} of {t.memory.ram_bytes / 1024:.0f}",
                     f"{t.budget.macs:,}",
                     f"{t.budget.latency_ms:g}",
-                    t.score.title if t.score else "–",
+                    _scores(t),
                 ]
                 for t in listing.targets
             ],
         )
 
     emit(listing, as_json=as_json, render=render)
+
+
+def _scores(target: Target) -> str:
+    """The rules of score on this board: each with its task, that of the board's own file and those of shipped tasks."""
+    from ecm_edge import tasks
+
+    shipped = [tasks.load(name) for name in tasks.names()]
+    rules = {task.name: task.score[target.name] for task in shipped if target.name in task.score}
+    if target.score:
+        rules.setdefault(target.score.task, target.score)
+    return ", ".join(f"{rule.title} ({task})" for task, rule in rules.items()) or "–"

@@ -131,36 +131,37 @@ def command(
         on_epoch=_print_epoch,
         on_network=_print_network,
     )
-    emit(result, as_json=as_json, render=lambda: _print_result(result, config.training.keep, out))
+    emit(result, as_json=as_json, render=lambda: _print_result(result, config, out))
 
 
-def _print_result(result: TrainResult, keep: str, out: Path) -> None:
+def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> None:
     from ecm_edge.base.numbers import point, with_positives
 
     for gate in result.cost.gates:
         value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
         click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
     if result.training:
-        click.echo(f"{_kept(result.training, keep)}; {out}")
+        click.echo(f"{_kept(result.training, config)}; {out}")
     if result.folds:
         scores = result.folds.scores
-        counted = with_positives(scores.subjects, scores.positive_subjects)
+        counted = with_positives(scores.subjects, scores.positive_subjects, config.task.label)
         click.echo(
             f"out of fold over {counted}: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
             f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
         )
 
 
-def _kept(record: TrainingRecord, keep: str) -> str:
+def _kept(record: TrainingRecord, config: CandidateConfig) -> str:
     """Which epoch was kept, and what is known of it."""
     from ecm_edge.base.numbers import with_positives
 
     best = record.best
-    kept = f"kept epoch {best.epoch}, {'the last' if keep == 'last' else 'of least validation loss'}"
+    kept = f"kept epoch {best.epoch}, {'the last' if config.training.keep == 'last' else 'of least validation loss'}"
     if not record.validation_subjects:
         return f"{kept}, trained on {record.train_subjects} subjects; threshold {best.threshold:.4f}"
     figures = f"F1 {_figure(best.f1)}, Fβ {_figure(best.fbeta_mean)}, G {_figure(best.g)}"
-    counted = with_positives(record.validation_subjects, record.validation_positive_subjects)
+    validated = (record.validation_subjects, record.validation_positive_subjects)
+    counted = with_positives(*validated, config.task.label)
     return f"{kept}: {figures}, specificity {_figure(best.specificity)} on validation subjects ({counted})"
 
 

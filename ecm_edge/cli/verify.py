@@ -56,7 +56,7 @@ def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.tables import show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    counted = with_positives(len(record.subjects), record.positive_subjects)
+    counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
     title = f"{record.model}: {record.segments} segments of {counted}; {record.target}{made_up}"
     show(
         title,

@@ -150,12 +150,17 @@ class DatasetHeader(Description):
     sha256: dict[str, str]
     content_sha256: str
 
+    @property
+    def source_sha256(self) -> list[str]:
+        """The `content_sha256` of each source; [] if the data set was not merged."""
+        return [source.content_sha256 for source in self.sources]
+
 
 @dataclass(frozen=True)
 class SegmentBlock:
     """Some consecutive segments on their way into a data set.
 
-    `episodes` are keys: equal strings mean the same 10 s of the same record; its two halves, where both are there, come
+    `episodes` are keys: equal strings mean two windows in a row of one record; where both are there, they come
     one after the other. `splits` holds "" for none. `problems` are the files or windows of this block that cannot be
     used; `left_out` those that are left out by rule. `origins` are the recordings that begin in this block.
     """

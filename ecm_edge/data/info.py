@@ -31,7 +31,7 @@ class SourceCounts(Record):
 
 
 class Counts(Record):
-    """Numbers of segments: by rhythm, by fixed split, by label ("AF", "negative", "none"), and by subject.
+    """Numbers of segments: by rhythm, by fixed split, by label ("positive", "negative", "none"), and by subject.
 
     `sources` has those of a merged data set.
     """
@@ -99,7 +99,7 @@ def _by_source(dataset: Dataset) -> list[SourceCounts]:
 
 
 def _by_label(labels: np.ndarray) -> dict[str, int]:
-    return _named(["none", "negative", "AF"], np.bincount(labels + 1, minlength=3))
+    return _named(["none", "negative", "positive"], np.bincount(labels + 1, minlength=3))
 
 
 def _named(names: Sequence[str], numbers: np.ndarray) -> dict[str, int]:

@@ -5,7 +5,6 @@ A code that the vocabulary does not have stops an import: a label that is silent
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
@@ -57,8 +56,13 @@ snomed     of the codes of the PhysioNet/CinC Challenge of 2021 (dx_mapping_scor
 
 Codes = Literal["physionet", "cinc2017", "snomed"]
 
-_NEAR = {"AF": AF_RHYTHM, "AFIB": AF_RHYTHM, "ATRIALFIBRILLATION": AF_RHYTHM, "A": AF_RHYTHM}
-"""Spellings of a positive rhythm, in capitals and without anything but letters."""
+_SPELLINGS = (
+    {"A", "AF", "AFB", AF_RHYTHM, "ATRIALFIBRILLATION"},
+    {"VT", "VTACH", "VENTRICULARTACHYCARDIA", "164895002"},
+    {"VF", "VFB", "VFIB", "VENTRICULARFIBRILLATION", "164896001"},
+    {"VFL", "VFT", "VENTRICULARFLUTTER", "111288001"},
+)
+"""Spellings of one rhythm, in capitals and without punctuation: a code that is not known may be meant as another."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,18 @@ class RhythmRules:
         return cls(positive=tuple(task.positive), negative=tuple(task.negative), ignored=tuple(task.ignored))
 
     def kept_as(self, code: str) -> str | None:
-        """The rhythm that a code is kept as; "" where its windows are left out, None where the code is not known."""
+        """The rhythm that a code is kept as; "" where its windows are left out, None where it has to be stated.
+
+        It has to be where the vocabulary does not have it, or has it for a rhythm that a positive one may be another
+        spelling of.
+        """
         code = dict(self.mapping).get(code, code)
         if code in self.ignored:
             return ""
         if code in {*self.positive, *self.negative}:
             return code
-        return VOCABULARIES[self.codes].get(code)
+        known = VOCABULARIES[self.codes].get(code)
+        return None if known and known not in self.positive and _near(known, self.positive) else known
 
     def statement(self) -> dict[str, str]:
         """What differs from the default, for the source of a data set's header."""
@@ -194,7 +203,7 @@ class Labelling:
     def _not_known(self, unknown: list[str]) -> RecordingError:
         listed = ", ".join(f"{code!r} ({self.segments[code]} windows)" for code in unknown[:10])
         rest = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""  # noqa: PLR2004 - as many as are listed
-        near = [(code, known) for code in unknown if (known := _near(code))]
+        near = [(code, known) for code in unknown if (known := _near(code, self.rules.positive))]
         if near:
             ways = " ".join(f"--map {code}={known}" for code, known in near)
             hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {near[0][0]}."
@@ -208,13 +217,25 @@ class Labelling:
         )
 
 
-def _near(code: str) -> str | None:
-    """The positive rhythm that a code is near, by its letters.
+def _near(code: str, positive: Collection[str]) -> str | None:
+    """The positive rhythm that a code is near: the same letters and digits, or another spelling of the same rhythm.
 
-    >>> _near("afib"), _near("(AFIB"), _near("AF"), _near("VT")
-    ('AFIB', 'AFIB', 'AFIB', None)
+    >>> [_near(code, ["AFIB"]) for code in ("afib", "(AFIB", "AF", "VT")]
+    ['AFIB', 'AFIB', 'AFIB', None]
+    >>> _near("v-fb", ["VT", "VFb"]), _near("VFIB", ["VFb"]), _near("(VF", ["VFIB"])
+    ('VFb', 'VFb', 'VFIB')
     """
-    return _NEAR.get(re.sub(r"[^A-Z]", "", code.upper()))
+    plain = _plain(code)
+    for known in positive:
+        names = next((each for each in _SPELLINGS if _plain(known) in each), {_plain(known)})
+        if plain and plain in names:
+            return known
+    return None
+
+
+def _plain(code: str) -> str:
+    """The letters and digits of a code, in capitals."""
+    return "".join(filter(str.isalnum, code)).upper()
 
 
 def one_class(meanings: Collection[str]) -> str:

@@ -227,8 +227,8 @@ def _checked(dataset: Dataset, split: Split) -> Split:
     labels = dataset.labels[dataset.rows_of(split.train)]
     if not 0 < labels.sum() < len(labels):
         raise DatasetError(
-            "training needs segments with AF and without",
-            f"{int(labels.sum())} of {len(labels)} training segments with AF in {dataset.folder}",
+            "training needs positive and negative segments",
+            f"{int(labels.sum())} of {len(labels)} training segments positive in {dataset.folder}",
             "Import subjects of both kinds.",
         )
     return split

@@ -10,6 +10,9 @@ trained on it shows nothing about patients.
     AB    atrial bigeminy                    every second to fourth beat early, with another P wave
     B     ventricular bigeminy               every second to fourth beat early, wide, without P wave, then a pause
     AFIB  atrial fibrillation                no P wave, 4 to 9 Hz fibrillatory waves, irregular RR
+
+These are for a task with AFIB among its positive rhythms. One of ventricular arrhythmia gets electrograms of
+`synthetic_egm` instead.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ import numpy as np
 
 from ecm_edge import tasks
 from ecm_edge.base import files
-from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.errors import RecordingError, TaskError
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
+from ecm_edge.data import synthetic_egm
 from ecm_edge.data.dataset import Description, Source, write_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import STEPS_PER_MV
@@ -35,9 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_SAMPLING_RATE_HZ = 250.0
-_WINDOW_S = 5.0
-_NOISE_SAMPLES = 1250  # muscle noise comes and goes by the window
+    from ecm_edge.tasks import Task
+
 _EXTRAS = ("SBR", "B", "AB")
 
 SynthFormat = Literal["dataset", Format]
@@ -115,20 +118,47 @@ def heart(rng: np.random.Generator) -> Heart:
     )
 
 
-def recording(subject: int, seed: int, segments: int) -> Recording:
+def recording(subject: int, seed: int, segments: int, task: Task | None = None) -> Recording:
     """The record of subject number `subject`: its rhythms one after the other, `segments` windows in all.
 
-    The same arguments give the same samples. Each rhythm lasts a whole number of 10 s episodes.
+    The same arguments give the same samples, at the rate of the task (AF in 5 s by default). Each rhythm lasts a whole
+    number of episodes of two windows.
+
+    Raises:
+        TaskError: no synthetic signal has a positive rhythm of the task, or one is among those that it leaves out.
     """
+    task = task or tasks.default()
     rng = np.random.default_rng([seed, subject])
-    own = heart(rng)
-    spans = _spans(rhythms_of(subject), segments)
-    signal = np.concatenate([_stretch(own, span, rng) for span in spans])  # (segments * T,)
-    signal = np.round(signal * STEPS_PER_MV) / STEPS_PER_MV
+    spans = _spans(_rhythms(subject, task), segments, task)
+    if AF_RHYTHM in task.positive:
+        own = heart(rng)
+        pieces = [_stretch(own, span, rng, task) for span in spans]
+    else:
+        ventricle = synthetic_egm.ventricle(rng)
+        lengths = [round((span.end_s - span.onset_s) * task.sampling_rate_hz) for span in spans]
+        pieces = [
+            synthetic_egm.stretch(ventricle, span.rhythm, length, task.sampling_rate_hz, rng)
+            for span, length in zip(spans, lengths, strict=True)
+        ]
+    signal = np.round(np.concatenate(pieces) * STEPS_PER_MV) / STEPS_PER_MV  # (segments * T,)
     name = f"P{subject}"
     return Recording(
-        name, name, len(signal), _SAMPLING_RATE_HZ, spans, lambda start, stop: signal[start:stop], unit="mV"
+        name, name, len(signal), task.sampling_rate_hz, spans, lambda start, stop: signal[start:stop], unit="mV"
     )
+
+
+def _rhythms(subject: int, task: Task) -> list[str]:
+    """The rhythms of a subject for a task, in the task's codes; raises as `recording`."""
+    if AF_RHYTHM in task.positive:
+        return rhythms_of(subject)
+    positive = [code for code in task.positive if code in synthetic_egm.POSITIVE]
+    if not positive:
+        raise TaskError(
+            f"synthetic signals have the positive rhythm {AF_RHYTHM}, or {', '.join(synthetic_egm.POSITIVE)}",
+            f"{', '.join(task.positive)} in {task.name}",
+            "Import recordings of your own, or name one of those in a task for trying things out.",
+        )
+    return synthetic_egm.rhythms_of(subject, positive, synthetic_egm.negative(task.negative))
 
 
 class SynthRecord(Record):
@@ -136,6 +166,7 @@ class SynthRecord(Record):
 
     path: str
     format: SynthFormat
+    task: str
     subjects: int
     segments: int
     rhythms: list[str]
@@ -145,14 +176,21 @@ class SynthRecord(Record):
 
 
 def synthesise(
-    path: Path, *, subjects: int, seed: int, segments_per_subject: int = 40, file_format: SynthFormat = "dataset"
+    path: Path,
+    *,
+    subjects: int,
+    seed: int,
+    segments_per_subject: int = 40,
+    file_format: SynthFormat = "dataset",
+    task: Task | None = None,
 ) -> SynthRecord:
     """Make the records of `subjects` subjects, `segments_per_subject` (even) segments each, at `path`.
 
-    A data set is marked synthetic. The same arguments give the same bytes.
+    A data set is marked synthetic. The same arguments give the same bytes. `task` is AF in 5 s by default.
 
     Raises:
         RecordingError: no subject, or a number of segments that is odd or below 2.
+        TaskError: as `recording`.
         OutputError: `path` exists or cannot be written.
     """
     if (
@@ -164,73 +202,81 @@ def synthesise(
         raise RecordingError(
             "synthetic data needs a subject, an even number of segments for each and a seed of at least 0",
             f"{subjects} subjects of {segments_per_subject} segments, seed {seed}",
-            "Segments come in pairs, as the two halves of a 10 s episode.",
+            "Segments come in pairs, as the two halves of an episode.",
         )
     begin_s = time.perf_counter()
-    drawn = (recording(subject, seed, segments_per_subject) for subject in range(subjects))
+    task = task or tasks.default()
+    rhythms = sorted(
+        {span.rhythm for n in range(subjects) for span in _spans(_rhythms(n, task), segments_per_subject, task)}
+    )
+    if ignored := sorted({*rhythms} & {*task.ignored}):
+        raise TaskError(
+            "a task keeps the rhythms of the synthetic signal",
+            f"{', '.join(ignored)} among the ignored ones of {task.name}",
+            "Make it for a task without that, and leave them out at the import.",
+        )
+    drawn = (recording(subject, seed, segments_per_subject, task) for subject in range(subjects))
     records = track(drawn, "making ECG", total=subjects)
     if file_format == "dataset":
         options = {
             "subjects": subjects,
             "seed": seed,
             "segments_per_subject": segments_per_subject,
-            "signal": tasks.default().signal,
         }
         content_sha256 = write_dataset(
-            path, _description(options), (block for record in records for block in blocks(record, tasks.default()))
+            path, _description(options, task), (block for record in records for block in blocks(record, task))
         ).content_sha256
     else:
         content_sha256 = None
         with files.staged_folder(path) as staged:
-            FORMATS[file_format].write(staged, records, tasks.default())
-    rhythms = {span.rhythm for subject in range(subjects) for span in _spans(rhythms_of(subject), segments_per_subject)}
+            FORMATS[file_format].write(staged, records, task)
     return SynthRecord(
         path=str(path),
         format=file_format,
+        task=task.name,
         subjects=subjects,
         segments=subjects * segments_per_subject,
-        rhythms=sorted(rhythms),
+        rhythms=rhythms,
         seed=seed,
         content_sha256=content_sha256,
         seconds=round(time.perf_counter() - begin_s, 3),
     )
 
 
-def _description(options: Mapping[str, object]) -> Description:
-    source = Source(
-        format="synthetic",
-        options={**{name: str(value) for name, value in options.items()}, "signal": tasks.default().signal},
-    )
+def _description(options: Mapping[str, object], task: Task) -> Description:
+    stated = {**{name: str(value) for name, value in options.items()}, "signal": task.signal}
     return Description(
-        sampling_rate_hz=tasks.default().sampling_rate_hz,
-        samples_per_segment=tasks.default().samples_per_segment,
+        sampling_rate_hz=task.sampling_rate_hz,
+        samples_per_segment=task.samples_per_segment,
         unit="mV",
+        positive_rhythms=task.positive,
         synthetic=True,
-        source=source,
+        task=task,
+        source=Source(format="synthetic", options=stated),
     )
 
 
-def _spans(rhythms: Sequence[str], segments: int) -> list[Span]:
-    """Share the 10 s episodes out among the rhythms, the first ones getting the rest; in the order of their names."""
+def _spans(rhythms: Sequence[str], segments: int, task: Task) -> list[Span]:
+    """Share the episodes out among the rhythms, the first ones getting the rest; in the order of their names."""
     episodes = segments // WINDOWS_PER_EPISODE
     counts = {r: episodes // len(rhythms) + (place < episodes % len(rhythms)) for place, r in enumerate(rhythms)}
     spans, onset_s = [], 0.0
     for rhythm, count in sorted(counts.items()):
         if count:
-            end_s = onset_s + count * WINDOWS_PER_EPISODE * _WINDOW_S
+            end_s = onset_s + count * WINDOWS_PER_EPISODE * task.window_s
             spans.append(Span(onset_s, end_s, rhythm))
             onset_s = end_s
     return spans
 
 
-def _stretch(own: Heart, span: Span, rng: np.random.Generator) -> np.ndarray:
+def _stretch(own: Heart, span: Span, rng: np.random.Generator, task: Task) -> np.ndarray:
     """(t,) mV: one rhythm of one heart."""
-    duration_s = span.end_s - span.onset_s
-    seconds = np.arange(round(duration_s * _SAMPLING_RATE_HZ)) / _SAMPLING_RATE_HZ
-    signal = _render(own, _beats(own, span.rhythm, duration_s, rng), len(seconds), rng)
+    duration_s, rate_hz = span.end_s - span.onset_s, task.sampling_rate_hz
+    seconds = np.arange(round(duration_s * rate_hz)) / rate_hz
+    signal = _render(own, _beats(own, span.rhythm, duration_s, rng), len(seconds), rate_hz, rng)
     if span.rhythm == AF_RHYTHM:
         signal += _fibrillation(own, seconds, rng)
-    stretch: np.ndarray = own.polarity * signal + _noise(own, seconds, rng)
+    stretch: np.ndarray = own.polarity * signal + _noise(own, seconds, task.samples_per_segment, rng)
     return stretch
 
 
@@ -289,17 +335,17 @@ def _waves(own: Heart, kind: Beat, rr_s: float) -> list[Wave]:
 
 
 def _render(
-    own: Heart, beats: Sequence[tuple[float, float, Beat]], length: int, rng: np.random.Generator
+    own: Heart, beats: Sequence[tuple[float, float, Beat]], length: int, rate_hz: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """(length,) mV: the waves of all beats, each within four of its standard deviations."""
+    """(length,) mV at `rate_hz`: the waves of all beats, each within four of its standard deviations."""
     signal = np.zeros(length)
     for time_s, rr_s, kind in beats:
         gain = rng.normal(1, 0.03)
         for wave in _waves(own, kind, rr_s):
             centre_s = time_s + wave.centre_s
-            first = int(np.clip((centre_s - 4 * wave.width_s) * _SAMPLING_RATE_HZ, 0, length))
-            stop = int(np.clip((centre_s + 4 * wave.width_s) * _SAMPLING_RATE_HZ + 1, 0, length))
-            offset = (np.arange(first, stop) / _SAMPLING_RATE_HZ - centre_s) / wave.width_s
+            first = int(np.clip((centre_s - 4 * wave.width_s) * rate_hz, 0, length))
+            stop = int(np.clip((centre_s + 4 * wave.width_s) * rate_hz + 1, 0, length))
+            offset = (np.arange(first, stop) / rate_hz - centre_s) / wave.width_s
             signal[first:stop] += gain * wave.amplitude_mv * np.exp(-0.5 * offset**2)
     return signal
 
@@ -313,10 +359,10 @@ def _fibrillation(own: Heart, seconds: np.ndarray, rng: np.random.Generator) -> 
     return wave
 
 
-def _noise(own: Heart, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(t,) mV: baseline wander, muscle noise that comes and goes by the window, and 50 Hz hum."""
+def _noise(own: Heart, seconds: np.ndarray, window: int, rng: np.random.Generator) -> np.ndarray:
+    """(t,) mV: baseline wander, muscle noise that comes and goes by the window of so many samples, and 50 Hz hum."""
     wander = sum(np.sin(2 * np.pi * (rng.uniform(0.1, 0.4) * seconds + rng.random())) for _ in range(3))
-    bursts = np.repeat(rng.lognormal(0, 0.6, len(seconds) // _NOISE_SAMPLES), _NOISE_SAMPLES)
+    bursts = np.repeat(rng.lognormal(0, 0.6, len(seconds) // window), window)
     muscle = own.muscle_mv * bursts * rng.normal(0, 1, len(seconds))
     hum = own.hum_mv * np.sin(2 * np.pi * (50 * seconds + rng.random()))
     noise: np.ndarray = own.wander_mv * wander / 3 + muscle + hum

@@ -75,7 +75,9 @@ def training_hashes(model: ModelFile) -> list[str]:
     if model.config:
         return [model.config.dataset_sha256, *model.config.source_sha256]
     facts = onnx_model.provenance(model.classifier.proto)
-    return [sha256 for name in ("dataset_sha256", "source_sha256") for sha256 in facts.get(name, "").split()]
+    return [
+        sha256 for name in ("dataset_sha256", "source_sha256") for sha256 in facts.get(name, "").split(",") if sha256
+    ]
 
 
 def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:

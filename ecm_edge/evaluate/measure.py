@@ -31,6 +31,7 @@ from ecm_edge.base.records import (
     not_run,
 )
 from ecm_edge.base.tables import track
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate import answers as answers_file
 from ecm_edge.evaluate import score, timing
 from ecm_edge.evaluate.answers import SegmentAnswer, Session
@@ -41,6 +42,7 @@ from ecm_edge.forms import reference
 from ecm_edge.forms.model_file import margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
+    from ecm_edge.tasks.score import ScoreRule
 
 _NAMES_SHOWN = 5  # of segments, in the detail of a gate
 
@@ -78,6 +81,8 @@ class MeasureRecord(Record):
     dataset: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     segments: int
     retried: int
     resumed: int
@@ -129,6 +134,8 @@ def measure(
     begin_s = time.perf_counter()
     compared = open_model(model, form) if model else None
     rows = _rows(dataset, subjects, compared)
+    if compared and compared.config:
+        check_task(compared.config, dataset)
     expected = _expected(compared, dataset, rows) if compared else None
     session = _session(port, dataset, image, emulated=emulated)
     stored = answers_file.load(answers, session, resume=resume)
@@ -147,13 +154,15 @@ def measure(
         dataset=dataset.folder.name,
         synthetic=dataset.header.synthetic or (compared is not None and score.is_synthetic(compared)),
         blank=dataset.header.blank,
+        task=dataset.header.task.name,
+        label=dataset.header.task.label,
         segments=len(given),
         retried=sum(answer.attempts > 1 for answer in given),
         resumed=len(given) - len(missing),
         labels_differing=differing,
         scores=scores,
         latency_ms=latency,
-        board_score=_board_score(target, scores, latency, image),
+        board_score=_board_score(score_rule(target, dataset.header.task), scores, latency, image),
         answers=str(answers),
         seconds=round(time.perf_counter() - begin_s, 3),
         provenance=provenance.collect(),
@@ -251,11 +260,10 @@ def _latency(given: list[SegmentAnswer], session: Session) -> Latency:
     return timing.summary(times_ms, Evidence.MEASURED, f"the board at {session.port}", warm_ups=0)
 
 
-def _board_score(target: Target | None, scores: Scores, latency: Latency, image: Path | None) -> BoardScore | None:
-    if target is None or target.score is None or image is None or latency.evidence != Evidence.MEASURED:
+def _board_score(rule: ScoreRule | None, scores: Scores, latency: Latency, image: Path | None) -> BoardScore | None:
+    if rule is None or image is None or latency.evidence != Evidence.MEASURED:
         return None
-    size_kib = image.stat().st_size / KIB
-    return metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    return metrics.on_board(rule, scores, latency.mean_ms, image.stat().st_size / KIB)
 
 
 def _compare_labels(given: list[SegmentAnswer], expected: NDArray[np.bool_] | None) -> tuple[Gate, list[str] | None]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from ecm_edge import metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
@@ -20,6 +22,7 @@ from ecm_edge.evaluate.external import Origin, origin, trained_on
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +65,7 @@ class RhythmAnswers(Record):
     label: int
     subjects: int
     segments: int
-    called_af: int
+    called_positive: int = Field(validation_alias=AliasChoices("called_positive", "called_af"))
     sensitivity: Interval | None
     specificity: Interval | None
 
@@ -86,6 +89,8 @@ class RobustnessRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     part: Part | Literal["chosen"]
     trained_on: list[str] | None
     origin: Origin | None = None
@@ -124,13 +129,15 @@ def check_robustness(
         seed: of the noise.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form.
+        CandidateError: the folder is no candidate or lacks the form, or the data set is of another task.
         ModelError: the file is not a classifier of these segments.
         DatasetError: no labelled segment among the subjects, an unknown subject, a part of a split that the data set
             does not have, or a sample that is not finite.
     """
     # Above 40 lines: half of them are the fields of the one record that it makes.
     model = open_model(path, form)
+    if model.config:
+        check_task(model.config, dataset)
     if subjects is None:
         subjects = score.default_subjects(model, dataset)
     rows = spread(dataset, dataset.rows_of(score.subject_names(subjects, model, dataset)), segments)
@@ -152,7 +159,10 @@ def check_robustness(
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
         origin=origin(model, dataset),
-        warnings=[*score.data_warnings(model, dataset, clean), *score.warnings_of(seen, clean)],
+        warnings=[
+            *score.data_warnings(model, dataset, clean),
+            *score.warnings_of(seen, clean, dataset.header.task.label),
+        ],
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,
@@ -177,7 +187,7 @@ def _row(
     scores = score_rows(called, dataset, rows, target)
     changed = int((called != clean).sum())
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
-    rule = target.score if target else None
+    rule = score_rule(target, dataset.header.task)
     return RobustnessRow(
         name=name,
         fbeta_mean=scores.fbeta_mean,

@@ -13,6 +13,7 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
@@ -20,6 +21,7 @@ from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
+    from ecm_edge.tasks import Task
 
 Part = Literal["train", "validation", "test", "all"]
 Subjects = Part | list[str]
@@ -38,7 +41,7 @@ Subjects = Part | list[str]
 
 
 class BoardResult(Record):
-    """Latency and size on the board with their evidence, and the score where the target has a rule."""
+    """Latency and size on the board with their evidence, and the score where their task has a rule there."""
 
     target: str
     board_score: BoardScore | None
@@ -53,7 +56,8 @@ class ScoreRecord(Record):
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
-    not name them. `origin` says whether the data set is external to the model.
+    not name them. `task` is that of the data set, and `label` its word for a positive segment. `origin` says whether
+    the data set is external to the model.
     """
 
     model: str
@@ -64,6 +68,8 @@ class ScoreRecord(Record):
     dataset_sha256: str
     synthetic: bool
     blank: str
+    task: str = "af-5s"
+    label: str = "AF"
     part: Part | Literal["chosen", "out_of_fold"]
     statement: str | None = None
     trained_on: list[str] | None
@@ -94,13 +100,16 @@ def score_model(
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
     Raises:
-        CandidateError: the folder is no candidate or lacks the form, or the latency is an emulator's.
+        CandidateError: the folder is no candidate or lacks the form, the latency is an emulator's, or the data set is
+            of another task (`check_task`).
         ModelError: the file is not a classifier of these segments, or its scores are not finite.
         DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
             set does not have.
     """
     _check_latency(latency)
     model = open_model(path, form)
+    if model.config:
+        check_task(model.config, dataset)
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
@@ -182,9 +191,12 @@ def _record(
         statement=statement,
         trained_on=trained_on,
         origin=origin(model, dataset),
-        warnings=[*data_warnings(model, dataset, scores), *warnings_of(trained_on, scores)],
+        warnings=[
+            *data_warnings(model, dataset, scores),
+            *warnings_of(trained_on, scores, dataset.header.task.label),
+        ],
         scores=scores,
-        board=board_result(model, target, scores, latency) if target else None,
+        board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
 
@@ -200,6 +212,8 @@ def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
         "dataset_sha256": dataset.header.content_sha256,
         "synthetic": dataset.header.synthetic or is_synthetic(model),
         "blank": dataset.header.blank,
+        "task": dataset.header.task.name,
+        "label": dataset.header.task.label,
     }
 
 
@@ -255,14 +269,14 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
     return names
 
 
-def board_result(model: ModelFile, target: Target, scores: Scores, latency: Latency | None = None) -> BoardResult:
-    """The board's score with every term, and the costs that enter it."""
+def board_result(
+    model: ModelFile, target: Target, scores: Scores, task: Task, latency: Latency | None = None
+) -> BoardResult:
+    """The score on the board with every term of the task's rule, and the costs that enter it."""
     cost = board_cost(model, target)
     latency = latency or cost.latency_ms
-    score = None
-    if target.score:
-        size_kib = cost.flash_bytes / KIB
-        score = metrics.board_score(target.score, scores.fbeta_mean.value, scores.g.value, latency.mean_ms, size_kib)
+    rule = score_rule(target, task)
+    score = metrics.on_board(rule, scores, latency.mean_ms, cost.flash_bytes / KIB) if rule else None
     return BoardResult(
         target=target.name,
         board_score=score,
@@ -273,13 +287,18 @@ def board_result(model: ModelFile, target: Target, scores: Scores, latency: Late
 
 
 def data_warnings(model: ModelFile, dataset: Dataset, scores: Scores) -> list[str]:
-    """The warnings about a data set that the model was not made from: its unit, its rate and names of its subjects."""
+    """The warnings about a data set that the model was not made from: its task, unit, rate and names of subjects.
+
+    Raises:
+        CandidateError: the data set is of another task (`check_task`).
+    """
+    other_task = check_task(model.config, dataset) if model.config else []
     named = same_names(model, dataset, [subject.subject for subject in scores.by_subject])
-    return [*input_warnings(model, dataset), *([named] if named else [])]
+    return [*other_task, *input_warnings(model, dataset), *([named] if named else [])]
 
 
-def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
-    """The warnings about these scores; `trained_on` as in a `ScoreRecord`."""
+def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:
+    """The warnings about these scores; `trained_on` and `label` as in a `ScoreRecord`."""
     warnings = []
     if trained_on is None:
         warnings.append(
@@ -293,7 +312,7 @@ def warnings_of(trained_on: list[str] | None, scores: Scores) -> list[str]:
         )
     if scores.subjects == 1:
         warnings.append("one subject: no interval can be given")
-    if missing := undefined(scores):
+    if missing := undefined(scores, label):
         warnings.append(missing)
     return warnings
 

@@ -1,4 +1,4 @@
-"""Whether samples are in the unit and at the rate that a model was trained on."""
+"""Whether samples are in the unit that a model was trained on."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ _LOOKED_AT = 1000  # segments, evenly over the data set
 
 
 def input_warnings(model: ModelFile, dataset: Dataset) -> list[str]:
-    """The warnings about the unit and the sampling rate of a data set's samples; none on the model's own data set."""
+    """The warnings about a data set's samples, which are about their unit; none on the model's own data set."""
     header = dataset.header
     if model.config and model.config.dataset_sha256 == header.content_sha256:
         return []
     rows = np.unique(np.linspace(0, header.segments - 1, min(_LOOKED_AT, header.segments)).astype(np.int64))
-    unit = unit_warning(model, header.unit, np.asarray(dataset.samples[rows]))
-    rate = rate_warning(model, header.sampling_rate_hz)
-    return [warning for warning in (unit, rate) if warning]
+    warning = unit_warning(model, header.unit, np.asarray(dataset.samples[rows]))
+    return [warning] if warning else []
 
 
 def unit_warning(model: ModelFile, unit: str, samples: NDArray[np.floating]) -> str | None:
@@ -59,16 +58,6 @@ def training_unit(model: ModelFile) -> str:
     if model.config:
         return model.config.unit
     return onnx_model.provenance(model.classifier.proto).get("unit", "mV")
-
-
-def rate_warning(model: ModelFile, sampling_rate_hz: float) -> str | None:
-    """A warning where segments have another sampling rate than those of the training; else None."""
-    if model.config is None or model.config.sampling_rate_hz == sampling_rate_hz:
-        return None
-    return (
-        f"the segments have {sampling_rate_hz:g} samples a second, and the model was trained on "
-        f"{model.config.sampling_rate_hz:g}: import them at that rate"
-    )
 
 
 def _calibration_range(model: ModelFile) -> tuple[float, float] | None:

@@ -149,14 +149,13 @@ def candidate_facts(config: CandidateConfig) -> dict[str, str]:
 
     Its sources and its unit stand there only where it was merged, or where its unit is not mV.
     """
-    others = {"source_sha256": " ".join(config.source_sha256), "unit": config.unit if config.unit != "mV" else ""}
-    return {
+    others = {"source_sha256": ",".join(config.source_sha256), "unit": config.unit if config.unit != "mV" else ""}
+    return {name: value for name, value in others.items() if value} | {
         "tool_version": version("ecm-edge"),
         "config_sha256": config.sha256,
         "dataset_sha256": config.dataset_sha256,
         "synthetic": str(config.synthetic).lower(),
         "seed": str(config.seed),
-        **{name: value for name, value in others.items() if value},
     }
 
 

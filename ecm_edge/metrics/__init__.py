@@ -1,7 +1,7 @@
-"""Scores of a detector, all defined here; the weights and ranges of a board's score are in its target.
+"""Scores of a detector, all defined here; the weights and ranges of a score on a board are in its rule.
 
 Every function takes a row for each of N segments: `labels` (N,) 0 or 1, `margins` (N,) float (scores[:, 1] -
-scores[:, 0]), `subjects` (N,) names or codes. A segment is called AF where its margin >= 0: a tie counts as AF.
+scores[:, 0]), `subjects` (N,) names or codes. A segment is called positive where its margin >= 0, a tie included.
 """
 
 from ecm_edge.metrics.auc import auc
@@ -16,9 +16,10 @@ from ecm_edge.metrics.counts import (
     f1,
     fbeta_by_subject,
     fbeta_mean,
+    fbeta_pooled,
     g,
 )
-from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate
+from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate, on_board
 from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
 from ecm_edge.metrics.threshold import Objective, ThresholdRule, beta_threshold, choose_threshold, find_threshold
 
@@ -49,7 +50,9 @@ __all__ = [
     "f1",
     "fbeta_by_subject",
     "fbeta_mean",
+    "fbeta_pooled",
     "find_threshold",
     "g",
+    "on_board",
     "paired_difference",
 ]

@@ -1,4 +1,4 @@
-"""A board's score: the weighted sum of the terms that its target defines, each clipped to 0…1."""
+"""A score on a board: the weighted sum of the terms that its rule defines, each clipped to 0…1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecm_edge.base.records import Record
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from ecm_edge.targets import ScoreRule, ScoreTerm
+    from ecm_edge.tasks.score import ScoreRule, ScoreTerm
 
 
 class BoardTerm(Record):
@@ -42,23 +42,30 @@ def normalise(term: ScoreTerm, value: ArrayLike) -> NDArray[np.float64]:
     return np.clip(share, 0.0, 1.0)
 
 
-def detection_points(rule: ScoreRule, fbeta_mean: ArrayLike, g: ArrayLike) -> NDArray[np.float64]:
+def detection_points(
+    rule: ScoreRule, fbeta_mean: ArrayLike, g: ArrayLike, fbeta_pooled: ArrayLike = 0.0
+) -> NDArray[np.float64]:
     """The points that depend on the answers alone (Fβ and G), without those for latency and size; of any shape."""
-    return rule.fbeta.weight * normalise(rule.fbeta, fbeta_mean) + rule.g.weight * normalise(rule.g, g)
+    terms = [(rule.fbeta, fbeta_mean), (rule.fbeta_pooled, fbeta_pooled), (rule.g, g)]
+    return np.asarray(sum(term.weight * normalise(term, value) for term, value in terms if term))
 
 
-def board_score(rule: ScoreRule, fbeta_mean: float, g: float, latency_ms: float, size_kib: float) -> BoardScore:
-    """The score with every term.
+def board_score(
+    rule: ScoreRule, fbeta_mean: float, g: float, latency_ms: float, size_kib: float, fbeta_pooled: float = 0.0
+) -> BoardScore:
+    """The score with every term that the rule has.
 
     Raises:
         TargetError: a value that is not finite or is below 0.
     """
-    terms = [
-        _term("fbeta", rule.fbeta, fbeta_mean, ""),
-        _term("g", rule.g, g, ""),
-        _term("latency", rule.latency_ms, latency_ms, "ms"),
-        _term("size", rule.size_kib, size_kib, "KiB"),
+    values = [
+        ("fbeta", rule.fbeta, fbeta_mean, ""),
+        ("fbeta_pooled", rule.fbeta_pooled, fbeta_pooled, ""),
+        ("g", rule.g, g, ""),
+        ("latency", rule.latency_ms, latency_ms, "ms"),
+        ("size", rule.size_kib, size_kib, "KiB"),
     ]
+    terms = [_term(name, term, value, unit) for name, term, value, unit in values if term]
     return BoardScore(
         title=rule.title, total=sum(t.points for t in terms), most=sum(t.weight for t in terms), terms=terms
     )

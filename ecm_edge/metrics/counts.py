@@ -15,7 +15,7 @@ from ecm_edge.base.errors import DatasetError, ModelError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 BETA = 2.0
 """Fβ's beta where a board's rule has no other: recall weighs twice as much as precision."""
@@ -44,10 +44,10 @@ class Counts:
     """Confusion counts, one of each per subject."""
 
     subjects: list[str]  # (S,)
-    tp: NDArray[np.int64]  # (S,) AF, called AF
-    fp: NDArray[np.int64]  # (S,) not AF, called AF
-    tn: NDArray[np.int64]  # (S,) not AF, not called AF
-    fn: NDArray[np.int64]  # (S,) AF, not called AF
+    tp: NDArray[np.int64]  # (S,) positive, called so
+    fp: NDArray[np.int64]  # (S,) negative, called positive
+    tn: NDArray[np.int64]  # (S,) negative, called so
+    fn: NDArray[np.int64]  # (S,) positive, called negative
 
 
 def check_rows(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> Rows:
@@ -114,8 +114,8 @@ def figures(tp: NDArray[Any], fp: NDArray[Any], tn: NDArray[Any], fn: NDArray[An
 def fbeta(tp: NDArray[Any], fp: NDArray[Any], fn: NDArray[Any], beta: float = BETA) -> NDArray[np.float64]:
     """Fβ of each subject by the contest's rule, of any shape.
 
-    1. A subject without AF has sensitivity 1 and PPV 1, so Fβ = 1, with any calls.
-    2. A subject with AF of which nothing was called AF has PPV 0, so Fβ = 0.
+    1. A subject without positive segments has sensitivity 1 and PPV 1, so Fβ = 1, with any calls.
+    2. A subject with some of which none was called positive has PPV 0, so Fβ = 0.
     3. Otherwise Fβ = (1 + β²) PPV Se / (β² PPV + Se) = (1 + β²) TP / ((1 + β²) TP + β² FN + FP); 0 where TP = 0.
     """
     hit = (1 + beta**2) * tp
@@ -143,6 +143,12 @@ def fbeta_mean(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, beta:
     return float(np.mean(list(fbeta_by_subject(labels, margins, subjects, beta).values())))
 
 
+def fbeta_pooled(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, beta: float = BETA) -> float:
+    """Fβ over all segments, 0…1, by the rule in `fbeta`."""
+    tp, fp, _, fn = confusion(labels, margins, subjects)
+    return float(fbeta(np.array(tp), np.array(fp), np.array(fn), beta))
+
+
 def g(
     labels: ArrayLike,
     margins: ArrayLike,
@@ -159,11 +165,11 @@ def f1(labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike) -> float:
     """F1 over all segments, 0…1.
 
     Raises:
-        DatasetError: no segment is AF, so that F1 is undefined (besides what `check_rows` raises).
+        DatasetError: no segment is positive, so that F1 is undefined (besides what `check_rows` raises).
     """
     tp, fp, _, fn = confusion(labels, margins, subjects)
     if tp + fn == 0:
         raise DatasetError(
-            "F1 needs segments with AF", "none among the rows", "Choose subjects so that both classes are there."
+            "F1 needs positive segments", "none among the rows", "Choose subjects so that both classes are there."
         )
     return 2 * tp / (2 * tp + fp + fn)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import weighted_auc
+from ecm_edge.metrics.board import board_score
 from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from ecm_edge.metrics.board import BoardScore
     from ecm_edge.metrics.counts import Counts, Rows
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 
 class Confusion(Record):
-    """Counts of segments: AF called AF (tp), others called AF (fp), others not (tn), AF not (fn)."""
+    """Counts of segments: positive and called so (tp), others called so (fp), others not (tn), positive not (fn)."""
 
     tp: int
     fp: int
@@ -59,14 +61,14 @@ class SubjectScore(Record):
 class RhythmScore(Record):
     """The segments of one rhythm ("blank" where the name had none) and one label.
 
-    `sensitivity` is the share called AF where the label is AF, `specificity` the share not called AF where it is not.
+    `sensitivity` is the share called positive where the label is, `specificity` the share not called so elsewhere.
     """
 
     rhythm: str
     label: int
     subjects: int
     segments: int
-    called_af: int
+    called_positive: int = Field(validation_alias=AliasChoices("called_positive", "called_af"))
     sensitivity: float | None
     specificity: float | None
 
@@ -129,7 +131,8 @@ def evaluate(
     beta, good_above = criteria(rule)
     weights = weights_for(counts)
     intervals = {name: interval(draws) for name, draws in resampled(counts, weights, beta, good_above).items()}
-    intervals["auc"] = interval(weighted_auc(rows, counts, weights))
+    intervals.pop("fbeta_pooled")  # a function of the counts: `on_board` makes it where a rule has a term for it
+    intervals["auc"] = interval(weighted_auc(rows, weights))
     return Scores.model_validate(
         intervals
         | {
@@ -143,6 +146,13 @@ def evaluate(
             "by_rhythm": _by_rhythm(rows, np.asarray(rhythms)),
         }
     )
+
+
+def on_board(rule: ScoreRule, scores: Scores, latency_ms: float, size_kib: float) -> BoardScore:
+    """The score of these answers with these costs by a rule; raises as `board_score`."""
+    counts = scores.confusion
+    pooled = float(fbeta(np.array(counts.tp), np.array(counts.fp), np.array(counts.fn), rule.beta))
+    return board_score(rule, scores.fbeta_mean.value, scores.g.value, latency_ms, size_kib, pooled)
 
 
 def _by_subject(counts: Counts, beta: float) -> list[SubjectScore]:
@@ -183,7 +193,7 @@ def _rhythm(rows: Rows, chosen: NDArray[np.bool_], rhythm: str, label: int) -> R
         label=label,
         subjects=len(np.unique(rows.subject[chosen])),
         segments=segments,
-        called_af=called,
+        called_positive=called,
         sensitivity=called / segments if label else None,
         specificity=None if label else 1 - called / segments,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ecm_edge.metrics.counts import Counts
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 RESAMPLES = 1000
 
@@ -53,8 +53,9 @@ def interval(draws: NDArray[np.float64]) -> Interval | None:
 def resampled(
     counts: Counts, weights: NDArray[np.float64], beta: float, good_above: float
 ) -> dict[str, NDArray[np.float64]]:
-    """Every pooled figure, Fβ and G for each row of weights, (R,)."""
-    pooled = figures(weights @ counts.tp, weights @ counts.fp, weights @ counts.tn, weights @ counts.fn)
+    """Every pooled figure, Fβ by subject and pooled, and G for each row of weights, (R,)."""
+    tp, fp, tn, fn = (weights @ part for part in (counts.tp, counts.fp, counts.tn, counts.fn))
+    pooled = figures(tp, fp, tn, fn) | {"fbeta_pooled": fbeta(tp, fp, fn, beta)}
     by_subject = fbeta(counts.tp, counts.fp, counts.fn, beta)  # (S,)
     share = weights / weights.sum(axis=1, keepdims=True)
     return pooled | {"fbeta_mean": share @ by_subject, "g": share @ (by_subject > good_above)}
@@ -112,4 +113,4 @@ def _statistic(
         raise DatasetError(
             "detection points need the rule of a board", "a target without one", "Compare fbeta_mean instead."
         )
-    return detection_points(rule, values["fbeta_mean"], values["g"])
+    return detection_points(rule, values["fbeta_mean"], values["g"], values["fbeta_pooled"])

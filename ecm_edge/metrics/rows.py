@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.metrics.evaluate import SourceScore, evaluate
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
-    """The scores of these rows' margins (n,), with beta and G's limit from the target's rule if it has one.
+    """The scores of these rows' margins (n,), with beta and G's limit from the rule of their task on the target.
 
     Where the rows are of several sources, each source has its figures beside the whole.
     """
@@ -32,7 +33,7 @@ def score_rows(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.i
 
 
 def _scores(margin: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], target: Target | None) -> Scores:
-    rule = target.score if target else None
+    rule = score_rule(target, dataset.header.task)
     rhythms = np.array(dataset.header.rhythms)[dataset.table["rhythm"][rows]]
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
     return evaluate(labels, margin, subjects, rhythms, rule)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ecm_edge.metrics.counts import Rows
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 Objective = Literal["f1", "fbeta_mean", "board_score"]
 """What a search may maximise."""
@@ -98,7 +98,9 @@ def _objective(rows: Rows, thresholds: NDArray[np.float64], rule: ScoreRule | No
     values = fbeta(tp, fp, reached[:, 1].sum(axis=1, keepdims=True) - tp, beta)
     if rule is None:
         return np.asarray(values.mean(axis=0))
-    return detection_points(rule, values.mean(axis=0), (values > good_above).mean(axis=0))
+    missed = reached[:, 1].sum() - tp.sum(axis=0)
+    pooled = fbeta(tp.sum(axis=0), fp.sum(axis=0), missed, beta)
+    return detection_points(rule, values.mean(axis=0), (values > good_above).mean(axis=0), pooled)
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from ecm_edge.base.records import Interval, Record
 from ecm_edge.evaluate.score import BoardResult, board_result
 from ecm_edge.metrics import PairedStatistic
 from ecm_edge.registry.contender import Basis
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -54,12 +55,14 @@ def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
         return answers
     ours, theirs = answers
     dataset, target = challenger.dataset, challenger.target
+    task = dataset.header.task
+    rule = score_rule(target, task)
     labels, subjects = dataset.labels[ours.rows], np.array(dataset.subject_names(ours.rows))
 
     def difference(name: PairedStatistic) -> Interval:
-        return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=target.score)
+        return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=rule)
 
-    statistic: PairedStatistic = "detection_points" if target.score else "fbeta_mean"
+    statistic: PairedStatistic = "detection_points" if rule else "fbeta_mean"
     main, undefined = difference(statistic), {"f1": not labels.any(), "specificity": labels.all()}
     return Comparison(
         basis=ours.basis,
@@ -69,8 +72,8 @@ def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
         others={name: difference(name) for name in OTHERS if not undefined.get(name, False)},
         subjects=sorted(set(subjects.tolist())),
         segments=len(ours.rows),
-        challenger=board_result(challenger.model, target, ours.scores),
-        incumbent=board_result(incumbent.model, target, theirs.scores),
+        challenger=board_result(challenger.model, target, ours.scores, task),
+        incumbent=board_result(incumbent.model, target, theirs.scores, task),
     )
 
 

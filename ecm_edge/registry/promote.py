@@ -271,7 +271,7 @@ def _claim(challenger: Contender) -> list[Gate]:
         return [condition("claim", detail, holds=False)]
     scores = challenger.out_of_fold.scores
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
-    counted = with_positives(scores.subjects, scores.positive_subjects)
+    counted = with_positives(scores.subjects, scores.positive_subjects, challenger.config.task.label)
     return [condition("claim", f"{figures} over {counted}, out of fold", holds=True)]
 
 

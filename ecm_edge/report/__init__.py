@@ -12,6 +12,9 @@
     charts.py, ecg.py      drawings as SVG: charts by matplotlib, segments on ECG paper
     page.py                the HTML page
 
+    episodes.py            the episodes of recordings, as a folder of files
+    strip_chart.py         the HTML page of one recording; timeline.py draws the whole of it
+
     model_card.py          the Markdown file
 
 Only the commands and `ecm_edge.api` import this package.
@@ -22,33 +25,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
-from ecm_edge.candidate import candidate
 from ecm_edge.report import charts, page
-from ecm_edge.report.commands import Commands
 from ecm_edge.report.ecg import draw_strip
-from ecm_edge.report.records import AnyReport, Mistake, Mistakes, ReportRecord, Stage, ValidationRecord
-from ecm_edge.report.report_record import gather
-from ecm_edge.report.validation import is_validation, validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
+    from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
 
-__all__ = [
-    "AnyReport",
-    "Mistake",
-    "Mistakes",
-    "ReportRecord",
-    "Stage",
-    "ValidationRecord",
-    "gather",
-    "to_html",
-    "validate",
-    "write_report",
-]
+__all__ = ["to_html", "write_report"]
 
 
 def write_report(
@@ -69,6 +58,11 @@ def write_report(
         EcmEdgeError: as `gather` and `validate` say.
         OutputError: `out` cannot be written; whatever was there is as it was.
     """
+    from ecm_edge.candidate import candidate  # these import torch and Optuna, which no strip chart needs
+    from ecm_edge.report.commands import Commands
+    from ecm_edge.report.report_record import gather
+    from ecm_edge.report.validation import is_validation, validate
+
     if is_validation(path, dataset):
         validation = validate(path, dataset)
         strips = _strips(validation.mistakes.examples, dataset)

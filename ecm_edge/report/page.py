@@ -94,11 +94,12 @@ def render(
     """
     from markupsafe import Markup
 
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     return template.render(
         r=record,
         score=record.records.score,
         validation=False,
+        label=record.config.task.label,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
         strips=strips,
         stage={stage.name: stage for stage in record.stages},
@@ -125,17 +126,15 @@ def render_validation(
     """The page of a validation as HTML; the arguments are as for `render`."""
     from markupsafe import Markup
 
-    return (
-        _environment()
-        .get_template("validation.html.jinja")
-        .render(
-            r=record,
-            score=record.score,
-            charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
-            strips=strips,
-            validation=True,
-            figures=FIGURES,
-        )
+    template = environment().get_template("validation.html.jinja")
+    return template.render(
+        r=record,
+        score=record.score,
+        charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
+        strips=strips,
+        validation=True,
+        label=record.score.label,
+        figures=FIGURES,
     )
 
 
@@ -178,13 +177,13 @@ def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
     return [(f"{name}.json", stage.provenance) for name, stage in made.items() if stage]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """The templates; on the page a negative number has the minus sign of printed text, not a hyphen."""
-    environment = templates.environment(
+    made = templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
-    environment.filters |= {"shown": shown, "left_out": left_out}
-    return environment
+    made.filters |= {"shown": shown, "left_out": left_out}
+    return made
 
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:

@@ -49,6 +49,8 @@ def validate(path: Path, dataset: Dataset) -> ValidationRecord:
     folder = path if path.is_file() else candidate.locate(path)
     board, form = _made_for(folder)
     model = open_model(folder, form)
+    if model.config:
+        candidate.check_task(model.config, dataset)
     rows = dataset.rows_of(dataset.header.subjects)
     margin = margins(model.classifier, dataset, rows)
     rule = targets.load(board) if board in targets.names() else None

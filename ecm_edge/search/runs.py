@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record, Verdict
@@ -30,7 +31,8 @@ from ecm_edge.search import avoid, ladder
 from ecm_edge.search.ladder import Rung
 from ecm_edge.search.study import Pruner, Sampler
 from ecm_edge.search.trial_record import TrialRecord
-from ecm_edge.targets import Target
+from ecm_edge.targets import Target, score_rule
+from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,7 @@ class SearchSettings(Record):
     """
 
     target: Target
+    task: Task = Field(default_factory=tasks.default, exclude_if=lambda task: task == tasks.default())  # hashes stay
     space: Space
     dataset_sha256: str
     synthetic: bool
@@ -98,12 +101,13 @@ def default_settings(
     return SearchSettings.model_validate(
         {
             "target": target,
+            "task": dataset.header.task,
             "space": search_space,
             "dataset_sha256": dataset.header.content_sha256,
             "synthetic": dataset.header.synthetic,
             "split": splits.holdout(dataset, seed=seed),
             "seed": seed,
-            "objective": "board_score" if target.score else "fbeta_mean",
+            "objective": "board_score" if score_rule(target, dataset.header.task) else "fbeta_mean",
             **chosen,
         }
     )
@@ -143,10 +147,10 @@ def start(out: Path, settings: SearchSettings) -> None:
             "the sampler nsga2, which has two",
             "Use another sampler, or --no-ladder.",
         )
-    if settings.objective == "board_score" and settings.target.score is None:
+    if settings.objective == "board_score" and score_rule(settings.target, settings.task) is None:
         raise SearchError(
-            "the objective board_score needs a target with a scoring rule",
-            settings.target.name,
+            "the objective board_score needs a rule of score for the task on the target",
+            f"none for {settings.task.name} on {settings.target.name}",
             "Use --objective fbeta_mean.",
         )
     with files.staged_folder(out) as staged:

@@ -14,6 +14,7 @@ from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.search.gate import gate_candidate
+from ecm_edge.targets import score_rule
 from ecm_edge.training import crossval, distill, train
 from ecm_edge.training.fold_margins import TEACHERS, Progress
 from ecm_edge.training.out_of_fold import CrossValidationRecord
@@ -93,7 +94,9 @@ def train_candidate(
             validated.record.assignment if validated else None,
             on_teacher=lambda number, total, seconds: on_network(Progress(number, total, (), seconds, is_teacher=True)),
         )
-        trained = train.fit(config, data, rule=target.score, teaching=teaching, on_epoch=on_epoch)
+        trained = train.fit(
+            config, data, rule=score_rule(target, dataset.header.task), teaching=teaching, on_epoch=on_epoch
+        )
         if refit and validated:
             trained = crossval.with_threshold(trained, validated.record.threshold, data.train_samples[:1])
         train.save_trained(staged, config, trained)

@@ -17,6 +17,7 @@ from ecm_edge.forms import export, quantize
 from ecm_edge.search import ladder
 from ecm_edge.search.gate import gate_candidate
 from ecm_edge.search.trial_record import TRIAL, Clock, Facts, TrialRecord
+from ecm_edge.targets import score_rule
 from ecm_edge.training import distill, train
 from ecm_edge.training.data import NOT_TAUGHT
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Objective
     from ecm_edge.search.ladder import Rung, RungRecord
     from ecm_edge.targets import Target
+    from ecm_edge.tasks.score import ScoreRule
     from ecm_edge.training.data import Teaching, TrainingData
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
@@ -76,9 +78,14 @@ class Setting:
     rungs: Sequence[Rung] = ()
     teachers: Path | None = None
 
+    @property
+    def rule(self) -> ScoreRule | None:
+        """What a score is for the task of the data set on the target."""
+        return score_rule(self.target, self.dataset.header.task)
+
     def value_of(self, epoch: Epoch, costs: CostRecord) -> float:
         """The objective after an epoch; raises as `objective_value`."""
-        return objective_value(epoch, costs, self.target, self.objective)
+        return objective_value(epoch, costs, self.rule, self.objective)
 
 
 def run_trial(
@@ -118,7 +125,7 @@ def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
     return Verdict.PASS if is_proven(record, target.precision[0], target) else Verdict.FAIL
 
 
-def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: Objective) -> float:
+def objective_value(epoch: Epoch, costs: CostRecord, rule: ScoreRule | None, objective: Objective) -> float:
     """The search's objective from an epoch's validation figures and the candidate's estimated cost.
 
     Raises:
@@ -129,15 +136,19 @@ def objective_value(epoch: Epoch, costs: CostRecord, target: Target, objective: 
             "an objective is measured on validation subjects", "none in the split", "Use a split that has some."
         )
     if objective == "board_score":
-        rule = target.score
         if rule is None:
             raise CandidateError(
-                "the objective board_score needs a target with a scoring rule",
-                target.name,
+                "the objective board_score needs a rule of score for the task on the target",
+                "none",
                 "Choose --objective fbeta_mean.",
             )
         return metrics.board_score(
-            rule, epoch.fbeta_mean, epoch.g, costs.latency_ms.mean_ms, costs.flash_bytes / KIB
+            rule,
+            epoch.fbeta_mean,
+            epoch.g,
+            costs.latency_ms.mean_ms,
+            costs.flash_bytes / KIB,
+            epoch.fbeta_pooled or 0.0,
         ).total
     return epoch.f1 if objective == "f1" else epoch.fbeta_mean
 
@@ -183,7 +194,7 @@ def _train_at(rung: Rung, facts: Facts, setting: Setting, judge: Judge, teaching
     trained = train.fit(
         ladder.config_at(rung, facts.config),
         setting.data,
-        rule=setting.target.score,
+        rule=setting.rule,
         teaching=teaching,
         should_stop=lambda _: judge.is_late(),
     ).record
@@ -196,7 +207,7 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
         trained = train.fit(
             facts.config,
             setting.data,
-            rule=setting.target.score,
+            rule=setting.rule,
             teaching=teaching,
             should_stop=lambda epoch: judge.should_stop(epoch.epoch, setting.value_of(epoch, facts.costs)),
         )

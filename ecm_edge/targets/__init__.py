@@ -6,6 +6,7 @@ A target is one TOML file. Those in this folder are known by name; any other is 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -14,6 +15,10 @@ from ecm_edge.base.errors import TargetError
 from ecm_edge.base.records import Form, Record, first_fault
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Firmware, Pipeline
+from ecm_edge.tasks.score import ScoreRule
+
+if TYPE_CHECKING:
+    from ecm_edge.tasks import Task
 
 _FOLDER = Path(__file__).parent
 
@@ -64,30 +69,10 @@ class CostModel(Record):
         return self
 
 
-class ScoreTerm(Record):
-    """One term of a board's score: `weight` points at `one`, none at `zero`, straight between, clipped outside."""
+class BoardScoreRule(ScoreRule):
+    """A score that a board's own file defines; it is that of `task` and of no other."""
 
-    weight: PositiveFloat
-    zero: float
-    one: float
-
-    @model_validator(mode="after")
-    def _not_flat(self) -> ScoreTerm:
-        if self.zero == self.one:
-            raise ValueError("zero and one must differ")
-        return self
-
-
-class ScoreRule(Record):
-    """A board's score as the sum of its terms; the terms' values are defined in `ecm_edge.metrics`."""
-
-    title: str
-    beta: PositiveFloat
-    good_subject_above: float = Field(ge=0, le=1)
-    fbeta: ScoreTerm
-    g: ScoreTerm
-    latency_ms: ScoreTerm
-    size_kib: ScoreTerm
+    task: str = Field(default="af-5s", exclude_if=lambda name: name == "af-5s")  # hashes of targets stay
 
 
 class FloatParity(Record):
@@ -133,7 +118,7 @@ class Target(Record):
     budget: Budget
     cost_model: CostModel
     firmware: Firmware | None = None
-    score: ScoreRule | None = None
+    score: BoardScoreRule | None = None
     parity: ParityLimits
     promotion: Promotion
 
@@ -168,6 +153,17 @@ def load(name_or_path: str) -> Target:
             f"{first_fault(problem)} of {path}",
             "Compare it with `ecm-edge targets --json`.",
         ) from None
+
+
+def score_rule(target: Target | None, task: Task) -> ScoreRule | None:
+    """The rule by which models for a task score on a board: the task's for that board, else the board's for that task.
+
+    None where neither has one; so the rule of one task is never applied to another.
+    """
+    if target is None:
+        return None
+    own = target.score if target.score and target.score.task == task.name else None
+    return task.score.get(target.name, own)
 
 
 class TargetList(Record):

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import TaskError
 from ecm_edge.base.records import Record, first_fault
+from ecm_edge.tasks.score import ScoreRule
 
 _FOLDER = Path(__file__).parent
 
 _WHOLE = 1e-9  # how near to a whole number a count of samples has to be
+_MOST_SAMPLES = 1_000_000  # a window is held in memory many times
+_ONE_LINE = r"^[^\s|][^|\n\r]*$"  # such a text fits into a table
+
+_Code = Annotated[str, Field(min_length=1)]
 
 
 class Task(Record):
@@ -25,26 +30,28 @@ class Task(Record):
 
     Rhythm codes are those of `data.rhythms`: a code of the vocabulary that stands in no list is negative. `label` is
     what texts call a positive segment. `band_hz` is that of the band-pass, None for none. `leads` are names in order of
-    preference: the first that a recording has is taken where the user names none.
+    preference: the first that a recording has is taken where the user names none. `score` has the rules by which models
+    score, by the name of the board; a board's own file may have one as well (`targets.score_rule`).
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    title: str
-    label: str = Field(min_length=1)
-    positive: list[str] = Field(min_length=1)
-    negative: list[str] = Field(default_factory=list)
-    ignored: list[str] = Field(default_factory=list)
+    title: str = Field(pattern=_ONE_LINE)
+    label: str = Field(pattern=_ONE_LINE, max_length=40)
+    positive: list[_Code] = Field(min_length=1)
+    negative: list[_Code] = Field(default_factory=list)
+    ignored: list[_Code] = Field(default_factory=list)
     window_s: PositiveFloat
     sampling_rate_hz: PositiveFloat
     band_hz: tuple[PositiveFloat, PositiveFloat] | None = None
     unit: Literal["mV", "uV", "V", "unstated"] = "mV"
     leads: list[str] = Field(default_factory=list)
+    score: dict[str, ScoreRule] = Field(default_factory=dict, exclude_if=lambda rules: not rules)
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         samples = self.window_s * self.sampling_rate_hz
-        if abs(samples - round(samples)) > _WHOLE * samples:
-            raise ValueError(f"a window holds a whole number of samples, not {samples:g}")
+        if samples > _MOST_SAMPLES or abs(samples - round(samples)) > _WHOLE * samples:
+            raise ValueError(f"a window holds a whole number of samples, at most {_MOST_SAMPLES:,}, not {samples:g}")
         if self.band_hz and not self.band_hz[0] < self.band_hz[1] < self.sampling_rate_hz / 2:
             raise ValueError("band_hz is low, high, and high is below half of the sampling rate")
         codes = [*self.positive, *self.negative, *self.ignored]
@@ -97,3 +104,9 @@ def load(name_or_path: str) -> Task:
             f"{first_fault(problem)} of {path}",
             "Compare it with `ecm-edge tasks --json`.",
         ) from None
+
+
+class TaskList(Record):
+    """What `ecm-edge tasks --json` prints."""
+
+    tasks: list[Task]

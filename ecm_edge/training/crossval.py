@@ -19,6 +19,7 @@ from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate.candidate import check_dataset
 from ecm_edge.data import splits
 from ecm_edge.metrics.rows import score_rows
+from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.fold_margins import fold_configs, fold_margins
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.metrics.threshold import ThresholdRule
-    from ecm_edge.targets import ScoreRule, Target
+    from ecm_edge.targets import Target
+    from ecm_edge.tasks.score import ScoreRule
     from ecm_edge.training.fold_margins import FoldMargins, Progress
     from ecm_edge.training.train import Trained
 
@@ -70,9 +72,8 @@ def cross_validate(
     if isinstance(folds, int):
         folds = splits.assign_folds(dataset, count=folds, seed=config.seed)
     configs = fold_configs(config, dataset, folds, pairs=config.training.threshold == "chosen")
-    margins = fold_margins(
-        configs, dataset, folds, rule=target.score, work=work, workers=workers, on_network=on_network
-    )
+    rule = score_rule(target, dataset.header.task)
+    margins = fold_margins(configs, dataset, folds, rule=rule, work=work, workers=workers, on_network=on_network)
     return _out_of_fold(margins, config, dataset, target, folds)
 
 
@@ -134,10 +135,11 @@ def _out_of_fold(
     margins: FoldMargins, config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
 ) -> OutOfFold:
     """Thresholds, scores and record of what the networks answered; n labelled rows."""
-    rows, rule = out_of_fold.labelled_rows(dataset), config.training.threshold
+    rows, kind = out_of_fold.labelled_rows(dataset), config.training.threshold
+    rule = score_rule(target, dataset.header.task)
     before, fold = margins.before, margins.fold
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
-    thresholds = fold_thresholds(rule, labels, margins.others, subjects, fold, target.score)
+    thresholds = fold_thresholds(kind, labels, margins.others, subjects, fold, rule)
     after = before - np.asarray(thresholds, np.float32)[fold]
     record = CrossValidationRecord(
         config_sha256=config.sha256,
@@ -148,7 +150,7 @@ def _out_of_fold(
             Fold(number=f, subjects=folds.subjects(f), segments=int((fold == f).sum()), threshold=thresholds[f])
             for f in range(folds.count)
         ],
-        threshold=metrics.find_threshold(rule, labels, before, subjects, target.score),
+        threshold=metrics.find_threshold(kind, labels, before, subjects, rule),
         scores=score_rows(after, dataset, rows, target),
         networks=margins.networks,
         train_seconds=margins.seconds,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import TrainingConfig
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 _EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
@@ -43,7 +44,7 @@ class Epoch(Record):
     """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
     The scores are those of the validation subjects at `threshold`, by the training's rule for it. Without validation
-    subjects these figures are absent, and the threshold is 0.
+    subjects these figures are absent, and the threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
     """
 
     epoch: int
@@ -53,6 +54,7 @@ class Epoch(Record):
     f1: float | None = None
     fbeta_mean: float | None = None
     g: float | None = None
+    fbeta_pooled: float | None = Field(default=None, exclude_if=lambda value: value is None)
     specificity: float | None = None
     threshold: float = 0.0
     seconds: float
@@ -192,19 +194,23 @@ class Loop:
         if self._average is not None:
             self._average.update_parameters(self.network)
 
-    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float]:
+    def _figures(self, margins: np.ndarray, validation_loss: float) -> dict[str, float | None]:
         """The validation figures of an epoch, by their fields, from (V,) margins."""
         labels, subjects = self.data.validation_labels, self.data.validation_subjects
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
         beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
+        pooled = {}
+        if self.rule and self.rule.fbeta_pooled:
+            pooled["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
         _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
         return {
+            **pooled,
             "validation_loss": validation_loss,
             "f1": metrics.f1(labels, decided, subjects),
             "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
             "g": metrics.g(labels, decided, subjects, beta, good_above),
-            "specificity": tn / (tn + fp),
+            "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
 

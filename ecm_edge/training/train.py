@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
-    from ecm_edge.targets import ScoreRule
+    from ecm_edge.tasks.score import ScoreRule
 
 
 class TrainingRecord(Record):
@@ -90,8 +90,8 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
     labels = dataset.labels[validation]
     if split.validation and not 0 < labels.sum() < len(labels):
         raise DatasetError(
-            "validation needs segments with AF and without",
-            f"{int(labels.sum())} of {len(labels)} with AF among {', '.join(split.validation)}",
+            "validation needs positive and negative segments",
+            f"{int(labels.sum())} of {len(labels)} positive among {', '.join(split.validation)}",
             "Use another split seed, or import more subjects.",
         )
     rhythms = np.array(dataset.header.rhythms)

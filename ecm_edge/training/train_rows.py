@@ -43,8 +43,8 @@ def trained_rows(
     positive = int(labels[rows].sum())
     if not 0 < positive < len(rows):
         raise DatasetError(
-            "training needs segments with AF and without",
-            f"{positive} with AF of {len(rows)} that are trained on",
+            "training needs positive and negative segments",
+            f"{positive} positive of {len(rows)} that are trained on",
             "Import more subjects, or train on blank rhythms.",
         )
     return rows

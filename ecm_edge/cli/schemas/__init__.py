@@ -19,6 +19,7 @@ RECORDS = {
     "data-info": "ecm_edge.data.info:InfoRecord",
     "data-folds": "ecm_edge.data.splits:FoldAssignment",
     "data-audit": "ecm_edge.data.audit:AuditRecord",
+    "tasks": "ecm_edge.tasks:TaskList",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
@@ -30,6 +31,8 @@ RECORDS = {
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",
     "bench": "ecm_edge.evaluate.bench:BenchRecord",
     "score": "ecm_edge.evaluate.score:ScoreRecord",
+    "predict": "ecm_edge.evaluate.predict:PredictRecord",
+    "episodes": "ecm_edge.evaluate.episodes:EpisodesRecord",
     "robustness": "ecm_edge.evaluate.robustness:RobustnessRecord",
     "card": "ecm_edge.report.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
@@ -40,7 +43,7 @@ RECORDS = {
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
-    "report": "ecm_edge.report:AnyReport",
+    "report": "ecm_edge.report.records:AnyReport",
 }
 """Which record each command prints."""
 

@@ -140,7 +140,7 @@ def _blank_detail(dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray 
     detail = "counted as negative" if dataset.header.blank == "negative" else "without a label"
     if probabilities is None:
         return detail
-    return f"{detail}; out of fold {np.mean(probabilities[rows] >= _EVEN):.0%} look like AF"
+    return f"{detail}; out of fold {np.mean(probabilities[rows] >= _EVEN):.0%} look like {dataset.header.task.label}"
 
 
 def _contradicted(dataset: Dataset, probabilities: np.ndarray) -> Finding:

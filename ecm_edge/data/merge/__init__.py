@@ -135,7 +135,7 @@ def _only(source: SourceSet, left: Collection[str]) -> SourceSet:
 
 def _blocks(part: Part, keep: np.ndarray, description: Description) -> Iterator[SegmentBlock]:
     """The segments that are kept; what was left out stands in the first block."""
-    table, header = part.dataset.table, part.dataset.header
+    table, header, title = part.dataset.table, part.dataset.header, part.title
     left_out = [one.model_copy(update={"name": part.of_source(one.name)}) for one in header.left_out]
     left_out += _dropped(part, keep)
     for start, stop in part.pieces():
@@ -146,7 +146,7 @@ def _blocks(part: Part, keep: np.ndarray, description: Description) -> Iterator[
             names=part.dataset.names(chosen),
             subjects=[part.subject_names[place] for place in rows["subject"]],
             rhythms=[part.rhythms[header.rhythms[place]] for place in rows["rhythm"]],
-            episodes=[f"{part.title} {place}" for place in rows["episode"]],
+            episodes=[f"{title} {place}" for place in rows["episode"]],
             splits=[header.splits[place] if description.splits and place >= 0 else "" for place in rows["split"]],
             left_out=left_out,
         )

@@ -63,7 +63,7 @@ def check_sets(datasets: Sequence[Dataset]) -> None:
     places: dict[str, Path] = {}
     for dataset in datasets:
         header = dataset.header
-        for sha256 in {header.content_sha256, *(source.content_sha256 for source in header.sources)}:
+        for sha256 in {header.content_sha256, *header.source_sha256}:
             if sha256 in places:
                 raise DatasetError(
                     "each data set is merged once",

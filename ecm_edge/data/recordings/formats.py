@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.windows import Recording
     from ecm_edge.tasks import Task
 
-Format = Literal["iesd", "wfdb", "edf", "csv"]
+Format = Literal["iesd", "wfdb", "edf", "csv", "dicom"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RecordingFormat:
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     states_unit: bool = False
-    """Whether its files state the unit of a sample: it is converted to mV. Otherwise `--unit` names it."""
+    """Whether samples are converted to mV, or said to be of no stated unit. Otherwise `--unit` names it, as text."""
     continuous: bool = True
     """Whether it holds recordings, which `windows` filters and cuts; otherwise segments that are ready."""
 
@@ -68,29 +68,38 @@ FORMATS: dict[Format, RecordingFormat] = {
     ),
     "wfdb": RecordingFormat(
         "ecm_edge.data.recordings.physionet",
-        optional=frozenset({"lead", "sampling_rate_hz", "subjects"}),
+        optional=frozenset({"annotator", "labels", "lead", "sampling_rate_hz", "subjects"}),
         states_unit=True,
     ),
     "edf": RecordingFormat(
         "ecm_edge.data.recordings.edf",
-        required=frozenset({"labels"}),
-        optional=frozenset({"lead", "sampling_rate_hz"}),
+        optional=frozenset({"labels", "lead", "sampling_rate_hz"}),
         states_unit=True,
     ),
     "csv": RecordingFormat(
         "ecm_edge.data.recordings.csv_files",
-        required=frozenset({"labels", "sampling_rate_hz"}),
-        optional=frozenset({"lead", "unit"}),
+        required=frozenset({"labels"}),
+        optional=frozenset({"lead", "sampling_rate_hz", "unit", "delimiter", "decimal"}),
+        states_unit=True,
+    ),
+    "dicom": RecordingFormat(
+        "ecm_edge.data.recordings.dicom",
+        required=frozenset({"labels"}),
+        optional=frozenset({"lead", "sampling_rate_hz"}),
+        states_unit=True,
     ),
 }
 """Every format by its name on the command line."""
+
+BY_SUFFIX: dict[str, Format] = {".hea": "wfdb", ".edf": "edf", ".csv": "csv", ".txt": "csv"}
+"""The continuous format of a file, by its suffix in small letters."""
 
 
 def usage(option: str) -> str:
     """Which formats need a field of `Options` and which only take it, for a help text.
 
     >>> usage("sampling_rate_hz")
-    'needed for iesd, csv; optional for wfdb, edf'
+    'needed for iesd; optional for wfdb, edf, csv, dicom'
     """
     needed = ", ".join(name for name, entry in FORMATS.items() if option in entry.required)
     optional = ", ".join(name for name, entry in FORMATS.items() if option in entry.optional)

@@ -1,8 +1,9 @@
 """The contest's form: a folder of `<subject>-<rhythm>-<index>.txt`, one segment a file, one sample a line.
 
 Segments have the task's length and rate and are band-passed at source, so nothing is filtered here. The rhythm may be
-empty. Files 2k and 2k + 1 of one subject and rhythm are the halves of one episode. The contest's index tables
-(`label,Filename`) become fixed splits.
+empty. Of AF in 5 s, files 2k and 2k + 1 of one subject and rhythm are the halves of one episode; of other tasks it is
+not known that neighbouring files join, and each is an episode by itself. The contest's index tables (`label,Filename`)
+become fixed splits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge import tasks
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
@@ -131,6 +133,7 @@ def _contradiction(file: _File | None, split: str, row: Mapping[str, str], posit
 def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBlock:
     samples = np.empty((len(chunk), task.samples_per_segment), np.float32)
     good: list[_File] = []
+    per_episode = WINDOWS_PER_EPISODE if task.name == tasks.default().name else 1
     problems = []
     for file in chunk:
         try:
@@ -143,7 +146,7 @@ def _read_block(source: Path, chunk: Sequence[_File], task: Task) -> SegmentBloc
         names=[file.name for file in good],
         subjects=[file.subject for file in good],
         rhythms=[file.rhythm for file in good],
-        episodes=[f"{file.subject}-{file.rhythm}/{file.index // WINDOWS_PER_EPISODE}" for file in good],
+        episodes=[f"{file.subject}-{file.rhythm}/{file.index // per_episode}" for file in good],
         splits=[file.split for file in good],
         problems=problems,
     )

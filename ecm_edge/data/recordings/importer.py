@@ -27,7 +27,7 @@ from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.rhythms import Labelling, RhythmCount, RhythmRules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ecm_edge.data.dataset import Dataset, SegmentBlock
     from ecm_edge.tasks import Task
@@ -91,13 +91,13 @@ def import_recordings(
     """
     begin_s = time.perf_counter()
     options = options or Options()
-    _check(options, file_format)
+    check_options(options, file_format)
     if not source.is_dir():
         raise RecordingError("recordings are read from a folder", f"no folder at {source}", "Check the path.")
     task = task or tasks.default()
     rules = rules or RhythmRules.of(task)
     task = task.model_copy(update={"positive": list(rules.positive)})
-    blocks = FORMATS[file_format].read(source, options, task)
+    blocks = FORMATS[file_format].read(source, options, task.model_copy(update={"ignored": list(rules.ignored)}))
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
     labelling = Labelling(rules, blank)
@@ -106,13 +106,17 @@ def import_recordings(
     return _record(open_dataset(out), file_format, labelling.table(), begin_s)
 
 
-def _check(options: Options, file_format: Format) -> None:
+def check_options(options: Options, file_format: Format, *, labelled: bool = True) -> None:
     """Refuse an option that is missing or that the format would ignore, and a sampling rate that is not positive.
+
+    Labels are only needed where `labelled` recordings are asked for.
 
     Raises:
         RecordingError: with the option's name.
     """
     required, optional = FORMATS[file_format].required, FORMATS[file_format].optional
+    if not labelled:
+        required, optional = required - {"labels"}, optional | {"labels"} & required
     given = {name for name, value in vars(options).items() if value not in (None, ())}
     if required - given:
         flag = _flag(min(required - given))
@@ -163,13 +167,18 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
         problems.extend(block.problems)
         yield block
     if problems:
-        listed = "; ".join(f"{problem.name}: {problem.reason}" for problem in problems[:shown])
-        rest = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
-        raise RecordingError(
-            "every recording has to be usable",
-            f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {listed}{rest}",
-            "Nothing was written. Mend them, or import the rest with --on-error skip.",
-        )
+        raise unusable(problems, shown, "import")
+
+
+def unusable(problems: Sequence[LeftOut], shown: int, verb: str) -> RecordingError:
+    """The error for recordings that cannot be used, the first `shown` of them named; `verb` is the command."""
+    listed = "; ".join(f"{problem.name}: {problem.reason}" for problem in problems[:shown])
+    rest = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+    return RecordingError(
+        "every recording has to be usable",
+        f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {listed}{rest}",
+        f"Nothing was written. Mend them, or {verb} the rest with --on-error skip.",
+    )
 
 
 def _description(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import LeftOut, natural_key
-from ecm_edge.data.recordings.windows import Span, Unfit
+from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.windows import Recording
 
 Value = TypeVar("Value")
+
+Delimiter = Literal[",", ";", "tab", "space"]
+DecimalSign = Literal[".", ","]
 
 MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
 """Factors to mV, for the formats whose files state a unit."""
@@ -36,7 +41,8 @@ _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
 class Options:
     """How recordings are read. The import refuses an option that the format does not take.
 
-    `splits` are (name, index file) pairs, `labels` the label table, `subjects` the table of record and subject.
+    `splits` are (name, index file) pairs, `labels` the label table, `subjects` the table of record and subject,
+    `annotator` the suffix of the files with rhythm notes.
     """
 
     sampling_rate_hz: float | None = None
@@ -45,6 +51,9 @@ class Options:
     subjects: Path | None = None
     splits: tuple[tuple[str, Path], ...] = ()
     unit: str | None = None
+    delimiter: Delimiter | None = None
+    decimal: DecimalSign | None = None
+    annotator: str | None = None
 
 
 def given(value: Value | None) -> Value:
@@ -74,7 +83,9 @@ def to_millivolts(unit: str) -> float:
 
 
 def check_rate(read_hz: float, stated_hz: float | None) -> None:
-    """`Unfit` if a rate was stated that is not the file's own."""
+    """`Unfit` if the file's rate is none of an ECG, or if a rate was stated that is not the file's own."""
+    if not 0 < read_hz <= HIGHEST_RATE_HZ:
+        raise Unfit(f"sampled at {read_hz:g} Hz: no rate of an ECG")
     if stated_hz is not None and read_hz != stated_hz:
         raise Unfit(f"sampled at {read_hz:g} Hz by its header, not at the {stated_hz:g} Hz stated")
 
@@ -87,8 +98,10 @@ def choose_lead(leads: Sequence[str], wanted: str | None, preferred: Sequence[st
         wanted: `--lead`: names or numbers from 0, by commas, of which the first that is there is taken.
         preferred: the task's, in this order, where `wanted` is None and there are several leads.
 
-    >>> choose_lead(["MLII", "V1"], "II,MLII"), choose_lead(["ECG", "ECG"], "1"), choose_lead(["V1", "II"], None, ["II"])
-    (0, 1, 1)
+    >>> choose_lead(["MLII", "V1"], "II,MLII"), choose_lead(["ECG", "ECG"], "1")
+    (0, 1)
+    >>> choose_lead(["V1", "II"], None, ["II"])
+    1
     """
     if wanted is None and len(leads) == 1:
         return 0
@@ -122,20 +135,25 @@ def whole(samples: np.ndarray, expected: int) -> np.ndarray:
 
 
 def read_labels(path: Path) -> dict[str, Labelled]:
-    """The label table `file,subject,rhythm[,onset_s,duration_s]`; without an onset a rhythm holds for the whole file.
+    """The label table, by file: `file,rhythm[,subject,onset_s,duration_s]`, or `record` in place of `file`.
+
+    Without an onset a rhythm holds for the whole file. Without a subject the file is one. Two columns without a header
+    are `record,rhythm`.
 
     Raises:
         RecordingError: no such table, an empty one, a missing column, or a row that its header does not fit.
     """
-    labelled: dict[str, Labelled] = {}
-    for line, row in rows(path, _LABEL_COLUMNS[:3]):
-        before = labelled.get(row["file"], Labelled(row["subject"], ()))
-        if not row["file"] or not row["subject"] or before.subject != row["subject"]:
-            raise _bad(path, line, f"file {row['file']!r} of subject {row['subject']!r}", "Each file has one subject.")
-        labelled[row["file"]] = Labelled(before.subject, (*before.spans, _span(path, line, row)))
-    if not labelled:
+    subjects: dict[str, str] = {}
+    spans: dict[str, list[Span]] = {}
+    for line, row in rows(path, ("file", "rhythm"), {"record": "file"}, bare=("file", "rhythm")):
+        file = row["file"]
+        subject = row.get("subject", file)
+        if not file or not subject or subjects.setdefault(file, subject) != subject:
+            raise _bad(path, line, f"file {file!r} of subject {subject!r}", "Each file has one subject.")
+        spans.setdefault(file, []).append(_span(path, line, row))
+    if not spans:
         raise _bad(path, 1, "no row", "Name at least one file.")
-    return labelled
+    return {file: Labelled(subjects[file], tuple(spans[file])) for file in spans}
 
 
 def write_labels(folder: Path, written: Iterable[tuple[str, Recording]]) -> None:
@@ -170,19 +188,31 @@ def _span(path: Path, line: int, row: Mapping[str, str]) -> Span:
     return Span(onset_s, onset_s + duration_s, row["rhythm"])
 
 
-def rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def rows(
+    path: Path, columns: Sequence[str], aliases: Mapping[str, str] = MappingProxyType({}), bare: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a CSV table with at least these columns; values are stripped.
+
+    Args:
+        path: the table.
+        columns: names that its header has to have.
+        aliases: other names for them.
+        bare: the columns of a table without a header: as many, and none of these names in the first line.
 
     Raises:
         RecordingError: no such file, not UTF-8, a missing column, or a row of another width.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise RecordingError("a table is a regular file", f"{path}", "Check the path.")
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            first = [name.strip() for name in next(reader, [])]
+            without_header = len(first) == len(bare) > 0 and not {*columns, *aliases} & set(first)
+            header = list(bare) if without_header else [aliases.get(name, name) for name in first]
             if not set(columns) <= set(header):
                 raise _bad(path, 1, f"columns {', '.join(header) or 'none'}", f"Its columns are {', '.join(columns)}.")
-            for row in filter(None, reader):
+            for row in filter(None, itertools.chain([first] if without_header else [], reader)):
                 if len(row) != len(header):
                     raise _bad(path, reader.line_num, f"{len(row)} values", f"The header has {len(header)}.")
                 yield reader.line_num, dict(zip(header, map(str.strip, row), strict=True))

@@ -1,29 +1,33 @@
-"""WFDB records: `<record>.hea` with its signals, and rhythm notes such as `(AFIB` in `<record>.atr`.
+"""WFDB records: `<record>.hea` with its signals, and rhythm notes such as `(AFIB` in `<record>.atr`, or a label table.
 
-A rhythm lasts until the next note, the last one until the end. The subject is the record's name unless a table
-`record,subject` gives another: some databases have several records of one person.
+A rhythm lasts until the next note, the last one until the end. The subject is the record's name unless a table gives
+another: some databases have several records of one person. A record of several parts is read as one, with holes.
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge.base.errors import RecordingError
-from ecm_edge.data.dataset import natural_key
-from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, choose_lead, foreign, rows, to_millivolts, whole
+from ecm_edge.data.dataset import UNSTATED, LeftOut, natural_key
+from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, foreign, given, read_labels, rows, unlisted
+from ecm_edge.data.recordings.wfdb_headers import part_names, read_header
+from ecm_edge.data.recordings.wfdb_signals import UNCALIBRATED, find_lead, reader
 from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import wfdb
-
-    from ecm_edge.data.recordings.options import Options
+    from ecm_edge.data.recordings.options import Labelled, Options
+    from ecm_edge.data.recordings.wfdb_headers import Header
     from ecm_edge.tasks import Task
 
 ANNOTATOR = "atr"
@@ -32,26 +36,59 @@ LEAD = "II"
 
 _RHYTHM_NOTE = "+"
 _END_OF_NOTES = b"\0\0"  # wfdb reads on without it
+_MAX_NOTE_BYTES = 4_000_000  # two million beats
+_SUFFIXES = (".hea", ".dat", ".mat")
+_ROUNDED_S = 1.0  # a note may stand so much after the signal
 
 
 def list_recordings(source: Path, options: Options, task: Task) -> Listing:
-    """Every record under a folder, by its name.
+    """Every record under a folder, by its name; the parts of a record are not records of their own.
 
     Raises:
-        RecordingError: no record, or a table of subjects that does not name every record.
+        RecordingError: no record, a broken label table, an annotator beside it or that is no word, or a table of
+            subjects that does not name every record.
     """
-    del task
-    headers = [path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.hea")]
-    if not headers:
+    _check_annotator(options)
+    paths = list(source.rglob("*.hea"))
+    parts = {path.with_name(f"{part}.hea") for path in paths for part in part_names(path)}
+    names = [path.relative_to(source).with_suffix("").as_posix() for path in paths if path not in parts]
+    if not names:
         raise RecordingError("a folder of WFDB records holds headers (*.hea)", f"none in {source}", "Check the path.")
-    subjects = _subjects(headers, options.subjects)
-    return Listing(sorted(headers, key=natural_key), lambda name: _open(source / name, name, subjects[name], options))
+    subjects = _subjects(names, options.subjects)
+
+    def header(name: str) -> Header:
+        return read_header(source / f"{name}.hea")
+
+    if options.labels is None:
+        names = sorted(names, key=natural_key)
+        return Listing(names, lambda name: _annotated(header(name), name, subjects.get(name, name), options, task))
+    labels, problems = _labels(names, given(options.labels))
+
+    def load(name: str) -> Recording:
+        labelled = labels[name]
+        return _labelled(header(name), name, subjects.get(name, labelled.subject), labelled.spans, options, task)
+
+    return Listing(sorted(labels, key=natural_key), load, problems)
 
 
 def open_one(path: Path, options: Options, task: Task) -> Recording:
-    """One record, given by its header or its name; else `Unfit`."""
-    del task
-    return _open(path.with_suffix(""), path.stem, path.stem, options)
+    """One record, given by its name, its header or its signal file; else `Unfit`.
+
+    Its rhythms are those of its notes. Where there are none that can be used, it has no rhythm.
+
+    Raises:
+        RecordingError: the annotator is no word.
+    """
+    _check_annotator(options)
+    name = path.name.removesuffix(path.suffix) if path.suffix in _SUFFIXES else path.name
+    header = read_header(path.with_name(f"{name}.hea"))
+    recording = _open(header, name, name, options, task)
+    if not _notes_of(header, options).exists():
+        return recording
+    try:
+        return _annotated(header, name, name, options, task)
+    except Unfit as problem:
+        return replace(recording, notes=(*recording.notes, f"without its rhythms: {problem}"))
 
 
 def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
@@ -77,10 +114,38 @@ def _write(folder: Path, recording: Recording) -> None:
         baseline=[0],
         write_dir=str(folder),
     )
-    onsets = np.array([round(span.onset_s * recording.sampling_rate_hz) for span in recording.spans])
-    notes = [f"({span.rhythm}" for span in recording.spans]
-    symbols = [_RHYTHM_NOTE] * len(notes)
-    wfdb.wrann(recording.name, ANNOTATOR, onsets, symbol=symbols, aux_note=notes, write_dir=str(folder))
+    rate_hz = recording.sampling_rate_hz
+    notes = [(round(span.onset_s * rate_hz), f"({span.rhythm}") for span in recording.spans]
+    write_rhythms(folder, recording.name, rate_hz, notes, ANNOTATOR)
+
+
+def write_rhythms(
+    folder: Path, record_name: str, sampling_rate_hz: float, notes: Sequence[tuple[int, str]], annotator: str = "ecm"
+) -> None:
+    """Write rhythm notes as the annotation file `<record_name>.<annotator>`; without a note it is empty but valid.
+
+    Args:
+        folder: it is there.
+        record_name: letters, digits, `-` and `_`, as WFDB demands.
+        sampling_rate_hz: what the samples of `notes` count in; it is written into the file.
+        notes: (sample from the record's start, text such as "(AFIB"), in ascending order.
+        annotator: letters only.
+    """
+    import wfdb
+
+    if not notes:  # which wfdb does not write
+        (folder / f"{record_name}.{annotator}").write_bytes(_END_OF_NOTES)
+        return
+    with _deprecations_ignored():
+        wfdb.wrann(
+            record_name,
+            annotator,
+            np.array([sample for sample, _ in notes]),
+            symbol=[_RHYTHM_NOTE] * len(notes),
+            aux_note=[text for _, text in notes],
+            fs=sampling_rate_hz,
+            write_dir=str(folder),
+        )
 
 
 @contextmanager
@@ -91,46 +156,108 @@ def _deprecations_ignored() -> Iterator[None]:
         yield
 
 
-def _subjects(headers: list[str], path: Path | None) -> Mapping[str, str]:
+def _check_annotator(options: Options) -> None:
+    if options.annotator is None:
+        return
+    if options.labels is not None:
+        found = f"--labels {options.labels} and --annotator {options.annotator}"
+        raise RecordingError("rhythms come from a table or from an annotator", found, "Leave one of them out.")
+    if not options.annotator.isalnum():
+        raise RecordingError("an annotator is a word, such as atr", f"{options.annotator!r}", "Give the files' suffix.")
+
+
+def _subjects(names: Sequence[str], path: Path | None) -> Mapping[str, str]:
     if path is None:
-        return {name: name for name in headers}
+        return {}
     subjects = {row["record"]: row["subject"] for _, row in rows(path, ("record", "subject")) if row["subject"]}
-    missing = sorted(set(headers) - set(subjects), key=natural_key)
+    missing = sorted(set(names) - set(subjects), key=natural_key)
     if missing:
         raise RecordingError("the table of subjects names every record", f"no {missing[0]!r} in {path}", "Add a row.")
     return subjects
 
 
-def _open(path: Path, name: str, subject: str, options: Options) -> Recording:
-    """One record, its header and notes read and its signal not yet; else `Unfit`."""
+def _labels(names: Sequence[str], table: Path) -> tuple[dict[str, Labelled], list[LeftOut]]:
+    """The rows of each record, which a table names by its path in the folder or, if only one has it, by its name."""
+    times = Counter(name.rpartition("/")[2] for name in names)
+    known = {name.rpartition("/")[2]: name for name in names if times[name.rpartition("/")[2]] == 1}
+    known |= {name: name for name in names}
+    labels, problems = {}, []
+    for row, labelled in read_labels(table).items():
+        stem = row[:-4] if row.endswith(_SUFFIXES) else row
+        if stem in known:
+            labels[known[stem]] = labelled
+        else:
+            problems.append(LeftOut(name=row, reason="in the label table, and no such record is there"))
+    return labels, [*problems, *unlisted(names, labels)]
+
+
+def _open(header: Header, name: str, subject: str, options: Options, task: Task) -> Recording:
+    """One record without rhythms, its samples not yet read; else `Unfit`."""
+    with foreign():
+        pieces, length = find_lead(header, options.lead, task.leads)
+        lead = pieces[0][1]
+        check_rate(lead.rate_hz, options.sampling_rate_hz)
+        unstated = any(lead.unit == UNSTATED for _, lead in pieces)
+        return Recording(
+            name,
+            subject,
+            length,
+            lead.rate_hz,
+            (),
+            reader(pieces),
+            lead=lead.signal.name,
+            unit=UNSTATED if unstated else lead.unit,
+            notes=(UNCALIBRATED,) if unstated else (),
+        )
+
+
+def _annotated(header: Header, name: str, subject: str, options: Options, task: Task) -> Recording:
+    """One record with the rhythms of its notes; else `Unfit`."""
+    notes_file = _notes_of(header, options)
+    if not notes_file.is_file():
+        raise Unfit(
+            f"it has no {notes_file.suffix} of rhythms: name another --annotator, or give a table with --labels"
+        )
+    recording = _open(header, name, subject, options, task)
+    spans, notes = _rhythms(notes_file, header.rate_hz, recording.duration_s)
+    return replace(recording, spans=spans, notes=(*recording.notes, *notes))
+
+
+def _labelled(
+    header: Header, name: str, subject: str, spans: Sequence[Span], options: Options, task: Task
+) -> Recording:
+    """One record with the rhythms of a table; else `Unfit`."""
+    recording = replace(_open(header, name, subject, options, task), spans=spans)
+    if not _notes_of(header, options).exists():
+        return recording
+    return replace(recording, notes=(*recording.notes, f"its rhythms are the label table's, not its .{ANNOTATOR}'s"))
+
+
+def _notes_of(header: Header, options: Options) -> Path:
+    return header.path.with_suffix(f".{options.annotator or ANNOTATOR}")
+
+
+def _rhythms(path: Path, rate_hz: float, duration_s: float) -> tuple[list[Span], list[str]]:
+    """The rhythms of an annotation file in seconds, and what is to be told of them; else `Unfit`."""
     import wfdb
 
     with foreign(), _deprecations_ignored():
-        header = wfdb.rdheader(str(path))
-        if isinstance(header, wfdb.MultiRecord):
-            raise Unfit("a record of several segments; only single ones are read")
-        check_rate(header.fs, options.sampling_rate_hz)
-        channel = choose_lead(header.sig_name or [], options.lead)
-        factor = to_millivolts(header.units[channel])
-        if not path.with_name(f"{path.name}.{ANNOTATOR}").read_bytes().endswith(_END_OF_NOTES):
+        if path.stat().st_size > _MAX_NOTE_BYTES:
+            raise Unfit(f"its notes are longer than {_MAX_NOTE_BYTES} bytes")
+        if not path.read_bytes().endswith(_END_OF_NOTES):
             raise Unfit("truncated: its notes do not end as they must")
-        notes = wfdb.rdann(str(path), ANNOTATOR)
-        spans = _spans(notes, header)
-
-    def signal(start: int, stop: int) -> np.ndarray:
-        with foreign(), _deprecations_ignored():
-            record = wfdb.rdrecord(str(path), sampfrom=start, sampto=stop, channels=[channel])
-            return whole(record.p_signal[:, 0] * factor, stop - start)
-
-    return Recording(name, subject, header.sig_len, header.fs, spans, signal, unit="mV")
-
-
-def _spans(notes: wfdb.Annotation, header: wfdb.Record) -> list[Span]:
-    """The rhythms of an annotation file, in seconds."""
-    fs = notes.fs or header.fs
-    texts = [
-        (sample / fs, note.rstrip("\0").strip()) for sample, note in zip(notes.sample, notes.aux_note, strict=True)
-    ]
-    starts = [(onset_s, text[1:]) for onset_s, text in texts if text.startswith("(")]
-    ends = [onset_s for onset_s, _ in starts[1:]] + [header.sig_len / header.fs]
-    return [Span(onset_s, end_s, rhythm) for (onset_s, rhythm), end_s in zip(starts, ends, strict=True)]
+        notes = wfdb.rdann(str(path.with_suffix("")), path.suffix[1:])
+        seconds = np.array(notes.sample) / (notes.fs or rate_hz)
+        texts = [text.rstrip("\0").strip() for text in notes.aux_note]
+    begins = [(onset_s, text[1:]) for onset_s, text in zip(seconds, texts, strict=True) if text.startswith("(")]
+    onsets_s = [onset_s for onset_s, _ in begins]
+    if not begins:
+        raise Unfit("its notes have beats and no rhythm: give the rhythms as a table, --labels")
+    if sorted(onsets_s) != onsets_s or onsets_s[0] < 0:
+        raise Unfit("its notes are not in the order of time")
+    if onsets_s[-1] > duration_s + _ROUNDED_S:
+        raise Unfit(f"truncated: {duration_s:.2f} s long, and a rhythm begins at {onsets_s[-1]:g} s")
+    ends = zip(begins, [*onsets_s[1:], duration_s], strict=True)
+    spans = [Span(float(onset_s), float(end_s), rhythm) for (onset_s, rhythm), end_s in ends if onset_s < end_s]
+    twice = any(first == second for first, second in itertools.pairwise(onsets_s))
+    return spans, ["two of its rhythm notes are at one sample: the last holds"] if twice else []

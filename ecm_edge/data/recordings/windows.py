@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from ecm_edge.tasks import Task
 
 WINDOWS_PER_EPISODE = 2
+HIGHEST_RATE_HZ = 50_000.0
+LONGEST_S = 366 * 86_400.0
+"""A recording beyond either is refused: what its header claims would not fit into memory."""
 
 _PIECE_WINDOWS = 120
 _MARGIN_PERIODS = 5.0  # of the band's lower edge, 20 time constants: what is left of the edge effect is below 1e-8
 _MARGIN_UNFILTERED_S = 1.0
 _RATE_PER_BAND = 2.5
 _TOLERANCE_S = 1e-6
+_MISSING = "samples are missing or not finite"
 _ROUNDED_S = 1.0  # a label may end so much after the recording
 
 
@@ -92,14 +96,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one recording, conditioned. `faults` are the reasons why others could not be used, with their number.
+    """Windows of one recording, conditioned. `lost` has the reason why another one cannot be used, by its number.
 
     Window k starts k hops after the recording's first sample.
     """
 
     numbers: np.ndarray  # (n,) int64, ascending
     samples: np.ndarray  # (n, T) float32
-    faults: Counter[str] = field(default_factory=Counter)
+    lost: dict[int, str] = field(default_factory=dict)
 
 
 def read_all(listing: Listing, task: Task) -> Iterator[SegmentBlock]:
@@ -122,7 +126,7 @@ def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
         Unfit: the recording as a whole cannot be cut.
     """
     count = count_windows(recording, task)
-    _check_spans(recording)
+    check_spans(recording)
     rhythms, lost = _label(recording, task, count)
     wanted = np.array([k for k, rhythm in enumerate(rhythms) if rhythm is not None], np.int64)
     yield SegmentBlock(_empty(task), (), (), (), (), (), left_out=lost, origins=[recording.origin])
@@ -134,7 +138,7 @@ def blocks(recording: Recording, task: Task) -> Iterator[SegmentBlock]:
             rhythms=[rhythms[k] or "" for k in cut.numbers],
             episodes=[f"{recording.name}/{k // WINDOWS_PER_EPISODE}" for k in cut.numbers],
             splits=[""] * len(cut.numbers),
-            left_out=[LeftOut(name=recording.name, reason=r, windows=n) for r, n in cut.faults.items()],
+            left_out=[LeftOut(name=recording.name, reason=r, windows=n) for r, n in Counter(cut.lost.values()).items()],
         )
 
 
@@ -147,8 +151,10 @@ def count_windows(recording: Recording, task: Task, hop_s: float | None = None) 
     """The number of windows that fit into a recording, one every `hop_s` (by default side by side).
 
     Raises:
-        Unfit: none fits, or the rate does not hold the band.
+        Unfit: none fits, the rate does not hold the band, or it is longer than a year.
     """
+    if recording.duration_s > LONGEST_S:
+        raise Unfit(f"{recording.duration_s:.4g} s long: more than a year")
     needed_hz = _RATE_PER_BAND * task.band_hz[1] if task.band_hz else 0.0
     if recording.sampling_rate_hz < needed_hz:
         raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {needed_hz:g} Hz are needed")
@@ -177,6 +183,19 @@ def windows(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float |
             yield _cut(recording, task, piece, hop_s)
 
 
+def conditioned(recording: Recording, task: Task, start_s: float, stop_s: float) -> np.ndarray:
+    """(t,) at the task's rate: a stretch of a recording, filtered as a window is; missing samples are bridged.
+
+    Raises:
+        Unfit: the signal cannot be read.
+    """
+    rate_hz, margin_s = recording.sampling_rate_hz, _margin_s(task)
+    begin_s = max(0.0, start_s - margin_s)
+    raw = recording.read(round(begin_s * rate_hz), min(recording.length, round((stop_s + margin_s) * rate_hz)))
+    first = round((start_s - begin_s) * task.sampling_rate_hz)
+    return _condition(raw, rate_hz, task)[first : first + round((stop_s - start_s) * task.sampling_rate_hz)]
+
+
 def in_order(spans: Sequence[Span]) -> list[Span]:
     """Spans by onset, those of one rhythm that touch made one.
 
@@ -197,7 +216,12 @@ def _empty(task: Task) -> np.ndarray:
     return np.empty((0, task.samples_per_segment), np.float32)
 
 
-def _check_spans(recording: Recording) -> None:
+def check_spans(recording: Recording) -> None:
+    """Refuse a recording without rhythms, with two at once, or one that ends before they do.
+
+    Raises:
+        Unfit: which.
+    """
     if not recording.spans:
         raise Unfit("no rhythm is given")
     last_s = max(span.end_s for span in recording.spans)
@@ -232,13 +256,15 @@ def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> 
     start = round((first_s - before_s) * rate_hz)
     stop = min(recording.length, round((last_s + margin_s) * rate_hz))
     raw = recording.read(start, stop)  # (stop - start,)
+    if not np.isfinite(raw).any():  # as in the holes of a discontinuous file, which may be long
+        return Windows(wanted[:0], _empty(task), Counter({_MISSING: len(wanted)}))
     begin_s = wanted * hop_s - (first_s - before_s)  # (n,) from the first sample of `raw`
     reasons = [_fault(raw, round(s * rate_hz), round(task.window_s * rate_hz)) for s in begin_s]
     usable = np.array([not reason for reason in reasons], bool)
     clean = _condition(raw, rate_hz, task)
     places = np.round(begin_s[usable] * task.sampling_rate_hz).astype(np.int64)
     samples = clean[places[:, None] + np.arange(task.samples_per_segment)].astype(np.float32)
-    return Windows(wanted[usable], samples, Counter(filter(None, reasons)))
+    return Windows(wanted[usable], samples, {int(k): r for k, r in zip(wanted, reasons, strict=True) if r})
 
 
 def _margin_s(task: Task) -> float:
@@ -250,7 +276,7 @@ def _fault(raw: np.ndarray, start: int, length: int) -> str:
     window = raw[start : start + length]
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
         if not np.isfinite(window.astype(np.float32)).all():
-            return "samples are missing or not finite"
+            return _MISSING
     return "flat: every sample is the same" if np.ptp(window) == 0 else ""
 
 
@@ -259,8 +285,6 @@ def _condition(raw: np.ndarray, rate_hz: float, task: Task) -> np.ndarray:
     from scipy import signal
 
     finite = np.isfinite(raw)
-    if not finite.any():
-        return np.zeros(int(np.ceil(len(raw) * task.sampling_rate_hz / rate_hz)) + 1)
     places = np.arange(len(raw))
     filled = raw if finite.all() else np.interp(places, places[finite], raw[finite])
     ratio = Fraction(task.sampling_rate_hz / rate_hz).limit_denominator(10_000)

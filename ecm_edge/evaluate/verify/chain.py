@@ -33,6 +33,7 @@ from ecm_edge.firmware import generate
 from ecm_edge.forms import onnx_model, simplify
 from ecm_edge.forms.reference.noise import rank_layers
 from ecm_edge.metrics import criteria
+from ecm_edge.targets import score_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,7 +293,7 @@ class FileChain:
 
 
 def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
-    beta, _ = criteria(target.score)
+    beta, _ = criteria(score_rule(target, dataset.header.task))
     return segments_of(dataset, chosen, beta)
 
 
@@ -312,6 +313,8 @@ def _record(
         judged_by=judged_by(target),
         dataset=dataset.folder.name,
         dataset_sha256=dataset.header.content_sha256,
+        task=dataset.header.task.name,
+        label=dataset.header.task.label,
         synthetic=dataset.header.synthetic,
         segments=len(segments.samples),
         subjects=sorted(set(segments.subjects)),

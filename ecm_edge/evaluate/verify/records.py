@@ -189,6 +189,8 @@ class VerifyRecord(Record):
     judged_by: str = ""
     dataset: str
     dataset_sha256: str
+    task: str = "af-5s"
+    label: str = "AF"
     synthetic: bool
     segments: int
     subjects: list[str]

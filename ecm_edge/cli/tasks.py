@@ -1,0 +1,40 @@
+"""`ecm-edge tasks`: what detectors look for, and in what signal."""
+
+from __future__ import annotations
+
+import click
+
+from ecm_edge.cli._common import emit, json_option
+
+
+@click.command("tasks")
+@click.argument("name_or_path", required=False)
+@json_option
+def command(name_or_path: str | None, *, as_json: bool) -> None:
+    """List the tasks that ship with ecm-edge, or check and show one (a name, or the path of a TOML file)."""
+    from ecm_edge import tasks
+    from ecm_edge.base.tables import show
+
+    listing = tasks.TaskList(tasks=[tasks.load(name) for name in ([name_or_path] if name_or_path else tasks.names())])
+
+    def render() -> None:
+        show(
+            "Tasks",
+            ["name", "label", "positive", "left out", "window", "band Hz", "unit", "leads", "score"],
+            [
+                [
+                    t.name,
+                    t.label,
+                    ", ".join(t.positive),
+                    ", ".join(t.ignored) or "–",
+                    f"{t.window_s:g} s, {t.sampling_rate_hz:g} Hz",
+                    f"{t.band_hz[0]:g}-{t.band_hz[1]:g}" if t.band_hz else "–",
+                    t.unit,
+                    ", ".join(t.leads) or "–",
+                    ", ".join(f"{rule.title} on {board}" for board, rule in t.score.items()) or "–",
+                ]
+                for t in listing.tasks
+            ],
+        )
+
+    emit(listing, as_json=as_json, render=render)
