@@ -361,5 +361,7 @@ def test_a_model_of_a_source_has_seen_the_merged_set_and_the_other_way_round(tmp
     assert score_model(of_one, both).trained_on is None
     assert score_model(of_one, two).trained_on == []
     assert score_model(of_both, two).trained_on is None
-    candidate = tiny.make_candidate(tmp_path / "c", two, train=("S0",), validation=(), test=("P",))
-    assert score_model(candidate, both, subjects=["two:S0", "P"]).trained_on == ["two:S0"]
+    of_two = tiny.make_candidate(tmp_path / "c", two, train=("S0",), validation=(), test=("P",))
+    assert score_model(of_two, both, subjects="all").trained_on == ["two:S0"]
+    of_all = tiny.make_candidate(tmp_path / "d", both, train=("S0",), validation=(), test=("two:S0",))
+    assert score_model(of_all, both).trained_on == []
