@@ -199,7 +199,12 @@ def simplified():
 
 def quantised(*, ranked=True):
     noise = [LayerNoise(layer="head", op="MatMul", sqnr_db=31.5, max_abs=0.02)] if ranked else []
-    known = {"layers": noise, "calibration_segments": 12, "calibration_subjects": ["S0", "S1"]}
+    known = {
+        "layers": noise,
+        "calibration_segments": 12,
+        "calibration_subjects": ["S0", "S1"],
+        "calibration_range": (-0.4, 1.2),
+    }
     empty = {name: _empty(field.annotation) for name, field in quantize.QuantizeRecord.model_fields.items()}
     return quantize.QuantizeRecord.model_validate({**empty, **known})
 

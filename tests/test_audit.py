@@ -10,6 +10,7 @@ from ecm_edge.data.audit.duplicates import duplicates
 from ecm_edge.data.audit.signals import marks
 from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
 from ecm_edge.data.synthetic import synthesise
+from tests import tiny
 
 T = 1250
 
@@ -181,3 +182,11 @@ def test_the_contests_blank_labels_are_contradicted(tmp_path, real_data):
     shares = {(one.subject, one.rhythm): one.share for one in record.contradictions}
     assert record.verdict == "PASS"
     assert shares["S47", ""] > 0.5
+
+
+@pytest.mark.parametrize(("rhythm", "missing"), [("N", "positive"), ("AFIB", "negative")])
+def test_a_missing_class_is_said_in_the_last_line(tmp_path, rhythm, missing):
+    data = tiny.data(tmp_path / "data", {"A": [(rhythm, [1.0])], "B": [(rhythm, [2.0])]})
+    code, out = tiny.run_for_output("data", "audit", data.folder)
+    assert code == 1
+    assert out.splitlines()[-1].startswith(f"no {missing} window: nothing can be learnt or scored")

@@ -79,12 +79,16 @@ def test_the_time_of_an_emulator_is_no_boards(tmp_path, dataset):
         score_model(folder, dataset, target=tiny.TARGET, latency=latency)
 
 
-def test_another_data_set_needs_the_subjects_said(tmp_path, dataset):
+def test_of_another_data_set_all_subjects_are_scored_and_names_in_common_are_told(tmp_path, dataset):
     folder = tiny.make_candidate(tmp_path / "c", dataset)
     other = tiny.graded(tmp_path / "other", subjects=7)
-    with pytest.raises(DatasetError, match="Say which subjects with --subjects"):
-        score_model(folder, other)
-    assert score_model(folder, other, subjects="all").scores.subjects == 7
+    record = score_model(folder, other)
+    assert (record.part, record.scores.subjects, record.trained_on) == ("all", 7, [])
+    assert (record.origin.relation, record.origin.training_sha256) == ("external", [dataset.header.content_sha256])
+    assert len(record.warnings) == 1
+    assert record.warnings[0].startswith("3 of these subjects have names of subjects that the model was trained or")
+    with pytest.raises(DatasetError, match="a part of a candidate's split is one of the data set"):
+        score_model(folder, other, subjects="test")
 
 
 @pytest.mark.parametrize(

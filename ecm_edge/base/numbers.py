@@ -161,7 +161,9 @@ def with_positives(count: int, positive: int | None, label: str = "AF") -> str:
 def subjects(count: int, part: str) -> str:
     """The subjects that were scored: how many, and of which part of the data.
 
-    >>> subjects(3, "test"), subjects(6, "out_of_fold")
-    ('3 test subjects', 'all 6 subjects, out of fold')
+    >>> subjects(3, "test"), subjects(6, "out_of_fold"), subjects(8226, "all")
+    ('3 test subjects', 'all 6 subjects, out of fold', 'all 8,226 subjects')
     """
-    return f"all {count} subjects, out of fold" if part == "out_of_fold" else f"{count} {part} subjects"
+    if part in {"all", "out_of_fold"}:
+        return f"all {count:,} subjects{', out of fold' if part == 'out_of_fold' else ''}"
+    return f"{count:,} {part} subjects"

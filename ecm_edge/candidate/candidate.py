@@ -53,7 +53,8 @@ class CandidateConfig(Record):
     """Everything that decides what a candidate is; with the same data set it is trained to the same weights.
 
     `task` is that of the data set, with the positive rhythms that it was imported with.
-    `source_sha256` are the contents of the sets that the data set was merged from; [] if it was not.
+    `source_sha256` are the content hashes of the sets that the data set was merged from; [] if it was not. `unit` is
+    that of the samples, or "unstated".
     """
 
     family: str
@@ -67,6 +68,7 @@ class CandidateConfig(Record):
     synthetic: bool
     sampling_rate_hz: float
     samples_per_segment: int
+    unit: str = "mV"
     task: Task = Field(default_factory=tasks.default)
 
     @property
@@ -82,6 +84,7 @@ class CandidateConfig(Record):
 _AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
 _ADDED_LATER: dict[str, Scalar | list[str]] = {
     "source_sha256": [],
+    "unit": "mV",
     **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     "training.teacher.count": 1,
@@ -121,6 +124,7 @@ def configure(
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=dataset.header.sampling_rate_hz,
         samples_per_segment=dataset.header.samples_per_segment,
+        unit=dataset.header.unit,
         task=_task_of(dataset),
     )
 

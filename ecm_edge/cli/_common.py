@@ -84,7 +84,8 @@ task_option = click.option("--task", help="The task: a name, or the path of a TO
 
 subjects_option = click.option(
     "--subjects",
-    help="test, validation, train, all, or names with commas; test by default for a candidate, all for a file.",
+    help="test, validation, train, all, or names with commas; by default a candidate's test subjects on its own data "
+    "set, and else all.",
 )
 
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")

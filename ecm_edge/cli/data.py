@@ -424,6 +424,7 @@ def audit(dataset: Path, *, as_json: bool) -> None:
 
 def _show_audit(record: AuditRecord) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.data.audit import CLASSES
 
     show(
         f"{record.dataset}{' (synthetic)' if record.synthetic else ''}: {record.verdict}",
@@ -438,7 +439,7 @@ def _show_audit(record: AuditRecord) -> None:
     _show_contradictions(record)
     click.echo(record.rule, err=True)
     for gate in record.gates:
-        if gate.name == "classes" and gate.detail:
+        if gate.name == CLASSES and gate.detail:
             click.echo(gate.detail)
 
 

@@ -1,4 +1,4 @@
-"""`ecm-edge report`: one HTML page about a candidate or a run."""
+"""`ecm-edge report`: one HTML page about a candidate, a run, or a model on data that it was not made from."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option, own_data_option
+from ecm_edge.cli._common import PATH, data_option, emit, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.report.records import ReportRecord
+    from ecm_edge.report.records import ReportRecord, ValidationRecord
 
 
 @click.command("report")
-@click.argument("path", metavar="CANDIDATE|RUN", type=PATH)
-@own_data_option
+@click.argument("path", metavar="MODEL|RUN", type=PATH)
+@data_option
 @click.option("--registry", type=PATH, help="A registry whose decisions are shown.")
 @click.option("--out", "-o", type=PATH, required=True, help="The HTML file; replaced if it is there.")
 @json_option
@@ -24,12 +24,19 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
     """Write one self-contained HTML page about a candidate, or about a run and its best candidate.
 
     What has not run stands on the page as NOT RUN, with the command that would run it. Exits with 1 if a gate failed.
+
+    With data that MODEL was not made from, and for an ONNX file, the page is a validation: by source, rhythm and
+    subject, and whether it is external by what the model was trained on.
     """
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report import write_report
+    from ecm_edge.report.records import ValidationRecord
 
     record = write_report(path, open_dataset(data), out, registry=registry)
-    emit(record, as_json=as_json, render=lambda: _render(record, out))
+    if isinstance(record, ValidationRecord):
+        emit(record, as_json=as_json, render=lambda: _render_validation(record, out))
+    else:
+        emit(record, as_json=as_json, render=lambda: _render(record, out))
 
 
 def _render(record: ReportRecord, out: Path) -> None:
@@ -42,3 +49,24 @@ def _render(record: ReportRecord, out: Path) -> None:
         [[s.name, s.verdict.value if s.verdict else "ran", s.detail] for s in [*record.stages, record.promotion]],
     )
     click.echo(out)
+
+
+def _render_validation(record: ValidationRecord, out: Path) -> None:
+    from ecm_edge.base.numbers import figure, with_positives
+    from ecm_edge.base.tables import show
+    from ecm_edge.evaluate.score import undefined
+
+    scores = record.score.scores
+    for warning in record.score.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(record.origin.statement)
+    synthetic = " SYNTHETIC DATA" if record.synthetic else ""
+    counted = with_positives(scores.subjects, scores.positive_subjects, record.score.label)
+    show(
+        f"{record.model} on {record.data.name}, {counted}{synthetic}",
+        ["figure", "value (95 %)"],
+        [[name, figure(getattr(scores, name))] for name in ("recall", "fbeta_mean", "g", "specificity")],
+    )
+    click.echo(out)
+    if missing := undefined(scores, record.score.label):
+        click.echo(missing)

@@ -55,8 +55,8 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
-    A candidate keeps the record as robustness.json; an entry of a registry is left as it is. Exits with 1 if an answer
-    was not finite.
+    A candidate keeps the record of its own data set as robustness.json; an entry of a registry is left as it is. Exits
+    with 1 if an answer was not finite.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
@@ -73,7 +73,7 @@ def command(
         segments=segments,
         seed=seed,
     )
-    if keeps_records(model):
+    if keeps_records(model) and record.origin and record.origin.relation == "own":
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
 

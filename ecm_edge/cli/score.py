@@ -58,7 +58,7 @@ def command(
     """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
 
     A candidate scored on its test subjects keeps the record as score.json, and one without any that of --out-of-fold;
-    an entry of a registry is left as it is.
+    an entry of a registry is left as it is. On any other data set all subjects are scored: external validation.
     """
     from ecm_edge import targets
     from ecm_edge.base.records import Latency
@@ -82,10 +82,14 @@ def command(
 
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
-    """Whether it is the score that a candidate keeps: of its test subjects, or out of fold where it has none."""
+    """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none."""
     from ecm_edge.candidate.candidate import load_config
 
-    return keeps_records(model) and record.part == ("test" if load_config(model).split.test else "out_of_fold")
+    if not keeps_records(model):
+        return False
+    config = load_config(model)
+    part = "test" if config.split.test else "out_of_fold"
+    return (record.dataset_sha256, record.part) == (config.dataset_sha256, part)
 
 
 def _render(record: ScoreRecord) -> None:
@@ -103,13 +107,15 @@ def _render(record: ScoreRecord) -> None:
     title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:
         click.echo(record.statement)
+    elif record.origin and record.origin.relation != "own":
+        click.echo(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
     averaged = dict(scores.averaged)
     rows = [
         [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
     ]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     if scores.by_source:
-        _show_sources(scores.by_source)
+        _show_sources(scores.by_source, record.label)
     show(
         "By rhythm",
         ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
@@ -145,18 +151,18 @@ def _render(record: ScoreRecord) -> None:
         click.echo(missing)
 
 
-def _show_sources(sources: Sequence[SourceScore]) -> None:
+def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
     from ecm_edge.base.numbers import figure
     from ecm_edge.base.tables import show
 
-    names = ["accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean", "g", "specificity"]
     show(
         "By source, pooled (95 %)",
         ["figure", *(source.source for source in sources)],
         [
             ["subjects", *(f"{source.subjects:,}" for source in sources)],
+            [f"with {label}", *(f"{source.positive_subjects:,}" for source in sources)],
             ["segments", *(f"{source.segments:,}" for source in sources)],
-            *([name, *(figure(getattr(source, name)) for source in sources)] for name in names),
+            *([name, *(figure(getattr(source, name)) for source in sources)] for name in _FIGURES),
         ],
     )
 

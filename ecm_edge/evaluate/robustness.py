@@ -18,6 +18,7 @@ from ecm_edge.candidate.candidate import check_task
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
+from ecm_edge.evaluate.external import Origin, origin, trained_on
 from ecm_edge.evaluate.score import Part, Subjects
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.metrics.rows import score_rows
@@ -72,7 +73,8 @@ class RhythmAnswers(Record):
 class RobustnessRecord(Record):
     """A model under disturbances; `verdict` is FAIL if any of its answers was not finite.
 
-    part, trained_on, warnings: as in ScoreRecord. segments: scored under each disturbance, evenly spread over subjects.
+    part, trained_on, origin, warnings: as in ScoreRecord.
+    segments: scored under each disturbance, evenly spread over subjects.
     positive_subjects: those of `subjects` with a positive segment; the others have Fβ = 1 by the contest's rule.
     """
 
@@ -91,6 +93,7 @@ class RobustnessRecord(Record):
     label: str = "AF"
     part: Part | Literal["chosen"]
     trained_on: list[str] | None
+    origin: Origin | None = None
     warnings: list[str]
     seed: int
     segments: int
@@ -133,7 +136,8 @@ def check_robustness(
     """
     # Above 40 lines: half of them are the fields of the one record that it makes.
     model = open_model(path, form)
-    other_task = check_task(model.config, dataset) if model.config else []
+    if model.config:
+        check_task(model.config, dataset)
     if subjects is None:
         subjects = score.default_subjects(model, dataset)
     rows = spread(dataset, dataset.rows_of(score.subject_names(subjects, model, dataset)), segments)
@@ -146,7 +150,7 @@ def check_robustness(
         at_most("answers_not_finite", sum(row.not_finite for row in table), 0, "answers"),
         at_most("degenerate_not_finite", sum(a.margin is None and not a.refused for a in degenerate), 0, "answers"),
     ]
-    seen = score.trained_on(model, dataset, [subject.subject for subject in clean.by_subject])
+    seen = trained_on(model, dataset, [subject.subject for subject in clean.by_subject])
     return RobustnessRecord(
         verdict=verdict_of_all(gates),
         gates=gates,
@@ -154,7 +158,11 @@ def check_robustness(
         target=target.name if target else None,
         part="chosen" if isinstance(subjects, list) else subjects,
         trained_on=seen,
-        warnings=[*other_task, *score.warnings_of(seen, clean, dataset.header.task.label)],
+        origin=origin(model, dataset),
+        warnings=[
+            *score.data_warnings(model, dataset, clean),
+            *score.warnings_of(seen, clean, dataset.header.task.label),
+        ],
         seed=seed,
         segments=len(rows),
         subjects=clean.subjects,

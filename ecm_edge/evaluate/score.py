@@ -15,6 +15,8 @@ from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
+from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 from ecm_edge.metrics import BoardScore, Scores
@@ -25,6 +27,9 @@ from ecm_edge.training import out_of_fold
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
@@ -51,7 +56,8 @@ class ScoreRecord(Record):
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
-    not name them. `task` is that of the data set, and `label` its word for a positive segment.
+    not name them. `task` is that of the data set, and `label` its word for a positive segment. `origin` says whether
+    the data set is external to the model.
     """
 
     model: str
@@ -67,6 +73,7 @@ class ScoreRecord(Record):
     part: Part | Literal["chosen", "out_of_fold"]
     statement: str | None = None
     trained_on: list[str] | None
+    origin: Origin | None = None
     warnings: list[str]
     scores: Scores
     board: BoardResult | None
@@ -88,7 +95,7 @@ def score_model(
         path: the folder, or the file.
         dataset: the segments; unlabelled ones are left out.
         target: gives beta, the limit of G, and the board's score.
-        subjects: by default a candidate's test subjects, and all subjects for a file.
+        subjects: by default a candidate's test subjects on its own data set, and else all of them.
         form: which form of a candidate; a file is what it is.
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
@@ -101,14 +108,28 @@ def score_model(
     """
     _check_latency(latency)
     model = open_model(path, form)
-    other_task = check_task(model.config, dataset) if model.config else []
+    if model.config:
+        check_task(model.config, dataset)
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
-    scores = score_rows(margins(model.classifier, dataset, rows), dataset, rows, target)
+    return record_of_margins(model, dataset, rows, margins(model.classifier, dataset, rows), subjects, target, latency)
+
+
+def record_of_margins(
+    model: ModelFile,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    margin: NDArray[np.float32],
+    subjects: Subjects,
+    target: Target | None = None,
+    latency: Latency | None = None,
+) -> ScoreRecord:
+    """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
+    scores = score_rows(margin, dataset, rows, target)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen, other_task=other_task)
+    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
 
 
 def score_out_of_fold(
@@ -163,14 +184,17 @@ def _record(
     part: Part | Literal["chosen", "out_of_fold"],
     trained_on: list[str] | None,
     statement: str | None = None,
-    other_task: Sequence[str] = (),
 ) -> ScoreRecord:
     return ScoreRecord(
         **model_and_data(model, dataset),
         part=part,
         statement=statement,
         trained_on=trained_on,
-        warnings=[*other_task, *warnings_of(trained_on, scores, dataset.header.task.label)],
+        origin=origin(model, dataset),
+        warnings=[
+            *data_warnings(model, dataset, scores),
+            *warnings_of(trained_on, scores, dataset.header.task.label),
+        ],
         scores=scores,
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
@@ -208,20 +232,9 @@ def parse_subjects(text: str | None) -> Subjects | None:
 
 
 def default_subjects(model: ModelFile, dataset: Dataset) -> Part:
-    """A candidate's test part on its own data set, all subjects for a file.
-
-    Raises:
-        DatasetError: a candidate on another data set, of which its split holds no subjects.
-    """
-    if model.config is None:
-        return "all"
-    if model.config.dataset_sha256 == dataset.header.content_sha256:
-        return "test"
-    raise DatasetError(
-        "a candidate's test subjects are those of the data set it was made from",
-        f"another one in {dataset.folder}",
-        "Say which subjects with --subjects: all for a data set it never saw.",
-    )
+    """A candidate's test part on its own data set; all subjects for a file, and on any other data set."""
+    own = model.config is not None and model.config.dataset_sha256 == dataset.header.content_sha256
+    return "test" if own else "all"
 
 
 def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Sequence[str]:
@@ -239,6 +252,12 @@ def subject_names(subjects: Subjects, model: ModelFile, dataset: Dataset) -> Seq
             f"{subjects!r} is a part of a candidate's split",
             f"the file {model.path}",
             "Give the candidate's folder, or name the subjects.",
+        )
+    if origin(model, dataset).relation == "external":
+        raise DatasetError(
+            "a part of a candidate's split is one of the data set that it was made from",
+            f"{subjects!r} for {dataset.folder}, which is another one",
+            "Leave out --subjects for all of its subjects, or name them.",
         )
     names: list[str] = getattr(model.config.split, subjects)
     if not names:
@@ -267,21 +286,15 @@ def board_result(
     )
 
 
-def trained_on(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> list[str] | None:
-    """The scored subjects that the model was trained or tuned on; None where the file does not name them.
+def data_warnings(model: ModelFile, dataset: Dataset, scores: Scores) -> list[str]:
+    """The warnings about a data set that the model was not made from: its task, unit, rate and names of subjects.
 
-    Where it was trained on one source of a merged data set, these are subjects of that source, by their names there.
+    Raises:
+        CandidateError: the data set is of another task (`check_task`).
     """
-    if model.config:
-        seen = {*model.config.split.train, *model.config.split.validation}
-        sources = [one for one in dataset.header.sources if one.content_sha256 == model.config.dataset_sha256]
-        there = {name: one.renamed.get(name, name) for one in sources for name in one.subjects}
-        return [name for name in scored if (there.get(name) if sources else name) in seen]
-    facts = onnx_model.provenance(model.classifier.proto)
-    if "dataset_sha256" not in facts:
-        return None
-    trained = {facts["dataset_sha256"], *facts.get("source_sha256", "").split(",")}
-    return [] if trained.isdisjoint([dataset.header.content_sha256, *dataset.header.source_sha256]) else None
+    other_task = check_task(model.config, dataset) if model.config else []
+    named = same_names(model, dataset, [subject.subject for subject in scores.by_subject])
+    return [*other_task, *input_warnings(model, dataset), *([named] if named else [])]
 
 
 def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> list[str]:

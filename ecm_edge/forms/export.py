@@ -145,9 +145,12 @@ def export_candidate(folder: Path, dataset: Dataset, *, template: onnx.ModelProt
 
 
 def candidate_facts(config: CandidateConfig) -> dict[str, str]:
-    """A candidate's provenance as it stands in the metadata of every form."""
-    sources = {"source_sha256": ",".join(config.source_sha256)} if config.source_sha256 else {}
-    return sources | {
+    """A candidate's provenance as it stands in the metadata of every form.
+
+    Its sources and its unit stand there only where it was merged, or where its unit is not mV.
+    """
+    others = {"source_sha256": ",".join(config.source_sha256), "unit": config.unit if config.unit != "mV" else ""}
+    return {name: value for name, value in others.items() if value} | {
         "tool_version": version("ecm-edge"),
         "config_sha256": config.sha256,
         "dataset_sha256": config.dataset_sha256,

@@ -50,7 +50,8 @@ _PREPARED = "onnx.quant.pre_process"  # the mark that keeps onnxruntime from ask
 class QuantizeRecord(Record):
     """How the smaller forms were made, what they weigh, and which layers add most noise, worst first.
 
-    `bias_correction` was added to the two scores; `float_nodes` stayed float32 although integers would do.
+    `bias_correction` was added to the two scores; `float_nodes` stayed float32 although integers would do. Of the
+    samples of the calibration, 98 % lie in `calibration_range`; it is absent in records of earlier versions.
     """
 
     method: str
@@ -66,6 +67,7 @@ class QuantizeRecord(Record):
     sha256: dict[Form, str]
     ranked_segments: int
     layers: list[LayerNoise]
+    calibration_range: tuple[float, float] | None = None
 
 
 def quantize(
@@ -104,6 +106,7 @@ def quantize(
         sha256={form: onnx_model.sha256(model) for form, model in forms.items()},
         ranked_segments=len(ranked),
         layers=rank_layers(proto, uncorrected, ranked) if len(ranked) else [],
+        calibration_range=tuple(np.percentile(calibration, (1, 99)).tolist()),
     )
 
 

@@ -79,6 +79,7 @@ class SourceScore(Figures):
     source: str
     segments: int
     subjects: int
+    positive_subjects: int
     confusion: Confusion
     auc: Interval | None
     fbeta_mean: Interval

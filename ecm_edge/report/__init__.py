@@ -1,4 +1,4 @@
-"""Report: one self-contained HTML page about a candidate or a run, the same as one record, and a model card.
+"""Report: one self-contained HTML page about a candidate, a run or a validation, as one record too; and a model card.
 
     candidate_records.py   the records in a candidate's folder, read once for the page and for the card
     commands.py            the commands that run a stage, or make a candidate again
@@ -6,6 +6,7 @@
 
     records.py             ReportRecord: what the page shows
     report_record.py       makes it
+    validation.py          ValidationRecord: a model on a data set that it was not made from
     stages.py              the verdict of every stage, and the command that runs a missing one
     mistakes.py            the most confident wrong answers, which no stage records
     charts.py, ecg.py      drawings as SVG: charts by matplotlib, segments on ECG paper
@@ -28,33 +29,46 @@ from ecm_edge.report import charts, page
 from ecm_edge.report.ecg import draw_strip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
-    from ecm_edge.report.records import Mistake, ReportRecord
+    from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
 
 __all__ = ["to_html", "write_report"]
 
 
-def write_report(path: Path, dataset: Dataset, out: Path, *, registry: Path | None = None) -> ReportRecord:
+def write_report(
+    path: Path, dataset: Dataset, out: Path, *, registry: Path | None = None
+) -> ReportRecord | ValidationRecord:
     """Write the page about a candidate, or about a run and its best candidate, to `out`.
 
+    On a data set that the candidate was not made from, and of an ONNX file, it is the page of a validation: nothing but
+    the answers on that data set.
+
     Args:
-        path: the candidate's folder, or the run's.
-        dataset: the one that the candidate was made from.
+        path: the candidate's folder, that of an entry of a registry, the run's, or an ONNX file.
+        dataset: the one that the candidate was made from, or any other.
         out: the HTML file; replaced if it is there.
-        registry: a registry whose decisions are shown.
+        registry: a registry whose decisions are shown; not on the page of a validation.
 
     Raises:
-        EcmEdgeError: as `gather` says.
+        EcmEdgeError: as `gather` and `validate` say.
         OutputError: `out` cannot be written; whatever was there is as it was.
     """
     from ecm_edge.candidate import candidate  # these import torch and Optuna, which no strip chart needs
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.report_record import gather
+    from ecm_edge.report.validation import is_validation, validate
 
+    if is_validation(path, dataset):
+        validation = validate(path, dataset)
+        strips = _strips(validation.mistakes.examples, dataset)
+        subjects = {"subjects": charts.subjects_chart(validation.score.scores)}
+        files.write_atomic(out, page.render_validation(validation, subjects, strips).encode())
+        return validation
     record = gather(path, dataset, registry)
     commands = Commands(candidate.locate(path), str(dataset.folder), record.target or "TARGET")
     files.write_atomic(out, to_html(record, dataset, commands).encode())
@@ -63,7 +77,8 @@ def write_report(path: Path, dataset: Dataset, out: Path, *, registry: Path | No
 
 def to_html(record: ReportRecord, dataset: Dataset, commands: Commands) -> str:
     """The page of a record; the segments that it shows are read from the data set."""
-    return page.render(record, _charts(record), _strips(record, dataset), commands)
+    examples = record.mistakes.examples if record.mistakes else []
+    return page.render(record, _charts(record), _strips(examples, dataset), commands)
 
 
 def _charts(record: ReportRecord) -> dict[str, str]:
@@ -86,9 +101,9 @@ def _charts(record: ReportRecord) -> dict[str, str]:
     return drawn
 
 
-def _strips(record: ReportRecord, dataset: Dataset) -> list[tuple[Mistake, Strip]]:
+def _strips(examples: Sequence[Mistake], dataset: Dataset) -> list[tuple[Mistake, Strip]]:
     header = dataset.header
     return [
         (mistake, draw_strip(dataset.samples[mistake.row], header.sampling_rate_hz, header.unit))
-        for mistake in (record.mistakes.examples if record.mistakes else [])
+        for mistake in examples
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
+from ecm_edge.metrics.worst import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,9 +71,9 @@ _STYLE: Any = {  # matplotlib's own type names every key there is
 
 
 def subjects_chart(scores: Scores) -> str:
-    """Sensitivity, specificity and Fβ of each subject, worst first, with the mean Fβ and its interval behind them."""
-    ranked = sorted(scores.by_subject, key=lambda s: (s.fbeta, s.subject))
-    with _chart("subjects", "Score of every subject", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
+    """Sensitivity, specificity and Fβ of the worst subjects, worst first, with the mean Fβ and its interval behind."""
+    ranked = shown(scores.by_subject)
+    with _chart("subjects", "Score by subject", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
         mean = scores.fbeta_mean
         if mean.low is not None and mean.high is not None:
             axes.axvspan(mean.low, mean.high, color=_BAND, linewidth=0, zorder=0)

@@ -20,7 +20,9 @@ EXAMPLES_OF_A_SUBJECT = 2
 """At most, of each kind: the mistakes of one subject are mostly alike."""
 
 
-def find_mistakes(dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], form: Form) -> Mistakes:
+def find_mistakes(
+    dataset: Dataset, rows: NDArray[np.int64], margin: NDArray[np.float32], form: Form | None
+) -> Mistakes:
     """The wrong answers on these labelled rows, (n,), given their margins, (n,)."""
     is_af = dataset.labels[rows] == 1  # (n,)
     wrong = is_af != (margin >= 0)  # (n,)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import templates
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
-    from ecm_edge.report.records import Mistake, ReportRecord
+    from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
     from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
@@ -96,6 +97,9 @@ def render(
     template = environment().get_template("page.html.jinja")
     return template.render(
         r=record,
+        score=record.records.score,
+        validation=False,
+        label=record.config.task.label,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
         strips=strips,
         stage={stage.name: stage for stage in record.stages},
@@ -113,6 +117,24 @@ def render(
         board_gates=BOARD_GATES,
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
+    )
+
+
+def render_validation(
+    record: ValidationRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]]
+) -> str:
+    """The page of a validation as HTML; the arguments are as for `render`."""
+    from markupsafe import Markup
+
+    template = environment().get_template("validation.html.jinja")
+    return template.render(
+        r=record,
+        score=record.score,
+        charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
+        strips=strips,
+        validation=True,
+        label=record.score.label,
+        figures=FIGURES,
     )
 
 
@@ -157,9 +179,11 @@ def stage_provenance(record: ReportRecord) -> list[tuple[str, Provenance]]:
 
 def environment() -> Environment:
     """The templates; on the page a negative number has the minus sign of printed text, not a hyphen."""
-    return templates.environment(
+    made = templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
+    made.filters |= {"shown": shown, "left_out": left_out}
+    return made
 
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:

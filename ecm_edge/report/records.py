@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import RootModel
+
 from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import CandidateConfig
 from ecm_edge.evaluate.bench import BenchRecord
+from ecm_edge.evaluate.external import Origin
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.firmware.fit_records import FirmwareRecord
@@ -77,10 +80,11 @@ class Mistake(Record):
 class Mistakes(Record):
     """The wrong answers in numbers, and the most confident ones of both kinds.
 
-    They are those of the model on its test subjects, or of its recipe out of fold where it has none.
+    They are those of the model on its test subjects, or of its recipe out of fold where it has none; on a data set that
+    it was not made from, those of all subjects. `form` is absent where an ONNX file does not say it.
     """
 
-    form: Form
+    form: Form | None
     segments: int
     missed_af: int
     false_alarms: int
@@ -119,3 +123,23 @@ class ReportRecord(Record):
     decision: Event | None
     history: HistoryRecord | None
     provenance: Provenance
+
+
+class ValidationRecord(Record):
+    """Everything on the page about a model on a data set that it was not made from.
+
+    `origin` says whether that data set is external to the model.
+    """
+
+    model: str
+    target: str | None
+    synthetic: bool
+    data: DataFacts
+    origin: Origin
+    score: ScoreRecord
+    mistakes: Mistakes
+    provenance: Provenance
+
+
+class AnyReport(RootModel[ReportRecord | ValidationRecord]):
+    """What `ecm-edge report` prints: the record of either page."""

@@ -71,7 +71,7 @@ def gather(path: Path, dataset: Dataset, registry_folder: Path | None = None) ->
         model_sha256=records.model_sha256,
         config=records.config,
         config_sha256=records.config.sha256,
-        data=_facts(dataset),
+        data=facts(dataset),
         stages=outcome,
         promotion=promotion(commands, decisions.about_this, registry=registry_folder),
         records=records.stages,
@@ -123,7 +123,8 @@ def _mistakes(records: CandidateRecords, dataset: Dataset) -> Mistakes | None:
     return find_mistakes(dataset, rows, margins(classifier, dataset, rows), records.form)
 
 
-def _facts(dataset: Dataset) -> DataFacts:
+def facts(dataset: Dataset) -> DataFacts:
+    """What a page says of the data set that it was made with."""
     header = dataset.header
     return DataFacts(
         name=dataset.folder.name,

@@ -43,7 +43,7 @@ RECORDS = {
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
-    "report": "ecm_edge.report.records:ReportRecord",
+    "report": "ecm_edge.report.records:AnyReport",
 }
 """Which record each command prints."""
 

@@ -34,6 +34,10 @@ RULE = (
     "labels, or if there is only one class or one subject"
 )
 
+CLASSES = "classes"
+"""The gate whose detail says which class is missing."""
+
+_MEANINGS = ("negative", "positive")  # by label
 _EXAMPLES = 10
 _EVEN = 0.5
 
@@ -92,13 +96,13 @@ def _gates(dataset: Dataset, pairs: np.ndarray) -> list[Gate]:
     across = (split[left] != split[right]) & (split[left] >= 0) & (split[right] >= 0)
     unlike = (labels[left] != labels[right]) & (labels[left] >= 0) & (labels[right] >= 0)
     other = subject[left] != subject[right]
-    classes = [name for label, name in enumerate(("negative", "positive")) if (labels == label).any()]
+    classes = [name for label, name in enumerate(_MEANINGS) if (labels == label).any()]
     return [
         at_most("subjects in more than one split", len(torn), 0, "subjects", ", ".join(torn[:_EXAMPLES])),
         at_most("duplicates across splits", int(across.sum()), 0, "pairs", _first_pairs(dataset, pairs[across])),
         at_most("duplicates across subjects", int(other.sum()), 0, "pairs", _first_pairs(dataset, pairs[other])),
         at_most("duplicates with two labels", int(unlike.sum()), 0, "pairs", _first_pairs(dataset, pairs[unlike])),
-        at_least("classes", len(classes), 2, "classes", one_class(classes)),
+        at_least(CLASSES, len(classes), 2, "classes", one_class(classes)),
         at_least("subjects with a label", len(np.unique(subject[labels >= 0])), 2, "subjects"),
     ]
 
