@@ -92,7 +92,7 @@ def test_the_header_says_where_each_subject_is_from(tmp_path):
     assert (second.subjects, second.renamed) == (["two:S1", "S7"], {"two:S1": "S1"})
     assert record.renamed == {"two:S1": "S1"}
     assert "1 subjects renamed, since an earlier set has their names: S1 is two:S1" in {n.text for n in record.notes}
-    assert [(s.source, s.segments, s.subjects, s.labels["AF"]) for s in record.sources] == [
+    assert [(s.source, s.segments, s.subjects, s.labels["positive"]) for s in record.sources] == [
         *[("one", 3, 2, 1), ("two", 2, 2, 1)],
     ]
 
