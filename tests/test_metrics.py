@@ -11,7 +11,7 @@ from sklearn.metrics import fbeta_score, roc_auc_score
 from ecm_edge import metrics, targets
 from ecm_edge.base.errors import DatasetError, ModelError, TargetError
 from ecm_edge.metrics.auc import weighted_auc
-from ecm_edge.metrics.counts import check_rows, count
+from ecm_edge.metrics.counts import check_rows
 from ecm_edge.metrics.worst import left_out, shown, worst_first
 
 RULE = targets.load("loongson-2k0500").score
@@ -199,8 +199,7 @@ def test_auc_of_resamples_is_that_of_repeated_segments():
     labels, margins = generator.integers(0, 2, 80), generator.integers(-4, 5, 80)  # with ties
     subjects = generator.integers(0, 6, 80)
     weights = generator.multinomial(6, np.full(6, 1 / 6), size=20).astype(float)
-    checked = check_rows(labels, margins, subjects)
-    values = weighted_auc(checked, count(checked), weights)
+    values = weighted_auc(check_rows(labels, margins, subjects), weights)
     for weight, value in zip(weights, values, strict=True):
         repeated = np.repeat(np.arange(80), weight[subjects].astype(int))
         assert value == pytest.approx(roc_auc_score(labels[repeated], margins[repeated]))
