@@ -9,7 +9,7 @@ import pytest
 from benchmarks import counts, figures, firmware, timed
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
-from ecm_edge import targets
+from ecm_edge import targets, tasks
 from ecm_edge.registry import registry
 
 BOARD = "loongson-2k0500"
@@ -131,9 +131,14 @@ def test_the_boards_that_the_readme_shows_have_these_limits():
     kib = [[b.budget.flash_bytes / 1024, b.budget.ram_bytes / 1024] for b in boards]
     assert row(text, "budget: flash / RAM") == [f"{flash:g} KiB / {ram:g} KiB" for flash, ram in kib]
     assert row(text, "budget: latency") == [f"{b.budget.latency_ms:g} ms" for b in boards]
-    score = boards[0].score
-    weights = (score.fbeta.weight, score.g.weight, score.latency_ms.weight, score.size_kib.weight)
-    assert row(text, "score") == ["{:g} Fn + {:g} Gn + {:g} Ln + {:g} Mn (IESD-2024)".format(*weights), "–"]
+    af = targets.score_rule(boards[0], tasks.load("af-5s"))
+    weights = (af.fbeta.weight, af.g.weight, af.latency_ms.weight, af.size_kib.weight)
+    va = targets.score_rule(boards[1], tasks.load("va-5s"))
+    va_weights = (va.fbeta_pooled.weight, va.latency_ms.weight, va.size_kib.weight)
+    assert row(text, "score") == [
+        "`af-5s`: {:g} Fn + {:g} Gn + {:g} Ln + {:g} Mn (IESD-2024)".format(*weights),
+        "`va-5s`: {:g} Fβ + {:g} Ln + {:g} Mn (TinyML 2022)".format(*va_weights),
+    ]
 
 
 @pytest.mark.parametrize("board", counts.BOARDS)
