@@ -355,7 +355,7 @@ def test_a_pipe_is_refused_and_not_waited_for(folder, suffix):
     os.mkfifo(folder / f"a.{suffix}")
     refused(folder, r"a: its \.(hea|dat) is not a regular file|a: it has no \.atr of rhythms")
     os.mkfifo(folder / "t.csv")
-    with pytest.raises(RecordingError, match="a table is CSV.*Not a regular file"):
+    with pytest.raises(RecordingError, match=r"a table is CSV.*Not a regular file"):
         load(folder, labels=folder / "t.csv")
 
 
