@@ -204,7 +204,7 @@ def test_the_command(dataset, few, tmp_path):
         shown = CliRunner().invoke(command.command, [*common, "-o", str(tmp_path / "a.jsonl")])
         emitted = CliRunner().invoke(command.command, [*common, "-o", str(tmp_path / "b.jsonl"), "--json"])
     assert shown.exit_code == 0, shown.output
-    assert "24 segments, 0 sent again" in shown.output
+    assert "24 segments of 2 subjects, 2 with AF; 0 sent again" in shown.output
     assert "emulated" in shown.output
     record = m.MeasureRecord.model_validate_json(emitted.output)
     assert record.scores.segments == 24
