@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks import bars
-from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset
+from ecm_edge.data.dataset_writer import write_dataset
 
 SEGMENTS, T, BLOCK, SEGMENTS_PER_SUBJECT = 50_000, 1250, 1000, 6
 KIB = 1024

@@ -7,7 +7,8 @@ import numpy as np
 from ecm_edge.base import files
 from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
-from ecm_edge.data.dataset import Description, SegmentBlock, open_dataset, write_dataset
+from ecm_edge.data.dataset import Description, SegmentBlock, open_dataset
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold

@@ -16,9 +16,8 @@ import numpy as np
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import EcmEdgeError
-from ecm_edge.data import dataset as module
 from ecm_edge.data.audit import audit
-from ecm_edge.data.dataset import HEADER_FILE, SAMPLES_FILE, TABLE_FILE, DatasetHeader, open_dataset
+from ecm_edge.data.dataset import HEADER_FILE, SAMPLES_FILE, TABLE_FILE, DatasetHeader, content_sha256, open_dataset
 from ecm_edge.data.info import info
 from ecm_edge.data.synthetic import synthesise
 
@@ -163,7 +162,7 @@ def hash_again(folder):
     except ValueError:
         return
     sha256 = {name: files.sha256_file(folder / name) for name in (SAMPLES_FILE, TABLE_FILE)}
-    content = module._content_sha256(header, header.subjects, header.rhythms, sha256)  # noqa: SLF001 - made by hand
+    content = content_sha256(header, header.subjects, header.rhythms, sha256)
     header.model_copy(update={"sha256": sha256, "content_sha256": content}).save(folder / HEADER_FILE)
 
 

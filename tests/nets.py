@@ -68,7 +68,8 @@ def segments(count, seed=0):
 
 def dataset(folder):
     """Six subjects of twenty segments, half of them AF."""
-    from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+    from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset
+    from ecm_edge.data.dataset_writer import write_dataset
 
     names = [f"S{s}-{'AFIB' if i % 2 else 'N'}-{i}" for s in range(6) for i in range(20)]
     block = SegmentBlock(

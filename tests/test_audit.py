@@ -8,7 +8,8 @@ import pytest
 from ecm_edge.data.audit import audit
 from ecm_edge.data.audit.duplicates import duplicates
 from ecm_edge.data.audit.signals import marks
-from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.synthetic import synthesise
 from tests import tiny
 

@@ -20,8 +20,8 @@ from ecm_edge.data.dataset import (
     Source,
     check_content,
     open_dataset,
-    write_dataset,
 )
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.merge import MergeRecord, merge
 from ecm_edge.data.merge.agreement import MergeRules
 from ecm_edge.data.synthetic import synthesise

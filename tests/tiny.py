@@ -19,7 +19,8 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.records import Evidence, Latency, Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.cli import main
-from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset, write_dataset
+from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.splits import Split
 from ecm_edge.evaluate.bench import BenchRecord, FormBench
 from ecm_edge.evaluate.verify.records import Hop, VerifiedFirmware, VerifyRecord, hops_to, judged_by

@@ -29,7 +29,8 @@ from ecm_edge.base.errors import RecordingError, TaskError
 from ecm_edge.base.records import Record
 from ecm_edge.base.tables import track
 from ecm_edge.data import synthetic_egm
-from ecm_edge.data.dataset import Description, Source, write_dataset
+from ecm_edge.data.dataset import Description, Source
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import STEPS_PER_MV
 from ecm_edge.data.recordings.windows import WINDOWS_PER_EPISODE, Recording, Span, blocks

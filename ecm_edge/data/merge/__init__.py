@@ -18,7 +18,8 @@ import numpy as np
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
-from ecm_edge.data.dataset import Blank, LeftOut, Note, SegmentBlock, open_dataset, write_dataset
+from ecm_edge.data.dataset import Blank, LeftOut, Note, SegmentBlock, open_dataset
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.info import SourceCounts, counts
 from ecm_edge.data.merge import agreement, twins
 from ecm_edge.data.merge.agreement import MEANINGS, MergeRules

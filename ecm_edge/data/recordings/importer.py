@@ -21,8 +21,8 @@ from ecm_edge.data.dataset import (
     Note,
     Source,
     open_dataset,
-    write_dataset,
 )
+from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.info import counts
 from ecm_edge.data.reasons import grouped
 from ecm_edge.data.recordings.formats import FORMATS, Format
