@@ -66,7 +66,7 @@ def test_a_file_a_data_set_or_a_place_inside_is_refused(copy, tmp_path, name):
     [
         ("edf", "wfdb", "--format edf"),
         ("wfdb", "edf", "--format wfdb"),
-        ("iesd", "wfdb", "--format csv or --format iesd"),
+        ("iesd", "wfdb", "--format iesd or --format csv"),
         ("csv", "iesd", "--format csv"),
     ],
 )

@@ -1,26 +1,77 @@
-"""What `predict` and `episodes` share: the options that say how recordings are read, as `data import` declares them."""
+"""What commands on recordings share: the options that say how recordings are read, and what a rhythm code counts as."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ecm_edge.cli import data
-from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS
-from ecm_edge.data.recordings.options import Options
+from ecm_edge.cli._common import PATH
+from ecm_edge.data.recordings.formats import FORMATS, known_suffixes, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from ecm_edge.evaluate.answering import AnswersOf
+    from ecm_edge.data.rhythms import Codes, RhythmRules
+    from ecm_edge.tasks import Task
 
-_FIELDS = {field.name for field in dataclasses.fields(Options)} - {"splits"}
-RHYTHM_OPTIONS = ("codes", "positive", "negative", "ignore", "mapping")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_READING: dict[str, Callable[[Any], Any]] = {
+    "sampling_rate_hz": click.option(
+        "--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}."
+    ),
+    "lead": click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}."),
+    "labels": click.option(
+        "--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}."
+    ),
+    "annotator": click.option(
+        "--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}."
+    ),
+    "subjects": click.option(
+        "--subjects",
+        type=PATH,
+        help=f"The table record,subject; without it each record is a subject; {usage('subjects')}.",
+    ),
+    "unit": click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}."),
+    "delimiter": click.option(
+        "--delimiter",
+        type=click.Choice([",", ";", "tab", "space"]),
+        help=f"Of columns; {usage('delimiter')}, else found.",
+    ),
+    "decimal": click.option(
+        "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found."
+    ),
+}
+"""The options that are fields of `Options`, by the field, but for `splits`, which `data import` alone takes."""
+
+_RHYTHMS: dict[str, Callable[[Any], Any]] = {
+    "codes": click.option(
+        "--codes",
+        type=click.Choice(["physionet", "cinc2017", "snomed"]),
+        default="physionet",
+        show_default=True,
+        help="The vocabulary of the rhythm codes.",
+    ),
+    "positive": click.option(
+        "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, in place of the task's."
+    ),
+    "negative": click.option(
+        "--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative."
+    ),
+    "ignore": click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out."),
+    "mapping": click.option(
+        "--map",
+        "mapping",
+        multiple=True,
+        metavar="CODE=KNOWN",
+        help="Another spelling of a known code; may be repeated.",
+    ),
+}
 """The options that say what a rhythm code counts as."""
 
-_KNOWN = ", ".join(f"{suffix} {name}" for suffix, name in BY_SUFFIX.items())
+RHYTHM_OPTIONS = tuple(_RHYTHMS)
 
 model_task_option = click.option(
     "--task", help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]"
@@ -30,7 +81,7 @@ format_option = click.option(
     "--format",
     "file_format",
     type=click.Choice(list(FORMATS)),
-    help=f"Of the recordings.  [default: that of the suffix: {_KNOWN}]",
+    help=f"Of the recordings.  [default: that of the suffix: {known_suffixes()}]",
 )
 
 on_error_option = click.option(
@@ -42,26 +93,49 @@ on_error_option = click.option(
 )
 
 
-def recording_options(
-    *, without: Collection[str] = (), also: Collection[str] = ()
-) -> Callable[[click.Command], click.Command]:
-    """The options of `data import` that are fields of `Options`, but those `without`, and `also` others of it."""
-    wanted = (_FIELDS - set(without)) | set(also)
-
-    def add(command: click.Command) -> click.Command:
-        command.params.extend(option for option in data.import_.params if option.name in wanted)
-        return command
-
-    return add
+def reading_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
+    """The options that are fields of `Options`, but those `without`."""
+    return _all(option for name, option in _READING.items() if name not in without)
 
 
-def tell(record: AnswersOf) -> None:
-    """What could not be used, the facts about recordings, and the warnings, on stderr."""
-    from ecm_edge.data.reasons import grouped
+def rhythm_options(function: F) -> F:
+    """The options of `rhythm_rules`."""
+    return _all(_RHYTHMS.values())(function)
 
-    for line in grouped((one.name, one.reason, one.windows) for one in record.left_out):
-        click.echo(f"left out: {line}", err=True)
-    for line in grouped((one.name, one.text, 0) for one in record.notes):
-        click.echo(f"note: {line}", err=True)
-    for warning in record.warnings:
-        click.echo(f"warning: {warning}", err=True)
+
+def _all(options: Iterable[Callable[[Any], Any]]) -> Callable[[F], F]:
+    return lambda function: functools.reduce(lambda made, option: option(made), reversed(list(options)), function)
+
+
+def rhythm_rules(
+    task: Task, codes: Codes, *, positive: str, negative: str, ignore: str, mapping: Sequence[str]
+) -> RhythmRules:
+    """The rules of a task with what the options state besides."""
+    from ecm_edge.data.rhythms import RhythmRules
+
+    own = RhythmRules.of(task)
+    return RhythmRules(
+        codes,
+        listed(positive) or own.positive,
+        own.negative + listed(negative),
+        own.ignored + listed(ignore),
+        mapped(mapping),
+    )
+
+
+def mapped(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The pairs of `--map`."""
+    return tuple(pair(text, "--map", "CODE=KNOWN") for text in texts)
+
+
+def pair(text: str, option: str, form: str) -> tuple[str, str]:
+    """What stands before and behind the first `=`; `option` and `form` are for the error."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
+    return name, value
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The entries of an option that holds several, by commas."""
+    return tuple(filter(None, map(str.strip, text.split(","))))

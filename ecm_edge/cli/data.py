@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_option
+from ecm_edge.cli._recordings import (
+    listed,
+    mapped,
+    on_error_option,
+    pair,
+    reading_options,
+    rhythm_options,
+    rhythm_rules,
+)
+from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_rhythms, show_sources, tell
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from ecm_edge.data.audit import AuditRecord
-    from ecm_edge.data.dataset import Blank, DatasetHeader
-    from ecm_edge.data.info import InfoRecord, SourceCounts
+    from ecm_edge.data.dataset import Blank
+    from ecm_edge.data.info import InfoRecord
     from ecm_edge.data.merge import MergeRecord
     from ecm_edge.data.recordings.formats import Format
     from ecm_edge.data.recordings.importer import ImportRecord, OnError
-    from ecm_edge.data.rhythms import Codes, RhythmCount, RhythmRules
+    from ecm_edge.data.rhythms import Codes
     from ecm_edge.data.synthetic import SynthFormat
-    from ecm_edge.tasks import Task
 
 _DUPLICATES_SHOWN = 10
 _LINES_SHOWN = 20  # of what was left out and noted
@@ -37,38 +44,13 @@ def command() -> None:
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
 @click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
-@click.option("--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}.")
-@click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}.")
-@click.option("--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.")
-@click.option("--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}.")
-@click.option(
-    "--subjects", type=PATH, help=f"The table record,subject; without it each record is a subject; {usage('subjects')}."
-)
+@reading_options()
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
 )
-@click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.")
-@click.option(
-    "--delimiter", type=click.Choice([",", ";", "tab", "space"]), help=f"Of columns; {usage('delimiter')}, else found."
-)
-@click.option("--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found.")
-@click.option(
-    "--codes",
-    type=click.Choice(["physionet", "cinc2017", "snomed"]),
-    default="physionet",
-    show_default=True,
-    help="The vocabulary of the rhythm codes.",
-)
-@click.option(
-    "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, in place of the task's."
-)
-@click.option("--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative.")
-@click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out.")
-@click.option(
-    "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="Another spelling of a known code; may be repeated."
-)
+@rhythm_options
 @task_option
-@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@on_error_option
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
 @json_option
@@ -121,89 +103,24 @@ def import_(
     emit(record, as_json=as_json, render=lambda: _show_import(record, line))
 
 
-def rhythm_rules(
-    task: Task, codes: Codes, *, positive: str, negative: str, ignore: str, mapping: tuple[str, ...]
-) -> RhythmRules:
-    """The rules of a task with what the options state besides."""
-    from ecm_edge.data.rhythms import RhythmRules
-
-    own = RhythmRules.of(task)
-    return RhythmRules(
-        codes,
-        listed(positive) or own.positive,
-        own.negative + listed(negative),
-        own.ignored + listed(ignore),
-        tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping),
-    )
-
-
 def _show_import(record: ImportRecord, line: str) -> None:
     """What each rhythm counts as, then the data set; last of all that it has only one class, if it does."""
-    _show_rhythms(record.labels)
+    show_rhythms(record.labels)
     click.echo(line)
-    _say_if_one_class(record.labels)
-
-
-def _show_rhythms(labels: Iterable[RhythmCount]) -> None:
-    from ecm_edge.base.tables import show
-
-    def name(row: RhythmCount) -> str:
-        written = "" if row.written_as == [row.rhythm] else f" (written {', '.join(row.written_as)})"
-        return (row.rhythm or "(blank)") + written
-
-    show(
-        "Rhythms",
-        ["rhythm", "counts as", "windows", "subjects"],
-        [[name(row), row.meaning, f"{row.segments:,}", str(row.subjects)] for row in labels],
-    )
-
-
-def _say_if_one_class(labels: Iterable[RhythmCount]) -> None:
-    from ecm_edge.data.rhythms import one_class
-
-    if missing := one_class({row.meaning for row in labels if row.segments}):
-        click.echo(missing)
+    say_if_one_class({row.meaning for row in record.labels if row.segments})
 
 
 def _note_left_out(record: ImportRecord) -> None:
     """What is not in the data set, what is to be known of the rest, and the number of blank rhythms, on stderr."""
-    for line in _told(record):
-        click.echo(line, err=True)
+    tell(lines_of_import(record))
     if record.blank_segments:
         meaning = "counted as negative" if record.blank == "negative" else "without a label"
         click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
 
 
-def _told(record: ImportRecord | DatasetHeader) -> list[str]:
-    """What was left out, the notes, the leads that were read and the rates that were changed, equal ones once."""
-    from ecm_edge.data.reasons import grouped
-
-    lines = [f"left out: {line}" for line in grouped((one.name, one.reason, one.windows) for one in record.left_out)]
-    lines += [f"note: {line}" for line in grouped((one.name, one.text, 0) for one in record.notes)]
-    if record.leads:
-        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
-    others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
-    if others:
-        each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())
-        lines.append(f"recordings resampled to {record.sampling_rate_hz:g} Hz: {each}")
-    return lines
-
-
 def _split(text: str) -> tuple[str, Path]:
-    name, path = _pair(text, "--split", "NAME=CSV")
+    name, path = pair(text, "--split", "NAME=CSV")
     return name, Path(path)
-
-
-def _pair(text: str, option: str, form: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    if not (name and value):
-        raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
-    return name, value
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """The entries of an option that holds several, by commas."""
-    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 @command.command("merge", short_help="put data sets of several sources together")
@@ -240,11 +157,10 @@ def merge(
     from ecm_edge.data.merge import merge as put_together
     from ecm_edge.data.merge.agreement import MergeRules
 
-    pairs = tuple(_pair(text, "--map", "CODE=KNOWN") for text in mapping)
     record = put_together(
         [open_data(dataset) for dataset in datasets],
         out,
-        MergeRules(listed(positive), pairs, unit, blank, drop_duplicates=drop_duplicates),
+        MergeRules(listed(positive), mapped(mapping), unit, blank, drop_duplicates=drop_duplicates),
     )
     _note_merge(record)
     emit(record, as_json=as_json, render=lambda: _show_merge(record))
@@ -252,10 +168,9 @@ def merge(
 
 def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
-    from ecm_edge.data.reasons import grouped
+    from ecm_edge.data.reasons import of_notes
 
-    for line in grouped((one.name, one.text, 0) for one in record.notes):
-        click.echo(f"note: {line}", err=True)
+    tell(f"note: {line}" for line in of_notes(record.notes))
     if not record.duplicates:
         return
     for one in record.duplicates[:_DUPLICATES_SHOWN]:
@@ -269,29 +184,13 @@ def _note_merge(record: MergeRecord) -> None:
 
 
 def _show_merge(record: MergeRecord) -> None:
-    _show_sources(record.sources)
-    _show_rhythms(record.labels)
+    show_sources(record.sources)
+    show_rhythms(record.labels)
     click.echo(
         f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
-    _say_if_one_class(record.labels)
-
-
-def _show_sources(sources: Sequence[SourceCounts]) -> None:
-    from ecm_edge.base.tables import show
-
-    labels = list(sources[0].labels) if sources else []
-    show(
-        "Sources",
-        ["source", "format", "subjects", "segments", *labels, "content"],
-        [
-            [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
-            + [f"{s.labels[name]:,}" for name in labels]
-            + [s.content_sha256[:12]]
-            for s in sources
-        ],
-    )
+    say_if_one_class({row.meaning for row in record.labels if row.segments})
 
 
 @command.command("synth", short_help="make deterministic synthetic ECG")
@@ -356,7 +255,6 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 def _show_info(record: InfoRecord) -> None:
     from ecm_edge.base.tables import show
-    from ecm_edge.data.rhythms import one_class
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -369,7 +267,7 @@ def _show_info(record: InfoRecord) -> None:
         ],
     )
     if counts.sources:
-        _show_sources(counts.sources)
+        show_sources(counts.sources)
     words = {"positive": header.task.label}
     facts = {
         "segments": f"{counts.segments} in {counts.episodes} episodes of {len(counts.subjects)} subjects",
@@ -382,13 +280,12 @@ def _show_info(record: InfoRecord) -> None:
     }
     for name, fact in facts.items():
         click.echo(f"{name:>9}: {fact}")
-    told = _told(header)
+    told = lines_of_import(header)
     for line in told[:_LINES_SHOWN]:
         click.echo(f" {line}")
     if len(told) > _LINES_SHOWN:
         click.echo(f" and {len(told) - _LINES_SHOWN} more lines: --json has all")
-    if missing := one_class({name for name, number in counts.labels.items() if number}):
-        click.echo(missing)
+    say_if_one_class({name for name, number in counts.labels.items() if number})
 
 
 @command.command("folds", short_help="assign the subjects to folds, once and for all")

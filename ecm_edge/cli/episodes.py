@@ -11,11 +11,14 @@ from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, choose_form, emit
 from ecm_edge.cli._recordings import (
     RHYTHM_OPTIONS,
     format_option,
+    listed,
     model_task_option,
     on_error_option,
-    recording_options,
-    tell,
+    reading_options,
+    rhythm_options,
+    rhythm_rules,
 )
+from ecm_edge.cli._told import lines_of, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RHYTHM_OPTIONS)
 
 
-@recording_options(also=RHYTHM_OPTIONS)
 @click.command("episodes")
 @click.argument("model", type=CANDIDATE)
 @click.argument("source", metavar="RECORDING|FOLDER", type=PATH)
@@ -56,6 +58,8 @@ _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RH
 @model_task_option
 @format_option
 @on_error_option
+@reading_options()
+@rhythm_options
 @json_option
 def command(
     model: Path,
@@ -109,7 +113,7 @@ def command(
         options=Options(**given),
         on_error=on_error,
     )
-    tell(record)
+    tell(lines_of(record), record.warnings)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
@@ -121,7 +125,6 @@ def _refuse_without_reference(context: click.Context) -> None:
 
 
 def _reference(task: Task, excluded: str, start_s: float, options: dict[str, Any]) -> Reference:
-    from ecm_edge.cli.data import listed, rhythm_rules
     from ecm_edge.evaluate.episodes import Reference
 
     return Reference(rhythm_rules(task, **options), listed(excluded), start_s)

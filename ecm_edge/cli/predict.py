@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ecm_edge.cli._common import CANDIDATE, PATH, choose_form, emit, form_option, json_option
-from ecm_edge.cli._recordings import format_option, model_task_option, on_error_option, recording_options, tell
+from ecm_edge.cli._recordings import format_option, model_task_option, on_error_option, reading_options
+from ecm_edge.cli._told import lines_of, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.predict import PredictRecord
 
 
-@recording_options(without=("labels", "subjects", "annotator"))
 @click.command("predict")
 @click.argument("model", type=CANDIDATE)
 @click.argument("source", metavar="RECORDING|FOLDER|DATASET", type=PATH)
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @model_task_option
 @format_option
 @on_error_option
+@reading_options(without=("labels", "subjects", "annotator"))
 @json_option
 def command(
     model: Path,
@@ -60,7 +61,7 @@ def command(
         options=Options(**given),
         on_error=on_error,
     )
-    tell(record)
+    tell(lines_of(record), record.warnings)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 

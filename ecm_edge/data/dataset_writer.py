@@ -23,7 +23,7 @@ from ecm_edge.data.dataset import (
     natural_key,
     table_type,
 )
-from ecm_edge.data.reasons import grouped
+from ecm_edge.data.reasons import in_one, of_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,9 +81,7 @@ def write_dataset(
 def _why_none(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return "Point to a folder with recordings."
-    reasons = grouped((one.name, one.reason, one.windows) for one in left_out)
-    rest = f"; and {len(reasons) - _REASONS_SHOWN} more reasons" if len(reasons) > _REASONS_SHOWN else ""
-    return f"Everything was left out: {'; '.join(reasons[:_REASONS_SHOWN])}{rest}."
+    return f"Everything was left out: {in_one(of_left_out(left_out), _REASONS_SHOWN)}."
 
 
 @dataclass

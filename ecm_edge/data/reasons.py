@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from ecm_edge.data.dataset import LeftOut, Note
+
+
+def of_left_out(left_out: Iterable[LeftOut]) -> list[str]:
+    """What is left out, as `grouped` writes it."""
+    return grouped((one.name, one.reason, one.windows) for one in left_out)
+
+
+def of_notes(notes: Iterable[Note]) -> list[str]:
+    """What is to be known of recordings, as `grouped` writes it."""
+    return grouped((one.name, one.text, 0) for one in notes)
 
 
 def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> list[str]:
@@ -27,6 +39,26 @@ def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> li
         else:
             lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({some})")
     return lines
+
+
+def in_one(lines: Sequence[str], shown: int) -> str:
+    """The first lines as one, with the number of the others.
+
+    >>> in_one(["a: flat", "b: truncated", "c: empty"], 1)
+    'a: flat; and 2 more reasons'
+    """
+    more = len(lines) - shown
+    return "; ".join([*lines[:shown], *([f"and {more} more reasons"] if more > 0 else [])])
+
+
+def some(names: Sequence[str], shown: int) -> str:
+    """The first names, with the number of the others.
+
+    >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def printable(text: str) -> str:

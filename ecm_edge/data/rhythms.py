@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
+from ecm_edge.data.reasons import some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from ecm_edge.tasks import Task
+
+_CODES_SHOWN = 10
 
 AF_RHYTHM = "AFIB"
 """Atrial fibrillation, as PhysioNet's annotations write it."""
@@ -201,8 +204,7 @@ class Labelling:
         )
 
     def _not_known(self, unknown: list[str]) -> RecordingError:
-        listed = ", ".join(f"{code!r} ({self.segments[code]} windows)" for code in unknown[:10])
-        rest = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""  # noqa: PLR2004 - as many as are listed
+        found = some([f"{code!r} ({self.segments[code]} windows)" for code in unknown], _CODES_SHOWN)
         near = [(code, known) for code in unknown if (known := _near(code, self.rules.positive))]
         if near:
             ways = " ".join(f"--map {code}={known}" for code, known in near)
@@ -212,7 +214,7 @@ class Labelling:
         others = ", ".join(name for name in VOCABULARIES if name != self.rules.codes)
         return RecordingError(
             f"every rhythm code is one of the vocabulary {self.rules.codes}, or is stated",
-            f"{listed}{rest}",
+            found,
             f"Nothing was written. {hint} Other vocabularies: --codes {others}.",
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.base.records import Record
+from ecm_edge.data.reasons import some
 from ecm_edge.forms import onnx_model
 
 if TYPE_CHECKING:
@@ -119,8 +120,7 @@ def same_names(model: ModelFile, dataset: Dataset, scored: Sequence[str]) -> str
     same = [name for name in scored if name in seen]
     if not same:
         return None
-    more = f" and {len(same) - _NAMES_SHOWN} more" if len(same) > _NAMES_SHOWN else ""
     return (
         f"{len(same)} of these subjects have names of subjects that the model was trained or tuned on "
-        f"({', '.join(same[:_NAMES_SHOWN])}{more}): if they are the same people, the figures are too good"
+        f"({some(same, _NAMES_SHOWN)}): if they are the same people, the figures are too good"
     )

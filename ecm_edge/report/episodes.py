@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import HEADER_FILE
+from ecm_edge.data.reasons import some
 from ecm_edge.data.recordings.opening import open_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.physionet import write_rhythms
@@ -143,9 +144,8 @@ def _with_rhythms(listing: Listing) -> Listing:
 def _nothing_compared(found: Sequence[RecordingEpisodes], reference: Reference) -> list[str]:
     """A warning where recordings end before the comparison begins."""
     short = [one.name for one in found if one.duration_s <= reference.start_s]
-    named = ", ".join(short[:_NAMES_SHOWN]) + (f" and {len(short) - _NAMES_SHOWN} more" * (len(short) > _NAMES_SHOWN))
     until = f"shorter than the {reference.start_s:g} s after which the comparison begins: not compared (--start)"
-    return [f"{named}: {until}"] if short else []
+    return [f"{some(short, _NAMES_SHOWN)}: {until}"] if short else []
 
 
 def _figures(found: Sequence[RecordingEpisodes]) -> dict[str, object]:

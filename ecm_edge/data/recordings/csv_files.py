@@ -16,6 +16,7 @@ from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import UNSTATED, natural_key
 from ecm_edge.data.recordings import csv_columns, csv_layout, csv_names, csv_times
 from ecm_edge.data.recordings.csv_times import TimeColumn, Timing, most_regular
+from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.options import (
     MILLIVOLTS,
     Labelled,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.tasks import Task
 
-_SUFFIXES = {".csv", ".tsv", ".txt"}
 _DECIMALS = 3  # of a millivolt: 1 µV
 _ASCENDING = 10  # lines that show that a column without a name holds times
 
@@ -57,7 +57,7 @@ def list_recordings(source: Path, options: Options, task: Task) -> Listing:
         )
     table = given(options.labels)
     labels = read_labels(table)
-    suffixes = {*_SUFFIXES, *(PurePath(name).suffix.lower() for name in labels)}
+    suffixes = {*FORMATS["csv"].suffixes, *(PurePath(name).suffix.lower() for name in labels)}
     files = (path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     present = (path.relative_to(source).as_posix() for path in files if path.resolve() != table.resolve())
     return Listing(

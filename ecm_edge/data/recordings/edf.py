@@ -21,6 +21,7 @@ import numpy as np
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import UNSTATED, natural_key
 from ecm_edge.data.recordings import edf_file
+from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.options import (
     MILLIVOLTS,
     STEPS_PER_MV,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 LEAD = "II"
 """The lead that `write` names."""
 
-_SUFFIXES = {".edf", ".bdf"}
 _HIGHEST_MV = 1e9
 _ROUNDED_SAMPLES = 1.5
 _DIGITAL_LIMIT = 32767
@@ -65,7 +65,8 @@ def list_recordings(source: Path, options: Options, task: Task) -> Listing:
     Raises:
         RecordingError: a broken or empty label table, or neither a table nor a file.
     """
-    paths = [path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
+    suffixes = FORMATS["edf"].suffixes
+    paths = [path for path in source.rglob("*") if path.suffix.lower() in suffixes and not path.is_dir()]
     present = [path.relative_to(source).as_posix() for path in paths]
     if options.labels is None:
         if not present:

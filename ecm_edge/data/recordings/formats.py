@@ -34,12 +34,16 @@ class RecordingFormat:
     """What is particular to one format. `required` and `optional` are names of fields of `Options`."""
 
     module: str
+    suffixes: tuple[str, ...]
+    """Of its files, in small letters."""
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     states_unit: bool = False
     """Whether samples are converted to mV, or said to be of no stated unit. Otherwise `--unit` names it, as text."""
     continuous: bool = True
     """Whether it holds recordings, which `windows` filters and cuts; otherwise segments that are ready."""
+    any_suffix: bool = False
+    """Whether its files are known by what is in them, and may have any name."""
 
     def read(self, source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
         """The segments of a folder, in blocks; raises RecordingError where the folder as a whole cannot be read."""
@@ -62,44 +66,50 @@ class RecordingFormat:
 FORMATS: dict[Format, RecordingFormat] = {
     "iesd": RecordingFormat(
         "ecm_edge.data.recordings.iesd",
+        (".txt",),
         required=frozenset({"sampling_rate_hz"}),
         optional=frozenset({"splits", "unit"}),
         continuous=False,
     ),
     "wfdb": RecordingFormat(
         "ecm_edge.data.recordings.physionet",
+        (".hea",),
         optional=frozenset({"annotator", "labels", "lead", "sampling_rate_hz", "subjects"}),
         states_unit=True,
     ),
     "edf": RecordingFormat(
         "ecm_edge.data.recordings.edf",
+        (".edf", ".bdf"),
         optional=frozenset({"labels", "lead", "sampling_rate_hz"}),
         states_unit=True,
     ),
     "csv": RecordingFormat(
         "ecm_edge.data.recordings.csv_files",
+        (".csv", ".tsv", ".txt"),
         required=frozenset({"labels"}),
         optional=frozenset({"lead", "sampling_rate_hz", "unit", "delimiter", "decimal"}),
         states_unit=True,
     ),
     "dicom": RecordingFormat(
         "ecm_edge.data.recordings.dicom",
+        (".dcm",),
         required=frozenset({"labels"}),
         optional=frozenset({"lead", "sampling_rate_hz"}),
         states_unit=True,
+        any_suffix=True,
     ),
 }
 """Every format by its name on the command line."""
 
 BY_SUFFIX: dict[str, Format] = {
-    ".hea": "wfdb",
-    ".edf": "edf",
-    ".bdf": "edf",
-    ".csv": "csv",
-    ".txt": "csv",
-    ".dcm": "dicom",
+    suffix: name for name, entry in FORMATS.items() if entry.continuous for suffix in entry.suffixes
 }
 """The continuous format of a file, by its suffix in small letters."""
+
+
+def known_suffixes() -> str:
+    """Each suffix of a continuous format with the format's name, for texts."""
+    return ", ".join(f"{suffix} {name}" for suffix, name in BY_SUFFIX.items())
 
 
 def usage(option: str) -> str:

@@ -24,7 +24,7 @@ from ecm_edge.data.dataset import (
 )
 from ecm_edge.data.dataset_writer import write_dataset
 from ecm_edge.data.info import counts
-from ecm_edge.data.reasons import grouped
+from ecm_edge.data.reasons import grouped, in_one
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.repeats import with_repeats
@@ -185,10 +185,9 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
 def unusable(problems: Sequence[LeftOut], shown: int, verb: str) -> RecordingError:
     """The error for recordings that cannot be used, the first `shown` of them named; `verb` is the command."""
     reasons = grouped(((one.name, one.reason, 0) for one in problems), names_shown=shown)
-    rest = f"; and {len(reasons) - shown} more reasons" if len(reasons) > shown else ""
     return RecordingError(
         "every recording has to be usable",
-        f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {'; '.join(reasons[:shown])}{rest}",
+        f"{len(problems)} that {'is' if len(problems) == 1 else 'are'} not: {in_one(reasons, shown)}",
         f"Nothing was written. Mend them, or {verb} the rest with --on-error skip.",
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import natural_key
-from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS, Format
+from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS, Format, known_suffixes
 from ecm_edge.data.recordings.importer import check_options
 from ecm_edge.data.recordings.wfdb_headers import part_names
 from ecm_edge.data.recordings.windows import Listing
@@ -68,9 +68,10 @@ def _one_format(paths: list[Path], source: Path) -> Format:
     formats = {BY_SUFFIX.get(path.suffix.lower()) for path in paths}
     (only,) = formats if len(formats) == 1 else (None,)
     if only is None:
-        known = ", ".join(f"{suffix} {name}" for suffix, name in BY_SUFFIX.items())
         found = f"{', '.join(sorted({path.suffix or 'none' for path in paths}))} of {source}"
-        raise RecordingError(f"the format is that of the suffix, if it is one ({known})", found, "Name it: --format.")
+        raise RecordingError(
+            f"the format is that of the suffix, if it is one ({known_suffixes()})", found, "Name it: --format."
+        )
     return only
 
 

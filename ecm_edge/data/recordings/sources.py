@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import HEADER_FILE, SAMPLES_FILE, LeftOut
+from ecm_edge.data.recordings.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
-SUFFIXES: Mapping[str, frozenset[str]] = {
-    "wfdb": frozenset({".hea"}),
-    "edf": frozenset({".edf", ".bdf"}),
-    "csv": frozenset({".csv", ".tsv", ".txt"}),
-    "iesd": frozenset({".txt"}),
-}
-"""The endings of file names by which a folder of a format is known."""
+    from ecm_edge.data.recordings.formats import Format
 
 _OF_A_SYSTEM = re.compile(r"(^|/)(\.[^/]*|Thumbs\.db|desktop\.ini|__MACOSX)(/|$)", re.IGNORECASE)
 _OF_A_SYSTEM_REASON = "hidden, or an operating system's own file: no recording"
@@ -29,7 +24,7 @@ _OF_A_SYSTEM_REASON = "hidden, or an operating system's own file: no recording"
 
 @dataclass(frozen=True)
 class Contents:
-    """The endings of the file names under a folder, with their numbers, and the folders that cannot be read."""
+    """The suffixes of the files under a folder, with their numbers, and the folders that cannot be read."""
 
     suffixes: Counter[str] = field(default_factory=Counter)
     problems: tuple[LeftOut, ...] = ()
@@ -62,20 +57,22 @@ def look(source: Path, out: Path) -> Contents:
     return _walk(source)
 
 
-def check_format(contents: Contents, file_format: str, source: Path) -> None:
+def check_format(contents: Contents, file_format: Format, source: Path) -> None:
     """Refuse a folder that has no file of the format, but files of another one.
 
     Raises:
         RecordingError: with the format that the files look like.
     """
-    there = {name for name, endings in SUFFIXES.items() if any(ending in contents.suffixes for ending in endings)}
-    if file_format not in SUFFIXES or file_format in there or not there:
+    there = {name for name, entry in FORMATS.items() if any(suffix in contents.suffixes for suffix in entry.suffixes)}
+    wanted = FORMATS[file_format]
+    if wanted.any_suffix or file_format in there or not there:
         return
-    ending = max(set().union(*SUFFIXES.values()), key=lambda each: (contents.suffixes[each], each))
-    like = " or ".join(f"--format {name}" for name, endings in SUFFIXES.items() if ending in endings)
+    suffixes = {suffix for entry in FORMATS.values() for suffix in entry.suffixes}
+    suffix = max(suffixes, key=lambda each: (contents.suffixes[each], each))
+    like = " or ".join(f"--format {name}" for name, entry in FORMATS.items() if suffix in entry.suffixes)
     raise RecordingError(
-        f"{file_format} recordings have files that end in {' or '.join(sorted(SUFFIXES[file_format]))}",
-        f"none in {source}, but {contents.suffixes[ending]:,} that end in {ending}",
+        f"{file_format} recordings have files that end in {' or '.join(wanted.suffixes)}",
+        f"none in {source}, but {contents.suffixes[suffix]:,} that end in {suffix}",
         f"They look like {like}.",
     )
 
