@@ -68,6 +68,7 @@ def test_a_file_a_data_set_or_a_place_inside_is_refused(copy, tmp_path, name):
         ("wfdb", "edf", "--format wfdb"),
         ("iesd", "wfdb", "--format iesd or --format csv"),
         ("csv", "iesd", "--format csv"),
+        ("dicom", "edf", "--format dicom"),
     ],
 )
 def test_another_format_is_recognised_by_its_files(copy, tmp_path, files, asked, meant):

@@ -15,7 +15,6 @@ from ecm_edge.base.errors import (
     RecordingError,
     TaskError,
 )
-from ecm_edge.data.dataset import UNSTATED
 from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.windows import Span
@@ -79,11 +78,11 @@ def test_a_data_set_is_answered_labelled_or_not(model, tmp_path):
 def test_without_a_unit_there_is_a_warning(model, tmp_path):
     source = write(tmp_path / "r.csv", [1])
     record, _ = answers(model, source, tmp_path / "a.csv")
-    assert record.warnings == [
-        "r.csv: no unit is stated, and the task's is mV; if the samples are in another one, the answers mean little"
-    ]
-    free = TASK.model_copy(update={"unit": UNSTATED})
-    assert answers(model, source, tmp_path / "b.csv", task=free)[0].warnings == []
+    (said,) = record.warnings
+    assert said.startswith("r.csv: the samples are in a unit that no one states, and the model was trained on samples")
+    data = tiny.data(tmp_path / "d", {"S1": [("AFIB", [0.5])]}, unit="uV")
+    (said,) = answers(model, data.folder, tmp_path / "b.csv", task=None, options=None)[0].warnings
+    assert said.startswith("the samples are in uV, and the model was trained on samples in mV")
 
 
 def test_a_wfdb_record_is_known_by_its_name(model, tmp_path):
@@ -160,7 +159,7 @@ def test_the_command_line(model, tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out.startswith(f"1 of 2 windows answered, 1 VT, in {tmp_path / 'a.csv'}")
     assert "left out: 1 windows of r.csv: samples are missing or not finite" in said.err
-    assert "warning: r.csv: no unit is stated" in said.err
+    assert "warning: r.csv: the samples are in a unit that no one states" in said.err
     assert tiny.run([*given, "-o", tmp_path / "b.csv", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["score"].startswith("margin: the model's score for the positive class")

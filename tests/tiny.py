@@ -33,7 +33,7 @@ TARGET = targets.load("loongson-2k0500")
 HOPS = list(dict.fromkeys(hop for form in TARGET.precision for hop in hops_to(form, TARGET)))
 
 
-def data(folder, subjects, *, synthetic=True):
+def data(folder, subjects, *, synthetic=True, unit="mV"):
     """A data set of `subjects`: name -> list of (rhythm, margins in columns 0, 1, …)."""
     blocks = []
     for name, segments in subjects.items():
@@ -44,7 +44,7 @@ def data(folder, subjects, *, synthetic=True):
         rhythms = [rhythm for rhythm, _ in segments]
         blocks.append(SegmentBlock(samples, names, [name] * len(names), rhythms, names, [""] * len(names)))
     description = Description(
-        sampling_rate_hz=250, samples_per_segment=T, unit="mV", synthetic=synthetic, source=Source(format="test")
+        sampling_rate_hz=250, samples_per_segment=T, unit=unit, synthetic=synthetic, source=Source(format="test")
     )
     write_dataset(folder, description, blocks)
     return open_dataset(folder)

@@ -19,10 +19,12 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError, RecordingError, TaskError
 from ecm_edge.base.records import Form, Provenance, Record
 from ecm_edge.base.tables import track
-from ecm_edge.data.dataset import UNSTATED, LeftOut, Note
+from ecm_edge.data.dataset import LeftOut, Note
+from ecm_edge.data.reasons import some
 from ecm_edge.data.recordings.importer import unusable
 from ecm_edge.data.recordings.windows import Unfit, count_windows, windows
 from ecm_edge.evaluate.score import is_synthetic
+from ecm_edge.evaluate.units import unit_fault
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import open_model
 
@@ -41,6 +43,7 @@ SCORE = "margin: the model's score for the positive class less that against it; 
 """What a score is, for the records."""
 
 _PROBLEMS_SHOWN = 10
+_NAMES_SHOWN = 3
 _TOLERANCE_S = 1e-6
 
 
@@ -85,11 +88,11 @@ class Answers:
 
 @dataclass
 class Told:
-    """What is to be told of the recordings that were answered so far."""
+    """What is to be told of the recordings that were answered so far; `by_unit` has their names."""
 
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    without_unit: list[str] = field(default_factory=list)
+    by_unit: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, answered: Answers, task: Task) -> None:
@@ -99,8 +102,7 @@ class Told:
         if recording.duration_s - (answered.starts_s[-1] + task.window_s) > _TOLERANCE_S:
             self.left_out.append(LeftOut(name=recording.name, reason="the rest at the end is shorter than a window"))
         self.notes.extend(Note(name=recording.name, text=text) for text in recording.notes)
-        if recording.unit == UNSTATED and task.unit != UNSTATED:
-            self.without_unit.append(recording.name)
+        self.by_unit.setdefault(recording.unit, []).append(recording.name)
 
 
 def task_of(model: ModelFile, task: Task | None) -> Task:
@@ -213,7 +215,7 @@ def told_fields(model: ModelFile, task: Task, told: Told, begin_s: float) -> dic
     return {
         "left_out": told.left_out,
         "notes": told.notes,
-        "warnings": [*told.warnings, *_task_warning(model, task), *_unit_warning(told.without_unit, task)],
+        "warnings": [*told.warnings, *_task_warning(model, task), *_unit_warnings(model, told)],
         "seconds": round(time.perf_counter() - begin_s, 3),
     }
 
@@ -223,12 +225,9 @@ def _task_warning(model: ModelFile, task: Task) -> list[str]:
     return [] if own == task.name else [f"the model was trained for the task {own}, not for {task.name}"]
 
 
-def _unit_warning(names: Sequence[str], task: Task) -> list[str]:
-    if not names:
-        return []
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    stated = f"{names[0]}{others}: no unit is stated, and the task's is {task.unit}"
-    return [f"{stated}; if the samples are in another one, the answers mean little"]
+def _unit_warnings(model: ModelFile, told: Told) -> list[str]:
+    faults = ((names, unit_fault(model, unit)) for unit, names in told.by_unit.items())
+    return [f"{some(names, _NAMES_SHOWN)}: {fault}" for names, fault in faults if fault]
 
 
 def _runner(model: ModelFile) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

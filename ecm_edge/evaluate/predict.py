@@ -22,10 +22,11 @@ import numpy as np
 from ecm_edge.base import files
 from ecm_edge.base.errors import OutputError
 from ecm_edge.candidate.candidate import check_task
-from ecm_edge.data.dataset import HEADER_FILE, UNSTATED, check_content, open_dataset
+from ecm_edge.data.dataset import HEADER_FILE, check_content, open_dataset
 from ecm_edge.data.recordings.opening import open_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.evaluate.answering import AnswersOf, Told, answer_all, not_finite, shared_fields, task_of
+from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms.model_file import ModelFile, margins, open_model
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def predict(
     if (source / HEADER_FILE).is_file():
         dataset = open_dataset(source)
         task = task or dataset.header.task
-        table = _segments(model, dataset, task, told)
+        table = _segments(model, dataset, told)
     else:
         task = task_of(model, task)
         listing = open_recordings(source, file_format, options or Options(), task)
@@ -144,17 +145,14 @@ def _windows(every: Sequence[Answers], *, several: bool) -> _Table:
     )
 
 
-def _segments(model: ModelFile, dataset: Dataset, task: Task, told: Told) -> _Table:
+def _segments(model: ModelFile, dataset: Dataset, told: Told) -> _Table:
     """The rows of a data set, labelled or not; raises CandidateError where its task does not fit the candidate's."""
     check_content(dataset)
     rows = np.arange(dataset.header.segments)
     found = margins(model.classifier, dataset, rows)  # (N,)
     if not np.isfinite(found).all():
         raise not_finite(dataset.names(np.flatnonzero(~np.isfinite(found))[:1])[0])
-    own = model.config is not None and model.config.dataset_sha256 == dataset.header.content_sha256
-    told.warnings.extend(check_task(model.config, dataset) if model.config else [])
-    if dataset.header.unit == UNSTATED and task.unit != UNSTATED and not own:
-        told.without_unit.append(str(dataset.folder))
+    told.warnings += [*(check_task(model.config, dataset) if model.config else []), *input_warnings(model, dataset)]
     before = list(map(list, zip(dataset.names(rows), dataset.subject_names(rows), strict=True)))
     columns = ["name", "subject", "score", "label"]
     return _Table(columns, before, found, [[]] * len(rows), synthetic=dataset.header.synthetic)

@@ -39,18 +39,23 @@ def unit_warning(model: ModelFile, unit: str, samples: NDArray[np.floating]) -> 
         unit: that of the samples, or `UNSTATED`.
         samples: some of them, of any shape; NaN for missing ones.
     """
+    fault = unit_fault(model, unit)
+    if fault is None:
+        return None
+    known = _calibration_range(model)
+    ranges = f"; those of its calibration lie between {known[0]:.4g} and {known[1]:.4g}" if known else ""
+    low, high = np.nanpercentile(samples, (1, 99))
+    return f"{fault}. 98 % of these samples lie between {low:.4g} and {high:.4g}{ranges}"
+
+
+def unit_fault(model: ModelFile, unit: str) -> str | None:
+    """The same for a unit alone."""
     trained = training_unit(model)
     if unit == trained != UNSTATED:
         return None
     here = "in a unit that no one states" if unit == UNSTATED else f"in {unit}"
     there = "samples whose unit no one states" if trained == UNSTATED else f"samples in {trained}"
-    known = _calibration_range(model)
-    ranges = f"; those of its calibration lie between {known[0]:.4g} and {known[1]:.4g}" if known else ""
-    low, high = np.nanpercentile(samples, (1, 99))
-    return (
-        f"the samples are {here}, and the model was trained on {there}: its answers may mean nothing. "
-        f"98 % of these samples lie between {low:.4g} and {high:.4g}{ranges}"
-    )
+    return f"the samples are {here}, and the model was trained on {there}: its answers may mean nothing"
 
 
 def training_unit(model: ModelFile) -> str:
