@@ -176,12 +176,13 @@ def _note_left_out(record: ImportRecord) -> None:
 
 def _told(record: ImportRecord | DatasetHeader) -> list[str]:
     """What was left out, the notes, the leads that were read and the rates that were changed, equal ones once."""
+    from ecm_edge.base.tables import printable
     from ecm_edge.data.reasons import grouped
 
     lines = [f"left out: {line}" for line in grouped((one.name, one.reason, one.windows) for one in record.left_out)]
     lines += [f"note: {line}" for line in grouped((one.name, one.text, 0) for one in record.notes)]
     if record.leads:
-        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
+        lines.append("leads: " + ", ".join(f"{printable(lead)} of {count:,}" for lead, count in record.leads.items()))
     others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
     if others:
         each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.tables import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -27,12 +29,3 @@ def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> li
         else:
             lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({some})")
     return lines
-
-
-def printable(text: str) -> str:
-    r"""The text on one line, with what a terminal would act on escaped: a file may have any name.
-
-    >>> printable("a\nb")
-    'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
