@@ -118,6 +118,28 @@ def test_info_and_audit_show_tables(run, dataset):
     assert (code, "PASS" in out) == (0, True)
 
 
+def test_what_a_file_names_is_shown_and_never_acted_upon(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text(
+        "t,\x1b[2Jecg\n" + "".join(f"{k / 250},{line}\n" for k, line in enumerate(GOOD.split()))
+    )
+    table = tmp_path / "labels.csv"
+    table.write_text("file,subject,rhythm\na.csv,[/red],[/b]\x1b[2J\n")
+    rate = ("--format", "csv", "--sampling-rate-hz", 250, "--labels", table)
+    code, _, err = run("data", "import", tmp_path / "in", "-o", tmp_path / "d", *rate)
+    assert code == 2
+    assert "[/b]\\x1b[2J" in err
+    assert "\x1b" not in err
+    code, out, err = run("data", "import", tmp_path / "in", "-o", tmp_path / "d", *rate, "--negative", "[/b]\x1b[2J")
+    assert code == 0
+    assert "[/b]\\x1b[2J" in out
+    assert "leads: \\x1b[2Jecg" in err
+    code, out, _ = run("data", "info", tmp_path / "d")
+    assert code == 0
+    assert "[/red]" in out
+    assert "\x1b" not in out
+
+
 def test_the_last_line_says_which_class_is_missing(run, source, tmp_path):
     (source / "S1-AFIB-0.txt").unlink()
     words = "no positive window: nothing can be learnt or scored from this data set alone"

@@ -17,8 +17,9 @@ from ecm_edge.cli import data as command
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.recordings.formats import FORMATS, Format
 from ecm_edge.data.recordings.importer import import_recordings
-from ecm_edge.data.recordings.options import Options, read_labels
+from ecm_edge.data.recordings.options import Labelled, Options, read_labels
 from ecm_edge.data.recordings.physionet import write_rhythms
+from ecm_edge.data.recordings.windows import Span
 from ecm_edge.data.synthetic import SynthFormat, synthesise
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -177,6 +178,12 @@ def test_an_empty_folder_is_refused(tmp_path, name):
         load(tmp_path / "in", tmp_path / "d", name)
 
 
+def test_a_label_tables_columns_may_be_in_capitals_and_it_may_have_others(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("File, Subject,RHYTHM,gender,Onset_s,duration_s\n./sub//a,s1,N,f,5,10\n")
+    assert read_labels(table) == {"sub/a": Labelled("s1", (Span(5.0, 15.0, "N"),))}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wfdb's own calls of pandas
 def test_wfdb_notes_give_the_rhythm_from_their_onset(tmp_path):
     import wfdb
@@ -200,6 +207,9 @@ def test_wfdb_subjects_can_come_from_a_table(copy, tmp_path):
     assert open_dataset(tmp_path / "d").header.subjects == ["ann", "bob"]
     table.write_text("record,subject\nP0,ann\n")
     with pytest.raises(RecordingError, match="no 'P1'"):
+        load(tmp_path / "wfdb", tmp_path / "e", "wfdb", subjects=table)
+    table.write_text("record,subject\nP0,ann\nP1,ann\nP2,bob\nP0,bob\n")
+    with pytest.raises(RecordingError, match="two for 'P0' in line 5"):
         load(tmp_path / "wfdb", tmp_path / "e", "wfdb", subjects=table)
 
 
@@ -240,6 +250,13 @@ def test_a_rhythm_without_onset_holds_for_the_whole_file(copy, tmp_path):
         (b"file,subject,rhythm,onset_s,duration_s\na,P1,N,0,0\n", "duration_s '0'"),
         (b"\xff\xfe", "utf-8"),
         (b"", "columns none"),
+        (b"file,rhythm,onset,duration\na,N,0,10\n", "column 'onset'"),
+        (b"file,rhythm,start_s,end_s\na,N,0,10\n", "column 'start_s'"),
+        (b"file,rhythm,Patient ID\na,N,1\n", "column 'Patient ID'"),
+        (b"file,rhythm,Rhythm\na,N,AFIB\n", "two columns for rhythm"),
+        (b"record,file,rhythm\na,b,N\n", "two columns for file"),
+        (b"file,rhythm\n../b/a,N\n", "'../b/a'"),
+        (b"file,rhythm\n/etc/passwd,N\n", "'/etc/passwd'"),
     ],
 )
 def test_a_broken_label_table_is_refused(tmp_path, text, found):

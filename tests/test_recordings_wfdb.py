@@ -93,6 +93,12 @@ def test_beats_without_a_rhythm_need_a_label_table(folder):
     assert notes(imported) == ["its rhythms are the label table's, not its .atr's"]
 
 
+def test_a_record_that_a_table_names_in_two_ways_is_told(folder):
+    record(folder, "a 1 250 10000", "a.dat 16 1000/mV 16 0 0 0 0 II", notes=None)
+    (folder / "t.csv").write_text("record,rhythm\na,N\na.hea,AFIB\n")
+    refused(folder, "a.hea: in the label table under two names", labels=folder / "t.csv")
+
+
 def test_a_signal_is_read_at_its_own_rate(folder):
     fast = DIGITAL.reshape(-1, 4)
     frames = np.concatenate([fast, np.full((len(fast), 1), 9000)], 1)

@@ -21,19 +21,29 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(Text(printable(column)), justify="left" if index == 0 else "right", no_wrap=index == 0)
     every = list(rows)
     for row in every[:_MOST_ROWS]:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     console.width = max(console.width, _PIPE_WIDTH) if not console.is_terminal else console.width
     console.print(title, style="table.title", highlight=False, markup=False, soft_wrap=True)  # as long as it is
     console.print(table)
     if len(every) > _MOST_ROWS:
         console.print(f"  … and {len(every) - _MOST_ROWS:,} more rows: --json has all of them", highlight=False)
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with what a terminal would act on escaped: a file may have any name.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.tables import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
         error = _explained(problem)
-        click.echo(f"error: {error}", err=True)
+        click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
         if as_json:
             with suppress(OSError):  # stdout itself may be what cannot be written
                 click.echo(json.dumps({"error": vars(error)}), stdout)

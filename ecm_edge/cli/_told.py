@@ -47,9 +47,11 @@ def lines_of(record: _OfRecordings) -> list[str]:
 
 def lines_of_import(record: _OfImport) -> list[str]:
     """These lines, the leads that were read, and the rates that were changed."""
+    from ecm_edge.base.tables import printable
+
     lines = lines_of(record)
     if record.leads:
-        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
+        lines.append("leads: " + ", ".join(f"{printable(lead)} of {count:,}" for lead, count in record.leads.items()))
     others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
     if others:
         each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())

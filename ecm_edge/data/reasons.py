@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.tables import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -59,12 +61,3 @@ def some(names: Sequence[str], shown: int) -> str:
     """
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
-
-
-def printable(text: str) -> str:
-    r"""The text on one line, with what a terminal would act on escaped: a file may have any name.
-
-    >>> printable("a\nb")
-    'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

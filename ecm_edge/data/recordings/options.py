@@ -6,8 +6,10 @@ import csv
 import io
 import itertools
 import math
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -38,6 +40,11 @@ STEPS_PER_MV = 1000
 LABELS_FILE = "labels.csv"
 _LARGEST_TABLE_BYTES = 1 << 26
 _LABEL_COLUMNS = ("file", "subject", "rhythm", "onset_s", "duration_s")
+_MEANT = re.compile(
+    r"(?<![a-z])(onset|start|begin|from|end|stop|until|to|duration|dur|length|subject|patient|person|participant)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Words of column names that say when or who: such a column is never passed over."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ def foreign() -> Iterator[None]:
         yield
     except Unfit:
         raise
+    except OSError as problem:  # without the path, which the reason stands beside: equal reasons are told once
+        raise Unfit(f"cannot be read: {problem.strerror or problem}") from problem
     except Exception as problem:  # a parser of foreign bytes may raise anything
         words = " ".join(str(problem).split())
         raise Unfit(f"{type(problem).__name__}: {words}") from problem
@@ -141,15 +150,16 @@ def read_labels(path: Path) -> dict[str, Labelled]:
     """The label table, by file: `file,rhythm[,subject,onset_s,duration_s]`, or `record` in place of `file`.
 
     Without an onset a rhythm holds for the whole file. Without a subject the file is one. Two columns without a header
-    are `record,rhythm`.
+    are `record,rhythm`. Files are named by their paths in the folder, with `/`.
 
     Raises:
-        RecordingError: no such table, an empty one, a missing column, or a row that its header does not fit.
+        RecordingError: no such table, an empty one, a missing column, a row that its header does not fit, or a path
+            that leads out of the folder.
     """
     subjects: dict[str, str] = {}
     spans: dict[str, list[Span]] = {}
-    for line, row in rows(path, ("file", "rhythm"), {"record": "file"}, bare=("file", "rhythm")):
-        file = row["file"]
+    for line, row in rows(path, ("file", "rhythm"), _LABEL_COLUMNS, {"record": "file"}, bare=("file", "rhythm")):
+        file = inside(path, line, row["file"])
         subject = row.get("subject", file)
         if not file or not subject or subjects.setdefault(file, subject) != subject:
             raise _bad(path, line, f"file {file!r} of subject {subject!r}", "Each file has one subject.")
@@ -157,6 +167,18 @@ def read_labels(path: Path) -> dict[str, Labelled]:
     if not spans:
         raise _bad(path, 1, "no row", "Name at least one file.")
     return {file: Labelled(subjects[file], tuple(spans[file])) for file in spans}
+
+
+def inside(table: Path, line: int, name: str) -> str:
+    """A path that a table names, as a listing has it: `./a` is `a`.
+
+    Raises:
+        RecordingError: it leads out of the folder.
+    """
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts:
+        raise _bad(table, line, f"the path {name!r}", "Name files by their paths in the folder, such as sub/a.")
+    return place.as_posix() if name else name
 
 
 def write_labels(folder: Path, written: Iterable[tuple[str, Recording]]) -> None:
@@ -192,27 +214,33 @@ def _span(path: Path, line: int, row: Mapping[str, str]) -> Span:
 
 
 def rows(
-    path: Path, columns: Sequence[str], aliases: Mapping[str, str] = MappingProxyType({}), bare: Sequence[str] = ()
+    path: Path,
+    columns: Sequence[str],
+    known: Sequence[str] = (),
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    bare: Sequence[str] = (),
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a CSV table with at least these columns; values are stripped.
 
     Args:
         path: the table.
-        columns: names that its header has to have.
+        columns: names that its header has to have, in small or capital letters.
+        known: all names that are read; then others that say when or who are refused.
         aliases: other names for them.
         bare: the columns of a table without a header: as many, and none of these names in the first line.
 
     Raises:
-        RecordingError: no such file, not UTF-8, a missing column, or a row of another width.
+        RecordingError: no such file, not UTF-8, a missing column, one that is there twice, or a row of another width.
     """
+    spelt = {name.casefold(): name for name in (*columns, *known)}
+    spelt |= {other.casefold(): name for other, name in aliases.items()}
     try:
         with io.StringIO(read_bounded(path, _LARGEST_TABLE_BYTES).decode("utf-8-sig"), newline="") as stream:
             reader = csv.reader(stream, strict=True)
             first = [name.strip() for name in next(reader, [])]
-            without_header = len(first) == len(bare) > 0 and not {*columns, *aliases} & set(first)
-            header = list(bare) if without_header else [aliases.get(name, name) for name in first]
-            if not set(columns) <= set(header):
-                raise _bad(path, 1, f"columns {', '.join(header) or 'none'}", f"Its columns are {', '.join(columns)}.")
+            without_header = len(first) == len(bare) > 0 and not set(spelt) & {name.casefold() for name in first}
+            header = list(bare) if without_header else [spelt.get(name.casefold(), name) for name in first]
+            _check_header(path, header, columns, known)
             for row in filter(None, itertools.chain([first] if without_header else [], reader)):
                 if len(row) != len(header):
                     raise _bad(path, reader.line_num, f"{len(row)} values", f"The header has {len(header)}.")
@@ -221,6 +249,18 @@ def rows(
         raise RecordingError(
             "a table is CSV in UTF-8", f"{problem} at {path}", "Check the path and the file."
         ) from None
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str], known: Sequence[str]) -> None:
+    names = ", ".join(known or columns)
+    if not set(columns) <= set(header):
+        raise _bad(path, 1, f"columns {', '.join(header) or 'none'}", f"Its columns are {names}.")
+    twice = [name for name in (*columns, *known) if header.count(name) > 1]
+    if twice:
+        raise _bad(path, 1, f"two columns for {twice[0]}", "Leave one of them out.")
+    meant = [name for name in header if name not in {*columns, *known} and _MEANT.search(name)]
+    if known and meant:
+        raise _bad(path, 1, f"the column {meant[0]!r}", f"Its columns are {names}: name it so, or leave it out.")
 
 
 def _bad(path: Path, line: int, fault: str, hint: str) -> RecordingError:

@@ -14,7 +14,16 @@ import numpy as np
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import UNSTATED, LeftOut, natural_key
-from ecm_edge.data.recordings.options import STEPS_PER_MV, check_rate, foreign, given, read_labels, rows, unlisted
+from ecm_edge.data.recordings.options import (
+    STEPS_PER_MV,
+    check_rate,
+    foreign,
+    given,
+    inside,
+    read_labels,
+    rows,
+    unlisted,
+)
 from ecm_edge.data.recordings.wfdb_headers import part_names, read_header
 from ecm_edge.data.recordings.wfdb_notes import END, rhythms
 from ecm_edge.data.recordings.wfdb_signals import UNCALIBRATED, deprecations_ignored, find_lead, reader
@@ -157,7 +166,12 @@ def _check_annotator(options: Options) -> None:
 def _subjects(names: Sequence[str], path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
-    subjects = {row["record"]: row["subject"] for _, row in rows(path, ("record", "subject")) if row["subject"]}
+    subjects: dict[str, str] = {}
+    for line, row in rows(path, ("record", "subject")):
+        name = inside(path, line, row["record"])
+        if row["subject"] and subjects.setdefault(name, row["subject"]) != row["subject"]:
+            rule, found = "each record has one subject", f"two for {name!r} in line {line} of {path}"
+            raise RecordingError(rule, found, "Leave one of them out.")
     missing = sorted(set(names) - set(subjects), key=natural_key)
     if missing:
         raise RecordingError("the table of subjects names every record", f"no {missing[0]!r} in {path}", "Add a row.")
@@ -172,7 +186,9 @@ def _labels(names: Sequence[str], table: Path) -> tuple[dict[str, Labelled], lis
     labels, problems = {}, []
     for row, labelled in read_labels(table).items():
         stem = row[:-4] if row.endswith(_SUFFIXES) else row
-        if stem in known:
+        if stem in known and known[stem] in labels:
+            problems.append(LeftOut(name=row, reason="in the label table under two names: it is read by the first one"))
+        elif stem in known:
             labels[known[stem]] = labelled
         else:
             problems.append(LeftOut(name=row, reason="in the label table, and no such record is there"))
