@@ -270,7 +270,7 @@ def test_a_broken_label_table_is_refused(tmp_path, text, found):
 def test_rhythm_notes_are_read_back_by_wfdb(tmp_path, notes):
     import wfdb
 
-    write_rhythms(tmp_path, "r1", 128.5, notes)
+    write_rhythms(tmp_path, "r1", 128.5, notes, "ecm")
     read = wfdb.rdann(str(tmp_path / "r1"), "ecm")
     assert list(zip(read.sample, read.aux_note, strict=True)) == notes
     assert read.fs == (128.5 if notes else None)

@@ -34,12 +34,12 @@ def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> li
     lines = []
     for reason, places in by_reason.items():
         names, windows = list(dict.fromkeys(name for name, _ in places)), sum(count for _, count in places)
-        some = ", ".join(map(printable, names[:names_shown])) + (", …" if len(names) > names_shown else "")
+        shown = ", ".join(map(printable, names[:names_shown])) + (", …" if len(names) > names_shown else "")
         lost = f"{windows:,} windows of " if windows else ""
         if len(names) == 1:
-            lines.append(f"{lost}{some}: {printable(reason)}")
+            lines.append(f"{lost}{shown}: {printable(reason)}")
         else:
-            lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({some})")
+            lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({shown})")
     return lines
 
 

@@ -22,7 +22,7 @@ from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import LeftOut, Note
 from ecm_edge.data.reasons import some
 from ecm_edge.data.recordings.importer import unusable
-from ecm_edge.data.recordings.windows import Unfit, count_windows, windows
+from ecm_edge.data.recordings.windows import Unfit, count_windows, rest_at_end, windows
 from ecm_edge.evaluate.score import is_synthetic
 from ecm_edge.evaluate.units import unit_fault
 from ecm_edge.forms import onnx_model
@@ -44,7 +44,6 @@ SCORE = "margin: the model's score for the positive class less that against it; 
 
 _PROBLEMS_SHOWN = 10
 _NAMES_SHOWN = 3
-_TOLERANCE_S = 1e-6
 
 
 class AnswersOf(Record):
@@ -99,8 +98,7 @@ class Told:
         """What is to be told of one recording."""
         recording = answered.recording
         self.left_out.extend(answered.left_out)
-        if recording.duration_s - (answered.starts_s[-1] + task.window_s) > _TOLERANCE_S:
-            self.left_out.append(LeftOut(name=recording.name, reason="the rest at the end is shorter than a window"))
+        self.left_out.extend(rest_at_end(recording, answered.starts_s[-1] + task.window_s))
         self.notes.extend(Note(name=recording.name, text=text) for text in recording.notes)
         self.by_unit.setdefault(recording.unit, []).append(recording.name)
 

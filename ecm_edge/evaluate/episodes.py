@@ -21,7 +21,7 @@ from pydantic import Field, PositiveFloat
 from ecm_edge.base.errors import EcmEdgeError, RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM
-from ecm_edge.data.recordings.windows import in_order
+from ecm_edge.data.recordings.windows import TOLERANCE_S, in_order
 from ecm_edge.evaluate.answering import AnswersOf
 from ecm_edge.metrics.episodes import (
     START_S,
@@ -53,7 +53,6 @@ UNANALYSED_NOTE = "(NOISE"
 """The rhythm note of time that is not analysed."""
 
 _HOPS_PER_WINDOW = 50
-_TOLERANCE_S = 1e-6
 
 
 class Rule(Record):
@@ -193,7 +192,7 @@ def own_time(starts_s: NDArray[np.float64], window_s: float) -> NDArray[np.float
     [[0.0, 3.5], [3.5, 5.5], [5.5, 9.0], [20.0, 25.0]]
     """
     cells = np.stack([starts_s, starts_s + window_s], axis=1)
-    meeting = np.flatnonzero(cells[1:, 0] <= cells[:-1, 1] + _TOLERANCE_S)
+    meeting = np.flatnonzero(cells[1:, 0] <= cells[:-1, 1] + TOLERANCE_S)
     cells[meeting, 1] = cells[meeting + 1, 0] = (cells[meeting, 1] + cells[meeting + 1, 0]) / 2
     return cells
 
@@ -220,7 +219,7 @@ def _episodes(margins: NDArray[np.float32], cells: NDArray[np.float64], rule: Ru
     made: list[tuple[float, list[float], list[float]]] = []  # the onset, the ends of its windows, their margins
     inside, before_s = False, -np.inf
     for margin, (onset_s, end_s) in zip(margins.tolist(), cells.tolist(), strict=True):
-        goes_on = inside and onset_s <= before_s + _TOLERANCE_S
+        goes_on = inside and onset_s <= before_s + TOLERANCE_S
         inside = margin >= (rule.end_below if goes_on else rule.begin_at)
         if inside and not goes_on:
             made.append((onset_s, [], []))
@@ -231,7 +230,7 @@ def _episodes(margins: NDArray[np.float32], cells: NDArray[np.float64], rule: Ru
     return [
         Episode(onset_s=onset_s, end_s=ends_s[-1], mean_score=float(np.mean(scores)))
         for onset_s, ends_s, scores in made
-        if ends_s[-1] - onset_s >= rule.min_duration_s - _TOLERANCE_S
+        if ends_s[-1] - onset_s >= rule.min_duration_s - TOLERANCE_S
     ]
 
 

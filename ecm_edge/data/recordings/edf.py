@@ -33,7 +33,7 @@ from ecm_edge.data.recordings.options import (
     unlisted,
     write_labels,
 )
-from ecm_edge.data.recordings.windows import Listing, Recording, Span, Unfit
+from ecm_edge.data.recordings.windows import ROUNDED_S, Listing, Recording, Span, Unfit
 from ecm_edge.data.rhythms import VOCABULARIES
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ _CONTRADICTED = "read as continuous, as its header says; the times of its data r
 _CODES = {code for vocabulary in VOCABULARIES.values() for code in vocabulary}
 _BEATS = 10  # so many annotations without a duration, as close as beats, are no rhythms
 _BEAT_S = 1.5
-_ROUNDED_S = 1.0
 
 
 def list_recordings(source: Path, options: Options, task: Task) -> Listing:
@@ -225,7 +224,7 @@ def _check(rhythms: Sequence[Annotation], duration_s: float) -> None:
     bare = [one.onset_s for one in rhythms if not one.duration_s]
     if len(bare) >= _BEATS and statistics.median(b - a for a, b in itertools.pairwise(bare)) < _BEAT_S:
         raise Unfit("its annotations follow each other as beats do, not rhythms: give the rhythms with --labels")
-    if rhythms and rhythms[-1].onset_s > duration_s + _ROUNDED_S:
+    if rhythms and rhythms[-1].onset_s > duration_s + ROUNDED_S:
         raise Unfit(
             f"the annotation {rhythms[-1].text!r} begins after the recording's end: "
             "if it is no rhythm, take it out with --ignore"

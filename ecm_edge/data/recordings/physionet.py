@@ -125,7 +125,7 @@ def _write(folder: Path, recording: Recording) -> None:
 
 
 def write_rhythms(
-    folder: Path, record_name: str, sampling_rate_hz: float, notes: Sequence[tuple[int, str]], annotator: str = "ecm"
+    folder: Path, record_name: str, sampling_rate_hz: float, notes: Sequence[tuple[int, str]], annotator: str
 ) -> None:
     """Write rhythm notes as the annotation file `<record_name>.<annotator>`; without a note it is empty but valid.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.data.recordings.windows import Span, Unfit
+from ecm_edge.data.recordings.windows import ROUNDED_S, Span, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,6 @@ END = b"\0\0"
 """The last word of a file."""
 
 _MAX_BYTES = 4_000_000  # two million beats
-_ROUNDED_S = 1.0  # a note may stand so much after the signal
 
 _SKIP, _TEXT, _LAST_KIND = 59, 63, 49  # between 49 and 59 nothing is defined; 60 to 62 belong to the note before
 _RESOLUTION = re.compile(r"## time resolution: (\d{1,9}\.?\d{0,9})")
@@ -44,7 +43,7 @@ def rhythms(path: Path, rate_hz: float, duration_s: float) -> tuple[list[Span], 
         raise Unfit("its notes have beats and no rhythm: give the rhythms as a table, --labels")
     if sorted(onsets_s) != onsets_s or onsets_s[0] < 0:
         raise Unfit("its notes are not in the order of time")
-    if onsets_s[-1] > duration_s + _ROUNDED_S:
+    if onsets_s[-1] > duration_s + ROUNDED_S:
         raise Unfit(f"truncated: {duration_s:.2f} s long, and a rhythm begins at {onsets_s[-1]:g} s")
     ends = zip(begins, [*onsets_s[1:], duration_s], strict=True)
     spans = [Span(onset_s, end_s, rhythm) for (onset_s, rhythm), end_s in ends if onset_s < end_s]

@@ -34,13 +34,17 @@ HIGHEST_RATE_HZ = 50_000.0
 LONGEST_S = 366 * 86_400.0
 """A recording beyond either is refused: what its header claims would not fit into memory."""
 
+TOLERANCE_S = 1e-6
+"""Times that differ by less are one."""
+
+ROUNDED_S = 1.0
+"""A label may end so much after the recording."""
+
 _PIECE_WINDOWS = 120
 _MARGIN_PERIODS = 5.0  # of the band's lower edge, 20 time constants: what is left of the edge effect is below 1e-8
 _MARGIN_UNFILTERED_S = 1.0
 _RATE_PER_BAND = 2.5
-_TOLERANCE_S = 1e-6
 _MISSING = "samples are missing or not finite"
-_ROUNDED_S = 1.0  # a label may end so much after the recording
 
 
 class Unfit(Exception):  # noqa: N818 - not an error of the tool: a reason for the list of what cannot be used
@@ -158,7 +162,7 @@ def count_windows(recording: Recording, task: Task, hop_s: float | None = None) 
     needed_hz = _RATE_PER_BAND * task.band_hz[1] if task.band_hz else 0.0
     if recording.sampling_rate_hz < needed_hz:
         raise Unfit(f"sampled at {recording.sampling_rate_hz:g} Hz; at least {needed_hz:g} Hz are needed")
-    rest_s = recording.duration_s - task.window_s + _TOLERANCE_S
+    rest_s = recording.duration_s - task.window_s + TOLERANCE_S
     if rest_s < 0:
         raise Unfit(f"{recording.duration_s:.2f} s long; one window is {task.window_s:g} s")
     return int(rest_s / (hop_s or task.window_s)) + 1
@@ -177,10 +181,17 @@ def windows(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float |
         Unfit: the signal cannot be read.
     """
     hop_s = hop_s or task.window_s
-    per_piece = max(1, int(_PIECE_WINDOWS * task.window_s / hop_s + _TOLERANCE_S))
+    per_piece = max(1, int(_PIECE_WINDOWS * task.window_s / hop_s + TOLERANCE_S))
     for piece in np.split(wanted, np.flatnonzero(np.diff(wanted // per_piece)) + 1):
         if len(piece):
             yield _cut(recording, task, piece, hop_s)
+
+
+def rest_at_end(recording: Recording, covered_s: float) -> list[LeftOut]:
+    """What lies behind the last window, which ends at `covered_s`."""
+    if recording.duration_s - covered_s <= TOLERANCE_S:
+        return []
+    return [LeftOut(name=recording.name, reason="the rest at the end is shorter than a window")]
 
 
 def conditioned(recording: Recording, task: Task, start_s: float, stop_s: float) -> np.ndarray:
@@ -205,7 +216,7 @@ def in_order(spans: Sequence[Span]) -> list[Span]:
     merged: list[Span] = []
     for span in sorted(spans, key=lambda span: span.onset_s):
         last = merged[-1] if merged else None
-        if last and last.rhythm == span.rhythm and span.onset_s - last.end_s <= _TOLERANCE_S:
+        if last and last.rhythm == span.rhythm and span.onset_s - last.end_s <= TOLERANCE_S:
             merged[-1] = Span(last.onset_s, max(last.end_s, span.end_s), last.rhythm)
         else:
             merged.append(span)
@@ -225,10 +236,10 @@ def check_spans(recording: Recording) -> None:
     if not recording.spans:
         raise Unfit("no rhythm is given")
     last_s = max(span.end_s for span in recording.spans)
-    if recording.duration_s + _ROUNDED_S < last_s < math.inf:
+    if recording.duration_s + ROUNDED_S < last_s < math.inf:
         raise Unfit(f"truncated: {recording.duration_s:.2f} s long, and a rhythm lasts until {last_s:g} s")
     for before, after in itertools.pairwise(in_order(recording.spans)):
-        if after.onset_s < before.end_s - _TOLERANCE_S:
+        if after.onset_s < before.end_s - TOLERANCE_S:
             raise Unfit(f"two rhythms at {after.onset_s:g} s: {before.rhythm!r} and {after.rhythm!r}")
 
 
@@ -237,14 +248,13 @@ def _label(recording: Recording, task: Task, count: int) -> tuple[list[str | Non
     spans, window_s = in_order(recording.spans), task.window_s
     onsets, ends = np.array([span.onset_s for span in spans]), np.array([span.end_s for span in spans])
     starts = np.arange(count) * window_s
-    inside = np.searchsorted(onsets, starts + _TOLERANCE_S, side="right") - 1
-    whole = (inside >= 0) & (ends[inside] >= starts + window_s - _TOLERANCE_S)
-    following = np.searchsorted(onsets, starts + window_s - _TOLERANCE_S, side="left") - 1
-    touched = (following > inside) | ((inside >= 0) & (ends[inside] > starts + _TOLERANCE_S))
+    inside = np.searchsorted(onsets, starts + TOLERANCE_S, side="right") - 1
+    whole = (inside >= 0) & (ends[inside] >= starts + window_s - TOLERANCE_S)
+    following = np.searchsorted(onsets, starts + window_s - TOLERANCE_S, side="left") - 1
+    touched = (following > inside) | ((inside >= 0) & (ends[inside] > starts + TOLERANCE_S))
     reasons = {"spans a change of rhythm": np.sum(~whole & touched), "has no rhythm": np.sum(~whole & ~touched)}
     left_out = [LeftOut(name=recording.name, reason=r, windows=int(n)) for r, n in reasons.items() if n]
-    if recording.duration_s - count * window_s > _TOLERANCE_S:
-        left_out.append(LeftOut(name=recording.name, reason="the rest at the end is shorter than a window"))
+    left_out += rest_at_end(recording, count * window_s)
     return [spans[k].rhythm if fits else None for k, fits in zip(inside, whole, strict=True)], left_out
 
 
