@@ -494,7 +494,7 @@ def test_what_is_too_large_or_no_file_is_refused_in_little_memory(tmp_path):
     assert done.stdout.splitlines() == [
         "line 1 is longer than 1,048,576 bytes",
         "5,368,709,120 bytes; at most 4,294,967,296 are read: split it",
-        *["not a regular file"] * 3,
+        *["it is not a regular file"] * 3,
         "more than 45,000,000 lines: split it",
     ]
 

@@ -187,7 +187,7 @@ def test_what_is_no_waveform_is_refused(opened, tmp_path):
     with pytest.raises(Unfit, match="without a waveform"):
         opened()
     os.mkfifo(tmp_path / "fifo.dcm")
-    for name, reason in [("fifo.dcm", "not a DICOM file"), ("none.dcm", "no such file")]:
+    for name, reason in [("fifo.dcm", "it is not a regular file"), ("none.dcm", "it is not there")]:
         with pytest.raises(Unfit, match=reason):
             dicom.open_one(tmp_path / name, Options(), tasks.default())
 

@@ -23,7 +23,7 @@ from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
 from ecm_edge.data.audit.signals import CLIPPED_S, ECG_MV, FLAT_S, FLAT_SHARE, faults, spans
 from ecm_edge.data.dataset import BLANK_RHYTHM, UNSTATED
-from ecm_edge.data.recordings.options import MILLIVOLTS
+from ecm_edge.data.recordings.units import to_millivolts, voltage
 from ecm_edge.data.rhythms import one_class
 
 if TYPE_CHECKING:
@@ -130,12 +130,12 @@ def _amplitude(dataset: Dataset) -> list[Finding]:
     unit = dataset.header.unit
     span = spans(dataset)  # (N,)
     half = f"half of the segments span more than {np.median(span):.3g}"
-    if unit not in MILLIVOLTS:
+    if voltage(unit) is None:
         if dataset.header.task.unit == UNSTATED:
             return []
         detail = f"a sample is of unit {unit!r}, which is no voltage: a model learns this amplitude only; {half}"
         return [_finding(dataset, "unit", np.arange(len(span)), detail)]
-    low, high = (limit / MILLIVOLTS[unit] for limit in ECG_MV)
+    low, high = (limit / to_millivolts(unit) for limit in ECG_MV)
     if low <= np.median(span) <= high:
         return []
     detail = f"{half} {unit}, where an ECG spans {low:g} to {high:g} {unit}: check the unit"

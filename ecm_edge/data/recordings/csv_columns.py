@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge.data.recordings import csv_layout
+from ecm_edge.data.recordings.options import regular
 from ecm_edge.data.recordings.windows import Unfit
 
 if TYPE_CHECKING:
@@ -31,11 +30,9 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def count_lines(path: Path) -> int:
     """An upper bound of the number of lines; `Unfit` for what would take too long or too much memory to read."""
-    state = os.stat(path)  # noqa: PTH116 - of a link's target, whatever it is
-    if not stat.S_ISREG(state.st_mode):
-        raise Unfit("not a regular file")
-    if state.st_size > _MAX_BYTES:
-        raise Unfit(f"{state.st_size:,} bytes; at most {_MAX_BYTES:,} are read: split it")
+    size = regular(path).stat().st_size
+    if size > _MAX_BYTES:
+        raise Unfit(f"{size:,} bytes; at most {_MAX_BYTES:,} are read: split it")
     lines = 1
     with path.open("rb") as stream:
         while block := stream.read(_SCANNED_BYTES):

@@ -18,17 +18,16 @@ from ecm_edge.data.recordings import csv_columns, csv_layout, csv_names, csv_tim
 from ecm_edge.data.recordings.csv_times import TimeColumn, Timing, most_regular
 from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.options import (
-    MILLIVOLTS,
     Labelled,
     check_rate,
     choose_lead,
     foreign,
     given,
     read_labels,
-    to_millivolts,
     unlisted,
     write_labels,
 )
+from ecm_edge.data.recordings.units import MILLIVOLTS, to_millivolts, voltage
 from ecm_edge.data.recordings.windows import Listing, Recording, Unfit
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def list_recordings(source: Path, options: Options, task: Task) -> Listing:
     Raises:
         RecordingError: a broken or empty label table, or a unit that is no voltage.
     """
-    if options.unit is not None and csv_names.voltage(options.unit) is None:
+    if options.unit is not None and voltage(options.unit) is None:
         raise RecordingError(
             f"the unit of csv recordings is one of {', '.join(MILLIVOLTS)}",
             options.unit,
@@ -181,7 +180,7 @@ def _lead_name(layout: Layout, lead: int) -> str:
 def _unit(layout: Layout, lead: int, stated: str | None) -> tuple[str | None, tuple[str, ...]]:
     """The unit as `MILLIVOLTS` has it, None where no one says it, and what is to be told; `Unfit` if two differ."""
     written = csv_names.unit_of(layout.names[lead]) or layout.facts.get("unit", "")
-    of_file, of_options = csv_names.voltage(written), csv_names.voltage(stated or "")
+    of_file, of_options = voltage(written), voltage(stated or "")
     if stated is not None and of_options is None:
         to_millivolts(stated)
     if of_file and of_options and of_file != of_options:

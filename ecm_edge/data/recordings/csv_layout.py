@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.data.recordings import csv_names
+from ecm_edge.data.recordings.units import voltage
 from ecm_edge.data.recordings.windows import Unfit
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _header(way: _Way, lines: Sequence[str]) -> list[int]:
         return []  # a fact, or a sample that is no number
     if csv_names.fact(lines[last]) and way.columns == 2:  # noqa: PLR2004 - a name and a value
         return []
-    units = [csv_names.voltage(cell) or csv_names.time_unit(cell) for cell in way.rows[last]]
+    units = [voltage(cell) or csv_names.time_unit(cell) for cell in way.rows[last]]
     return [last - 1, last] if any(units) and last and way.is_header(last - 1) else [last]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_VOLTAGE = r"[uµμmn]?v|(?:micro|milli|nano)?volts?"
+from ecm_edge.data.recordings.units import voltage
+
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 """Seconds for each unit of a time that is a number."""
 _TIME_UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms", "µs": "us"}
@@ -36,19 +37,6 @@ def unit_of(name: str) -> str:
     """
     found = re.search(_UNIT, name, re.IGNORECASE)
     return (found[1] or found[2] or "") if found else ""
-
-
-def voltage(text: str) -> str | None:
-    """The key of `MILLIVOLTS` for a unit as people write it; None if it is no voltage.
-
-    >>> voltage("µV"), voltage("millivolts"), voltage("MV"), voltage("adu")
-    ('uV', 'mV', 'mV', None)
-    """
-    word = text.strip().casefold()
-    if not re.fullmatch(_VOLTAGE, word):
-        return None
-    word = re.sub("^micro|^[µμ]", "u", re.sub("volts?$", "v", word))
-    return re.sub("^milli", "m", re.sub("^nano", "n", word))[:-1] + "V"
 
 
 def time_unit(text: str) -> str | None:

@@ -28,10 +28,11 @@ from ecm_edge.data.recordings.options import (
     foreign,
     given,
     read_labels,
-    to_millivolts,
+    regular,
     unlisted,
     write_labels,
 )
+from ecm_edge.data.recordings.units import to_millivolts
 from ecm_edge.data.recordings.windows import Listing, Recording, Unfit
 
 if TYPE_CHECKING:
@@ -189,8 +190,8 @@ def _channels(path: Path) -> list[_Channel]:
     """The channels of a file, group by group."""
     import pydicom
 
-    if not _is_dicom(path):
-        raise Unfit("not a DICOM file" if path.exists() else "no such file")
+    if not _is_dicom(regular(path)):
+        raise Unfit("not a DICOM file")
     if path.stat().st_size > _LARGEST:
         raise Unfit(f"{path.stat().st_size} bytes; at most {_LARGEST} are read")
     with _Clamped(path) as stream:

@@ -23,16 +23,15 @@ from ecm_edge.data.dataset import UNSTATED, natural_key
 from ecm_edge.data.recordings import edf_file
 from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.options import (
-    MILLIVOLTS,
     STEPS_PER_MV,
     check_rate,
     choose_lead,
     foreign,
     read_labels,
-    to_millivolts,
     unlisted,
     write_labels,
 )
+from ecm_edge.data.recordings.units import to_millivolts, voltage
 from ecm_edge.data.recordings.windows import ROUNDED_S, Listing, Recording, Span, Unfit
 from ecm_edge.data.rhythms import VOCABULARIES
 
@@ -159,7 +158,7 @@ def _open(path: Path, name: str, options: Options, task: Task) -> tuple[Recordin
 def _choose(file: EdfFile, options: Options, task: Task) -> int:
     """The number of the channel to read. Where none is named, the only one in volts is taken."""
     labels = [channel.label for channel in file.channels]
-    volts = [number for number, channel in enumerate(file.channels) if channel.unit in MILLIVOLTS]
+    volts = [number for number, channel in enumerate(file.channels) if voltage(channel.unit)]
     if options.lead is None and len(volts) == 1:
         return volts[0]
     preferred = [name for lead in task.leads for name in (lead, f"ECG {lead}")]  # EDF+ puts the kind of signal first

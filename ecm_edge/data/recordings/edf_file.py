@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.data.recordings.options import regular
 from ecm_edge.data.recordings.windows import LONGEST_S, Unfit
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Channel:
 
     @property
     def unit(self) -> str:
-        """The unit of a sample, "" where none is stated. Both letters for micro give the one of Latin-1."""
-        return self.fields["unit"].replace("\u03bc", "\u00b5")
+        """The unit of a sample, "" where none is stated."""
+        return self.fields["unit"]
 
     def scale(self) -> tuple[float, float]:
         """(gain, offset) in its unit: a sample is gain · (number + offset)."""
@@ -130,9 +131,7 @@ class EdfFile:
 
 def open_file(path: Path) -> EdfFile:
     """Read the header and hold it against the file's size; `Unfit` where they contradict each other."""
-    if not path.is_file():
-        raise Unfit("not a file" if path.exists() else "no such file")
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         main = stream.read(_HEADER)
         sample_bytes = {b"0": 2, b"\xffBIOSEMI": 3}.get(main[:8].strip(b" \0"))
         if sample_bytes is None or len(main) < _HEADER:

@@ -31,9 +31,6 @@ Value = TypeVar("Value")
 Delimiter = Literal[",", ";", "tab", "space"]
 DecimalSign = Literal[".", ","]
 
-MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3, "nV": 1e-6}
-"""Factors to mV, for the formats whose files state a unit."""
-
 STEPS_PER_MV = 1000
 """Resolution of the recordings that the writers and the generator make: 1 µV."""
 
@@ -87,11 +84,11 @@ def foreign() -> Iterator[None]:
         raise Unfit(f"{type(problem).__name__}: {words}") from problem
 
 
-def to_millivolts(unit: str) -> float:
-    """The factor from `unit` to mV; a unit that is not a voltage is `Unfit`."""
-    if unit not in MILLIVOLTS:
-        raise Unfit(f"the unit is {unit!r}; it must be one of {', '.join(MILLIVOLTS)}")
-    return MILLIVOLTS[unit]
+def regular(path: Path, what: str = "it") -> Path:
+    """The path, if it is a file that ends, and no folder, pipe or device; else `Unfit`, which calls it `what`."""
+    if not path.is_file():
+        raise Unfit(f"{what} is {'not a regular file' if path.exists() else 'not there'}")
+    return path
 
 
 def check_rate(read_hz: float, stated_hz: float | None) -> None:

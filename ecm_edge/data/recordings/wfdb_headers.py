@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.data.recordings.windows import Unfit
+from ecm_edge.data.recordings.options import regular
+from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Unfit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ MISSING_PART = "~"
 """The name of a part that is a hole."""
 
 _MAX_BYTES = 4_000_000
-_RATES_HZ = (1.0, 1e6)
+_LOWEST_RATE_HZ = 1.0
 _MAX_DIGITS = 18  # of a whole number
 
 _RATE = re.compile(r"\d+\.?\d*|\.\d+")
@@ -54,13 +55,6 @@ class Header:
     frames: int | None
     signals: tuple[Signal, ...]
     parts: tuple[tuple[str, int], ...] = ()
-
-
-def regular(path: Path) -> Path:
-    """The path, if it is a file that ends; else `Unfit`."""
-    if not path.is_file():
-        raise Unfit(f"its {path.suffix} is {'not a regular file' if path.exists() else 'not there'}")
-    return path
 
 
 def beside(header: Path, name: str) -> Path:
@@ -98,7 +92,7 @@ def part_names(path: Path) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a header that are neither empty nor comments."""
-    with regular(path).open("rb") as stream:
+    with regular(path, f"its {path.suffix}").open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise Unfit(f"its header is longer than {_MAX_BYTES} bytes")
@@ -106,18 +100,16 @@ def _lines(path: Path) -> list[str]:
         text = content.decode()
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    stripped = map(str.strip, text.replace("\u03bc", "\u00b5").splitlines())  # Greek mu to the sign of micro
+    stripped = map(str.strip, text.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
 
 
 def _rate(fields: list[str]) -> float:
     """The sampling rate; behind a slash may stand the rate of a counter."""
     text = fields[0].split("/")[0] if fields else "none"
-    least, most = _RATES_HZ
-    if not _RATE.fullmatch(text) or not least <= float(text) <= most:
-        raise Unfit(
-            f"the sampling rate in its header is {text!r}; it must be a number of Hz from {least:g} to {most:g}"
-        )
+    if not _RATE.fullmatch(text) or not _LOWEST_RATE_HZ <= float(text) <= HIGHEST_RATE_HZ:
+        limits = f"from {_LOWEST_RATE_HZ:g} to {HIGHEST_RATE_HZ:g}"
+        raise Unfit(f"the sampling rate in its header is {text!r}; it must be a number of Hz {limits}")
     return float(text)
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ecm_edge.data.dataset import UNSTATED
-from ecm_edge.data.recordings.options import choose_lead, foreign, to_millivolts, whole
-from ecm_edge.data.recordings.wfdb_headers import MISSING_PART, beside, read_header, regular
+from ecm_edge.data.recordings.options import choose_lead, foreign, regular, whole
+from ecm_edge.data.recordings.units import to_millivolts
+from ecm_edge.data.recordings.wfdb_headers import MISSING_PART, beside, read_header
 from ecm_edge.data.recordings.windows import Unfit
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ def _frames_held(header: Header, signals: Sequence[Signal]) -> int:
     """The whole frames that fit into a file of this size."""
     codec = _codec()
     first = signals[0]
-    size = regular(beside(header.path, first.file)).stat().st_size
+    path = beside(header.path, first.file)
+    size = regular(path, f"its {path.suffix}").stat().st_size
     if first.fmt not in codec.BYTES_PER_SAMPLE:
         raise Unfit(f"signal format {first.fmt} is none of {', '.join(codec.BYTES_PER_SAMPLE)}")
     if first.fmt in codec.COMPRESSED_FMTS:  # which `_check` decodes
