@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, data_option, emit, json_option
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,8 +58,7 @@ def _render_validation(record: ValidationRecord, out: Path) -> None:
     from ecm_edge.evaluate.score import undefined
 
     scores = record.score.scores
-    for warning in record.score.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    tell([], record.score.warnings)
     click.echo(record.origin.statement)
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.score.label)

@@ -19,6 +19,7 @@ from ecm_edge.cli._common import (
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
+    from ecm_edge.metrics import Scores
     from ecm_edge.metrics.evaluate import SourceScore
 
 
@@ -93,14 +95,12 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 
 def _render(record: ScoreRecord) -> None:
-    from ecm_edge.base.numbers import figure, ratio, with_positives
+    from ecm_edge.base.numbers import figure, with_positives
     from ecm_edge.base.tables import show
     from ecm_edge.evaluate.score import undefined
-    from ecm_edge.metrics.worst import left_out, shown
 
     scores = record.scores
-    for warning in record.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
     counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
@@ -116,21 +116,37 @@ def _render(record: ScoreRecord) -> None:
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
+    _show_rhythms(scores, record.label)
+    _show_subjects(scores, record.label)
+    if record.board:
+        _render_board(record.board, record.task)
+    if missing := undefined(scores, record.label):
+        click.echo(missing)
+
+
+def _show_rhythms(scores: Scores, label: str) -> None:
+    from ecm_edge.base.numbers import ratio
+    from ecm_edge.base.tables import show
+
     show(
         "By rhythm",
-        ["rhythm", "subjects", "segments", f"called {record.label}", "sensitivity", "specificity"],
+        ["rhythm", "subjects", "segments", f"called {label}", "sensitivity", "specificity"],
         [
             [
                 r.rhythm,
-                str(r.subjects),
-                str(r.segments),
-                str(r.called_positive),
-                ratio(r.sensitivity),
-                ratio(r.specificity),
+                *map(str, (r.subjects, r.segments, r.called_positive)),
+                *map(ratio, (r.sensitivity, r.specificity)),
             ]
             for r in scores.by_rhythm
         ],
     )
+
+
+def _show_subjects(scores: Scores, label: str) -> None:
+    from ecm_edge.base.numbers import ratio
+    from ecm_edge.base.tables import show
+    from ecm_edge.metrics.worst import left_out, shown
+
     show(
         "By subject, worst first",
         ["subject", "segments", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "ppv", "fbeta"],
@@ -143,12 +159,8 @@ def _render(record: ScoreRecord) -> None:
             for s in shown(scores.by_subject)
         ],
     )
-    if others := left_out(scores.by_subject, label=record.label):
+    if others := left_out(scores.by_subject, label=label):
         click.echo(others)
-    if record.board:
-        _render_board(record.board, record.task)
-    if missing := undefined(scores, record.label):
-        click.echo(missing)
 
 
 def _show_sources(sources: Sequence[SourceScore], label: str) -> None:

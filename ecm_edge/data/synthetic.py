@@ -194,36 +194,14 @@ def synthesise(
         TaskError: as `recording`.
         OutputError: `path` exists or cannot be written.
     """
-    if (
-        subjects < 1
-        or segments_per_subject < WINDOWS_PER_EPISODE
-        or segments_per_subject % WINDOWS_PER_EPISODE
-        or seed < 0
-    ):
-        raise RecordingError(
-            "synthetic data needs a subject, an even number of segments for each and a seed of at least 0",
-            f"{subjects} subjects of {segments_per_subject} segments, seed {seed}",
-            "Segments come in pairs, as the two halves of an episode.",
-        )
     begin_s = time.perf_counter()
+    _check_numbers(subjects, segments_per_subject, seed)
     task = task or tasks.default()
-    rhythms = sorted(
-        {span.rhythm for n in range(subjects) for span in _spans(_rhythms(n, task), segments_per_subject, task)}
-    )
-    if ignored := sorted({*rhythms} & {*task.ignored}):
-        raise TaskError(
-            "a task keeps the rhythms of the synthetic signal",
-            f"{', '.join(ignored)} among the ignored ones of {task.name}",
-            "Make it for a task without that, and leave them out at the import.",
-        )
+    rhythms = _all_rhythms(subjects, segments_per_subject, task)
     drawn = (recording(subject, seed, segments_per_subject, task) for subject in range(subjects))
     records = track(drawn, "making ECG", total=subjects)
     if file_format == "dataset":
-        options = {
-            "subjects": subjects,
-            "seed": seed,
-            "segments_per_subject": segments_per_subject,
-        }
+        options = {"subjects": subjects, "seed": seed, "segments_per_subject": segments_per_subject}
         content_sha256 = write_dataset(
             path, _description(options, task), (block for record in records for block in blocks(record, task))
         ).content_sha256
@@ -242,6 +220,27 @@ def synthesise(
         content_sha256=content_sha256,
         seconds=round(time.perf_counter() - begin_s, 3),
     )
+
+
+def _check_numbers(subjects: int, segments: int, seed: int) -> None:
+    if subjects < 1 or segments < WINDOWS_PER_EPISODE or segments % WINDOWS_PER_EPISODE or seed < 0:
+        raise RecordingError(
+            "synthetic data needs a subject, an even number of segments for each and a seed of at least 0",
+            f"{subjects} subjects of {segments} segments, seed {seed}",
+            "Segments come in pairs, as the two halves of an episode.",
+        )
+
+
+def _all_rhythms(subjects: int, segments: int, task: Task) -> list[str]:
+    """The rhythms of so many subjects; raises TaskError where the task leaves one out."""
+    rhythms = {span.rhythm for n in range(subjects) for span in _spans(_rhythms(n, task), segments, task)}
+    if ignored := sorted(rhythms & {*task.ignored}):
+        raise TaskError(
+            "a task keeps the rhythms of the synthetic signal",
+            f"{', '.join(ignored)} among the ignored ones of {task.name}",
+            "Make it for a task without that, and leave them out at the import.",
+        )
+    return sorted(rhythms)
 
 
 def _description(options: Mapping[str, object], task: Task) -> Description:
