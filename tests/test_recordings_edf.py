@@ -305,7 +305,7 @@ def test_another_signal_in_volts_never_stands_for_an_ecg_without_a_unit(source):
         recording = opened(source(a_edf=file(Channel(label, b""), Channel("Resp", b"mV"), kind="")))
         assert (recording.lead, recording.unit) == (label, UNSTATED)
     folder = source(a_edf=file(Channel("ekg1", b""), Channel("Resp", b"mV"), kind=""))
-    with pytest.raises(Unfit, match="2 leads .* and --lead names none"):
+    with pytest.raises(Unfit, match=r"2 leads .* and --lead names none"):
         opened(folder)
 
 
