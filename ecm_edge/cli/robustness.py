@@ -19,6 +19,7 @@ from ecm_edge.cli._common import (
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,8 +82,7 @@ def command(
 def _render(record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import with_positives
 
-    for warning in record.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(record.subjects, record.positive_subjects, record.label)
     title = (
