@@ -8,18 +8,12 @@ import struct
 import numpy as np
 import pytest
 
-from ecm_edge import tasks
 from ecm_edge.base.errors import EcmEdgeError, RecordingError
 from ecm_edge.data.dataset import UNSTATED, open_dataset
-from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options
-from ecm_edge.data.recordings.physionet import list_recordings, open_one, write_rhythms
+from ecm_edge.data.recordings.physionet import list_recordings, write_rhythms
 from ecm_edge.data.recordings.windows import Unfit, windows
-
-RATE_HZ = 250
-SECONDS = 40
-DIGITAL = np.random.default_rng(0).integers(-900, 900, RATE_HZ * SECONDS)  # counts; 8 windows of 5 s
-TASK = tasks.default()
+from tests.wfdb_records import DIGITAL, RATE_HZ, TASK, left_out, load, notes, one, record, refused
 
 
 @pytest.fixture
@@ -27,37 +21,6 @@ def folder(tmp_path):
     path = tmp_path / "in"
     path.mkdir()
     return path
-
-
-def record(folder, *lines, digital=DIGITAL, name="a", notes=((0, "(N"),), fmt="<i2", rate_hz=RATE_HZ):
-    """One record: its header's lines, its samples in one .dat, its rhythm notes (None for no file)."""
-    (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
-    np.asarray(digital).astype(fmt).tofile(folder / f"{name}.dat")
-    if notes is not None:
-        write_rhythms(folder, name, rate_hz, notes, "atr")
-
-
-def load(folder, on_error="fail", **options):
-    given = Options(**options)
-    return import_recordings(folder, folder.parent / "out", file_format="wfdb", options=given, on_error=on_error)
-
-
-def one(folder, name="a", **options):
-    return open_one(folder / name, Options(**options), TASK)
-
-
-def refused(folder, match, **options):
-    with pytest.raises(RecordingError, match=match):
-        load(folder, **options)
-    assert not (folder.parent / "out").exists()
-
-
-def left_out(imported):
-    return {(each.name, each.reason, each.windows) for each in imported.left_out}
-
-
-def notes(imported):
-    return [note.text for note in imported.notes]
 
 
 @pytest.mark.parametrize(
