@@ -138,7 +138,7 @@ def test_the_reference_is_the_recordings_own_rhythms():
 
 
 def test_a_code_that_is_not_known_stops_the_comparison():
-    with pytest.raises(RecordingError, match=r"'AF' in r\. Say what it is: --map AF=KNOWN"):
+    with pytest.raises(RecordingError, match=r"'AF' in r\. Nothing was written\. Near AFIB: write --map AF=AFIB"):
         found([1], spans=[Span(0, 1, "AF")], reference=Reference(RULES))
     mapped = replace(RULES, mapping=(("AF", "AFIB"),))
     assert found([1], spans=[Span(0, 1, "AF")], reference=Reference(mapped)).reference == [(0, 1)]

@@ -15,7 +15,7 @@ from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
 from ecm_edge.data.reasons import some
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ecm_edge.tasks import Task
 
@@ -205,18 +205,23 @@ class Labelling:
 
     def _not_known(self, unknown: list[str]) -> RecordingError:
         found = some([f"{code!r} ({self.segments[code]} windows)" for code in unknown], _CODES_SHOWN)
-        near = [(code, known) for code in unknown if (known := _near(code, self.rules.positive))]
-        if near:
-            ways = " ".join(f"--map {code}={known}" for code, known in near)
-            hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {near[0][0]}."
-        else:
-            hint = f"Say what each is: --negative {unknown[0]}, --positive, --ignore, or --map {unknown[0]}=KNOWN."
-        others = ", ".join(name for name in VOCABULARIES if name != self.rules.codes)
-        return RecordingError(
-            f"every rhythm code is one of the vocabulary {self.rules.codes}, or is stated",
-            found,
-            f"Nothing was written. {hint} Other vocabularies: --codes {others}.",
-        )
+        return not_known(self.rules, unknown, found)
+
+
+def not_known(rules: RhythmRules, unknown: Sequence[str], found: str) -> RecordingError:
+    """The error for codes that have to be stated; `found` says where they are."""
+    near = [(code, known) for code in unknown if (known := _near(code, rules.positive))]
+    if near:
+        ways = " ".join(f"--map {code}={known}" for code, known in near)
+        hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {near[0][0]}."
+    else:
+        hint = f"Say what each is: --negative {unknown[0]}, --positive, --ignore, or --map {unknown[0]}=KNOWN."
+    others = ", ".join(name for name in VOCABULARIES if name != rules.codes)
+    return RecordingError(
+        f"every rhythm code is one of the vocabulary {rules.codes}, or is stated",
+        found,
+        f"Nothing was written. {hint} Other vocabularies: --codes {others}.",
+    )
 
 
 def _near(code: str, positive: Collection[str]) -> str | None:

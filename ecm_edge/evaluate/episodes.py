@@ -22,6 +22,7 @@ from ecm_edge.base.errors import EcmEdgeError, RecordingError
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM
 from ecm_edge.data.recordings.windows import TOLERANCE_S, in_order
+from ecm_edge.data.rhythms import not_known
 from ecm_edge.evaluate.answering import AnswersOf
 from ecm_edge.metrics.episodes import (
     START_S,
@@ -267,11 +268,7 @@ def _known(code: str, recording: Recording, reference: Reference) -> str:
     """The rhythm that a code is kept as; "" for noise and for a blank."""
     known = BLANK_RHYTHM if code == BLANK_RHYTHM else reference.rules.kept_as(code)
     if known is None:
-        raise RecordingError(
-            f"every rhythm code is one of the vocabulary {reference.rules.codes}, or is stated",
-            f"{code!r} in {recording.name}",
-            f"Say what it is: --map {code}=KNOWN, --negative {code} or --positive {code}.",
-        )
+        raise not_known(reference.rules, [code], f"{code!r} in {recording.name}")
     return known
 
 
