@@ -133,6 +133,13 @@ def test_the_manifest_has_the_hash_of_every_file(packed, model):
     assert not any(str(Path.home()) in (folder / name).read_text(errors="ignore") for name in manifest.files)
 
 
+def test_the_readme_says_what_label_1_is(packed):
+    """A file does not say its task."""
+    assert (
+        "Label 1 (positive) if scores[1] >= scores[0]" in (Path(packed[LOONGSON.name].out) / "README.txt").read_text()
+    )
+
+
 def test_the_emulated_board_gave_the_expected_answers(packed):
     for target in (LOONGSON, CORTEX):
         needs(target)

@@ -1,6 +1,7 @@
 """What a rhythm code counts as: by its vocabulary, by what is stated, and refused where neither knows it."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -66,11 +67,32 @@ def test_what_is_near_a_positive_rhythm_is_refused_with_the_way_out(source, code
     with pytest.raises(RecordingError) as refused:
         imported(folder)
     assert f"{code!r} (2 windows)" in refused.value.found
-    assert f"--map {code}=AFIB" in refused.value.hint
+    assert f"--map {shlex.quote(f'{code}=AFIB')}" in refused.value.hint
     assert not (folder.parent / "out").exists()
     record = imported(folder, mapping=((code, "AFIB"),))
     assert meanings(record)["AFIB"] == ("positive", [code], 2, 1)
     assert open_dataset(folder.parent / "out").labels.tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("codes", "way_out"),
+    [
+        (("(AFIB", "afib"), r"--map '\(AFIB=AFIB' --map afib=AFIB .*--negative '\(AFIB,afib'"),
+        (("~", "N"), r"--negative '~', --positive, --ignore, or --map '~=KNOWN'"),
+    ],
+)
+def test_what_a_message_says_to_write_is_for_a_shell(source, codes, way_out):
+    with pytest.raises(RecordingError, match=way_out):
+        imported(source(*codes))
+
+
+def test_a_stated_code_that_no_window_has_is_told(source):
+    folder = source("afl", "N")
+    rules = {"mapping": (("afl", "AFL"), ("Afl", "AFL")), "positive": ("AFIB", "AFL", "X"), "negative": ("Y",)}
+    record = imported(folder, **rules)
+    assert [(note.name, note.text) for note in record.notes if "stated, and" in note.text] == [
+        ("X, Y, Afl", "stated, and no window has it")
+    ]
 
 
 def test_an_unknown_code_is_refused_until_it_is_stated(source):

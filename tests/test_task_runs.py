@@ -119,6 +119,21 @@ def test_the_words_are_the_tasks(made, tmp_path):
     assert f"whether it shows {task.label}" in card
     assert f"| segments, label {task.label} | 24 |" in card
     assert ("AF " in card) == (task.label == "AF")
+    assert run_for_output("report", folder, "--data", dataset.folder, "-o", tmp_path / "page.html")[0] == 0
+    page = (tmp_path / "page.html").read_text()
+    assert page.count(f"A {task.window_s:g} s flag is not a diagnosis") == 2
+    assert f"segments of one lead that look like {task.label} ({task.title})" in page
+    assert ("atrial" in page) == (task.label == "AF")
+
+
+def test_recordings_are_made_with_the_tasks_lead(tmp_path):
+    for file_format in ("wfdb", "edf"):
+        folder, task = tmp_path / file_format, tasks.load("va-5s")
+        synthesise(folder, subjects=1, seed=1, segments_per_subject=2, file_format=file_format, task=task)
+        options = Options(labels=folder / "labels.csv" if file_format == "edf" else None)
+        record = import_recordings(folder, tmp_path / "d", file_format=file_format, options=options, task=task)
+        assert record.leads == {"RVA-Bi": 1}
+        shutil.rmtree(tmp_path / "d")
 
 
 def test_another_task_is_refused_or_told(made, tmp_path):

@@ -5,6 +5,7 @@ A code that the vocabulary does not have stops an import: a label that is silent
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
@@ -94,6 +95,12 @@ class RhythmRules:
         """The rules of a task, in the vocabulary of PhysioNet."""
         return cls(positive=tuple(task.positive), negative=tuple(task.negative), ignored=tuple(task.ignored))
 
+    def stated_beside(self, others: RhythmRules) -> list[str]:
+        """The codes that these rules say to keep and others do not; of `mapping`, what it maps."""
+        stated = dict.fromkeys((*self.positive, *self.negative, *dict(self.mapping)))
+        known = {*others.positive, *others.negative, *dict(others.mapping)}
+        return [code for code in stated if code not in known]
+
     def kept_as(self, code: str) -> str | None:
         """The rhythm that a code is kept as; "" where its windows are left out, None where it has to be stated.
 
@@ -149,6 +156,11 @@ class Labelling:
         unknown = [code for code in sorted(self.segments) if code != BLANK_RHYTHM and self.rules.kept_as(code) is None]
         if unknown:
             raise self._not_known(unknown)
+
+    @property
+    def seen(self) -> set[str]:
+        """Every code so far, as it was written and as it is kept."""
+        return {*self.segments, *(self.rules.kept_as(code) or "" for code in self.segments)}
 
     def table(self) -> list[RhythmCount]:
         """Every rhythm that was seen, the positive ones first."""
@@ -212,15 +224,17 @@ def not_known(rules: RhythmRules, unknown: Sequence[str], found: str) -> Recordi
     """The error for codes that have to be stated; `found` says where they are."""
     near = [(code, known) for code in unknown if (known := _near(code, rules.positive))]
     if near:
-        ways = " ".join(f"--map {code}={known}" for code, known in near)
-        hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {near[0][0]}."
+        ways = " ".join(f"--map {shlex.quote(f'{code}={known}')}" for code, known in near)
+        others = shlex.quote(",".join(code for code, _ in near))
+        hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {others}."
     else:
-        hint = f"Say what each is: --negative {unknown[0]}, --positive, --ignore, or --map {unknown[0]}=KNOWN."
-    others = ", ".join(name for name in VOCABULARIES if name != rules.codes)
+        first, mapped = shlex.quote(unknown[0]), shlex.quote(f"{unknown[0]}=KNOWN")
+        hint = f"Say what each is: --negative {first}, --positive, --ignore, or --map {mapped}."
+    vocabularies = ", ".join(name for name in VOCABULARIES if name != rules.codes)
     return RecordingError(
         f"every rhythm code is one of the vocabulary {rules.codes}, or is stated",
         found,
-        f"Nothing was written. {hint} Other vocabularies: --codes {others}.",
+        f"Nothing was written. {hint} Other vocabularies: --codes {vocabularies}.",
     )
 
 

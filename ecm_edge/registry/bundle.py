@@ -208,6 +208,7 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
         "target": parts.target,
         "generated": parts.sources.generated,
         "name": parts.sources.generated.name,
+        "positive": parts.model.config.task.title if parts.model.config else "positive",
         "image": _image_name(parts),
         "segments": len(parts.segments),
         "board": board,

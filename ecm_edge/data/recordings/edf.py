@@ -95,22 +95,22 @@ def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings as EDF files of one lead in steps of 1 µV, with their label table; whole seconds only."""
     import pyedflib
 
-    del task
+    lead = task.leads[0] if task.leads else LEAD
     written = []
     for recording in recordings:
         name = f"{recording.name}.edf"
         digital = np.round(recording.read(0, recording.length) * STEPS_PER_MV).astype(np.int32)  # (t,)
         with pyedflib.EdfWriter(str(folder / name), 1, file_type=pyedflib.FILETYPE_EDF) as writer:
             writer.setStartdatetime(_DATE)
-            writer.setSignalHeader(0, _header(recording.sampling_rate_hz))
+            writer.setSignalHeader(0, _header(lead, recording.sampling_rate_hz))
             writer.writeSamples([digital], digital=True)
         written.append((name, recording))
     write_labels(folder, written)
 
 
-def _header(sampling_rate_hz: float) -> dict[str, str | int | float | None]:
+def _header(lead: str, sampling_rate_hz: float) -> dict[str, str | int | float | None]:
     return {
-        "label": LEAD,
+        "label": lead,
         "dimension": "mV",
         "sample_frequency": sampling_rate_hz,
         "physical_max": _DIGITAL_LIMIT / STEPS_PER_MV,

@@ -104,6 +104,7 @@ def import_recordings(
     check_format(contents, file_format, source)
     task = task or tasks.default()
     rules = rules or RhythmRules.of(task)
+    stated = rules.stated_beside(RhythmRules.of(task))
     task = task.model_copy(update={"positive": list(rules.positive)})
     blocks = _without_system_files(
         FORMATS[file_format].read(source, options, task.model_copy(update={"ignored": list(rules.ignored)}))
@@ -113,7 +114,8 @@ def import_recordings(
         blocks = _without_problems(blocks, problems_shown)
     labelling = Labelling(rules, blank)
     description = _description(file_format, options, task, rules, blank, on_error, synthetic=synthetic)
-    write_dataset(out, description, labelling.label(with_repeats(blocks)))
+    labelled = labelling.label(with_repeats(blocks))
+    write_dataset(out, description, chain(labelled, _not_seen(task, stated, labelling)))
     return _record(open_dataset(out), file_format, labelling.table(), begin_s)
 
 
@@ -180,6 +182,13 @@ def _without_problems(blocks: Iterable[SegmentBlock], shown: int) -> Iterator[Se
         yield block
     if problems:
         raise unusable(problems, shown, "import")
+
+
+def _not_seen(task: Task, stated: Iterable[str], labelling: Labelling) -> Iterator[SegmentBlock]:
+    """After the last segment, a note on stated codes that no window has: they may be misspelt."""
+    if missing := [code for code in stated if code not in labelling.seen]:
+        note = Note(name=", ".join(missing), text="stated, and no window has it")
+        yield replace(problem_block(task, ()), notes=(note,))
 
 
 def unusable(problems: Sequence[LeftOut], shown: int, verb: str) -> RecordingError:

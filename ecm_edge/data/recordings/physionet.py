@@ -98,13 +98,13 @@ def open_one(path: Path, options: Options, task: Task) -> Recording:
 
 def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:
     """Write recordings as 16-bit records of one lead in steps of 1 µV, with their rhythms."""
-    del task
+    lead = task.leads[0] if task.leads else LEAD
     for recording in recordings:
         with deprecations_ignored():
-            _write(folder, recording)
+            _write(folder, recording, lead)
 
 
-def _write(folder: Path, recording: Recording) -> None:
+def _write(folder: Path, recording: Recording, lead: str) -> None:
     import wfdb
 
     digital = np.round(recording.read(0, recording.length) * STEPS_PER_MV).astype(np.int64)
@@ -112,7 +112,7 @@ def _write(folder: Path, recording: Recording) -> None:
         recording.name,
         fs=recording.sampling_rate_hz,
         units=["mV"],
-        sig_name=[LEAD],
+        sig_name=[lead],
         d_signal=digital[:, None],  # (t, 1)
         fmt=["16"],
         adc_gain=[STEPS_PER_MV],
