@@ -254,7 +254,7 @@ def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
     from ecm_edge.data.reasons import grouped
 
-    for line in grouped((one.name, one.text, 0) for one in record.notes):
+    for line in grouped(((one.name, one.text, 0) for one in record.notes), of="data sets"):
         click.echo(f"note: {line}", err=True)
     if not record.duplicates:
         return

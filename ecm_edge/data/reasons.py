@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> list[str]:
-    """Lines for (recording, reason, windows): each reason once, with its windows, its recordings and some names.
+def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3, of: str = "recordings") -> list[str]:
+    """Lines for (name, reason, windows): each reason once, with its windows, its recordings, or `of`, and some names.
 
     >>> grouped([("a", "flat", 2), ("b", "flat", 1), ("c", "truncated", 0)])
     ['3 windows of 2 recordings: flat (a, b)', 'c: truncated']
@@ -25,7 +25,7 @@ def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> li
         if len(names) == 1:
             lines.append(f"{lost}{some}: {printable(reason)}")
         else:
-            lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({some})")
+            lines.append(f"{lost}{len(names):,} {of}: {printable(reason)} ({some})")
     return lines
 
 
