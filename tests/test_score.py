@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError, ModelError
 from ecm_edge.base.records import Evidence, Latency
-from ecm_edge.evaluate.score import ScoreRecord, parse_subjects, score_model, score_out_of_fold
+from ecm_edge.evaluate.score import ScoreRecord, like_a_guess, parse_subjects, score_model, score_out_of_fold
 from ecm_edge.forms import onnx_model
 from tests import tiny
 from tests.folds import relabelled, write_folds
@@ -238,3 +239,17 @@ def test_the_command_keeps_the_record_out_of_fold_of_who_has_no_test_subjects(
     (tested / "folds.npz").unlink()
     assert tiny.run(["score", tested, *options]) == 2
     assert "folds.npz stays as it was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("confusion", "said"),
+    [
+        ((34, 102, 1, 0), "sensitivity 1.000 with specificity 0.010 is hardly better than a guess"),
+        ((0, 0, 9, 4), "sensitivity 0.000 with specificity 1.000 is hardly better than a guess"),
+        ((30, 40, 60, 4), ""),
+    ],
+)
+def test_answers_of_one_class_only_are_told_whatever_fbeta_is(confusion, said):
+    tp, fp, tn, fn = confusion
+    scores = SimpleNamespace(confusion=SimpleNamespace(tp=tp, fp=fp, tn=tn, fn=fn), beta=2.0)
+    assert like_a_guess(scores)[: len(said) or None] == said

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.progress import Progress
+    from rich.table import Table
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,8 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     console.width = max(console.width, _PIPE_WIDTH) if not console.is_terminal else console.width
+    if console.measure(table).maximum >= console.width:
+        _squeeze(table, console.width)
     console.print(title, style="table.title", highlight=False, markup=False, soft_wrap=True)  # as long as it is
     console.print(table)
     if len(every) > _MOST_ROWS:
@@ -44,6 +47,16 @@ def printable(text: str) -> str:
     'a\\nb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _squeeze(table: Table, width: int) -> None:
+    """Let the columns of a wide table stand closer and, where that is enough, break cells before headings are cut."""
+    table.collapse_padding = True
+    first, *others = table.columns
+    words = [max(map(len, str(column.header).split()), default=0) for column in others]
+    if max(map(len, map(str, first.cells)), default=0) + sum(words) + 3 * len(table.columns) < width:
+        for column, least in zip(others, words, strict=True):
+            column.min_width = least
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
     from ecm_edge.data.reasons import of_notes
 
-    tell(f"note: {line}" for line in of_notes(record.notes))
+    tell(f"note: {line}" for line in of_notes(record.notes, of="data sets"))
     if not record.duplicates:
         return
     for one in record.duplicates[:_DUPLICATES_SHOWN]:

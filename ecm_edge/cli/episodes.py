@@ -154,7 +154,7 @@ def _render(record: EpisodesRecord) -> None:
         several = [("gross", record.gross), ("average", record.averaged)] if len(named) > 1 else []
         left_out = f", {', '.join(record.excluded)} excluded" if record.excluded else ""
         show(
-            f"EC57 from {clock(record.start_s or 0, 0)} on{left_out}",
+            f"EC57 from {clock(record.start_s or 0, 0)} on{left_out}, in %",
             ["recording", "ESe", "E+P", "DSe", "D+P", "burden error"],
             [[name, *_figures(figures)] for name, figures in [*named, *several]],
         )

@@ -43,9 +43,10 @@ def command(
 ) -> None:
     """Write what MODEL, a candidate's folder or any ONNX file, answers to every window, labelled or not.
 
-    The file has start_s, score, label and reason; several recordings also name and subject. The score is the margin:
-    the model's score for the positive class less that against it, log-odds of a network trained here. The label is 1
-    where it is at least 0. A window that cannot be used has a reason in place of a score.
+    The file has start_s, score, label and reason; several recordings also name and subject. Of a data set it has name,
+    which ends in the start, subject, score and label. The score is the margin: the model's score for the positive class
+    less that against it, log-odds of a network trained here. The label is 1 where it is at least 0. A window that
+    cannot be used has a reason in place of a score.
     """
     from ecm_edge import tasks
     from ecm_edge.data.recordings.options import Options

@@ -17,13 +17,13 @@ def of_left_out(left_out: Iterable[LeftOut]) -> list[str]:
     return grouped((one.name, one.reason, one.windows) for one in left_out)
 
 
-def of_notes(notes: Iterable[Note]) -> list[str]:
-    """What is to be known of recordings, as `grouped` writes it."""
-    return grouped((one.name, one.text, 0) for one in notes)
+def of_notes(notes: Iterable[Note], of: str = "recordings") -> list[str]:
+    """What is to be known of recordings, or of `of`, as `grouped` writes it."""
+    return grouped(((one.name, one.text, 0) for one in notes), of=of)
 
 
-def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> list[str]:
-    """Lines for (recording, reason, windows): each reason once, with its windows, its recordings and some names.
+def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3, of: str = "recordings") -> list[str]:
+    """Lines for (name, reason, windows): each reason once, with its windows, its recordings, or `of`, and some names.
 
     >>> grouped([("a", "flat", 2), ("b", "flat", 1), ("c", "truncated", 0)])
     ['3 windows of 2 recordings: flat (a, b)', 'c: truncated']
@@ -39,7 +39,7 @@ def grouped(reasons: Iterable[tuple[str, str, int]], names_shown: int = 3) -> li
         if len(names) == 1:
             lines.append(f"{lost}{shown}: {printable(reason)}")
         else:
-            lines.append(f"{lost}{len(names):,} recordings: {printable(reason)} ({shown})")
+            lines.append(f"{lost}{len(names):,} {of}: {printable(reason)} ({shown})")
     return lines
 
 

@@ -39,6 +39,8 @@ Part = Literal["train", "validation", "test", "all"]
 Subjects = Part | list[str]
 """A part of the candidate's split, every subject of the data set, or subjects by name."""
 
+_GUESS = 1.1  # sensitivity and specificity of a guess have a sum of 1
+
 
 class BoardResult(Record):
     """Latency and size on the board with their evidence, and the score where their task has a rule there."""
@@ -314,7 +316,21 @@ def warnings_of(trained_on: list[str] | None, scores: Scores, label: str) -> lis
         warnings.append("one subject: no interval can be given")
     if missing := undefined(scores, label):
         warnings.append(missing)
+    elif guessed := like_a_guess(scores):
+        warnings.append(guessed)
     return warnings
+
+
+def like_a_guess(scores: Scores) -> str:
+    """What is to be said of answers that tell the two classes apart no better than a guess; else empty."""
+    right = scores.confusion
+    sensitivity, specificity = right.tp / (right.tp + right.fn), right.tn / (right.tn + right.fp)
+    if sensitivity + specificity > _GUESS:
+        return ""
+    return (
+        f"sensitivity {sensitivity:.3f} with specificity {specificity:.3f} is hardly better than a guess, which has a "
+        f"sum of 1, whatever mean F{scores.beta:g} and G are"
+    )
 
 
 def undefined(scores: Scores, label: str = "AF") -> str:
