@@ -165,6 +165,36 @@ def test_a_decimal_comma_is_found_or_stated(tmp_path):
     assert (read(opened(tmp_path, quoted)) == X[:500]).all()
 
 
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("567\n1,045\n-1,203\n", "'-1,203' may be -1203 with a sign between thousands: .* --decimal ,"),
+        ("1,045\n1,203\n2,011\n", "'2,011'"),
+        ("567\n1.045\n-1.203\n", "'-1.203' may be -1203 .* --decimal ."),
+        ("n;ecg\n0;567\n1;1,045\n2;998\n", "'1,045'"),
+        ('n,ecg\n0,"567"\n1,"1.045"\n2,"998"\n', "'1.045'"),
+        ("567\n" * 200 + "1.045\n", "'1.045'"),
+    ],
+)
+def test_a_sign_between_thousands_is_no_decimal_sign(tmp_path, content, shown):
+    with pytest.raises(Unfit, match=shown):
+        opened(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "samples"),
+    [
+        ("567\n1,045\n", {"decimal": ","}, [567, 1.045]),
+        ("567\n1.045\n", {"decimal": "."}, [567, 1.045]),
+        ("12.345\n1.045\n13.000\n", {}, [12.345, 1.045, 13]),
+        ("567\n1.045\n0.5\n", {}, [567, 1.045, 0.5]),
+        ("567\n1.045\n2.5\n", {}, [567, 1.045, 2.5]),
+    ],
+)
+def test_what_is_clear_or_stated_is_no_sign_between_thousands(tmp_path, content, options, samples):
+    assert list(read(opened(tmp_path, content, **options))) == samples
+
+
 def test_one_number_or_two_is_not_guessed(tmp_path):
     assert list(read(opened(tmp_path, "t [s],ecg\n0,5\n1,7\n2,1\n", rate_hz=1.0))) == [5, 7, 1]
     with pytest.raises(Unfit, match="'1,5' may be a number with a decimal comma, or several: state --decimal , or"):
@@ -356,6 +386,16 @@ def test_a_drift_of_the_clock_is_told(tmp_path):
     assert recording.notes[0] == "the times of column 'time' say 250.7 Hz; the 250 Hz stated are used"
 
 
+@pytest.mark.parametrize(("seconds", "rate_hz"), [(1000, 250.0), (2000, 250.1)])
+def test_a_small_drift_counts_in_a_long_recording(tmp_path, seconds, rate_hz):
+    places = np.arange(int(seconds * 250.1))
+    content = table(places / 250.1, np.sin(places / 9))
+    assert opened(tmp_path, content, rate_hz=None).sampling_rate_hz == pytest.approx(rate_hz, abs=1e-4)
+    stated = opened(tmp_path, content)
+    assert stated.sampling_rate_hz == 250
+    assert any("say 250.1 Hz; the 250 Hz stated are used" in note for note in stated.notes) == (rate_hz != 250)
+
+
 def test_a_jump_of_years_is_refused(tmp_path):
     times = np.arange(500) / 250 + 1e9 * (np.arange(500) > 250)
     with pytest.raises(Unfit, match="it would last more than 14 days: split it"):
@@ -445,6 +485,13 @@ def test_facts_behind_comment_signs(tmp_path):
     assert (recording.sampling_rate_hz, recording.unit) == (250, "mV")
     with pytest.raises(Unfit, match="sampling rate is 'fast'"):
         opened(tmp_path, content.replace("250 Hz", "fast"), rate_hz=None)
+
+
+def test_a_sampling_interval_states_the_rate(tmp_path):
+    content = "# Sampling interval (ms): 2\n" + "\n".join(lines(X)) + "\n"
+    assert opened(tmp_path, content, rate_hz=None).sampling_rate_hz == 500
+    with pytest.raises(Unfit, match="sampled at 500 Hz by its header, not at the 250 Hz stated"):
+        opened(tmp_path, content)
 
 
 def test_no_rate_at_all_is_refused(tmp_path):

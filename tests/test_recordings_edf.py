@@ -300,6 +300,15 @@ def test_leads_without_a_preference_are_named(source):
         opened(source(a_edf=file(Channel("A"), Channel("B"), LEADS[2])))
 
 
+def test_another_signal_in_volts_never_stands_for_an_ecg_without_a_unit(source):
+    for label in ("II", "ECG II"):
+        recording = opened(source(a_edf=file(Channel(label, b""), Channel("Resp", b"mV"), kind="")))
+        assert (recording.lead, recording.unit) == (label, UNSTATED)
+    folder = source(a_edf=file(Channel("ekg1", b""), Channel("Resp", b"mV"), kind=""))
+    with pytest.raises(Unfit, match=r"2 leads .* and --lead names none"):
+        opened(folder)
+
+
 def test_each_channel_has_its_own_rate(source):
     recording = opened(source(a_edf=file(Channel("slow", b"mV", 25), Channel("fast", b"mV", 200))), lead="slow")
     assert (recording.sampling_rate_hz, recording.length) == (25, 1000)

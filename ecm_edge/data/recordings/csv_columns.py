@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import itertools
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ _MAX_BYTES = 4 << 30
 _MAX_LINES = 45_000_000  # 24 h at 512 Hz
 _SCANNED_BYTES = 1 << 20  # a longer line is refused
 _BLOCK_CHARACTERS = 1 << 22
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -105,6 +108,34 @@ def read(path: Path, layout: Layout, lead: int, time: TimeColumn | None, lines: 
             line += len(values)
     columns.samples, columns.steps = columns.samples[: columns.filled], columns.steps[: columns.filled]
     return columns
+
+
+def check_thousands(path: Path, layout: Layout, lead: int, samples: np.ndarray) -> None:
+    """Refuse samples whose decimal sign was guessed and may part thousands: all such as 1,045, or also 567 beside them.
+
+    A point between three digits is only doubted beside numbers without one.
+
+    Raises:
+        Unfit: with such a number.
+    """
+    broken = np.abs(samples[np.isfinite(samples) & (samples != np.round(samples))])
+    if not len(broken) or broken.min() < 1 or broken.max() >= 1000:  # noqa: PLR2004 - 1,000 is read as 1
+        return
+    shown, beside = "", layout.decimal == ","
+    with path.open(encoding=layout.encoding, errors="replace") as stream:
+        for line in itertools.islice(stream, layout.skipped, None):
+            cell = [*csv_layout.cells_of(line.strip("\n"), layout.delimiter), *[""] * len(layout.names)][lead]
+            if layout.decimal not in cell:
+                beside = beside or cell.isdigit()
+            elif _THOUSANDS.fullmatch(cell):
+                shown = cell
+            else:
+                return
+    if shown and beside:
+        raise Unfit(
+            f"{shown!r} may be {shown.replace(layout.decimal, '')} with a sign between thousands: "
+            f"write it without, or state --decimal {layout.decimal}"
+        )
 
 
 def _blocks(stream: TextIO) -> Iterator[str]:

@@ -93,6 +93,8 @@ def _open(path: Path, labelled: Labelled, options: Options, task: Task, name: st
         lead = _lead(layout, times, options.lead, task)
         unit, unit_notes = _unit(layout, lead, options.unit)
         columns = csv_columns.read(path, layout, lead, time, lines)
+        if options.decimal is None:
+            csv_columns.check_thousands(path, layout, lead, columns.samples)
         timing = _timing(columns, time, _stated_rate(layout, options.sampling_rate_hz))
     samples = columns.samples
     if unit:

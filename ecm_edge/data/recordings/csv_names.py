@@ -90,14 +90,24 @@ _FACTS = {
 }
 
 
+_INTERVAL = re.compile(r"(?:sampl\w*[ _-]*(?:interval|period)|dt)[ _]*[\[(]?([a-zµμ]*)[\])]?$", re.IGNORECASE)
+_TIME_STEP = re.compile(r"(\d*[.,]?\d+(?:e-?\d+)?)\s*([a-zµμ]*)", re.IGNORECASE)
+
+
 def fact(line: str) -> tuple[str, str] | None:
     """What a line before the samples states: ("rate", "unit" or "lead", its value); None if it states none of them.
 
     >>> fact("Sample Rate,512 hertz"), fact("# unit: uV"), fact("Rate,72 bpm")
     (('rate', '512 hertz'), ('unit', 'uV'), None)
+    >>> fact("Sampling interval (ms): 2"), fact("dt = 0.004 s")
+    (('rate', '500 Hz'), ('rate', '250 Hz'))
     """
     parts = re.split(r"[,;:=\t]", line.strip(" \t#%/\"'"), maxsplit=1)
     if len(parts) == 1:
         return None
     key, value = (part.strip(" \t\"'") for part in parts)
+    interval, step = _INTERVAL.match(key), _TIME_STEP.fullmatch(value)
+    unit = interval and step and time_unit(step[2] or interval[1])
+    if interval and step and unit and (step_s := float(step[1].replace(",", ".")) * SECONDS[unit]):
+        return "rate", f"{1 / step_s:.12g} Hz"
     return next(((name, value) for name, pattern in _FACTS.items() if pattern.match(key) and value), None)

@@ -21,6 +21,7 @@ _DAY_S = 86_400.0
 _MAX_DURATION_S = 14 * _DAY_S
 _RATE_TOLERANCE = 0.01
 _RATE_TOLD = 0.001
+_DRIFT_TOLD_S = 0.5  # by the end
 _LIKELY_HZ = (50.0, 5_000.0)
 _ROBUST = 200_000  # steps that a first look takes
 _LEAST_JUMP = 0.5  # samples
@@ -76,7 +77,7 @@ def timing(steps: np.ndarray, column: TimeColumn, stated_hz: float | None) -> Ti
         unit_s = 1 / (step * stated_hz)
     else:
         unit_s = column.unit_s or _likely_unit(step, column.name, stated_hz)
-    rate_hz, notes = _rate(1 / (step * unit_s), column.name, stated_hz)
+    rate_hz, notes = _rate(1 / (step * unit_s), column.name, stated_hz, len(steps) + 1)
     if not jumps.any():
         return Timing(rate_hz, None, notes)
     missing = spans[jumps].astype(np.float64) / step - counts[jumps]  # (j,) samples
@@ -127,10 +128,11 @@ def _likely_unit(step: float, name: str, stated_hz: float | None) -> float:
     return likely[0]
 
 
-def _rate(said_hz: float, name: str, stated_hz: float | None) -> tuple[float, tuple[str, ...]]:
-    """The rate to use, and what is to be told of it."""
+def _rate(said_hz: float, name: str, stated_hz: float | None, lines: int) -> tuple[float, tuple[str, ...]]:
+    """The rate to use, and what is to be told of it: in a long recording a small difference shifts the labels."""
+    told = min(_RATE_TOLD, _DRIFT_TOLD_S * said_hz / lines)
     whole = round(said_hz)
-    said_hz = float(whole) if abs(said_hz - whole) <= _RATE_TOLD * said_hz else round(said_hz, 3)
+    said_hz = float(whole) if abs(said_hz - whole) <= told * said_hz else round(said_hz, 5)
     if stated_hz is None:
         if not _LIKELY_HZ[0] <= said_hz < _LIKELY_HZ[1]:
             raise Unfit(f"the times say {said_hz:g} Hz (column {name!r}): state the rate, --sampling-rate-hz")
@@ -140,7 +142,7 @@ def _rate(said_hz: float, name: str, stated_hz: float | None) -> tuple[float, tu
             f"the times say {said_hz:g} Hz (column {name!r}), not the {stated_hz:g} Hz stated: "
             "state the true rate, or name the column otherwise if it holds no times"
         )
-    if abs(said_hz / stated_hz - 1) > _RATE_TOLD:
+    if abs(said_hz / stated_hz - 1) > told:
         return stated_hz, (f"the times of column {name!r} say {said_hz:g} Hz; the {stated_hz:g} Hz stated are used",)
     return stated_hz, ()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import itertools
+import re
 import statistics
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 LEAD = "II"
 """The lead that `write` names."""
 
+_CARDIAC = re.compile("ecg|ekg", re.IGNORECASE)
 _HIGHEST_MV = 1e9
 _ROUNDED_SAMPLES = 1.5
 _DIGITAL_LIMIT = 32767
@@ -156,12 +158,13 @@ def _open(path: Path, name: str, options: Options, task: Task) -> tuple[Recordin
 
 
 def _choose(file: EdfFile, options: Options, task: Task) -> int:
-    """The number of the channel to read. Where none is named, the only one in volts is taken."""
+    """The number of the channel to read. Where none is named, the only one in volts is taken, if no other is an ECG."""
     labels = [channel.label for channel in file.channels]
-    volts = [number for number, channel in enumerate(file.channels) if voltage(channel.unit)]
-    if options.lead is None and len(volts) == 1:
-        return volts[0]
     preferred = [name for lead in task.leads for name in (lead, f"ECG {lead}")]  # EDF+ puts the kind of signal first
+    volts = [number for number, channel in enumerate(file.channels) if voltage(channel.unit)]
+    by_name = {number for number, label in enumerate(labels) if label in preferred or _CARDIAC.search(label)}
+    if options.lead is None and len(volts) == 1 and by_name <= set(volts):
+        return volts[0]
     return choose_lead(labels, options.lead, preferred)
 
 
