@@ -71,22 +71,47 @@ def serve_and_measure(folder):
     assert done.returncode == 0, done.stderr
 
 
+def session(document):
+    """(command, the lines shown below it) of all console blocks of a document, in their order."""
+    shown = []
+    for text in re.findall(r"```console\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
+        for line in text.splitlines():
+            if line.startswith("$ "):
+                shown.append((line[2:], []))
+            else:
+                shown[-1][1].append(line)
+    return shown
+
+
 def test_a_new_users_recordings(tmp_path):
+    """Every command of the page, with the lines that it shows; of a line the page shows the beginning."""
     (tmp_path / "data").symlink_to(ROOT / "data")
     page = "data/YOUR_RECORDINGS.md"
-    first, mapped = commands(page, "", 0), commands(page, "What a label counts as")
-    assert [line.split()[:3] for line in first][1:] == [["ecm-edge", "data", v] for v in ("import", "info", "audit")]
-    done = {line: run(line, tmp_path) for line in first + mapped}
-    assert {line: result.returncode for line, result in done.items()} == dict.fromkeys(done, 0)
+    (tmp_path / "flutter.toml").write_text(block(page, "Another question than AF in 5 s", "toml"))
+    for line, shown in session(page):
+        done = run(line, tmp_path)
+        assert done.returncode == 0, (line, done.stderr)
+        printed = (done.stdout + done.stderr).splitlines()
+        missing = [text for text in shown if not any(known.startswith(text) for known in printed)]
+        assert missing == [], line
     sets = [DatasetHeader.load(tmp_path / name / "dataset.json", DatasetError) for name in ("mine-set", "mapped")]
     assert [(one.segments, one.unit, one.rhythms) for one in sets] == [(12, "mV", ["AFIB", "B", "N", "SBR"])] * 2
     assert sets[0].content_sha256 == sets[1].content_sha256
+    verbs = [line.split()[1:3] for line, _ in session(page) if line.startswith("ecm-edge ")]
+    assert {second for first, second in verbs if first == "data"} == {"import", "info", "audit", "synth", "merge"}
+    assert {first for first, _ in verbs} == {"data", "tasks", "score", "report", "predict", "episodes"}
 
 
 def test_the_files_of_your_recordings_are_read_as_the_page_says(tmp_path):
     page = "data/YOUR_RECORDINGS.md"
     (tmp_path / "labels.csv").write_text(block(page, "The label table", "csv"))
     assert [len(labelled.spans) for labelled in read_labels(tmp_path / "labels.csv").values()] == [2, 1]
+    (tmp_path / "two.csv").write_text(block(page, "The label table", "csv", 1))
+    two = read_labels(tmp_path / "two.csv")
+    assert [(name, one.subject, one.spans[0].rhythm) for name, one in two.items()] == [
+        ("A00001", "A00001", "N"),
+        ("A00004", "A00004", "A"),
+    ]
     for number, (rate_hz, samples_mv) in enumerate([(512, [0.001257, -0.001321]), (130, [-0.012, -0.009, 0.004])]):
         path = tmp_path / f"{number}.csv"
         path.write_text(block(page, "What is read from a text file", "text", number))

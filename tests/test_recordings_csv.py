@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import subprocess
@@ -346,9 +347,34 @@ def test_dates_and_clock_times_are_times(tmp_path):
         assert (recording.sampling_rate_hz, recording.length) == (250, 1000)
 
 
+@pytest.mark.parametrize("form", ["{:%d.%m.%Y %H:%M:%S},{:03d}", "{0.day}.{0.month}.{0:%Y, %H:%M:%S}.{1:03d}"])
+def test_dates_with_the_day_first_are_times_and_their_break_is_a_gap(tmp_path, form):
+    """A spreadsheet in German: semicolons, decimal commas, over midnight, 42 s missing after 20 s."""
+    start = dt.datetime(2026, 3, 9, 23, 59, 50)  # noqa: DTZ001 - as it is written, without a zone
+    moments = [start + dt.timedelta(seconds=i / 130 + 42 * (i >= 20 * 130)) for i in range(40 * 130)]
+    times = [form.format(moment, moment.microsecond // 1000) for moment in moments]
+    rows = zip(times, signal(130, 40) * 1000, strict=True)
+    recording = opened(tmp_path, "\n".join(["Datum;EKG [µV];Puls", *(f"{t};{v:.0f},0;70" for t, v in rows)]), None)
+    assert (recording.sampling_rate_hz, recording.length, recording.unit) == (130, (40 + 42) * 130, "mV")
+    x = read(recording)
+    assert np.isnan(x[20 * 130 : 62 * 130]).all()
+    assert x[62 * 130 :] == pytest.approx(signal(130, 40)[20 * 130 :])
+
+
+def test_times_of_day_go_on_after_midnight(tmp_path):
+    seconds = [(86_399 + i / 250) % 86_400 for i in range(1000)]
+    times = [f"{int(s) // 3600:02d}:{int(s) // 60 % 60:02d}:{s % 60:06.3f}" for s in seconds]
+    content = "\n".join(["date;Uhrzeit;ecg", *(f"9.3.2026;{t};{v:.3f}" for t, v in zip(times, X, strict=False))])
+    recording = opened(tmp_path, content, rate_hz=None)
+    assert (recording.sampling_rate_hz, recording.length) == (250, 1000)
+    assert not [note for note in recording.notes if "not checked" in note]
+
+
 def test_a_date_in_another_form_is_told_as_not_checked(tmp_path):
-    content = "\n".join(["time,ecg", *(f"1.2.2021 10 h,{v:.3f}" for v in X[:500])])
-    assert "column 'time' is in no form of times that is known: it was not checked" in opened(tmp_path, content).notes
+    for name in ("time", "quando"):
+        content = "\n".join([f"{name},ecg", *(f"1.2.2021 10 h,{v:.3f}" for v in X[:500])])
+        told = f"column {name!r} is in no form of times that is known: it was not checked"
+        assert told in opened(tmp_path, content).notes
 
 
 @pytest.mark.parametrize(

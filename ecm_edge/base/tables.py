@@ -31,6 +31,7 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     console.width = max(console.width, _PIPE_WIDTH) if not console.is_terminal else console.width
+    table.collapse_padding = console.measure(table).maximum >= console.width  # what is too wide stands closer
     console.print(title, style="table.title", highlight=False, markup=False, soft_wrap=True)  # as long as it is
     console.print(table)
     if len(every) > _MOST_ROWS:

@@ -29,6 +29,8 @@ _SCANNED_BYTES = 1 << 20  # a longer line is refused
 _BLOCK_CHARACTERS = 1 << 22
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_DAY_FIRST = re.compile(r"\b(\d{1,2})\.(\d{1,2})\.(\d{4}),? ")
+_DAY_S = 86_400.0
 
 
 def count_lines(path: Path) -> int:
@@ -50,10 +52,15 @@ def count_lines(path: Path) -> int:
 
 @dataclass
 class Columns:
-    """The columns of one file while it is read. `steps` are from each line's time to the next, if there are times."""
+    """The columns of one file while it is read.
+
+    `steps` are from each line's time to the next, if there are times. `hours_only` is whether these are times of day
+    without a date, which go on after midnight.
+    """
 
     samples: np.ndarray  # (upper bound of lines,) float64
     steps: np.ndarray  # (upper bound of lines,) float32
+    hours_only: bool = False
     filled: int = 0
     last_time: float = np.nan
     notes: list[str] = field(default_factory=list)
@@ -74,6 +81,8 @@ class Columns:
                 return
             with np.errstate(over="ignore"):
                 steps = np.diff(times, prepend=self.last_time if self.filled else times[0])
+                if self.hours_only:
+                    steps[steps < -_DAY_S / 2] += _DAY_S
                 self.steps[self.filled : self.filled + len(steps)] = steps
             if (steps < 0).any():
                 line = first_line + int(np.flatnonzero(there)[np.argmax(steps < 0)])
@@ -93,7 +102,8 @@ def read(path: Path, layout: Layout, lead: int, time: TimeColumn | None, lines: 
     Raises:
         Unfit: a line that holds something else, or times that go backwards.
     """
-    columns = Columns(np.empty(lines), np.empty(lines if time else 0, np.float32))
+    hours_only = time is not None and time.hours_only
+    columns = Columns(np.empty(lines), np.empty(lines if time else 0, np.float32), hours_only)
     wanted = [lead, time.index] if time else [lead]
     line = layout.skipped + 1
     with path.open(encoding=layout.encoding, errors="replace") as stream:
@@ -155,6 +165,8 @@ def _by_tabs(text: str) -> str:
 
 def _fast(text: str, layout: Layout, wanted: list[int], time: TimeColumn | None) -> np.ndarray | None:
     """(n, columns wanted) numbers; None if a line is not as the first ones are, or the layout is not NumPy's."""
+    if time and time.is_clock:
+        text = _year_first(text)
     delimiter = "\t" if layout.delimiter == " " else layout.delimiter
     lines = text.count("\n") + 1
     if delimiter and text.count(delimiter) != lines * (len(layout.names) - 1):
@@ -204,9 +216,14 @@ def time_of(cell: str, column: TimeColumn, decimal: str) -> float:
     if not column.is_clock or csv_layout.is_missing(cell):
         return csv_layout.number(cell, decimal)
     try:
-        return _clock_s(cell)
+        return _clock_s(_year_first(cell))
     except ValueError:
         raise ValueError(cell) from None
+
+
+def _year_first(text: str) -> str:
+    """Dates such as 28.3.2026 as 2026-03-28."""
+    return _DAY_FIRST.sub(lambda date: f"{date[3]}-{date[2]:0>2}-{date[1]:0>2} ", text)
 
 
 def _clock_s(cell: str) -> float:

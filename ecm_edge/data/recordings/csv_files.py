@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.tasks import Task
 
+_DATE = re.compile(r"\d[./-]\d+[./-]\d|\d:\d\d")  # in any form
 _DECIMALS = 3  # of a millivolt: 1 µV
 _ASCENDING = 10  # lines that show that a column without a name holds times
 
@@ -108,7 +109,7 @@ def _open(path: Path, labelled: Labelled, options: Options, task: Task, name: st
         lambda start, stop: _on_grid(samples, timing.places, start, stop),
         lead=_lead_name(layout, lead),
         unit="mV" if unit else UNSTATED,
-        notes=(*timing.notes, *unit_notes, *columns.notes, *_layout_notes(layout)),
+        notes=(*timing.notes, *unit_notes, *columns.notes, *_layout_notes(layout, time)),
     )
 
 
@@ -147,7 +148,8 @@ def _ascends(layout: Layout) -> bool:
 def _as_time_column(layout: Layout, index: int) -> TimeColumn:
     name = layout.names[index]
     if layout.kinds[index] == "clock":
-        return TimeColumn(index, name, 1.0, is_clock=True)
+        hours_only = all(":" in row[index][:4] for row in layout.rows if not csv_layout.is_missing(row[index]))
+        return TimeColumn(index, name, 1.0, is_clock=True, hours_only=hours_only)
     if layout.has_header:
         unit = csv_names.time_unit(csv_names.unit_of(name) or name)
         return TimeColumn(index, name, csv_names.SECONDS[unit] if unit else None, not csv_names.is_time(name))
@@ -207,13 +209,14 @@ def _stated_rate(layout: Layout, stated_hz: float | None) -> float | None:
     return read_hz
 
 
-def _layout_notes(layout: Layout) -> Iterator[str]:
+def _layout_notes(layout: Layout, time: TimeColumn | None) -> Iterator[str]:
     if "rate" in layout.facts:
         yield f"sampled at {layout.facts['rate']} by its header"
     if layout.has_preamble:
         yield "the lines before its first sample are facts about it"
-    for name, kind in zip(layout.names, layout.kinds, strict=True):
-        if kind == "text" and csv_names.is_time(name):
+    for k, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
+        is_checked = time is not None and not time.counts
+        if kind == "text" and not is_checked and (csv_names.is_time(name) or _DATE.search(layout.rows[0][k])):
             yield f"column {name!r} is in no form of times that is known: it was not checked"
     if not layout.has_header and len(layout.names) > 1:
         yield "it names no columns: they are counted from 0"

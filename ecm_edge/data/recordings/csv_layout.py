@@ -34,7 +34,8 @@ _MAX_COLUMNS = 200
 _MISSING = {"", "-", "na", "nan", "null", "inf", "+inf", "-inf"}
 _DIGITS = r"[+-]?(?:\d+(?:{0}\d*)?|{0}\d+)(?:[eE][+-]?\d+)?"
 _NUMBERS = {sign: re.compile(_DIGITS.format(re.escape(sign))) for sign in ".,"}
-_CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\d[T ]\d\d|\d{1,3}):\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_DATE = r"\d{4}-\d\d-\d\d[T ]|\d{1,2}\.\d{1,2}\.\d{4},? "
+_CLOCK = re.compile(rf"(?:(?:{_DATE})\d\d|\d{{1,3}}):\d\d(?::\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 _COMMENT_SIGNS = " \t#%/\"'"
 _SHOWN = 40  # characters of a line in a message
 

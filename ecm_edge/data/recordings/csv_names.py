@@ -10,7 +10,11 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 """Seconds for each unit of a time that is a number."""
 _TIME_UNITS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms", "µs": "us"}
 _UNIT = r"(?:[\s_]*[\[(]\s*([^\[\]()]*?)\s*[\])]|[\s_/]+([uµμm]v|ms|us|ns|s|sec|seconds))\s*$"
-_TIME = re.compile(r"time|elapsed|clock|epoch|millis|^date|^t$|^(m|u|n)?s(ec(ond)?s?)?$", re.IGNORECASE)
+_TIME = re.compile(
+    r"time|elapsed|clock|epoch|millis|^date|^t$|^(m|u|n)?s(ec(ond)?s?)?$"
+    r"|zeit|^datum|^temps|^heure|^tiempo|^hora|^fecha|^tempo",
+    re.IGNORECASE,
+)
 _COUNTER = re.compile(
     r"^(|#|n|no|nr|index|id|frame|count(er)?|seq(uence)?|unnamed: 0|samples?(\W*(no|nr|num(ber)?|index|id))?\W*)$",
     re.IGNORECASE,
@@ -53,8 +57,8 @@ def time_unit(text: str) -> str | None:
 def is_time(name: str) -> bool:
     """Whether a column of this name holds times.
 
-    >>> [is_time(name) for name in ("t", "sensor timestamp [ns]", "Elapsed time", "ecg", "V1")]
-    [True, True, True, False, False]
+    >>> [is_time(name) for name in ("t", "sensor timestamp [ns]", "Elapsed time", "Zeit [s]", "ecg", "V1")]
+    [True, True, True, True, False, False]
     """
     return bool(_TIME.search(bare(name)))
 

@@ -33,7 +33,8 @@ _SPREADS = 6.0
 class TimeColumn:
     """A column of times. `unit_s` is None where its unit is not written.
 
-    `counts` is whether it counts lines, `is_clock` whether it holds dates or clock times.
+    `counts` is whether it counts lines, `is_clock` whether it holds dates or clock times, `hours_only` whether these
+    are without a date.
     """
 
     index: int
@@ -41,6 +42,7 @@ class TimeColumn:
     unit_s: float | None
     counts: bool = False
     is_clock: bool = False
+    hours_only: bool = False
 
 
 @dataclass(frozen=True)
