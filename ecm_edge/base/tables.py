@@ -24,7 +24,10 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> N
 
     table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        if index == 0:
+            table.add_column(column, no_wrap=True)
+        else:
+            table.add_column(column, justify="right", overflow="fold")  # a long word goes on below, and is never cut
     every = list(rows)
     for row in every[:_MOST_ROWS]:
         table.add_row(*row)
