@@ -79,6 +79,16 @@ def test_a_merged_set_with_the_training_set_in_it_is_not_external(tmp_path, own,
     assert origin(open_model(folder), apart).relation == "external"
 
 
+def test_the_page_says_of_each_source_whether_it_is_external(tmp_path, own, foreign):
+    folder = tiny.make_candidate(tmp_path / "c", own)
+    names = {"P1": "S0", "P2": "S3"}
+    here = merged(foreign, ("af", own.header.content_sha256, ["P1", "P2"], names), ("other", "0" * 64, ["P3"], {}))
+    write_report(folder, here, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert '<th scope="row">af, trained on</th>' in page
+    assert '<th scope="row">other, external</th>' in page
+
+
 def test_a_source_of_the_merged_training_set_is_not_external(tmp_path, own, foreign):
     config = tiny.config(own).model_copy(update={"source_sha256": [foreign.header.content_sha256, "0" * 64]})
     folder = tiny.make_candidate(tmp_path / "c", own)
