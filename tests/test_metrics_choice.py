@@ -83,8 +83,11 @@ def test_threshold_sits_in_the_middle_of_a_plateau():
     assert threshold == pytest.approx(-0.5, abs=1)
 
 
-def test_threshold_of_equal_margins_calls_everything_af():
-    assert metrics.choose_threshold([0, 1], [0.25, 0.25], ["A", "A"]) == 0.25
+@pytest.mark.parametrize("margins", [[0.25, 0.25, 0.25], [0.25, 1.0, 2.0]])
+def test_a_threshold_that_calls_everything_af_is_no_segments_margin(margins):
+    """A segment on the threshold would flip by the rounding of the next form."""
+    threshold = metrics.choose_threshold([1, 0, 0], margins, ["A", "A", "A"])
+    assert 0.2 < threshold < 0.25 - 1e-4
 
 
 @pytest.mark.parametrize("label", [0, 1])

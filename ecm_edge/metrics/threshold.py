@@ -81,9 +81,13 @@ def find_threshold(
 
 
 def _candidates(margins: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(K,) ascending: the least margin, then the middles between neighbouring quantiles."""
+    """(K,) ascending: one below all margins, then the middles between neighbouring quantiles.
+
+    None is a margin itself: such a segment would flip by the rounding of the next form.
+    """
     steps = np.unique(np.quantile(margins.astype(np.float64), np.linspace(0, 1, _CANDIDATES + 1), method="nearest"))
-    return np.concatenate([steps[:1], (steps[:-1] + steps[1:]) / 2])
+    below = steps[:1] - ((steps[-1] - steps[0]) or 1.0) / _CANDIDATES
+    return np.concatenate([below, (steps[:-1] + steps[1:]) / 2])
 
 
 def _objective(rows: Rows, thresholds: NDArray[np.float64], rule: ScoreRule | None) -> NDArray[np.float64]:
