@@ -253,6 +253,7 @@ def merge(
 
 def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
+    from ecm_edge.base.tables import printable
     from ecm_edge.data.reasons import grouped
 
     for line in grouped((one.name, one.text, 0) for one in record.notes):
@@ -262,7 +263,7 @@ def _note_merge(record: MergeRecord) -> None:
     for one in record.duplicates[:_DUPLICATES_SHOWN]:
         unlike = f", {one.other_label} of them with another label" if one.other_label else ""
         pair = f"{one.subject} of {one.source} = {one.first_subject} of {one.first_source}"
-        click.echo(f"duplicates: {pair}: {one.segments} segments{unlike}", err=True)
+        click.echo(f"duplicates: {printable(pair)}: {one.segments} segments{unlike}", err=True)
     if (more := len(record.duplicates) - _DUPLICATES_SHOWN) > 0:
         click.echo(f"duplicates: and {more} more pairs of subjects, all of them with --json", err=True)
     if not record.duplicates_dropped:
@@ -356,7 +357,7 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 
 def _show_info(record: InfoRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import printable, show
     from ecm_edge.data.rhythms import one_class
 
     header, counts = record.header, record.counts
@@ -382,7 +383,7 @@ def _show_info(record: InfoRecord) -> None:
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
-        click.echo(f"{name:>9}: {fact}")
+        click.echo(f"{name:>9}: {printable(fact)}")
     told = _told(header)
     for line in told[:_LINES_SHOWN]:
         click.echo(f" {line}")
