@@ -249,6 +249,7 @@ def test_a_label_table_is_a_reference_for_one_file(model, tmp_path):
     reference = Reference(RULES, start_s=0)
     record = write_episodes(model, source, tmp_path / "out", task=TASK, options=options, reference=reference)
     assert record.recordings[0].subject == "S7"
+    assert "a part of it has no rhythm: there the reference counts as negative" in [one.text for one in record.notes]
     assert record.gross.duration_positive_predictivity == 0.5
     other = write(tmp_path / "other.csv", [1])
     with pytest.raises(RecordingError, match=r"no 'other\.csv' in"):

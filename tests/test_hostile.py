@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -49,6 +50,15 @@ def test_what_is_no_file_is_never_waited_for(copy, name, kind):
 def test_a_header_of_a_gigabyte_is_not_read(copy):
     os.truncate(copy / HEADER_FILE, 1 << 30)
     with pytest.raises(DatasetError, match="Larger than 16,777,216 bytes"):
+        open_dataset(copy)
+
+
+@pytest.mark.parametrize("within", ["", "task"])
+def test_a_header_of_many_unknown_fields_is_refused_as_a_whole(copy, within):
+    content = json.loads((copy / HEADER_FILE).read_text())
+    (content[within] if within else content).update({f"f{k}": 0 for k in range(1000)})
+    (copy / HEADER_FILE).write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"1,0\d\d fields where \d+ are known at"):
         open_dataset(copy)
 
 

@@ -365,3 +365,12 @@ def test_a_model_of_a_source_has_seen_the_merged_set_and_the_other_way_round(tmp
     assert score_model(of_two, both, subjects="all").trained_on == ["two:S0"]
     of_all = tiny.make_candidate(tmp_path / "d", both, train=("S0",), validation=(), test=("two:S0",))
     assert score_model(of_all, both).trained_on == []
+
+
+def test_subjects_of_duplicates_are_shown_and_never_acted_upon(tmp_path, capsys):
+    make(tmp_path / "a", ("S1", "AFIB"), ("S2", "N"))
+    make(tmp_path / "b", ("\x1b[2JS3", "AFIB"), ("S4", "N"), ("S4", "N"))
+    assert run(["data", "merge", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c"]) == 0
+    told = capsys.readouterr().err
+    assert "\\x1b[2JS3 of b" in told
+    assert "\x1b" not in told

@@ -69,8 +69,8 @@ def test_truncated_file_is_refused(tmp_path):
             onnx_model.load_classifier(tmp_path / "m.onnx")
 
 
-def test_missing_file_and_folder_are_refused(tmp_path):
-    for path in (tmp_path / "none.onnx", tmp_path):
+def test_missing_file_folder_and_device_are_refused(tmp_path):
+    for path in (tmp_path / "none.onnx", tmp_path, Path("/dev/zero")):
         with pytest.raises(ModelError, match="a model is an ONNX file"):
             onnx_model.load_classifier(path)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
@@ -31,10 +31,21 @@ JSON becomes Python's values before it is checked: pydantic's own reader copies 
 """
 
 
+_MOST_UNKNOWN = 100
+"""Unknown fields of a record; pydantic makes a fault of each, and a million of them take gigabytes and a minute."""
+
+
 class Record(BaseModel):
     """Base of every record: frozen, exact about its fields, JSON without NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_unknown_fields(cls, content: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
+        if isinstance(content, dict) and len(content) > len(cls.model_fields) + _MOST_UNKNOWN:
+            raise ValueError(f"{len(content):,} fields where {len(cls.model_fields)} are known")
+        return content
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""

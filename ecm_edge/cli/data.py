@@ -168,6 +168,7 @@ def merge(
 
 def _note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
+    from ecm_edge.base.tables import printable
     from ecm_edge.data.reasons import of_notes
 
     tell(f"note: {line}" for line in of_notes(record.notes, of="data sets"))
@@ -176,7 +177,7 @@ def _note_merge(record: MergeRecord) -> None:
     for one in record.duplicates[:_DUPLICATES_SHOWN]:
         unlike = f", {one.other_label} of them with another label" if one.other_label else ""
         pair = f"{one.subject} of {one.source} = {one.first_subject} of {one.first_source}"
-        click.echo(f"duplicates: {pair}: {one.segments} segments{unlike}", err=True)
+        click.echo(f"duplicates: {printable(pair)}: {one.segments} segments{unlike}", err=True)
     if (more := len(record.duplicates) - _DUPLICATES_SHOWN) > 0:
         click.echo(f"duplicates: and {more} more pairs of subjects, all of them with --json", err=True)
     if not record.duplicates_dropped:
@@ -254,7 +255,7 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 
 def _show_info(record: InfoRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import printable, show
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -279,7 +280,7 @@ def _show_info(record: InfoRecord) -> None:
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
-        click.echo(f"{name:>9}: {fact}")
+        click.echo(f"{name:>9}: {printable(fact)}")
     told = lines_of_import(header)
     for line in told[:_LINES_SHOWN]:
         click.echo(f" {line}")

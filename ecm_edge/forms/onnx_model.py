@@ -31,6 +31,7 @@ METADATA_PREFIX = "ecm_edge."
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The node metadata in which the exporter names the torch modules that a node came from."""
 
+_LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
 _STANDARD = ("", "ai.onnx")  # names of the domain of the standard operators
 
 Floats = NDArray[np.float32]
@@ -70,7 +71,7 @@ def load_proto(path: Path) -> onnx.ModelProto:
     """
     rule, hint = "a model is an ONNX file", "Export it again, or give another file."
     try:
-        content = path.read_bytes()
+        content = files.read_bounded(path, _LARGEST_BYTES)
     except OSError as problem:
         raise ModelError(rule, f"{path} ({problem.strerror})", hint) from None
     try:

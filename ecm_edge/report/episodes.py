@@ -38,7 +38,7 @@ from ecm_edge.evaluate.episodes import (
     table,
 )
 from ecm_edge.forms.model_file import open_model
-from ecm_edge.metrics.episodes import averaged, figures, gross
+from ecm_edge.metrics.episodes import averaged, figures, gross, joined, total_s, without
 from ecm_edge.report.strip_chart import render
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ ANNOTATOR = "ecm"
 RECORD = "episodes.json"
 TABLE = "episodes.csv"
 
+_ROUNDED_S = 1.0
+_NO_RHYTHM = "a part of it has no rhythm: there the reference counts as negative"
 _NAMES_SHOWN = 3
 
 
@@ -131,12 +133,15 @@ def write_episodes(
 
 
 def _with_rhythms(listing: Listing) -> Listing:
-    """The same recordings, those without rhythms or with two at once being `Unfit`."""
+    """The same recordings, those without rhythms or with two at once being `Unfit`; time without one is told."""
 
     def load(name: str) -> Recording:
         recording = listing.load(name)
         check_spans(recording)
-        return recording
+        spans = joined((span.onset_s, span.end_s) for span in recording.spans)
+        if total_s(without([(0.0, recording.duration_s)], spans)) <= _ROUNDED_S:
+            return recording
+        return replace(recording, notes=(*recording.notes, _NO_RHYTHM))
 
     return replace(listing, load=load)
 
