@@ -25,7 +25,7 @@ NAMES = ("iesd", "wfdb", "edf", "csv")
 def written(tmp_path_factory):
     """A folder of synthetic recordings of three subjects in every format."""
     folder = tmp_path_factory.mktemp("formats")
-    for name in NAMES:
+    for name in FORMATS:
         synthesise(folder / name, file_format=name, subjects=3, seed=5, segments_per_subject=4)
     return folder
 
