@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -36,6 +36,13 @@ def _no_array(path: Path, fault: str) -> DatasetError:
     return DatasetError(f"{path.name} is a NumPy array", f"{fault} at {path}", "Import or make the data set again.")
 
 
+def read_rows(mapped: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """(stop - start, T) rows of a mapped (N, T) array, read from its file: touched pages of a map count as memory."""
+    array = cast("np.memmap[tuple[int, int], np.dtype[np.float32]]", mapped)
+    count, offset = (stop - start) * array.shape[1], array.offset + start * array.strides[0]
+    return np.fromfile(str(array.filename), array.dtype, count, offset=offset).reshape(-1, array.shape[1])
+
+
 def check_indices(table: np.ndarray, bounds: Mapping[str, tuple[int, int]], path: Path) -> None:
     """Refuse a table with an index that points nowhere; `bounds` are (lowest, end) of each column.
 
@@ -53,13 +60,13 @@ def check_indices(table: np.ndarray, bounds: Mapping[str, tuple[int, int]], path
 
 
 def check_finite(samples: np.ndarray, path: Path) -> None:
-    """Refuse (N, T) samples that are NaN or infinite.
+    """Refuse mapped (N, T) samples that are NaN or infinite.
 
     Raises:
         DatasetError: with the first such row.
     """
     for first in range(0, len(samples), _BLOCK):
-        finite = np.isfinite(samples[first : first + _BLOCK]).all(axis=1)
+        finite = np.isfinite(read_rows(samples, first, min(first + _BLOCK, len(samples)))).all(axis=1)
         if not finite.all():
             row = first + int(np.argmin(finite))
             raise DatasetError(

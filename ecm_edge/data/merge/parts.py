@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ecm_edge.data.dataset import SAMPLES_FILE, SourceSet
+from ecm_edge.data.arrays import read_rows
+from ecm_edge.data.dataset import SourceSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
 
     from ecm_edge.data.dataset import Dataset
 
@@ -52,11 +53,8 @@ class Part:
         return ((start, min(start + _BLOCK, segments)) for start in range(0, segments, _BLOCK))
 
     def samples(self, start: int, stop: int) -> np.ndarray:
-        """(stop - start, T), read from the file: the pages of a map would add up to the whole set in memory."""
-        width = self.dataset.header.samples_per_segment
-        offset = cast("np.memmap[tuple[int, int], np.dtype[np.float32]]", self.dataset.samples).offset
-        count, place = (stop - start) * width, offset + start * width * 4
-        return np.fromfile(self.dataset.folder / SAMPLES_FILE, "<f4", count, offset=place).reshape(-1, width)
+        """(stop - start, T) float32."""
+        return read_rows(self.dataset.samples, start, stop)
 
 
 def named_apart(datasets: Sequence[Dataset], mapping: Mapping[str, str]) -> list[Part]:
