@@ -188,7 +188,7 @@ def _show_merge(record: MergeRecord) -> None:
     show_sources(record.sources)
     show_rhythms(record.labels)
     click.echo(
-        f"{record.segments} segments of {record.subjects} subjects in {record.dataset} "
+        f"{record.segments} segments of {record.subjects} subjects in {record.dataset}, unit {record.unit} "
         f"({record.seconds:.1f} s, content {record.content_sha256[:12]})"
     )
     say_if_one_class({row.meaning for row in record.labels if row.segments})

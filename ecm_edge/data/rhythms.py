@@ -87,7 +87,7 @@ class RhythmRules:
             raise RecordingError(
                 "each rhythm code is stated once, and one at least is positive",
                 f"{twice[0]!r} twice" if twice else "no positive one",
-                "Check --positive, --negative, --ignore and --map.",
+                "Check --positive, --negative, --ignore and --map: what the task states counts as well.",
             )
 
     @classmethod
