@@ -159,6 +159,14 @@ def test_interrupts_and_the_disk(monkeypatch, capsys, raised, code):
     assert capsys.readouterr().err != ""
 
 
+def test_an_interrupt_within_an_exec_has_the_same_exit_code(tmp_path):
+    """As within an import: CPython then ends with SIGINT, unless it is kept from that."""
+    script = 'from ecm_edge import cli\ncli.cli.main = lambda **_: exec("raise KeyboardInterrupt")\ncli.main([])\n'
+    (tmp_path / "interrupted.py").write_text(script)
+    run_as_module = [sys.executable, "-m", "interrupted"]
+    assert subprocess.run(run_as_module, cwd=tmp_path, check=False, capture_output=True).returncode == 130
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_command_as_an_interrupt_does(tmp_path, sent, code):
     command = ["data", "synth", "-o", str(tmp_path / "d"), "--subjects", "5000", "--seed", "1"]
