@@ -30,7 +30,11 @@ from ecm_edge.firmware.record import build_model
 from ecm_edge.firmware.serve import serve
 from ecm_edge.firmware.sources import generate_model as generate_firmware
 from ecm_edge.forms.export import export_candidate as export
+from ecm_edge.forms.onnx_model import load_classifier
 from ecm_edge.forms.quantize import quantize_candidate as quantize
+from ecm_edge.forms.quantize import quantize_file
+from ecm_edge.forms.sample_file import noise as noise_samples
+from ecm_edge.forms.sample_file import read as read_samples
 from ecm_edge.registry.bundle import bundle
 from ecm_edge.registry.promote import promote
 from ecm_edge.registry.registry import history_record as history
@@ -65,6 +69,7 @@ __all__ = [
     "history",
     "import_recordings",
     "info",
+    "load_classifier",
     "load_network",
     "load_space",
     "load_target",
@@ -72,10 +77,13 @@ __all__ = [
     "locate",
     "measure",
     "merge",
+    "noise_samples",
     "open_dataset",
     "predict",
     "promote",
     "quantize",
+    "quantize_file",
+    "read_samples",
     "report",
     "robustness",
     "rollback",

@@ -9,10 +9,13 @@
 #endif
 
 #include "ecm_math.h"
+#include "ecm_rounding.h"
+#include "ecm_trigonometry.h"
 
 static float eluf(float x) { return ecm_eluf(x, 0.5f); }
 static float swishf(float x) { return ecm_swishf(x, 1.702f); }
 static float hardsigmoidf(float x) { return ecm_hardsigmoidf(x, 0.2f, 0.5f); }
+static float remainder_of_tenth(float x) { return ecm_fmodf(x, 0.1f); }
 static float square(float x) { return ecm_powf(x, 2.0f); }
 static float cube_root_down(float x) { return ecm_powf(x, -0.333333343f); }
 static float power_of_two(float x) { return ecm_powf(1.9f, x); }
@@ -37,7 +40,13 @@ static float power_of_two(float x) { return ecm_powf(1.9f, x); }
     F(hardswishf, ecm_hardswishf, x *fmin(fmax(x / 6 + 0.5, 0), 1))         \
     F(square, square, pow(x, 2))                                            \
     F(cube_root_down, cube_root_down, pow(x, (double)-0.333333343f))        \
-    F(power_of_two, power_of_two, pow((double)1.9f, x))
+    F(power_of_two, power_of_two, pow((double)1.9f, x))                     \
+    F(floorf, ecm_floorf, floor(x))                                         \
+    F(ceilf, ecm_ceilf, ceil(x))                                            \
+    F(truncf, ecm_truncf, trunc(x))                                         \
+    F(remainder_of_tenth, remainder_of_tenth, fmod(x, (double)0.1f))        \
+    F(sinf, ecm_sinf, sin(x))                                               \
+    F(cosf, ecm_cosf, cos(x))
 
 #ifndef ECM_HASHES
 static double gelu_tanh(double x)
@@ -108,7 +117,7 @@ FUNCTIONS(DRIVE)
 
 FUNCTIONS(HASH)
 
-/* hashes[20], of the results for every `stride`th input; all NaNs count as the same one. Returns how many there are. */
+/* hashes[26], of the results for every `stride`th input; all NaNs count as the same one. Returns how many there are. */
 int32_t all_hashes(uint32_t stride, uint32_t *hashes)
 {
     int32_t count = 0;

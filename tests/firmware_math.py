@@ -40,6 +40,12 @@ ULP_BOUNDS = [  # function, inputs from, to, ULP of the exact result
     ("square", -INF, INF, 1.2),
     ("cube_root_down", -INF, INF, 1.5),
     ("power_of_two", -INF, INF, 1.5),
+    ("floorf", -INF, INF, 0),
+    ("ceilf", -INF, INF, 0),
+    ("truncf", -INF, INF, 0),
+    ("remainder_of_tenth", -INF, INF, 0),
+    ("sinf", -INF, INF, 2.7),
+    ("cosf", -INF, INF, 2.7),
 ]
 
 RELATIVE_BOUNDS = [  # function, inputs from, to, 2^-24 |x|

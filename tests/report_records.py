@@ -204,6 +204,7 @@ def quantised(*, ranked=True):
         "calibration_segments": 12,
         "calibration_subjects": ["S0", "S1"],
         "calibration_range": (-0.4, 1.2),
+        "facts": None,
     }
     empty = {name: _empty(field.annotation) for name, field in quantize.QuantizeRecord.model_fields.items()}
     return quantize.QuantizeRecord.model_validate({**empty, **known})

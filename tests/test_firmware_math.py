@@ -30,6 +30,8 @@ EXACT = {
     "logf": mpmath.log,
     "expm1f": mpmath.expm1,
     "softplusf": lambda x: mpmath.log1p(mpmath.exp(x)),
+    "sinf": mpmath.sin,
+    "cosf": mpmath.cos,
 }
 TARGETS = {
     "loongarch64": ["-target", "loongarch64-linux-musl", "-mcpu=generic_la64+d"],
@@ -92,6 +94,12 @@ def test_a_nan_gives_a_nan(library, name):
         ("sqrtf", math.nan, INF),
         ("reciprocalf", -0.0, 0),
         ("rint_even", -INF, INF),
+        ("floorf", -INF, INF),
+        ("ceilf", -INF, INF),
+        ("truncf", -INF, INF),
+        ("remainder_of_tenth", math.nan, math.nan),
+        ("sinf", math.nan, math.nan),
+        ("cosf", math.nan, math.nan),
         ("hardsigmoidf", 0, 1),
         ("hardswishf", math.nan, INF),
     ],
@@ -120,7 +128,7 @@ def test_what_flushes_to_zero(library):
 
 
 def test_the_sign_of_zero(library):
-    for name in ("tanhf", "erff", "siluf", "rint_even", "sqrtf"):
+    for name in ("tanhf", "erff", "siluf", "rint_even", "sqrtf", "sinf", "truncf", "floorf", "ceilf"):
         assert np.signbit(apply(library, name, np.float32([-0.0]))).all(), name
     assert np.signbit(apply(library, "rint_even", np.float32([-0.5, -0.3]))).all()
 
@@ -184,4 +192,4 @@ def test_other_cores_give_the_same_bits(library, machine, tmp_path):
     there = subprocess.run([emulator, str(image)], check=True, capture_output=True).stdout
     count = library.all_hashes(ctypes.c_uint32(HASH_STRIDE), here := (ctypes.c_uint32 * 64)())
     assert np.frombuffer(there, "<u4").tolist() == here[:count]
-    assert count == 20
+    assert count == 26

@@ -14,7 +14,7 @@ from ecm_edge.forms.reference.graph import graph_of
 from . import firmware_c, nets
 
 TIME, SEQUENCES, INPUTS, HIDDEN = 5, 2, 3, 4
-GATES = {"LSTM": 4, "GRU": 3}
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def recurrence(op, *, inputs=INPUTS, output=0, halves=False, lengths=None, states=False, parts=(), **attributes):
@@ -61,6 +61,10 @@ def forms():
         for direction, output in itertools.product(("forward", "reverse"), (0, 1)):
             yield op, {"lengths": [3, 5], "direction": direction, "states": True, "output": output}
             yield op, {"lengths": [1, 4], "direction": direction, "layout": 1, "output": output}
+    for names in (["Affine", "Elu"], ["HardSigmoid", "LeakyRelu"], ["Softplus", "ScaledTanh"], ["Relu", "Softsign"]):
+        yield "LSTM", {"activations": [*names, "ThresholdedRelu"], "activation_alpha": [0.3], "activation_beta": [0.6]}
+        yield "GRU", {"activations": names, "direction": "reverse", "clip": 2.0}
+        yield "RNN", {"activations": names, "direction": "bidirectional", "parts": ("b",)}
     yield "LSTM", {"parts": ("b", "p"), "states": True, "direction": "bidirectional"}
     yield "LSTM", {"parts": ("p",), "output": 2, "layout": 1}
 
@@ -117,9 +121,9 @@ def test_a_recurrence_reads_time_major_memory_as_it_lies(tmp_path, op, quantised
 @pytest.mark.parametrize(
     ("op", "attributes", "message"),
     [
-        ("LSTM", {"activations": ["Sigmoid", "Tanh", "Relu"]}, "default activations"),
+        ("LSTM", {"activations": ["Sigmoid", "Tanh", "Sine"]}, "3 activations for each direction"),
         ("LSTM", {"input_forget": 1}, "forget gate"),
-        ("GRU", {"activations": ["Tanh", "Tanh"]}, "default activations"),
+        ("GRU", {"activations": ["Tanh"]}, "2 activations for each direction"),
     ],
 )
 def test_other_recurrences_are_refused_by_name(op, attributes, message):

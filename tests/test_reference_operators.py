@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference.graph import _node
+from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.operators import OPERATORS
 
 from .conformance import node_cases
@@ -20,7 +20,7 @@ def examples(op):
     for case in node_cases():
         nodes = case.model.graph.node
         if len(nodes) == 1 and nodes[0].op_type == op and not any(word in case.name for word in UNSUPPORTED):
-            node = _node(0, nodes[0])
+            node = node_of(0, nodes[0])
             for inputs, outputs in case.data_sets:
                 present = iter(inputs), iter(outputs)
                 arrays = (
@@ -82,8 +82,8 @@ def test_shapes_that_depend_on_the_input_are_refused():
 @pytest.mark.parametrize(
     ("op", "attributes", "message"),
     [
-        ("LSTM", {"activations": [b"Sigmoid", b"Tanh", b"Relu"]}, "default activations"),
-        ("GRU", {"activations": ["Tanh", "Tanh"]}, "default activations"),
+        ("LSTM", {"activations": [b"Sigmoid", b"Tanh", b"Sine"]}, "3 activations for each direction, of affine"),
+        ("GRU", {"activations": ["Tanh"]}, "2 activations for each direction"),
         ("GRU", {"direction": "sideways"}, "forward, reverse, bidirectional"),
         ("LSTM", {"input_forget": 1}, "forget gate"),
     ],
@@ -97,9 +97,9 @@ def test_recurrences_of_another_kind_are_refused(op, attributes, message):
 @pytest.mark.parametrize("layout", [0, 1])
 @pytest.mark.parametrize("linear", [0, 1])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
 def test_recurrences_are_those_of_onnxruntime(op, direction, linear, layout):
-    rng, gates = np.random.default_rng(1), {"LSTM": 4, "GRU": 3}[op]
+    rng, gates = np.random.default_rng(1), {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
     directions = 2 if direction == "bidirectional" else 1
     names = ["x", "w", "r", "b", "lengths", "h0", *(["c0", "p"] if op == "LSTM" else [])]
     shapes = {"x": (6, 2, 3), "w": (directions, gates * 4, 3), "r": (directions, gates * 4, 4)}

@@ -63,6 +63,11 @@ def change(path, name, function):
     onnx_model.save(proto, path)
 
 
+def overflowing(values):
+    """Finite weights whose sums are not."""
+    return np.full_like(values, 3e38)
+
+
 def hop_of(record, name):
     return next(hop for hop in record.hops if hop.name == name)
 
@@ -161,9 +166,10 @@ def test_a_runtime_that_is_steps_away_is_found_in_its_layer(steps, gates, monkey
     assert [hop.first_diverging.layer] == ["node_raw"] if gates else hop.first_diverging is None
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_scores_that_are_no_numbers_never_pass(damaged, data):
-    for name, tensor in ((candidate.EXPORTED, "head.bias"), (FLOAT32, "head.bias")):
-        change(damaged / name, tensor, lambda b: b * np.float32(np.nan))
+    for name in (candidate.EXPORTED, FLOAT32):
+        change(damaged / name, "head.weight", overflowing)
     record = verify.verify_candidate(damaged, data, LENIENT)
     assert record.verdict == "FAIL"
     assert [hop.verdict for hop in record.hops[:4]] == ["FAIL"] * 4
@@ -176,7 +182,7 @@ def test_nan_inside_an_int8_model_never_passes(damaged, data):
     change(damaged / INT8, norm.input[1], lambda s: s * np.float32(np.nan))
     hop = hop_of(verify.verify_candidate(damaged, data, LENIENT), "int8: reference→onnxruntime")
     assert hop.verdict == "FAIL"
-    assert "only numbers can be quantised" in hop.reason
+    assert "weights are finite numbers; found NaN" in hop.reason
 
 
 def test_zero_segments_is_a_failure(sound, data, tmp_path):
@@ -228,14 +234,14 @@ def test_any_file_is_held_against_the_reference(sound, data):
 
 def test_operator_that_the_reference_does_not_know_is_said(tmp_path, data):
     nodes = [
-        nets.node("Sin", ["samples"], "x"),
+        nets.node("Tan", ["samples"], "x"),
         nets.node("Slice", ["x", "a", "b", "c"], "y"),
         nets.node("Flatten", ["y"], "scores"),
     ]
     constants = {"a": np.array([0]), "b": np.array([2]), "c": np.array([2])}
     onnx_model.save(nets.graph(nodes, constants), tmp_path / "m.onnx")
     record = verify.verify_model(tmp_path / "m.onnx", data, LENIENT, segments=4)
-    assert "Sin in node" in hop_of(record, "reference→onnxruntime").reason
+    assert "Tan in node" in hop_of(record, "reference→onnxruntime").reason
 
 
 @pytest.mark.parametrize("shape", [("batch", 1, nets.T), (1, nets.T), (1, 1, nets.T, 1)])
@@ -300,9 +306,10 @@ def test_commands_take_a_trained_candidate_through(tmp_path, data):
     assert record["segments"] == 8
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_verify_exits_with_one_on_fail_and_two_on_bad_input(damaged, data):
     given = ("--data", data.folder, "--target", "loongson-2k0500")
-    change(damaged / FLOAT32, "head.bias", lambda b: b * np.float32(np.nan))
+    change(damaged / FLOAT32, "head.weight", overflowing)
     code, text = run("verify", damaged / FLOAT32, *given)
     assert (code, "FAIL" in text) == (1, True)
     code, text = run("verify", damaged / "none.onnx", *given, "--json")

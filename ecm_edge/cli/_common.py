@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form, Gate, Record
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.forms.facts import ModelFacts
     from ecm_edge.targets import Target
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -88,6 +89,12 @@ subjects_option = click.option(
     "set, and else all.",
 )
 
+threshold_option = click.option(
+    "--threshold",
+    type=FiniteRange(),
+    help="Of a model of one score, from which on the label is 1.  [default: 0.5 for a sigmoid, 0 for a logit]",
+)
+
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
 
 
@@ -118,7 +125,7 @@ def check_form(model: Path | None, form: Form | None) -> None:
     from ecm_edge.firmware.generate import form_of
     from ecm_edge.forms import onnx_model
 
-    form_of_file = form_of(onnx_model.load_proto(model))
+    form_of_file = form_of(onnx_model.load_classifier(model).proto)
     if form_of_file != form:
         raise ModelError(
             "--form chooses one of a candidate's forms, and a file has one",
@@ -138,6 +145,12 @@ def keeps_records(model: Path) -> bool:
     from ecm_edge.registry.entries import MANIFEST
 
     return model.is_dir() and not (model / MANIFEST).exists()
+
+
+def tell(facts: ModelFacts | None) -> None:
+    """One line on a model that is no float32 detector: its shapes, its rule, and that it was converted."""
+    if facts:
+        click.echo(facts.text)
 
 
 def print_gates(gates: Iterable[Gate]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data, print_gates
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data, print_gates, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,7 @@ def _render(record: BenchRecord) -> None:
     )
     click.echo(f"measured: {forms[0].latency_ms.source}; fed with {record.segments}")
     click.echo(f"{record.macs:,} MACs, {record.parameters:,} parameters")
+    tell(record.facts)
     _render_boards(record)
     if record.board_latency_ms:
         click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")

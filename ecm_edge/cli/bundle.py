@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, check_form, emit, form_option, json_option, print_gates, target_option
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    check_form,
+    emit,
+    form_option,
+    json_option,
+    print_gates,
+    target_option,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +30,20 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL|CANDIDATE|ENTRY", type=CANDIDATE)
 @target_option
 @form_option("the target's first")
+@threshold_option
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
 @json_option
-def command(model: Path, target: str, form: Form | None, report: Path | None, out: Path, *, as_json: bool) -> None:
+def command(
+    model: Path,
+    target: str,
+    form: Form | None,
+    threshold: float | None,
+    report: Path | None,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
     """Pack the image of MODEL for a board, its C with a Makefile for any compiler, the ONNX file and what is known.
 
     Unpacked anywhere, `make check` gives the same answers to the bit. Exits with 1 if the emulated board does not, or
@@ -32,13 +53,14 @@ def command(model: Path, target: str, form: Form | None, report: Path | None, ou
     from ecm_edge.registry.bundle import bundle
 
     check_form(model, form)
-    record = bundle(model, targets.load(target), out, form=form, report=report)
+    record = bundle(model, targets.load(target), out, form=form, report=report, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
+    tell(record.facts)
     print_gates(record.gates)
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

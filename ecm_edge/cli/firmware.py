@@ -14,7 +14,10 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    print_gates,
     target_option,
+    tell,
+    threshold_option,
 )
 
 if TYPE_CHECKING:
@@ -38,36 +41,47 @@ def command() -> None:
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
 @form_option("the target's first")
+@threshold_option
 @json_option
-def generate_(model: Path, target: str, out: Path, name: str, form: Form | None, *, as_json: bool) -> None:
+def generate_(
+    model: Path, target: str, out: Path, name: str, form: Form | None, threshold: float | None, *, as_json: bool
+) -> None:
     """Write MODEL, a candidate's folder or any ONNX file, as C99 for a board's core.
 
-    No malloc, no stdio, no recursion; weights are const; one static arena.
+    No malloc, no stdio, no recursion; weights are const; one static arena. Its answers to noise are compared with the
+    model's first, on this host; exits with 1 and writes nothing if they differ.
     """
     from ecm_edge import targets
     from ecm_edge.firmware.sources import generate_model
     from ecm_edge.forms.model_file import open_model
 
     board = targets.load(target)
-    record = generate_model(open_model(model, choose_form(model, form, board)), board, out, name=name)
+    opened = open_model(model, choose_form(model, form, board), threshold)
+    record = generate_model(opened, board, out, name=name)
     emit(record, as_json=as_json, render=lambda: _render_sources(record, out))
 
 
 def _render_sources(record: GenerateRecord, out: Path) -> None:
+    print_gates(record.gates)
+    if not record.files:
+        click.echo(f"nothing written: the C of {record.model} does not answer as the model does; report it, please")
+        return
     click.echo(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
     click.echo(
         f"{record.layers} layers, {record.macs:,} MACs, {record.constant_bytes:,} bytes of constants, "
         f"an arena of {record.arena_bytes:,} bytes"
     )
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
+    tell(record.facts)
 
 
 @command.command("build", short_help="build the images of a model and hold them to the budgets")
 @click.argument("model", type=CANDIDATE)
 @target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
+@threshold_option
 @json_option
-def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None:
+def build_(model: Path, target: str, out: Path | None, threshold: float | None, *, as_json: bool) -> None:
     """Build the images of MODEL, a candidate's folder or any ONNX file, and hold them to the board's budgets.
 
     Of a candidate every form that the board runs is built: firmware/FORM/TARGET.elf (.bin for bare metal) and
@@ -80,8 +94,10 @@ def build_(model: Path, target: str, out: Path | None, *, as_json: bool) -> None
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
+    if model.is_dir() and threshold is not None:
+        raise click.UsageError("--threshold is for an ONNX file of one score; a candidate has two.")
     with busy(f"building {model.name} for {board.name}"):
-        record = build_candidate(model, board) if out is None else build_model(model, board, out)
+        record = build_candidate(model, board) if out is None else build_model(model, board, out, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render_images(record))
 
 
@@ -108,6 +124,7 @@ def _render_images(record: FirmwareRecord) -> None:
                 click.echo(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
         for sentence in form.advice:
             click.echo(f"- {sentence}")
+    tell(record.facts)
     click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
@@ -147,11 +164,11 @@ def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tu
     """
     from ecm_edge.base.tables import busy
     from ecm_edge.firmware.make import make_image, make_sources
-    from ecm_edge.forms.model_file import open_model
+    from ecm_edge.forms.model_file import open_detector
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
         return model, {}
-    opened = open_model(model, choose_form(model, form, board))
+    opened = open_detector(model, choose_form(model, form, board))
     samples = opened.classifier.samples_per_segment
     shipped = _shipped(opened, board)
     if shipped is not None:
@@ -173,5 +190,5 @@ def _shipped(opened: ModelFile, board: Target) -> Path | None:
     built = record.of(opened.form) if record else None
     if built is None or built.image is None or not path.is_file():
         return None
-    alike = (built.model_sha256, built.image.sha256) == (files.sha256_file(opened.path), files.sha256_file(path))
+    alike = (built.model_sha256, built.image.sha256) == (opened.sha256, files.sha256_file(path))
     return path if alike else None

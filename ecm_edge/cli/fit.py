@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, form_option, json_option, target_option
+from ecm_edge.cli._common import CANDIDATE, emit, form_option, json_option, target_option, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,7 @@ def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> No
 
 
 def _render(record: FitRecord) -> None:
+    tell(record.facts)
     for form in record.forms:
         render_form(form, record.target)
     fits = ", ".join(record.fits) or "none"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,20 +18,28 @@ _SHOWN = 12
 
 @click.command("quantize")
 @click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, required=True, help="The data set to calibrate on.")
+@click.option("--data", "data", type=PATH, help="The data set to calibrate on.")
+@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.")
 @click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
 @click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")
 @json_option
-def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, as_json: bool) -> None:
+def command(
+    model: Path, data: Path | None, samples: Path | None, out: Path | None, subjects: str | None, *, as_json: bool
+) -> None:
     """Make the int8 and float16 forms of MODEL, an exported candidate's folder or any float32 ONNX classifier.
 
     A candidate is calibrated on its training subjects alone.
     """
     from ecm_edge.base.tables import busy
+    from ecm_edge.forms import onnx_model, sample_file
     from ecm_edge.forms.quantize import quantize_candidate, quantize_file
 
-    dataset = open_data(data)
-    if model.is_dir():
+    if (data is None) == (samples is None):
+        raise click.UsageError("Say what is calibrated on, with one of --data and --samples.")
+    if samples and (model.is_dir() or subjects is not None):
+        raise click.UsageError("--samples is for an ONNX file, and has no subjects; a candidate has its own data.")
+    dataset = open_data(data) if data else None
+    if model.is_dir() and dataset:
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
         with busy("quantising and ranking layers"):
@@ -39,9 +47,10 @@ def command(model: Path, data: Path, out: Path | None, subjects: str | None, *, 
     else:
         if out is None:
             raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
-        chosen = [name.strip() for name in subjects.split(",")] if subjects else dataset.header.subjects
+        chosen = [name.strip() for name in subjects.split(",")] if subjects else None
+        source = dataset or sample_file.read(samples or model, onnx_model.load_classifier(model))
         with busy("quantising and ranking layers"):
-            record = quantize_file(model, dataset, out, subjects=chosen)
+            record = quantize_file(model, source, out, subjects=chosen)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
@@ -55,5 +64,7 @@ def _render(record: QuantizeRecord) -> None:
         ["layer", "operator", "SQNR, dB", "largest error"],
         [[layer.layer, layer.op, fixed(layer.sqnr_db, 1), f"{layer.max_abs:.4f}"] for layer in record.layers[:_SHOWN]],
     )
-    segments = f"{record.calibration_segments} segments of {len(record.calibration_subjects)} training subjects"
-    click.echo(f"calibrated on {segments}")
+    subjects = len(record.calibration_subjects)
+    of = f"{subjects} training subjects" if subjects else "the file of samples"
+    click.echo(f"calibrated on {record.calibration_segments} segments of {of}")
+    tell(record.facts)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, data_option, emit, json_option, open_data, target_option
+from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data, target_option, tell, threshold_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
     from ecm_edge.evaluate.verify import Hop, VerifyRecord
     from ecm_edge.evaluate.verify.records import FirstByte
+    from ecm_edge.forms.sample_file import Samples
 
 _SHOWN = 20
 
 
 @click.command("verify")
 @click.argument("model", type=CANDIDATE)
-@data_option
+@click.option("--data", "data", type=PATH, help="A data set; of a candidate the one that it was made from.")
+@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) for an ONNX file of any shape.")
+@click.option("--noise", type=click.IntRange(min=1), help="So many segments of seeded noise, for an ONNX file.")
 @target_option
+@threshold_option
 @click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
 @click.option(
     "--emulated",
@@ -31,18 +35,47 @@ _SHOWN = 20
     help="At most so many of them on the emulated board.",
 )
 @json_option
-def command(model: Path, data: Path, target: str, segments: int | None, emulated: int, *, as_json: bool) -> None:
+def command(
+    model: Path,
+    data: Path | None,
+    samples: Path | None,
+    noise: int | None,
+    target: str,
+    threshold: float | None,
+    segments: int | None,
+    emulated: int,
+    *,
+    as_json: bool,
+) -> None:
     """Compare the forms of MODEL on real segments, from PyTorch to the board's C; where they differ, layer by layer.
 
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
-    classifier of one input (all labelled segments). The thresholds are those of the board.
+    classifier of one input (all labelled segments, those of a file, or noise). The limits are those of the board.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.verify import verify_candidate, verify_model
 
-    check = verify_candidate if model.is_dir() else verify_model
-    record = check(model, open_data(data), targets.load(target), segments=segments, emulated=emulated, watch=_watch)
+    if sum(given is not None for given in (data, samples, noise)) != 1:
+        raise click.UsageError("Say what is compared on, with one of --data, --samples and --noise.")
+    if model.is_dir() and (data is None or threshold is not None):
+        raise click.UsageError("--samples, --noise and --threshold are for an ONNX file; a candidate has its own data.")
+    board, dataset = targets.load(target), open_data(data) if data else None
+    if model.is_dir() and dataset:
+        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated, watch=_watch)
+    else:
+        source = dataset or _segments(model, samples, noise or 0)
+        record = verify_model(
+            model, source, board, segments=segments, emulated=emulated, threshold=threshold, watch=_watch
+        )
     emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _segments(model: Path, path: Path | None, noise: int) -> Samples:
+    """The segments of a file, or of noise."""
+    from ecm_edge.forms import onnx_model, sample_file
+
+    classifier = onnx_model.load_classifier(model)
+    return sample_file.read(path, classifier) if path else sample_file.noise(noise, classifier)
 
 
 def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
@@ -57,30 +90,38 @@ def _render(record: VerifyRecord) -> None:
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
-    title = f"{record.model}: {record.segments} segments of {counted}; {record.target}{made_up}"
+    source = counted if record.task else record.dataset
+    title = f"{record.model}: {record.segments} segments of {source}; {record.target}{made_up}"
+    classes = any(hop.accuracy_before is not None for hop in record.hops)
+    figures = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
     show(
         title,
-        ["hop", "verdict", "max abs", "cos", "flips", "F1", "Fβ", "specificity", "max LSB"],
-        [_row(hop) for hop in record.hops],
+        ["hop", "verdict", "max abs", "cos", "flips", *figures, "max LSB"],
+        [_row(hop, classes=classes) for hop in record.hops],
     )
+    tell(record.facts)
     for hop in record.hops:
         _explain(hop)
     click.echo(record.verdict.value)
 
 
-def _row(hop: Hop) -> list[str]:
+def _row(hop: Hop, *, classes: bool) -> list[str]:
+    """The cells of a hop; of a model of several `classes` the share of right labels instead of F1 and its like."""
     from ecm_edge.base.numbers import fixed, number
 
     compared = hop.parity
+    two = [
+        (hop.f1_before, hop.f1_after),
+        (hop.fbeta_mean_before, hop.fbeta_mean_after),
+        (hop.specificity_before, hop.specificity_after),
+    ]
     return [
         hop.name,
         hop.verdict.value,
         number(compared.max_abs if compared else None, 3),
         fixed(compared.cos if compared else None, 6),
         str(len(hop.label_flips)) if compared else "–",
-        _change(hop.f1_before, hop.f1_after),
-        _change(hop.fbeta_mean_before, hop.fbeta_mean_after),
-        _change(hop.specificity_before, hop.specificity_after),
+        *(_change(*pair) for pair in ([(hop.accuracy_before, hop.accuracy_after)] if classes else two)),
         str(max(layer.max_lsb for layer in hop.layers)) if hop.layers else "–",
     ]
 

@@ -26,7 +26,7 @@ from ecm_edge.data.recordings.windows import Unfit, count_windows, rest_at_end, 
 from ecm_edge.evaluate.score import is_synthetic
 from ecm_edge.evaluate.units import unit_fault
 from ecm_edge.forms import onnx_model
-from ecm_edge.forms.model_file import open_model
+from ecm_edge.forms.model_file import open_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,8 +123,8 @@ def task_of(model: ModelFile, task: Task | None) -> Task:
 
 
 def model_task(path: Path, form: Form, task: Task | None) -> Task:
-    """The task of the model at `path`, a candidate's folder or a file; raises as `open_model` and `task_of` do."""
-    return task_of(open_model(path, form), task)
+    """The task of the model at `path`, a candidate's folder or a file; raises as `open_detector` and `task_of` do."""
+    return task_of(open_detector(path, form), task)
 
 
 def answer_all(

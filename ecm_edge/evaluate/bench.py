@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from pydantic import Field
 
-from ecm_edge.base import files, provenance
+from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.records import (
     Evidence,
@@ -34,6 +35,8 @@ from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.decision import text_of
+from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.model_file import ModelFile, open_model
 from ecm_edge.targets.firmware import Kind
@@ -92,7 +95,8 @@ class BenchRecord(Record):
     """Measured latency of every form on this host, and the estimate for the `board`, where there is one.
 
     The estimate is that of the first form's image, or else of the candidate's cost record. `against` are the models of
-    another candidate, timed in the same turns. `segments` is the input: segments of a data set, or noise.
+    another candidate, timed in the same turns. `segments` is the input: segments of a data set, or noise. `facts` are
+    those of a model that is no float32 detector.
     """
 
     verdict: Verdict
@@ -107,6 +111,7 @@ class BenchRecord(Record):
     parameters: int
     board: str | None
     board_latency_ms: Latency | None
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     provenance: Provenance
 
 
@@ -157,6 +162,7 @@ def bench_candidate(
         parameters=counted.parameters,
         board=estimated.target if estimated else None,
         board_latency_ms=estimated.latency_ms if estimated else None,
+        facts=facts_of(models[0].classifier),
         provenance=provenance.collect(),
     )
 
@@ -171,7 +177,7 @@ def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
         return None
     record = FirmwareRecord.load(model.folder / FIRMWARE)
     built = record.of(model.form)
-    if built is None or built.model_sha256 != files.sha256_file(model.path):
+    if built is None or built.model_sha256 != model.sha256:
         return None
     return _on_board(built, record.target)
 
@@ -231,10 +237,10 @@ def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
     if dataset is None:
         noise = np.random.default_rng(_NOISE_SEED).standard_normal((SEGMENTS, samples))
         return noise.astype(np.float32)
-    if dataset.header.samples_per_segment != samples:
+    if [length for length in classifier.input_shape if length != 1] != [dataset.header.samples_per_segment]:
         raise DatasetError(
             "segments have the length of the model's input",
-            f"{dataset.header.samples_per_segment} samples for an input of {samples}",
+            f"{dataset.header.samples_per_segment} samples for an input of {text_of(classifier.input_shape)}",
             "Give the data set that the model was made for.",
         )
     rows = np.linspace(0, dataset.header.segments - 1, min(SEGMENTS, dataset.header.segments)).astype(int)
@@ -246,8 +252,8 @@ def _form_bench(model: ModelFile, timer: Timer, warm_ups: int, target: Target | 
     return FormBench(
         form=model.form,
         file=model.path.name,
-        model_sha256=files.sha256_file(model.path),
-        file_bytes=model.path.stat().st_size,
+        model_sha256=model.sha256,
+        file_bytes=sum(path.stat().st_size for path in (model.path, *model.classifier.beside)),
         weight_bytes=onnx_model.weight_bytes(model.classifier.proto),
         latency_ms=summary(times_ms, Evidence.MEASURED, host(), warm_ups=warm_ups),
         answers_checked=len(timer.times_ns),

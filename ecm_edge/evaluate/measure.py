@@ -39,7 +39,7 @@ from ecm_edge.evaluate.exchange import LineOptions, exchange, open_line
 from ecm_edge.firmware import protocol, serve
 from ecm_edge.firmware.generate import form_of
 from ecm_edge.forms import reference
-from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.targets import score_rule
@@ -132,7 +132,7 @@ def measure(
     """
     # Above 40 lines: half of them are the fields of the one record that it makes.
     begin_s = time.perf_counter()
-    compared = open_model(model, form) if model else None
+    compared = open_detector(model, form) if model else None
     rows = _rows(dataset, subjects, compared)
     if compared and compared.config:
         check_task(compared.config, dataset)

@@ -27,7 +27,7 @@ from ecm_edge.data.recordings.opening import open_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.evaluate.answering import AnswersOf, Told, answer_all, not_finite, shared_fields, task_of
 from ecm_edge.evaluate.units import input_warnings
-from ecm_edge.forms.model_file import ModelFile, margins, open_model
+from ecm_edge.forms.model_file import ModelFile, margins, open_detector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def predict(
     begin_s = time.perf_counter()
     if out.exists():
         raise OutputError("answers go to a new file", f"{out} exists", "Choose another name, or remove it first.")
-    model, told = open_model(model_path, form), Told()
+    model, told = open_detector(model_path, form), Told()
     if (source / HEADER_FILE).is_file():
         dataset = open_dataset(source)
         task = task or dataset.header.task

@@ -20,7 +20,7 @@ from ecm_edge.evaluate import score
 from ecm_edge.evaluate.disturbed import UNDISTURBED, DegenerateAnswer, answer_degenerate, disturbed_margins, labels_of
 from ecm_edge.evaluate.external import Origin, origin, trained_on
 from ecm_edge.evaluate.score import Part, Subjects
-from ecm_edge.forms.model_file import open_model
+from ecm_edge.forms.model_file import open_detector
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.targets import score_rule
 
@@ -135,7 +135,7 @@ def check_robustness(
             does not have, or a sample that is not finite.
     """
     # Above 40 lines: half of them are the fields of the one record that it makes.
-    model = open_model(path, form)
+    model = open_detector(path, form)
     if model.config:
         check_task(model.config, dataset)
     if subjects is None:

@@ -18,7 +18,7 @@ from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
-from ecm_edge.forms.model_file import ModelFile, margins, open_model
+from ecm_edge.forms.model_file import ModelFile, margins, open_detector
 from ecm_edge.metrics import BoardScore, Scores
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.targets import score_rule
@@ -109,7 +109,7 @@ def score_model(
             set does not have.
     """
     _check_latency(latency)
-    model = open_model(path, form)
+    model = open_detector(path, form)
     if model.config:
         check_task(model.config, dataset)
     if subjects is None:
@@ -156,7 +156,7 @@ def score_out_of_fold(
         ModelError: the file is not a classifier.
     """
     _check_latency(latency)
-    model = open_model(folder, form)
+    model = open_detector(folder, form)
     if model.config is None:
         raise CandidateError(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."

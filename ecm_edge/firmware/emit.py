@@ -9,10 +9,12 @@ from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Names
 from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Tensor
+from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from ecm_edge.firmware.interface import Interface
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.plan import Plan
 
@@ -40,9 +42,12 @@ def function_name(name: str, number: int, layer: Layer) -> str:
     return f"{name}_layer_{number}_{layer.identifier}"
 
 
-def header(name: str, samples: int, scores: int, origin: Origin) -> str:
-    """<name>.h: the one function that users call."""
+def header(name: str, samples: int, scores: int, origin: Origin, interface: Interface | None = None) -> str:
+    """<name>.h: the one function that users call; and what there is to say of an input or scores of another shape."""
     guard = f"{name.upper()}_H"
+    rule = (interface.decision if interface else TWO_SCORES).text
+    shaped = interface.shape_text if interface else f"{samples} values"
+    constants, function = (interface.constants(name), interface.label_function(name)) if interface else ("", "")
     return f"""/* {literals.comment(_first_comment(origin))} */
 #ifndef {guard}
 #define {guard}
@@ -52,20 +57,20 @@ def header(name: str, samples: int, scores: int, origin: Origin) -> str:
 
 #define {name.upper()}_SAMPLES {samples}
 #define {name.upper()}_SCORES {scores}
-
+{constants}
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
 /* One inference.
  *
- * samples: {samples} values, finite, aligned to 4 bytes; read only.
- * scores:  {scores} values, aligned to 4 bytes; label 1 (positive) iff scores[1] >= scores[0].
+ * samples: {shaped}, finite, aligned to 4 bytes; read only.
+ * scores:  {scores} value{"s" if scores > 1 else ""}, aligned to 4 bytes; {rule}.
  *
  * Not reentrant: the arena is static. A sample that is not finite never leads outside of an array, but the scores are
  * then unspecified. samples and scores must not overlap. */
 void {name}_run(const float *samples, float *scores);
-
+{function}
 /* The tool, the form and the SHA-256 of the ONNX model. */
 extern const char {name}_version[];
 
@@ -77,8 +82,9 @@ extern const char {name}_version[];
 """
 
 
-def adaptor(name: str, samples: int, scores: int, arena_bytes: int) -> str:
+def adaptor(name: str, samples: int, scores: int, arena_bytes: int, interface: Interface | None = None) -> str:
     """ecm_model.h: the same names for every model."""
+    label = f"#define ECM_MODEL_LABEL {name}_label\n" if interface else ""
     return f"""/* What programs include, so that they need not know the model's name. */
 #ifndef ECM_MODEL_H
 #define ECM_MODEL_H
@@ -90,7 +96,7 @@ def adaptor(name: str, samples: int, scores: int, arena_bytes: int) -> str:
 #define ECM_MODEL_SAMPLES {samples}
 #define ECM_MODEL_SCORES {scores}
 #define ECM_MODEL_ARENA_BYTES {arena_bytes}
-
+{label}
 #endif
 """
 
@@ -150,7 +156,12 @@ def used_kernels(text: str) -> list[str]:
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),
         "ecm_lstm_f32.h": ("ecm_lstm_f32(",),
         "ecm_gru_f32.h": ("ecm_gru_f32(",),
-        "ecm_math.h": tuple(f"ecm_{function}f(" for function in _MATH),
+        "ecm_rnn_f32.h": ("ecm_rnn_f32(",),
+        "ecm_rounding.h": tuple(
+            f"ecm_{function}f(" for function in ("floor", "ceil", "trunc", "sign", "fmod", "modulo")
+        ),
+        "ecm_trigonometry.h": ("ecm_sinf(", "ecm_cosf("),
+        "ecm_math.h": ("ecm_rint_even(", *(f"ecm_{function}f(" for function in _MATH)),
     }
     return ["ecm_base.h", *(header for header, words in marks.items() if any(word in text for word in words))]
 
@@ -241,12 +252,13 @@ def _trace(name: str, entry: Traced, plan: Plan) -> str:
 
 
 def _run(name: str, layers: Sequence[Layer], plan: Plan) -> str:
-    shown = traced(layers)
+    shown: dict[int, list[str]] = {}
+    for entry in traced(layers):
+        shown.setdefault(entry.layer, []).append(_trace(name, entry, plan))
     lines = []
     for number, layer in enumerate(layers):
         used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
         given = ", ".join(place for place in ("samples", "scores") if place in used)
         lines.append(f"    {function_name(name, number, layer)}({given});")
-        calls = [_trace(name, entry, plan) for entry in shown if entry.layer == number]
-        lines += ["#ifdef ECM_TRACE", *calls, "#endif"] if calls else []
+        lines += ["#ifdef ECM_TRACE", *shown[number], "#endif"] if number in shown else []
     return "\n".join([f"void {name}_run(const float *samples, float *scores)", "{", *lines, "}", ""])

@@ -17,6 +17,7 @@ from ecm_edge.firmware.fit_records import FitRecord
 from ecm_edge.firmware.form_build import Source, build_forms
 from ecm_edge.firmware.placeholder_forms import make_form, noise
 from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms.facts import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -
     models = open_models(path)
     wanted = list(forms or (target.precision if "float32" in models else models))
     counted = cost.count(models["float32"]) if "float32" in models else None
-    fits = build_forms([_source(form, models, str(path)) for form in wanted], target, counted)
+    fits = build_forms([_source(form, models, str(path)) for form in wanted], target, counted, compared=True)
     return FitRecord(
         verdict=fits[0].verdict,
         target=target.name,
@@ -56,6 +57,7 @@ def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -
         compiler=toolchain.target_version(target),
         emulator=emulate.version(target),
         seconds=round(time.perf_counter() - started, 3),
+        facts=facts_of(onnx_model.classifier_of(next(iter(models.values())))),
     )
 
 

@@ -12,6 +12,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
 from ecm_edge.firmware.plan import PlannedBuffer
+from ecm_edge.forms.facts import ModelFacts
 from ecm_edge.forms.gate import CostRecord, FormCost, hold, weight_bytes_as
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class FitRecord(Record):
     verdict: that of the form that would ship: the one wanted, or the first of the target's that can be made.
     fits:    the forms whose verdict is PASS.
     seconds: what it took.
+    facts:   of a model that is no float32 detector.
     """
 
     verdict: Verdict
@@ -161,6 +163,7 @@ class FitRecord(Record):
     compiler: str | None
     emulator: str | None
     seconds: float
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
 
 
 class FirmwareRecord(Record):
@@ -168,6 +171,7 @@ class FirmwareRecord(Record):
 
     verdict: that of the target's first form.
     flags:   of the compiler, for every file; the generated code has `model_flags` besides.
+    facts:   of a model that is no float32 detector.
     """
 
     verdict: Verdict
@@ -179,6 +183,7 @@ class FirmwareRecord(Record):
     flags: list[str]
     model_flags: list[str]
     emulator: str | None
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     provenance: Provenance
 
     def of(self, form: Form) -> FormFit | None:

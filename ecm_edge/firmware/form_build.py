@@ -19,16 +19,17 @@ import numpy as np
 
 from ecm_edge.base.errors import FirmwareError, ModelError
 from ecm_edge.base.records import Form, Gate, at_least, not_run
-from ecm_edge.firmware import build, emulate, form_record, generate, known_answer, make, suggestions, toolchain
+from ecm_edge.firmware import answers, build, emulate, form_record, generate, known_answer, make, suggestions, toolchain
 from ecm_edge.firmware.emulated_run import run_emulated
 from ecm_edge.firmware.form_record import GeneratedForm
-from ecm_edge.forms import cost, gate, onnx_model
+from ecm_edge.forms import cost, gate, onnx_model, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import onnx
 
+    from ecm_edge.firmware.build import Image
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.firmware.generate import Generated
     from ecm_edge.forms.cost import GraphCost
@@ -65,6 +66,7 @@ def build_form(
     note: str = "",
     counted: GraphCost | None = None,
     checked: bool = False,
+    compared: bool = False,
 ) -> BuiltForm:
     """Build one form of a model, count what it executes, and hold both against the target's budgets.
 
@@ -77,6 +79,7 @@ def build_form(
         counted: the cost of the float32 graph; that of `proto` by default.
         checked: whether this host runs the C too, so that the image knows its answers and the emulated ones are
             compared with them. An image that was not checked answers the same, but fails its own self-test.
+        compared: whether the C's answers are compared with the reference's on noise, where this host has a compiler.
 
     Raises:
         ModelError: an operator that no C can be made of; the node is named.
@@ -85,26 +88,38 @@ def build_form(
     form = form or generate.form_of(proto)
     graph = counted or cost.count(proto)
     costs = gate.check_cost(graph, target, form if counted else "float32")  # a file as it is: nothing to be scaled
+    loaded = reference.load(proto)
     generated = generate.generate(proto, target)
     source = GeneratedForm(form, note, onnx_model.sha256(proto), costs, generated)
     missing = cannot_build(target, checked=checked)
     if missing:
         return BuiltForm(form_record.unbuilt(source, missing), None)
     folder, host = _run_on_host(proto, target, out) if checked else (_write_sources(generated, out), None)
+    gates = [host.aligned] if host else []
+    if compared:
+        gates.append(answers.of_image(host.image, loaded, target) if host else answers.of_folder(out, loaded, target))
     shipped = build.build(folder, target, "serial", out / "serial", emulated=False)
     run = run_emulated(shipped, out / "batch", host.scores if host else None)
-    record = form_record.built(source, shipped, run, [host.aligned] if host else [])
+    record = form_record.built(source, shipped, run, gates)
     return BuiltForm(record.model_copy(update={"advice": suggestions.for_form(record)}), shipped.shipped)
 
 
-def build_forms(sources: Sequence[Source], target: Target, counted: GraphCost | None) -> list[FormFit]:
-    """The records of several forms, built side by side; those that cannot be made are estimated from `counted`."""
+def build_forms(
+    sources: Sequence[Source], target: Target, counted: GraphCost | None, *, compared: bool = False
+) -> list[FormFit]:
+    """The records of several forms, built side by side; those that cannot be made are estimated from `counted`.
+
+    `compared` as for `build_form`.
+    """
 
     def one(source: Source, out: Path) -> FormFit:
         if source.model is None:
             return form_record.estimated(source.form, target, _known(counted), source.note)
         out.mkdir(parents=True)
-        return build_form(source.model, target, out, form=source.form, note=source.note, counted=counted).record
+        built = build_form(
+            source.model, target, out, form=source.form, note=source.note, counted=counted, compared=compared
+        )
+        return built.record
 
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder, ThreadPoolExecutor(len(sources)) as pool:
         return list(pool.map(one, sources, [Path(folder) / source.form for source in sources]))
@@ -130,8 +145,9 @@ def cannot_build(target: Target, *, checked: bool) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _HostRun:
-    """The host's scores (N, S) of the self-test's segments, and whether every access there was aligned."""
+    """The host's program, its scores (N, S) of the self-test's segments, and whether every access there was aligned."""
 
+    image: Image
     scores: Floats
     aligned: Gate
 
@@ -148,7 +164,7 @@ def _run_on_host(proto: onnx.ModelProto, target: Target, out: Path) -> tuple[Pat
         unable = isinstance(problem, toolchain.ToolFailure)
         aligned = not_run(_ALIGNED, str(problem)) if unable else at_least(_ALIGNED, 0.0, 1, "bool", str(problem))
     segments = known_answer.segments(sources.generated.samples)
-    return sources.folder, _HostRun(emulate.run_batch(sources.host, segments), aligned)
+    return sources.folder, _HostRun(sources.host, emulate.run_batch(sources.host, segments), aligned)
 
 
 def _write_sources(generated: Generated, out: Path) -> Path:

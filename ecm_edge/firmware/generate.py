@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import emit
+from ecm_edge.firmware.interface import Interface
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
 from ecm_edge.forms import onnx_model, reference
@@ -41,7 +42,10 @@ _NAMES = re.compile(r"(?!ecm_)[a-z][a-z0-9_]{0,30}")  # ecm_ is the kernels' own
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """C source texts by file name, and what they were made of. `traced` is what a build with ECM_TRACE shows."""
+    """C source texts by file name, and what they were made of.
+
+    `traced` is what a build with ECM_TRACE shows. `interface` is there unless the model is a detector.
+    """
 
     name: str
     files: Mapping[str, str]
@@ -51,6 +55,7 @@ class Generated:
     origin: emit.Origin
     samples: int
     scores: int
+    interface: Interface | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -78,10 +83,18 @@ def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model:
         target=target.name,
         form=form_of(proto),
     )
-    return generate_graph(reference.load(proto), kernels, origin, name=name)
+    return generate_graph(reference.load(proto), kernels, origin, name=name, interface=interface_of(proto))
 
 
-def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name: str = NAME) -> Generated:
+def interface_of(proto: onnx.ModelProto) -> Interface | None:
+    """What there is to say of a classifier that is no detector; None for a detector: its header says it all."""
+    classifier = onnx_model.classifier_of(proto)
+    return None if classifier.is_detector else Interface(classifier.input_shape, classifier.decision)
+
+
+def generate_graph(
+    graph: Graph, kernels: Kernels, origin: emit.Origin, *, name: str = NAME, interface: Interface | None = None
+) -> Generated:
     """The C of any graph of one float input and one float output; raises as `generate`."""
     if not _NAMES.fullmatch(name):
         rule = "a C name is up to 31 lower-case letters, digits and _, and does not begin with ecm_"
@@ -92,12 +105,12 @@ def generate_graph(graph: Graph, kernels: Kernels, origin: emit.Origin, *, name:
     samples = prod(graph.input_shape)
     source = emit.source(name, layers, placed, origin)
     texts = {
-        f"{name}.h": emit.header(name, samples, scores, origin),
+        f"{name}.h": emit.header(name, samples, scores, origin, interface),
         f"{name}.c": source,
-        "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes),
+        "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes, interface),
         **{kernel: (_INCLUDE / kernel).read_text() for kernel in _with_included(emit.used_kernels(source))},
     }
-    return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores)
+    return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores, interface)
 
 
 def _with_included(kernels: list[str]) -> list[str]:

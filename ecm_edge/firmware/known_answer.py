@@ -31,7 +31,7 @@ _STEPS_PER_MV = 1 << 20
 
 
 def segments(count: int) -> NDArray[np.float32]:
-    """(K, count) in mV: a segment of each kind; the same bits as the board makes. count: 1 to 65,535."""
+    """(K, count) in mV: a segment of each kind; the same bits as the board makes. count: at least 1."""
     heights = [_heights(kind, count) for kind in range(len(KINDS))]
     return (np.array(heights, np.int32) / np.float32(_STEPS_PER_MV)).astype(np.float32)
 

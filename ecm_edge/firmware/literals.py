@@ -73,8 +73,15 @@ def identifier(name: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Text that may stand inside a C comment."""
-    return text.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ")
+    r"""Text that may stand inside a C comment, whoever wrote it: printable ASCII without backslash or trigraph.
+
+    Some compilers join lines at a backslash before they look for the end of a comment; ??/ is another one.
+
+    >>> comment("a */ b\n??/ \\ \u00e9")
+    'a * / b ? ?/ _ _'
+    """
+    plain = re.sub(r"[^ -\[\]-~]", "_", text.replace("\n", " "))
+    return re.sub(r"\?(?=\?)", "? ", plain.replace("*/", "* /").replace("/*", "/ *"))
 
 
 def text(value: str) -> str:

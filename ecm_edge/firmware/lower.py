@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
-    from ecm_edge.forms.reference.graph import Graph, Step
+    from ecm_edge.forms.reference.graph import Graph
+    from ecm_edge.forms.reference.node import Step
     from ecm_edge.targets.kernels import Kernels
 
 _SEED = 0
@@ -50,12 +51,15 @@ def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
     for step in steps:
         if step.op.op not in OPERATORS:
             raise refused(step.op, f"firmware can be made of {len(OPERATORS)} operators", "another one")
-    program = _program(graph, steps, shapes, kernels)
+    kinds = {name: str(value.dtype) for name, value in env.items()}
+    program = _program(graph, steps, shapes, kinds, kernels)
+    makers = {name: step for step in reversed(graph.steps) for name in step.outputs}
     for name, values in constants.items():
-        program.env[name] = Constant(values[0], _stored(graph, name))
+        program.env[name] = Constant(values[0], _stored(graph, makers.get(name)))
     samples = Buffer(int(np.prod(graph.input_shape)), "float32", "samples")
     program.env[graph.input_name] = Tensor(samples, dense(graph.input_shape))
     for step in steps:
+        _check_kinds(program, step)
         quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
     _finish_scores(program)
     return program.finish()
@@ -74,17 +78,41 @@ def _probe(graph: Graph) -> dict[str, NDArray[Any]]:
     raise refusal
 
 
-def _stored(graph: Graph, name: str) -> str:
+def _stored(graph: Graph, maker: Step | None) -> str:
     """How a constant is kept: as float16 if it is nothing but a cast of one, and finite (ecm_half takes no others)."""
-    for step in graph.steps:
-        if name in step.outputs and step.op.op == "Cast":
-            source = graph.constants.get(step.op.inputs[0])
-            halves = source is not None and source.dtype == np.float16 and np.isfinite(source).all()
-            return "float16" if halves else "float32"
-    return "float32"
+    source = graph.constants.get(maker.op.inputs[0]) if maker is not None and maker.op.op == "Cast" else None
+    halves = source is not None and source.dtype == np.float16 and np.isfinite(source).all()
+    return "float16" if halves else "float32"
 
 
-def _program(graph: Graph, steps: list[Step], shapes: Mapping[str, tuple[int, ...]], kernels: Kernels) -> Program:
+_SHAPE = frozenset(name for name, function in OPERATORS.items() if function is OPERATORS["Reshape"])
+_CHOICES = frozenset({"Where", "Equal", "Cast", "CastLike", "Concat"}) | _SHAPE
+_TAKES = {
+    "bool": _CHOICES | {"And", "Or", "Xor", "Not"},
+    "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
+    "8 bits": _SHAPE
+    | {"DequantizeLinear", "Concat", "Cast", "CastLike", "MaxPool", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Pad"},
+}
+"""Operators that take what is no float: nothing is computed of whole numbers, which are kept as floats."""
+
+
+def _check_kinds(program: Program, step: Step) -> None:
+    """Refuse an operator on a type for which it has no C."""
+    groups = {"bool": "bool", "int32": "int32", "int64": "int32", "int8": "8 bits", "uint8": "8 bits"}
+    read = [name for name in step.op.inputs if not step.sources and isinstance(program.env.get(name), Tensor)]
+    for name in read:
+        kind = program.kinds[name]
+        if kind != "float32" and step.op.op not in _TAKES.get(groups.get(kind, ""), ()):
+            raise refused(step.op, "activations are float32", f"{name!r} of {kind}")
+
+
+def _program(
+    graph: Graph,
+    steps: list[Step],
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Mapping[str, str],
+    kernels: Kernels,
+) -> Program:
     readers: dict[str, list[Step]] = defaultdict(list)
     for step in steps:
         for name in set(step.inputs):
@@ -95,6 +123,7 @@ def _program(graph: Graph, steps: list[Step], shapes: Mapping[str, tuple[int, ..
         graph=graph,
         kernels=kernels,
         shapes=shapes,
+        kinds=kinds,
         uses=uses,
         rooms=_rooms(steps, shapes, kernels),
         wide=any(step.quantizer or step.op.op == "QuantizeLinear" for step in steps),

@@ -14,22 +14,27 @@ fused layers nor outputs over inputs, and its figures are in the records of mode
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.records import Record
+from ecm_edge.forms import cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from ecm_edge.firmware.layers import Layer, Overlap
     from ecm_edge.firmware.tensors import Buffer
 
 ALIGNMENT = 8
 _MOVES = 150  # a tenth of a second
+_MOVED = 150_000  # buffers placed in all moves together
 
 Allowed = dict[tuple["Buffer", "Buffer"], "Overlap"]
 """(input, output) pairs that may overlap at the layer where the one dies and the other begins."""
+Rivals = Mapping["Buffer", Sequence["Buffer"]]
+"""For every buffer those that must not lie where it lies."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,6 @@ class Lifetime:
 
     first: int
     last: int
-
-    def meets(self, other: Lifetime) -> bool:
-        """Whether both are alive at one layer."""
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,24 @@ def plan(layers: Sequence[Layer]) -> Plan:
     """Place every arena buffer of the layers, in order of execution."""
     lifetimes = _lifetimes(layers)
     allowed = _allowed(layers, lifetimes)
+    rivals = cost.alive_together({buffer: (life.first, life.last) for buffer, life in lifetimes.items()})
     orders = [sorted(lifetimes, key=key) for key in _orders(lifetimes)]
-    order = min(orders, key=lambda order: _size(_place(order, lifetimes, allowed)))
-    offsets = _improved(order, lifetimes, allowed)
+    order = min(orders, key=lambda order: _size(_place(order, rivals, allowed)))
+    offsets = _improved(order, rivals, allowed)
     backward = {
         lifetimes[output].first for (x, output), over in allowed.items() if _is_backward(x, output, over, offsets)
     }
     return Plan(offsets, _size(offsets), lifetimes, frozenset(backward))
 
 
-def _improved(order: Sequence[Buffer], lifetimes: Mapping[Buffer, Lifetime], allowed: Allowed) -> dict[Buffer, int]:
-    """The places of the best order that some moves of one buffer each lead to."""
-    best, offsets = list(order), _place(order, lifetimes, allowed)
+def _improved(order: Sequence[Buffer], rivals: Rivals, allowed: Allowed) -> dict[Buffer, int]:
+    """The places of the best order that some moves of one buffer each lead to; of very many buffers fewer are made."""
+    best, offsets = list(order), _place(order, rivals, allowed)
     chance = random.Random(0)  # noqa: S311 - no secret
-    for _ in range(_MOVES if len(best) > 1 else 0):
+    for _ in range(min(_MOVES, _MOVED // len(best)) if len(best) > 1 else 0):
         tried = list(best)
         tried.insert(chance.randrange(len(tried)), tried.pop(chance.randrange(len(tried))))
-        placed = _place(tried, lifetimes, allowed)
+        placed = _place(tried, rivals, allowed)
         if _size(placed) <= _size(offsets):
             best, offsets = tried, placed
     return offsets
@@ -129,14 +131,14 @@ def _orders(lifetimes: Mapping[Buffer, Lifetime]) -> list[Callable[[Buffer], tup
     ]
 
 
-def _place(order: Sequence[Buffer], lifetimes: Mapping[Buffer, Lifetime], allowed: Allowed) -> dict[Buffer, int]:
+def _place(order: Sequence[Buffer], rivals: Rivals, allowed: Allowed) -> dict[Buffer, int]:
     offsets: dict[Buffer, int] = {}
     for buffer in order:
-        rivals = [other for other in offsets if lifetimes[buffer].meets(lifetimes[other])]
+        placed = [other for other in rivals[buffer] if other in offsets]
         free = (
             at
-            for at in sorted(_candidates(buffer, rivals, offsets, allowed))
-            if _fits(buffer, at, rivals, offsets, allowed)
+            for at in sorted(_candidates(buffer, placed, offsets, allowed))
+            if _fits(buffer, at, placed, offsets, allowed)
         )
         offsets[buffer] = next(free)
     return offsets
@@ -192,16 +194,11 @@ def _size(offsets: Mapping[Buffer, int]) -> int:
 
 def live_bytes(layers: Sequence[Layer], placed: Plan) -> list[int]:
     """Bytes of all buffers alive at each layer, shared bytes counted once."""
-    return [
-        _covered(
-            [
-                (placed.offsets[b], b.size_bytes)
-                for b, life in placed.lifetimes.items()
-                if life.first <= number <= life.last
-            ]
-        )
-        for number in range(len(layers))
-    ]
+    alive: list[list[tuple[int, int]]] = [[] for _ in layers]
+    for buffer, life in placed.lifetimes.items():
+        for number in range(life.first, life.last + 1):
+            alive[number].append((placed.offsets[buffer], buffer.size_bytes))
+    return [_covered(spans) for spans in alive]
 
 
 def _covered(spans: list[tuple[int, int]]) -> int:

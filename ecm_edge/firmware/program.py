@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Layer, Names
     from ecm_edge.firmware.tensors import DType
-    from ecm_edge.forms.reference.graph import Graph, Node, Step
+    from ecm_edge.forms.reference.graph import Graph
+    from ecm_edge.forms.reference.node import Node, Step
     from ecm_edge.targets.kernels import Kernels
 
 _SPATIAL = 3  # axes of a tensor that has time: batch, channels, time
@@ -106,6 +107,7 @@ class Program:
         graph: the graph, in the reference's steps.
         kernels: what the target's core is good at.
         shapes: the ONNX shape of every tensor.
+        kinds: the ONNX type of every tensor, by NumPy's name.
         uses: how many times steps read each tensor (the graph's output counts once more).
         rooms: what the convolutions that read a tensor want of its memory.
         wide: whether float sums are taken in double, as they are in quantised graphs, whose integers have to come out
@@ -116,6 +118,7 @@ class Program:
     graph: Graph
     kernels: Kernels
     shapes: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[str, str]
     uses: Counter[str]
     rooms: Mapping[str, Room]
     wide: bool
@@ -231,7 +234,7 @@ def refused(
     node: Node, rule: str, found: str, hint: str = "README lists what firmware can be generated from."
 ) -> ModelError:
     """The error for a node of which no C can be made; it names the node."""
-    return ModelError(rule, f"{found} in {node.op} {node.name!r}", hint)
+    return ModelError(rule, f"{found} in {node.place}", hint)
 
 
 def distance_below(write_ends: Indices, read_starts: Indices) -> int:

@@ -3,7 +3,11 @@
     host to board   AA 55, count of samples as uint16, so many float32     all little-endian
     board to host   55 AA, status, label 0 or 1, latency in ms as float32
 
-T samples a segment. `status` is 0 in the contest's answers; the other values are our firmware's.
+T samples a segment. `status` is 0 in the contest's answers; the other values are our firmware's. Models with an input
+or scores of another shape take the values of their input in the same frame, the count modulo 65,536, and answer with
+S scores:
+
+    board to host   55 AA, status, label as uint16, latency in ms as float32, S scores as float32
 """
 
 from __future__ import annotations
@@ -92,6 +96,36 @@ def decode_answer(frame: bytes) -> Answer | None:
     if status not in set(Status) or label not in {0, 1} or not math.isfinite(latency_ms) or latency_ms < 0:
         return None
     return Answer(Status(status), label, latency_ms)
+
+
+def encode_input(values: NDArray[np.float32]) -> bytes:
+    """The frame of an input of any shape, the last axis fastest."""
+    return _TO_BOARD + struct.pack("<H", values.size % (MOST_SAMPLES + 1)) + values.astype("<f4").tobytes()
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """What a board answers for a model of another shape: label from 0, latency >= 0, and S scores."""
+
+    status: Status
+    label: int
+    latency_ms: float
+    scores: tuple[float, ...]
+
+
+def decode_scored(frame: bytes, scores: int) -> ScoredAnswer | None:
+    """The answer with so many scores that these bytes are; None if they are none.
+
+    >>> decode_scored(bytes.fromhex("55aa00 0200 0000003f 0000803f"), 1)
+    ScoredAnswer(status=<Status.ANSWERED: 0>, label=2, latency_ms=0.5, scores=(1.0,))
+    """
+    layout = struct.Struct(f"<BHf{scores}f")
+    if len(frame) != len(_TO_HOST) + layout.size or not frame.startswith(_TO_HOST):
+        return None
+    status, label, latency_ms, *values = layout.unpack_from(frame, len(_TO_HOST))
+    if status not in set(Status) or not math.isfinite(latency_ms) or latency_ms < 0:
+        return None
+    return ScoredAnswer(Status(status), label, latency_ms, tuple(values))
 
 
 def find_answer(received: bytes) -> Answer | None:

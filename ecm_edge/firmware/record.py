@@ -25,6 +25,7 @@ from ecm_edge.firmware import emulate, toolchain
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
 from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost
+from ecm_edge.forms.facts import facts_of
 from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
@@ -48,22 +49,25 @@ def build_candidate(folder: Path, target: Target) -> FirmwareRecord:
     return _build(open_forms(folder, target), target, folder)
 
 
-def build_model(path: Path, target: Target, out: Path) -> FirmwareRecord:
-    """The same for a candidate's folder or any ONNX file, into the new folder `out`; raises as `build_candidate`."""
-    models = open_forms(path, target)
+def build_model(path: Path, target: Target, out: Path, *, threshold: float | None = None) -> FirmwareRecord:
+    """The same for a candidate's folder or any ONNX file, into the new folder `out`; raises as `build_candidate`.
+
+    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+    """
+    models = open_forms(path, target, threshold)
     with files.staged_folder(out) as staged:
         return _build(models, target, staged)
 
 
-def open_forms(path: Path, target: Target) -> list[ModelFile]:
-    """The forms of a candidate that the target runs, its first form first; or the one file.
+def open_forms(path: Path, target: Target, threshold: float | None = None) -> list[ModelFile]:
+    """The forms of a candidate that the target runs, its first form first; or the one file, with its threshold.
 
     Raises:
         CandidateError: no candidate, one without any of those, or one changed since its export.
         ModelError: a file is corrupt or not a classifier.
     """
     if not path.is_dir():
-        return [open_model(path)]
+        return [open_model(path, threshold=threshold)]
     candidate.load_config(path)
     there = [form for form in target.precision if (path / candidate.FORM_FILES[form]).is_file()]
     if not there:
@@ -93,6 +97,7 @@ def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRe
         flags=firmware.flags if firmware else [],
         model_flags=firmware.model_flags if firmware else [],
         emulator=emulate.version(target),
+        facts=facts_of(first.classifier),
         provenance=provenance.collect(),
     )
     record.save(out / candidate.FIRMWARE)
@@ -111,8 +116,10 @@ def _float32_cost(models: Sequence[ModelFile]) -> GraphCost | None:
 def _one(model: ModelFile, target: Target, scratch: Path, counted: GraphCost | None) -> BuiltForm:
     folder = scratch / model.path.name
     folder.mkdir()
-    built = build_form(model.classifier.proto, target, folder, form=model.form, counted=counted, checked=True)
-    named = built.record.model_copy(update={"model_sha256": files.sha256_file(model.path)})
+    built = build_form(
+        model.classifier.proto, target, folder, form=model.form, counted=counted, checked=True, compared=True
+    )
+    named = built.record.model_copy(update={"model_sha256": model.sha256})
     return replace(built, record=named)
 
 

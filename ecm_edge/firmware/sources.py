@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from ecm_edge.base import files
-from ecm_edge.base.records import Record
-from ecm_edge.firmware import generate
+from ecm_edge.base.records import Gate, Record, Verdict
+from ecm_edge.firmware import answers, generate
+from ecm_edge.forms import reference
+from ecm_edge.forms.facts import ModelFacts, facts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class GenerateRecord(Record):
-    """Generated C: `files` maps each name to its SHA-256; bytes are those of all constants and of the arena."""
+    """Generated C: `files` maps each name to its SHA-256; bytes are those of all constants and of the arena.
+
+    `gates` compare its answers with the reference's on noise; where they differ, no file is written. `facts` are those
+    of a model that is no float32 detector.
+    """
 
     target: str
     form: str
@@ -28,6 +36,9 @@ class GenerateRecord(Record):
     constant_bytes: int
     arena_bytes: int
     files: dict[str, str]
+    verdict: Verdict
+    gates: list[Gate]
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
 
 
 def generate_model(model: ModelFile, target: Target, out: Path, *, name: str = generate.NAME) -> GenerateRecord:
@@ -35,19 +46,27 @@ def generate_model(model: ModelFile, target: Target, out: Path, *, name: str = g
 
     Raises:
         ModelError: a name that C does not take, or an operator that no C can be made of; the node is named.
+        FirmwareError: this host's compiler fails.
         OutputError: `out` exists, or cannot be written.
     """
-    generated = generate.generate(model.classifier.proto, target, name=name, model=model.path.name)
-    generate.write(generated, out)
+    proto = model.classifier.proto
+    generated = generate.generate(proto, target, name=name, model=model.path.name)
+    gate = answers.of_generated(generated, reference.load(proto), target)
+    written = gate.verdict != Verdict.FAIL
+    if written:
+        generate.write(generated, out)
     return GenerateRecord(
         target=target.name,
         form=generated.origin.form,
         model=model.path.name,
-        model_sha256=files.sha256_file(model.path),
+        model_sha256=model.sha256,
         name=name,
         layers=len(generated.layers),
         macs=sum(layer.macs for layer in generated.layers),
         constant_bytes=generated.weight_bytes,
         arena_bytes=generated.plan.arena_bytes,
-        files={path.name: files.sha256_file(path) for path in sorted(out.iterdir())},
+        files={path.name: files.sha256_file(path) for path in sorted(out.iterdir())} if written else {},
+        verdict=gate.verdict,
+        gates=[gate],
+        facts=facts_of(model.classifier),
     )

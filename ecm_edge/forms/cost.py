@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record
-from ecm_edge.forms import onnx_model
+from ecm_edge.forms import model_rules, onnx_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +35,9 @@ _STRUCTURAL = frozenset(
 """Operators whose further inputs say where, not what: a shape, axes, pads."""
 _ALIGNMENT_BYTES = 8
 _WEIGHT = ".weight"
+_MOST_PAIRS = 2**21
+
+T = TypeVar("T")
 
 
 class LayerCost(Record):
@@ -77,17 +82,23 @@ def count(model: onnx.ModelProto) -> GraphCost:
     """The cost of a graph with static shapes, a free batch axis taken as one segment.
 
     Raises:
-        ModelError: a shape that is not static.
+        ModelError: a shape that is not static, or not known.
     """
-    graph = shape_inference.infer_shapes(onnx_model.one_segment(model), strict_mode=True, data_prop=True).graph
+    bound = onnx_model.one_segment(model)
+    try:
+        graph = shape_inference.infer_shapes(bound, strict_mode=True, data_prop=True).graph
+    except model_rules.REFUSALS as problem:
+        foreign = [f"{node.domain}.{node.op_type} {node.name!r}" for node in model.graph.node if node.domain]
+        found = ", ".join(foreign) or str(problem).strip().replace("\n", " ")[:300]
+        raise ModelError("a graph to be counted has known shapes", found, "Use ONNX's standard operators.") from None
+    _see_shapes(graph, bound)
     shapes, sizes = _tensor_shapes(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     buffers = lifetimes(graph, sizes)
     offsets = plan(buffers)
+    alive = _live_bytes(buffers, len(graph.node))
     layers = [
-        _layer(node, step, shapes, weights, buffers)
-        for step, node in enumerate(graph.node)
-        if node.op_type != "Constant"
+        _layer(node, shapes, weights, alive[step]) for step, node in enumerate(graph.node) if node.op_type != "Constant"
     ]
     return GraphCost(
         parameters=sum(layer.parameters for layer in layers),
@@ -97,6 +108,21 @@ def count(model: onnx.ModelProto) -> GraphCost:
         peak_live_bytes=max((layer.live_bytes for layer in layers), default=0),
         layers=layers,
     )
+
+
+def _see_shapes(graph: onnx.GraphProto, model: onnx.ModelProto) -> None:
+    """Fill in the shapes that inference could not find, from a run on one segment of zeros in onnxruntime."""
+    unknown = [value for value in (*graph.value_info, *graph.output) if 0 in onnx_model.lengths(value)]
+    if not unknown or any(0 in onnx_model.lengths(value) for value in model.graph.input):
+        return
+    names = [value.name for value in unknown]
+    classifier = onnx_model.classifier_of(model)
+    session = onnx_model.open_session(onnx_model.with_outputs(model, names))
+    zeros = np.zeros((1, classifier.samples_per_segment), np.float32)
+    seen = onnx_model.run_session(session, classifier, zeros, names)
+    for value, tensor in zip(unknown, seen, strict=True):
+        for dim, length in zip(value.type.tensor_type.shape.dim, tensor.shape[1:], strict=True):
+            dim.dim_value = length
 
 
 def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Lifetime]:
@@ -121,21 +147,48 @@ def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Lifetime
 
 def plan(buffers: Iterable[Lifetime]) -> dict[str, int]:
     """An offset for every buffer, largest first, at the lowest place free for the whole of its life."""
+    by_name = {buffer.name: buffer for buffer in buffers}
+    rivals = alive_together({name: (buffer.first, buffer.last) for name, buffer in by_name.items()})
     offsets: dict[str, int] = {}
-    placed: list[Lifetime] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+    for buffer in sorted(by_name.values(), key=lambda b: (-b.size, b.first, b.name)):
         offset = 0
-        for other in sorted((p for p in placed if _overlap(p, buffer)), key=lambda p: offsets[p.name]):
-            if offset + buffer.size <= offsets[other.name]:
+        for other in sorted((name for name in rivals[buffer.name] if name in offsets), key=offsets.__getitem__):
+            if offset + buffer.size <= offsets[other]:
                 break
-            offset = max(offset, offsets[other.name] + other.size)
+            offset = max(offset, offsets[other] + by_name[other].size)
         offsets[buffer.name] = offset
-        placed.append(buffer)
     return offsets
 
 
-def _overlap(a: Lifetime, b: Lifetime) -> bool:
-    return a.first <= b.last and b.first <= a.last
+def alive_together(lives: Mapping[T, tuple[int, int]]) -> dict[T, list[T]]:
+    """For every buffer, by its first and last step, those that are alive at one of its steps.
+
+    Raises:
+        ModelError: so many are alive together that no plan is found in reasonable time.
+    """
+    rivals: dict[T, list[T]] = {buffer: [] for buffer in lives}
+    alive: list[T] = []
+    pairs = 0
+    for buffer in sorted(lives, key=lambda b: lives[b][0]):
+        alive = [other for other in alive if lives[other][1] >= lives[buffer][0]]
+        pairs += len(alive)
+        if pairs > _MOST_PAIRS:
+            found = f"{len(alive):,} of {len(lives):,} at step {lives[buffer][0]:,}"
+            raise ModelError("few tensors are alive at the same time", found, "Make the net smaller.")
+        for other in alive:
+            rivals[other].append(buffer)
+        rivals[buffer] += alive
+        alive.append(buffer)
+    return rivals
+
+
+def _live_bytes(buffers: Iterable[Lifetime], steps: int) -> list[int]:
+    """Bytes that are alive at each step."""
+    change = [0] * (steps + 2)
+    for buffer in buffers:
+        change[buffer.first] += buffer.size
+        change[buffer.last + 1] -= buffer.size
+    return list(accumulate(change))
 
 
 def _aligned(size: int) -> int:
@@ -164,11 +217,7 @@ def _tensor_shapes(graph: onnx.GraphProto) -> tuple[dict[str, list[int]], dict[s
 
 
 def _layer(
-    node: onnx.NodeProto,
-    step: int,
-    shapes: Mapping[str, list[int]],
-    weights: Mapping[str, onnx.TensorProto],
-    buffers: Iterable[Lifetime],
+    node: onnx.NodeProto, shapes: Mapping[str, list[int]], weights: Mapping[str, onnx.TensorProto], live_bytes: int
 ) -> LayerCost:
     own = [weights[name] for name in dict.fromkeys(node.input) if name in weights and _is_weight(node, name)]
     return LayerCost(
@@ -178,7 +227,7 @@ def _layer(
         parameters=sum(math.prod(tensor.dims) for tensor in own),
         macs=_macs(node, shapes),
         weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in own),
-        live_bytes=sum(b.size for b in buffers if b.first <= step <= b.last),
+        live_bytes=live_bytes,
     )
 
 

@@ -26,6 +26,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model, simplify
+from ecm_edge.forms.decision import text_of
 from ecm_edge.forms.simplify import SimplifyRecord
 
 if TYPE_CHECKING:
@@ -314,6 +315,12 @@ def _check_contract(proto: onnx.ModelProto, samples_per_segment: int) -> onnx_mo
     classifier = onnx_model.classifier_of(proto)
     exported = (onnx_model.opset(proto), classifier.input_name, classifier.input_shape, classifier.output_name)
     wanted = (OPSET, INPUT, (1, 1, samples_per_segment), OUTPUT)
+    if not classifier.is_detector:
+        raise ModelError(
+            f"a network maps (1, 1, {samples_per_segment}) to two scores",
+            f"{text_of(classifier.input_shape)} to {classifier.decision.count}",
+            "End the net in two scores.",
+        )
     if exported != wanted:
         raise ModelError(
             f"an export has opset, input, shape and output {wanted}", f"{exported}", "Use the pinned version of torch."

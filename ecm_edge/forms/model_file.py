@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.forms import onnx_model
+from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +42,23 @@ class ModelFile:
         """The ONNX file."""
         return self.classifier.path
 
+    @property
+    def sha256(self) -> str:
+        """Of the file, and of those beside it that hold its weights."""
+        return self.classifier.sha256
 
-def open_model(path: Path, form: Form = "float32") -> ModelFile:
+
+def open_model(path: Path, form: Form = "float32", threshold: float | None = None) -> ModelFile:
     """The ONNX file at `path`, or the given form of the candidate in the folder `path`.
+
+    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
 
     Raises:
         CandidateError: the folder is no candidate, lacks that form, or its configuration changed since the export.
         ModelError: the file is missing, corrupt or not a classifier.
     """
     if not path.is_dir():
-        classifier = onnx_model.load_classifier(path)
+        classifier = onnx_model.load_classifier(path, threshold)
         return ModelFile(classifier, onnx_model.stated_form(classifier.proto))
     config = load_config(path)
     file = path / FORM_FILES[form]
@@ -60,7 +68,7 @@ def open_model(path: Path, form: Form = "float32") -> ModelFile:
             f"none in {path}",
             "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
         )
-    classifier = onnx_model.load_classifier(file)
+    classifier = onnx_model.load_classifier(file, threshold)
     made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)
     if made_from != config.sha256:
         raise CandidateError(
@@ -69,6 +77,39 @@ def open_model(path: Path, form: Form = "float32") -> ModelFile:
             "Restore it, or export again.",
         )
     return ModelFile(classifier, form, path, config)
+
+
+def open_detector(path: Path, form: Form = "float32") -> ModelFile:
+    """The same of a model with one axis of samples and two scores, as tasks and data sets have them.
+
+    Raises:
+        CandidateError, ModelError: as `open_model`; or the model has another shape, or another number of scores.
+    """
+    model = open_model(path, form)
+    classifier = model.classifier
+    if not classifier.is_detector:
+        shape, scores = text_of(classifier.input_shape), classifier.decision.count
+        raise ModelError(
+            "a model that is held against a task has one axis of samples and two scores",
+            f"an input of {shape} and {scores} score{'s' if scores > 1 else ''} in {model.path}",
+            "`fit`, `firmware generate` and `build`, `verify`, `bench`, `bundle` and `quantize` take any other shape.",
+        )
+    return model
+
+
+def check_length(classifier: Classifier, dataset: Dataset) -> None:
+    """Refuse a data set whose segments have another length than the one axis of the model's input.
+
+    Raises:
+        ModelError: with both lengths.
+    """
+    samples = dataset.header.samples_per_segment
+    if [length for length in classifier.input_shape if length != 1] != [samples]:
+        raise ModelError(
+            "segments have the length of the model's input",
+            f"{samples} samples in {dataset.folder} for {text_of(classifier.input_shape)} in {classifier.path}",
+            "Import the data with the model's length, or give a file of samples: --samples.",
+        )
 
 
 def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:

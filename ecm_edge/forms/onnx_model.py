@@ -1,7 +1,8 @@
-"""ONNX classifiers as this project understands them: one segment in, two scores out.
+"""ONNX classifiers as this project understands them: one input of fixed shape, one output of scores.
 
-Dimension letters: N segments, C channels, T samples. A classifier has one float32 input that holds one segment (its
-only axis longer than 1 is time) and a float32 output of two scores; label 1 (positive) iff scores[1] >= scores[0].
+N segments of T samples each: T is the product of the input's shape, and a segment lies in memory as ONNX has it, the
+last axis fastest. `decision` says which label the scores stand for. A detector has one axis of samples and two scores:
+that is what the project trains, scores and promotes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -18,11 +19,14 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
-from onnx.external_data_helper import uses_external_data
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
+from ecm_edge.forms import model_rules
+from ecm_edge.forms.as_float32 import as_float32
+from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
+from ecm_edge.forms.external_data import bring_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,36 +35,74 @@ METADATA_PREFIX = "ecm_edge."
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The node metadata in which the exporter names the torch modules that a node came from."""
 
+MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
+"""Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
-_STANDARD = ("", "ai.onnx")  # names of the domain of the standard operators
+_CONVERTED, _THRESHOLD = "converted_from", "score_threshold"
+_SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
+_SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
+_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A checked model; `input_shape` is that of one segment, e.g. (1, 1, T), (1, T) or (1, 1, T, 1)."""
+    """A checked model.
+
+    input_shape: of one segment, such as (1, 1, T), (1, T), (1, 12, 500) or (1, 3, 32, 32).
+    decision:    which label its scores stand for.
+    beside:      files beside `path` that hold some of its weights.
+    """
 
     path: Path
     proto: onnx.ModelProto
     input_name: str
     input_shape: tuple[int, ...]
     output_name: str
+    decision: Decision = TWO_SCORES
+    beside: tuple[Path, ...] = ()
 
     @property
     def samples_per_segment(self) -> int:
-        """T, the length of the one axis that is not 1."""
+        """T: how many values the input holds."""
         return prod(self.input_shape)
 
+    @property
+    def is_detector(self) -> bool:
+        """Whether it has one axis of samples and two scores."""
+        return sum(length != 1 for length in self.input_shape) == 1 and self.decision.kind == "two_scores"
 
-def load_classifier(path: Path) -> Classifier:
-    """Read and check a model file.
+    @property
+    def converted_from(self) -> str:
+        """What the file computes in, if not in float32: such as "float64"; empty otherwise."""
+        return provenance(self.proto).get(_CONVERTED, "")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file; where weights lie beside it, of the names and the hashes of all its files."""
+        if not self.beside:
+            return files.sha256_file(self.path)
+        return files.sha256_json({path.name: files.sha256_file(path) for path in (self.path, *self.beside)})
+
+
+def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
+    """Read and check a model file; one in float64 or float16 is converted to float32.
+
+    Args:
+        path: the file; weights in files beside it are read too.
+        threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
 
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX; it has not exactly one input; its input has no
-            fixed time axis; its output is not two scores.
+            fixed shape; its output is not one row of scores; a threshold that does not fit.
     """
-    return classifier_of(load_proto(path), path)
+    proto, beside = _read(path)
+    facts = {_CONVERTED: as_float32(proto), _THRESHOLD: "" if threshold is None else repr(float(threshold))}
+    if stated := {name: value for name, value in facts.items() if value}:
+        stamp(proto, stated)
+    check(proto, str(path))
+    return replace(classifier_of(proto, path), beside=beside)
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -69,6 +111,13 @@ def load_proto(path: Path) -> onnx.ModelProto:
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX.
     """
+    proto, _ = _read(path)
+    check(proto, str(path))
+    return proto
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
+    """The model, its weights in it, and the files beside it that held some."""
     rule, hint = "a model is an ONNX file", "Export it again, or give another file."
     try:
         content = files.read_bounded(path, _LARGEST_BYTES)
@@ -78,21 +127,10 @@ def load_proto(path: Path) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:
         raise ModelError(rule, f"{path} that is corrupt or of another format ({problem})", hint) from None
-    _refuse_external_data(proto, path)
+    model_rules.before_inference(proto, str(path))
+    beside = bring_in(proto, path)
     _bind_initializers(proto)
-    check(proto, str(path))
-    return proto
-
-
-def _refuse_external_data(proto: onnx.ModelProto, path: Path) -> None:
-    """One file is the model: weights beside it would escape its hash, and get lost where it is copied."""
-    outside = next((tensor for tensor in proto.graph.initializer if uses_external_data(tensor)), None)
-    if outside is not None:
-        raise ModelError(
-            "a model's file holds its weights",
-            f"{outside.name!r} of {path} in a file beside it",
-            "Export with `torch.onnx.export(..., external_data=False)`, or `onnx.save(onnx.load(path), another_path)`.",
-        )
+    return proto, beside
 
 
 def _bind_initializers(proto: onnx.ModelProto) -> None:
@@ -109,43 +147,48 @@ def _bind_initializers(proto: onnx.ModelProto) -> None:
 
 
 def check(proto: onnx.ModelProto, name: str) -> None:
-    """Raise ModelError unless the graph has nodes, onnx's checker accepts it, and every initializer can be read."""
+    """Raise ModelError unless the graph has nodes, onnx's checker accepts it, and the rules of `model_rules` hold."""
     if not proto.graph.node:
         raise ModelError("a model has operators", f"none in {name}", "Export it again, or give another file.")
+    model_rules.before_inference(proto, name)
     try:
         onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, EncodeError) as problem:
-        first = str(problem).strip().splitlines()[0]
-        raise ModelError("a model passes onnx's checker", f"{first!r} in {name}", "Export it again.") from None
-    if not any(entry.domain in _STANDARD for entry in proto.opset_import):
-        domains = ", ".join(repr(entry.domain) for entry in proto.opset_import)
-        raise ModelError("a model imports ONNX's standard operators", f"{domains} in {name}", "Export it again.")
-    for tensor in proto.graph.initializer:
-        try:
-            onnx.numpy_helper.to_array(tensor)
-        except ValueError as problem:
-            found = f"{problem} for {tensor.name!r} {list(tensor.dims)} in {name}"
-            raise ModelError("an initializer has the bytes of its shape", found, "Export it again.") from None
+    except (*model_rules.REFUSALS, EncodeError) as problem:
+        lines = str(problem).strip().splitlines() or [type(problem).__name__]
+        said = " ".join([lines[0], *(line for line in lines[1:] if "Name:" in line)])
+        raise ModelError("a model passes onnx's checker", f"{said!r} in {name}", "Export it again.") from None
+    model_rules.after_inference(proto, name)
 
 
 def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Classifier:
     """The classifier in a graph that passed `check`; `path` names it in messages.
 
     Raises:
-        ModelError: not one input with one fixed time axis, or not two scores.
+        ModelError: not one input of fixed shape, or not one row of scores.
     """
     initializers = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in initializers]
     if len(inputs) != 1:
         found = f"{len(inputs)} ({', '.join(value.name for value in inputs) or 'none'}) in {path}"
         raise ModelError("a classifier has exactly one input", found, "Bind the other inputs to constants.")
-    return Classifier(path, proto, inputs[0].name, _segment_shape(inputs[0], path), _scores_name(proto, path))
+    shape = _segment_shape(inputs[0], path)
+    output, count = _scores(proto, path)
+    stated = provenance(proto).get(_THRESHOLD)
+    probability = count == 1 and _is_squashed(proto.graph, output)
+    decision = decision_of(count, float(stated) if stated else None, probability=probability)
+    return Classifier(path, proto, inputs[0].name, shape, output, decision)
 
 
 def one_segment(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with every free batch axis, the first of an input that has several, bound to one segment."""
+    """The model with every free batch axis, the first of an input that has several, bound to one segment.
+
+    What the file says of tensors of a free shape is left out: inference finds it again, bound.
+    """
     bound = onnx.ModelProto()
     bound.CopyFrom(proto)
+    fixed = [value for value in bound.graph.value_info if 0 not in lengths(value)]
+    del bound.graph.value_info[:]
+    bound.graph.value_info.extend(fixed)
     for value in bound.graph.input:
         dims = value.type.tensor_type.shape.dim
         if len(dims) > 1 and not dims[0].HasField("dim_value"):
@@ -153,7 +196,7 @@ def one_segment(proto: onnx.ModelProto) -> onnx.ModelProto:
     return bound
 
 
-def _dims(value: onnx.ValueInfoProto) -> list[int]:
+def lengths(value: onnx.ValueInfoProto) -> list[int]:
     """Axis lengths; 0 where an axis is not fixed."""
     return [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
 
@@ -163,30 +206,45 @@ def _is_float32(value: onnx.ValueInfoProto) -> bool:
 
 
 def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
-    dims = _dims(value)
+    dims = lengths(value)
     if len(dims) > 1 and dims[0] == 0:  # a free batch axis is run with one segment
         dims[0] = 1
-    if not _is_float32(value) or sum(dim != 1 for dim in dims) != 1 or 0 in dims:
-        shown = [dim or "?" for dim in dims]
+    if not _is_float32(value) or not dims or min(dims) < 1:
+        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         raise ModelError(
-            "the input is float32 with one fixed axis of samples, all others 1",
-            f"{value.name} {shown} in {path}",
+            "the input is of floats and its shape is fixed, but for a batch axis in front",
+            f"{value.name} {[dim or '?' for dim in dims]} of {kind} in {path}",
             "Export with a fixed length and batch 1.",
         )
+    if prod(dims) > MOST_VALUES:
+        found = f"{prod(dims):,} of {value.name} in {path}"
+        raise ModelError(f"an input holds at most {MOST_VALUES:,} values", found, "Make the input smaller.")
     return tuple(dims)
 
 
-def _scores_name(proto: onnx.ModelProto, path: Path) -> str:
-    inferred = onnx.shape_inference.infer_shapes(proto)
-    outputs = {value.name: _dims(value) for value in inferred.graph.output if _is_float32(value)}
-    scores = [name for name, dims in outputs.items() if dims[-1:] == [2] and {*dims[:-1]} <= {0, 1}]
-    if len(scores) != 1:
+def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
+    """The name of the one output of scores, and their number; of several outputs the one of two scores."""
+    inferred = onnx.shape_inference.infer_shapes(one_segment(proto), data_prop=True)
+    floats = [v for v in inferred.graph.output if _is_float32(v) and v.type.tensor_type.HasField("shape")]
+    rows = {value.name: [dims[0] or 1, *dims[1:]] if (dims := lengths(value)) else [1] for value in floats}
+    scores = {name: prod(dims) for name, dims in rows.items() if 0 < prod(dims) == max(dims) <= MOST_SCORES}
+    two = {name: count for name, count in scores.items() if count == 2}  # noqa: PLR2004 - two scores
+    chosen = scores if len(scores) == 1 else two
+    if len(chosen) != 1:
         raise ModelError(
-            "a classifier has one float32 output of two scores",
-            f"{ {value.name: _dims(value) for value in inferred.graph.output} } in {path}",
-            "End the net in two scores.",
+            "a classifier has one float output of scores, in one row",
+            f"{ {value.name: lengths(value) for value in inferred.graph.output} } in {path}",
+            "End the net in one score, in two, or in one for each class.",
         )
-    return str(scores[0])
+    return next(iter(chosen.items()))
+
+
+def _is_squashed(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether a tensor is what a sigmoid gave, perhaps reshaped or quantised since."""
+    producers = {output: node for node in graph.node for output in node.output}
+    while (node := producers.get(name)) is not None and node.op_type in _SAME_VALUES | _QUANTISERS:
+        name = node.input[0]
+    return node is not None and node.op_type in _SQUASHED
 
 
 def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime ships no types
@@ -211,30 +269,37 @@ def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime s
 
 
 def run_scores(classifier: Classifier, samples: Floats) -> Floats:
-    """Scores (N, 2) of samples (N, T) in onnxruntime: one thread, one segment at a time, as on the board.
+    """Scores (N, S) of samples (N, T) in onnxruntime: one thread, one segment at a time, as on the board.
 
     Raises:
         ModelError: T is not the model's, or onnxruntime fails.
     """
-    return run_session(open_session(classifier.proto), classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
+    session = open_session(classifier.proto)
+    scores = run_session(session, classifier, samples, [classifier.output_name])[0]
+    return scores.reshape(len(samples), classifier.decision.count)
 
 
 def run_session(session: Any, classifier: Classifier, samples: Floats, names: Sequence[str]) -> list[NDArray[Any]]:  # noqa: ANN401 - onnxruntime ships no types
     """The outputs `names` for samples (N, T): one array (N, *shape of the output) each."""
-    if samples.ndim != 2 or samples.shape[1] != classifier.samples_per_segment:  # noqa: PLR2004 - the axes N and T
-        raise ModelError(
-            "segments have the length of the model's input",
-            f"samples {samples.shape} for an input of {classifier.samples_per_segment}",
-            "Import the data with that length, or export the model for this one.",
-        )
+    check_length(classifier, samples)
     segments = np.ascontiguousarray(samples, np.float32).reshape(-1, *classifier.input_shape)
     try:
         outputs = [session.run(names, {classifier.input_name: segment}) for segment in segments]
     except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
         raise ModelError("onnxruntime can run the model", str(problem).splitlines()[0], "Export it again.") from None
     if not outputs:
-        return [np.zeros((0, 2), np.float32) for _ in names]
+        return [np.zeros((0, classifier.decision.count), np.float32) for _ in names]
     return [np.stack(column) for column in zip(*outputs, strict=True)]
+
+
+def check_length(classifier: Classifier, samples: Floats) -> None:
+    """Raise ModelError unless samples (N, T) have the length of the model's input."""
+    if samples.ndim != 2 or samples.shape[1] != classifier.samples_per_segment:  # noqa: PLR2004 - the axes N and T
+        raise ModelError(
+            "segments have the length of the model's input",
+            f"{samples.shape[-1]:,} samples a segment, and {classifier.samples_per_segment:,} in {classifier.path}",
+            "Import the data with that length, or export the model for this one.",
+        )
 
 
 def with_outputs(proto: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
@@ -258,7 +323,7 @@ def weight_bytes(proto: onnx.ModelProto) -> int:
 
 def opset(proto: onnx.ModelProto) -> int:
     """The version of the standard operator set that the model imports."""
-    return next(int(entry.version) for entry in proto.opset_import if entry.domain in _STANDARD)
+    return next(int(entry.version) for entry in proto.opset_import if entry.domain in model_rules.STANDARD)
 
 
 def sha256(proto: onnx.ModelProto) -> str:

@@ -1,6 +1,6 @@
 """How far two arrays of scores lie apart: the figures that users of such tools know.
 
-N segments, two scores each. With r the reference, p the other and e = r - p, over all 2 N values:
+N segments of S scores. With r the reference, p the other and e = r - p, over all N S values:
 rmse = sqrt(mean(e^2)); mae = mean(|e|); l2r = |e| / |r|; mean and std of e; nse = 1 - sum(e^2) / sum((r - mean(r))^2)
 (Nash-Sutcliffe); cos = r.p / (|r| |p|); max_abs = max(|e|). acc = share of segments whose labels agree.
 """
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.records import Record
+from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecm_edge.forms.decision import Decision
     from ecm_edge.forms.onnx_model import Floats
 
 
@@ -40,19 +42,19 @@ class Parity(Record):
     max_abs: float | None = None
 
 
-def labels_of(scores: Floats) -> NDArray[np.int8]:
-    """Labels (N,) of scores (N, 2): 1 where scores[1] >= scores[0], a tie included; 0 where a score is NaN."""
-    return (scores[:, 1] >= scores[:, 0]).astype(np.int8)
+def labels_of(scores: Floats, decision: Decision = TWO_SCORES) -> NDArray[np.int64]:
+    """Labels (N,) of scores (N, S); of two 1 where scores[1] >= scores[0], a tie included, and 0 where one is NaN."""
+    return decision.labels(scores)
 
 
-def flipped(reference: Floats, other: Floats) -> NDArray[np.int64]:
-    """Rows, ascending, whose label differs between two arrays of scores (N, 2)."""
-    return np.flatnonzero(labels_of(reference) != labels_of(other))
+def flipped(reference: Floats, other: Floats, decision: Decision = TWO_SCORES) -> NDArray[np.int64]:
+    """Rows, ascending, whose label differs between two arrays of scores (N, S)."""
+    return np.flatnonzero(labels_of(reference, decision) != labels_of(other, decision))
 
 
-def compare(reference: Floats, other: Floats) -> Parity:
-    """The figures for scores (N, 2) of the reference and of the other form."""
-    segments, flips = len(reference), len(flipped(reference, other))
+def compare(reference: Floats, other: Floats, decision: Decision = TWO_SCORES) -> Parity:
+    """The figures for scores (N, S) of the reference and of the other form."""
+    segments, flips = len(reference), len(flipped(reference, other, decision))
     non_finite = int(np.sum(~np.isfinite(reference)) + np.sum(~np.isfinite(other)))
     if not segments or non_finite:
         return Parity(segments=segments, label_flips=flips, non_finite=non_finite)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from pydantic import Field
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
@@ -28,9 +29,11 @@ from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.bias_correction import correct_bias
+from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.float16 import to_float16_weights
-from ecm_edge.forms.model_file import open_model
+from ecm_edge.forms.model_file import check_length, open_model
 from ecm_edge.forms.reference.noise import LayerNoise, rank_layers
+from ecm_edge.forms.sample_file import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,14 +47,17 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "MaxPool", 
 
 CALIBRATION_SEGMENTS = 256
 RANK_SEGMENTS = 32
+_FATAL = 4  # onnxruntime's level of messages; what fails is raised as well
 _PREPARED = "onnx.quant.pre_process"  # the mark that keeps onnxruntime from asking for its own preprocessing
 
 
 class QuantizeRecord(Record):
     """How the smaller forms were made, what they weigh, and which layers add most noise, worst first.
 
-    `bias_correction` was added to the two scores; `float_nodes` stayed float32 although integers would do. Of the
+    `bias_correction` was added to the scores; `float_nodes` stayed float32 although integers would do. Of the
     samples of the calibration, 98 % lie in `calibration_range`; it is absent in records of earlier versions.
+    `calibration_subjects` are empty where a file of samples was calibrated on. `facts` are those of a model that is no
+    float32 detector.
     """
 
     method: str
@@ -68,6 +74,7 @@ class QuantizeRecord(Record):
     ranked_segments: int
     layers: list[LayerNoise]
     calibration_range: tuple[float, float] | None = None
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
 
 
 def quantize(
@@ -134,18 +141,28 @@ def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = R
     return record
 
 
-def quantize_file(path: Path, dataset: Dataset, out: Path, *, subjects: Sequence[str]) -> QuantizeRecord:
+def quantize_file(
+    path: Path, dataset: Dataset | Samples, out: Path, *, subjects: Sequence[str] | None = None
+) -> QuantizeRecord:
     """Make the forms of any float32 ONNX classifier in the new folder `out`, calibrated on these subjects' segments.
+
+    By default on those of all subjects. A file of samples is taken as it is: nobody says whose they are.
 
     Raises:
         ModelError: the file is no classifier, or cannot be quantised.
         DatasetError: an unknown subject.
         OutputError: `out` exists, or cannot be written.
     """
-    source = onnx_model.load_classifier(path).proto
-    chosen = row_sampling.spread(dataset, dataset.rows_of(subjects), CALIBRATION_SEGMENTS)
-    calibrated = sorted(set(dataset.subject_names(chosen)))
-    forms, record = quantize(source, np.asarray(dataset.samples[chosen]), subjects=calibrated)
+    classifier = onnx_model.load_classifier(path)
+    if isinstance(dataset, Samples):
+        segments, calibrated = dataset.at_most(CALIBRATION_SEGMENTS).values, []
+    else:
+        check_length(classifier, dataset)
+        rows = dataset.rows_of(dataset.header.subjects if subjects is None else subjects)
+        chosen = row_sampling.spread(dataset, rows, CALIBRATION_SEGMENTS)
+        segments, calibrated = np.asarray(dataset.samples[chosen]), sorted(set(dataset.subject_names(chosen)))
+    forms, record = quantize(classifier.proto, segments, subjects=calibrated)
+    record = record.model_copy(update={"facts": facts_of(classifier)})
     with files.staged_folder(out) as staged:
         for form in ("float16", "int8"):
             onnx_model.save(forms[form], staged / candidate.FORM_FILES[form])
@@ -164,22 +181,35 @@ def quantize_int8(proto: onnx.ModelProto, calibration: Floats) -> onnx.ModelProt
         raise ModelError(
             "int8 is calibrated on at least one finite segment", found, "Give segments of training subjects."
         )
+    onnx_model.check_length(onnx_model.classifier_of(proto), calibration)
     source = onnx.ModelProto()
     source.CopyFrom(proto)  # onnxruntime's tool changes the model it is given
+    _hold_constants(source.graph)
     source.metadata_props.add(key=_PREPARED, value="onnxruntime.quant")
-    return _quantize_static(source, calibration, float_nodes(proto))
+    return _quantize_static(source, calibration, float_nodes(source))
+
+
+def _hold_constants(graph: onnx.GraphProto) -> None:
+    """Make initializers of Constant nodes: only those does onnxruntime's tool quantise as weights."""
+    held = [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    for node in held:
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(node.attribute[0].t)
+        tensor.name = node.output[0]
+        graph.node.remove(node)
 
 
 def _quantize_static(source: onnx.ModelProto, calibration: Floats, excluded: list[str]) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    feeder = _Feeder(onnx_model.classifier_of(source), calibration)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), _quiet_root_logger():
         path = Path(folder, "model.onnx")
         try:
             quantize_static(
                 source,
                 path,
-                _Feeder(onnx_model.classifier_of(source), calibration),
+                feeder,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISED),
                 nodes_to_exclude=excluded,
@@ -197,7 +227,10 @@ def _quantize_static(source: onnx.ModelProto, calibration: Floats, excluded: lis
 
 @contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """The tool warns on the root logger that it would like to do preprocessing of its own."""
+    """The tool warns on the root logger that it would like to do preprocessing of its own; onnxruntime tells twice."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(_FATAL)
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import Counter
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def simplify(
     onnx_model.stamp(result, onnx_model.provenance(proto) | lineage)
     onnx_model.check(result, "the simplified model")
     before, after = (onnx_model.classifier_of(model) for model in (proto, result))
-    compared = parity.compare(onnx_model.run_scores(before, check_samples), onnx_model.run_scores(after, check_samples))
+    first, second = (onnx_model.run_scores(classifier, check_samples) for classifier in (before, after))
+    compared = parity.compare(first, second, before.decision)
     gates = [
         at_least("onnxsim_checks", checks_run, CHECKS, "checks"),
         at_least("onnxsim_agreed", float(agreed), 1, "bool"),
@@ -156,20 +158,22 @@ def fold_batch_norms_forward(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, i
     graph = result.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     norms = {node.output[0]: node for node in graph.node if node.op_type == "BatchNormalization"}
-    uses = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
-    folded = 0
+    uses = Counter(name for node in graph.node for name in node.input) + Counter(value.name for value in graph.output)
+    folded: set[str] = set()
     for conv in graph.node:
         norm = norms.get(conv.input[0]) if conv.op_type == "Conv" else None
-        if norm is None or uses.count(norm.output[0]) != 1 or not _can_take(conv, norm, values):
+        if norm is None or uses[norm.output[0]] != 1 or not _can_take(conv, norm, values):
             continue
         weight, bias = _merged(conv, norm, values)
         names = f"{conv.input[1]}.{conv.name}", f"{conv.input[1]}.{conv.name}.bias"
         graph.initializer.extend(numpy_helper.from_array(v, n) for v, n in zip((weight, bias), names, strict=True))
         conv.input[:] = [norm.input[0], *names]
-        graph.node.remove(norm)
-        folded += 1
+        folded.add(norm.output[0])
+    kept = [node for node in graph.node if not folded & set(node.output)]
+    del graph.node[:]
+    graph.node.extend(kept)
     _drop_unused(graph)
-    return result, folded
+    return result, len(folded)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
@@ -39,6 +40,7 @@ from ecm_edge.base.records import (
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
+from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
@@ -77,6 +79,7 @@ class BundleRecord(Record):
     """What was written to `out`; `archive_sha256` is absent where that is a folder.
 
     `gates`: that the image answers the bundle's segments as this host does, and that it is the one that was verified.
+    `facts` are those of a model that is no float32 detector.
     """
 
     verdict: Verdict
@@ -84,6 +87,7 @@ class BundleRecord(Record):
     out: str
     archive_sha256: str | None
     manifest: BundleManifest
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     provenance: Provenance
 
 
@@ -101,7 +105,13 @@ class _Parts:
 
 
 def bundle(
-    path: Path, target: Target, out: Path, *, form: Form | None = None, report: Path | None = None
+    path: Path,
+    target: Target,
+    out: Path,
+    *,
+    form: Form | None = None,
+    report: Path | None = None,
+    threshold: float | None = None,
 ) -> BundleRecord:
     """Write a bundle.
 
@@ -111,6 +121,7 @@ def bundle(
         out: a new folder, or a new file that ends in ".zip".
         form: which form of a candidate; the target's first by default.
         report: an HTML page to put in.
+        threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
@@ -122,7 +133,7 @@ def bundle(
     if out.exists():
         raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
     build.firmware_of(target)
-    model = open_model(path, form or target.precision[0])
+    model = open_model(path, form or target.precision[0], threshold)
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
@@ -136,6 +147,7 @@ def bundle(
         out=str(out),
         archive_sha256=archive_sha256,
         manifest=manifest,
+        facts=facts_of(model.classifier),
         provenance=provenance.collect(),
     )
 
@@ -161,7 +173,7 @@ def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
     check = build.recipe(parts.target, "batch", emulated=True)
     contents = {f"src/{path.name}": path.read_bytes() for path in parts.sources.folder.iterdir()}
     contents |= _by_hand([*board.sources, *check.sources, *([board.linker_script] if board.linker_script else [])])
-    contents |= {f"model/{parts.model.path.name}": parts.model.path.read_bytes()}
+    contents |= {f"model/{name}": content for name, content in _model(parts.model).items()}
     contents |= {_image_name(parts): parts.image.shipped.read_bytes()}
     contents["check/segments.bin"] = parts.segments.astype("<f4").tobytes()
     contents["check/expected.bin"] = emulate.READY + parts.scores.astype("<f4").tobytes()
@@ -171,6 +183,13 @@ def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
     if report:
         contents["report.html"] = report.read_bytes()
     return contents
+
+
+def _model(model: ModelFile) -> dict[str, bytes]:
+    """The ONNX file, and those that hold its weights, placed as beside it."""
+    folder = model.path.parent.resolve()
+    beside = {path.relative_to(folder).as_posix(): path.read_bytes() for path in model.classifier.beside}
+    return {model.path.name: model.path.read_bytes(), **beside}
 
 
 def _by_hand(own: list[Path]) -> dict[str, bytes]:
@@ -268,7 +287,7 @@ def _as_verified(parts: _Parts) -> Gate:
     if path is None or not path.is_file():
         return not_run(name, "there is no verify.json")
     record = VerifyRecord.load(path)
-    verified = record.firmware_of(files.sha256_file(parts.model.path))
+    verified = record.firmware_of(parts.model.sha256)
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
         return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
     here = files.sha256_file(parts.image.shipped)
@@ -282,7 +301,7 @@ def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
         target=parts.target.name,
         form=parts.form,
         model=f"model/{parts.model.path.name}",
-        model_sha256=files.sha256_file(parts.model.path),
+        model_sha256=parts.model.sha256,
         image=_image_name(parts),
         compiler=toolchain.version(build.firmware_of(parts.target).compiler),
         segments=len(parts.segments),

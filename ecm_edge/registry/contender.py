@@ -21,7 +21,7 @@ from ecm_edge.firmware import fit_records
 from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
-from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.registry import registry
 from ecm_edge.training import out_of_fold
@@ -171,7 +171,7 @@ def open_incumbent(shelf: Path, event: Event, latencies: Mapping[str, Latency], 
 
 
 def _open(folder: Path, form: Form, latencies: Mapping[str, Latency], dataset: Dataset, target: Target) -> Contender:
-    model = open_model(folder, form)
+    model = open_detector(folder, form)
     sha256 = files.sha256_file(model.path)
     if sha256 not in latencies:
         raise CandidateError(

@@ -37,7 +37,7 @@ from ecm_edge.evaluate.episodes import (
     notes,
     table,
 )
-from ecm_edge.forms.model_file import open_model
+from ecm_edge.forms.model_file import open_detector
 from ecm_edge.metrics.episodes import averaged, figures, gross, joined, total_s, without
 from ecm_edge.report.strip_chart import render
 
@@ -94,7 +94,7 @@ def write_episodes(
         OutputError: `out` exists or cannot be written; nothing stays behind.
     """
     begin_s = time.perf_counter()
-    model, told = open_model(model_path, form), Told()
+    model, told = open_detector(model_path, form), Told()
     task = task_of(model, task)
     rule = rule or Rule(hop_s=task.window_s)
     check_rule(rule, task)

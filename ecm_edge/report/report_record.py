@@ -10,7 +10,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES, RUN_SETTINGS
 from ecm_edge.data.dataset import check_content
-from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.registry import registry
 from ecm_edge.report.candidate_records import load_records
 from ecm_edge.report.commands import Commands
@@ -119,7 +119,7 @@ def _mistakes(records: CandidateRecords, dataset: Dataset) -> Mistakes | None:
     if not (records.folder / FORM_FILES[records.form]).is_file():
         return None
     rows = dataset.rows_of(records.config.split.test)
-    classifier = open_model(records.folder, records.form).classifier
+    classifier = open_detector(records.folder, records.form).classifier
     return find_mistakes(dataset, rows, margins(classifier, dataset, rows), records.form)
 
 

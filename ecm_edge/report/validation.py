@@ -10,7 +10,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.external import origin
 from ecm_edge.evaluate.score import record_of_margins
-from ecm_edge.forms.model_file import margins, open_model
+from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.report.candidate_records import load_records
 from ecm_edge.report.mistakes import find_mistakes
 from ecm_edge.report.records import ValidationRecord
@@ -48,7 +48,7 @@ def validate(path: Path, dataset: Dataset) -> ValidationRecord:
     check_content(dataset)
     folder = path if path.is_file() else candidate.locate(path)
     board, form = _made_for(folder)
-    model = open_model(folder, form)
+    model = open_detector(folder, form)
     if model.config:
         candidate.check_task(model.config, dataset)
     rows = dataset.rows_of(dataset.header.subjects)

@@ -1,7 +1,9 @@
-/* GRU of ONNX with its default activations, in float32: one direction of one sequence.
+/* GRU of ONNX in float32: one direction of one sequence.
  *
- *   z, r = sigmoid(W x + R h + b),  h~ = tanh(W x + R (r h) + b), or where linear h~ = tanh(W x + b + r (R h + b')),
- *   h = (1 - z) h~ + z h */
+ *   z, r = f(W x + R h + b),  h~ = g(W x + R (r h) + b), or where linear h~ = g(W x + b + r (R h + b')),
+ *   h = (1 - z) h~ + z h
+ *
+ * f is the sigmoid, g is tanh where the sequence names no others. */
 #ifndef ECM_GRU_F32_H
 #define ECM_GRU_F32_H
 
@@ -39,10 +41,10 @@ ECM_INLINE void ecm_gru_f32(
                 ecm_gate_sums(before, wj + sequence->inputs * 3, sequence->hidden, 3, 2, a);
             }
             wj += unit;
-            const float z = ecm_sigmoidf(ecm_gate_clipped(a[0], sequence->clip));
-            const float r = ecm_sigmoidf(ecm_gate_clipped(a[1], sequence->clip));
+            const float z = ecm_gate(a[0], &sequence->f, ECM_GATE_SIGMOID, sequence->clip);
+            const float r = ecm_gate(a[1], &sequence->f, ECM_GATE_SIGMOID, sequence->clip);
             if (sequence->linear) {
-                const float n = ecm_tanhf(ecm_gate_clipped(ecm_fmaf(r, a[2], new_of_x), sequence->clip));
+                const float n = ecm_gate(ecm_fmaf(r, a[2], new_of_x), &sequence->g, ECM_GATE_TANH, sequence->clip);
                 after[j] = ecm_gru_between(z, n, before[j]);
             } else {
                 work[j] = r * before[j];
@@ -53,8 +55,8 @@ ECM_INLINE void ecm_gru_f32(
         for (int32_t j = 0; !sequence->linear && j < sequence->hidden; j++) {
             float n = work[2 * sequence->hidden + j];
             ecm_gate_sums(work, w + j * unit + sequence->inputs * 3 + 2, sequence->hidden, 3, 1, &n);
-            after[j] =
-                ecm_gru_between(work[sequence->hidden + j], ecm_tanhf(ecm_gate_clipped(n, sequence->clip)), before[j]);
+            after[j] = ecm_gru_between(
+                work[sequence->hidden + j], ecm_gate(n, &sequence->g, ECM_GATE_TANH, sequence->clip), before[j]);
         }
         for (int32_t j = 0; sequence->y_step != 0 && j < sequence->hidden; j++) {
             y[t * sequence->y_step + j] = after[j];

@@ -50,7 +50,7 @@ static inline int32_t ecm_triangle(int32_t time, int32_t period, int32_t height)
     return 4 * height * rise / period - height;
 }
 
-/* Fills a segment. kind: 0 .. ECM_KNOWN_ANSWER_SEGMENTS - 1; samples: room for `count`, 1 .. 65,535, written only. */
+/* Fills a segment. kind: 0 .. ECM_KNOWN_ANSWER_SEGMENTS - 1; samples: room for `count`, at least 1, written only. */
 static inline void ecm_known_answer(int32_t kind, float *samples, int32_t count)
 {
     uint32_t random = 2024u + (uint32_t)kind;

@@ -1,6 +1,8 @@
-/* LSTM of ONNX with its default activations, in float32: one direction of one sequence.
+/* LSTM of ONNX in float32: one direction of one sequence.
  *
- *   i, o, f = sigmoid(W x + R h + b + P c),  c~ = tanh(W x + R h + b),  c = f c + i c~,  h = o tanh(c) */
+ *   i, o, f = f(W x + R h + b + P c),  c~ = g(W x + R h + b),  c = f c + i c~,  h = o h(c)
+ *
+ * f is the sigmoid, g and h are tanh where the sequence names no others. */
 #ifndef ECM_LSTM_F32_H
 #define ECM_LSTM_F32_H
 
@@ -33,14 +35,15 @@ ECM_INLINE void ecm_lstm_f32(
                 a[0] = ecm_fmaf(p[j * 3], c[j], a[0]);
                 a[2] = ecm_fmaf(p[j * 3 + 2], c[j], a[2]);
             }
-            const float i = ecm_sigmoidf(ecm_gate_clipped(a[0], sequence->clip));
-            const float f = ecm_sigmoidf(ecm_gate_clipped(a[2], sequence->clip));
-            const float cell = ecm_fmaf(f, c[j], i * ecm_tanhf(ecm_gate_clipped(a[3], sequence->clip)));
+            const float i = ecm_gate(a[0], &sequence->f, ECM_GATE_SIGMOID, sequence->clip);
+            const float f = ecm_gate(a[2], &sequence->f, ECM_GATE_SIGMOID, sequence->clip);
+            const float cell = ecm_fmaf(f, c[j], i * ecm_gate(a[3], &sequence->g, ECM_GATE_TANH, sequence->clip));
             if (sequence->peepholes) {
                 a[1] = ecm_fmaf(p[j * 3 + 1], cell, a[1]);
             }
             c[j] = cell;
-            after[j] = ecm_sigmoidf(ecm_gate_clipped(a[1], sequence->clip)) * ecm_tanhf(cell);
+            after[j] = ecm_gate(a[1], &sequence->f, ECM_GATE_SIGMOID, sequence->clip) *
+                       ecm_gate(cell, &sequence->h, ECM_GATE_TANH, ECM_INFINITY);
         }
         for (int32_t j = 0; sequence->y_step != 0 && j < sequence->hidden; j++) {
             y[t * sequence->y_step + j] = after[j];

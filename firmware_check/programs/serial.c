@@ -5,7 +5,12 @@
  * to, and never answers a frame. Other ends: 0 when the line closes, 2 if it cannot be opened.
  *
  * The label is AF, 1, where the second score is not below the first: a tie counts as AF. Latency is that of the
- * inference alone, by the monotonic clock. */
+ * inference alone, by the monotonic clock.
+ *
+ * A model with an input or scores of another shape has ECM_MODEL_LABEL. Its answers are frames of the same kind with
+ * the scores in them, and it takes the values of its input in the same frame, their count modulo 65,536:
+ *
+ *     board to host   55 AA, status, label as uint16, latency in ms as float32, every score as float32 */
 
 #include <stdint.h>
 
@@ -16,6 +21,7 @@
 #include "ecm_protocol.h"
 
 #define CHUNK_BYTES 256
+#define SCORES_AT 9 /* where they begin in an answer that has them */
 
 static float samples[ECM_MODEL_SAMPLES]; /* bytes arrive where the model reads them */
 static float scores[ECM_MODEL_SCORES];
@@ -46,6 +52,39 @@ static int32_t self_test(void)
     return 1;
 }
 
+#ifdef ECM_MODEL_LABEL
+static uint8_t scored[SCORES_AT + sizeof scores];
+
+/* Runs the model on `samples` and sends the answer with its scores; does not return if the line closes. */
+static void answer(void)
+{
+    uint8_t status = ECM_SAMPLE_NOT_FINITE;
+    int32_t label = 0;
+    float latency_ms = 0.0f;
+    for (int32_t i = 0; i < ECM_MODEL_SCORES; i++) {
+        scores[i] = 0.0f;
+    }
+    if (ecm_protocol_finite(samples, ECM_MODEL_SAMPLES)) {
+        ecm_port_clock_start();
+        ECM_MODEL_RUN(samples, scores);
+        latency_ms = ecm_port_clock_ms();
+        status = ecm_protocol_finite(scores, ECM_MODEL_SCORES) ? ECM_ANSWERED : ECM_SCORE_NOT_FINITE;
+        label = status == ECM_ANSWERED ? ECM_MODEL_LABEL(scores) : 0;
+    }
+    ecm_protocol_answer(scored, status, 0u, latency_ms); /* its label has one byte, and its latency lies behind it */
+    for (int32_t i = SCORES_AT - 1; i > 4; i--) {
+        scored[i] = scored[i - 1];
+    }
+    scored[3] = (uint8_t)(label & 255);
+    scored[4] = (uint8_t)(label >> 8);
+    for (uint32_t i = 0; i < sizeof scores; i++) {
+        scored[SCORES_AT + i] = ((const uint8_t *)scores)[i];
+    }
+    if (ecm_port_write(scored, (int32_t)sizeof scored) < 0) {
+        ecm_port_exit(0);
+    }
+}
+#else
 /* Runs the model on `samples` and sends the answer; does not return if the line closes. */
 static void answer(void)
 {
@@ -64,6 +103,7 @@ static void answer(void)
         ecm_port_exit(0);
     }
 }
+#endif
 
 static void serve(void)
 {
@@ -96,6 +136,9 @@ int main(int argc, char **argv)
         ecm_port_exit(3);
     }
     ecm_protocol_open(&protocol, samples, ECM_MODEL_SAMPLES);
+#if ECM_MODEL_SAMPLES > 65535
+    protocol.wanted = 0xAA550000u | (ECM_MODEL_SAMPLES & 255u) << 8 | (ECM_MODEL_SAMPLES >> 8 & 255u);
+#endif
     serve();
     return 0;
 }

@@ -181,7 +181,7 @@ def _no_emulator(target: Target) -> str:
 
 
 def _worst(reference: Floats, other: Floats, count: int) -> np.ndarray:
-    """Positions of the segments whose scores (n, 2) differ most, those that are no numbers first."""
+    """Positions of the segments whose scores (n, S) differ most, those that are no numbers first."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(reference - other).max(axis=1)
     return np.argsort(-np.where(np.isnan(apart), np.inf, apart), kind="stable")[:count]

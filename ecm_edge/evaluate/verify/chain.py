@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -28,10 +28,14 @@ from ecm_edge.evaluate.verify.records import (
     VerifyRecord,
     judged_by,
 )
-from ecm_edge.evaluate.verify.segments import Segments, segments_of
+from ecm_edge.evaluate.verify.segments import Segments, segments_from, segments_of
 from ecm_edge.firmware import generate
 from ecm_edge.forms import onnx_model, simplify
+from ecm_edge.forms.decision import TWO_SCORES
+from ecm_edge.forms.facts import facts_of
+from ecm_edge.forms.model_file import check_length
 from ecm_edge.forms.reference.noise import rank_layers
+from ecm_edge.forms.sample_file import Samples
 from ecm_edge.metrics import criteria
 from ecm_edge.targets import score_rule
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.evaluate.verify.compiled import Workshop
+    from ecm_edge.forms.decision import Decision
+    from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.targets import FloatParity, Target
 
 Step = Callable[[], Hop]
@@ -88,24 +94,53 @@ def verify_candidate(
 
 def verify_model(
     path: Path,
-    dataset: Dataset,
+    dataset: Dataset | Samples,
     target: Target,
     *,
     segments: int | None = None,
     emulated: int = EMULATED_SEGMENTS,
+    threshold: float | None = None,
     watch: Watch = iter,
 ) -> VerifyRecord:
     """Check any ONNX classifier: onnxruntime and C against the reference and, if it is not quantised, simplified.
 
-    Arguments as for `verify_candidate`, on all labelled rows of the data set.
+    Other arguments as for `verify_candidate`.
+
+    Args:
+        path: the file.
+        dataset: all its labelled rows; or segments from a file of samples, or noise, for a model of any shape.
+        target: as above.
+        segments: as above.
+        emulated: as above.
+        threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+        watch: as above.
 
     Raises:
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
-    chosen = row_sampling.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+    classifier = onnx_model.load_classifier(path, threshold)  # refused before anything is compared
+    if isinstance(dataset, Samples):
+        compared = segments_from(dataset.at_most(segments), classifier.decision)
+    else:
+        check_length(classifier, dataset)
+        _check_labels(classifier)
+        chosen = row_sampling.spread(dataset, dataset.rows_of(dataset.header.subjects), segments)
+        compared = _segments(dataset, chosen, target, classifier.decision)
     with workshop() as shop:
-        chain = FileChain(path, _segments(dataset, chosen, target), target, shop, emulated=emulated)
-        return _record(path, chain, watch, dataset, target)
+        file = FormFile(path, compared, threshold)
+        chain = FileChain(file, compared, target, shop, emulated=emulated)
+        record = _record(path, chain, watch, dataset, target)
+    return record.model_copy(update={"facts": facts_of(classifier)})
+
+
+def _check_labels(classifier: Classifier) -> None:
+    """Refuse a model of several classes: a data set has two."""
+    if classifier.decision.kind == "classes":
+        raise ModelError(
+            "a data set is for models of one or two scores",
+            f"{classifier.decision.count} scores in {classifier.path}",
+            "Compare it on a file of samples: --samples.",
+        )
 
 
 class CandidateChain:
@@ -228,10 +263,9 @@ class CandidateChain:
 class FileChain:
     """The hops of a single ONNX file of any origin."""
 
-    def __init__(self, path: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int) -> None:
+    def __init__(self, file: FormFile, segments: Segments, target: Target, shop: Workshop, *, emulated: int) -> None:
         self.segments, self._target = segments, target
-        self._form = FormFile(path, segments)
-        onnx_model.load_classifier(path)  # a file that is no classifier is refused before anything is compared
+        self._form = file
         form = generate.form_of(self._form.classifier.proto)
         unwanted = "" if form in target.precision else f"{target.name} does not run {form}"
         self.compiled = [CHops(shop, form, self._form, target, segments, unwanted, emulated=emulated, ship=False)]
@@ -243,8 +277,8 @@ class FileChain:
 
     @property
     def paths(self) -> list[Path]:
-        """The one file."""
-        return [self._form.path]
+        """The one file, and those beside it that hold its weights."""
+        return [self._form.path, *self._form.classifier.beside]
 
     @property
     def _is_quantised(self) -> bool:
@@ -292,13 +326,13 @@ class FileChain:
         )
 
 
-def _segments(dataset: Dataset, chosen: np.ndarray, target: Target) -> Segments:
+def _segments(dataset: Dataset, chosen: np.ndarray, target: Target, decision: Decision = TWO_SCORES) -> Segments:
     beta, _ = criteria(score_rule(target, dataset.header.task))
-    return segments_of(dataset, chosen, beta)
+    return segments_of(dataset, chosen, beta, decision)
 
 
 def _record(
-    model: Path, chain: CandidateChain | FileChain, watch: Watch, dataset: Dataset, target: Target
+    model: Path, chain: CandidateChain | FileChain, watch: Watch, dataset: Dataset | Samples, target: Target
 ) -> VerifyRecord:
     """Run the hops of a chain and sum them up."""
     made, segments = [step() for step in watch(chain.steps)], chain.segments
@@ -311,13 +345,8 @@ def _record(
         model=model.name,
         target=target.name,
         judged_by=judged_by(target),
-        dataset=dataset.folder.name,
-        dataset_sha256=dataset.header.content_sha256,
-        task=dataset.header.task.name,
-        label=dataset.header.task.label,
-        synthetic=dataset.header.synthetic,
+        **_source(dataset, segments),
         segments=len(segments.samples),
-        subjects=sorted(set(segments.subjects)),
         first_diverging_hop=failed,
         hops=made,
         model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
@@ -325,6 +354,21 @@ def _record(
         gates=gates,
         provenance=provenance.collect(),
     )
+
+
+def _source(dataset: Dataset | Samples, segments: Segments) -> dict[str, Any]:
+    """The fields of the record that say what was compared on."""
+    if isinstance(dataset, Samples):
+        names = {"dataset": dataset.name, "dataset_sha256": dataset.sha256, "task": "", "label": "label 1"}
+        return names | {"synthetic": dataset.synthetic, "subjects": []}
+    return {
+        "dataset": dataset.folder.name,
+        "dataset_sha256": dataset.header.content_sha256,
+        "task": dataset.header.task.name,
+        "label": dataset.header.task.label,
+        "synthetic": dataset.header.synthetic,
+        "subjects": sorted(set(segments.subjects)),
+    }
 
 
 def _gate_of(hop: Hop) -> Gate:

@@ -104,11 +104,11 @@ class Compiled:
 
     @cached_property
     def host_scores(self) -> Floats:
-        """Scores (N, 2) of all segments by the C on this host."""
+        """Scores (N, S) of all segments by the C on this host."""
         return emulate.run_batch(self.sources().host, self._segments.samples)
 
     def emulated_scores(self, samples: Floats) -> Floats:
-        """Scores (n, 2) of samples (n, T) on the emulated board, in several emulators side by side."""
+        """Scores (n, S) of samples (n, T) on the emulated board, in several emulators side by side."""
         image = self.emulated()
         workers = max(1, min(os.cpu_count() or 1, len(samples) // _LEAST_EMULATED))
         with ThreadPoolExecutor(workers) as pool:
@@ -141,7 +141,7 @@ class Compiled:
             )
         return VerifiedFirmware(
             form=self.form,
-            model_sha256=files.sha256_file(self.file.path),
+            model_sha256=self.file.classifier.sha256,
             sources={path.name: files.sha256_file(path) for path in sorted(sources.folder.iterdir())},
             compiler=toolchain.version(build.firmware_of(self.target).compiler) if ran else None,
             model_object=_model_object(ran) if ran else None,

@@ -32,9 +32,8 @@ _TORCH_BATCH = 256
 class FormFile:
     """One ONNX file of the chain: read when first needed, run once."""
 
-    def __init__(self, path: Path, segments: Segments) -> None:
-        self.path = path
-        self._segments = segments
+    def __init__(self, path: Path, segments: Segments, threshold: float | None = None) -> None:
+        self.path, self._segments, self._threshold = path, segments, threshold
 
     @property
     def missing(self) -> str:
@@ -44,11 +43,11 @@ class FormFile:
     @cached_property
     def classifier(self) -> Classifier:
         """The checked model."""
-        return onnx_model.load_classifier(self.path)
+        return onnx_model.load_classifier(self.path, self._threshold)
 
     @cached_property
     def scores(self) -> Floats:
-        """Scores (N, 2) in onnxruntime."""
+        """Scores (N, S) in onnxruntime."""
         return onnx_model.run_scores(self.classifier, self._segments.samples)
 
     @cached_property
@@ -61,7 +60,7 @@ class FormFile:
 
     @cached_property
     def judged(self) -> Floats | str:
-        """Scores (N, 2) in the reference, or the reason without: an unknown operator, or a NaN to be quantised."""
+        """Scores (N, S) in the reference, or the reason without: an unknown operator, or a NaN to be quantised."""
         if isinstance(self.graph, str):
             return self.graph
         try:

@@ -11,6 +11,7 @@ from ecm_edge.evaluate.verify import segments as seg
 from ecm_edge.evaluate.verify.layers import first_difference, layer_lsb, tensors
 from ecm_edge.evaluate.verify.records import Hop, LayerDifference
 from ecm_edge.forms import onnx_model, parity, reference
+from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.evaluate.verify.records import LayerLsb
     from ecm_edge.evaluate.verify.segments import Segments
+    from ecm_edge.forms.decision import Decision
     from ecm_edge.forms.onnx_model import Floats
     from ecm_edge.forms.reference.graph import Graph
     from ecm_edge.targets import FloatParity, Int8Parity
@@ -49,7 +51,7 @@ def float_hop(
     layer_l2r: float,
     other_gates: Sequence[Gate] = (),
 ) -> Hop:
-    """Two forms of one net, whose scores (N, 2) must agree up to rounding.
+    """Two forms of one net, whose scores (N, S) must agree up to rounding.
 
     Args:
         name: of the hop.
@@ -61,7 +63,7 @@ def float_hop(
         layer_l2r: the first layer that differs by more is named.
         other_gates: further gates, such as the file's lineage.
     """
-    compared = parity.compare(*scores)
+    compared = parity.compare(*scores, segments.decision)
     cos = compared.cos if compared.cos is not None or compared.max_abs != 0 else 1.0
     gates = [
         *other_gates,
@@ -84,11 +86,11 @@ def accuracy_hop(
     locate: Callable[[], LayerDifference | None],
 ) -> Hop:
     """Another net in place of the first: F1, and Fβ averaged over subjects, may drop by no more than the limits."""
-    compared = parity.compare(*scores)
+    compared = parity.compare(*scores, segments.decision)
     gates = [*other_gates, *_sound(compared)]
     if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
         before, after = (seg.f1(segments, s) for s in scores)
-        betas = [seg.fbeta_mean(segments, s) for s in scores]
+        betas = [seg.fbeta_mean(segments, s) or 0.0 for s in scores]  # those of a candidate, which has labels
         f1_gate = not_run("f1_drop", "no segment is AF")
         if before is not None and after is not None:
             f1_gate = at_most("f1_drop", before - after, limits.f1_drop, "F1")
@@ -105,11 +107,11 @@ def exact_hop(
     locate: Callable[[], LayerDifference | None],
     other_gates: Sequence[Gate] = (),
 ) -> Hop:
-    """The same program in two places: every byte of the scores (N, 2) has to be the same.
+    """The same program in two places: every byte of the scores (N, S) has to be the same.
 
     Arguments as for `float_hop`; `locate` finds the first tensor that differs.
     """
-    compared = parity.compare(*scores)
+    compared = parity.compare(*scores, segments.decision)
     expected, actual = (np.ascontiguousarray(s, np.float32).view(np.uint8) for s in scores)
     detail = f"of {expected.size:,}"
     gates = [
@@ -135,11 +137,11 @@ def runtime_hop(
     Each tensor is computed from the same inputs, but the scores are computed from the segment on. A difference of one
     LSB in an early layer may grow on the way to them, and fail this hop although every layer alone is within the limit.
     """
-    compared = parity.compare(*scores)
+    compared = parity.compare(*scores, segments.decision)
     few = segments.samples[:: max(1, len(segments.samples) // LAYER_SEGMENTS)][:LAYER_SEGMENTS]
     layers, same_scores = layer_lsbs(proto, graph, few)
     worst = max((layer.max_lsb for layer in layers), default=0)
-    score_gates, near_ties, score_max_lsb = _score_gates(score_step(graph), scores, compared, limits)
+    score_gates, near_ties, score_max_lsb = _score_gates(score_step(graph), scores, compared, limits, segments.decision)
     gates = [
         *_sound(compared),
         at_least("layers_compared", len(layers), 1, "tensors"),
@@ -159,7 +161,11 @@ def runtime_hop(
 
 
 def _score_gates(
-    step: float | None, scores: tuple[Floats, Floats], compared: parity.Parity, limits: Int8Parity
+    step: float | None,
+    scores: tuple[Floats, Floats],
+    compared: parity.Parity,
+    limits: Int8Parity,
+    decision: Decision = TWO_SCORES,
 ) -> tuple[list[Gate], int | None, int | None]:
     """The gates on scores and labels, the number of flips at near ties, and the largest difference in LSB.
 
@@ -170,8 +176,8 @@ def _score_gates(
         return [unquantised, at_most("label_flips", compared.label_flips, 0, "segments")], None, None
     if compared.max_abs is None:
         return [], None, None
-    near = np.abs(seg.margins(scores[0])) <= step * (1 + 1e-6)
-    flipped = parity.flipped(*scores)
+    near = np.abs(decision.margins(scores[0])) <= step * (1 + 1e-6)
+    flipped = parity.flipped(*scores, decision)
     near_ties, score_max_lsb = int(near[flipped].sum()), round(compared.max_abs / step)
     gates = [
         at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
@@ -196,7 +202,7 @@ def layer_lsbs(proto: onnx.ModelProto, graph: Graph, samples: Floats) -> tuple[l
         for step, node in graph.quantised_layers
         for tensor in step.outputs[:1]
     ]
-    return rows, bool(np.array_equal(alone, runtime[last].reshape(-1, 2)))
+    return rows, bool(np.array_equal(alone, runtime[last].reshape(alone.shape)))
 
 
 def score_step(graph: Graph) -> float | None:
@@ -247,6 +253,8 @@ def _hop(
         f1_after=seg.f1(segments, scores[1]) if anything else None,
         fbeta_mean_before=seg.fbeta_mean(segments, scores[0]) if anything else None,
         fbeta_mean_after=seg.fbeta_mean(segments, scores[1]) if anything else None,
+        accuracy_before=seg.accuracy(segments, scores[0]),
+        accuracy_after=seg.accuracy(segments, scores[1]),
         specificity_before=seg.specificity(segments, scores[0]) if anything else None,
         specificity_after=seg.specificity(segments, scores[1]) if anything else None,
         by_subject=seg.by_subject(segments, *scores) if anything else [],

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ecm_edge.base import files
 from ecm_edge.base.records import Evidence, Form, Gate, Provenance, Record, Verdict
+from ecm_edge.forms.facts import ModelFacts
 from ecm_edge.forms.parity import Parity
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def judged_by(target: Target) -> str:
 
 
 class Flip(Record):
-    """A segment whose label changes; margins are scores[1] - scores[0]."""
+    """A segment whose label changes; margins are scores[1] - scores[0].
+
+    Of one score it is that less the threshold; of several classes the largest score less the next one.
+    """
 
     name: str
     subject: str
@@ -127,7 +131,8 @@ class Hop(Record):
     `label_flips` names every segment whose label changes; `near_ties` counts those of them whose two scores lie within
     one LSB of each other in the reference (int8 runtime only). `score_max_lsb` is the largest difference of a final
     score, to which differences of single layers may add up. `f1` is None where no segment is AF. `specificity` is None
-    where all are, and in records of earlier versions. `first_diverging` is there only if the hop fails.
+    where all are, and in records of earlier versions. `accuracy` is the share of right labels of a model of several
+    classes. `first_diverging` is there only if the hop fails.
     """
 
     name: str
@@ -145,6 +150,8 @@ class Hop(Record):
     fbeta_mean_after: float | None = None
     specificity_before: float | None = None
     specificity_after: float | None = None
+    accuracy_before: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    accuracy_after: float | None = Field(default=None, exclude_if=lambda value: value is None)
     by_subject: list[SubjectChange] = Field(default_factory=list)
     layers: list[LayerLsb] = Field(default_factory=list)
     layer_segments: int = 0
@@ -181,6 +188,8 @@ class VerifyRecord(Record):
 
     `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
     `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
+    `dataset` may also be a file of samples, or noise: then there are no task and no subjects. `facts` are those of a
+    model that is no float32 detector.
     """
 
     verdict: Verdict
@@ -191,6 +200,7 @@ class VerifyRecord(Record):
     dataset_sha256: str
     task: str = "af-5s"
     label: str = "AF"
+    facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     synthetic: bool
     segments: int
     subjects: list[str]

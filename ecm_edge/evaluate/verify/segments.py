@@ -1,10 +1,10 @@
-"""The labelled segments that all forms are compared on, and the changes of a hop on them."""
+"""The segments that all forms are compared on, and the changes of a hop on them where they are labelled."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,40 +12,59 @@ from ecm_edge import metrics
 from ecm_edge.candidate import row_sampling
 from ecm_edge.evaluate.verify.records import Flip, SubjectChange
 from ecm_edge.forms import parity
+from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.forms.decision import Decision
     from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.sample_file import Samples
 
 
 @dataclass(frozen=True)
 class Segments:
-    """N segments with their labels, subjects and names; beta is that of the target's rule."""
+    """N segments with their labels, if any, subjects and names; beta is that of the target's rule.
+
+    `decision` says which label the model's scores stand for.
+    """
 
     samples: Floats  # (N, T)
-    labels: NDArray[np.int8]  # (N,)
+    labels: NDArray[np.integer[Any]] | None  # (N,)
     subjects: list[str]  # (N,)
     names: list[str]  # (N,)
     beta: float
+    decision: Decision = TWO_SCORES
+
+    @property
+    def two_classes(self) -> bool:
+        """Whether figures of two classes, such as F1, can be taken."""
+        return self.labels is not None and self.decision.kind != "classes"
 
 
-def segments_of(dataset: Dataset, chosen: NDArray[np.int64], beta: float) -> Segments:
+def segments_of(dataset: Dataset, chosen: NDArray[np.int64], beta: float, decision: Decision = TWO_SCORES) -> Segments:
     """The rows of a data set as one array; 8,000 segments of 1,250 samples are 40 MB."""
     samples = np.asarray(dataset.samples[chosen], np.float32)
-    return Segments(samples, dataset.labels[chosen], dataset.subject_names(chosen), dataset.names(chosen), beta)
+    subjects, names = dataset.subject_names(chosen), dataset.names(chosen)
+    return Segments(samples, dataset.labels[chosen], subjects, names, beta, decision)
+
+
+def segments_from(samples: Samples, decision: Decision) -> Segments:
+    """Those of a file or of noise, as if of one subject with the file's name."""
+    subjects = [samples.name] * len(samples.values)
+    return Segments(samples.values, samples.labels, subjects, samples.names, 1.0, decision)
 
 
 def few(segments: Segments, count: int) -> Segments:
     """`count` of the segments, evenly over the subjects; all of them where there are fewer."""
     chosen = positions(segments, count)
-    return Segments(
+    return replace(
+        segments,
         samples=segments.samples[chosen],
-        labels=segments.labels[chosen],
+        labels=None if segments.labels is None else segments.labels[chosen],
         subjects=[segments.subjects[row] for row in chosen],
         names=[segments.names[row] for row in chosen],
-        beta=segments.beta,
     )
 
 
@@ -54,14 +73,10 @@ def positions(segments: Segments, count: int) -> NDArray[np.int64]:
     return row_sampling.spread_over(np.asarray(segments.subjects), count)
 
 
-def margins(scores: Floats) -> Floats:
-    """scores[1] - scores[0], (N,)."""
-    return scores[:, 1] - scores[:, 0]
-
-
 def flips(segments: Segments, reference: Floats, other: Floats) -> list[Flip]:
     """Every segment whose label differs, in order."""
-    before, after = margins(reference), margins(other)
+    decision = segments.decision
+    before, after = decision.margins(reference), decision.margins(other)
     return [
         Flip(
             name=segments.names[row],
@@ -69,21 +84,20 @@ def flips(segments: Segments, reference: Floats, other: Floats) -> list[Flip]:
             reference_margin=_finite(before[row]),
             other_margin=_finite(after[row]),
         )
-        for row in parity.flipped(reference, other)
+        for row in parity.flipped(reference, other, decision)
     ]
 
 
 def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[SubjectChange]:
-    """F1 and Fβ of every subject before and after; scores must be finite."""
-    before, after = (
-        metrics.count_by_subject(segments.labels, _called(s), segments.subjects) for s in (reference, other)
-    )
-    betas = [
-        metrics.fbeta_by_subject(segments.labels, _called(s), segments.subjects, segments.beta)
-        for s in (reference, other)
-    ]
+    """F1 and Fβ of every subject before and after; empty without labels of two classes; scores must be finite."""
+    labels = segments.labels
+    if labels is None or not segments.two_classes:
+        return []
+    called = [_called(segments, s) for s in (reference, other)]
+    before, after = (metrics.count_by_subject(labels, c, segments.subjects) for c in called)
+    betas = [metrics.fbeta_by_subject(labels, c, segments.subjects, segments.beta) for c in called]
     subjects = np.asarray(segments.subjects)
-    changed = subjects[parity.flipped(reference, other)]
+    changed = subjects[parity.flipped(reference, other, segments.decision)]
     return [
         SubjectChange(
             subject=name,
@@ -99,26 +113,38 @@ def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[Sub
 
 
 def f1(segments: Segments, scores: Floats) -> float | None:
-    """F1 over all segments; None where none is AF."""
-    if not np.any(segments.labels == 1):
+    """F1 over all segments; None where none is AF, or without labels of two classes."""
+    labels = segments.labels
+    if labels is None or not segments.two_classes or not np.any(labels == 1):
         return None
-    return metrics.f1(segments.labels, _called(scores), segments.subjects)
+    return metrics.f1(labels, _called(segments, scores), segments.subjects)
 
 
-def fbeta_mean(segments: Segments, scores: Floats) -> float:
-    """Fβ averaged over subjects."""
-    return metrics.fbeta_mean(segments.labels, _called(scores), segments.subjects, segments.beta)
+def fbeta_mean(segments: Segments, scores: Floats) -> float | None:
+    """Fβ averaged over subjects; None without labels of two classes."""
+    if segments.labels is None or not segments.two_classes:
+        return None
+    return metrics.fbeta_mean(segments.labels, _called(segments, scores), segments.subjects, segments.beta)
 
 
 def specificity(segments: Segments, scores: Floats) -> float | None:
-    """Specificity over all segments; None where all are AF."""
-    _, fp, tn, _ = metrics.confusion(segments.labels, _called(scores), segments.subjects)
+    """Specificity over all segments; None where all are AF, or without labels of two classes."""
+    if segments.labels is None or not segments.two_classes:
+        return None
+    _, fp, tn, _ = metrics.confusion(segments.labels, _called(segments, scores), segments.subjects)
     return tn / (tn + fp) if tn + fp else None
 
 
-def _called(scores: Floats) -> Floats:
-    """Margins of 1 and -1 by the label of the two scores; their float32 difference could round to another sign."""
-    return np.where(parity.labels_of(scores) == 1, np.float32(1), np.float32(-1))
+def accuracy(segments: Segments, scores: Floats) -> float | None:
+    """The share of segments with the right label, of a model of several classes; None for others, or without labels."""
+    if segments.labels is None or segments.two_classes or not len(scores):
+        return None
+    return float(np.mean(segments.decision.labels(scores) == segments.labels))
+
+
+def _called(segments: Segments, scores: Floats) -> Floats:
+    """Margins of 1 and -1 by the label of the scores; the float32 difference of two could round to another sign."""
+    return np.where(segments.decision.labels(scores) == 1, np.float32(1), np.float32(-1))
 
 
 def _f1(counts: metrics.Counts, subject: int) -> float | None:

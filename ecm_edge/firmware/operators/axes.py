@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import indent
-from ecm_edge.firmware.operators.sums import finish, input_quant, output, sums
+from ecm_edge.firmware.operators.sums import finish, fits_int8, input_quant, output, sums
 from ecm_edge.firmware.program import refused
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.operators.weighted import Weighted
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,8 @@ class _Nest:
     def _position(self, axis: int) -> list[str]:
         """Where a tap lies on an axis of the input."""
         shape = self.geometry
+        if not sum(shape.pads[axis]) and not (self.x.strides or ())[axis + 2]:
+            return []  # one entry, which every tap reads
         at = f"o{axis + 2} * {shape.strides[axis]} + k{axis} * {shape.dilations[axis]} - {shape.pads[axis][0]}"
         lines = [f"const int32_t p{axis} = {at};"]
         if sum(shape.pads[axis]):
@@ -100,14 +102,35 @@ def float_layer(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weigh
 
 def append_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64], macs: int) -> None:
     """The layer of a Conv on integers by centred weights w (O, C / groups, *K)."""
-    attributes = step.op.attributes
+    y = output(program, step)
+    _append_i8(program, step, (x, y), (x, y), w, step.op.attributes, macs)
+
+
+def append_rows_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64]) -> None:
+    """The layer of rows (…, n) on integers times centred weights w (n, O), as a Conv of one tap."""
+    y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))
+    views = tuple(replace(each, index=each.index.reshape(-1, each.shape[-1], 1)) for each in (x, y))
+    macs = prod(x.shape[:-1]) * w.size
+    _append_i8(program, step, (x, y), (views[0], views[1]), w.T[:, :, None], {}, macs)
+
+
+def _append_i8(
+    program: Program,
+    step: Step,
+    tensors: tuple[Tensor, Tensor],
+    views: tuple[Tensor, Tensor],
+    w: NDArray[np.int64],
+    attributes: Mapping[str, Any],
+    macs: int,
+) -> None:
+    """The layer from the first of two tensors to the second, which are seen as (N, C, *S)."""
+    (x, y), (of_x, of_y) = tensors, views
     flat = w.reshape(1, len(w), -1).transpose(0, 2, 1)
     integers = sums(program, step, x, flat)
     zero = input_quant(program, step, x).zero_point
     without_zero = zero * flat.sum(1).reshape(-1)  # padding adds nothing: the loops take the zero point off each sample
-    y = output(program, step)
-    shape = geometry(attributes, w.shape[2:], x.shape[2:])
-    nest = _Nest(x, y, shape, w.shape, attributes.get("group", 1))
+    shape = geometry(attributes, w.shape[2:], of_x.shape[2:])
+    nest = _Nest(of_x, of_y, shape, w.shape, attributes.get("group", 1))
 
     def body(names: Names) -> str:
         factor = f"{names.constant('factor')}[o1 * {integers.factor_step}]"
@@ -117,7 +140,7 @@ def append_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64], mac
         return nest.loops(start, turn, f"{nest.result(names)} = {result};")
 
     arrays = replace(integers, bias=integers.bias + without_zero).arrays(
-        Array("weights", w.reshape(len(w), -1), "int8")
+        Array("weights", w.reshape(len(w), -1), "int8" if fits_int8(w) else "int16")
     )
     layer = Layer("", (), f"{x.shape} -> {y.shape}, int8", (x,), (y,), body, arrays, macs=macs)
     finish(program, step, layer, y)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 
 def conv(program: Program, step: Step) -> None:

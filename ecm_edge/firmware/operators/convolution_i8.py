@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Indices, Tensor
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 _THREE_LANES = 2**20  # a sum below it fits one of three lanes
 _MOST_PAIRS = 4  # that one turn of the dual kernel's loop takes

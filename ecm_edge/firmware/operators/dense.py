@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.program import Program
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 
 def gemm(program: Program, step: Step) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecm_edge.firmware.program import Program
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 DEPTHWISE_ROWS = DEPTHWISE_TAPS = 16  # most of a tile: ECM_DEPTHWISE_ROWS, ECM_DEPTHWISE_TAPS
 _ROWS = 8  # of a tile of the plain kernels; more would not fit beside taps and samples

@@ -9,6 +9,7 @@ entries, computed by the reference.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from ecm_edge.firmware.operators.loops import Axis, at, loop_nest, loops
 from ecm_edge.firmware.operators.statements import Kind, Reduction, Statement
 from ecm_edge.firmware.program import Constant, Program, distance_below, refused
 from ecm_edge.firmware.tensors import ITEM_BYTES, Quant, Tensor, channels_last, order_of, strides_of
-from ecm_edge.forms.reference.executor import compute
+from ecm_edge.forms.reference.steps import compute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.program import Open
     from ecm_edge.firmware.tensors import Buffer, Indices
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 Operand = Tensor | Constant
 _INT8_RANGE = (-128, 128)
@@ -81,9 +82,8 @@ class Loop:
 
     def close(self, program: Program) -> Layer | None:
         """The loop as a layer; None where nothing outside reads what it computes."""
-        inside = {name for step in self.steps for name in step.inputs}
-        used = {name: sum(step.inputs.count(name) for step in self.steps) for name in inside}
-        kept = {name: t for name, t in self.stores.items() if program.uses[name] > used.get(name, 0)}
+        used = Counter(name for step in self.steps for name in step.inputs)
+        kept = {name: t for name, t in self.stores.items() if program.uses[name] > used[name]}
         reductions = {name: each for name, each in self.reductions.items() if program.uses[name]}
         if not kept and not reductions:
             return None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import DType
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 
 def _largest(x: Tensor) -> Kind:
@@ -55,7 +55,7 @@ def _sum(program: Program, step: str = "{a} += {v};", result: str = "(float){a}"
 
 
 def reduce_(program: Program, step: Step) -> None:
-    """ReduceMean, ReduceMax, ReduceMin, ReduceSum, GlobalAveragePool and GlobalMaxPool."""
+    """ReduceMean, ReduceMax, ReduceMin, ReduceSum, ReduceProd, GlobalAveragePool and GlobalMaxPool."""
     node = step.op
     x = dequantised(program, step.sources[0]) if step.sources else program.tensor(node.inputs[0], node)
     axes = _axes(program, step, x)
@@ -64,6 +64,9 @@ def reduce_(program: Program, step: Step) -> None:
         _reduced(program, step, x, axes, _largest(x))
     elif node.op == "ReduceMin":
         _reduced(program, step, x, axes, _smallest(x))
+    elif node.op == "ReduceProd":
+        kind = replace(_sum(program, "{a} *= {v};"), start="1")
+        _reduced(program, step, floats(program, node.inputs[0], x), axes, kind)
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
         factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
         result = f"(float){{a}} * {literals.float_literal(factor)}"
@@ -135,7 +138,10 @@ def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: P
     x_steps, y_steps = x.strides or (), y.strides or ()
     order = [0, *range(2, 2 + rank), 1] if x.shape[1] > 1 else range(2 + rank)
     lines = [kind.c_type + f" a = {kind.start};"]
-    if "n++" in kind.step:
+    if "n++" in kind.step and counted and any(window.extra[1:]):  # a padded row's cells are not all counted
+        kind, counted = replace(kind, step=kind.step.replace(" n++;", "")), False
+        lines += ["int32_t n = 1;", *(_counted(axis, window, x.shape[2 + axis]) for axis in range(rank))]
+    elif "n++" in kind.step:
         lines.append("int32_t n = 0;")
     place = _terms(["o0", "o1"], x_steps[:2]) + "".join(f" + p{i} * {x_steps[2 + i]}" for i in range(rank))
     inner = f"const {_c_type(x)} v = {pointer(x)}[{place}];\n{kind.joined('a', 'v')}"
@@ -149,6 +155,13 @@ def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: P
     for axis in reversed(list(order)):
         text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
     return text
+
+
+def _counted(axis: int, window: Geometry, length: int) -> str:
+    """C that multiplies n by the window's cells along an axis, those in the padding included, ceil_mode's own not."""
+    step, taps = window.dilations[axis], window.kernel[axis]
+    inside = f"({length + sum(window.pads[axis]) + step - 1} - o{axis + 2} * {window.strides[axis]}) / {step}"
+    return f"n *= {inside} < {taps} ? {inside} : {taps};"
 
 
 def _window_axis(

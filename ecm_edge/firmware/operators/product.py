@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Indices
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
+from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.sums import (
     HIGH,
     LOW,
     SHIFT,
     centred,
     dequantised,
+    fits_int8,
     input_quant,
     integer_type,
     output,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 
 def dequantize(program: Program, step: Step) -> None:
@@ -74,6 +76,9 @@ def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np
     if len(w.shape) != 2:  # noqa: PLR2004 - a matrix
         raise refused(node, "weights of a product are a matrix", f"{w.shape}")
     matrix = w.T if node.op == "Gemm" and node.attributes.get("transB", 0) else w
+    if not fits_int8(w):
+        axes.append_rows_i8(program, step, contiguous(program, x_name, x), matrix)
+        return
     x, windows, order = product_windows(program, x_name, x)
     integers = sums(program, step, x, matrix[order][None])
     y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))
@@ -86,7 +91,7 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     groups = attributes.get("group", 1)
     macs = prod(program.shapes[step.outputs[0]]) * prod(w.shape[1:])
     along = along_time(attributes, w.shape[2:], x.shape)
-    if along is None:
+    if along is None or not fits_int8(w):
         axes.append_i8(program, step, x, w, macs)
         return
     x = replace(x, quant=input_quant(program, step, x))

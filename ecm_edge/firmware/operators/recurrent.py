@@ -1,4 +1,4 @@
-"""LSTM and GRU (ecm_lstm_f32.h, ecm_gru_f32.h): one call for each direction of each sequence; states live in scratch.
+"""LSTM, GRU and RNN (ecm_lstm_f32.h and its like): one call for each direction of each sequence; states in scratch.
 
 Dimension letters: T time steps, S sequences (ONNX's batch), D directions, I inputs of a step, H hidden units, G gates.
 Sums are fused multiply-adds in float32: an LSTM between quantised tensors agrees with the reference to a few ULP, not
@@ -20,7 +20,7 @@ from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.operators.shape import contiguous, floats
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, strides_of
-from ecm_edge.forms.reference.operators.recurrent import DIRECTIONS
+from ecm_edge.forms.reference.operators.recurrent import DIRECTIONS, GRU, LSTM, RNN, gate_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Indices, Tensor
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 _PEEPHOLES = 7
-_STATES = {"GRU": ("initial_h",), "LSTM": ("initial_h", "initial_c")}
+_STATES = {"GRU": ("initial_h",), "LSTM": ("initial_h", "initial_c"), "RNN": ("initial_h",)}
+_KINDS = {"GRU": GRU, "LSTM": LSTM, "RNN": RNN}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Recurrence:
 
 
 def recurrent(program: Program, step: Step) -> None:
-    """LSTM or GRU: forward, reverse or bidirectional, in either layout."""
+    """LSTM, GRU or RNN: forward, reverse or bidirectional, in either layout."""
     node = step.op
     by_sequence = bool(node.attributes.get("layout", 0))
     reverse = DIRECTIONS[node.attributes.get("direction", "forward")]
@@ -109,7 +110,7 @@ def _recurrence(
     outputs: tuple[tuple[Tensor, Indices] | None, ...],
 ) -> Recurrence:
     """The parameters as the kernels read them."""
-    gates = 4 if node.op == "LSTM" else 3
+    gates = _KINDS[node.op].gates
     w, r = (program.constant(name, node) for name in node.inputs[1:3])
     for values in (w.values, r.values):
         if values.ndim != 3:  # noqa: PLR2004 - directions, gates by units, inputs
@@ -154,7 +155,8 @@ def _bias(program: Program, node: Node, directions: int, gates: int, hidden: int
 def _layer(made: Recurrence) -> Layer:
     hidden, node = made.hidden, made.node
     states = Buffer(2 * hidden, "float32")
-    work = Buffer(hidden if node.op == "LSTM" else 3 * hidden, "float32")
+    work = Buffer({"LSTM": 1, "GRU": 3, "RNN": 0}[node.op] * hidden, "float32")
+    rest = (work,) if work.size else ()
     expanded = (Buffer(made.weights.size, "float32"),) if made.stored == "float16" else ()
     arrays = [Array("weights", made.weights, made.stored), Array("bias", made.bias, "float32")]
     if made.peepholes is not None:
@@ -168,7 +170,7 @@ def _layer(made: Recurrence) -> Layer:
         text = []
         if expanded:
             text.append(Call("ecm_halves", (Operand("weights"), weights), numbers=(made.weights.size,)).body(names))
-        h, c = names.pointer(states), names.pointer(work)
+        h, c = (names.pointer(each) for each in (states, rest[0] if rest else states))
         for d in range(len(made.reverse)):
             for s in range(len(made.lengths)):
                 call = _call(made, d, s, weights, states, work).body(names)
@@ -184,7 +186,7 @@ def _layer(made: Recurrence) -> Layer:
         writes=tuple(tensor for _, tensor in written),
         body=body,
         arrays=tuple(arrays),
-        scratch=(states, work, *expanded),
+        scratch=(states, *rest, *expanded),
         macs=made.places.shape[0] * len(made.lengths) * prod(made.weights.shape),
         outputs=tuple(name for name, _ in written),
     )
@@ -227,8 +229,22 @@ def _call(made: Recurrence, d: int, s: int, weights: Operand, states: Buffer, wo
         "linear": int(node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))),
         "clip": literals.float_literal(made.clip) if np.isfinite(made.clip) else "ECM_INFINITY",
     }
-    operands += [Operand(states), Operand(work), y]
+    members |= _functions(node, d)
+    operands += [Operand(states), *([Operand(work)] if work.size else []), y]
     return Call(f"ecm_{node.op.lower()}_f32", tuple(operands), (Struct("sequence", members),))
+
+
+def _functions(node: Node, d: int) -> dict[str, str]:
+    """The activations of a direction where they are not the usual ones."""
+    usual = _KINDS[node.op].activations
+    chosen = gate_functions(usual, node.attributes)[d]
+    if tuple(each.name for each in chosen) == usual:
+        return {}
+    numbers = [(literals.float_literal(each.alpha), literals.float_literal(each.beta)) for each in chosen]
+    values = [
+        f"{{ECM_GATE_{f.name.upper()}, {alpha}, {beta}}}" for f, (alpha, beta) in zip(chosen, numbers, strict=True)
+    ]
+    return dict(zip("fgh", values, strict=False))
 
 
 def _end(made: Recurrence, names: Names, d: int, s: int, h: str, c: str) -> Iterable[str]:

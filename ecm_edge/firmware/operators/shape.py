@@ -13,6 +13,7 @@ import numpy as np
 from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
 from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
 from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
@@ -23,24 +24,27 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import Indices
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
+_REPEATS = frozenset({"Gather", "GatherElements", "GatherND", "Tile"})  # irregular views of any memory
 
 
 def view(program: Program, step: Step) -> None:
-    """Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Slice, Split, Expand, Identity and their like."""
+    """Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Slice, Split, Expand, Identity and their like.
+
+    A view that is not regular is copied: before, where that makes it regular, else behind.
+    """
     node = step.op
     x = program.tensor(node.inputs[0], node)
     parts = _views(program, node, x)
-    if not all(_is_readable(program, name, part) for name, part in parts):
+    if node.op not in _REPEATS and not all(_is_readable(program, name, part) for name, part in parts):
         parts = _views(program, node, contiguous(program, node.inputs[0], x))
     for name, part in parts:
-        if not _is_readable(program, name, part):
-            if part.size == 0:
-                raise refused(node, "a tensor that is read has elements", f"none in {name!r} {part.shape}")
-            raise refused(node, "a view is regular", f"indices of {name!r} that no strides describe")
-        program.env[name] = part
+        readable = _is_readable(program, name, part)
+        if not readable and part.size == 0:
+            raise refused(node, "a tensor that is read has elements", f"none in {name!r} {part.shape}")
+        program.env[name] = part if readable else gathered(program, node.name, name, part)
 
 
 def _views(program: Program, node: Node, x: Tensor) -> list[tuple[str, Tensor]]:
@@ -48,13 +52,15 @@ def _views(program: Program, node: Node, x: Tensor) -> list[tuple[str, Tensor]]:
     inputs = [x.index[None], *(None if p is None else p.values[None] for p in parameters)]
     outputs = OPERATORS[node.op](node.attributes, inputs)
     named = zip(node.outputs, outputs, strict=False)
-    return [(name, replace(x, index=index[0].astype(np.int64))) for name, index in named if name]
+    moved = [(name, index) for name, index in named if name and not isinstance(program.env.get(name), Constant)]
+    return [(name, replace(x, index=index[0].astype(np.int64))) for name, index in moved]
 
 
 def _is_readable(program: Program, name: str, tensor: Tensor) -> bool:
     """Whether whoever reads the view can: a regular one can be read by all, a shuffled row by products."""
-    if tensor.size == 0:
-        return program.uses[name] == 0
+    if tensor.size == 0:  # a Concat leaves it out
+        readers = program.readers.get(name, ())
+        return program.uses[name] == len(readers) and all(reader.op.op == "Concat" for reader in readers)
     if strides_of(tensor.index) is not None:
         return True
     row = np.sort(tensor.index.reshape(-1, tensor.shape[-1])[0])
@@ -190,7 +196,7 @@ def concat(program: Program, step: Step) -> None:
 
 def _joined(program: Program, name: str, parts: Sequence[Tensor | Constant]) -> Tensor:
     """Memory for joined parts: integers where all are integers of one meaning, else floats."""
-    kinds = {(p.buffer.dtype, p.quant, p.shift) for p in parts if isinstance(p, Tensor)}
+    kinds = {(p.buffer.dtype, p.quant, p.shift) for p in parts if isinstance(p, Tensor) and p.size}
     dtype, quant, shift = next(iter(kinds))
     floating = any(isinstance(p, Constant) and p.values.dtype.kind == "f" for p in parts)
     if len(kinds) > 1 or floating or dtype == "float32":

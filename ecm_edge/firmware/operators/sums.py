@@ -19,7 +19,7 @@ from ecm_edge.forms.reference import rounding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 SHIFT = {"int8": 0, "uint8": 128}
 """What is taken off the integers of each type to store them."""
@@ -89,7 +89,7 @@ def sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) ->
 
 
 def centred(program: Program, source: Node) -> NDArray[np.int64]:
-    """Weights minus their zero points, which have to fit int8."""
+    """Weights minus their zero points."""
     stored = program.constant(source.inputs[0], source).values.astype(np.int64)
     zero = program.optional(source, 2)
     if zero is not None:
@@ -98,10 +98,12 @@ def centred(program: Program, source: Node) -> NDArray[np.int64]:
         stored = stored - (
             flat.reshape([-1 if i == axis else 1 for i in range(stored.ndim)]) if flat.size > 1 else flat
         )
-    if stored.size and (stored.min() < LOW or stored.max() > HIGH):
-        found = f"{stored.min()} … {stored.max()}"
-        raise refused(source, "weights less their zero point fit int8", found, "Quantise weights symmetrically.")
     return stored
+
+
+def fits_int8(weights: NDArray[np.int64]) -> bool:
+    """Whether centred weights fit int8, as the kernels want them; others are kept as int16, in plain loops."""
+    return bool(weights.min(initial=0) >= LOW and weights.max(initial=0) <= HIGH)
 
 
 def quant_of(program: Program, node: Node, dtype: str) -> Quant:

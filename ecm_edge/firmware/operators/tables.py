@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators import convolution, dense, elementwise, pooling, quantised, recurrent, shape
+from ecm_edge.firmware.operators import (
+    along_axis,
+    convolution,
+    dense,
+    elementwise,
+    pooling,
+    quantised,
+    recurrent,
+    shape,
+)
 from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
 from ecm_edge.firmware.program import Constant, refused
+from ecm_edge.firmware.tensors import Quant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ecm_edge.firmware.program import Program
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 _FEW = 8  # powers up to this one are products
 
@@ -28,6 +39,11 @@ def _function(template: str) -> Callable[[Program, Step], None]:
         elementwise.lower(program, step, template)
 
     return lower
+
+
+def _holds(condition: str) -> Callable[[Program, Step], None]:
+    """An operator whose result is 1 where a C condition of its inputs holds, else 0."""
+    return _function(f"{condition} ? 1.0f : 0.0f")
 
 
 def _left_to_right(template: str) -> Callable[[Program, Step], None]:
@@ -173,61 +189,120 @@ def _batch_norm(program: Program, step: Step) -> None:
 
 
 def _cast(program: Program, step: Step) -> None:
-    """Cast between floats of one kind; anything else is a constant's business."""
-    import onnx
+    """Cast and CastLike: booleans and whole numbers are kept as floats, so that most are the same memory."""
+    name, source = step.outputs[0], step.op.inputs[0]
+    x, kind, before = program.tensor(source, step.op), program.kinds[name], program.kinds[source]
+    if kind not in {"float32", "bool", "int32", "int64"}:
+        raise refused(step.op, "activations are float32", f"a Cast to {kind}")
+    if x.quant is None and x.buffer.dtype != "float32":  # integers as they are: a scale of 1
+        x = replace(x, quant=Quant(1.0, -x.shift))
+    if kind == "bool" != before:
+        program.env[source] = x
+        elementwise.lower(program, step, "{0} != 0.0f ? 1.0f : 0.0f")
+    elif kind in {"int32", "int64"} and before == "float32":
+        elementwise.lower(program, step, "ecm_truncf({0})")
+    else:
+        program.env[name] = x
 
-    if step.op.attributes.get("to", onnx.TensorProto.FLOAT) != onnx.TensorProto.FLOAT:
-        raise refused(step.op, "activations are float32", "a Cast to another type")
-    program.env[step.outputs[0]] = program.tensor(step.op.inputs[0], step.op)
+
+def _mod(program: Program, step: Step) -> None:
+    function = "ecm_fmodf" if step.op.attributes.get("fmod", 0) else "ecm_modulof"
+    elementwise.lower(program, step, f"{function}({{0}}, {{1}})")
+
+
+def _selu(program: Program, step: Step) -> None:
+    alpha = _attribute(step, "alpha", 1.67326319217681884765625)
+    gamma = _attribute(step, "gamma", 1.05070102214813232421875)
+    elementwise.lower(program, step, f"{gamma} * ecm_eluf({{0}}, {alpha})")
+
+
+def _shrink(program: Program, step: Step) -> None:
+    limit, bias = step.op.attributes.get("lambd", 0.5), _attribute(step, "bias", 0.0)
+    low, high = (literals.float_literal(sign * limit) for sign in (-1, 1))
+    elementwise.lower(program, step, f"{{0}} < {low} ? {{0}} + {bias} : {{0}} > {high} ? {{0}} - {bias} : 0.0f")
+
+
+def _is_infinite(program: Program, step: Step) -> None:
+    signs = [("detect_positive", "{0} > 3.40282347e+38f"), ("detect_negative", "{0} < -3.40282347e+38f")]
+    tests = [test for name, test in signs if step.op.attributes.get(name, 1)]
+    elementwise.lower(program, step, f"{' || '.join(tests)} ? 1.0f : 0.0f" if tests else "0.0f * {0}")
 
 
 OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Abs": _function("ecm_absf({0})"),
     "Add": _add,
+    "And": _holds("{0} != 0.0f && {1} != 0.0f"),
+    "ArgMax": along_axis.arg,
+    "ArgMin": along_axis.arg,
     "AveragePool": pooling.pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
+    "CastLike": _cast,
+    "Ceil": _function("ecm_ceilf({0})"),
     "Clip": _clip,
     "Concat": shape.concat,
     "Conv": convolution.conv,
+    "Cos": _function("ecm_cosf({0})"),
+    "CumSum": along_axis.cumulated,
     "DequantizeLinear": quantised.dequantize,
     "Div": _function("{0} / {1}"),
     "Dropout": shape.view,
     "Elu": _elu,
+    "Equal": _holds("{0} == {1}"),
     "Erf": _function("ecm_erff({0})"),
     "Exp": _function("ecm_expf({0})"),
     "Expand": shape.view,
     "Flatten": shape.view,
+    "Floor": _function("ecm_floorf({0})"),
     "GRU": recurrent.recurrent,
+    "Gather": shape.view,
+    "GatherElements": shape.view,
+    "GatherND": shape.view,
     "Gelu": _gelu,
     "Gemm": dense.gemm,
     "GlobalAveragePool": pooling.reduce_,
     "GlobalMaxPool": pooling.reduce_,
+    "Greater": _holds("{0} > {1}"),
+    "GreaterOrEqual": _holds("{0} >= {1}"),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _function("ecm_hardswishf({0})"),
     "Identity": shape.view,
+    "IsInf": _is_infinite,
+    "IsNaN": _holds("{0} != {0}"),
     "LSTM": recurrent.recurrent,
     "LeakyRelu": _leaky_relu,
+    "Less": _holds("{0} < {1}"),
+    "LessOrEqual": _holds("{0} <= {1}"),
     "Log": _function("ecm_logf({0})"),
     "MatMul": dense.matmul,
     "Max": _left_to_right("ecm_larger_f32({0}, {1})"),
     "MaxPool": pooling.pool,
     "Mean": _mean,
     "Min": _left_to_right("ecm_smaller_f32({0}, {1})"),
+    "Mod": _mod,
     "Mul": _mul,
     "Neg": _function("-{0}"),
+    "Not": _holds("{0} == 0.0f"),
+    "Or": _holds("{0} != 0.0f || {1} != 0.0f"),
     "PRelu": _prelu,
     "Pad": shape.pad,
     "Pow": _pow,
     "QuantizeLinear": quantised.quantize,
+    "RNN": recurrent.recurrent,
     "Reciprocal": _function("1.0f / {0}"),
     "ReduceMax": pooling.reduce_,
     "ReduceMean": pooling.reduce_,
     "ReduceMin": pooling.reduce_,
+    "ReduceProd": pooling.reduce_,
     "ReduceSum": pooling.reduce_,
     "Relu": _relu,
     "Reshape": shape.view,
+    "Round": _function("ecm_rint_even({0})"),
+    "Selu": _selu,
+    "Shrink": _shrink,
     "Sigmoid": _function("ecm_sigmoidf({0})"),
+    "Sign": _function("ecm_signf({0})"),
+    "Sin": _function("ecm_sinf({0})"),
     "Slice": shape.view,
     "Softmax": pooling.softmax,
     "Softplus": _function("ecm_softplusf({0})"),
@@ -238,6 +313,9 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Sum": _left_to_right("{0} + {1}"),
     "Swish": _swish,
     "Tanh": _function("ecm_tanhf({0})"),
+    "Tile": shape.view,
     "Transpose": shape.view,
     "Unsqueeze": shape.view,
+    "Where": _function("{0} != 0.0f ? {1} : {2}"),
+    "Xor": _holds("({0} != 0.0f) != ({1} != 0.0f)"),
 }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.program import Program
-    from ecm_edge.forms.reference.graph import Step
+    from ecm_edge.forms.reference.node import Step
 
 
 @dataclass(frozen=True)

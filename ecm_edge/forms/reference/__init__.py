@@ -20,9 +20,9 @@ Semantics. Every rule can be followed in C with int32, float32 and, where a sum 
    x * a + b with a = scale / sqrt(variance + epsilon) and b = bias - a * mean computed in float64 and rounded.
 6. MaxPool, Relu, Reshape, Concat and the like of dequantised tensors follow from 2: with equal scales on both sides
    round((q * scale) / scale) gives q back, so they are exact on integers too.
-7. A **recurrence** (LSTM, GRU) takes its time steps in order, its states in float32. What a gate is given is one sum
-   in float64, rounded once and then clipped, if at all: both products, both biases, and peephole times state; its
-   sigmoid or tanh follows rule 5. The states f c + i g and (1 - z) g + z h are computed in float64 and rounded once,
+7. A **recurrence** (LSTM, GRU, RNN) takes its time steps in order, its states in float32. What a gate is given is one
+   sum in float64, rounded once and then clipped, if at all: both products, both biases, and peephole times state; its
+   activation follows rule 5. The states f c + i g and (1 - z) g + z h are computed in float64 and rounded once,
    o tanh(c) and r h in float32; with linear_before_reset r (R h + bias) stays in float64 as a term of the sum.
 
 NaN cannot be quantised and is an error; infinities saturate.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,23 +10,24 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference import integers, rounding
-from ecm_edge.forms.reference.operators import OPERATORS, Array
+from ecm_edge.forms.reference.steps import compute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from ecm_edge.forms.onnx_model import Floats
-    from ecm_edge.forms.reference.graph import Graph, Step
+    from ecm_edge.forms.reference.graph import Graph
+    from ecm_edge.forms.reference.operators import Array
 
 CHUNK = 64
 """Segments computed together."""
 
 
 def scores(graph: Graph, samples: Floats) -> Floats:
-    """Scores (N, 2) of samples (N, T)."""
-    return run(graph, samples, [graph.output_name])[graph.output_name].reshape(-1, 2)
+    """Scores (N, S) of samples (N, T)."""
+    scores = run(graph, samples, [graph.output_name])[graph.output_name]
+    return scores.reshape(len(samples), math.prod(scores.shape[1:]))
 
 
 def run(
@@ -84,32 +86,3 @@ def one_thread() -> AbstractContextManager[object]:
 @cache
 def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
-
-
-def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
-    """The outputs of one step from the tensors before it; problems name the node and its operator."""
-    try:
-        if step.quantizer is not None:
-            return [integers.run_group(step, env)]
-        if step.sources:
-            return [integers.run_mean(step, env)]
-        return _run_node(step, env)
-    except ModelError as problem:
-        place = f"{problem.found}, in {step.op.op} {step.op.name!r}"
-        raise ModelError(problem.rule, place, problem.hint) from problem
-    except (ValueError, IndexError, KeyError, TypeError) as problem:
-        place = f"{problem} in {step.op.op} {step.op.name!r}"
-        raise ModelError("the reference can compute every node", place, "Export it another way.") from problem
-
-
-def _run_node(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
-    node = step.op
-    if node.op not in {"QuantizeLinear", "DequantizeLinear"}:
-        return OPERATORS[node.op](node.attributes, [env[name] if name else None for name in node.inputs])
-    x, scale = env[node.inputs[0]], env[node.inputs[1]]
-    default = x if node.op == "DequantizeLinear" else np.zeros(0, np.uint8)
-    axis = node.attributes.get("axis", 1)
-    scale = integers.per_channel(scale, axis, x.ndim)
-    zero_point = integers.per_channel(integers.zero_point_of(node, env, default), axis, x.ndim)
-    function = rounding.dequantize if node.op == "DequantizeLinear" else rounding.quantize
-    return [function(x, scale, zero_point)]

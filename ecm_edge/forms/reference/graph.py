@@ -14,7 +14,9 @@ from onnx import numpy_helper
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model
-from ecm_edge.forms.reference.operators import OPERATORS
+from ecm_edge.forms.reference.functions import node_of
+from ecm_edge.forms.reference.node import Node, Step
+from ecm_edge.forms.reference.rewriting import KNOWN, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,40 +26,7 @@ Array = NDArray[Any]
 INTEGER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 MEAN_OPS = frozenset({"ReduceMean", "GlobalAveragePool"})
 _SOFTMAX_BY_AXIS = 13
-_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
-
-@dataclass(frozen=True)
-class Node:
-    """One ONNX node; attributes are Python values, with text as str."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is computed at once: a node, or an integer group, or a mean of integers (`op` says which node it is).
-
-    `sources` are the DequantizeLinear nodes of a group's or mean's inputs; `quantizer` is a group's QuantizeLinear.
-    """
-
-    op: Node
-    outputs: tuple[str, ...]
-    sources: tuple[Node, ...] = ()
-    quantizer: Node | None = None
-    relu: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of all tensors that have to be there before the step."""
-        if not self.sources:
-            return self.op.inputs
-        others = self.quantizer.inputs[1:] if self.quantizer else self.op.inputs[1:]
-        return (*(name for source in self.sources for name in source.inputs), *others)
+_FLATTENED = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
 
 @dataclass(frozen=True)
@@ -102,16 +71,11 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     Raises:
         ModelError: an operator that the reference does not know.
     """
-    graph = _modern(proto).graph
-    nodes = [_node(index, node) for index, node in enumerate(graph.node)]
-    for node in nodes:
-        if node.op not in OPERATORS and node.op not in _QUANTISERS:
-            raise ModelError(
-                f"the reference knows {len(OPERATORS) + 2} operators",
-                f"{node.op} in node {node.name!r}",
-                "Use those that README.md lists under Firmware.",
-            )
-    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in graph.initializer}
+    proto = _modern(proto)
+    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
+    nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node)]
+    if any(node.op not in KNOWN for node in nodes):
+        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
     return Graph(input_name, input_shape, output_name, constants, steps)
@@ -120,34 +84,15 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
 def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model in an operator set whose operators mean what the reference computes; names stay.
 
-    Before version 13 Softmax flattened its input.
+    Before version 13 Softmax and its like flattened their input.
     """
-    if onnx_model.opset(proto) >= _SOFTMAX_BY_AXIS or not any(n.op_type == "Softmax" for n in proto.graph.node):
+    if onnx_model.opset(proto) >= _SOFTMAX_BY_AXIS or not any(n.op_type in _FLATTENED for n in proto.graph.node):
         return proto
     try:
         return onnx.version_converter.convert_version(proto, _SOFTMAX_BY_AXIS)
     except RuntimeError as problem:
         found = f"opset {onnx_model.opset(proto)}: {str(problem).splitlines()[0]}"
         raise ModelError("an old model can be brought up to date", found, "Export it with a newer opset.") from None
-
-
-def _node(index: int, node: onnx.NodeProto) -> Node:
-    attributes = {entry.name: _value(onnx.helper.get_attribute_value(entry)) for entry in node.attribute}
-    if node.op_type == "Split":  # before opset 18 the number of equal parts is that of the outputs
-        attributes = {"num_outputs": len(node.output), **attributes}
-    name = node.name or f"{node.op_type}_{index}"
-    op = (
-        node.op_type
-        if node.domain in {"", "ai.onnx"} or node.op_type in _QUANTISERS
-        else f"{node.domain}.{node.op_type}"
-    )
-    return Node(name, op, tuple(node.input), tuple(node.output), attributes)
-
-
-def _value(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute can hold
-    if isinstance(value, bytes):
-        return value.decode()
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) -> list[Step]:
@@ -162,6 +107,7 @@ def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) ->
 def _mean(node: Node, producers: Mapping[str, Node]) -> Step | None:
     """A mean of a dequantised tensor (rule 4 of the package)."""
     source = _dequantizer(node.inputs[0], producers) if node.op in MEAN_OPS else None
+    source = None if source and source.attributes.get("block_size", 0) else source
     return Step(node, node.outputs, (source,)) if source else None
 
 
@@ -194,6 +140,8 @@ def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Arr
         return False
     x, w, *bias = sources
     if op.op == "Gemm" and (op.attributes.get("alpha", 1.0), op.attributes.get("beta", 1.0)) != (1.0, 1.0):
+        return False
+    if any(source.attributes.get("block_size", 0) for source in sources):
         return False
     x_scale, w_scale = constants[x.inputs[1]], constants[w.inputs[1]]
     channel = 1 if op.op == "MatMul" or (op.op == "Gemm" and not op.attributes.get("transB", 0)) else 0

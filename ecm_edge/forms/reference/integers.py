@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from onnx import TensorProto
+from onnx.helper import np_dtype_to_tensor_dtype
 
 from ecm_edge.base.errors import InternalError, ModelError
 from ecm_edge.forms.reference import rounding
@@ -14,8 +16,9 @@ from ecm_edge.forms.reference.operators.reduction import reduction_axes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
 
+_AGAIN = "Export the model again."
 _EXACT_FLOAT32 = 2**24
 _EXACT_INT32 = 2**31
 
@@ -33,6 +36,57 @@ def per_channel(parameter: Array, axis: int, rank: int) -> Array:
 def zero_point_of(node: Node, env: Mapping[str, Array], default: Array) -> Array:
     """The zero point, or 0 in the type of `default` where the node has none."""
     return env[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else np.zeros((1, 1), default.dtype)  # noqa: PLR2004 - the third input
+
+
+def quantisation(node: Node, env: Mapping[str, Array]) -> tuple[Array, Array]:
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear, so that they broadcast over its input.
+
+    Raises:
+        ModelError: a scale that is not finite and positive, or not one a tensor, a channel or a block.
+    """
+    x = env[node.inputs[0]]
+    quantizes = node.op == "QuantizeLinear"
+    zero_point = zero_point_of(node, env, np.zeros(0, np.uint8) if quantizes else x)
+    kinds = {"precision": (TensorProto.FLOAT,), "output_dtype": (TensorProto.FLOAT,)}
+    if quantizes:
+        kinds["output_dtype"] = (np_dtype_to_tensor_dtype(zero_point.dtype),)
+    for name, known in kinds.items():
+        if node.attributes.get(name, 0) not in {0, *known}:
+            found = f"{name} = {node.attributes[name]} for {zero_point.dtype}"
+            raise ModelError("integers have the type of their zero point, and real values are float32", found, _AGAIN)
+    scale = checked_scale(node, env)
+    return _spread(scale, node, x), _spread(zero_point, node, x)
+
+
+def checked_scale(node: Node, env: Mapping[str, Array]) -> Array:
+    """The scale of a QuantizeLinear or DequantizeLinear.
+
+    Raises:
+        ModelError: one that is not finite, positive and float32.
+    """
+    scale = env[node.inputs[1]]
+    if scale.dtype != np.float32 or not np.isfinite(scale).all() or not (scale > 0).all():
+        wrong = scale[~(np.isfinite(scale) & (scale > 0))]
+        found = f"{wrong[0] if wrong.size else scale.dtype} in {node.inputs[1]!r}"
+        raise ModelError("scales are finite and positive float32", found, "Quantise the model again.")
+    return scale
+
+
+def _spread(parameter: Array, node: Node, x: Array) -> Array:
+    """One value a tensor, a channel or a block, so that it broadcasts over x."""
+    axis, rank = node.attributes.get("axis", 1), x.ndim - 1
+    if parameter.size == 1:
+        return parameter.reshape((1,) * x.ndim)
+    own, block = parameter.shape[1:], node.attributes.get("block_size", 0)
+    wanted = list(x.shape[1:])
+    if -rank <= axis < rank:
+        if block:
+            wanted[axis] = -(-wanted[axis] // block)
+        if own == tuple(wanted if block else wanted[axis : axis + 1 or None]):
+            blocks = np.repeat(parameter, block, axis % rank + 1) if block else per_channel(parameter, axis, x.ndim)
+            return blocks.take(range(x.shape[axis % rank + 1]), axis % rank + 1)
+    found = f"{own} for {x.shape[1:]}, axis {axis}, blocks of {block}"
+    raise ModelError("there is a scale for each tensor, channel or block", found, "Quantise the model again.")
 
 
 def _centred(source: Node, env: Mapping[str, Array]) -> Array:
@@ -55,7 +109,7 @@ def run_group(step: Step, env: Mapping[str, Array]) -> Array:
         raise ModelError(
             "accumulators fit int32", f"{np.abs(accumulator).max():g} in {step.op.name}", "Use fewer taps."
         )
-    x_scale, w_scale, y_scale = (env[node.inputs[1]] for node in (x_source, w_source, step.quantizer))
+    x_scale, w_scale, y_scale = (checked_scale(node, env) for node in (x_source, w_source, step.quantizer))
     factor = rounding.multiplier(x_scale.reshape(-1), w_scale.reshape(-1), y_scale.reshape(-1))
     zero_point = zero_point_of(step.quantizer, env, np.zeros(0, np.uint8)).reshape((1,) * accumulator.ndim)
     q = rounding.requantize(accumulator.astype(np.int32), per_channel(factor, axis, accumulator.ndim), zero_point)
@@ -85,5 +139,5 @@ def run_mean(step: Step, env: Mapping[str, Array]) -> Array:
         axes = reduction_axes(q, step.op.attributes, [q, *(env[name] for name in step.op.inputs[1:] if name)]) or ()
         keepdims = bool(step.op.attributes.get("keepdims", 1))
     count = int(np.prod([q.shape[axis] for axis in axes]))
-    factor = np.float32(env[source.inputs[1]].astype(np.float64).item() / count)
+    factor = np.float32(checked_scale(source, env).astype(np.float64).item() / count)
     return np.asarray(q.sum(axis=axes, keepdims=keepdims).astype(np.float32) * factor)

@@ -11,8 +11,9 @@ import numpy as np
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record
 from ecm_edge.forms.reference import integers, rounding
-from ecm_edge.forms.reference.executor import compute, execute, one_thread
+from ecm_edge.forms.reference.executor import execute, one_thread
 from ecm_edge.forms.reference.graph import Graph, load
+from ecm_edge.forms.reference.steps import compute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
     from ecm_edge.forms.onnx_model import Floats
-    from ecm_edge.forms.reference.graph import Node, Step
+    from ecm_edge.forms.reference.node import Node, Step
     from ecm_edge.forms.reference.operators import Array
 
 _DEQUANTISED = "_DequantizeLinear_Output"  # how onnxruntime's tool names the outputs it puts in

@@ -1,6 +1,6 @@
 """The operators the reference knows, by ONNX name: one table, made of the modules' own."""
 
-from ecm_edge.forms.reference.operators import elementwise, pooling, recurrent, reduction, shape
+from ecm_edge.forms.reference.operators import comparison, elementwise, pooling, recurrent, reduction, shape
 from ecm_edge.forms.reference.operators._common import Array, Operator
 from ecm_edge.forms.reference.operators.convolution import conv, correlate
 from ecm_edge.forms.reference.operators.product import gemm, gemm_product, matmul, matrix_product
@@ -9,6 +9,7 @@ OPERATORS: dict[str, Operator] = {
     "Conv": conv,
     "Gemm": gemm,
     "MatMul": matmul,
+    **comparison.OPERATORS,
     **elementwise.OPERATORS,
     **pooling.OPERATORS,
     **recurrent.OPERATORS,

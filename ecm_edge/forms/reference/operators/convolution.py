@@ -23,6 +23,9 @@ def correlate(attributes: Attributes, x: Array, w: Array) -> Array:
     """The sums (B, 1, O, *out) of x (B, 1, C, *S) and w (O, C / groups, *K), in the type of x and w."""
     merged = x.reshape(-1, *x.shape[2:])  # (N, C, *S)
     shape = geometry(attributes, w.shape[2:], merged.shape[2:])
+    stated = tuple(attributes.get("kernel_shape", w.shape[2:]))
+    if stated != w.shape[2:]:
+        raise ModelError("kernel_shape is that of the weights", f"{stated} for {w.shape}", "Export the model again.")
     groups = attributes.get("group", 1)
     if groups < 1 or w.shape[1] * groups != merged.shape[1] or len(w) % groups:
         found = f"{groups} groups of {merged.shape[1]} channels with weights {w.shape}"

@@ -10,12 +10,15 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from scipy.special import erf as erf_float64
 from scipy.special import expit
 
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.operators._common import (
     Array,
     Attributes,
     Operator,
     aligned,
     axis_of,
+    constant,
     float32,
     given,
     needed,
@@ -43,7 +46,9 @@ def binary(function: Callable[[Array, Array], Array]) -> Operator:
 
     def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         del attributes
-        return [reduce(function, aligned([x for x in inputs if x is not None]))]
+        arrays = aligned([x for x in inputs if x is not None])
+        bounded(np.broadcast_shapes(*(x.shape[1:] for x in arrays)))
+        return [reduce(function, arrays)]
 
     return apply
 
@@ -54,6 +59,16 @@ def div(x: Array, y: Array) -> Array:
         return np.trunc(x / y).astype(x.dtype)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(x / y)
+
+
+def modulo(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The remainder of a division, with the sign of the dividend (fmod) or of the divisor."""
+    x, y = aligned([needed(inputs, 0), needed(inputs, 1)])
+    if attributes.get("fmod", 0):
+        with np.errstate(invalid="ignore"):
+            return [np.fmod(x, y)]
+    with np.errstate(invalid="ignore"):
+        return [np.mod(x, y)]
 
 
 def power(x: Array, y: Array) -> Array:
@@ -80,6 +95,21 @@ def prelu(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     del attributes
     x, slope = aligned([needed(inputs, 0), needed(inputs, 1)])
     return [np.where(x < 0, x * slope, x)]
+
+
+def selu(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Scaled exponential unit: gamma times x, or times alpha (exp(x) - 1) where x < 0."""
+    alpha = attributes.get("alpha", 1.67326319217681884765625)
+    gamma = attributes.get("gamma", 1.05070102214813232421875)
+    x = wide(needed(inputs, 0))
+    return [float32(gamma * np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))]
+
+
+def shrink(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Each x moved by bias towards 0 where it is beyond lambd, else 0."""
+    x = needed(inputs, 0)
+    limit, bias = (np.float32(attributes.get(name, default)) for name, default in (("lambd", 0.5), ("bias", 0.0)))
+    return [np.where(x < -limit, x + bias, np.where(x > limit, x - bias, np.float32(0)))]
 
 
 def elu(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -118,12 +148,6 @@ def swish(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         return [float32(x * expit(attributes.get("alpha", 1.0) * x))]
 
 
-def where(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
-    """Of two broadcast arrays the first where a condition holds, else the second."""
-    del attributes
-    return [np.where(*aligned([needed(inputs, index) for index in range(3)]))]
-
-
 def gelu(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Each x times the normal distribution function of x, or its tanh approximation."""
     x = wide(needed(inputs, 0))
@@ -157,6 +181,15 @@ def identity(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     return [needed(inputs, 0)]
 
 
+def dropout(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The same values, and a mask that keeps all of them."""
+    del attributes
+    x, training = needed(inputs, 0), given(inputs, 2)
+    if training is not None and constant(training, "Dropout's training_mode").any():
+        raise ModelError("Dropout is exported for inference", "training_mode = true", "Export in evaluation mode.")
+    return [x, np.ones((1, *x.shape[1:]), np.bool_)]
+
+
 def _reciprocal(x: Array) -> Array:
     with np.errstate(divide="ignore"):
         return np.asarray(1 / x)
@@ -172,6 +205,16 @@ def _sqrt(x: Array) -> Array:
         return np.asarray(np.sqrt(x))
 
 
+def _sin(x: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sin(x))
+
+
+def _cos(x: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.cos(x))
+
+
 def _exp(x: Array) -> Array:
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(x))
@@ -182,12 +225,15 @@ OPERATORS: dict[str, Operator] = {
     "Add": binary(np.add),
     "Cast": cast,
     "CastLike": cast_like,
+    "Ceil": unary(np.ceil),
     "Clip": clip,
+    "Cos": unary(_cos),
     "Div": binary(div),
-    "Dropout": identity,
+    "Dropout": dropout,
     "Elu": elu,
     "Erf": unary(erf_float64),
     "Exp": unary(_exp),
+    "Floor": unary(np.floor),
     "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
     "HardSwish": hard_swish,
@@ -197,13 +243,19 @@ OPERATORS: dict[str, Operator] = {
     "Max": binary(np.maximum),
     "Mean": mean,
     "Min": binary(np.minimum),
+    "Mod": modulo,
     "Mul": binary(np.multiply),
     "Neg": unary(np.negative),
     "PRelu": prelu,
     "Pow": binary(power),
     "Reciprocal": unary(_reciprocal),
     "Relu": unary(lambda x: np.maximum(x, 0)),
+    "Round": unary(np.rint),
+    "Selu": selu,
+    "Shrink": shrink,
     "Sigmoid": unary(expit),
+    "Sign": unary(np.sign),
+    "Sin": unary(_sin),
     "Softmax": softmax,
     "Softplus": unary(lambda x: np.logaddexp(x, 0)),
     "Sqrt": unary(_sqrt),
@@ -211,5 +263,4 @@ OPERATORS: dict[str, Operator] = {
     "Sum": binary(np.add),
     "Swish": swish,
     "Tanh": unary(np.tanh),
-    "Where": where,
 }

@@ -12,11 +12,32 @@ from ecm_edge.forms.reference.operators.windows import Geometry, geometry, windo
 def _merged(attributes: Attributes, x: Array) -> tuple[Array, Geometry]:
     """The input as (N, C, *S), and the windows' geometry."""
     merged = x.reshape(-1, *x.shape[2:])
-    return merged, geometry(attributes, tuple(attributes["kernel_shape"]), merged.shape[2:])
+    shape = geometry(attributes, tuple(attributes["kernel_shape"]), merged.shape[2:])
+    if attributes.get("auto_pad", "NOTSET").startswith("SAME") and _is_disputed(shape, merged.shape[2:]):
+        found = f"auto_pad with dilations, or strides beyond the kernel, {attributes['kernel_shape']}"
+        raise ModelError("a pool has the padding that all runtimes give it", found, "Export it with pads.")
+    return merged, shape
+
+
+def _is_disputed(shape: Geometry, spatial: tuple[int, ...]) -> bool:
+    """Whether runtimes differ in what SAME means: they take no account of dilations, or of a stride beyond a window."""
+    axes = zip(spatial, shape.kernel, shape.strides, shape.dilations, strict=True)
+    return any(
+        taps > 1 < dilation or (-(-length // stride) - 1) * stride + taps < length
+        for length, taps, stride, dilation in axes
+    )
 
 
 def _over_windows(x: Array, shape: Geometry) -> tuple[int, ...]:
     return tuple(range(x.ndim, x.ndim + len(shape.kernel)))
+
+
+def _cells(inside: Array, shape: Geometry) -> Array:
+    """How many cells of each window count, of `inside` (1, 1, *S), which is 1 where one does."""
+    cells = windows(inside, shape, 0).sum(axis=_over_windows(inside, shape))
+    if not cells.all():
+        raise ModelError("a pool's windows hold a value each", "one of padding alone", "Export it with less padding.")
+    return np.asarray(cells)
 
 
 def max_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -25,6 +46,7 @@ def max_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         raise ModelError("MaxPool stores rows first", "storage_order = 1", "Export the model again.")
     x = needed(inputs, 0)
     merged, shape = _merged(attributes, x)
+    _cells(np.ones((1, 1, *merged.shape[2:])), shape)
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     y = windows(merged, shape, lowest).max(axis=_over_windows(merged, shape))
     return [y.reshape(*x.shape[:2], *y.shape[1:])]
@@ -40,7 +62,7 @@ def average_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Arr
     if attributes.get("count_include_pad", 0):
         inside = np.pad(inside, [(0, 0), (0, 0), *shape.pads], constant_values=1)
         shape = Geometry(shape.kernel, shape.strides, shape.dilations, ((0, 0),) * len(shape.kernel), shape.extra)
-    y = float32(sums / windows(inside, shape, 0).sum(axis=axes))
+    y = float32(sums / _cells(inside, shape))
     return [y.reshape(*x.shape[:2], *y.shape[1:])]
 
 

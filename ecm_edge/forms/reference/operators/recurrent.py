@@ -1,4 +1,4 @@
-"""LSTM and GRU with their default activations, in both directions (rule 7 of the package).
+"""LSTM, GRU and RNN, in both directions (rule 7 of the package).
 
 Dimension letters: B segments computed together (the extra axis), T time steps, S sequences (ONNX's batch), D
 directions, I inputs of a step, H hidden units, G gates. One direction works on x (B, T, S, I) and states (B, S, H).
@@ -30,6 +30,35 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 """For each direction of a recurrence whether it runs backwards, by the name of both or of the one."""
 
 
+_FUNCTIONS: dict[str, tuple[Callable[[Array, float, float], Array], float | None, float | None]] = {
+    "affine": (lambda a, alpha, beta: alpha * a + beta, 1.0, 0.0),
+    "elu": (lambda a, alpha, _: np.where(a < 0, alpha * np.expm1(np.minimum(a, 0)), a), 1.0, None),
+    "hardsigmoid": (lambda a, alpha, beta: np.clip(alpha * a + beta, 0, 1), 0.2, 0.5),
+    "leakyrelu": (lambda a, alpha, _: np.where(a < 0, alpha * a, a), 0.01, None),
+    "relu": (lambda a, *_: np.maximum(a, 0), None, None),
+    "scaledtanh": (lambda a, alpha, beta: alpha * np.tanh(beta * a), 1.0, 1.0),
+    "sigmoid": (lambda a, *_: expit(a), None, None),
+    "softplus": (lambda a, *_: np.logaddexp(a, 0), None, None),
+    "softsign": (lambda a, *_: a / (1 + np.abs(a)), None, None),
+    "tanh": (lambda a, *_: np.tanh(a), None, None),
+    "thresholdedrelu": (lambda a, alpha, _: np.where(a > alpha, a, 0), 1.0, None),
+}
+"""What an activation computes in float64, and its alpha and beta where none are given; None where it has no such."""
+
+
+@dataclass(frozen=True)
+class GateFunction:
+    """An activation of a recurrence: its name in small letters, and its two numbers, 0 where it has none."""
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+    def of(self, a: Array) -> Array:
+        """The activation of float64 values, rounded once."""
+        return float32(_FUNCTIONS[self.name][0](a, self.alpha, self.beta))
+
+
 @dataclass(frozen=True)
 class Direction:
     """The parameters of one direction in float64.
@@ -44,14 +73,15 @@ class Direction:
     r_bias: Array
     peepholes: Array
     clip: float
+    activations: tuple[GateFunction, ...]
 
     def sigmoid(self, a: Array) -> Array:
-        """1 / (1 + exp(-a)) of a gate's sum, which is rounded to float32 first."""
-        return float32(expit(self._held(a)))
+        """The first activation, usually 1 / (1 + exp(-a)), of a gate's sum, which is rounded to float32 first."""
+        return self.activations[0].of(self._held(a))
 
     def tanh(self, a: Array) -> Array:
-        """The hyperbolic tangent of a sum, which is rounded to float32 first."""
-        return float32(np.tanh(self._held(a)))
+        """The second one, usually the hyperbolic tangent, of a sum, which is rounded to float32 first."""
+        return self.activations[1].of(self._held(a))
 
     def _held(self, a: Array) -> Array:
         return wide(np.clip(float32(a), np.float32(-self.clip), np.float32(self.clip)))
@@ -70,7 +100,13 @@ def lstm_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
     f = own.sigmoid(sums[:, 2] + p[:, 2] * c)
     c = float32(wide(f) * c + wide(i) * own.tanh(sums[:, 3]))
     o = own.sigmoid(sums[:, 1] + p[:, 1] * c)
-    return [o * float32(np.tanh(wide(c))), c]  # `clip` holds gates only, as in onnxruntime
+    return [o * own.activations[2].of(wide(c)), c]  # `clip` holds gates only, as in onnxruntime
+
+
+def rnn_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
+    """One step of an RNN, which has one gate and no other state."""
+    sums = _product(x, own.w) + _product(states[0], own.r) + (own.w_bias + own.r_bias)[:, :, None]
+    return [own.sigmoid(sums[:, 0])]
 
 
 def gru_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
@@ -117,6 +153,7 @@ class Kind(NamedTuple):
 
 LSTM = Kind(lstm_step, 4, ("sigmoid", "tanh", "tanh"), (5, 6))
 GRU = Kind(gru_step, 3, ("sigmoid", "tanh"), (5,))
+RNN = Kind(rnn_step, 1, ("tanh",), (5,))
 
 
 def lstm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -132,9 +169,15 @@ def gru(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     return _recurrent(GRU._replace(step=gru_step_linear) if linear else GRU, attributes, inputs)
 
 
+def rnn(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """RNN: all outputs, the last output."""
+    return _recurrent(RNN, attributes, inputs)
+
+
 def _recurrent(kind: Kind, attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Y (B, T, D, S, H) and the last states (B, D, S, H); where layout is 1 S comes before both T and D."""
-    turns = _turns(kind, attributes)
+    turns = _turns(attributes)
+    functions = gate_functions(kind.activations, attributes)
     by_sequence = bool(attributes.get("layout", 0))
     x, *starts = (_by_time(given(inputs, index), by_sequence=by_sequence) for index in (0, *kind.states))
     if x is None:
@@ -142,7 +185,7 @@ def _recurrent(kind: Kind, attributes: Attributes, inputs: list[Array | None]) -
     lengths = constant(given(inputs, 4), "sequence_lens") if given(inputs, 4) is not None else np.array(x.shape[1])
     done = []
     for d, reverse in enumerate(turns):
-        own = _direction(kind, attributes, inputs, d)
+        own = _direction(kind, attributes, inputs, d, functions[d])
         zeros = np.zeros((1, x.shape[2], own.r.shape[-1]), np.float32)
         states = [zeros if start is None else start[:, d] for start in starts]
         done.append(_run(own, kind.step, x, lengths, states, reverse=reverse))
@@ -153,19 +196,31 @@ def _recurrent(kind: Kind, attributes: Attributes, inputs: list[Array | None]) -
     return [y.transpose(0, 3, 1, 2, 4), *(state.swapaxes(1, 2) for state in last)]
 
 
-def _turns(kind: Kind, attributes: Attributes) -> tuple[bool, ...]:
-    """For each direction whether it runs backwards; other activations than the default ones are refused."""
+def _turns(attributes: Attributes) -> tuple[bool, ...]:
+    """For each direction whether it runs backwards."""
     direction = attributes.get("direction", "forward")
     if direction not in DIRECTIONS:
         raise ModelError(f"a direction is one of {', '.join(DIRECTIONS)}", repr(direction), "Export the model again.")
-    turns = DIRECTIONS[direction]
-    wanted = kind.activations * len(turns)
-    names = [name.decode() if isinstance(name, bytes) else name for name in attributes.get("activations", wanted)]
-    if tuple(name.lower() for name in names) != wanted:
-        raise ModelError(
-            "recurrences have their default activations", f"activations {names}", f"Use {', '.join(wanted)}."
-        )
-    return turns
+    return DIRECTIONS[direction]
+
+
+def gate_functions(usual: tuple[str, ...], attributes: Attributes) -> list[tuple[GateFunction, ...]]:
+    """The activations of each direction; alphas and betas go, in order, to those that have such a number."""
+    directions = len(_turns(attributes))
+    given = attributes.get("activations") or usual * directions
+    names = [(name.decode() if isinstance(name, bytes) else name).lower() for name in given]
+    if len(names) != len(usual) * directions or not set(names) <= set(_FUNCTIONS):
+        rule = f"a recurrence has {len(usual)} activations for each direction, of {', '.join(sorted(_FUNCTIONS))}"
+        raise ModelError(rule, f"activations {names}", "Export it with those.")
+    alphas, betas = (iter(attributes.get(f"activation_{which}") or ()) for which in ("alpha", "beta"))
+    found = []
+    for name in names:
+        _, alpha, beta = _FUNCTIONS[name]
+        numbers = [
+            0.0 if n is None else float(np.float32(next(rest, n))) for rest, n in ((alphas, alpha), (betas, beta))
+        ]
+        found.append(GateFunction(name, *numbers))
+    return [tuple(found[d * len(usual) : (d + 1) * len(usual)]) for d in range(directions)]
 
 
 def _by_time(x: Array | None, *, by_sequence: bool) -> Array | None:
@@ -173,14 +228,19 @@ def _by_time(x: Array | None, *, by_sequence: bool) -> Array | None:
     return x.swapaxes(1, 2) if by_sequence and x is not None else x
 
 
-def _direction(kind: Kind, attributes: Attributes, inputs: list[Array | None], d: int) -> Direction:
+def _direction(
+    kind: Kind, attributes: Attributes, inputs: list[Array | None], d: int, functions: tuple[GateFunction, ...]
+) -> Direction:
     """The parameters of direction `d`: w and r stacked by gate, biases of w before those of r; zeros where absent."""
     w, r = (wide(needed(inputs, index))[:, d] for index in (1, 2))
     w, r = (a.reshape(len(a), kind.gates, -1, a.shape[-1]) for a in (w, r))
     hidden = r.shape[-1]
+    stated = attributes.get("hidden_size", hidden)
+    if stated != hidden:
+        raise ModelError("hidden_size is that of the weights", f"{stated} for {hidden}", "Export the model again.")
     both = _optional(given(inputs, 3), d, (2, kind.gates, hidden))
     peepholes = _optional(given(inputs, 7), d, (3, hidden))
-    return Direction(w, r, both[:, 0], both[:, 1], peepholes, attributes.get("clip", np.inf))
+    return Direction(w, r, both[:, 0], both[:, 1], peepholes, attributes.get("clip", np.inf), functions)
 
 
 def _optional(x: Array | None, d: int, shape: tuple[int, ...]) -> Array:
@@ -203,4 +263,4 @@ def _run(
     return y[:, order, columns], states
 
 
-OPERATORS: dict[str, Operator] = {"GRU": gru, "LSTM": lstm}
+OPERATORS: dict[str, Operator] = {"GRU": gru, "LSTM": lstm, "RNN": rnn}

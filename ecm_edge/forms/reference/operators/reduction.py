@@ -12,6 +12,7 @@ from ecm_edge.forms.reference.operators._common import (
     Attributes,
     Operator,
     axes_of,
+    axis_of,
     constant,
     float32,
     given,
@@ -44,16 +45,29 @@ def reduction(function: Callable[..., Any]) -> Operator:
     return apply
 
 
-def _l2(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.asarray(np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)))
+def arg(function: Callable[..., Any]) -> Operator:
+    """The position of the largest or the smallest value along one axis: of equal ones the first, or the last."""
+
+    def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+        x = needed(inputs, 0)
+        axis = axis_of(x, attributes.get("axis", 0))
+        last = bool(attributes.get("select_last_index", 0))
+        found = function(np.flip(x, axis) if last else x, axis=axis).astype(np.int64)
+        found = x.shape[axis] - 1 - found if last else found
+        return [np.expand_dims(found, axis) if attributes.get("keepdims", 1) else found]
+
+    return apply
 
 
-def _l1(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.asarray(np.sum(np.abs(x), axis=axis, keepdims=keepdims))
-
-
-def _sum_square(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Array:
-    return np.asarray(np.sum(x * x, axis=axis, keepdims=keepdims))
+def cumulated(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """CumSum: the sum of all values up to each, from either end, itself included unless exclusive; in float64."""
+    x = needed(inputs, 0)
+    axis = axis_of(x, int(constant(given(inputs, 1), "an axis").item()))
+    turned = wide(np.flip(x, axis) if attributes.get("reverse", 0) else x)
+    sums = np.cumsum(turned, axis=axis, dtype=turned.dtype)
+    if attributes.get("exclusive", 0):
+        sums = sums - turned
+    return [(np.flip(sums, axis) if attributes.get("reverse", 0) else sums).astype(x.dtype)]
 
 
 def batch_norm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -69,13 +83,13 @@ def batch_norm(attributes: Attributes, inputs: list[Array | None]) -> list[Array
 
 
 OPERATORS: dict[str, Operator] = {
+    "ArgMax": arg(np.argmax),
+    "ArgMin": arg(np.argmin),
     "BatchNormalization": batch_norm,
-    "ReduceL1": reduction(_l1),
-    "ReduceL2": reduction(_l2),
+    "CumSum": cumulated,
     "ReduceMax": reduction(np.max),
     "ReduceMean": reduction(np.mean),
     "ReduceMin": reduction(np.min),
     "ReduceProd": reduction(np.prod),
     "ReduceSum": reduction(np.sum),
-    "ReduceSumSquare": reduction(_sum_square),
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.operators._common import (
     Array,
     Attributes,
@@ -17,6 +20,8 @@ from ecm_edge.forms.reference.operators._common import (
     needed,
     same_batch,
 )
+
+_LONGEST = 1 << 24  # numbers of a Range: as many as any tensor of a small model
 
 
 def reshape(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -61,6 +66,7 @@ def transpose(attributes: Attributes, inputs: list[Array | None]) -> list[Array]
 def concat(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Tensors one behind the other."""
     arrays = same_batch([x for x in inputs if x is not None])
+    bounded([sum(x[:1].size for x in arrays)])
     return [np.concatenate(arrays, axis=axis_of(arrays[0], attributes["axis"]))]
 
 
@@ -108,6 +114,7 @@ def pad(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     if any(part.start is not None and part.start > part.stop for part in kept):
         raise ModelError("Pad removes no more than there is", f"pads {sizes} of {x.shape[1:]}", "Export it again.")
     x = x[tuple(kept)]
+    bounded(size + sum(width) for size, width in zip(x.shape[1:], widths[1:], strict=True))
     if mode != "constant":
         return [np.pad(x, widths, mode=mode)]
     value = given(inputs, 2)
@@ -121,10 +128,34 @@ def gather(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     return [np.take(x, indices, axis=axis_of(x, attributes.get("axis", 0)))]
 
 
+def gather_elements(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Entries by a constant index along one axis, one for each element."""
+    x, indices = needed(inputs, 0), constant(given(inputs, 1), "indices")
+    places: list[Array] = list(np.indices(indices.shape))
+    places[attributes.get("axis", 0) % indices.ndim] = indices
+    return [_taken(x, places)]
+
+
+def gather_nd(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Entries by constant indices along the first axes, of which `batch_dims` are those of the indices too."""
+    x, indices = needed(inputs, 0), constant(given(inputs, 1), "indices")
+    batch = attributes.get("batch_dims", 0)
+    inner = (1,) * (indices.ndim - 1 - batch)
+    leading = [places.reshape(*places.shape, *inner) for places in np.indices(indices.shape[:batch])]
+    return [_taken(x, [*leading, *np.moveaxis(indices, -1, 0)])]
+
+
+def _taken(x: Array, places: list[Array]) -> Array:
+    """The entries at places along the first axes, of every segment."""
+    at: tuple[Any, ...] = (slice(None), *places)
+    return np.asarray(x[at])
+
+
 def expand(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Broadcast to a shape, both ways."""
     del attributes
     x, wanted = needed(inputs, 0), constant(given(inputs, 1), "a shape").tolist()
+    bounded(wanted)
     x, like = aligned([x, np.empty((1, *wanted), np.bool_)])
     return [np.broadcast_to(x, (len(x), *np.broadcast_shapes(x.shape[1:], like.shape[1:])))]
 
@@ -133,6 +164,29 @@ def shape(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """The lengths of the axes, a constant."""
     x = needed(inputs, 0)
     return [np.array([x.shape[1:][attributes.get("start", 0) : attributes.get("end")]], np.int64)]
+
+
+def size(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """How many elements there are, a constant."""
+    del attributes
+    return [np.array([int(np.prod(needed(inputs, 0).shape[1:]))], np.int64)]
+
+
+def range_(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """Numbers from a start up to a limit, a constant."""
+    del attributes
+    start, limit, step = (constant(given(inputs, i), "the bound of a range").reshape(-1)[0] for i in range(3))
+    count = max(0, int(np.ceil((limit - start) / step)))
+    if count > _LONGEST:
+        raise ModelError(f"a range has up to {_LONGEST:,} numbers", f"{count:,}", "Export the model again.")
+    return [(start + np.arange(count) * step).astype(start.dtype)[None]]
+
+
+def tile(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """A tensor repeated along its axes."""
+    del attributes
+    x, repeats = needed(inputs, 0), constant(given(inputs, 1), "repeats").tolist()
+    return [np.tile(x, (1, *repeats))]
 
 
 def constant_node(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -154,6 +208,7 @@ def constant_node(attributes: Attributes, inputs: list[Array | None]) -> list[Ar
 def constant_of_shape(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """One value in a shape."""
     sizes = constant(given(inputs, 0), "a shape").tolist()
+    bounded(sizes)
     value = np.asarray(attributes.get("value", np.zeros(1, np.float32))).ravel()
     return [np.full((1, *sizes), value[0], value.dtype)]
 
@@ -165,12 +220,17 @@ OPERATORS: dict[str, Operator] = {
     "Expand": expand,
     "Flatten": flatten,
     "Gather": gather,
+    "GatherElements": gather_elements,
+    "GatherND": gather_nd,
     "Pad": pad,
+    "Range": range_,
     "Reshape": reshape,
     "Shape": shape,
+    "Size": size,
     "Slice": slice_,
     "Split": split,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

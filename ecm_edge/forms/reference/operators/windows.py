@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_rules import bounded
 
 if TYPE_CHECKING:
     from ecm_edge.forms.reference.operators._common import Array, Attributes
@@ -51,6 +52,9 @@ def _pads(
         return tuple(zip(flat[: len(spatial)], flat[len(spatial) :], strict=True))
     if automatic == "VALID":
         return ((0, 0),) * len(spatial)
+    if automatic not in {"SAME_UPPER", "SAME_LOWER"}:
+        rule = "auto_pad is one of NOTSET, VALID, SAME_UPPER and SAME_LOWER"
+        raise ModelError(rule, repr(automatic), "Export the model again.")
     totals = [max(0, (-(-s // step) - 1) * step + r - s) for s, step, r in zip(spatial, strides, reach, strict=True)]
     less = [(total // 2, total - total // 2) for total in totals]
     return tuple(less if automatic == "SAME_UPPER" else [(after, before) for before, after in less])
@@ -68,6 +72,7 @@ def windows(x: Array, shape: Geometry, fill: float) -> Array:
     """A view (N, C, *out, *K) of x (N, C, *S) padded with `fill`."""
     pads = [(before, after + more) for (before, after), more in zip(shape.pads, shape.extra, strict=True)]
     if any(sum(pad) for pad in pads):
+        bounded((*x.shape[1:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], pads, strict=True))))
         x = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
     reach = [(k - 1) * d + 1 for k, d in zip(shape.kernel, shape.dilations, strict=True)]
     view = sliding_window_view(x, reach, axis=tuple(range(2, x.ndim)))

@@ -1,0 +1,45 @@
+"""What there is to say of a model that is no float32 detector: its shapes, its rule, and that it was converted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.base.records import Record
+from ecm_edge.forms.decision import text_of
+
+if TYPE_CHECKING:
+    from ecm_edge.forms.onnx_model import Classifier
+
+
+class ModelFacts(Record):
+    """The shape of the input, how many scores, which label they stand for, and the threshold of one score.
+
+    `converted_from` is what the file computes in, if not in float32; empty otherwise.
+    """
+
+    input_shape: list[int]
+    scores: int
+    label: str
+    threshold: float | None = None
+    converted_from: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        scores = "1 score" if self.scores == 1 else f"{self.scores} scores"
+        said = f"; converted from {self.converted_from} to float32" if self.converted_from else ""
+        return f"input {text_of(self.input_shape)}, {scores}: {self.label}{said}"
+
+
+def facts_of(classifier: Classifier) -> ModelFacts | None:
+    """The facts of a model; None of a float32 detector, of which they go without saying."""
+    if classifier.is_detector and not classifier.converted_from:
+        return None
+    decision = classifier.decision
+    return ModelFacts(
+        input_shape=list(classifier.input_shape),
+        scores=decision.count,
+        label=decision.text,
+        threshold=decision.threshold,
+        converted_from=classifier.converted_from,
+    )

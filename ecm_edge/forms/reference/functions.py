@@ -1,0 +1,115 @@
+"""Operators that the standard defines by others: the nodes that the `onnx` package says stand for one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from onnx import helper, numpy_helper
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ecm_edge.forms.reference.operators import Array
+
+_STANDARD = ("", "ai.onnx")
+
+
+def node_of(index: int, node: onnx.NodeProto) -> Node:
+    """A node of a graph; `index` names one that has no name."""
+    attributes = {entry.name: value_of(entry) for entry in node.attribute if not entry.ref_attr_name}
+    if node.op_type == "Split":  # before opset 18 the number of equal parts is that of the outputs
+        attributes = {"num_outputs": len(node.output), **attributes}
+    standard = node.domain in _STANDARD or node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+    op = node.op_type if standard else f"{node.domain}.{node.op_type}"
+    name = node.name or f"{node.op_type}_{index}"
+    return Node(name, op, tuple(node.input), tuple(node.output), attributes, bool(node.name))
+
+
+def value_of(attribute: onnx.AttributeProto) -> Any:  # noqa: ANN401 - whatever an attribute can hold
+    """An attribute as a Python value."""
+    return _value(helper.get_attribute_value(attribute))
+
+
+def _value(value: Any) -> Any:  # noqa: ANN401 - as above
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [_value(each) for each in value]
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def written_out(node: Node, version: int, values: Mapping[str, Array]) -> list[Node] | None:
+    """The nodes by which the standard defines a node, named after it; None where there is no definition.
+
+    Args:
+        node: one of the standard's operators.
+        version: of the operator set.
+        values: every tensor that the node reads, as the reference computes it: their types and shapes count.
+
+    Raises:
+        ModelError: the definition does not fit the node.
+    """
+    if "." in node.op or not onnx.defs.has(node.op, version):
+        return None
+    schema: Any = onnx.defs.get_schema(node.op, version)
+    defaults = {a.name: value_of(a.default_value) for a in schema.attributes.values() if a.default_value.type}
+    attributes = {**defaults, **node.attributes}
+    body = _body(schema, node, attributes, version, values)
+    if body is None:
+        return None
+    actual = {formal: name for formal, name in zip(body.output, node.outputs, strict=False) if name}
+    actual |= dict(itertools.zip_longest(body.input, node.inputs[: len(body.input)], fillvalue=""))
+    base = next(name for name in node.outputs if name)
+    return [_inner(node, base, inner, actual, attributes) for inner in body.node]
+
+
+def _inner(
+    node: Node, base: str, inner: onnx.NodeProto, actual: Mapping[str, str], attributes: Mapping[str, Any]
+) -> Node:
+    """A node of a definition, its tensors and attributes replaced by those of the call."""
+    own = node_of(0, inner)
+
+    def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(actual.get(name, f"{base}.{node.op}.{name}") if name else "" for name in names)
+
+    referred = {entry.name: entry.ref_attr_name for entry in inner.attribute if entry.ref_attr_name in attributes}
+    given = {name: attributes[source] for name, source in referred.items()}
+    every = {**own.attributes, **given}
+    title = f"{node.name} ({node.op})"
+    return Node(title, own.op, renamed(own.inputs), renamed(own.outputs), every, node.named)
+
+
+def _body(
+    schema: Any,  # noqa: ANN401 - onnx's stubs know little of it
+    node: Node,
+    attributes: Mapping[str, Any],
+    version: int,
+    values: Mapping[str, Array],
+) -> onnx.FunctionProto | None:
+    """The standard's definition of a node; None where it has none."""
+    body = onnx.FunctionProto()
+    if schema.has_function:
+        body.CopyFrom(schema.function_body)
+        return body
+    if not schema.has_context_dependent_function:
+        return None
+    types = [onnx.TypeProto() if not name else _type(values[name]) for name in node.inputs]
+    proto = helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+    versions = [each for each in schema.context_dependent_function_opset_versions if each <= version]
+    content = schema.get_context_dependent_function_with_opset_version(
+        max(versions, default=schema.since_version), proto.SerializeToString(), [t.SerializeToString() for t in types]
+    )
+    if not content:
+        found = node.place
+        raise ModelError("the standard's definition of an operator fits the node", found, "Use other operators.")
+    body.ParseFromString(content)
+    return body
+
+
+def _type(value: Array) -> onnx.TypeProto:
+    return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape[1:])

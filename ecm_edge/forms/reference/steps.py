@@ -1,0 +1,38 @@
+"""Computes one step from the tensors before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.reference import integers, rounding
+from ecm_edge.forms.reference.operators import OPERATORS, Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ecm_edge.forms.reference.node import Step
+
+
+def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
+    """The outputs of one step from the tensors before it; problems name the node and its operator."""
+    try:
+        if step.quantizer is not None:
+            return [integers.run_group(step, env)]
+        if step.sources:
+            return [integers.run_mean(step, env)]
+        return _run_node(step, env)
+    except ModelError as problem:
+        place = f"{problem.found}, in {step.op.place}"
+        raise ModelError(problem.rule, place, problem.hint) from problem
+    except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as problem:
+        place = f"{problem} in {step.op.place}"
+        raise ModelError("the reference can compute every node", place, "Export it another way.") from problem
+
+
+def _run_node(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
+    node = step.op
+    if node.op not in {"QuantizeLinear", "DequantizeLinear"}:
+        return OPERATORS[node.op](node.attributes, [env[name] if name else None for name in node.inputs])
+    function = rounding.dequantize if node.op == "DequantizeLinear" else rounding.quantize
+    return [function(env[node.inputs[0]], *integers.quantisation(node, env))]
