@@ -252,8 +252,8 @@ def _channels(case, lines):
     members |= {"outputs": outputs, "multiplier": multiplier, "y_step": y_step}
     samples = ((rows - 1) * stride + (taps - 1) * dilation) * time_step + count
     if lines > 1:
-        members |= {"more_lines": lines - 1, "line_step": samples + case.whole(0, 3)}
-        samples += (lines - 1) * members["line_step"]
+        members |= {"repeats": lines - 1, "repeat_step": samples + case.whole(0, 3)}
+        samples += (lines - 1) * members["repeat_step"]
     channels = Struct("channels", members)
     tile = replace(case.tile(rows, 1, 16, 1, taps), outputs=1)
     return channels, samples, outputs, tile, (rows - 1) * y_step + outputs

@@ -61,14 +61,14 @@ static inline void plain_conv_i8(
 static inline int32_t plain_sample(int32_t t, int32_t o, int32_t k, const ecm_channels *n)
 {
     const int32_t step = t * n->stride + k % n->taps * n->dilation;
-    return k / n->taps * n->line_step + step * n->time_step + o / n->multiplier;
+    return k / n->taps * n->repeat_step + step * n->time_step + o / n->multiplier;
 }
 
 /* y[t][o] = act(b[o] + sum over k of x * w[o][k]), of one channel of x */
 static inline void plain_depthwise_f32(
     const float *x, const float *w, const float *b, float *y, const ecm_channels *n, const ecm_activation *act)
 {
-    const int32_t taps = (n->more_lines + 1) * n->taps;
+    const int32_t taps = (n->repeats + 1) * n->taps;
     for (int32_t t = 0; t < n->rows; t++) {
         for (int32_t o = 0; o < n->outputs; o++) {
             float acc = b[o];
@@ -90,7 +90,7 @@ static inline void plain_depthwise_i8(
     const ecm_channels *n,
     const ecm_quant *quant)
 {
-    const int32_t taps = (n->more_lines + 1) * n->taps;
+    const int32_t taps = (n->repeats + 1) * n->taps;
     for (int32_t t = 0; t < n->rows; t++) {
         for (int32_t o = 0; o < n->outputs; o++) {
             int32_t acc = b[o];

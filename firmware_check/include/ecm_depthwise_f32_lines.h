@@ -13,7 +13,7 @@
 /* All of the layer, tile by tile. Pointers are aligned to 4 bytes. */
 ECM_INLINE void ecm_depthwise_f32_lines(
     const float *x,               /* the first row's first tap; read only */
-    const float *w,               /* [outputs][lines][taps] */
+    const float *w,               /* [outputs][repeats + 1][taps] */
     const float *b,               /* [outputs] */
     float *y,                     /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_channels *channels, /* taps of a line up to ECM_DEPTHWISE_TAPS */
@@ -33,7 +33,7 @@ ECM_INLINE void ecm_depthwise_f32_lines(
             for (int32_t r = 0; r < tile->rows; r++) {
                 acc[r] = b[c];
             }
-            for (int32_t line = 0; line <= channels->more_lines; line++) {
+            for (int32_t line = 0; line <= channels->repeats; line++) {
                 ECM_UNROLL
                 for (int32_t k = 0; k < channels->taps; k++) {
                     tap[k] = wc[k];
@@ -53,7 +53,7 @@ ECM_INLINE void ecm_depthwise_f32_lines(
                     }
                 }
                 wc += channels->taps;
-                xc += channels->line_step;
+                xc += channels->repeat_step;
             }
             ECM_UNROLL
             for (int32_t r = 0; r < tile->rows; r++) {

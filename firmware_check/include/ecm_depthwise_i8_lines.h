@@ -14,7 +14,7 @@ enum { ECM_DEPTHWISE_I8_TAPS = 16 }; /* most taps of a line */
 /* All of the line, tile by tile. */
 ECM_INLINE void ecm_depthwise_i8_lines(
     const ecm_stored *x,          /* the first row's first tap; read only */
-    const int8_t *w,              /* [outputs][lines][taps] */
+    const int8_t *w,              /* [outputs][repeats + 1][taps] */
     const int32_t *b,             /* [outputs] */
     const float *factor,          /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     ecm_stored *y,                /* [rows][y_step]; may lie over x where the plan says so */
@@ -36,7 +36,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
             for (int32_t r = 0; r < tile->rows; r++) {
                 acc[r] = b[c];
             }
-            for (int32_t line = 0; line <= channels->more_lines; line++) {
+            for (int32_t line = 0; line <= channels->repeats; line++) {
                 ECM_UNROLL
                 for (int32_t k = 0; k < channels->taps; k++) {
                     tap[k] = wc[k];
@@ -56,7 +56,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
                     }
                 }
                 wc += channels->taps;
-                xc += channels->line_step;
+                xc += channels->repeat_step;
             }
             ECM_UNROLL
             for (int32_t r = 0; r < tile->rows; r++) {
