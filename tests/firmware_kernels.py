@@ -88,6 +88,13 @@ class Drawn:
         segments, segment = (1, taps * channels) if dilation == 1 else (taps, channels)
         return Windows(0, self.whole(1, 20), stride * channels, segments, segment, dilation * channels, channels)
 
+    def picture(self):
+        """Windows of one line of a picture: a run for each row of the kernel, or one for each tap of it."""
+        windows, down, line = self.windows(), self.whole(1, 4), self.whole(40, 60)
+        if windows.segments > 1:
+            return replace(windows, repeats=down - 1, repeat_step=line)
+        return replace(windows, segments=down, segment_step=line)
+
     def tile(self, rows, outputs, most_rows, most_outputs, unroll):
         return Tile(
             self.whole(1, min(rows, most_rows)), self.whole(1, min(outputs, most_outputs)), self.divisor(unroll)
@@ -110,8 +117,7 @@ class Drawn:
 
 def span(windows):
     """Elements under all windows."""
-    last = (windows.segments - 1) * windows.segment_step + windows.segment
-    return (windows.rows - 1) * windows.x_step + last
+    return (windows.rows - 1) * windows.x_step + windows.width
 
 
 def arguments(*given):
@@ -129,7 +135,8 @@ def conv_f32_wide(case):
 
 
 def _conv_f32(case, function, order):
-    windows, outputs, wide = case.windows(), case.whole(1, 40), order is tiles.vectors_of
+    windows = case.windows() if case.whole(0, 1) else case.picture()
+    outputs, wide = case.whole(1, 40), order is tiles.vectors_of
     if wide:
         vectors = case.whole(1, tiles.WIDE_VECTORS)
         tile = Tile(case.whole(1, min(windows.rows, tiles.WIDE_ROWS)), 8 * vectors, 1)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.tables import OPERATORS
-from ecm_edge.firmware.operators.windows import along_time
-from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
+from ecm_edge.firmware.operators.windows import Over, windows_in
+from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
 from ecm_edge.forms.reference.executor import execute
 
@@ -138,10 +139,11 @@ def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels
         if step.op.op != "Conv":
             continue
         x, w = (step.sources[i].inputs[0] if step.sources else step.op.inputs[i] for i in (0, 1))
-        along = along_time(step.op.attributes, shapes[w][2:], shapes[x])
-        if along is not None:
-            dual = bool(step.sources) and kernels.int8 == "dual"
-            rooms[x] = rooms[x] | along.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
+        window = windows_in(step.op.attributes, shapes[w][2:], shapes[x])
+        if window is None or (step.sources and isinstance(window, Over)):
+            continue
+        dual = bool(step.sources) and kernels.int8 == "dual"
+        rooms[x] = rooms[x] | window.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
     return rooms
 
 

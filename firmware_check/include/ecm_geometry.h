@@ -8,10 +8,12 @@
 
 #include "ecm_base.h"
 
-/* The windows of a convolution along time or of a fully connected layer (one row, one segment).
+/* The windows of a convolution along time, of one line of a picture, or of a fully connected layer (one row, one segment).
  *
- * Row t is made of x[t * x_step + s * segment_step + i] for s < segments, i < segment: a window of K taps over C
- * channels is one segment of K * C elements without dilation, and K segments of C elements with it. */
+ * Row t is made of x[t * x_step + q * repeat_step + s * segment_step + i] for q <= repeats, s < segments, i < segment: a
+ * window of K taps over C channels is one segment of K * C elements without dilation, and K segments of C elements with
+ * it. In a picture each row of a kernel is a segment; with dilation or groups each tap is one, and the taps of a row come
+ * again for the next. */
 typedef struct {
     int32_t rows;         /* T of the output, >= 1 */
     int32_t x_step;       /* from one row's window to the next, >= 0 */

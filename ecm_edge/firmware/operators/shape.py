@@ -13,9 +13,10 @@ import numpy as np
 from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
-from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
+from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.operators import OPERATORS
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array
 from ecm_edge.firmware.operators.calls import Call, Operand, Struct
-from ecm_edge.firmware.operators.windows import is_grid, row_step, time_by_channels
+from ecm_edge.firmware.operators.windows import are_lines, line_step, lines_of, row_step
 from ecm_edge.firmware.tensors import Buffer, Tensor
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Weighted:
         ops: operators of the nodes that joined.
         macs: multiply-accumulates.
         order: of the output's axes in memory; None for time-major.
-        adds: the spatial axis along which a residual's rows lie; None where `emit` cannot add one.
+        adds: whether `emit` can add a residual.
         added: a residual, added behind the activation.
     """
 
@@ -81,7 +81,7 @@ class Weighted:
     ops: tuple[str, ...] = ()
     macs: int = 0
     order: tuple[int, ...] | None = None
-    adds: int | None = None
+    adds: bool = False
     added: Tensor | None = None
 
     def close(self, program: Program) -> Layer | None:
@@ -123,7 +123,8 @@ def add(
     emit: Callable[[Weighted], Layer],
     macs: int,
     order: tuple[int, ...] | None = None,
-    adds: int | None = None,
+    *,
+    adds: bool = False,
 ) -> None:
     """Append a layer that later nodes may join."""
     name = step.outputs[0]
@@ -174,11 +175,11 @@ def fold_residual(program: Program, step: Step) -> bool:
 def _add_residual(program: Program, step: Step, source: str, other: str) -> bool:
     number, layer = _maker(program, source)
     added = program.env.get(other)
-    if layer is None or layer.adds is None or layer.added is not None or not isinstance(added, Tensor):
+    if layer is None or not layer.adds or layer.added is not None or not isinstance(added, Tensor):
         return False
     if layer.y.shape != added.shape or program.made_by.get(added.buffer, -1) >= number:
         return False
-    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added, layer.adds):
+    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added):
         return False
     _join(program, number, replace(layer, added=added), step)
     return True
@@ -204,7 +205,7 @@ def _join(program: Program, number: int, layer: Weighted, step: Step) -> None:
     program.made_by[y.buffer] = number
 
 
-def _side_by_side(x: Tensor, axis: int) -> bool:
-    """Whether rows (T, C) lie at one distance, one behind the other, with their channels side by side."""
-    places = time_by_channels(x.index, axis)
-    return is_grid(places) and row_step(places) > 0
+def _side_by_side(x: Tensor) -> bool:
+    """Whether rows lie at one distance, one behind the other, channels side by side, and so do a picture's lines."""
+    places = lines_of(x.index)
+    return are_lines(places) and line_step(places) >= 0 < row_step(places[0])
