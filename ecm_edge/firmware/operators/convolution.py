@@ -109,12 +109,10 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
     structs = (windows.struct(per_group, row_step(outputs[0])), tile, layer.activation.struct)
     apart = groups == 1 and (added is None or added.buffer != x.buffer)
     overlap = overlap_along(windows, tile, outputs, per_group, ITEM_BYTES["float32"])
-    lines = f"{windows.lines} x " if windows.lines > 1 else ""
-    size = f"{lines}{windows.rows} rows of {windows.products} products, tile {tile.rows} x {tile.outputs}"
     return Layer(
         op="conv",
         origin=(),
-        note=f"{x.shape} -> {y.shape}, {size}",
+        note=f"{x.shape} -> {y.shape}, {windows.size}, tile {tile.rows} x {tile.outputs}",
         reads=(x,) if added is None else (x, added),
         writes=(y,),
         body=Call(function, tuple(operands), structs, numbers, groups, weights.before, windows.lines).body,

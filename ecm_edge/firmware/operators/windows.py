@@ -150,6 +150,12 @@ class Windows:
         return (self.repeats + 1) * self.segments * self.segment
 
     @property
+    def size(self) -> str:
+        """What a reader of the C is told of them."""
+        lines = f"{self.lines} x " if self.lines > 1 else ""
+        return f"{lines}{self.rows} rows of {self.products} products"
+
+    @property
     def width(self) -> int:
         """Elements from the first of a window to one past its last."""
         return self.repeats * self.repeat_step + (self.segments - 1) * self.segment_step + self.segment
