@@ -152,6 +152,7 @@ def used_kernels(text: str) -> list[str]:
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_depthwise_i8_lines.h": ("ecm_depthwise_i8_lines(",),
+        "ecm_depthwise_i8_packed.h": ("ecm_depthwise_i8_packed(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),
         "ecm_half.h": ("ecm_half(", "ecm_halves("),
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),

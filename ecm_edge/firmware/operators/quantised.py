@@ -27,7 +27,7 @@ from ecm_edge.firmware.operators.sums import (
     quant_of,
     sums,
 )
-from ecm_edge.firmware.operators.windows import Along, lines_of, product_windows, windowed, windows_in
+from ecm_edge.firmware.operators.windows import lines_of, product_windows, windowed, windows_in
 from ecm_edge.firmware.program import refused
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     x, windows = windowed(program, x_name, x, window, groups, room)
     integers = sums(program, step, x, in_window_order(w, groups))
     y = output(program, step)
-    if isinstance(window, Along) and groups > 1 and w.shape[1] == 1:
-        depthwise.append_i8(program, step, x, y, window, windows, integers, macs)
+    alone = groups > 1 and w.shape[1] == 1
+    kernel = depthwise.kernel_i8(program.kernels, window, windows, x) if alone else None
+    if kernel is not None:
+        depthwise.append_i8(program, step, x, y, window, kernel, integers, macs)
         return
     convolution_i8.append(program, step, x, y, windows, integers, lines_of(y.index), macs)
