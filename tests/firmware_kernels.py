@@ -212,10 +212,15 @@ def depthwise_f32_once(case):
     return _depthwise_f32(case, "ecm_depthwise_f32_once")
 
 
-def _depthwise_f32(case, function):
-    channels, samples, outputs, tile, size = _channels(case)
+def depthwise_f32_lines(case):
+    """ecm_depthwise_f32_lines."""
+    return _depthwise_f32(case, "ecm_depthwise_f32_lines", case.whole(1, 4))
+
+
+def _depthwise_f32(case, function, lines=1):
+    channels, samples, outputs, tile, size = _channels(case, lines)
     x, b = case.array("x", case.floats(samples), "float32"), case.array("b", case.floats(outputs), "float32")
-    w = case.array("w", case.floats(outputs, channels.members["taps"]), "float32")
+    w = case.array("w", case.floats(outputs, lines, channels.members["taps"]), "float32")
     shape, activation = case.struct(channels), case.activation()
     tiled = case.struct(tile.struct(backward=case.backward()))
     plain = f"plain_depthwise_f32({arguments(x, w, b, 'plain', shape, activation)})"
@@ -224,26 +229,39 @@ def _depthwise_f32(case, function):
 
 def depthwise_i8(case):
     """ecm_depthwise_i8."""
-    channels, samples, outputs, tile, size = _channels(case)
+    return _depthwise_i8(case, "ecm_depthwise_i8")
+
+
+def depthwise_i8_lines(case):
+    """ecm_depthwise_i8_lines."""
+    return _depthwise_i8(case, "ecm_depthwise_i8_lines", case.whole(1, 4))
+
+
+def _depthwise_i8(case, function, lines=1):
+    channels, samples, outputs, tile, size = _channels(case, lines)
     x = case.array("x", case.bytes(samples), "int8")
-    w = case.array("w", case.bytes(outputs, channels.members["taps"]), "int8")
+    w = case.array("w", case.bytes(outputs, lines, channels.members["taps"]), "int8")
     b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
     factor, quant = case.quant(outputs)
     shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
     plain = f"plain_depthwise_i8({arguments(x, w, b, factor, 'plain', shape, quant)})"
-    fast = f"ecm_depthwise_i8({arguments(x, w, b, factor, 'fast', shape, tiled, quant)})"
+    fast = f"{function}({arguments(x, w, b, factor, 'fast', shape, tiled, quant)})"
     return case.text(plain, fast, size, "ecm_stored")
 
 
-def _channels(case):
-    """Channels, samples under them, outputs, a tile, and elements of the output."""
+def _channels(case, lines):
+    """Channels of so many lines of taps, samples under them, outputs, a tile, and elements of the output."""
     count, multiplier, rows, taps = case.whole(1, 5), case.whole(1, 3), case.whole(1, 40), case.whole(1, 16)
     stride, dilation = case.whole(1, 3), case.whole(1, 3)
     outputs, time_step = count * multiplier, count + case.whole(0, 1)
     y_step = outputs + case.whole(0, 1)
     members = {"rows": rows, "stride": stride, "taps": taps, "dilation": dilation, "time_step": time_step}
-    channels = Struct("channels", {**members, "outputs": outputs, "multiplier": multiplier, "y_step": y_step})
+    members |= {"outputs": outputs, "multiplier": multiplier, "y_step": y_step}
     samples = ((rows - 1) * stride + (taps - 1) * dilation) * time_step + count
+    if lines > 1:
+        members |= {"repeats": lines - 1, "repeat_step": samples + case.whole(0, 3)}
+        samples += (lines - 1) * members["repeat_step"]
+    channels = Struct("channels", members)
     tile = replace(case.tile(rows, 1, 16, 1, taps), outputs=1)
     return channels, samples, outputs, tile, (rows - 1) * y_step + outputs
 
@@ -265,7 +283,7 @@ KERNELS = {
     make.__name__: make
     for make in (
         *(conv_f32, conv_f32_wide, conv_i8, conv_i8_dual, conv_i8_packed),
-        *(depthwise_f32, depthwise_f32_once, depthwise_i8, dense_half),
+        *(depthwise_f32, depthwise_f32_once, depthwise_f32_lines, depthwise_i8, depthwise_i8_lines, dense_half),
     )
 }
 """By the name of the kernel's header."""

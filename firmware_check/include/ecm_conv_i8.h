@@ -38,25 +38,29 @@ ECM_INLINE void ecm_conv_i8(
                     acc[r][c] = b[o + c];
                 }
             }
-            const ecm_stored *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                const ecm_stored *xi = xs;
-                for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
-                    ECM_UNROLL
-                    for (int32_t u = 0; u < tile->unroll; u++) {
+            const ecm_stored *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const ecm_stored *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    const ecm_stored *xi = xs;
+                    for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
                         ECM_UNROLL
-                        for (int32_t r = 0; r < tile->rows; r++) {
-                            const int32_t v = xi[r * windows->x_step + u];
+                        for (int32_t u = 0; u < tile->unroll; u++) {
                             ECM_UNROLL
-                            for (int32_t c = 0; c < tile->outputs; c++) {
-                                acc[r][c] += v * wb[u * tile->outputs + c];
+                            for (int32_t r = 0; r < tile->rows; r++) {
+                                const int32_t v = xi[r * windows->x_step + u];
+                                ECM_UNROLL
+                                for (int32_t c = 0; c < tile->outputs; c++) {
+                                    acc[r][c] += v * wb[u * tile->outputs + c];
+                                }
                             }
                         }
+                        wb += tile->unroll * tile->outputs;
+                        xi += tile->unroll;
                     }
-                    wb += tile->unroll * tile->outputs;
-                    xi += tile->unroll;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL

@@ -57,25 +57,29 @@ ECM_INLINE void ecm_conv_i8_dual(
                     acc[r][c] = b[o + c];
                 }
             }
-            const ecm_stored *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                const ecm_stored *xi = xs;
-                for (int32_t i = 0; i < windows->segment; i += 2 * tile->unroll) {
-                    ECM_UNROLL
-                    for (int32_t u = 0; u < tile->unroll; u++) {
+            const ecm_stored *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const ecm_stored *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    const ecm_stored *xi = xs;
+                    for (int32_t i = 0; i < windows->segment; i += 2 * tile->unroll) {
                         ECM_UNROLL
-                        for (int32_t r = 0; r < tile->rows; r++) {
-                            const uint32_t v = ecm_two((const int16_t *)xi + r * windows->x_step + 2 * u);
+                        for (int32_t u = 0; u < tile->unroll; u++) {
                             ECM_UNROLL
-                            for (int32_t c = 0; c < tile->outputs; c++) {
-                                acc[r][c] = ecm_dual(v, ecm_two(wb + 2 * (u * tile->outputs + c)), acc[r][c]);
+                            for (int32_t r = 0; r < tile->rows; r++) {
+                                const uint32_t v = ecm_two((const int16_t *)xi + r * windows->x_step + 2 * u);
+                                ECM_UNROLL
+                                for (int32_t c = 0; c < tile->outputs; c++) {
+                                    acc[r][c] = ecm_dual(v, ecm_two(wb + 2 * (u * tile->outputs + c)), acc[r][c]);
+                                }
                             }
                         }
+                        wb += 2 * tile->unroll * tile->outputs;
+                        xi += 2 * tile->unroll;
                     }
-                    wb += 2 * tile->unroll * tile->outputs;
-                    xi += 2 * tile->unroll;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL

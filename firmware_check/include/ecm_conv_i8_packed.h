@@ -62,25 +62,29 @@ ECM_INLINE void ecm_conv_i8_packed(
                     acc[r][v] = 0;
                 }
             }
-            const ecm_stored *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                const ecm_stored *xi = xs;
-                for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
-                    ECM_UNROLL
-                    for (int32_t u = 0; u < tile->unroll; u++) {
+            const ecm_stored *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const ecm_stored *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    const ecm_stored *xi = xs;
+                    for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
                         ECM_UNROLL
-                        for (int32_t r = 0; r < tile->rows; r++) {
-                            const uint64_t value = (uint64_t)(int64_t)xi[r * windows->x_step + u];
+                        for (int32_t u = 0; u < tile->unroll; u++) {
                             ECM_UNROLL
-                            for (int32_t v = 0; v < vectors; v++) {
-                                acc[r][v] += value * wb[u * vectors + v];
+                            for (int32_t r = 0; r < tile->rows; r++) {
+                                const uint64_t value = (uint64_t)(int64_t)xi[r * windows->x_step + u];
+                                ECM_UNROLL
+                                for (int32_t v = 0; v < vectors; v++) {
+                                    acc[r][v] += value * wb[u * vectors + v];
+                                }
                             }
                         }
+                        wb += tile->unroll * vectors;
+                        xi += tile->unroll;
                     }
-                    wb += tile->unroll * vectors;
-                    xi += tile->unroll;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL
