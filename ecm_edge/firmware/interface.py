@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ecm_edge.firmware import literals
 from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
+    from ecm_edge.firmware.byte_entry import ByteEntry
     from ecm_edge.forms.decision import Decision
 
 
@@ -43,23 +43,39 @@ class Interface:
             f"#define {prefix}_LABELS {decision.classes}",
         ]
         if decision.threshold is not None:
-            lines += [f"#define {prefix}_THRESHOLD {_number(decision.threshold)}"]
+            lines += [f"#define {prefix}_THRESHOLD {literals.decimal(decision.threshold)}"]
         return "\n".join([*lines, ""])
 
-    def label_function(self, name: str) -> str:
-        """The C function from scores to the label."""
+    def label_function(self, name: str, entry: ByteEntry | None = None) -> str:
+        """The C function from scores to the label, and the same of bytes where an entry gives them."""
+        text = self._function(name, "float", "", f"{name.upper()}_THRESHOLD")
+        if entry is None or entry.scores is None:
+            return text
+        of_bytes = f"_{entry.suffix}"
+        threshold = entry.threshold(self.decision)
+        if threshold is None:
+            return text + self._function(name, entry.scores.c_type, of_bytes, "")
+        constant = f"{name.upper()}_BYTE_THRESHOLD"
+        stated = f"\n/* The lowest byte that stands for {name.upper()}_THRESHOLD or more. */"
+        return f"{text}{stated}\n#define {constant} ({threshold})\n" + self._function(
+            name, entry.scores.c_type, of_bytes, constant
+        )
+
+    def _function(self, name: str, c_type: str, suffix: str, threshold: str) -> str:
         return f"""
-/* The label of scores that {name}_run gave. */
-static inline int32_t {name}_label(const float *scores)
+/* The label of scores that {name}_run{suffix} gave. */
+static inline int32_t {name}_label{suffix}(const {c_type} *scores)
 {{
-{self._body(name)}
+{self._body(name, c_type, threshold)}
 }}
 """
 
-    def _body(self, name: str) -> str:
+    def _body(self, name: str, c_type: str, threshold: str) -> str:
         prefix = name.upper()
         if self.decision.kind == "one_score":
-            return f"    return scores[0] >= {prefix}_THRESHOLD;"
+            if c_type != "float":  # in a wider type a compiler does not complain that no byte is so large
+                return f"    const int32_t score = scores[0];\n    return score >= {threshold};"
+            return f"    return scores[0] >= {threshold};"
         if self.decision.kind == "two_scores":
             return "    return scores[1] >= scores[0];"
         return f"""    int32_t label = 0;
@@ -73,9 +89,3 @@ static inline int32_t {name}_label(const float *scores)
 
 def _braced(values: tuple[int, ...] | list[int]) -> str:
     return "{" + ", ".join(map(str, values)) + "}"
-
-
-def _number(value: float) -> str:
-    """A float32 as C reads it again to the bit."""
-    text = str(np.float32(value))
-    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-C_TYPES = {"float32": "float", "float16": "uint16_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t"}
+C_TYPES = {
+    "float32": "float",
+    "float16": "uint16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+}
 """How an element is stored; float16 is kept as its bits, since C99 has no such type."""
 
 _COLUMNS = 116
@@ -29,6 +36,16 @@ def float_literal(value: float) -> str:
         return {"inf": "(1.0f / 0.0f)", "-inf": "(-1.0f / 0.0f)"}.get(str(single), "(0.0f / 0.0f)")
     mantissa, exponent = single.hex().split("p")
     return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}f"
+
+
+def decimal(value: float) -> str:
+    """A finite float32 in decimal, as headers have it for people; C and C++ read it again to the bit.
+
+    >>> decimal(0.1), decimal(3), decimal(1e-20)
+    ('0.1f', '3.0f', '1e-20f')
+    """
+    text = str(np.float32(value))
+    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
 
 
 def element(value: Any, dtype: str) -> str:  # noqa: ANN401 - a NumPy scalar of any type

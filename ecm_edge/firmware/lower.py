@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.firmware.byte_entry import ByteEntry, byte_entry
 from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
@@ -39,8 +40,16 @@ if TYPE_CHECKING:
 _SEED = 0
 
 
-def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
-    """The layers of a graph, in order of execution.
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """The layers of a graph, in order of execution, and its entry for bytes where it has one."""
+
+    layers: list[Layer]
+    byte_entry: ByteEntry | None
+
+
+def lower(graph: Graph, kernels: Kernels) -> Lowered:
+    """What C is made of a graph.
 
     Raises:
         ModelError: an operator, or a use of one, that no C can be made of; the node is named.
@@ -63,7 +72,8 @@ def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
         _check_kinds(program, step)
         quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
     _finish_scores(program)
-    return program.finish()
+    layers = program.finish()
+    return Lowered(layers, byte_entry(program, layers, constants))
 
 
 def _probe(graph: Graph) -> dict[str, NDArray[Any]]:

@@ -174,9 +174,10 @@ class Program:
     def finish(self) -> list[Layer]:
         """The layers as they are emitted, margins filled behind the layer that writes a tensor."""
         closed = [layer.close(self) for layer in self.layers]
-        return [self._with_margins(layer) for layer in closed if layer is not None]
+        return [self.with_margins(layer) for layer in closed if layer is not None]
 
-    def _with_margins(self, layer: Layer) -> Layer:
+    def with_margins(self, layer: Layer) -> Layer:
+        """The layer, and behind it the filling of the margins around what it writes."""
         filled = [(t, self.margined[t.buffer]) for t in layer.writes if t.buffer in self.margined]
         if not filled:
             return layer

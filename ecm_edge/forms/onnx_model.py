@@ -25,6 +25,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
 from ecm_edge.forms import model_rules
 from ecm_edge.forms.as_float32 import as_float32
+from ecm_edge.forms.byte_ends import has_byte_ends, with_float_ends
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
 from ecm_edge.forms.external_data import bring_in
 
@@ -38,7 +39,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
-_CONVERTED, _THRESHOLD = "converted_from", "score_threshold"
+_CONVERTED, _THRESHOLD, _BYTES = "converted_from", "score_threshold", "byte_ends"
 _SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
 _SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
 _QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -79,6 +80,11 @@ class Classifier:
         return provenance(self.proto).get(_CONVERTED, "")
 
     @property
+    def byte_ends(self) -> str:
+        """The int8 or uint8 input and output that the file has, with scale and zero point; empty otherwise."""
+        return provenance(self.proto).get(_BYTES, "")
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the file; where weights lie beside it, of the names and the hashes of all its files."""
         if not self.beside:
@@ -87,7 +93,7 @@ class Classifier:
 
 
 def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
-    """Read and check a model file; one in float64 or float16 is converted to float32.
+    """Read and check a model file; one in float64 or float16 is converted to float32, and bytes at its ends too.
 
     Args:
         path: the file; weights in files beside it are read too.
@@ -99,6 +105,9 @@ def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
     """
     proto, beside = _read(path)
     facts = {_CONVERTED: as_float32(proto), _THRESHOLD: "" if threshold is None else repr(float(threshold))}
+    if has_byte_ends(proto):
+        check(proto, str(path))
+        facts[_BYTES] = with_float_ends(proto)
     if stated := {name: value for name, value in facts.items() if value}:
         stamp(proto, stated)
     check(proto, str(path))
