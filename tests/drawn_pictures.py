@@ -56,7 +56,9 @@ def _resize(net, taps, strides, dilations, pads):
 
 
 def _then(net):
-    """Perhaps a batch norm, an activation."""
+    """Perhaps a constant added per channel, a batch norm, an activation."""
+    if net.chance(3):
+        net.add("Add", net.now, net.normal(net.channels, 1, 1))
     if net.chance():
         drawn._norm(net)  # noqa: SLF001 - as above
     kind = net.whole(0, 4)

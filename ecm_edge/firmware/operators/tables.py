@@ -19,7 +19,7 @@ from ecm_edge.firmware.operators import (
     recurrent,
     shape,
 )
-from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
+from ecm_edge.firmware.operators.weighted import Activation, fold, fold_bias, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.firmware.tensors import Quant
 
@@ -57,8 +57,8 @@ def _left_to_right(template: str) -> Callable[[Program, Step], None]:
 
 
 def _add(program: Program, step: Step) -> None:
-    """Add: in the store of the convolution before it, or in a loop."""
-    if not fold_residual(program, step):
+    """Add: in the bias or the store of the layer before it, or in a loop."""
+    if not fold_bias(program, step) and not fold_residual(program, step):
         elementwise.lower(program, step, "{0} + {1}")
 
 

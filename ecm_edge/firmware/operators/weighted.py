@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array
 from ecm_edge.firmware.operators.calls import Call, Operand, Struct
 from ecm_edge.firmware.operators.windows import are_lines, line_step, lines_of, row_step
+from ecm_edge.firmware.program import Constant
 from ecm_edge.firmware.tensors import Buffer, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
@@ -158,6 +160,34 @@ def fold(
     if activation is not None:
         layer = replace(layer, activation=activation)
     _join(program, number, layer, step)
+    return True
+
+
+def fold_bias(program: Program, step: Step) -> bool:
+    """Have a constant per output added by the layer that alone gives the other term; False where that cannot be.
+
+    In a quantised graph sums stay as they are, for integers depend on their last bit.
+    """
+    names = step.op.inputs
+    if program.wide or len(names) != 2:  # noqa: PLR2004 - two terms
+        return False
+    return any(_add_bias(program, step, names[i], names[1 - i]) for i in (0, 1))
+
+
+def _add_bias(program: Program, step: Step, source: str, other: str) -> bool:
+    number, layer = _maker(program, source)
+    constant = program.env.get(other)
+    if layer is None or layer.added is not None or layer.activation != Activation():
+        return False
+    shape = program.shapes[step.outputs[0]]
+    if not isinstance(constant, Constant) or layer.y.shape != shape:
+        return False
+    axis = 1 if layer.order is None else len(shape) - 1  # a product's outputs are its last axis
+    by_output = np.moveaxis(np.broadcast_to(constant.values.astype(np.float64), shape), axis, -1)
+    shift = by_output.reshape(-1, shape[axis])
+    if not (shift == shift[:1]).all():
+        return False
+    _join(program, number, replace(layer, bias=layer.bias + shift[0]), step)
     return True
 
 
