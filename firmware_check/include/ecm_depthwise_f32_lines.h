@@ -33,7 +33,9 @@ ECM_INLINE void ecm_depthwise_f32_lines(
             for (int32_t r = 0; r < tile->rows; r++) {
                 acc[r] = b[c];
             }
+            ECM_UNROLL
             for (int32_t line = 0; line <= channels->repeats; line++) {
+                ECM_KEEP_POINTER(xc);
                 ECM_UNROLL
                 for (int32_t k = 0; k < channels->taps; k++) {
                     tap[k] = wc[k];

@@ -29,6 +29,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
         ecm_stored *yt = y + t * channels->y_step;
         for (int32_t c = 0; c < channels->outputs; c++) {
             const ecm_stored *xc = xt + (channels->multiplier == 1 ? c : c / channels->multiplier);
+            ECM_KEEP_POINTER(xc);
             const float m = factor[c * quant->factor_step];
             int32_t acc[ECM_DEPTHWISE_I8_ROWS];
             int32_t tap[ECM_DEPTHWISE_I8_TAPS];
@@ -36,6 +37,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
             for (int32_t r = 0; r < tile->rows; r++) {
                 acc[r] = b[c];
             }
+            ECM_UNROLL
             for (int32_t line = 0; line <= channels->repeats; line++) {
                 ECM_UNROLL
                 for (int32_t k = 0; k < channels->taps; k++) {

@@ -14,27 +14,28 @@
 #include "ecm_quant.h"
 
 enum {
-    ECM_DEPTHWISE_LINES = 3,    /* most lines of the output that are computed together */
+    ECM_DEPTHWISE_LINES = 4,    /* most lines of the output that are computed together */
     ECM_DEPTHWISE_REPEATS = 15, /* most of the layer's repeats */
 };
 
 /* Some lines of the output, tile by tile. */
 ECM_INLINE void ecm_depthwise_i8_packed(
-    const ecm_stored *x, /* the first row's first tap; read only */
-    const int8_t *w,     /* [outputs][repeats + 1][taps] */
-    const int32_t *b,    /* [outputs] */
-    const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
-    ecm_stored *y,       /* [lines][…][rows][y_step], apart from x */
-    int32_t lines,       /* 1 ... ECM_DEPTHWISE_LINES */
-    int32_t x_line,      /* elements of x from one line's windows to the next line's; of several, a multiple of
+    const ecm_stored *x,          /* the first row's first tap; read only */
+    const int8_t *w,              /* [outputs][repeats + 1][taps] */
+    const int32_t *b,             /* [outputs] */
+    const float *factor,          /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
+    ecm_stored *y,                /* lines of [rows][y_step]; may lie over x where the plan says so */
+    int32_t lines,                /* 1 ... ECM_DEPTHWISE_LINES; 1 without repeats */
+    int32_t x_line,               /* elements of x from one line's windows to the next line's; of several, a multiple of
                             repeat_step */
-    int32_t y_line,      /* elements of y from one line to the next; any value where there is one */
+    int32_t y_line,               /* elements of y from one line to the next; any value where there is one */
     const ecm_channels *channels, /* taps up to ECM_DEPTHWISE_I8_TAPS, repeats up to ECM_DEPTHWISE_REPEATS */
     const ecm_tile *tile,         /* rows up to ECM_DEPTHWISE_I8_ROWS, one output; unroll is not used */
     const ecm_quant *quant)
 {
     const int32_t half = (tile->rows + 1) / 2;
-    const int32_t down = lines > 1 ? x_line / channels->repeat_step : 0; /* lines of x from one line's windows to the next */
+    const int32_t down =
+        lines > 1 ? x_line / channels->repeat_step : 0; /* lines of x from one line's windows to the next */
     const int32_t reach = (channels->taps - 1) * channels->dilation; /* from a window's first sample to its last */
     for (int32_t row = 0; row < channels->rows; row += tile->rows) {
         const int32_t t = ecm_tile_row(row, channels->rows, tile);
@@ -43,6 +44,7 @@ ECM_INLINE void ecm_depthwise_i8_packed(
         ecm_stored *yt = y + t * channels->y_step;
         for (int32_t c = 0; c < channels->outputs; c++) {
             const ecm_stored *xc = xt + (channels->multiplier == 1 ? c : c / channels->multiplier);
+            ECM_KEEP_POINTER(xc);
             const float m = factor[c * quant->factor_step];
             const uint64_t bias = (uint64_t)(int64_t)b[c] * 0x100000001u;
             uint64_t acc[ECM_DEPTHWISE_LINES][ECM_DEPTHWISE_I8_ROWS];

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from ecm_edge.targets.kernels import Kernels
 
 DEPTHWISE_ROWS = DEPTHWISE_TAPS = 16  # most of a tile: ECM_DEPTHWISE_ROWS, ECM_DEPTHWISE_TAPS
-DEPTHWISE_LINES, DEPTHWISE_REPEATS = 3, 15  # most of the packed kernel: ECM_DEPTHWISE_LINES, ECM_DEPTHWISE_REPEATS
+DEPTHWISE_LINES, DEPTHWISE_REPEATS = 4, 15  # most of the packed kernel: ECM_DEPTHWISE_LINES, ECM_DEPTHWISE_REPEATS
 _ROWS = 8  # of a tile of the plain kernels; more would not fit beside taps and samples
 _UNROLL = 16
 _REGISTERS = 30  # for sums and taps
+_BESIDE, _BESIDE_PACKED = 3, 14  # registers for sums and taps besides those of the int8 kernels' sums
 _SPAN = 80  # samples under a tile, which are straight code
 _OVERHEAD = 8  # instructions a channel costs besides
 _LINE = 3  # instructions that a line of taps costs besides
@@ -207,7 +208,7 @@ def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor)
         if packed:
             _, way, rows, together = min(packed, key=lambda each: each[0])
             return Kernel("ecm_depthwise_i8_packed", way, Tile(rows, 1, 1), together)
-    registers = kernels.int8_accumulators + 3
+    registers = kernels.int8_accumulators + _BESIDE
     possible = [(cost, way, rows) for way in several for cost, rows in _at_once(way, registers, 2, _REQUANTISE)]
     if possible:
         _, way, rows = min(possible, key=lambda each: each[0])
@@ -303,7 +304,7 @@ def _packed(way: Way, accumulators: int) -> list[tuple[int, Way, int, int]]:
 
     def fits(rows: int, together: int) -> bool:
         sums, kept = together * (rows + 1) // 2, along.taps * (way.repeats + 1 if together > 1 else 1)
-        return sums + kept <= accumulators + _MORE and _span(along, rows) <= _SPAN
+        return sums + kept <= accumulators + _BESIDE_PACKED and _span(along, rows) <= _SPAN
 
     def may(together: int) -> bool:
         """Whether so many lines share the lines of the input."""
@@ -318,6 +319,3 @@ def _packed(way: Way, accumulators: int) -> list[tuple[int, Way, int, int]]:
         for rows in range(1, min(along.rows, DEPTHWISE_ROWS) + 1)
         if fits(rows, together)
     ]
-
-
-_MORE = 8
