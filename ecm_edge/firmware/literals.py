@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-C_TYPES = {"float32": "float", "float16": "uint16_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t"}
+C_TYPES = {
+    "float32": "float",
+    "float16": "uint16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+}
 """How an element is stored; float16 is kept as its bits, since C99 has no such type."""
 
 _COLUMNS = 116

@@ -19,6 +19,7 @@ import numpy as np
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
+from ecm_edge.firmware.operators.sums import SHIFT
 from ecm_edge.firmware.operators.tables import OPERATORS
 from ecm_edge.firmware.operators.windows import along_time
 from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
@@ -90,7 +91,7 @@ _CHOICES = frozenset({"Where", "Equal", "Cast", "CastLike", "Concat"}) | _SHAPE
 _TAKES = {
     "bool": _CHOICES | {"And", "Or", "Xor", "Not"},
     "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
-    "8 bits": _SHAPE
+    "quantised": _SHAPE
     | {"DequantizeLinear", "Concat", "Cast", "CastLike", "MaxPool", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Pad"},
 }
 """Operators that take what is no float: nothing is computed of whole numbers, which are kept as floats."""
@@ -98,7 +99,7 @@ _TAKES = {
 
 def _check_kinds(program: Program, step: Step) -> None:
     """Refuse an operator on a type for which it has no C."""
-    groups = {"bool": "bool", "int32": "int32", "int64": "int32", "int8": "8 bits", "uint8": "8 bits"}
+    groups = {"bool": "bool", "int32": "int32", "int64": "int32", **dict.fromkeys(SHIFT, "quantised")}
     read = [name for name in step.op.inputs if not step.sources and isinstance(program.env.get(name), Tensor)]
     for name in read:
         kind = program.kinds[name]

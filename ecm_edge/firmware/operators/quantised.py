@@ -14,8 +14,6 @@ from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
 from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.sums import (
-    HIGH,
-    LOW,
     SHIFT,
     centred,
     dequantised,
@@ -24,7 +22,9 @@ from ecm_edge.firmware.operators.sums import (
     integer_type,
     output,
     quant_of,
+    stored_as,
     sums,
+    takes_kernels,
 )
 from ecm_edge.firmware.operators.windows import along_time, product_windows, time_by_channels, windowed
 from ecm_edge.firmware.program import refused
@@ -50,14 +50,16 @@ def quantize(program: Program, step: Step) -> None:
     x = program.tensor(node.inputs[0], node)
     dtype = integer_type(program, node)
     quant = quant_of(program, node, dtype)
-    if x.quant == quant and x.shift == SHIFT[dtype]:
+    if x.quant == quant and x.shift == SHIFT[dtype] and x.buffer.dtype == stored_as(program, dtype):
         program.env[name] = replace(x, quant=None)
         return
     loop = elementwise.join(program, step, {node.inputs[0]: x})
     value = loop.read(node.inputs[0], x)
     scale = literals.float_literal(quant.scale)
-    loop.assign(name, f"ecm_quantize({{0}}, {scale}, {quant.zero_point}, {LOW}, {HIGH})", [value], "int32_t")
-    y = program.output(name, loop.shape, program.stored, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
+    line = f"ecm_quantize({{0}}, {scale}, {quant.zero_point}, {quant.low}, {quant.high})"
+    loop.assign(name, line, [value], "int32_t")
+    kept = stored_as(program, dtype)
+    y = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
     elementwise.store(program, loop, step, y)
 
 
@@ -67,7 +69,18 @@ def group(program: Program, step: Step) -> None:
     x = program.tensor(x_name, step.op)
     w = centred(program, step.sources[1])
     make = _conv if step.op.op == "Conv" else _product
+    if not takes_kernels(program, step, x, w):
+        make = _plain
     make(program, step, x_name, x, w)
+
+
+def _plain(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
+    """Integers of every width, in plain loops."""
+    if step.op.op == "Conv":
+        axes.append_i8(program, step, x, w, prod(program.shapes[step.outputs[0]]) * prod(w.shape[1:]))
+        return
+    transposed = step.op.op == "Gemm" and step.op.attributes.get("transB", 0)
+    axes.append_rows_i8(program, step, contiguous(program, x_name, x), w.T if transposed else w)
 
 
 def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
@@ -76,9 +89,6 @@ def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np
     if len(w.shape) != 2:  # noqa: PLR2004 - a matrix
         raise refused(node, "weights of a product are a matrix", f"{w.shape}")
     matrix = w.T if node.op == "Gemm" and node.attributes.get("transB", 0) else w
-    if not fits_int8(w):
-        axes.append_rows_i8(program, step, contiguous(program, x_name, x), matrix)
-        return
     x, windows, order = product_windows(program, x_name, x)
     integers = sums(program, step, x, matrix[order][None])
     y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))

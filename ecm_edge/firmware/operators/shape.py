@@ -15,15 +15,16 @@ from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware.operators.sums import integer_type, quant_of
 from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
-from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
+from ecm_edge.firmware.tensors import Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.firmware.layers import Names, Pointer
-    from ecm_edge.firmware.tensors import Indices
+    from ecm_edge.firmware.tensors import Indices, Quant
     from ecm_edge.forms.reference.node import Node, Step
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
@@ -100,12 +101,10 @@ def _has_weights(program: Program, node: Node) -> bool:
 
 def _quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
     """Whether a QuantizeLinear gives back the integers that its input was dequantised from."""
-    scale, zero = program.env.get(node.inputs[1]), program.optional(node, 2)
+    scale = program.env.get(node.inputs[1])
     if quant is None or not isinstance(scale, Constant) or scale.values.size != 1:
         return False
-    shift = 128 if zero is None or zero.values.dtype == np.uint8 else 0
-    zero_point = int(zero.values.item()) if zero else 0
-    return quant == Quant(float(scale.values.item()), zero_point - shift)
+    return quant == quant_of(program, node, integer_type(program, node))
 
 
 def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None) -> Tensor:

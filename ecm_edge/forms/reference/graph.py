@@ -124,7 +124,7 @@ def _group(
         return None
     sources = [_dequantizer(name, producers) for name in op.inputs if name]
     known = tuple(source for source in sources if source is not None)
-    if len(known) != len(sources) or not _is_integer(op, known, constants):
+    if len(known) != len(sources) or not _is_integer(op, known, constants) or not _is_single(node, constants):
         return None
     return Step(op, node.outputs, known, node, relu)
 
@@ -136,9 +136,11 @@ def _dequantizer(name: str, producers: Mapping[str, Node]) -> Node | None:
 
 def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Array]) -> bool:
     """Whether x, w and bias are quantised so that the sum can be taken on integers."""
-    if any(name not in constants for source in sources for name in source.inputs[1:]):
+    if any(name not in constants for source in sources for name in source.inputs[1:] if name):
         return False
     x, w, *bias = sources
+    if op.op == "MatMul" and (w.inputs[0] not in constants or constants[w.inputs[0]].ndim != 3):  # noqa: PLR2004 - a matrix
+        return False
     if op.op == "Gemm" and (op.attributes.get("alpha", 1.0), op.attributes.get("beta", 1.0)) != (1.0, 1.0):
         return False
     if any(source.attributes.get("block_size", 0) for source in sources):
@@ -150,6 +152,11 @@ def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Arr
     if op.attributes.get("transA", 0):
         return False
     return all(_is_bias(node, x_scale, w_scale, constants) for node in bias)
+
+
+def _is_single(node: Node, constants: Mapping[str, Array]) -> bool:
+    """Whether a QuantizeLinear has one scale, and that a constant."""
+    return all(name in constants and constants[name].size == 1 for name in node.inputs[1:] if name)
 
 
 def _is_bias(node: Node, x_scale: Array, w_scale: Array, constants: Mapping[str, Array]) -> bool:
