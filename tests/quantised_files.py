@@ -68,6 +68,11 @@ class File:
         return "-".join([*words, *map(str, self.more)])
 
     @property
+    def ends_in_integers(self):
+        """Whether the scores are integers, so that they come out to the byte."""
+        return not self.dynamic and "op_types_to_quantize" not in self.more
+
+    @property
     def shape(self):
         """Of one segment."""
         return NOISE.get(self.net, LENGTH)
@@ -310,7 +315,12 @@ def _lstm(random):
         _node("Squeeze", "state first", "f"),
         _node("Gemm", "f w b", "y", transB=1),
     ]
-    constants = {"first": [0], "k": _normal(random, 4, 2, 3), "wx": _normal(random, 1, 24, 4), "wh": _normal(random, 1, 24, 6)}
+    constants = {
+        "first": [0],
+        "k": _normal(random, 4, 2, 3),
+        "wx": _normal(random, 1, 24, 4),
+        "wh": _normal(random, 1, 24, 6),
+    }
     return nodes, {**constants, "wb": _normal(random, 1, 48), "w": _normal(random, 3, 6), "b": _normal(random, 3)}
 
 
@@ -319,6 +329,14 @@ def _normal(random, *shape):
 
 
 _NETS = {
-    **{"conv": _conv, "depthwise": _depthwise, "picture": _picture, "pools": _pools, "residual": _residual},
-    **{"concat": _concat, "gates": _gates, "dense": _dense, "matmul": _matmul, "lstm": _lstm},
+    "conv": _conv,
+    "depthwise": _depthwise,
+    "picture": _picture,
+    "pools": _pools,
+    "residual": _residual,
+    "concat": _concat,
+    "gates": _gates,
+    "dense": _dense,
+    "matmul": _matmul,
+    "lstm": _lstm,
 }

@@ -304,7 +304,7 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
         return None
     entries = _evaluate(loop, source, name, output)
     low, high = _INT8_RANGE
-    kept = "int8" if low <= entries.min() and entries.max() < high else "int16"
+    item = "int8" if low <= entries.min() and entries.max() < high else "int16"
     axes = loop_nest(loop.shape, loop.order, [source.index, output.index])
 
     def body(names: Names) -> str:
@@ -319,7 +319,7 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
         reads=(source,),
         writes=(output,),
         body=body,
-        arrays=(Array("table", entries, kept),),
+        arrays=(Array("table", entries, item),),
         overlap=_overlap(loop, (source,), output),
         outputs=(name,),
     )

@@ -73,7 +73,7 @@ class KeptIntegers:
 
     def real(self, names: Names, indices: Sequence[str]) -> str:
         """C of the value of one, as a float."""
-        scale = literals.float_literal(self.scales.flat[0])
+        scale = literals.float_literal(float(self.scales.flat[0]))
         if self.scales.size > 1:
             scale = f"{names.constant('scales')}[{self._shared(indices)}]"
         return f"(float){self.integer(names, indices)} * {scale}"
@@ -81,9 +81,9 @@ class KeptIntegers:
     def by_rows(self, *, transposed: bool) -> KeptIntegers:
         """A matrix (n, O), or (O, n) if `transposed`, as the weights (O, n, 1) of a convolution of one tap."""
         order = (0, 1) if transposed else (1, 0)
-        moved = [each.transpose(order)[:, :, None] for each in (self.values, self.zeros, self.scales)]
+        values, zeros = (each.transpose(order)[:, :, None] for each in (self.values, self.zeros))
         blocks = (*(self.blocks[axis] for axis in order), 1)
-        return replace(self, values=moved[0], zeros=moved[1], scales=moved[2], blocks=blocks)
+        return replace(self, values=values, zeros=zeros, scales=self.scales.transpose(order)[:, :, None], blocks=blocks)
 
     def _shared(self, indices: Sequence[str]) -> str:
         """C of the place of what a block shares."""

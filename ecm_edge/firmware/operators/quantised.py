@@ -10,6 +10,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
 from ecm_edge.firmware.operators.shape import contiguous
@@ -27,20 +29,39 @@ from ecm_edge.firmware.operators.sums import (
     takes_kernels,
 )
 from ecm_edge.firmware.operators.windows import along_time, product_windows, time_by_channels, windowed
-from ecm_edge.firmware.program import refused
+from ecm_edge.firmware.program import Constant, refused
+from ecm_edge.forms.reference import rounding
+from ecm_edge.forms.reference.integers import quantisation
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
-    from ecm_edge.forms.reference.node import Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 
 def dequantize(program: Program, step: Step) -> None:
-    """DequantizeLinear: the same memory, read as real values."""
-    program.env[step.outputs[0]] = dequantised(program, step.op)
+    """DequantizeLinear: the same memory, read as real values; with several scales, a loop."""
+    node, name = step.op, step.outputs[0]
+    if program.constant(node.inputs[1], node).values.size == 1:
+        program.env[name] = dequantised(program, node)
+        return
+    x = program.tensor(node.inputs[0], node)
+    scale, zero = _several(program, node, x.shift)
+    loop = elementwise.join(program, step, {node.inputs[0]: x})
+    values = [loop.read(node.inputs[0], x), loop.read(f"{name}:scale", scale), loop.read(f"{name}:zero", zero)]
+    loop.assign(name, "(float)({0} - (int32_t){2}) * {1}", values)
+    elementwise.store(program, loop, step, program.output(name, loop.shape, order=loop.order))
+
+
+def _several(program: Program, node: Node, shift: int) -> tuple[Constant, Constant]:
+    """Scales and stored zero points of channels or blocks, as constants that broadcast over the node's input."""
+    x = node.inputs[0]
+    env = {name: program.constant(name, node).values[None] for name in node.inputs[1:] if name}
+    env[x] = np.zeros((1, *program.shapes[x]), program.kinds[x])
+    scale, zero = quantisation(node, env)
+    return Constant(scale[0]), Constant(zero[0].astype(np.float32) - np.float32(shift))
 
 
 def quantize(program: Program, step: Step) -> None:
@@ -49,6 +70,9 @@ def quantize(program: Program, step: Step) -> None:
     name = step.outputs[0]
     x = program.tensor(node.inputs[0], node)
     dtype = integer_type(program, node)
+    if program.constant(node.inputs[1], node).values.size > 1:
+        _quantize_by_several(program, step, x, dtype)
+        return
     quant = quant_of(program, node, dtype)
     if x.quant == quant and x.shift == SHIFT[dtype] and x.buffer.dtype == stored_as(program, dtype):
         program.env[name] = replace(x, quant=None)
@@ -60,6 +84,18 @@ def quantize(program: Program, step: Step) -> None:
     loop.assign(name, line, [value], "int32_t")
     kept = stored_as(program, dtype)
     y = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
+    elementwise.store(program, loop, step, y)
+
+
+def _quantize_by_several(program: Program, step: Step, x: Tensor, dtype: str) -> None:
+    node, name = step.op, step.outputs[0]
+    scale, zero = _several(program, node, SHIFT[dtype])
+    low, high = (limit - SHIFT[dtype] for limit in rounding.limits(dtype))
+    loop = elementwise.join(program, step, {node.inputs[0]: x})
+    values = [loop.read(node.inputs[0], x), loop.read(f"{name}:scale", scale), loop.read(f"{name}:zero", zero)]
+    loop.assign(name, f"ecm_quantize({{0}}, {{1}}, (int32_t){{2}}, {low}, {high})", values, "int32_t")
+    kept = stored_as(program, dtype)
+    y = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype])
     elementwise.store(program, loop, step, y)
 
 

@@ -86,7 +86,8 @@ def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floa
     if step.quantizer is not None:
         return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
     if node.op in {"QuantizeLinear", "DequantizeLinear"}:
-        keeps = node.op == "DequantizeLinear" or _quantised_alike(program, node, quant)
+        single = program.constant(node.inputs[1], node).values.size == 1
+        keeps = single and (node.op == "DequantizeLinear" or _quantised_alike(program, node, quant))
         return keeps and _takes_shuffled(program, step.outputs[0], quant, floats_=False)
     return floats_ and node.op in _PRODUCTS and node.inputs[0] == name and _has_weights(program, node)
 
