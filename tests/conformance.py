@@ -14,6 +14,8 @@ Which tests there are, and which apply; whatever does not is counted with its re
 3. Not applicable: sequences, optional tensors and text; no elements; training.
 4. The wheel does ship old exports of PyTorch (opset 6 and 9) as files: they are run in the same way, by folder.
 5. What the generator refuses, by an error that names the node: the error's rule is the reason.
+
+A second table is of files that onnxruntime's quantiser makes (tests/quantised_files.py), by kind of configuration.
 """
 
 import importlib
@@ -36,10 +38,11 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.reference.graph import graph_of
 
-from . import firmware_c
+from . import firmware_c, quantised_files
 
 README = Path(__file__).parents[1] / "firmware_check" / "README.md"
-BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
+SECTIONS = ("conformance", "quantised")
+"""The tables, each between two comments of that name."""
 FOLDERS = ("pytorch-converted", "pytorch-operator", "simple")
 """Models and their answers that the wheel ships as files."""
 
@@ -161,11 +164,11 @@ def _case(op, label, model, given, output, wanted):
         return _inapplicable(case, "optional, sequence or text")
     if all(entry.domain for entry in model.opset_import):
         return _inapplicable(case, "an operator of training")
-    nodes, byte = list(model.graph.node), {np.dtype(np.int8), np.dtype(np.uint8)}
-    of_bytes = (op == "DequantizeLinear" or op.startswith("QLinear")) and _dtype(given, 0) in byte
-    if not any(map(_is_float, given.values())) and not of_bytes:
+    nodes = list(model.graph.node)
+    quantised = (op == "DequantizeLinear" or op.startswith("QLinear")) and not _is_float(next(iter(given.values())))
+    if not any(map(_is_float, given.values())) and not quantised:
         return _constant(case, nodes, given, output, wanted)
-    first = next(n for n, x in given.items() if _is_float(x) or of_bytes)
+    first = next(n for n, x in given.items() if _is_float(x) or quantised)
     x = given[first]
     if not np.size(x) or not np.size(wanted):
         return _inapplicable(case, "a tensor without elements")
@@ -177,7 +180,7 @@ def _case(op, label, model, given, output, wanted):
     if x.dtype != np.float32:
         nodes, source = [_inverse("QuantizeLinear", "samples_", first), *nodes], "samples_"
         rest |= {"one_": np.float32(1), "zero_": x.dtype.type(0)}
-    if wanted.dtype in byte:
+    if op == "QuantizeLinear" or op.startswith("QLinear"):
         nodes, result = [*nodes, _inverse("DequantizeLinear", output, "scores_")], "scores_"
         rest |= {"one_": np.float32(1), "zero_": wanted.dtype.type(0)}
     elif wanted.dtype != np.float32:
@@ -195,10 +198,6 @@ def _is_constant(case):
         return len(reference.execute(graph, np.stack([case.samples] * 2), {})[case.output]) == 1
     except (ModelError, KeyError):
         return False
-
-
-def _dtype(given, position):
-    return np.asarray([*given.values()][position]).dtype
 
 
 def _inverse(op, source, result):
@@ -280,7 +279,7 @@ def differing(made, program):
 
 def reason_of(problem):
     """A refusal as the table counts it."""
-    unknown = re.match(r"(\w+) in node", problem.found)
+    unknown = re.match(r"(?:com\.microsoft\.)?(\w+) in node", problem.found)
     return f"no {unknown[1]}" if unknown else re.sub(r"\d+", "…", problem.rule)
 
 
@@ -308,16 +307,36 @@ def _refusal(case):
     return ""
 
 
+def quantised_table():
+    """The rows of files that onnxruntime's quantiser makes: the tests hold that all that is taken is equal."""
+    outcome = {}
+    for file, _, _, made in quantised_files.made():
+        reason = f"refused: {reason_of(made)}" if isinstance(made, ModelError) else ""
+        outcome.setdefault(file.kind, []).append((file.net, reason))
+    lines = ["| files | nets | tried | equal | refused, and why |", "|---|---|---:|---:|---|"]
+    for kind, files in outcome.items():
+        refused = Counter(reason for _, reason in files if reason)
+        why = "; ".join(f"{count} {reason}" for reason, count in sorted(refused.items())) or "–"
+        nets = ", ".join(sorted({net for net, _ in files}))
+        lines.append(f"| {kind} | {nets} | {len(files)} | {len(files) - refused.total()} | {why} |")
+    every = [reason for files in outcome.values() for _, reason in files]
+    lines.append(f"| **all** | | **{len(every)}** | **{sum(not reason for reason in every)}** | |")
+    return "\n".join(lines)
+
+
 def readme():
-    """The README with the table as it has to be."""
+    """The README with the tables as they have to be."""
     text = README.read_text()
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+    for section, made in zip(SECTIONS, (table(), quantised_table()), strict=True):
+        begin, end = (f"<!-- {section}: {side} -->" for side in ("begin", "end"))
+        head, rest = text.split(begin)
+        _, tail = rest.split(end)
+        text = f"{head}{begin}\n{made}\n{end}{tail}"
+    return text
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         README.write_text(readme())
     else:
-        print(table())  # noqa: T201 - a command
+        print(table(), quantised_table(), sep="\n\n")  # noqa: T201 - a command

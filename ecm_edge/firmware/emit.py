@@ -127,7 +127,8 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin, entry
     """<name>.c: constants, one function a layer, and the call of all of them."""
     functions = [_function(name, number, layer, plan) for number, layer in enumerate(layers)]
     text = "\n\n".join(functions)
-    stored = "int16" if any(t.buffer.dtype == "int16" for layer in layers for t in layer.writes) else ""
+    kernels = [layer for layer in layers if layer.op.endswith("_i8")]  # others cast to what they store
+    stored = any(tensor.buffer.dtype == "int16" for layer in kernels for tensor in layer.writes)
     includes = "#define ECM_STORED int16_t\n" if stored else ""
     includes += "\n".join(f'#include "{kernel}"' for kernel in used_kernels(text))
     return "\n".join(
@@ -176,7 +177,8 @@ def used_kernels(text: str) -> list[str]:
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
         "ecm_depthwise_i8_lines.h": ("ecm_depthwise_i8_lines(",),
         "ecm_depthwise_i8_packed.h": ("ecm_depthwise_i8_packed(",),
-        "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize("),
+        "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize(", "ecm_round("),
+        "ecm_nibble.h": ("ecm_nibble(",),
         "ecm_half.h": ("ecm_half(", "ecm_halves("),
         "ecm_activation.h": ("ecm_activate_f32(", "ecm_relu_f32("),
         "ecm_elementwise.h": ("ecm_absf(", "ecm_larger_f32(", "ecm_smaller_f32(", "ecm_softmax_f32("),

@@ -21,6 +21,7 @@ from ecm_edge.firmware.byte_entry import ByteEntry, byte_entry
 from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
+from ecm_edge.firmware.operators.sums import SHIFT
 from ecm_edge.firmware.operators.tables import OPERATORS
 from ecm_edge.firmware.operators.windows import windows_in
 from ecm_edge.firmware.program import Constant, Done, Program, refused
@@ -101,7 +102,7 @@ _CHOICES = frozenset({"Where", "Equal", "Cast", "CastLike", "Concat"}) | _SHAPE
 _TAKES = {
     "bool": _CHOICES | {"And", "Or", "Xor", "Not"},
     "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
-    "8 bits": _SHAPE
+    "quantised": _SHAPE
     | {"DequantizeLinear", "Concat", "Cast", "CastLike", "MaxPool", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Pad"},
 }
 """Operators that take what is no float: nothing is computed of whole numbers, which are kept as floats."""
@@ -109,7 +110,7 @@ _TAKES = {
 
 def _check_kinds(program: Program, step: Step) -> None:
     """Refuse an operator on a type for which it has no C."""
-    groups = {"bool": "bool", "int32": "int32", "int64": "int32", "int8": "8 bits", "uint8": "8 bits"}
+    groups = {"bool": "bool", "int32": "int32", "int64": "int32", **dict.fromkeys(SHIFT, "quantised")}
     read = [name for name in step.op.inputs if not step.sources and isinstance(program.env.get(name), Tensor)]
     for name in read:
         kind = program.kinds[name]

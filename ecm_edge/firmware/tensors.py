@@ -42,17 +42,30 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Quant:
-    """The value of a stored integer q: (q - zero_point) * scale, in float32."""
+    """The value of a stored integer q: (q - zero_point) * scale, in float32; q lies within low ... high."""
 
     scale: float
     zero_point: int
+    low: int = -128
+    high: int = 127
+
+    @property
+    def fits_int8(self) -> bool:
+        """Whether the integers are kept as those of 8 bits are."""
+        return self.low >= -128 and self.high <= 127  # noqa: PLR2004 - the range of int8
+
+    @property
+    def most(self) -> int:
+        """What q - zero_point is at most, whatever its sign."""
+        return self.high - self.low
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A view: `index` has the ONNX shape. With `quant` the stored integers stand for real values.
 
-    `shift` is what was taken off the ONNX integers to store them: 128 for uint8, which is kept as int8.
+    `shift` is what was taken off the ONNX integers to store them: 128 for uint8, which is kept as int8, and 32,768 for
+    uint16, which is kept as int16.
     """
 
     buffer: Buffer

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import indent
-from ecm_edge.firmware.operators.sums import finish, fits_int8, input_quant, output, sums
+from ecm_edge.firmware.operators.sums import finish, input_quant, kept_of, output, sums
 from ecm_edge.firmware.program import refused
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Names
+    from ecm_edge.firmware.operators.kept_integers import KeptIntegers
     from ecm_edge.firmware.operators.weighted import Weighted
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
     from ecm_edge.forms.reference.node import Node, Step
+
+KEPT = "integers"
+"""How weights are stored that `kept_integers` describes."""
+_INT32 = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +41,11 @@ class _Nest:
     geometry: Geometry
     kernel: tuple[int, ...]
     groups: int
+
+    @property
+    def indices(self) -> tuple[str, ...]:
+        """C of a weight's place on each of its axes."""
+        return ("o1", "c", *(f"k{axis}" for axis in range(len(self.kernel) - 2)))
 
     def weight(self, names: Names) -> str:
         """C of one weight."""
@@ -77,14 +88,18 @@ class _Nest:
         return lines
 
 
-def float_layer(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weighted], Layer]:
-    """Makes the layer of a float Conv by weights of the shape `kernel`."""
+def float_layer(
+    node: Node, x: Tensor, kernel: Sequence[int], kept: KeptIntegers | None = None
+) -> Callable[[Weighted], Layer]:
+    """Makes the layer of a float Conv by weights of the shape `kernel`, which may be kept as integers."""
     shape = geometry(node.attributes, tuple(kernel[2:]), x.shape[2:])
     if any(shape.extra):
         raise refused(node, "Conv has no ceil_mode", "one")
 
     def emit(layer: Weighted) -> Layer:
         nest = _Nest(layer.x, layer.y, shape, tuple(kernel), node.attributes.get("group", 1))
+        if kept is not None and layer.stored == KEPT:
+            return _by_integers(nest, layer, kept, (layer.x, layer.y))
         weights = layer.weights[0].T.astype(np.float32)  # (O, C / groups K)
 
         def body(names: Names) -> str:
@@ -100,10 +115,42 @@ def float_layer(node: Node, x: Tensor, kernel: Sequence[int]) -> Callable[[Weigh
     return emit
 
 
+def rows_by_integers(x: Tensor, kept: KeptIntegers) -> Callable[[Weighted], Layer]:
+    """Makes the layer of rows (…, n) times a matrix that is kept as integers, seen as weights (O, n, 1)."""
+
+    def emit(layer: Weighted) -> Layer:
+        views = [replace(each, index=each.index.reshape(-1, each.shape[-1], 1)) for each in (x, layer.y)]
+        nest = _Nest(views[0], views[1], geometry({}, (1,), (1,)), kept.values.shape, 1)
+        return _by_integers(nest, layer, kept, (x, layer.y))
+
+    return emit
+
+
+def _by_integers(nest: _Nest, layer: Weighted, kept: KeptIntegers, tensors: tuple[Tensor, Tensor]) -> Layer:
+    """A float layer whose weights are made of integers one by one.
+
+    With a scale of 1 all products may be whole numbers: their sum is taken in double, which is exact.
+    """
+    x, y = tensors
+    exact = bool((kept.scales == 1).all())
+
+    def body(names: Names) -> str:
+        weight = kept.real(names, nest.indices)
+        start = f"{'double' if exact else 'float'} a = {names.constant('bias')}[o1];"
+        step = f"a = ecm_fmaf({nest.sample(names)}, {weight}, a);"
+        if exact:
+            step = f"a += (double){nest.sample(names)} * (double)({weight});"
+        result = f"ecm_activate_f32({'(float)' if exact else ''}a, {layer.activation.arguments})"
+        return nest.loops(start, step, f"{nest.result(names)} = {result};")
+
+    arrays = (*kept.arrays, Array("bias", layer.bias.astype(np.float32), "float32"))
+    return Layer("conv", (), f"{x.shape} -> {y.shape}, {kept.note}", (x,), (y,), body, arrays)
+
+
 def append_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64], macs: int) -> None:
     """The layer of a Conv on integers by centred weights w (O, C / groups, *K)."""
     y = output(program, step)
-    _append_i8(program, step, (x, y), (x, y), w, step.op.attributes, macs)
+    _append_i8(program, step, (x, y), (x, y), w, kept_of(program, step.sources[1]), step.op.attributes, macs)
 
 
 def append_rows_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64]) -> None:
@@ -111,7 +158,9 @@ def append_rows_i8(program: Program, step: Step, x: Tensor, w: NDArray[np.int64]
     y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))
     views = tuple(replace(each, index=each.index.reshape(-1, each.shape[-1], 1)) for each in (x, y))
     macs = prod(x.shape[:-1]) * w.size
-    _append_i8(program, step, (x, y), (views[0], views[1]), w.T[:, :, None], {}, macs)
+    transposed = step.op.op == "Gemm" and bool(step.op.attributes.get("transB", 0))
+    kept = kept_of(program, step.sources[1]).by_rows(transposed=transposed)
+    _append_i8(program, step, (x, y), (views[0], views[1]), w.T[:, :, None], kept, {}, macs)
 
 
 def _append_i8(
@@ -120,10 +169,15 @@ def _append_i8(
     tensors: tuple[Tensor, Tensor],
     views: tuple[Tensor, Tensor],
     w: NDArray[np.int64],
+    kept: KeptIntegers,
     attributes: Mapping[str, Any],
     macs: int,
 ) -> None:
-    """The layer from the first of two tensors to the second, which are seen as (N, C, *S)."""
+    """The layer from the first of two tensors to the second, which are seen as (N, C, *S).
+
+    A sum has 32 bits where no input of the layer's types can leave them (`Sums.bound`, which holds for every part of
+    the sum too), else 64.
+    """
     (x, y), (of_x, of_y) = tensors, views
     flat = w.reshape(1, len(w), -1).transpose(0, 2, 1)
     integers = sums(program, step, x, flat)
@@ -131,19 +185,19 @@ def _append_i8(
     without_zero = zero * flat.sum(1).reshape(-1)  # padding adds nothing: the loops take the zero point off each sample
     shape = geometry(attributes, w.shape[2:], of_x.shape[2:])
     nest = _Nest(of_x, of_y, shape, w.shape, attributes.get("group", 1))
+    c_type, cast = ("int32_t", "") if integers.bound < _INT32 else ("int64_t", "(int64_t)")
 
     def body(names: Names) -> str:
         factor = f"{names.constant('factor')}[o1 * {integers.factor_step}]"
-        start = f"int32_t a = {names.constant('bias')}[o1];"
-        turn = f"a += ({nest.sample(names)} - {zero}) * {nest.weight(names)};"
-        result = f"(ecm_stored)ecm_requantize(a, {factor}, {integers.arguments})"
+        start = f"{c_type} a = {names.constant('bias')}[o1];"
+        turn = f"a += {cast}({nest.sample(names)} - {zero}) * {kept.integer(names, nest.indices)};"
+        result = f"({literals.C_TYPES[y.buffer.dtype]})ecm_round((float)a * {factor}, {integers.arguments})"
         return nest.loops(start, turn, f"{nest.result(names)} = {result};")
 
-    arrays = replace(integers, bias=integers.bias + without_zero).arrays(
-        Array("weights", w.reshape(len(w), -1), "int8" if fits_int8(w) else "int16")
-    )
-    layer = Layer("", (), f"{x.shape} -> {y.shape}, int8", (x,), (y,), body, arrays, macs=macs)
-    finish(program, step, layer, y)
+    biases = replace(integers, bias=integers.bias + without_zero).arrays(kept.arrays[0])[1:]
+    note = f"{x.shape} -> {y.shape}, {kept.note}, sums of {c_type[3:5]} bits"
+    layer = Layer("", (), note, (x,), (y,), body, (*kept.arrays, *biases), macs=macs)
+    finish(program, step, layer, y, "integers")
 
 
 def _loop(variable: str, count: int, body: str) -> str:

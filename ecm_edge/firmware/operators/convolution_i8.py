@@ -117,7 +117,8 @@ def append(
 def _kernel(kernels: Kernels, windows: Windows, sums: Sums) -> Kernel:
     _, products, per_group = sums.weights.shape
     limit = kernels.int8_accumulators
-    if kernels.int8 == "packed" and per_group > 1 and windows.lines * windows.rows > 1:  # the words are used more than once
+    several = per_group > 1 and windows.lines * windows.rows > 1  # the words are used more than once
+    if kernels.int8 == "packed" and several:
         lanes = _lanes(sums)
         tile = packed_tile(windows.rows, per_group, products, windows.segment, limit, lanes)
         return _packed(windows, sums, tile, lanes)

@@ -199,7 +199,7 @@ def float_layer(over: Along | Over, kernel: Kernel) -> Callable[[Weighted], Laye
 
 
 def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor) -> Kernel | None:
-    """ecm_depthwise_i8 along time; over a picture ecm_depthwise_i8_lines or _packed, or None where they cannot do it."""
+    """ecm_depthwise_i8 along time; over a picture ecm_depthwise_i8_lines or _packed; None where they cannot do it."""
     if isinstance(over, Along):
         return Kernel("ecm_depthwise_i8", Way(over, windows), _tile(over))
     several = ways(over, windows, x)

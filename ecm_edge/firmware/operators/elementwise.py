@@ -292,7 +292,7 @@ def _overlap(loop: Loop, reads: Sequence[Tensor], output: Tensor) -> dict[Buffer
 
 
 def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
-    """A table from int8 to int8, where the loop is a function of one integer tensor that ends in one."""
+    """A table from integers of 8 bits, where the loop is a function of one tensor of them that ends in integers."""
     tensors = [operand for _, operand in loop.loads]
     (name, output), *others = kept.items()
     if len(tensors) != 1 or others or not isinstance(tensors[0], Tensor) or output.buffer.dtype == "float32":
@@ -300,7 +300,11 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
     source = tensors[0]
     if source.quant is None or source.buffer.dtype == "float32" or source.shape != loop.shape:
         return None
+    if not source.quant.fits_int8:
+        return None
     entries = _evaluate(loop, source, name, output)
+    low, high = _INT8_RANGE
+    item = "int8" if low <= entries.min() and entries.max() < high else "int16"
     axes = loop_nest(loop.shape, loop.order, [source.index, output.index])
 
     def body(names: Names) -> str:
@@ -315,7 +319,7 @@ def _table(loop: Loop, kept: Mapping[str, Tensor]) -> Layer | None:
         reads=(source,),
         writes=(output,),
         body=body,
-        arrays=(Array("table", entries, "int8"),),
+        arrays=(Array("table", entries, item),),
         overlap=_overlap(loop, (source,), output),
         outputs=(name,),
     )

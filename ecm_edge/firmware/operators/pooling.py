@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _ALONG = 3  # axes of a tensor that has time: batch, channels, time
 
 
+_INT32 = 2**31
+
+
 def _largest(x: Tensor) -> Kind:
     lowest = "-3.402823466e+38f" if x.buffer.dtype == "float32" else "-32768"
     return Kind(_c_type(x), lowest, "{a} = {v} > {a} ? {v} : {a};")
@@ -72,9 +75,9 @@ def reduce_(program: Program, step: Step) -> None:
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
         factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
         result = f"(float){{a}} * {literals.float_literal(factor)}"
-        _reduced(
-            program, step, x, axes, Kind("int32_t", "0", f"{{a}} += {{v}} - {x.quant.zero_point};", result), "float32"
-        )
+        c_type = "int32_t" if count * x.quant.most < _INT32 else "int64_t"
+        kind = Kind(c_type, "0", f"{{a}} += {{v}} - {x.quant.zero_point};", result)
+        _reduced(program, step, x, axes, kind, "float32")
     else:
         result = "(float){a}" if node.op == "ReduceSum" else f"(float)({{a}} / {count})"
         _reduced(program, step, floats(program, node.inputs[0], x), axes, _sum(program, result=result))

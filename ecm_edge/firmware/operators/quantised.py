@@ -10,13 +10,13 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
 from ecm_edge.firmware.operators.convolution import in_window_order
 from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.sums import (
-    HIGH,
-    LOW,
     SHIFT,
     centred,
     dequantised,
@@ -25,23 +25,44 @@ from ecm_edge.firmware.operators.sums import (
     integer_type,
     output,
     quant_of,
+    stored_as,
     sums,
+    takes_kernels,
 )
 from ecm_edge.firmware.operators.windows import lines_of, product_windows, windowed, windows_in
-from ecm_edge.firmware.program import refused
+from ecm_edge.firmware.program import Constant, refused
+from ecm_edge.forms.reference import rounding
+from ecm_edge.forms.reference.integers import quantisation
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
-    from ecm_edge.forms.reference.node import Step
+    from ecm_edge.forms.reference.node import Node, Step
 
 
 def dequantize(program: Program, step: Step) -> None:
-    """DequantizeLinear: the same memory, read as real values."""
-    program.env[step.outputs[0]] = dequantised(program, step.op)
+    """DequantizeLinear: the same memory, read as real values; with several scales, a loop."""
+    node, name = step.op, step.outputs[0]
+    if program.constant(node.inputs[1], node).values.size == 1:
+        program.env[name] = dequantised(program, node)
+        return
+    x = program.tensor(node.inputs[0], node)
+    scale, zero = _several(program, node, x.shift)
+    loop = elementwise.join(program, step, {node.inputs[0]: x})
+    values = [loop.read(node.inputs[0], x), loop.read(f"{name}:scale", scale), loop.read(f"{name}:zero", zero)]
+    loop.assign(name, "(float)({0} - (int32_t){2}) * {1}", values)
+    elementwise.store(program, loop, step, program.output(name, loop.shape, order=loop.order))
+
+
+def _several(program: Program, node: Node, shift: int) -> tuple[Constant, Constant]:
+    """Scales and stored zero points of channels or blocks, as constants that broadcast over the node's input."""
+    x = node.inputs[0]
+    env = {name: program.constant(name, node).values[None] for name in node.inputs[1:] if name}
+    env[x] = np.zeros((1, *program.shapes[x]), program.kinds[x])
+    scale, zero = quantisation(node, env)
+    return Constant(scale[0]), Constant(zero[0].astype(np.float32) - np.float32(shift))
 
 
 def quantize(program: Program, step: Step) -> None:
@@ -50,15 +71,32 @@ def quantize(program: Program, step: Step) -> None:
     name = step.outputs[0]
     x = program.tensor(node.inputs[0], node)
     dtype = integer_type(program, node)
+    if program.constant(node.inputs[1], node).values.size > 1:
+        _quantize_by_several(program, step, x, dtype)
+        return
     quant = quant_of(program, node, dtype)
-    if x.quant == quant and x.shift == SHIFT[dtype]:
+    if x.quant == quant and x.shift == SHIFT[dtype] and x.buffer.dtype == stored_as(program, dtype):
         program.env[name] = replace(x, quant=None)
         return
     loop = elementwise.join(program, step, {node.inputs[0]: x})
     value = loop.read(node.inputs[0], x)
     scale = literals.float_literal(quant.scale)
-    loop.assign(name, f"ecm_quantize({{0}}, {scale}, {quant.zero_point}, {LOW}, {HIGH})", [value], "int32_t")
-    y = program.output(name, loop.shape, program.stored, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
+    line = f"ecm_quantize({{0}}, {scale}, {quant.zero_point}, {quant.low}, {quant.high})"
+    loop.assign(name, line, [value], "int32_t")
+    kept = stored_as(program, dtype)
+    y = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype], fill=quant.zero_point)
+    elementwise.store(program, loop, step, y)
+
+
+def _quantize_by_several(program: Program, step: Step, x: Tensor, dtype: str) -> None:
+    node, name = step.op, step.outputs[0]
+    scale, zero = _several(program, node, SHIFT[dtype])
+    low, high = (limit - SHIFT[dtype] for limit in rounding.limits(dtype))
+    loop = elementwise.join(program, step, {node.inputs[0]: x})
+    values = [loop.read(node.inputs[0], x), loop.read(f"{name}:scale", scale), loop.read(f"{name}:zero", zero)]
+    loop.assign(name, f"ecm_quantize({{0}}, {{1}}, (int32_t){{2}}, {low}, {high})", values, "int32_t")
+    kept = stored_as(program, dtype)
+    y = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype])
     elementwise.store(program, loop, step, y)
 
 
@@ -68,7 +106,18 @@ def group(program: Program, step: Step) -> None:
     x = program.tensor(x_name, step.op)
     w = centred(program, step.sources[1])
     make = _conv if step.op.op == "Conv" else _product
+    if not takes_kernels(program, step, x, w):
+        make = _plain
     make(program, step, x_name, x, w)
+
+
+def _plain(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
+    """Integers of every width, in plain loops."""
+    if step.op.op == "Conv":
+        axes.append_i8(program, step, x, w, prod(program.shapes[step.outputs[0]]) * prod(w.shape[1:]))
+        return
+    transposed = step.op.op == "Gemm" and step.op.attributes.get("transB", 0)
+    axes.append_rows_i8(program, step, contiguous(program, x_name, x), w.T if transposed else w)
 
 
 def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
@@ -77,9 +126,6 @@ def _product(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np
     if len(w.shape) != 2:  # noqa: PLR2004 - a matrix
         raise refused(node, "weights of a product are a matrix", f"{w.shape}")
     matrix = w.T if node.op == "Gemm" and node.attributes.get("transB", 0) else w
-    if not fits_int8(w):
-        axes.append_rows_i8(program, step, contiguous(program, x_name, x), matrix)
-        return
     x, windows, order = product_windows(program, x_name, x)
     integers = sums(program, step, x, matrix[order][None])
     y = output(program, step, tuple(range(len(program.shapes[step.outputs[0]]))))

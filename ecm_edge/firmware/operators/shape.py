@@ -16,15 +16,16 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
+from ecm_edge.firmware.operators.sums import integer_type, quant_of
 from ecm_edge.firmware.program import Constant, Done, Program, refused
-from ecm_edge.firmware.tensors import Quant, Tensor, channels_last, order_of, strides_of
+from ecm_edge.firmware.tensors import Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.operators import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.firmware.layers import Names, Pointer
-    from ecm_edge.firmware.tensors import Indices
+    from ecm_edge.firmware.tensors import Indices, Quant
     from ecm_edge.forms.reference.node import Node, Step
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
@@ -86,7 +87,8 @@ def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floa
     if step.quantizer is not None:
         return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
     if node.op in {"QuantizeLinear", "DequantizeLinear"}:
-        keeps = node.op == "DequantizeLinear" or _quantised_alike(program, node, quant)
+        single = program.constant(node.inputs[1], node).values.size == 1
+        keeps = single and (node.op == "DequantizeLinear" or _quantised_alike(program, node, quant))
         return keeps and _takes_shuffled(program, step.outputs[0], quant, floats_=False)
     return floats_ and node.op in _PRODUCTS and node.inputs[0] == name and _has_weights(program, node)
 
@@ -101,12 +103,10 @@ def _has_weights(program: Program, node: Node) -> bool:
 
 def _quantised_alike(program: Program, node: Node, quant: Quant | None) -> bool:
     """Whether a QuantizeLinear gives back the integers that its input was dequantised from."""
-    scale, zero = program.env.get(node.inputs[1]), program.optional(node, 2)
+    scale = program.env.get(node.inputs[1])
     if quant is None or not isinstance(scale, Constant) or scale.values.size != 1:
         return False
-    shift = 128 if zero is None or zero.values.dtype == np.uint8 else 0
-    zero_point = int(zero.values.item()) if zero else 0
-    return quant == Quant(float(scale.values.item()), zero_point - shift)
+    return quant == quant_of(program, node, integer_type(program, node))
 
 
 def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None) -> Tensor:

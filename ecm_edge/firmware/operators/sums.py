@@ -1,6 +1,7 @@
 """The integers of a Conv, Gemm or MatMul between quantised tensors (rules 2 and 3 of the reference).
 
-Integers are stored as int8: a uint8 tensor is kept 128 lower, its zero point too, which changes no real value.
+Integers of up to 8 bits are stored as int8, those of 16 bits as int16. A uint8 tensor is kept 128 lower, its zero point
+too, which changes no real value; a uint16 one 32,768 lower.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.calls import Struct
+from ecm_edge.firmware.operators.kept_integers import KeptIntegers, kept_integers
 from ecm_edge.firmware.program import Done, Program, refused
 from ecm_edge.firmware.tensors import Quant, Tensor
 from ecm_edge.forms.reference import rounding
@@ -19,13 +21,15 @@ from ecm_edge.forms.reference import rounding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecm_edge.firmware.tensors import DType
     from ecm_edge.forms.reference.node import Node, Step
 
-SHIFT = {"int8": 0, "uint8": 128}
+SHIFT = {"int8": 0, "uint8": 128, "int16": 0, "uint16": 1 << 15, "int4": 0, "uint4": 0, "int2": 0, "uint2": 0}
 """What is taken off the integers of each type to store them."""
 
 LOW, HIGH = -128, 127
-_INT32 = 2**31
+_NIBBLE = 15
+_INT32, _INT53 = 2**31, 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,8 @@ class Sums:
         factor: (O,) or (1,), from a sum to the output's scale.
         minimum: of the output, its zero point behind a Relu.
         zero_point: of the output.
+        maximum: of the output.
+        bound: what no sum exceeds, whatever its sign and whatever the input.
     """
 
     weights: NDArray[np.int64]
@@ -45,6 +51,8 @@ class Sums:
     factor: NDArray[np.float32]
     minimum: int
     zero_point: int
+    maximum: int
+    bound: int
 
     @property
     def factor_step(self) -> int:
@@ -54,12 +62,12 @@ class Sums:
     @property
     def arguments(self) -> str:
         """The last arguments of ecm_requantize."""
-        return f"{self.zero_point}, {self.minimum}, {HIGH}"
+        return f"{self.zero_point}, {self.minimum}, {self.maximum}"
 
     @property
     def struct(self) -> Struct:
         """The kernels' argument."""
-        limits = {"zero_point": self.zero_point, "minimum": self.minimum, "maximum": HIGH}
+        limits = {"zero_point": self.zero_point, "minimum": self.minimum, "maximum": self.maximum}
         return Struct("quant", {"factor_step": self.factor_step, **limits})
 
     def arrays(self, weights: Array) -> tuple[Array, ...]:
@@ -73,18 +81,22 @@ def sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) ->
     bias = np.zeros(weights.shape[0] * weights.shape[2], np.int64)
     for source in step.sources[2:]:
         bias = bias + program.constant(source.inputs[0], source).values.astype(np.int64).reshape(-1)
-    bound = np.abs(weights).sum(1).reshape(-1) * 255 + np.abs(bias)
-    if bound.max(initial=0) >= _INT32:
-        raise refused(step.op, "accumulators fit int32", f"up to {bound.max():,}", "Use fewer taps.")
-    zero_point = quant_of(program, quantizer, integer_type(program, quantizer)).zero_point
+    read, given = input_quant(program, step, x), quant_of(program, quantizer, integer_type(program, quantizer))
+    bound = int((np.abs(weights).sum(1).reshape(-1) * read.most + np.abs(bias)).max(initial=0))
+    wide = not read.fits_int8 or np.abs(weights).max(initial=0) > HIGH - LOW
+    if bound >= (_INT53 if wide else _INT32):
+        limit = "53 bits" if wide else "int32"
+        raise refused(step.op, f"accumulators fit {limit}", f"up to {bound:,}", "Use fewer taps.")
     scales = [program.constant(n.inputs[1], n).values.reshape(-1) for n in (*step.sources[:2], quantizer)]
     totals = weights.sum(1).reshape(-1)  # (O,)
     return Sums(
         weights=weights,
-        bias=bias - input_quant(program, step, x).zero_point * totals,
+        bias=bias - read.zero_point * totals,
         factor=rounding.multiplier(*scales),
-        minimum=max(LOW, zero_point) if step.relu else LOW,
-        zero_point=zero_point,
+        minimum=max(given.low, given.zero_point) if step.relu else given.low,
+        zero_point=given.zero_point,
+        maximum=given.high,
+        bound=bound,
     )
 
 
@@ -101,40 +113,71 @@ def centred(program: Program, source: Node) -> NDArray[np.int64]:
     return stored
 
 
+def kept_of(program: Program, source: Node) -> KeptIntegers:
+    """Weights as they lie in flash; their scales are in the factors of the sums."""
+    stored = program.constant(source.inputs[0], source).values
+    zero = program.optional(source, 2)
+    given = zero.values.reshape(-1) if zero is not None else None
+    return kept_integers(stored, given, np.ones(1, np.float32), source.attributes.get("axis", 1), 0)
+
+
+def takes_kernels(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) -> bool:
+    """Whether a group is one of the int8 kernels': weights of 8 bits between activations of 8 bits."""
+    stored = program.constant(step.sources[1].inputs[0], step.sources[1]).values
+    quantizer = quantizer_of(step)
+    ends = (input_quant(program, step, x), quant_of(program, quantizer, integer_type(program, quantizer)))
+    low, high = rounding.limits(stored.dtype)
+    return high - low > _NIBBLE and fits_int8(weights) and all(end.fits_int8 for end in ends)
+
+
 def fits_int8(weights: NDArray[np.int64]) -> bool:
     """Whether centred weights fit int8, as the kernels want them; others are kept as int16, in plain loops."""
     return bool(weights.min(initial=0) >= LOW and weights.max(initial=0) <= HIGH)
 
 
-def quant_of(program: Program, node: Node, dtype: str) -> Quant:
-    """The one scale and zero point of an activation, in stored integers."""
+def quant_of(program: Program, node: Node, dtype: str, shift: int | None = None) -> Quant:
+    """The one scale and zero point of an activation of an ONNX type, in stored integers; `shift` as in `Tensor`."""
+    taken = SHIFT[dtype] if shift is None else shift
     scale = program.constant(node.inputs[1], node)
     zero = program.optional(node, 2)
     if scale.values.size != 1 or scale.values.dtype != np.float32:
         raise refused(
             node, "activations have one float32 scale a tensor", f"{scale.values.size} of {scale.values.dtype}"
         )
-    return Quant(float(scale.values.item()), (int(zero.values.item()) if zero else 0) - SHIFT[dtype])
+    low, high = (limit - taken for limit in rounding.limits(dtype))
+    return Quant(float(scale.values.item()), (int(zero.values.item()) if zero else 0) - taken, low, high)
 
 
 def dequantised(program: Program, node: Node) -> Tensor:
     """The output of a DequantizeLinear whose input depends on the segment."""
     x = program.tensor(node.inputs[0], node)
-    return replace(x, quant=quant_of(program, node, "uint8" if x.shift else "int8"))
+    return replace(x, quant=quant_of(program, node, read_type(program, node), x.shift))
 
 
 def input_quant(program: Program, step: Step, x: Tensor) -> Quant:
     """What the stored integers of a group's input stand for."""
-    return quant_of(program, step.sources[0], "uint8" if x.shift else "int8")
+    return quant_of(program, step.sources[0], read_type(program, step.sources[0]), x.shift)
+
+
+def read_type(program: Program, node: Node) -> str:
+    """The integers that a DequantizeLinear takes, by NumPy's name."""
+    return _known_type(node, program.kinds[node.inputs[0]])
 
 
 def integer_type(program: Program, node: Node) -> str:
-    """The integers that a QuantizeLinear gives: those of its zero point, uint8 without one."""
-    zero = program.optional(node, 2)
-    dtype = str(zero.values.dtype) if zero else "uint8"
+    """The integers that a QuantizeLinear gives, by NumPy's name: those of its zero point, uint8 without one."""
+    return _known_type(node, program.kinds[node.outputs[0]])
+
+
+def _known_type(node: Node, dtype: str) -> str:
     if dtype not in SHIFT:
-        raise refused(node, "activations are int8 or uint8", dtype)
+        raise refused(node, "activations are integers of 2, 4, 8 or 16 bits", dtype)
     return dtype
+
+
+def stored_as(program: Program, dtype: str) -> DType:
+    """How integers of a type are kept between layers."""
+    return "int16" if dtype in {"int16", "uint16"} else program.stored
 
 
 def quantizer_of(step: Step) -> Node:
@@ -147,13 +190,13 @@ def output(program: Program, step: Step, order: tuple[int, ...] | None = None) -
     """New memory for what a group gives."""
     quantizer, name = quantizer_of(step), step.outputs[0]
     dtype = integer_type(program, quantizer)
-    fill = quant_of(program, quantizer, dtype).zero_point
-    return program.output(name, program.shapes[name], program.stored, order=order, shift=SHIFT[dtype], fill=fill)
+    fill, kept = quant_of(program, quantizer, dtype).zero_point, stored_as(program, dtype)
+    return program.output(name, program.shapes[name], kept, order=order, shift=SHIFT[dtype], fill=fill)
 
 
-def finish(program: Program, step: Step, layer: Layer, y: Tensor) -> None:
-    """Append a group's layer and make its output known."""
+def finish(program: Program, step: Step, layer: Layer, y: Tensor, suffix: str = "i8") -> None:
+    """Append a group's layer and make its output known; `suffix` of its name says its integers."""
     name = step.outputs[0]
-    op = "_".join([step.op.op, *(["relu"] if step.relu else []), "i8"])
+    op = "_".join([step.op.op, *(["relu"] if step.relu else []), suffix])
     program.add(Done(replace(layer, op=op, origin=(step.op.name,), outputs=(name,))), y)
     program.env[name] = y

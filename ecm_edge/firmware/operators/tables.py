@@ -22,6 +22,7 @@ from ecm_edge.firmware.operators import (
 from ecm_edge.firmware.operators.weighted import Activation, fold, fold_bias, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.firmware.tensors import Quant
+from ecm_edge.forms.reference import rounding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,8 @@ def _cast(program: Program, step: Step) -> None:
     if kind not in {"float32", "bool", "int32", "int64"}:
         raise refused(step.op, "activations are float32", f"a Cast to {kind}")
     if x.quant is None and x.buffer.dtype != "float32":  # integers as they are: a scale of 1
-        x = replace(x, quant=Quant(1.0, -x.shift))
+        low, high = (limit - x.shift for limit in rounding.limits(before))
+        x = replace(x, quant=Quant(1.0, -x.shift, low, high))
     if kind == "bool" != before:
         program.env[source] = x
         elementwise.lower(program, step, "{0} != 0.0f ? 1.0f : 0.0f")

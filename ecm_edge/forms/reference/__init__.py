@@ -3,16 +3,17 @@
 Dimension letters: N segments, C channels, T samples, O output channels, K kernel taps. The reference runs N segments
 at once: every array has one more axis in front than its ONNX tensor, N long, or 1 long for a constant.
 
-Semantics. Every rule can be followed in C with int32, float32 and, where a sum is long, float64.
+Semantics. Every rule can be followed in C with int32, float32 and, where a sum is long, int64 or float64.
 
 1. Rounding is to nearest, ties to even, then saturation; `rounding` holds it once.
 2. QuantizeLinear: q = saturate(round(x / scale) + zero_point), the division in float32.
    DequantizeLinear: x = float32(q - zero_point) * scale, in float32.
 3. An **integer group** is Conv, Gemm or MatMul between DequantizeLinear on both factors (and on the int32 bias, if
    any, at scale x_scale * w_scale and zero point 0) and one QuantizeLinear, a Relu in between allowed:
-   acc = sum((x - x_zero_point) * (w - w_zero_point)) + bias, exact in int32, padding adding nothing;
+   acc = sum((x - x_zero_point) * (w - w_zero_point)) + bias, exact, padding adding nothing;
    q = saturate(round(float32(acc) * m) + y_zero_point), m = x_scale * w_scale / y_scale in float32, in that order.
-   A Relu saturates at y_zero_point from below. An accumulator beyond int32 is an error.
+   A Relu saturates at y_zero_point from below. A sum of 8-bit integers beyond int32 is an error, one with integers of
+   16 bits beyond 53 bits.
 4. A **mean** (ReduceMean, GlobalAveragePool) of a dequantised tensor is float32(sum(q - zero_point)) *
    float32(scale / n), the sum exact, the quotient computed in float64 and then rounded.
 5. Everything else is float32: sums, products and quotients of two values in float32; longer sums (Conv, Gemm, MatMul,

@@ -100,15 +100,15 @@ def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) ->
     producers = {name: node for node in nodes for name in node.outputs}
     uses = Counter(name for node in nodes for name in node.inputs) + Counter(kept)
     return [
-        _group(node, producers, uses, constants) or _mean(node, producers) or Step(node, node.outputs) for node in nodes
+        _group(node, producers, uses, constants) or _mean(node, producers, constants) or Step(node, node.outputs)
+        for node in nodes
     ]
 
 
-def _mean(node: Node, producers: Mapping[str, Node]) -> Step | None:
+def _mean(node: Node, producers: Mapping[str, Node], constants: Mapping[str, Array]) -> Step | None:
     """A mean of a dequantised tensor (rule 4 of the package)."""
     source = _dequantizer(node.inputs[0], producers) if node.op in MEAN_OPS else None
-    source = None if source and source.attributes.get("block_size", 0) else source
-    return Step(node, node.outputs, (source,)) if source else None
+    return Step(node, node.outputs, (source,)) if source and _is_single(source, constants) else None
 
 
 def _group(
@@ -124,7 +124,7 @@ def _group(
         return None
     sources = [_dequantizer(name, producers) for name in op.inputs if name]
     known = tuple(source for source in sources if source is not None)
-    if len(known) != len(sources) or not _is_integer(op, known, constants):
+    if len(known) != len(sources) or not _is_integer(op, known, constants) or not _is_single(node, constants):
         return None
     return Step(op, node.outputs, known, node, relu)
 
@@ -136,12 +136,13 @@ def _dequantizer(name: str, producers: Mapping[str, Node]) -> Node | None:
 
 def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Array]) -> bool:
     """Whether x, w and bias are quantised so that the sum can be taken on integers."""
-    if any(name not in constants for source in sources for name in source.inputs[1:]):
+    given = [name for source in sources for name in source.inputs[1:] if name]
+    if any(name not in constants for name in given) or any(each.attributes.get("block_size", 0) for each in sources):
         return False
     x, w, *bias = sources
-    if op.op == "Gemm" and (op.attributes.get("alpha", 1.0), op.attributes.get("beta", 1.0)) != (1.0, 1.0):
+    if op.op == "MatMul" and (w.inputs[0] not in constants or constants[w.inputs[0]].ndim != 3):  # noqa: PLR2004 - a matrix
         return False
-    if any(source.attributes.get("block_size", 0) for source in sources):
+    if op.op == "Gemm" and (op.attributes.get("alpha", 1.0), op.attributes.get("beta", 1.0)) != (1.0, 1.0):
         return False
     x_scale, w_scale = constants[x.inputs[1]], constants[w.inputs[1]]
     channel = 1 if op.op == "MatMul" or (op.op == "Gemm" and not op.attributes.get("transB", 0)) else 0
@@ -150,6 +151,11 @@ def _is_integer(op: Node, sources: tuple[Node, ...], constants: Mapping[str, Arr
     if op.attributes.get("transA", 0):
         return False
     return all(_is_bias(node, x_scale, w_scale, constants) for node in bias)
+
+
+def _is_single(node: Node, constants: Mapping[str, Array]) -> bool:
+    """Whether a QuantizeLinear or DequantizeLinear has one scale, and that a constant."""
+    return all(name in constants and constants[name].size == 1 for name in node.inputs[1:] if name)
 
 
 def _is_bias(node: Node, x_scale: Array, w_scale: Array, constants: Mapping[str, Array]) -> bool:

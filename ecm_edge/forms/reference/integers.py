@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto
-from onnx.helper import np_dtype_to_tensor_dtype
+from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 
 from ecm_edge.base.errors import InternalError, ModelError
 from ecm_edge.forms.reference import rounding
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _AGAIN = "Export the model again."
 _EXACT_FLOAT32 = 2**24
 _EXACT_INT32 = 2**31
+_EXACT_FLOAT64 = 2**53
+_EIGHT_BITS = 8
 
 
 def per_channel(parameter: Array, axis: int, rank: int) -> Array:
@@ -38,15 +40,24 @@ def zero_point_of(node: Node, env: Mapping[str, Array], default: Array) -> Array
     return env[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else np.zeros((1, 1), default.dtype)  # noqa: PLR2004 - the third input
 
 
+def quantised_type(node: Node) -> np.dtype[Any]:
+    """The integers that a QuantizeLinear without a zero point gives."""
+    return np.dtype(tensor_dtype_to_np_dtype(node.attributes.get("output_dtype", 0) or TensorProto.UINT8))
+
+
 def quantisation(node: Node, env: Mapping[str, Array]) -> tuple[Array, Array]:
     """Scale and zero point of a QuantizeLinear or DequantizeLinear, so that they broadcast over its input.
 
     Raises:
-        ModelError: a scale that is not finite and positive, or not one a tensor, a channel or a block.
+        ModelError: a scale that is not finite and positive, or not one a tensor, a channel or a block; integers that
+            are floats of 8 or 4 bits.
     """
     x = env[node.inputs[0]]
     quantizes = node.op == "QuantizeLinear"
-    zero_point = zero_point_of(node, env, np.zeros(0, np.uint8) if quantizes else x)
+    zero_point = zero_point_of(node, env, np.zeros(0, quantised_type(node)) if quantizes else x)
+    for dtype in (zero_point.dtype, *(() if quantizes else (x.dtype,))):
+        if not dtype.name.removeprefix("u").startswith("int"):
+            raise ModelError("quantised tensors are of integers of 2 to 32 bits", f"{dtype}", "Quantise to integers.")
     kinds = {"precision": (TensorProto.FLOAT,), "output_dtype": (TensorProto.FLOAT,)}
     if quantizes:
         kinds["output_dtype"] = (np_dtype_to_tensor_dtype(zero_point.dtype),)
@@ -105,15 +116,26 @@ def run_group(step: Step, env: Mapping[str, Array]) -> Array:
     axis = 1 if step.op.op == "Conv" else accumulator.ndim - 2  # the channels' ONNX axis
     for bias in biases:
         accumulator = accumulator + per_channel(env[bias.inputs[0]], axis, accumulator.ndim)
-    if np.abs(accumulator).max(initial=0) >= _EXACT_INT32:
-        raise ModelError(
-            "accumulators fit int32", f"{np.abs(accumulator).max():g} in {step.op.name}", "Use fewer taps."
-        )
+    _check_sums(accumulator, [env[source.inputs[0]] for source in (x_source, w_source)])
     x_scale, w_scale, y_scale = (checked_scale(node, env) for node in (x_source, w_source, step.quantizer))
-    factor = rounding.multiplier(x_scale.reshape(-1), w_scale.reshape(-1), y_scale.reshape(-1))
-    zero_point = zero_point_of(step.quantizer, env, np.zeros(0, np.uint8)).reshape((1,) * accumulator.ndim)
-    q = rounding.requantize(accumulator.astype(np.int32), per_channel(factor, axis, accumulator.ndim), zero_point)
+    with np.errstate(over="ignore"):
+        factor = rounding.multiplier(x_scale.reshape(-1), w_scale.reshape(-1), y_scale.reshape(-1))
+    if not np.isfinite(factor).all():
+        found = f"{x_scale.max():g} times {w_scale.max():g}, and {y_scale.min():g} behind it"
+        raise ModelError("the scales of a sum and of what it is stored in have a finite ratio", found, _AGAIN)
+    default = np.zeros(0, quantised_type(step.quantizer))
+    zero_point = zero_point_of(step.quantizer, env, default).reshape((1,) * accumulator.ndim)
+    q = rounding.requantize(accumulator.astype(np.int64), per_channel(factor, axis, accumulator.ndim), zero_point)
     return np.maximum(q, zero_point) if step.relu else q
+
+
+def _check_sums(accumulator: Array, factors: list[Array]) -> None:
+    """Sums of 8-bit integers fit int32; those of wider ones are exact in float64, and so in int64."""
+    wide = any(np.diff(rounding.limits(factor.dtype)) >= 1 << _EIGHT_BITS for factor in factors)
+    limit = _EXACT_FLOAT64 if wide else _EXACT_INT32
+    largest = np.abs(accumulator).max(initial=0)
+    if largest >= limit:
+        raise ModelError(f"accumulators fit {'53 bits' if wide else 'int32'}", f"{largest:g}", "Use fewer taps.")
 
 
 def _accumulate(op: Node, x: Array, w: Array) -> Array:

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from ecm_edge.forms.onnx_model import Floats
 
 
+def limits(dtype: DTypeLike) -> tuple[int, int]:
+    """The smallest and the largest value of an integer type of 2, 4, 8, 16 or 32 bits.
+
+    >>> limits(np.uint16), limits(np.int8)
+    ((0, 65535), (-128, 127))
+    """
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    bits = int(name.removeprefix("u").removeprefix("int"))
+    return (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
 def round_half_even(x: Floats) -> Floats:
     """The nearest integer as float32; a tie goes to the even one.
 
@@ -32,8 +43,7 @@ def saturate(x: Floats, zero_point: NDArray[Any], dtype: DTypeLike) -> NDArray[A
     if np.isnan(x).any():
         found = f"NaN in {int(np.isnan(x).sum())} of {x.size} values"
         raise ModelError("only numbers can be quantised", found, "Check the weights and the input.")
-    limits = np.iinfo(np.dtype(dtype))
-    low, high = (np.float32(limit - zero_point.astype(np.float32)) for limit in (limits.min, limits.max))
+    low, high = (np.float32(limit - zero_point.astype(np.float32)) for limit in limits(dtype))
     return (np.clip(x, low, high).astype(np.int32) + zero_point.astype(np.int32)).astype(dtype)
 
 
@@ -58,6 +68,6 @@ def multiplier(x_scale: Floats, w_scale: Floats, y_scale: Floats) -> Floats:
     return factor
 
 
-def requantize(accumulator: NDArray[np.int32], factor: Floats, zero_point: NDArray[Any]) -> NDArray[Any]:
-    """An int32 accumulator in the output's scale: saturate(round(float32(accumulator) * factor) + zero_point)."""
+def requantize(accumulator: NDArray[np.int64], factor: Floats, zero_point: NDArray[Any]) -> NDArray[Any]:
+    """An exact sum in the output's scale: saturate(round(float32(accumulator) * factor) + zero_point)."""
     return saturate(round_half_even(accumulator.astype(np.float32) * factor), zero_point, zero_point.dtype)
