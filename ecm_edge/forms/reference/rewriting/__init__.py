@@ -46,9 +46,25 @@ KNOWN = frozenset(OPERATORS) | {"QuantizeLinear", "DequantizeLinear"}
 _SEED = 0
 
 
+@dataclass(frozen=True)
+class Written:
+    """A graph as it is computed: each node with those that stand for it, and every tensor of two segments.
+
+    A tensor that does not depend on the segment has one instead of two.
+    """
+
+    parts: list[tuple[Node, list[Node]]]
+    values: dict[str, Array]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that are computed, in order."""
+        return [node for _, nodes in self.parts for node in nodes]
+
+
 def rewritten(
     nodes: Iterable[Node], constants: dict[str, Array], input_name: str, input_shape: tuple[int, ...], version: int
-) -> list[Node]:
+) -> Written:
     """The nodes, with those outside of `KNOWN` written as others; new constants go into `constants`.
 
     Raises:
@@ -56,15 +72,16 @@ def rewritten(
     """
     noise = np.random.default_rng(_SEED).standard_normal((2, *input_shape)).astype(np.float32)
     refusal = None
+    nodes = list(nodes)
     for samples in (noise, np.abs(noise), np.zeros_like(noise)):  # a graph may refuse what gives a NaN
         work = _Rewriting(constants, {**constants, "": np.zeros((1, 0)), input_name: samples}, version)
         try:
             with np.errstate(all="ignore"):
-                work.take(nodes)
+                parts = [(node, work.written(node)) for node in nodes]
         except ModelError as problem:
             refusal = refusal or problem
             continue
-        return work.nodes
+        return Written(parts, work.values)
     raise refusal or ModelError("a graph has nodes", "none", "Export it again.")
 
 
@@ -76,6 +93,12 @@ class _Rewriting:
     values: dict[str, Array]
     version: int
     nodes: list[Node] = field(default_factory=list)
+
+    def written(self, node: Node) -> list[Node]:
+        """The nodes that stand for one."""
+        self.nodes = []
+        self.take([node])
+        return self.nodes
 
     def take(self, nodes: Iterable[Node]) -> None:
         """Add nodes, or what they are written as."""
