@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_sizes import MOST_TOGETHER
 from ecm_edge.forms.reference.functions import written_out
 from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.operators import OPERATORS
@@ -93,6 +94,7 @@ class _Rewriting:
     values: dict[str, Array]
     version: int
     nodes: list[Node] = field(default_factory=list)
+    elements: int = 0
 
     def written(self, node: Node) -> list[Node]:
         """The nodes that stand for one."""
@@ -105,10 +107,19 @@ class _Rewriting:
         for node in nodes:
             if node.op in KNOWN:
                 self.nodes.append(node)
-                outputs = compute(Step(node, node.outputs), self.values)
+                outputs = list(compute(Step(node, node.outputs), self.values))
                 self.values.update(zip(node.outputs, outputs, strict=False))
+                self._bound(node, outputs)
             else:
                 self.take(self._others(node))
+
+    def _bound(self, node: Node, outputs: list[Array]) -> None:
+        """Refuse a graph before its tensors fill the memory; inference does not see all of them."""
+        self.elements += sum(value[:1].size for value in outputs)
+        if self.elements > MOST_TOGETHER:
+            found = f"more, up to {node.place}"
+            rule = f"all tensors of a model have at most {MOST_TOGETHER:,} elements"
+            raise ModelError(rule, found, "Make the net or its input smaller.")
 
     def _others(self, node: Node) -> list[Node]:
         if (rule := RULES.get(node.op)) is not None:
