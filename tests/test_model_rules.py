@@ -262,6 +262,47 @@ def test_sizes_are_bounded_before_memory_is_taken(proto, tmp_path):
     assert refusal(proto, tmp_path)
 
 
+def chain(op, count, shape):
+    names = ["samples", *(f"x{i}" for i in range(count))]
+    return dense(*(node(op, [a], b) for a, b in pairwise(names)),
+                 node("GlobalMaxPool", [names[-1]], "g"), source="g", features=shape[1], shape=shape)  # fmt: skip
+
+
+SLOW = {
+    "33,554,432 elements; found": chain("Sin", 40, (1, 1, 2**20)),
+    "1,073,741,824 MACs; found more, up to Conv 'node_c'": dense(
+        node("Conv", ["samples", "k"], "c", pads=[2**19] * 2), node("GlobalMaxPool", ["c"], "g"),
+        source="g", features=1, constants={"k": weights(1, 1, 2**20 + 1)}, shape=(1, 1, 2**20),
+    ),
+    "65,536 steps; found 1,048,576 in LSTM": dense(
+        node("Transpose", ["samples"], "t", perm=[2, 0, 1]),
+        helper.make_node("LSTM", ["t", "lw", "lr"], ["", "h"], hidden_size=2),
+        source="h", features=2, constants={"lw": weights(1, 8, 1), "lr": weights(1, 8, 2)}, shape=(1, 1, 2**20),
+    ),
+    "4,194,304 elements; found 'r'": dense(
+        node("Range", ["a", "b", "a"], "r"), node("Cast", ["r"], "rf", to=1),
+        node("ReduceSum", ["rf"], "s", keepdims=0),
+        node("Add", ["samples", "s"], "c"), node("GlobalMaxPool", ["c"], "g"),
+        source="g", features=1, constants={"a": np.int64(1), "b": np.int64(10**10)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("found", SLOW)
+def test_work_is_bounded_before_anything_is_computed(found, tmp_path):
+    assert found in str(refusal(SLOW[found], tmp_path))
+
+
+def test_what_inference_cannot_see_is_bounded_where_it_is_computed(monkeypatch):
+    """A local response is written as others, of which inference knows nothing."""
+    proto = chain("LRN", 3, (1, 4, 40))
+    for each in proto.graph.node[:3]:
+        each.attribute.append(helper.make_attribute("size", 3))
+    monkeypatch.setattr("ecm_edge.forms.reference.rewriting.MOST_TOGETHER", 2000)
+    with pytest.raises(ModelError, match="at most 2,000 elements; found more, up to Mul 'node_x1"):
+        cost.count(proto)
+
+
 def test_the_largest_size_is_taken():
     model_rules.bounded((model_rules.MOST_ELEMENTS,))
     with pytest.raises(ModelError, match="at most 4,194,304 elements"):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
-from ecm_edge.forms import model_rules
+from ecm_edge.forms import model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
 from ecm_edge.forms.byte_ends import has_byte_ends, with_float_ends
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
@@ -233,7 +233,7 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 
 def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
     """The name of the one output of scores, and their number; of several outputs the one of two scores."""
-    inferred = onnx.shape_inference.infer_shapes(one_segment(proto), data_prop=True)
+    inferred = model_sizes.inferred(one_segment(proto))
     floats = [v for v in inferred.graph.output if _is_float32(v) and v.type.tensor_type.HasField("shape")]
     rows = {value.name: [dims[0] or 1, *dims[1:]] if (dims := lengths(value)) else [1] for value in floats}
     scores = {name: prod(dims) for name, dims in rows.items() if 0 < prod(dims) == max(dims) <= MOST_SCORES}

@@ -16,7 +16,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.node import Node, Step
-from ecm_edge.forms.reference.rewriting import KNOWN, rewritten
+from ecm_edge.forms.reference.rewriting import KNOWN, Written, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +75,21 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
     nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node)]
     if any(node.op not in KNOWN for node in nodes):
-        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto)).nodes
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
     return Graph(input_name, input_shape, output_name, constants, steps)
+
+
+def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...]) -> Written:
+    """What stands for each node of a graph, and the tensors of two segments of noise; constants are among them.
+
+    Raises:
+        ModelError: an operator that the reference does not know.
+    """
+    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
+    nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node)]
+    return rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
 
 
 def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -186,6 +186,7 @@ def tile(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """A tensor repeated along its axes."""
     del attributes
     x, repeats = needed(inputs, 0), constant(given(inputs, 1), "repeats").tolist()
+    bounded(size * times for size, times in zip(x.shape[1:], repeats, strict=True))
     return [np.tile(x, (1, *repeats))]
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_sizes import MOST_TOGETHER
 from ecm_edge.forms.reference.functions import written_out
 from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.operators import OPERATORS
@@ -46,9 +47,25 @@ KNOWN = frozenset(OPERATORS) | {"QuantizeLinear", "DequantizeLinear"}
 _SEED = 0
 
 
+@dataclass(frozen=True)
+class Written:
+    """A graph as it is computed: each node with those that stand for it, and every tensor of two segments.
+
+    A tensor that does not depend on the segment has one instead of two.
+    """
+
+    parts: list[tuple[Node, list[Node]]]
+    values: dict[str, Array]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that are computed, in order."""
+        return [node for _, nodes in self.parts for node in nodes]
+
+
 def rewritten(
     nodes: Iterable[Node], constants: dict[str, Array], input_name: str, input_shape: tuple[int, ...], version: int
-) -> list[Node]:
+) -> Written:
     """The nodes, with those outside of `KNOWN` written as others; new constants go into `constants`.
 
     Raises:
@@ -56,15 +73,16 @@ def rewritten(
     """
     noise = np.random.default_rng(_SEED).standard_normal((2, *input_shape)).astype(np.float32)
     refusal = None
+    nodes = list(nodes)
     for samples in (noise, np.abs(noise), np.zeros_like(noise)):  # a graph may refuse what gives a NaN
         work = _Rewriting(constants, {**constants, "": np.zeros((1, 0)), input_name: samples}, version)
         try:
             with np.errstate(all="ignore"):
-                work.take(nodes)
+                parts = [(node, work.written(node)) for node in nodes]
         except ModelError as problem:
             refusal = refusal or problem
             continue
-        return work.nodes
+        return Written(parts, work.values)
     raise refusal or ModelError("a graph has nodes", "none", "Export it again.")
 
 
@@ -76,16 +94,32 @@ class _Rewriting:
     values: dict[str, Array]
     version: int
     nodes: list[Node] = field(default_factory=list)
+    elements: int = 0
+
+    def written(self, node: Node) -> list[Node]:
+        """The nodes that stand for one."""
+        self.nodes = []
+        self.take([node])
+        return self.nodes
 
     def take(self, nodes: Iterable[Node]) -> None:
         """Add nodes, or what they are written as."""
         for node in nodes:
             if node.op in KNOWN:
                 self.nodes.append(node)
-                outputs = compute(Step(node, node.outputs), self.values)
+                outputs = list(compute(Step(node, node.outputs), self.values))
                 self.values.update(zip(node.outputs, outputs, strict=False))
+                self._bound(node, outputs)
             else:
                 self.take(self._others(node))
+
+    def _bound(self, node: Node, outputs: list[Array]) -> None:
+        """Refuse a graph before its tensors fill the memory; inference does not see all of them."""
+        self.elements += sum(value[:1].size for value in outputs)
+        if self.elements > MOST_TOGETHER:
+            found = f"more, up to {node.place}"
+            rule = f"all tensors of a model have at most {MOST_TOGETHER:,} elements"
+            raise ModelError(rule, found, "Make the net or its input smaller.")
 
     def _others(self, node: Node) -> list[Node]:
         if (rule := RULES.get(node.op)) is not None:
