@@ -146,6 +146,7 @@ def rows(counts: Counts) -> list[Row]:
     la64, m4 = BOARDS
     single, half, int8 = (counts.of("demo", la64, form) for form in ("float32", "float16", "int8"))
     se_s = counts.of("se-s", la64, "float32")
+    picture, picture_macs = counts.of("picture", la64, "float32"), 786_560
     on_m4 = {form: counts.of("demo", m4, form) for form in ("float32", "int8")}
     kib = {"float32": single.image_bytes / KIB, "float16": half.image_bytes / KIB}
     return [
@@ -154,6 +155,14 @@ def rows(counts: Counts) -> list[Row]:
         Row("the same, serial image, float16 weights", "–", kib["float16"], "KiB", 34, 28),
         Row("the same, arena, input included", "14,956", single.arena_bytes + _INPUT_BYTES, "B", 12_500, 6_000),
         Row("se-s float32, LoongArch64, instructions", "1,591,391", se_s.instructions, "", 700_000, 450_000),
+        Row(
+            "picture (MNIST-8's shape) float32, LoongArch64, instructions",
+            "4,972,073",
+            picture.instructions,
+            "",
+            2.2 * picture_macs,
+            1.5 * picture_macs,
+        ),
         Row("demo int8, LoongArch64, instructions", "3,680,000", int8.instructions, "", 600_000, single.instructions),
         Row("demo float32, Cortex-M4, instructions", "700,260", on_m4["float32"].instructions, "", 350_000, 270_000),
         Row("demo int8, Cortex-M4, instructions", "1,292,711", on_m4["int8"].instructions, "", 350_000, 200_000),

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from benchmarks import firmware_nets
+from ecm_edge import targets
+from ecm_edge.firmware import count, emulate, known_answer, make
 from ecm_edge.firmware.margins import Room, around, with_margin
-from ecm_edge.forms import reference
+from ecm_edge.forms import onnx_model, reference
 from ecm_edge.targets.kernels import Kernels
 
 from . import drawn, drawn_pictures, firmware_c
@@ -41,6 +44,30 @@ def test_sanitised_pictures_touch_only_what_is_theirs(tmp_path):
     filled = [program.run_all(requests, fill=fill) for fill in firmware_c.GARBAGE]
     for found in zip(*filled, strict=True):
         assert_same([scores for scores, _ in found])
+
+
+BOARDS = ("loongson-2k0500", "nucleo-l432kc")
+MOST = 2.2
+"""Instructions of a multiply-accumulate."""
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("model", [firmware_nets.picture, drawn_pictures.small], ids=["MNIST-8", "small"])
+def test_a_multiply_accumulate_over_a_picture_takes_few_instructions(tmp_path, model, board):
+    target, proto = targets.load(board), model()
+    if missing := emulate.available(target):
+        pytest.skip(missing.reason)
+    sources = make.make_sources(proto, target, tmp_path / "sources")
+    image = make.make_image(sources, "batch", tmp_path / "image", emulated=True)
+    samples = known_answer.segments(sources.generated.samples)
+    session = onnx_model.open_session(proto)
+    given, shape = session.get_inputs()[0].name, session.get_inputs()[0].shape
+    wanted = [session.run(None, {given: each.reshape(shape)})[0].ravel() for each in samples]
+    np.testing.assert_allclose(emulate.run_batch(image, samples), wanted, rtol=1e-5, atol=1e-5)
+    layers = zip(count.count(image, samples[:1]).layers, sources.generated.layers, strict=True)
+    ratios = [counted.total / layer.macs for counted, layer in layers if layer.op.startswith("Conv")]
+    assert len(ratios) == sum(node.op_type == "Conv" for node in proto.graph.node)
+    assert max(ratios) <= MOST, ratios
 
 
 def test_the_margin_of_a_picture_is_shared_by_its_lines():
