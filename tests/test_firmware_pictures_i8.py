@@ -32,11 +32,11 @@ def separable():
         _relu(net, net.channels, taps, strides=strides, groups=net.channels)
         _relu(net, outputs, 1)
     drawn_pictures._head(net)  # noqa: SLF001 - the same nets
-    return drawn._model(net.nodes, net.constants, net.now, (1, 3, 24, 24))  # noqa: SLF001 - as above
+    return drawn._model(net.nodes, net.constants, net.now, (1, 3, 24, 24))
 
 
 def _relu(net, outputs, taps, **more):
-    drawn_pictures._convolve(net, outputs, (taps, taps), pads=(taps // 2,) * 4, **more)  # noqa: SLF001 - as above
+    drawn_pictures.convolve(net, outputs, (taps, taps), pads=(taps // 2,) * 4, **more)
     net.add("Relu", net.now)
 
 
@@ -107,9 +107,9 @@ KERNELS_OF_ANY_SIZE = [(2, 40), (40, 2), (18, 17), (1, 20), (20, 1), (6, 3)]
 @pytest.mark.parametrize("taps", KERNELS_OF_ANY_SIZE)
 def test_depthwise_kernels_of_any_size(tmp_path, taps):
     net = drawn_pictures.Picture(np.random.default_rng(7), two_axes=True, first_time=0, channels=2, size=(21, 22))
-    drawn_pictures._convolve(net, 4, taps, pads=(taps[0] // 2, taps[1] // 2) * 2, groups=2)  # noqa: SLF001 - as above
-    drawn_pictures._head(net)  # noqa: SLF001 - as above
-    proto = drawn._model(net.nodes, net.constants, net.now, (1, 2, 21, 22))  # noqa: SLF001 - as above
+    drawn_pictures.convolve(net, 4, taps, pads=(taps[0] // 2, taps[1] // 2) * 2, groups=2)
+    drawn_pictures._head(net)
+    proto = drawn._model(net.nodes, net.constants, net.now, (1, 2, 21, 22))
     graph, samples = reference.load(proto), drawn.segments(proto, 2, seed=2)
     whole = reference.load(drawn.quantised_as(proto, np.int8, per_channel=True, fused=False, pass_through=True))
     floats = firmware_c.generate(graph, "floats", Kernels())
