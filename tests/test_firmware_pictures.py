@@ -7,7 +7,7 @@ from benchmarks import firmware_nets
 from ecm_edge import targets
 from ecm_edge.firmware import count, emulate, known_answer, make
 from ecm_edge.firmware.margins import Room, around, with_margin
-from ecm_edge.forms import onnx_model, reference
+from ecm_edge.forms import onnx_model, quantize, reference
 from ecm_edge.targets.kernels import Kernels
 
 from . import drawn, drawn_pictures, firmware_c
@@ -94,3 +94,14 @@ def test_a_turned_picture_has_not_the_room_of_the_upright_one():
     turned = np.swapaxes(margined.index, 2, 3)
     assert margined.holds(around(margined.index, margined.steps, room))
     assert not margined.holds(around(turned, margined.steps[::-1], room))
+
+
+def test_weights_in_float16_are_expanded_once_for_all_lines(tmp_path):
+    proto = quantize.to_float16_weights(drawn_pictures.small())
+    graph, samples = reference.load(proto), drawn.segments(proto, 2, seed=2)
+    models = [firmware_c.generate(graph, f"k{i}", each) for i, each in enumerate(KERNELS)]
+    program = firmware_c.build(tmp_path, models, sanitise=True)
+    found = [scores for scores, _ in program.run_all([(i, samples) for i in range(len(models))])]
+    assert_same(found)
+    np.testing.assert_allclose(found[0], reference.scores(graph, samples), rtol=1e-5, atol=1e-6)
+    assert models[0].files["k0.c"].count("ecm_halves(") == sum(node.op_type == "Conv" for node in proto.graph.node)
