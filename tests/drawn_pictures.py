@@ -17,6 +17,10 @@ class Picture(drawn.Net):
         """A whole number, low ... high."""
         return int(self.rng.integers(low, high + 1))
 
+    def model(self, shape):
+        """The checked model of an input of that shape; its output is `now`."""
+        return drawn._model(self.nodes, self.constants, self.now, shape)  # noqa: SLF001 - the same nets, drawn otherwise
+
     def chance(self, of=2):
         return self.whole(1, of) == 1
 
@@ -32,11 +36,29 @@ def network(seed):
     shape = (1, net.channels, *first)
     for _ in range(net.whole(1, 5)):
         _BLOCKS[net.whole(0, len(_BLOCKS) - 1)](net)
+    return with_head(net, shape)
+
+
+def small():
+    """3x3 kernels with strides, pads, groups, dilation and a residual, and a pointwise convolution."""
+    net = Picture(np.random.default_rng(5), two_axes=True, first_time=0, channels=3, size=(24, 24))
+    for outputs, more in ((16, {"strides": (2, 2)}), (16, {"groups": 4}), (16, {})):
+        convolve(net, outputs, (3, 3), pads=(1, 1, 1, 1), **more)
+        source = net.add("Relu", net.now)
+    convolve(net, 16, (3, 3), pads=(2, 2, 2, 2), dilations=(2, 2))
+    net.add("Add", net.now, source)
+    convolve(net, 32, (1, 1))
+    convolve(net, 24, (3, 3), pads=(1, 1, 1, 1), strides=(2, 1))
+    return with_head(net, (1, 3, 24, 24))
+
+
+def with_head(net, shape):
+    """The checked model of an input of that shape, with a layer of two scores."""
     _head(net)
-    return drawn._model(net.nodes, net.constants, net.now, shape)  # noqa: SLF001 - the same nets, drawn otherwise
+    return net.model(shape)
 
 
-def _convolve(net, outputs, taps, *, strides=(1, 1), dilations=(1, 1), pads=(0, 0, 0, 0), groups=1):
+def convolve(net, outputs, taps, *, strides=(1, 1), dilations=(1, 1), pads=(0, 0, 0, 0), groups=1):
     """A convolution; where the picture is smaller than the kernel reaches, with more padding behind."""
     pads = list(pads)
     for axis in range(2):
@@ -73,7 +95,7 @@ def _conv(net):
     groups = groups if net.channels % groups == 0 else 1
     outputs = groups * net.whole(1, 5)
     strides, dilations = net.pair(1, 3), net.pair(1, 2) if net.chance(3) else (1, 1)
-    _convolve(
+    convolve(
         net,
         outputs,
         net.pair(1, 4),
@@ -86,19 +108,19 @@ def _conv(net):
 
 
 def _pointwise(net):
-    _convolve(net, net.whole(1, 9), (1, 1))
+    convolve(net, net.whole(1, 9), (1, 1))
     _then(net)
 
 
 def _depthwise(net):
     outputs = net.channels * net.whole(1, 2)
-    _convolve(net, outputs, (3, 3), strides=net.pair(1, 2), pads=(1, 1, 1, 1), groups=net.channels)
+    convolve(net, outputs, (3, 3), strides=net.pair(1, 2), pads=(1, 1, 1, 1), groups=net.channels)
     _then(net)
 
 
 def _residual(net):
     source = net.now
-    _convolve(net, net.channels, (3, 3), pads=(1, 1, 1, 1))
+    convolve(net, net.channels, (3, 3), pads=(1, 1, 1, 1))
     if net.chance():
         net.add("Relu", net.now)
     net.add("Add", *((net.now, source) if net.chance() else (source, net.now)))
@@ -125,10 +147,10 @@ def _turn(net):
 def _branches(net):
     """Two convolutions of one tensor that want different room, joined."""
     source, channels, size = net.now, net.channels, net.size
-    _convolve(net, net.whole(1, 4), (3, 3), pads=(1, 1, 1, 1))
+    convolve(net, net.whole(1, 4), (3, 3), pads=(1, 1, 1, 1))
     one, more = net.now, net.channels
     net.now, net.channels, net.size = source, channels, size
-    _convolve(net, net.whole(1, 4), (1, 5), pads=(0, 2, 0, 2))
+    convolve(net, net.whole(1, 4), (1, 5), pads=(0, 2, 0, 2))
     net.add("Concat", one, net.now, axis=1)
     net.channels += more
 

@@ -19,6 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from ecm_edge.firmware.tensors import Indices
 
 _PICTURE = 4  # axes of a tensor whose lines have gaps between them: batch, channels, height, width
@@ -70,10 +72,16 @@ class Margined:
         return np.asarray(self.index.min(axis=(0, 1)))
 
     @property
-    def filled(self) -> Indices:
-        """Every place of the margin."""
-        whole = self._entries.reshape(-1, 1) + np.arange(self.steps[-1])
-        return np.setdiff1d(np.arange(self.size), whole)
+    def filled(self) -> NDArray[np.bool_]:
+        """(size,) whether each place is one of the margin."""
+        margin = np.ones(self.size, bool)
+        margin[self._entries.reshape(-1, 1) + np.arange(self.steps[-1])] = False
+        return margin
+
+    def holds(self, places: Indices) -> bool:
+        """Whether all of these places are in the margin."""
+        inside = (places >= 0) & (places < self.size)
+        return bool(inside.all() and self.filled[places].all())
 
     def code(self, pointer: str) -> str:
         """C statements that fill the margin: what is before, what is behind, and the gaps between lines."""

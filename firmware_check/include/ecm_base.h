@@ -2,7 +2,8 @@
  *
  * Dimension letters: T time steps, C channels of one step, O output channels, K kernel taps, n products of one sum.
  * Activations are time-major: step t, channel c lies at [t * C + c], so that the window of a convolution without
- * dilation is one run of K * C values.
+ * dilation is one run of K * C values. Of a picture each row lies so, and the rows lie one behind the other, with their
+ * padding between them where a convolution wants some.
  *
  * Floating point: every multiply-add is an explicit fmaf, and nothing else may be contracted or reordered
  * (-ffp-contract=off, no -ffast-math): the answers are the same to the bit on every core and with every compiler.

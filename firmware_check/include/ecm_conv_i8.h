@@ -1,6 +1,8 @@
-/* Convolution along time on int8, fully connected layers included: exact int32 sums, then one rounding.
+/* Convolution along time or one line of a picture on int8, fully connected layers included: exact int32 sums, then one
+ * rounding.
  *
- *   acc     = b[o] + sum over s < segments, i < segment of x[t * x_step + s * segment_step + i] * w[s][i][o]
+ *   acc     = b[o] + sum over q <= repeats, s < segments, i < segment
+ *                    of x[t * x_step + q * repeat_step + s * segment_step + i] * w[q][s][i][o]
  *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
  *
  * The zero point of x is in the bias: b[o] = bias[o] - x_zero_point * sum of w[..][o]; margins hold the zero point.
@@ -17,7 +19,7 @@ enum { ECM_TILE_I8 = 16 }; /* most rows, or outputs or words, of one tile */
 /* All of the layer, tile by tile; outputs >= tile.outputs. */
 ECM_INLINE void ecm_conv_i8(
     const ecm_stored *x, /* the first row's window; read only */
-    const int8_t *w,     /* [block][segments * segment][tile.outputs] */
+    const int8_t *w,     /* [block][products][tile.outputs] */
     const int32_t *b,    /* [outputs] */
     const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */

@@ -15,7 +15,7 @@
 
 enum {
     ECM_DEPTHWISE_LINES = 4,    /* most lines of the output that are computed together */
-    ECM_DEPTHWISE_REPEATS = 15, /* most of the layer's repeats */
+    ECM_DEPTHWISE_REPEATS = 31, /* most of the layer's repeats */
 };
 
 /* Some lines of the output, tile by tile. */

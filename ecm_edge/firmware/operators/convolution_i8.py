@@ -1,4 +1,4 @@
-"""Convolutions along time and products on integers: the plain kernel, or one for what the core is good at."""
+"""Convolutions and products on integers: the plain kernel, or one for what the core is good at."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def append(
 def _kernel(kernels: Kernels, windows: Windows, sums: Sums) -> Kernel:
     _, products, per_group = sums.weights.shape
     limit = kernels.int8_accumulators
-    several = per_group > 1 and windows.lines * windows.rows > 1  # the words are used more than once
-    if kernels.int8 == "packed" and several:
+    again = windows.lines * windows.rows > 1  # whether the packed words are used more than once
+    if kernels.int8 == "packed" and per_group > 1 and again:
         lanes = _lanes(sums)
         tile = packed_tile(windows.rows, per_group, products, windows.segment, limit, lanes)
         return _packed(windows, sums, tile, lanes)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ecm_edge.targets.kernels import Kernels
 
 DEPTHWISE_ROWS = DEPTHWISE_TAPS = 16  # most of a tile: ECM_DEPTHWISE_ROWS, ECM_DEPTHWISE_TAPS
-DEPTHWISE_LINES, DEPTHWISE_REPEATS = 4, 15  # most of the packed kernel: ECM_DEPTHWISE_LINES, ECM_DEPTHWISE_REPEATS
+DEPTHWISE_LINES, DEPTHWISE_REPEATS = 4, 31  # most of the packed kernel: ECM_DEPTHWISE_LINES, ECM_DEPTHWISE_REPEATS
 _ROWS = 8  # of a tile of the plain kernels; more would not fit beside taps and samples
 _UNROLL = 16
 _REGISTERS = 30  # for sums and taps
@@ -199,7 +199,7 @@ def float_layer(over: Along | Over, kernel: Kernel) -> Callable[[Weighted], Laye
 
 
 def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor) -> Kernel | None:
-    """ecm_depthwise_i8 along time; over a picture ecm_depthwise_i8_lines or _packed; None where they cannot do it."""
+    """ecm_depthwise_i8 along time, ecm_depthwise_i8_lines or _packed over a picture; None where none can do it."""
     if isinstance(over, Along):
         return Kernel("ecm_depthwise_i8", Way(over, windows), _tile(over))
     several = ways(over, windows, x)
@@ -269,9 +269,14 @@ def _at_once(way: Way, registers: int, product: int = 1, stored: int = 2) -> lis
     def fits(rows: int) -> bool:
         return rows + along.taps <= registers and _span(along, rows) <= _SPAN
 
-    if along.taps > DEPTHWISE_TAPS:
+    if not _is_straight(way):
         return []
     return [(cost(rows), rows) for rows in range(1, min(along.rows, DEPTHWISE_ROWS) + 1) if fits(rows)]
+
+
+def _is_straight(way: Way) -> bool:
+    """Whether the taps are few enough for straight code."""
+    return way.along.taps <= DEPTHWISE_TAPS and way.repeats <= DEPTHWISE_REPEATS
 
 
 def _samples(along: Along, rows: int) -> int:
@@ -287,7 +292,7 @@ def _span(along: Along, rows: int) -> int:
 def _packed(way: Way, accumulators: int) -> list[tuple[int, Way, int, int]]:
     """(cost, way, rows, lines together) of the tiles of ecm_depthwise_i8_packed; empty where nothing fits."""
     along, windows = way.along, way.windows
-    if along.taps > DEPTHWISE_TAPS or way.repeats > DEPTHWISE_REPEATS:
+    if not _is_straight(way):
         return []
 
     def turns(together: int) -> int:
