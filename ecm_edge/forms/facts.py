@@ -18,8 +18,7 @@ class ModelFacts(Record):
 
     `converted_from` is what the file computes in, if not in float32; empty otherwise. `byte_ends` are the int8 or uint8
     input and output that the file has, with scale and zero point: commands give it float samples, which it quantises.
-    `layout` has a letter for each axis, such as "NCT"; `classes` are the names of the labels. Both are empty where nobody
-    says them.
+    `layout` has a letter for each axis, such as "NCT"; `classes` are the names of the labels: empty where nobody says.
     """
 
     input_shape: list[int]
