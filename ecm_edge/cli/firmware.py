@@ -84,6 +84,8 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
         f"an arena of {record.arena_bytes:,} bytes"
     )
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
+    if record.byte_entry:
+        click.echo(f"{record.byte_entry};")
     tell(record.facts)
 
 

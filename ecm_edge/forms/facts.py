@@ -35,7 +35,11 @@ class ModelFacts(Record):
         """One line for people."""
         scores = "1 score" if self.scores == 1 else f"{self.scores} scores"
         said = f"; converted from {self.converted_from} to float32" if self.converted_from else ""
-        ends = f"; {self.byte_ends}: float samples are quantised by it" if self.byte_ends else ""
+        ends = (
+            f"; {self.byte_ends}: float samples are quantised by it, and bytes taken as they are"
+            if self.byte_ends
+            else ""
+        )
         layout = f" ({self.layout})" if self.layout else ""
         names = f" ({', '.join(self.classes)})" if self.classes else ""
         return f"input {text_of(self.input_shape)}{layout}, {scores}: {self.label}{names}{said}{ends}"

@@ -26,7 +26,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules
 from ecm_edge.forms.as_float32 import as_float32
-from ecm_edge.forms.byte_ends import has_byte_ends, with_float_ends
+from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
@@ -92,6 +92,11 @@ class Classifier:
     def byte_ends(self) -> str:
         """The int8 or uint8 input and output that the file has, with scale and zero point; empty otherwise."""
         return provenance(self.proto).get(_BYTES, "")
+
+    @property
+    def input_integers(self) -> tuple[np.dtype[Any], Meaning] | None:
+        """The type of the file's own input if that is of bytes, and what they stand for."""
+        return taken_by(self.proto, self.input_name) if "input" in self.byte_ends else None
 
     @property
     def sha256(self) -> str:

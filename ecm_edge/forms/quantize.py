@@ -160,6 +160,9 @@ def quantize_file(
         OutputError: `out` exists, or cannot be written.
     """
     classifier = onnx_model.load_classifier(path, threshold)
+    if classifier.byte_ends:
+        found = f"{path} with {classifier.byte_ends}"
+        raise ModelError("what is quantised computes in floats", found, "It is int8 already: use it as it is.")
     if isinstance(dataset, Samples):
         segments, calibrated = dataset.at_most(CALIBRATION_SEGMENTS).values, []
     else:
