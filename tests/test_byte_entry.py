@@ -15,9 +15,11 @@ from ecm_edge.evaluate.verify import verify_model
 from ecm_edge.firmware import build, emulate, generate, make
 from ecm_edge.firmware.fit import fit_model
 from ecm_edge.firmware.sources import generate_model
-from ecm_edge.forms import onnx_model, reference, sample_file
+from ecm_edge.forms import onnx_model, quantize, reference, sample_file
 from ecm_edge.forms.facts import facts_of
 from ecm_edge.forms.model_file import open_model
+
+from .tiny import run_for_output
 
 HOST, LOONGSON, CORTEX = (targets.load(name) for name in ("host", "loongson-2k0500", "nucleo-l432kc"))
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -301,10 +303,40 @@ def test_stages_take_a_file_of_bytes(name, loaded, tmp_path):
     assert record.verdict == "PASS"
 
 
+def test_a_file_of_bytes_is_taken_as_it_is(loaded, tmp_path):
+    classifier = loaded("uint8")
+    samples = bytes_for(classifier, np.uint8)
+    real = (samples.astype(np.float32) - np.float32(IN[1] + 128)) * np.float32(IN[0])
+    for values, wanted in ((samples, real), (real, real), (samples.astype(np.int16), samples.astype(np.float32))):
+        np.save(tmp_path / "s.npy", values.reshape(-1, 12, 30))
+        np.testing.assert_array_equal(sample_file.read(tmp_path / "s.npy", classifier).values, wanted)
+    assert "bytes taken as they are" in facts_of(classifier).text
+
+
+def test_what_is_quantised_already_is_not_quantised_again(loaded, tmp_path):
+    noise = sample_file.noise(4, loaded("int8"))
+    with pytest.raises(ModelError, match="int8 already"):
+        quantize.quantize_file(tmp_path / "m.onnx", noise, tmp_path / "q")
+
+
+def test_noise_for_a_model_of_bytes_has_them_all(loaded):
+    values = sample_file.noise(20, loaded("uint8")).values
+    assert len(np.unique(values)) == 256
+    assert values.min() == np.float32(IN[0]) * -(IN[1] + 128)
+
+
+def test_the_command_prints_both_functions(loaded, tmp_path):
+    loaded("int8")
+    text = run_for_output("firmware", "generate", tmp_path / "m.onnx", "--target", "host", "-o", tmp_path / "c")[1]
+    assert "void model_run(const float *samples, float *scores);" in text
+    assert "void model_run_i8(const int8_t *samples, int8_t *scores);" in text
+
+
 def test_the_image_of_the_float_entry_does_not_grow(loaded, tmp_path):
     sources = make.make_sources(loaded("int8").proto, CORTEX, tmp_path)
     image = make.make_image(sources, "serial", tmp_path / "with")
     text = (sources.folder / "model.c").read_text()
-    (sources.folder / "model.c").write_text(text[: text.index("/* (1, 1, 40), bytes as they are */")])
+    begin, end = text.index("/* (1, 1, 40), bytes as they are */"), text.index("void model_run(")
+    (sources.folder / "model.c").write_text(text[:begin] + text[end:])
     without = make.make_image(sources, "serial", tmp_path / "without")
     assert image.shipped.read_bytes() == without.shipped.read_bytes()

@@ -102,7 +102,7 @@ def adaptor(
     entry: ByteEntry | None = None,
 ) -> str:
     """ecm_model.h: the same names for every model."""
-    more = f"#define ECM_MODEL_LABEL {name}_label\n" if interface else ""
+    more = f"#define ECM_MODEL_LABEL {name}_label\n" if interface and not interface.contest else ""
     if entry:
         sample, score = entry.types
         more += f"#define ECM_MODEL_RUN_BYTES {name}_run_{entry.suffix}\n"
@@ -150,8 +150,8 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin, entry
             *_arena(name, plan),
             text,
             "",
-            _run(name, layers, plan),
             *(_run_bytes(name, layers, plan, entry) if entry else []),
+            _run(name, layers, plan),
         ]
     )
 

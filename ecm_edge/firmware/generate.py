@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import emit
-from ecm_edge.firmware.interface import Interface
+from ecm_edge.firmware.interface import interface_of
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
 from ecm_edge.forms import onnx_model, reference
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.firmware.byte_entry import ByteEntry
     from ecm_edge.firmware.emit import Traced
+    from ecm_edge.firmware.interface import Interface
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.forms.reference import Graph
     from ecm_edge.targets import Target
@@ -45,8 +46,8 @@ _NAMES = re.compile(r"(?!ecm_)[a-z][a-z0-9_]{0,30}")  # ecm_ is the kernels' own
 class Generated:
     """C source texts by file name, and what they were made of.
 
-    `traced` is what a build with ECM_TRACE shows. `interface` is there unless the model is a detector. `byte_entry` is
-    that of a quantised model.
+    `traced` is what a build with ECM_TRACE shows. `interface` is there unless the contest's protocol says it all.
+    `byte_entry` is that of a quantised model.
     """
 
     name: str
@@ -87,7 +88,7 @@ def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model:
         form=form_of(proto),
     )
     classifier = onnx_model.classifier_of(proto)
-    interface = None if classifier.is_detector else Interface(classifier.input_shape, classifier.decision)
+    interface = interface_of(classifier, target)
     return generate_graph(
         reference.load(proto),
         kernels,

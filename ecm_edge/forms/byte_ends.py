@@ -47,6 +47,11 @@ class Meaning:
     scale: np.float32
     zero_point: int
 
+    def real(self, integers: NDArray[Any]) -> NDArray[np.float32]:
+        """The values that they stand for."""
+        real: NDArray[np.float32] = (integers.astype(np.float32) - np.float32(self.zero_point)) * self.scale
+        return real
+
     @property
     def text(self) -> str:
         """In words."""
@@ -77,6 +82,18 @@ def with_float_ends(proto: onnx.ModelProto) -> str:
             elif len(outputs) == 1:
                 raise _unknown(f"none is stated for the {_name_of(value)} output {value.name!r}", "output")
     return "; ".join(said)
+
+
+def taken_by(proto: onnx.ModelProto, name: str) -> tuple[np.dtype[Any], Meaning] | None:
+    """The integers that the QuantizeLinear makes which alone reads the input `name`; None where there is none."""
+    readers = [node for node in proto.graph.node if name in node.input]
+    if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
+        return None
+    constants = _constant_values(proto.graph)
+    zero = constants.get(readers[0].input[2]) if len(readers[0].input) > 2 else None  # noqa: PLR2004 - the zero point
+    dtype = zero.dtype if zero is not None else np.dtype(np.uint8)
+    meaning = _meaning(readers[0], 1, constants, dtype)
+    return (dtype, meaning) if meaning is not None else None
 
 
 def _inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,11 +24,12 @@ from numpy.typing import NDArray
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
-from ecm_edge.forms import model_rules, model_sizes
+from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
-from ecm_edge.forms.byte_ends import has_byte_ends, with_float_ends
+from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
 from ecm_edge.forms.external_data import bring_in
+from ecm_edge.forms.layout import layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +41,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
-_CONVERTED, _THRESHOLD, _BYTES = "converted_from", "score_threshold", "byte_ends"
+_CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
 _SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
 _SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
 _QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -54,6 +56,7 @@ class Classifier:
     input_shape: of one segment, such as (1, 1, T), (1, T), (1, 12, 500) or (1, 3, 32, 32).
     decision:    which label its scores stand for.
     beside:      files beside `path` that hold some of its weights.
+    class_names: of its labels, the first one's first; empty where nobody named them.
     """
 
     path: Path
@@ -63,6 +66,12 @@ class Classifier:
     output_name: str
     decision: Decision = TWO_SCORES
     beside: tuple[Path, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> str:
+        """A letter for each axis of the input, such as "NCT"; empty where no operator says what they are."""
+        return layout_of(self.proto.graph, self.input_name, len(self.input_shape))
 
     @property
     def samples_per_segment(self) -> int:
@@ -85,6 +94,11 @@ class Classifier:
         return provenance(self.proto).get(_BYTES, "")
 
     @property
+    def input_integers(self) -> tuple[np.dtype[Any], Meaning] | None:
+        """The type of the file's own input if that is of bytes, and what they stand for."""
+        return taken_by(self.proto, self.input_name) if "input" in self.byte_ends else None
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the file; where weights lie beside it, of the names and the hashes of all its files."""
         if not self.beside:
@@ -92,16 +106,17 @@ class Classifier:
         return files.sha256_json({path.name: files.sha256_file(path) for path in (self.path, *self.beside)})
 
 
-def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
+def load_classifier(path: Path, threshold: float | None = None, classes: Sequence[str] = ()) -> Classifier:
     """Read and check a model file; one in float64 or float16 is converted to float32, and bytes at its ends too.
 
     Args:
         path: the file; weights in files beside it are read too.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+        classes: a name for each label; by default those in the file's metadata.
 
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX; it has not exactly one input; its input has no
-            fixed shape; its output is not one row of scores; a threshold that does not fit.
+            fixed shape; its output is not one row of scores; a threshold, or names, that do not fit.
     """
     proto, beside = _read(path)
     facts = {_CONVERTED: as_float32(proto), _THRESHOLD: "" if threshold is None else repr(float(threshold))}
@@ -111,7 +126,12 @@ def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
     if stated := {name: value for name, value in facts.items() if value}:
         stamp(proto, stated)
     check(proto, str(path))
-    return replace(classifier_of(proto, path), beside=beside)
+    classifier = replace(classifier_of(proto, path), beside=beside)
+    if not classes:
+        return classifier
+    names = class_names.checked(classes, classifier.decision.classes)
+    stamp(proto, {_CLASSES: json.dumps(names)})
+    return replace(classifier, class_names=names)
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -185,7 +205,8 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
     stated = provenance(proto).get(_THRESHOLD)
     probability = count == 1 and _is_squashed(proto.graph, output)
     decision = decision_of(count, float(stated) if stated else None, probability=probability)
-    return Classifier(path, proto, inputs[0].name, shape, output, decision)
+    names = class_names.in_metadata(proto, decision.classes)
+    return Classifier(path, proto, inputs[0].name, shape, output, decision, class_names=names)
 
 
 def one_segment(proto: onnx.ModelProto) -> onnx.ModelProto:
