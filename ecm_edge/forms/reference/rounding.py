@@ -32,6 +32,8 @@ def saturate(x: Floats, zero_point: NDArray[Any], dtype: DTypeLike) -> NDArray[A
     if np.isnan(x).any():
         found = f"NaN in {int(np.isnan(x).sum())} of {x.size} values"
         raise ModelError("only numbers can be quantised", found, "Check the weights and the input.")
+    if np.dtype(dtype).kind not in "iu":
+        raise ModelError("numbers are quantised to whole bytes", str(np.dtype(dtype)), "Quantise the model to int8.")
     limits = np.iinfo(np.dtype(dtype))
     low, high = (np.float32(limit - zero_point.astype(np.float32)) for limit in (limits.min, limits.max))
     return (np.clip(x, low, high).astype(np.int32) + zero_point.astype(np.int32)).astype(dtype)
