@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge import targets
-from ecm_edge.base.errors import EcmEdgeError, ModelError
+from ecm_edge.base.errors import EcmEdgeError, InternalError, ModelError
 from ecm_edge.base.records import Verdict
 from ecm_edge.cli import main
 from ecm_edge.firmware import answers, generate, sources
@@ -455,3 +455,42 @@ def test_mutated_files_are_taken_or_refused(tmp_path):
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, EcmEdgeError) for outcome in refused)
     assert 0 < len(refused) < len(outcomes)
+
+
+def failing(*_):
+    raise IndexError("a fault of ours")
+
+
+def test_a_fault_of_ours_is_no_refusal(monkeypatch):
+    """Exp is valid and onnxruntime computes it, so that the model is not at fault."""
+    proto = dense(node("Exp", ["samples"], "c"), source="c")
+    monkeypatch.setitem(reference.operators.OPERATORS, "Exp", failing)
+    with pytest.raises(InternalError, match="what onnxruntime can: IndexError: a fault of ours in Exp 'node_c'"):
+        cost.count(proto)
+
+
+def test_a_fault_of_ours_in_a_group_is_no_refusal(monkeypatch):
+    proto = nets.qdq_net(np.random.default_rng(3))
+    monkeypatch.setattr("ecm_edge.forms.reference.integers._accumulate", failing)
+    with pytest.raises(InternalError, match="Conv 'node_conv'"):
+        reference.scores(reference.load(proto), np.zeros((1, nets.T), np.float32))
+
+
+def test_a_node_that_fits_no_operator_is_refused():
+    """The shape is not inferred: it depends on the samples' values as far as inference knows."""
+    nodes = [node("Reshape", ["samples", "rows"], "c"), node("ReduceMax", ["c"], "m", keepdims=0)]
+    proto = dense(*nodes, source="samples", constants={"rows": np.array([7, 9])})
+    with pytest.raises(ModelError, match=r"the reference can compute every node; found .* in Reshape 'node_c'"):
+        cost.count(proto)
+
+
+def test_a_shuffled_row_is_put_in_order_for_weights_beyond_8_bits(tmp_path):
+    """Behind a convolution a row of integers lies channels last; weights of 9 bits go through loops over its axes."""
+    proto = nets.qdq_net(np.random.default_rng(3))
+    zero = next(tensor for tensor in proto.graph.initializer if tensor.name == "g_z")
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.array([-9, -9], np.int8), "g_z"))
+    graph = reference.load(proto)
+    c = firmware_c.build(tmp_path, [firmware_c.generate(graph)]).run(0, nets.segments(6))[0]
+    wanted = reference.scores(graph, nets.segments(6))
+    assert np.array_equal(c, wanted)
+    assert len(np.unique(wanted)) > 6

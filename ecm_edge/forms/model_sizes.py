@@ -26,6 +26,12 @@ MOST_MACS = 2**30
 MOST_STEPS = 2**16
 """Time steps of a recurrence, which are computed one after the other."""
 
+REFUSALS = (
+    *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
+    *(ValueError, IndexError, RuntimeError, MemoryError),
+)
+"""What onnx's checker and its inference of shapes raise where a model is at fault; for calls of onnx alone."""
+
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _SMALLER = "Make the net or its input smaller."
 _RANGE_INPUTS = 3
@@ -72,12 +78,20 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     return 0
 
 
-def inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+def inferred(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model with the shapes that onnx infers, from the values of constants too where no Range is made of them.
 
     To follow values, onnx makes every number of a Range.
+
+    Raises:
+        ModelError: shapes that do not fit; `name` is the file's.
     """
-    return onnx.shape_inference.infer_shapes(proto, data_prop=not any(_makes_many(graph) for graph in _graphs(proto)))
+    follows = not any(_makes_many(graph) for graph in _graphs(proto))
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=follows)
+    except REFUSALS as problem:
+        found = f"{str(problem).strip()[:200]!r} in {name}"
+        raise ModelError("the shapes of a model can be inferred", found, "Export it again.") from None
 
 
 def _graphs(proto: onnx.ModelProto) -> Iterable[onnx.GraphProto]:

@@ -182,7 +182,7 @@ def check(proto: onnx.ModelProto, name: str) -> None:
     model_rules.before_inference(proto, name)
     try:
         onnx.checker.check_model(proto, full_check=True)
-    except (*model_rules.REFUSALS, EncodeError) as problem:
+    except (*model_sizes.REFUSALS, EncodeError) as problem:
         lines = str(problem).strip().splitlines() or [type(problem).__name__]
         said = " ".join([lines[0], *(line for line in lines[1:] if "Name:" in line)])
         raise ModelError("a model passes onnx's checker", f"{said!r} in {name}", "Export it again.") from None
@@ -254,7 +254,7 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 
 def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
     """The name of the one output of scores, and their number; of several outputs the one of two scores."""
-    inferred = model_sizes.inferred(one_segment(proto))
+    inferred = model_sizes.inferred(one_segment(proto), str(path))
     floats = [v for v in inferred.graph.output if _is_float32(v) and v.type.tensor_type.HasField("shape")]
     rows = {value.name: [dims[0] or 1, *dims[1:]] if (dims := lengths(value)) else [1] for value in floats}
     scores = {name: prod(dims) for name, dims in rows.items() if 0 < prod(dims) == max(dims) <= MOST_SCORES}
@@ -290,7 +290,7 @@ def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime s
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised as well
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     try:

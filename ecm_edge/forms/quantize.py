@@ -252,7 +252,7 @@ class _Feeder:
     """The calibration segments in the shape onnxruntime's CalibrationDataReader hands them out."""
 
     def __init__(self, classifier: onnx_model.Classifier, samples: Floats) -> None:
-        self._feeds = ({classifier.input_name: row.reshape(classifier.input_shape)} for row in samples)
+        self._feeds = iter([{classifier.input_name: row.reshape(classifier.input_shape)} for row in samples])
 
     def get_next(self) -> dict[str, Floats] | None:
         """The next segment as a feed, or None."""

@@ -115,7 +115,9 @@ def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None)
     Integers stay integers. `name` is the ONNX tensor's, for the comment.
     """
     if strides_of(x.index) is None:
-        raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
+        if room is not None:
+            raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
+        return gathered(program, name, name, x)
     order = tuple(range(len(x.shape))) if room is None else channels_last(len(x.shape))
     wanted = room or Room()
     fill = x.quant.zero_point if x.quant else 0

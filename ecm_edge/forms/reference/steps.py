@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms.reference import integers, rounding
+from ecm_edge.forms.reference.blame import blamed
 from ecm_edge.forms.reference.operators import OPERATORS, Array
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
-    """The outputs of one step from the tensors before it; problems name the node and its operator."""
+    """The outputs of one step from the tensors before it; problems name the node and its operator.
+
+    Raises:
+        ModelError: the node is no valid use of its operator, or one that the reference does not know.
+        InternalError: the reference fails where onnxruntime does not.
+    """
     try:
         if step.quantizer is not None:
             return [integers.run_group(step, env)]
@@ -26,8 +32,7 @@ def compute(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
         place = f"{problem.found}, in {step.op.place}"
         raise ModelError(problem.rule, place, problem.hint) from problem
     except (ValueError, IndexError, KeyError, TypeError, ArithmeticError) as problem:
-        place = f"{problem} in {step.op.place}"
-        raise ModelError("the reference can compute every node", place, "Export it another way.") from problem
+        raise blamed(step, env, problem) from problem
 
 
 def _run_node(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
