@@ -61,11 +61,10 @@ def _matrix(samples: int, parts: int, count: int, *, inverse: bool, one_sided: b
 
 
 def _real_results(turn: np.ndarray, count: int) -> np.ndarray:
-    """(frequencies, 2, results): each with its mirror, which the first and, of an even count, the middle one have not."""
+    """(frequencies, 2, results): with its mirror, which the first and, of an even count, the middle one have not."""
     numbers = np.arange(len(turn))
     twice = np.where((numbers == 0) | (2 * numbers == count), 1, 2) * (numbers <= count // 2)
-    both: np.ndarray = np.stack([turn.real, -turn.imag], axis=1)
-    return both * twice[:, None, None]
+    return np.asarray(np.stack([turn.real, -turn.imag], axis=1) * twice[:, None, None])
 
 
 def stft(site: Site) -> None:
