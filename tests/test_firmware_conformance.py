@@ -24,25 +24,11 @@ def test_a_refusal_names_the_node():
     refusals = [(case, problem) for case, problem in made if isinstance(problem, ModelError)]
     assert refusals
     for case, problem in refusals:
-        op = r"[\w.]+" if case.op in conformance.FOLDERS else rf"[\w.]*{case.op}"
+        op = r"[\w.]+" if case.op in conformance.FOLDERS else rf"([\w.]*{case.op}|Cast)"  # a Cast of the test's own
         assert re.search(rf"{op} ('.+'|\(which gives '.+'\))", problem.found), (case.name, problem.found)
 
 
-WITHOUT_A_TEST = {
-    *(
-        "And",
-        "CastLike",
-        "ConvInteger",
-        "CumSum",
-        "Einsum",
-        "Equal",
-        "GlobalLpPool",
-        "MatMulInteger",
-        "Not",
-        "Or",
-    ),
-    *("ReduceLogSumExp", "Trilu", "Xor"),
-}
+WITHOUT_A_TEST = {"CastLike", "CumSum", "Einsum", "GlobalLpPool", "Trilu"}
 """Operators of which the standard has no example of float32 that applies; tests/test_rewriting.py has them."""
 
 

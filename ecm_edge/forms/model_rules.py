@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_ELEMENTS = 2**22
 """Elements of one tensor between layers; a board has memory for far fewer."""
+MOST_TOGETHER = 2**26
+"""Elements of all tensors between layers together: they are computed of two segments at once."""
 MOST_WEIGHTS = 2**26
 """Elements of all constants of a model together."""
 
@@ -79,8 +81,11 @@ def after_inference(proto: onnx.ModelProto, name: str) -> None:
     except REFUSALS as problem:
         found = f"{str(problem).strip()[:200]!r} in {name}"
         raise ModelError("the shapes of a model can be inferred", found, _AGAIN) from None
-    for value in (*inferred.graph.value_info, *inferred.graph.output):
-        _check_size(value, name)
+    between = (*inferred.graph.value_info, *inferred.graph.output)
+    together = sum(_check_size(value, name) for value in between)
+    if together > MOST_TOGETHER:
+        rule = f"all tensors of a model have at most {MOST_TOGETHER:,} elements together"
+        raise ModelError(rule, f"{together:,} in {name}", "Make the net or its input smaller.")
     version = next(int(entry.version) for entry in proto.opset_import if entry.domain in STANDARD)
     _check_broadcast(inferred.graph, name, version)
 
@@ -157,13 +162,15 @@ def _check_declared(graph: onnx.GraphProto, name: str) -> None:
         )
 
 
-def _check_size(value: onnx.ValueInfoProto, name: str) -> None:
+def _check_size(value: onnx.ValueInfoProto, name: str) -> int:
+    """How many elements a tensor has, as far as it is known."""
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
     if any(size < 0 for size in sizes) or prod(sizes) > MOST_ELEMENTS:
         found = f"{value.name!r} {sizes} in {name}"
         raise ModelError(
             f"a tensor has at most {MOST_ELEMENTS:,} elements", found, "Make the net or its input smaller."
         )
+    return prod(sizes)
 
 
 def bounded(shape: Iterable[int]) -> None:

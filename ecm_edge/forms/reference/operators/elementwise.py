@@ -11,7 +11,6 @@ from scipy.special import erf as erf_float64
 from scipy.special import expit
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.operators._common import (
     Array,
     Attributes,
@@ -47,7 +46,6 @@ def binary(function: Callable[[Array, Array], Array]) -> Operator:
     def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         del attributes
         arrays = aligned([x for x in inputs if x is not None])
-        bounded(np.broadcast_shapes(*(x.shape[1:] for x in arrays)))
         return [reduce(function, arrays)]
 
     return apply

@@ -65,7 +65,9 @@ def top_k(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     axis = axis_of(x, attributes.get("axis", -1))
     if not 1 <= count <= x.shape[axis]:
         raise ModelError("TopK takes 1 to all values", f"{count} of {x.shape[axis]}", "Export the model again.")
-    order = np.argsort(-wide(x) if attributes.get("largest", 1) else x, axis=axis, kind="stable")
+    largest = bool(attributes.get("largest", 1))
+    order = np.argsort(np.flip(x, axis) if largest else x, axis=axis, kind="stable")
+    order = x.shape[axis] - 1 - np.flip(order, axis) if largest else order  # of equal ones the first comes first
     positions = order.take(range(count), axis)
     return [np.take_along_axis(x, positions, axis), positions]
 

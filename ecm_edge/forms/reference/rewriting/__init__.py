@@ -65,7 +65,7 @@ RULE = f"{len(SUPPORTED)} operators can be computed and made into firmware"
 HINT = "README.md lists them under Firmware: export the model with those."
 
 _SEED = 0
-_MOST_NODES = 1 << 15
+_MOST_NODES, _MOST_BYTES = 1 << 15, 1 << 29
 _SMALLER = "Make the sequence shorter, or the net smaller."
 
 
@@ -104,6 +104,7 @@ class _Rewriting:
     values: dict[str, Array]
     version: int
     nodes: list[Node] = field(default_factory=list)
+    bytes: int = 0
 
     def take(self, nodes: Iterable[Node]) -> None:
         """Add nodes, or what they are written as."""
@@ -117,8 +118,12 @@ class _Rewriting:
                     raise ModelError(f"a graph has at most {_MOST_NODES:,} nodes when written out", found, _SMALLER)
                 continue
             self.nodes.append(node)
-            outputs = compute(Step(node, node.outputs), self.values)
+            outputs = list(compute(Step(node, node.outputs), self.values))
             self.values.update(zip(node.outputs, outputs, strict=False))
+            self.bytes += sum(value.nbytes for value in outputs)
+            if self.bytes > _MOST_BYTES:
+                found = f"{self.bytes:,} with {node.place}"
+                raise ModelError(f"all tensors of two segments have at most {_MOST_BYTES:,} bytes", found, _SMALLER)
 
     def _others(self, node: Node) -> list[Node]:
         with placed(node, node.inputs, self.values):

@@ -45,6 +45,7 @@ def grid_sample(site: Site) -> None:
     axes = [_taps(site, grid[..., -1 - axis], length, mode or "linear") for axis, length in enumerate(lengths)]
     moved = site.add("Transpose", site.input(0), perm=[1, 0, *range(2, len(shape))])
     flat = site.add("Reshape", moved, site.constant([channels, batch * prod(lengths)], np.int64))
+    bounded([batch, *out, prod(map(len, axes))])
     first = np.arange(batch).reshape(-1, *[1] * len(out)) * prod(lengths)
     total = ""
     for taps in product(*axes):

@@ -110,6 +110,7 @@ def _rounds(site: Site, places: np.ndarray, size: int) -> list[np.ndarray]:
     uses = np.zeros(size, np.int64)
     for number, place in enumerate(places):
         if uses[place] == len(rounds):
+            bounded([size, len(rounds) + 1])
             rounds.append(np.full(size, len(places)))
         rounds[uses[place]][place] = number
         uses[place] += 1

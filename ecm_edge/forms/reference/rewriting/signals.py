@@ -96,8 +96,8 @@ def mel_weights(site: Site) -> None:
     spectrum = int(length) // 2 + 1
     bounded([spectrum, bins])
     first, last = (2595 * np.log10(1 + edge / 700) for edge in (low, high))
-    mels = np.linspace(first, last, int(bins) + 2)
-    edges = ((length + 1) * 700 * (10 ** (mels / 2595) - 1)).astype(np.int64) // int(rate)
+    mels = first + (last - first) / (int(bins) + 2) * np.arange(int(bins) + 2)  # the last edge is not reached
+    edges = ((int(length) + 1) * 700 * (10 ** (mels / 2595) - 1) // rate).astype(np.int64)
     weights = np.zeros((spectrum, int(bins)))
     for column, (left, middle, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
         rising = np.arange(left, middle + 1)
