@@ -160,6 +160,7 @@ _MATH = (
     *("exp", "sigmoid", "silu", "tanh", "erf", "gelu", "gelu_tanh", "log", "pow", "sqrt", "softplus"),
     *("elu", "hardsigmoid", "hardswish"),
 )
+_TRIGONOMETRY = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")
 
 
 def used_kernels(text: str) -> list[str]:
@@ -188,7 +189,7 @@ def used_kernels(text: str) -> list[str]:
         "ecm_rounding.h": tuple(
             f"ecm_{function}f(" for function in ("floor", "ceil", "trunc", "sign", "fmod", "modulo")
         ),
-        "ecm_trigonometry.h": ("ecm_sinf(", "ecm_cosf("),
+        "ecm_trigonometry.h": tuple(f"ecm_{name}f(" for name in _TRIGONOMETRY),
         "ecm_math.h": ("ecm_rint_even(", *(f"ecm_{function}f(" for function in _MATH)),
     }
     return ["ecm_base.h", *(header for header, words in marks.items() if any(word in text for word in words))]

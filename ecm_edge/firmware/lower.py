@@ -5,7 +5,7 @@
 2. Convolutions say which margin they want around what they read; whoever writes it leaves room.
 3. Every step is lowered in order by the function of its operator (`operators.tables`), which appends a layer, joins
    an open one, or only gives a view another name.
-4. An operator without such a function is an error that names the node, before anything is written.
+4. What C cannot be made of is an error that names the node, before anything is written.
 """
 
 from __future__ import annotations
@@ -59,9 +59,6 @@ def lower(graph: Graph, kernels: Kernels) -> Lowered:
     shapes = {name: tuple(value.shape[1:]) for name, value in env.items()}
     constants = {name: value for name, value in env.items() if len(value) == 1}
     steps = [step for step in _folded_pads(graph, constants) if not all(name in constants for name in step.outputs)]
-    for step in steps:
-        if step.op.op not in OPERATORS:
-            raise refused(step.op, f"firmware can be made of {len(OPERATORS)} operators", "another one")
     kinds = {name: str(value.dtype) for name, value in env.items()}
     program = _program(graph, steps, shapes, kinds, kernels)
     makers = {name: step for step in reversed(graph.steps) for name in step.outputs}
@@ -101,11 +98,12 @@ _SHAPE = frozenset(name for name, function in OPERATORS.items() if function is O
 _CHOICES = frozenset({"Where", "Equal", "Cast", "CastLike", "Concat"}) | _SHAPE
 _TAKES = {
     "bool": _CHOICES | {"And", "Or", "Xor", "Not"},
-    "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
+    "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"},
     "quantised": _SHAPE
     | {"DequantizeLinear", "Concat", "Cast", "CastLike", "MaxPool", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Pad"},
 }
-"""Operators that take what is no float: nothing is computed of whole numbers, which are kept as floats."""
+"""Operators that take what is no float: whole numbers are kept as floats, and nothing is computed that may not fit."""
+_LARGEST_WHOLE = 1 << 24  # up to which float32 has them all
 
 
 def _check_kinds(program: Program, step: Step) -> None:
@@ -115,7 +113,21 @@ def _check_kinds(program: Program, step: Step) -> None:
     for name in read:
         kind = program.kinds[name]
         if kind != "float32" and step.op.op not in _TAKES.get(groups.get(kind, ""), ()):
-            raise refused(step.op, "activations are float32", f"{name!r} of {kind}")
+            found = f"{name!r} of {kind}, which {step.op.op} reads,"
+            hint = "Cast it to float32 before, or compute it from constants."
+            raise refused(step.op, "activations are float32 where they are computed with", found, hint)
+    _check_whole(program, step)
+
+
+def _check_whole(program: Program, step: Step) -> None:
+    """Refuse whole numbers beyond those that float32 has all of, beside an activation."""
+    for name in step.op.inputs if step.op.op in _TAKES["int32"] - _SHAPE else ():
+        value = program.env.get(name)
+        if isinstance(value, Constant) and value.values.size and value.values.dtype.kind in "iu":
+            largest = max((abs(int(number)) for number in (value.values.min(), value.values.max())), default=0)
+            if largest > _LARGEST_WHOLE:
+                rule = f"whole numbers are kept as float32: at most {_LARGEST_WHOLE:,}"
+                raise refused(step.op, rule, f"{largest:,} in {name!r}")
 
 
 def _program(

@@ -190,7 +190,10 @@ class Program:
 
 
 def refused(
-    node: Node, rule: str, found: str, hint: str = "README lists what firmware can be generated from."
+    node: Node,
+    rule: str,
+    found: str,
+    hint: str = "Export it in another way: README.md says under Firmware what is taken.",
 ) -> ModelError:
     """The error for a node of which no C can be made; it names the node."""
     return ModelError(rule, f"{found} in {node.place}", hint)

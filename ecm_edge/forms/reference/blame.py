@@ -27,11 +27,23 @@ _VERSIONS = (21, 17, 12, 10, 8)
 
 def blamed(step: Step, env: Mapping[str, Array], problem: Exception) -> ModelError | InternalError:
     """The error for a step that ended in `problem`."""
-    place = f"{problem} in {step.op.place}"
     nodes = [*step.sources, step.op, *([step.quantizer] if step.quantizer else [])]
     if any(_runs(nodes, env, version) for version in _VERSIONS):
-        return InternalError(f"the reference cannot compute what onnxruntime can: {type(problem).__name__}: {place}")
-    return ModelError("the reference can compute every node", place, "Export it another way.")
+        what = f"{type(problem).__name__}: {problem} in {step.op.place}"
+        return InternalError(f"the reference cannot compute what onnxruntime can: {what}")
+    rule = "the inputs and attributes of an operator fit its definition"
+    return ModelError(rule, f"{_misfit(step, env, problem)} in {step.op.place}", "Export the model again.")
+
+
+def _misfit(step: Step, env: Mapping[str, Array], problem: Exception) -> str:
+    """What does not fit, in words of the graph: shapes are without the axis of the segments."""
+    missing = next((name for name in step.inputs if name not in env), None)
+    if missing is not None:
+        return f"{missing!r}, which no node before gives,"
+    if isinstance(problem, KeyError):
+        return f"no {problem}"
+    shapes = " and ".join(str(list(env[name].shape[1:])) for name in step.inputs if name)
+    return f"inputs of shape {shapes or 'none'} ({problem})"
 
 
 def _runs(nodes: list[Node], env: Mapping[str, Array], version: int) -> bool:

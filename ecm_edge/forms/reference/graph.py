@@ -16,7 +16,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.node import Node, Step
-from ecm_edge.forms.reference.rewriting import KNOWN, Written, rewritten
+from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     proto = _modern(proto)
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
     nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node)]
-    if any(node.op not in KNOWN for node in nodes):
+    if not all(map(is_computed, nodes)):
         nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto)).nodes
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)

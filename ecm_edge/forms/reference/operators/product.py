@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ecm_edge.forms.model_rules import bounded
-from ecm_edge.forms.reference.operators._common import Array, Attributes, aligned, float32, given, needed, wide
+from ecm_edge.forms.reference.operators._common import (
+    Array,
+    Attributes,
+    aligned,
+    float32,
+    given,
+    needed,
+    same_rank,
+    wide,
+)
 
 
 def gemm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -42,5 +51,5 @@ def matrix_product(a: Array, b: Array) -> Array:
     if a.ndim == b.ndim == 3 and len(b) == 1:  # noqa: PLR2004 - all rows by one matrix: one call instead of N
         flat: Array = a.reshape(-1, a.shape[2]) @ b[0]
         return flat.reshape(*a.shape[:2], -1)
-    left, right = aligned([a, b])
+    left, right = same_rank([a, b])
     return np.asarray(left @ right)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.rewriting.kernels import Resampling, taps
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _sizes(
 def _resampled(site: Site, form: Resampling, sizes: dict[int, _Size], roi: np.ndarray | None) -> None:
     """One axis after the other; what lies outside of a region is another value."""
     x, shape = site.input(0), list(site.shape(site.input(0)))
+    bounded(sizes[axis].length if axis in sizes else length for axis, length in enumerate(shape))
     outside = np.zeros((1,) * len(shape), np.bool_)
     for position, (axis, size) in enumerate(sizes.items()):
         ends = (0.0, 1.0) if roi is None else (float(roi[position]), float(roi[position + len(sizes)]))
