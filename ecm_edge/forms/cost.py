@@ -96,7 +96,7 @@ def count(model: onnx.ModelProto) -> GraphCost:
         LayerCost(
             name=layer_name(node),
             op_type=node.op_type,
-            output_shape=next((shapes[name] for name in node.output if name), []),
+            output_shape=next((shapes[name] for name in node.output if name in shapes), []),
             parameters=weights[step].elements,
             macs=macs[step],
             weight_bytes=weights[step].size_bytes,

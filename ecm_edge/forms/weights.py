@@ -43,6 +43,9 @@ def weights_by_part(written: Written) -> list[Weights]:
     stored: dict[str, tuple[str, ...]] = {}  # a moved constant: what of it the file holds
     counted = []
     for node, nodes in written.parts:
+        if not nodes:  # nobody needs it
+            counted.append(Weights())
+            continue
         inside = [inner for inner in nodes if node.op == "If" and inner is not node]
         read = [name for each in (node, *inside) for name in _data(each) if len(written.values[name]) == 1]
         sources = list(dict.fromkeys(source for name in read for source in stored.get(name, (name,))))

@@ -17,7 +17,7 @@ from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
         ModelError: an operator that the reference does not know.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
-    nodes = _nodes(proto, output_name)
+    nodes = [node for _, nodes in _parts(proto, [output_name]) for node in nodes]
     if not all(map(is_computed, nodes)):
         nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto)).nodes
     kept = {output_name}
@@ -85,15 +85,24 @@ def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...
         ModelError: an operator that the reference does not know.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
-    nodes = _nodes(proto, *(value.name for value in proto.graph.output))
-    return rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+    parts = _parts(proto, [value.name for value in proto.graph.output])
+    nodes = [node for _, nodes in parts for node in nodes]
+    whole = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+    made = iter(whole.parts)
+    together = [(author, [node for _ in nodes for node in next(made)[1]]) for author, nodes in parts]
+    return Written(together, whole.values)
 
 
-def _nodes(proto: onnx.ModelProto, *outputs: str) -> list[Node]:
-    """The nodes without which outputs cannot be computed, in the reference's reading of ONNX."""
+def _parts(proto: onnx.ModelProto, outputs: Iterable[str]) -> list[tuple[Node, list[Node]]]:
+    """Each node and how the reference reads it: as several of an old Softmax, as none where no output needs it."""
     needed = _needed_nodes(proto.graph, outputs)
-    nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node) if index in needed]
-    return list(_along_one_axis(nodes)) if onnx_model.opset(proto) < _SOFTMAX_BY_AXIS else nodes
+    old = onnx_model.opset(proto) < _SOFTMAX_BY_AXIS
+    parts: list[tuple[Node, list[Node]]] = []
+    for index, each in enumerate(proto.graph.node):
+        node = node_of(index, each)
+        part = _along_one_axis(node) if old and node.op in _FLATTENED else [node]
+        parts.append((node, part if index in needed else []))
+    return parts
 
 
 def _needed_nodes(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[int]:
@@ -116,19 +125,17 @@ def _read_by(node: onnx.NodeProto) -> set[str]:
     return read
 
 
-def _along_one_axis(nodes: list[Node]) -> Iterator[Node]:
-    """The nodes, with Softmax and its like as before version 13: along rows, into which the input is flattened."""
-    for node in nodes:
-        if node.op not in _FLATTENED:
-            yield node
-            continue
-        (y,) = node.outputs
-        rows, result, shape = (f"{y}.{part}" for part in ("rows", "flat", "shape"))
-        flat = {"axis": node.attributes.get("axis", 1)}
-        yield replace(node, op="Flatten", outputs=(rows,), attributes=flat)
-        yield replace(node, inputs=(rows,), outputs=(result,), attributes={"axis": -1})
-        yield replace(node, op="Shape", outputs=(shape,), attributes={})
-        yield replace(node, op="Reshape", inputs=(result, shape), attributes={})
+def _along_one_axis(node: Node) -> list[Node]:
+    """Softmax and its like as before version 13: along rows, into which the input is flattened."""
+    (y,) = node.outputs
+    rows, result, shape = (f"{y}.{part}" for part in ("rows", "flat", "shape"))
+    flat = {"axis": node.attributes.get("axis", 1)}
+    return [
+        replace(node, op="Flatten", outputs=(rows,), attributes=flat),
+        replace(node, inputs=(rows,), outputs=(result,), attributes={"axis": -1}),
+        replace(node, op="Shape", outputs=(shape,), attributes={}),
+        replace(node, op="Reshape", inputs=(result, shape), attributes={}),
+    ]
 
 
 def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) -> list[Step]:
