@@ -36,8 +36,7 @@ def network(seed):
     shape = (1, net.channels, *first)
     for _ in range(net.whole(1, 5)):
         _BLOCKS[net.whole(0, len(_BLOCKS) - 1)](net)
-    _head(net)
-    return net.model(shape)
+    return with_head(net, shape)
 
 
 def small():
@@ -50,8 +49,13 @@ def small():
     net.add("Add", net.now, source)
     convolve(net, 32, (1, 1))
     convolve(net, 24, (3, 3), pads=(1, 1, 1, 1), strides=(2, 1))
+    return with_head(net, (1, 3, 24, 24))
+
+
+def with_head(net, shape):
+    """The checked model of an input of that shape, with a layer of two scores."""
     _head(net)
-    return net.model((1, 3, 24, 24))
+    return net.model(shape)
 
 
 def convolve(net, outputs, taps, *, strides=(1, 1), dilations=(1, 1), pads=(0, 0, 0, 0), groups=1):

@@ -21,7 +21,7 @@ from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.tables import OPERATORS
-from ecm_edge.firmware.operators.windows import Over, windows_in
+from ecm_edge.firmware.operators.windows import windows_in
 from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
 from ecm_edge.forms.reference.executor import execute
@@ -140,7 +140,7 @@ def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels
             continue
         x, w = (step.sources[i].inputs[0] if step.sources else step.op.inputs[i] for i in (0, 1))
         window = windows_in(step.op.attributes, shapes[w][2:], shapes[x])
-        if window is None or (step.sources and isinstance(window, Over)):
+        if window is None:
             continue
         dual = bool(step.sources) and kernels.int8 == "dual"
         rooms[x] = rooms[x] | window.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)

@@ -21,7 +21,6 @@ from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.operators.tiles import best_tile, blocks, vectors_of, wide_tile
 from ecm_edge.firmware.operators.weighted import Weighted, add, stored
 from ecm_edge.firmware.operators.windows import (
-    Along,
     Windows,
     are_lines,
     best_lines,
@@ -62,8 +61,9 @@ def conv(program: Program, step: Step) -> None:
     groups = node.attributes.get("group", 1)
     x, windows = windowed(program, node.inputs[0], floats(program, node.inputs[0], x), window, groups)
     ordered = in_window_order(weights, groups)
-    if isinstance(window, Along) and groups > 1 and w.shape[1] == 1:
-        add(program, step, x, ordered, bias, w.stored, depthwise.float_layer(window, windows), macs)
+    alone = depthwise.float_kernel(window, windows, x) if groups > 1 and w.shape[1] == 1 else None
+    if alone is not None:
+        add(program, step, x, ordered, bias, w.stored, depthwise.float_layer(window, alone), macs)
         return
 
     def emit(layer: Weighted) -> Layer:
@@ -109,12 +109,10 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
     structs = (windows.struct(per_group, row_step(outputs[0])), tile, layer.activation.struct)
     apart = groups == 1 and (added is None or added.buffer != x.buffer)
     overlap = overlap_along(windows, tile, outputs, per_group, ITEM_BYTES["float32"])
-    lines = f"{windows.lines} x " if windows.lines > 1 else ""
-    size = f"{lines}{windows.rows} rows of {windows.products} products, tile {tile.rows} x {tile.outputs}"
     return Layer(
         op="conv",
         origin=(),
-        note=f"{x.shape} -> {y.shape}, {size}",
+        note=f"{x.shape} -> {y.shape}, {windows.size}, tile {tile.rows} x {tile.outputs}",
         reads=(x,) if added is None else (x, added),
         writes=(y,),
         body=Call(function, tuple(operands), structs, numbers, groups, weights.before, windows.lines).body,

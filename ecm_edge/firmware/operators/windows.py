@@ -72,8 +72,11 @@ class Over:
         return self.down.taps * self.across.taps
 
     def room(self, channels: int, groups: int, *, dual: bool) -> Room:
-        """What a layer of it wants of its input; the dual kernel's windows and taps have to begin at even elements."""
-        return replace(self.margin, even=dual and groups == 1 and channels % 2 == 1)
+        """What a layer of it wants of its input; the dual kernel's windows and taps have to begin at even elements.
+
+        One channel gets no second one: half of all products would be by 0.
+        """
+        return replace(self.margin, even=dual and groups == 1 and channels % 2 == 1 < channels)
 
 
 def along_time(attributes: Mapping[str, Any], kernel: Sequence[int], shape: Sequence[int]) -> Along | None:
@@ -148,6 +151,12 @@ class Windows:
     def products(self) -> int:
         """Products of one sum."""
         return (self.repeats + 1) * self.segments * self.segment
+
+    @property
+    def size(self) -> str:
+        """What a reader of the C is told of them."""
+        lines = f"{self.lines} x " if self.lines > 1 else ""
+        return f"{lines}{self.rows} rows of {self.products} products"
 
     @property
     def width(self) -> int:
