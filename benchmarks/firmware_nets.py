@@ -29,18 +29,21 @@ FOLDER = Path(__file__).parent / "nets"
 FORMS: dict[str, tuple[Form, ...]] = {
     "demo": ("float32", "float16", "int8"),
     "se-s": ("float32", "float16", "int8"),
-    "picture": ("float32",),
+    "picture": ("float32", "int8"),
+    "separable": ("float32", "int8"),
 }
 """The nets by name, and the forms of each that are counted."""
 NAMES = tuple(FORMS)
 T = 1250
 _DEMO = ((3, 6), (5, 5), (10, 4), (20, 4), (20, 4))  # outputs and taps of five valid convolutions of stride 2
+_SEPARABLE = ((8, 3, 2, 1), (8, 3, 1, 8), (16, 1, 1, 1), (16, 3, 2, 16), (24, 1, 1, 1), (24, 5, 1, 24), (24, 1, 1, 1))
+"""Outputs, taps, stride and groups of its convolutions, with padding and ReLU."""
 _SEGMENTS = 32
 
 
-def segments(count: int = _SEGMENTS) -> Floats:
-    """Random segments (count, T), the same every time."""
-    return np.random.default_rng(1).standard_normal((count, T)).astype(np.float32)
+def segments(count: int = _SEGMENTS, samples: int = T) -> Floats:
+    """Random segments (count, samples), the same every time."""
+    return np.random.default_rng(1).standard_normal((count, samples)).astype(np.float32)
 
 
 def demo() -> onnx.ModelProto:
@@ -79,6 +82,23 @@ def picture() -> onnx.ModelProto:
         helper.make_node("Add", ["product", parameter("b2", 1, 10)], ["scores"], name="add2"),
     ]
     return _checked("picture", nodes, weights, (1, 1, 28, 28), (1, 10))
+
+
+def separable() -> onnx.ModelProto:
+    """Like a small MobileNet: depthwise convolutions with pointwise ones behind them, (1, 3, 32, 32); 215,600 MACs."""
+    weights, parameter = _parameters()
+    nodes, x, channels = [], "samples", 3
+    for i, (outputs, taps, stride, groups) in enumerate(_SEPARABLE):
+        inputs = [x, parameter(f"w{i}", outputs, channels // groups, taps, taps), parameter(f"b{i}", outputs)]
+        more = {"strides": [stride, stride], "pads": [taps // 2] * 4, "group": groups}
+        nodes.append(helper.make_node("Conv", inputs, [f"c{i}"], name=f"conv{i}", **more))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"))
+        x, channels = f"r{i}", outputs
+    nodes.append(helper.make_node("GlobalAveragePool", [x], ["mean"], name="mean"))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"], name="flatten"))
+    scores = ["flat", parameter("w", 2, channels), parameter("b", 2)]
+    nodes.append(helper.make_node("Gemm", scores, ["scores"], name="linear", transB=1))
+    return _checked("separable", nodes, weights, (1, 3, 32, 32), (1, 2))
 
 
 def _parameters() -> tuple[list[onnx.TensorProto], Callable[..., str]]:
@@ -123,10 +143,11 @@ def se_s() -> onnx.ModelProto:
 def made() -> dict[str, onnx.ModelProto]:
     """Every file of the folder as it would be written now, by name."""
     found = {}
-    for (name, forms), model in zip(FORMS.items(), (demo(), se_s(), picture()), strict=True):
+    for (name, forms), model in zip(FORMS.items(), (demo(), se_s(), picture(), separable()), strict=True):
         found[f"{name}.onnx"] = model
         if "int8" in forms:
-            found[f"{name}.int8.onnx"] = quantize.quantize_int8(model, segments())
+            samples = onnx_model.classifier_of(model).samples_per_segment
+            found[f"{name}.int8.onnx"] = quantize.quantize_int8(model, segments(samples=samples))
     return found
 
 
