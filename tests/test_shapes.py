@@ -182,6 +182,17 @@ def test_the_header_says_what_the_axes_are(proto, letters, strides):
     assert (f"({letters})" in facts.text) == bool(letters)
 
 
+def test_a_long_chain_takes_linear_time_to_its_convolution():
+    proto = model((1, 12, 40), 5)
+    chain = [helper.make_node("Relu", [f"r{n}"], [f"r{n + 1}"]) for n in range(20_000)]
+    chain[0].input[0] = "samples"
+    proto.graph.node[0].input[0] = chain[-1].output[0]
+    nodes = [*chain, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    assert onnx_model.layout_of(proto.graph, "samples", 3) == "NCT"
+
+
 def test_time_behind_the_batch_of_a_recurrent_layer():
     assert onnx_model.classifier_of(recurrent(1)).layout == "NTC"
 

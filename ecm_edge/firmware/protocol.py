@@ -114,8 +114,8 @@ class ScoredAnswer(Answer):
 def encode_scored(answer: ScoredAnswer) -> bytes:
     """The frame of an answer with scores, as a board sends it.
 
-    >>> encode_scored(ScoredAnswer(Status.ANSWERED, 2, 0.5, (0.0, 0.0, 1.0))).hex(" ", 2)
-    '55aa 0002 0000 0000 3f00 0000 0000 0000 0000 0080 3f'
+    >>> encode_scored(ScoredAnswer(Status.ANSWERED, 1, 0.5, (0.0, 1.0))).hex(" ")
+    '55 aa 00 01 00 00 00 00 3f 00 00 00 00 00 00 80 3f'
     """
     layout = struct.Struct(f"<BHf{len(answer.scores)}f")
     return _TO_HOST + layout.pack(answer.status, answer.label, answer.latency_ms, *answer.scores)

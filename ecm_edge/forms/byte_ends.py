@@ -6,6 +6,7 @@ and the zero point are those that its own operators state; where none does, nobo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,19 +166,20 @@ def _unused(graph: onnx.GraphProto, name: str) -> str:
 
 def _meanings_of_input(proto: onnx.ModelProto, value: onnx.ValueInfoProto) -> Iterator[Meaning | None]:
     """What each operator that reads the integers says of them; None where it says nothing."""
-    constants, waiting = _constant_values(proto.graph), [value.name]
-    dtype = _TYPES[_kind(value)]
+    constants, dtype = _constant_values(proto.graph), _TYPES[_kind(value)]
+    readers: dict[str, list[tuple[onnx.NodeProto, int]]] = defaultdict(list)
+    for node in proto.graph.node:
+        for position, given in enumerate(node.input):
+            readers[given].append((node, position))
+    waiting = [value.name]
     while waiting:
-        name = waiting.pop()
-        for node in proto.graph.node:
-            for position, given in enumerate(node.input):
-                if given == name:
-                    if node.op_type in _SAME_MEANING and position == 0:
-                        waiting += node.output
-                    elif node.op_type == "DequantizeLinear" or node.op_type.startswith(("QLinear", "QGemm")):
-                        yield _meaning(node, position + 1, constants, dtype)
-                    else:
-                        yield None
+        for node, position in readers.pop(waiting.pop(), []):
+            if node.op_type in _SAME_MEANING and position == 0:
+                waiting += node.output
+            elif node.op_type == "DequantizeLinear" or node.op_type.startswith(("QLinear", "QGemm")):
+                yield _meaning(node, position + 1, constants, dtype)
+            else:
+                yield None
 
 
 def _meaning_of_output(proto: onnx.ModelProto, value: onnx.ValueInfoProto) -> Meaning | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEYS = ("ecm_edge.class_names", "class_names", "classes", "labels", "names")
 """Metadata in which tools keep them; the first is this project's own."""
 MOST_LETTERS = 64
+_MOST_TEXT = 1 << 16
 
 
 def in_metadata(proto: onnx.ModelProto, count: int) -> tuple[str, ...]:
@@ -51,6 +52,8 @@ def _fit(names: Sequence[str], count: int) -> bool:
 
 
 def _parsed(text: str) -> tuple[str, ...]:
+    if len(text) > _MOST_TEXT:
+        return ()
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

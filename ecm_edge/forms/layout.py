@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ def layout_of(graph: onnx.GraphProto, name: str, rank: int) -> str:
     Convolutions, pools and norms have channels behind the batch, recurrent layers have time in front of it or behind
     it; a Transpose in between changes the order. Of two axes the second one is time.
     """
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for given in set(node.input):
+            readers[given].append(node)
     found: set[str] = set()
     waiting = [(name, tuple(range(rank)))]  # a tensor, and which axis of the input each of its axes is
     seen = {name}
     while waiting:
         tensor, axes = waiting.pop()
-        for node in graph.node:
-            if tensor not in node.input:
-                continue
+        for node in readers[tensor]:
             after = _permuted(node, axes)
             if after is not None:
                 waiting += [(output, after) for output in node.output if output not in seen]
