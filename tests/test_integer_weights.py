@@ -1,5 +1,7 @@
 """Weights that stay integers in flash: 4 bits two a byte, scales by tensor, channel and block; C is the reference."""
 
+import subprocess
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -189,11 +191,19 @@ def test_sums_that_leave_32_bits_take_64():
     assert "int64_t a = " not in firmware_c.generate(graph_of(proto, "samples", shape, "y")).files["model.c"]
 
 
-def test_4_bits_take_half_the_flash_of_8():
-    sizes = {}
+def test_4_bits_take_half_the_flash_of_8(tmp_path):
+    counted, compiled = {}, {}
     for dtype in (np.dtype(np.uint8), UINT4):
         proto, shape = between_integers(dtype, np.dtype(np.int8))
         generated = firmware_c.generate(graph_of(proto, "samples", shape, "y"))
         arrays = [array for layer in generated.layers for array in layer.arrays if array.what == "weights"]
-        sizes[dtype] = sum(array.size_bytes for array in arrays)
-    assert sizes[UINT4] * 2 == sizes[np.dtype(np.uint8)] == 4 * 9 + 5 * 80
+        counted[dtype] = sum(array.size_bytes for array in arrays)
+        for name, text in generated.files.items():
+            (tmp_path / name).write_text(text)
+        compiler, lister = "gcc -std=c99 -O1 -c model.c".split(), "nm -S model.o".split()
+        subprocess.run(compiler, cwd=tmp_path, check=True)
+        symbols = subprocess.run(lister, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        sizes = [line.split() for line in symbols.splitlines() if line.endswith("_weights")]
+        compiled[dtype] = sum(int(size, 16) for _, size, *_ in sizes)
+    assert counted == compiled
+    assert counted[UINT4] * 2 == counted[np.dtype(np.uint8)] == 4 * 9 + 5 * 80
