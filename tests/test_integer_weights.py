@@ -200,7 +200,7 @@ def test_4_bits_take_half_the_flash_of_8(tmp_path):
         counted[dtype] = sum(array.size_bytes for array in arrays)
         for name, text in generated.files.items():
             (tmp_path / name).write_text(text)
-        compiler, lister = "gcc -std=c99 -O1 -c model.c".split(), "nm -S model.o".split()
+        compiler, lister = ["gcc", "-std=c99", "-O1", "-c", "model.c"], ["nm", "-S", "model.o"]
         subprocess.run(compiler, cwd=tmp_path, check=True)
         symbols = subprocess.run(lister, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
         sizes = [line.split() for line in symbols.splitlines() if line.endswith("_weights")]
