@@ -2,13 +2,12 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms import reference
+from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.reference.graph import graph_of
 
 from . import firmware_c
@@ -27,7 +26,7 @@ def graph(nodes, shape, constants=(), opset=20, domains=()):
 
 def answers(proto, folder, samples):
     """Those of onnxruntime, of the reference and of the C for samples (N, *shape)."""
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnx_model.open_session(proto)
     theirs = np.stack([session.run(["y"], {"samples": each})[0].ravel() for each in samples])
     loaded = graph_of(proto, "samples", samples.shape[1:], "y")
     flat = samples.reshape(len(samples), -1)

@@ -20,6 +20,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware.byte_entry import ByteEntry, byte_entry
 from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
+from ecm_edge.firmware.operators.kept_integers import kept_integers
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.sums import SHIFT
 from ecm_edge.firmware.operators.tables import OPERATORS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
+    from ecm_edge.firmware.operators.kept_integers import KeptIntegers
     from ecm_edge.forms.reference.graph import Graph
     from ecm_edge.forms.reference.node import Step
     from ecm_edge.targets.kernels import Kernels
@@ -63,7 +65,7 @@ def lower(graph: Graph, kernels: Kernels) -> Lowered:
     program = _program(graph, steps, shapes, kinds, kernels)
     makers = {name: step for step in reversed(graph.steps) for name in step.outputs}
     for name, values in constants.items():
-        program.env[name] = Constant(values[0], _stored(graph, makers.get(name)))
+        program.env[name] = Constant(values[0], _stored(graph, makers.get(name)), _kept(name, makers, constants))
     samples = Buffer(int(np.prod(graph.input_shape)), "float32", "samples")
     program.env[graph.input_name] = Tensor(samples, dense(graph.input_shape))
     for step in steps:
@@ -92,6 +94,22 @@ def _stored(graph: Graph, maker: Step | None) -> str:
     source = graph.constants.get(maker.op.inputs[0]) if maker is not None and maker.op.op == "Cast" else None
     halves = source is not None and source.dtype == np.float16 and np.isfinite(source).all()
     return "float16" if halves else "float32"
+
+
+def _kept(name: str, makers: Mapping[str, Step], constants: Mapping[str, NDArray[Any]]) -> KeptIntegers | None:
+    """The integers and scales of a constant that is dequantised, or such a one transposed; None for any other."""
+    if (maker := makers.get(name)) is None:
+        return None
+    node = maker.op
+    if node.op == "Transpose" and (kept := _kept(node.inputs[0], makers, constants)) is not None:
+        return kept.transposed(node.attributes.get("perm") or range(kept.values.ndim)[::-1])
+    if node.op != "DequantizeLinear" or str(constants[node.inputs[0]].dtype) not in SHIFT:
+        return None
+    q, scale, *zero = (constants[each][0] for each in node.inputs if each)
+    attributes = node.attributes
+    return kept_integers(
+        q, zero[0] if zero else None, scale, attributes.get("axis", 1), attributes.get("block_size", 0)
+    )
 
 
 _SHAPE = frozenset(name for name, function in OPERATORS.items() if function is OPERATORS["Reshape"])

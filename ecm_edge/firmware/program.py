@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer, Names
+    from ecm_edge.firmware.operators.kept_integers import KeptIntegers
     from ecm_edge.firmware.tensors import DType
     from ecm_edge.forms.reference.graph import Graph
     from ecm_edge.forms.reference.node import Node, Step
@@ -32,10 +33,14 @@ _SPATIAL = 3  # axes of a tensor that has time: batch, channels, time
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A tensor that does not depend on the input; `stored` is float16 where its weights are kept so."""
+    """A tensor that does not depend on the input.
+
+    `stored` is float16 where its weights are kept so; `kept` is there where they are integers with scales.
+    """
 
     values: NDArray[Any]
     stored: str = "float32"
+    kept: KeptIntegers | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
+_NO_KERNEL = "NOT_IMPLEMENTED"  # in what onnxruntime says
 _CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
 _SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
 _SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
@@ -281,22 +282,29 @@ def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime s
     """An onnxruntime session on one CPU thread, whose int8 sums are exact on every x86 processor.
 
     By default those without VNNI add pairs of int8 products in 16 bits, which clip: the same graph then has other
-    answers on them. And activations of a product by 4-bit weights are not rounded to 8 bits, as they are by default.
+    answers on them. With the option against that, onnxruntime has no kernel for QGemm and QLinearMatMul on int8
+    activations, whose pairs fit: those graphs are opened without it. And activations of a product by 4-bit weights are
+    not rounded to 8 bits, as they are by default.
 
     Raises:
         ModelError: onnxruntime refuses the graph.
     """
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised as well
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    try:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
-        raise ModelError("onnxruntime can run the model", str(problem).splitlines()[0], "Export it again.") from None
+    content, refusal = proto.SerializeToString(), ""
+    for pairs_apart in ("1", "0"):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what fails is raised as well
+        options.add_session_config_entry("session.x64quantprecision", pairs_apart)
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+        try:
+            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
+            refusal = refusal or str(problem).splitlines()[0]
+            if _NO_KERNEL not in refusal:
+                break
+    raise ModelError("onnxruntime can run the model", refusal, "Export it again.")
 
 
 def run_scores(classifier: Classifier, samples: Floats) -> Floats:

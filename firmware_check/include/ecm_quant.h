@@ -24,7 +24,7 @@ typedef struct {
     int32_t maximum;     /* minimum ... 127 */
 } ecm_quant;
 
-/* saturate(round(v) + zero_point) within minimum ... maximum; -128 <= zero_point, minimum, maximum <= 127 */
+/* saturate(round(v) + zero_point) within minimum ... maximum; all three within -32768 ... 32767 */
 ECM_INLINE int32_t ecm_round(float v, int32_t zero_point, int32_t minimum, int32_t maximum)
 {
 #if defined(__ARM_ARCH_7EM__)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.tensors import Tensor
     from ecm_edge.forms.reference.node import Node, Step
 
-KEPT = "integers"
-"""How weights are stored that `kept_integers` describes."""
 _INT32 = 2**31
 
 
@@ -89,17 +87,20 @@ class _Nest:
 
 
 def float_layer(
-    node: Node, x: Tensor, kernel: Sequence[int], kept: KeptIntegers | None = None
+    node: Node, x: Tensor, kernel: Sequence[int], kept: KeptIntegers | None = None, *, wide: bool = False
 ) -> Callable[[Weighted], Layer]:
-    """Makes the layer of a float Conv by weights of the shape `kernel`, which may be kept as integers."""
+    """Makes the layer of a float Conv by weights of the shape `kernel`, which may be kept as integers.
+
+    `wide` as in `Program`.
+    """
     shape = geometry(node.attributes, tuple(kernel[2:]), x.shape[2:])
     if any(shape.extra):
         raise refused(node, "Conv has no ceil_mode", "one")
 
     def emit(layer: Weighted) -> Layer:
         nest = _Nest(layer.x, layer.y, shape, tuple(kernel), node.attributes.get("group", 1))
-        if kept is not None and layer.stored == KEPT:
-            return _by_integers(nest, layer, kept, (layer.x, layer.y))
+        if kept is not None:
+            return _by_integers(nest, layer, kept, (layer.x, layer.y), wide=wide)
         weights = layer.weights[0].T.astype(np.float32)  # (O, C / groups K)
 
         def body(names: Names) -> str:
@@ -115,24 +116,26 @@ def float_layer(
     return emit
 
 
-def rows_by_integers(x: Tensor, kept: KeptIntegers) -> Callable[[Weighted], Layer]:
+def rows_by_integers(x: Tensor, kept: KeptIntegers, *, wide: bool) -> Callable[[Weighted], Layer]:
     """Makes the layer of rows (…, n) times a matrix that is kept as integers, seen as weights (O, n, 1)."""
 
     def emit(layer: Weighted) -> Layer:
         views = [replace(each, index=each.index.reshape(-1, each.shape[-1], 1)) for each in (x, layer.y)]
         nest = _Nest(views[0], views[1], geometry({}, (1,), (1,)), kept.values.shape, 1)
-        return _by_integers(nest, layer, kept, (x, layer.y))
+        return _by_integers(nest, layer, kept, (x, layer.y), wide=wide)
 
     return emit
 
 
-def _by_integers(nest: _Nest, layer: Weighted, kept: KeptIntegers, tensors: tuple[Tensor, Tensor]) -> Layer:
+def _by_integers(
+    nest: _Nest, layer: Weighted, kept: KeptIntegers, tensors: tuple[Tensor, Tensor], *, wide: bool
+) -> Layer:
     """A float layer whose weights are made of integers one by one.
 
     With a scale of 1 all products may be whole numbers: their sum is taken in double, which is exact.
     """
     x, y = tensors
-    exact = bool((kept.scales == 1).all())
+    exact = wide or bool((kept.scales == 1).all())
 
     def body(names: Names) -> str:
         weight = kept.real(names, nest.indices)

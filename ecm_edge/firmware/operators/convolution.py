@@ -17,6 +17,7 @@ import numpy as np
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators import axes, depthwise
 from ecm_edge.firmware.operators.calls import Call, Operand, Tile
+from ecm_edge.firmware.operators.kept_integers import KEPT
 from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.operators.tiles import best_tile, blocks, vectors_of, wide_tile
 from ecm_edge.firmware.operators.weighted import Weighted, add, stored
@@ -54,9 +55,11 @@ def conv(program: Program, step: Step) -> None:
     bias = b.values.astype(np.float64) if b is not None else np.zeros(len(weights))
     window = windows_in(node.attributes, w.shape[2:], x.shape)
     macs = prod(program.shapes[node.outputs[0]]) * prod(w.shape[1:])
-    if window is None:
+    if window is None or w.kept is not None:
+        x = floats(program, node.inputs[0], x)
         flat = weights.reshape(1, len(weights), -1).transpose(0, 2, 1)  # (1, C / groups K, O)
-        add(program, step, x, flat, bias, w.stored, axes.float_layer(node, x, w.shape), macs)
+        emit_plain = axes.float_layer(node, x, w.shape, w.kept, wide=program.wide)
+        add(program, step, x, flat, bias, w.stored if w.kept is None else KEPT, emit_plain, macs)
         return
     groups = node.attributes.get("group", 1)
     x, windows = windowed(program, node.inputs[0], floats(program, node.inputs[0], x), window, groups)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names
     from ecm_edge.forms.reference.operators import Array as Values
 
+KEPT = "integers"
+"""How a layer's weights are stored that are described here."""
+
 _NIBBLE = 4
 _BYTE = 8
 
@@ -78,12 +81,17 @@ class KeptIntegers:
             scale = f"{names.constant('scales')}[{self._shared(indices)}]"
         return f"(float){self.integer(names, indices)} * {scale}"
 
+    def transposed(self, order: Sequence[int]) -> KeptIntegers:
+        """The same with its axes in another order."""
+        values, zeros = (each.transpose(order) for each in (self.values, self.zeros))
+        blocks = tuple(self.blocks[axis] for axis in order)
+        return replace(self, values=values, zeros=zeros, scales=self.scales.transpose(order), blocks=blocks)
+
     def by_rows(self, *, transposed: bool) -> KeptIntegers:
         """A matrix (n, O), or (O, n) if `transposed`, as the weights (O, n, 1) of a convolution of one tap."""
-        order = (0, 1) if transposed else (1, 0)
-        values, zeros = (each.transpose(order)[:, :, None] for each in (self.values, self.zeros))
-        blocks = (*(self.blocks[axis] for axis in order), 1)
-        return replace(self, values=values, zeros=zeros, scales=self.scales.transpose(order)[:, :, None], blocks=blocks)
+        rows = self if transposed else self.transposed((1, 0))
+        values, zeros = (each[:, :, None] for each in (rows.values, rows.zeros))
+        return replace(rows, values=values, zeros=zeros, scales=rows.scales[:, :, None], blocks=(*rows.blocks, 1))
 
     def _shared(self, indices: Sequence[str]) -> str:
         """C of the place of what a block shares."""

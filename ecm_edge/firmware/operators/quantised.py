@@ -106,7 +106,7 @@ def group(program: Program, step: Step) -> None:
     x = program.tensor(x_name, step.op)
     w = centred(program, step.sources[1])
     make = _conv if step.op.op == "Conv" else _product
-    if not takes_kernels(program, step, x, w):
+    if not takes_kernels(program, step):
         make = _plain
     make(program, step, x_name, x, w)
 

@@ -16,7 +16,7 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
-from ecm_edge.firmware.operators.sums import integer_type, quant_of
+from ecm_edge.firmware.operators.sums import integer_type, quant_of, takes_kernels
 from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.operators import OPERATORS
@@ -85,7 +85,7 @@ def _takes_shuffled(program: Program, name: str, quant: Quant | None, *, floats_
 def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floats_: bool) -> bool:
     node = step.op
     if step.quantizer is not None:
-        return node.op in _PRODUCTS and step.sources[0].inputs[0] == name
+        return node.op in _PRODUCTS and step.sources[0].inputs[0] == name and takes_kernels(program, step)
     if node.op in {"QuantizeLinear", "DequantizeLinear"}:
         single = program.constant(node.inputs[1], node).values.size == 1
         keeps = single and (node.op == "DequantizeLinear" or _quantised_alike(program, node, quant))
@@ -96,7 +96,7 @@ def _takes(program: Program, step: Step, name: str, quant: Quant | None, *, floa
 def _has_weights(program: Program, node: Node) -> bool:
     """Whether a product is one by a constant matrix, and not a loop over two tensors that has no use for any order."""
     w, *more = (program.env.get(each) for each in node.inputs[1:] if each)
-    if not isinstance(w, Constant) or len(w.shape) != 2 or node.attributes.get("transA", 0):  # noqa: PLR2004 - a matrix
+    if not isinstance(w, Constant) or w.kept is not None or len(w.shape) != 2 or node.attributes.get("transA", 0):  # noqa: PLR2004 - a matrix
         return False
     return all(isinstance(c, Constant) and (len(c.shape) < 2 or c.shape[0] == 1) for c in more)  # noqa: PLR2004 - rows
 

@@ -121,13 +121,13 @@ def kept_of(program: Program, source: Node) -> KeptIntegers:
     return kept_integers(stored, given, np.ones(1, np.float32), source.attributes.get("axis", 1), 0)
 
 
-def takes_kernels(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) -> bool:
+def takes_kernels(program: Program, step: Step) -> bool:
     """Whether a group is one of the int8 kernels': weights of 8 bits between activations of 8 bits."""
-    stored = program.constant(step.sources[1].inputs[0], step.sources[1]).values
-    quantizer = quantizer_of(step)
-    ends = (input_quant(program, step, x), quant_of(program, quantizer, integer_type(program, quantizer)))
-    low, high = rounding.limits(stored.dtype)
-    return high - low > _NIBBLE and fits_int8(weights) and all(end.fits_int8 for end in ends)
+    source, quantizer = step.sources[1], quantizer_of(step)
+    if {read_type(program, step.sources[0]), integer_type(program, quantizer)} & {"int16", "uint16"}:
+        return False
+    low, high = rounding.limits(program.constant(source.inputs[0], source).values.dtype)
+    return high - low > _NIBBLE and fits_int8(centred(program, source))
 
 
 def fits_int8(weights: NDArray[np.int64]) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array
 from ecm_edge.firmware.operators.calls import Call, Operand, Struct
+from ecm_edge.firmware.operators.kept_integers import KEPT
 from ecm_edge.firmware.operators.windows import are_lines, line_step, lines_of, row_step
 from ecm_edge.firmware.program import Constant
 from ecm_edge.firmware.tensors import Buffer, Tensor
@@ -58,7 +59,7 @@ class Weighted:
         y: its output, which is that of the last node that joined.
         weights: (groups, n, O / groups), a group's rows in the order in which a window lies in memory.
         bias: (O,).
-        stored: how weights are kept, "float32" or "float16".
+        stored: how weights are kept, "float32", "float16" or KEPT.
         emit: makes the layer, once nothing joins any more.
         name: the ONNX name of `y`.
         activation: applied to each value before it is stored.
@@ -152,7 +153,7 @@ def fold(
     number, layer = _maker(program, source)
     if layer is None or layer.added is not None or layer.activation != Activation():
         return False
-    if scale is not None and layer.order not in {None, (0, 1)}:
+    if scale is not None and (layer.order not in {None, (0, 1)} or layer.stored == KEPT):
         return False
     if scale is not None and shift is not None:
         weights = layer.weights * scale.reshape(len(layer.weights), 1, -1)

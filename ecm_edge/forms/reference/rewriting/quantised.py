@@ -96,6 +96,16 @@ def concat(site: Site) -> None:
     site.add("QuantizeLinear", joined, *site.node.inputs[:2], output=site.output(0))
 
 
+def _weights(site: Site, axis: int, shape: tuple[int, ...]) -> str:
+    """The second input less its zero point: a constant is dequantised by a scale of 1, so that it stays integers."""
+    if len(site.values[site.input(1)]) > 1:
+        return _centred(site, 1, 3, shape)
+    zero = (site.input(3),) if site.input(3) else ()
+    count = site.values[zero[0]].size if zero else 1
+    scale = site.constant(np.ones(count if count > 1 else ()))
+    return site.add("DequantizeLinear", site.input(1), scale, *zero, axis=axis)
+
+
 def _centred(site: Site, position: int, zero: int, shape: tuple[int, ...] = ()) -> str:
     """An input less its zero point, as floats."""
     x = site.add("Cast", site.input(position), to=1)
@@ -107,15 +117,16 @@ def _centred(site: Site, position: int, zero: int, shape: tuple[int, ...] = ()) 
 
 def matmul_integer(site: Site) -> None:
     """MatMulInteger: zero points one for all, or one for each row of A and each column of B."""
+    columns = max(0, len(site.shape(site.input(1))) - 1)
     rows = (-1, 1) if len(site.shape(site.input(2) or "")) == 1 and site.input(2) else ()
-    site.add("MatMul", _centred(site, 0, 2, rows), _centred(site, 1, 3), output=site.output(0))
+    site.add("MatMul", _centred(site, 0, 2, rows), _weights(site, columns, ()), output=site.output(0))
 
 
 def conv_integer(site: Site) -> None:
     """ConvInteger: a zero point of the weights may be one for each output."""
     rank = len(site.shape(site.input(1)))
     per_output = (-1, *(1,) * (rank - 1)) if site.input(3) and len(site.shape(site.input(3))) == 1 else ()
-    x, w = _centred(site, 0, 2), _centred(site, 1, 3, per_output)
+    x, w = _centred(site, 0, 2), _weights(site, 0, per_output)
     site.add("Conv", x, w, output=site.output(0), **site.node.attributes)
 
 
