@@ -19,6 +19,7 @@ from ecm_edge import targets
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.firmware import generate
 from ecm_edge.forms import cost, onnx_model, reference
+from ecm_edge.forms.reference.rewriting import SUPPORTED
 
 from . import nets
 
@@ -142,7 +143,7 @@ def _name(model, rng):
 
 def _operator(model, rng):
     node = _some(model.graph.node, rng)
-    kinds = [*sorted(reference.operators.OPERATORS), "If", "Loop", "TopK", "NoSuch"]
+    kinds = [*sorted(op for op in SUPPORTED if "." not in op), "NoSuch"]
     node.op_type = _some(kinds, rng)
     if rng.random() < 0.3:
         node.domain = _some(["com.microsoft", "ai.onnx", "ai.onnx.ml"], rng)

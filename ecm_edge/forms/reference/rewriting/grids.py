@@ -69,7 +69,7 @@ def _taps(site: Site, places: np.ndarray, length: int, mode: str) -> list[tuple[
     low, high = (0.0, length - 1.0) if corners else (-0.5, length - 0.5)
     x = (places + 1) / 2 * (length - 1) if corners else ((places + 1) * length - 1) / 2
     x = np.rint(x) if mode == "nearest" else x
-    x = np.clip(x, 0, length - 1) if outside == "border" else x
+    x = np.clip(x, 0, length - 1) if outside == "border" and mode != "cubic" else x
     x = _reflected(x, low, high) if outside == "reflection" else x
     x = np.clip(x, -2, length + 1)  # beyond, nothing counts
     base = np.floor(x)
