@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ecm_edge.forms import onnx_model
+from ecm_edge.forms import model_rules, onnx_model
 from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.rewriting import KNOWN, rewritten
@@ -70,7 +70,7 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
         ModelError: an operator that the reference does not know.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
-    needed = _needed_nodes(proto.graph, output_name)
+    needed = model_rules.needed_nodes(proto.graph, output_name)
     nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node) if index in needed]
     if onnx_model.opset(proto) < _SOFTMAX_BY_AXIS:
         nodes = list(_along_one_axis(nodes))
@@ -79,26 +79,6 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
     return Graph(input_name, input_shape, output_name, constants, steps)
-
-
-def _needed_nodes(graph: onnx.GraphProto, output: str) -> set[int]:
-    """The positions of the nodes without which an output cannot be computed; what others do need not be known."""
-    wanted, needed = {output}, set()
-    for index in reversed(range(len(graph.node))):
-        node = graph.node[index]
-        if wanted.intersection(node.output):
-            needed.add(index)
-            wanted.update(_read_by(node))
-    return needed
-
-
-def _read_by(node: onnx.NodeProto) -> set[str]:
-    """Names of the tensors that a node reads, or a graph in it."""
-    read = set(node.input)
-    for entry in node.attribute:
-        for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
-    return read
 
 
 def _along_one_axis(nodes: list[Node]) -> Iterator[Node]:
