@@ -31,6 +31,10 @@ MOST_WEIGHTS = 2**26
 STANDARD = ("", "ai.onnx")
 """Names of the domain of the standard operators."""
 
+CLASSICAL = "ai.onnx.ml"
+"""The domain of models that are no networks."""
+_LABELLING = frozenset({"ZipMap", "ArrayFeatureExtractor", "LabelEncoder"})  # they make labels of a net's scores
+
 _AGAIN = "Export it again."
 _OLD_BROADCAST = 7  # before this version a binary operator had `broadcast` and `axis`
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "And", "Or", "Xor", "Equal", "Greater", "Less"})
@@ -75,6 +79,44 @@ def after_inference(proto: onnx.ModelProto, name: str) -> None:
     model_sizes.check(inferred.graph, name)
     version = next(int(entry.version) for entry in proto.opset_import if entry.domain in STANDARD)
     _check_broadcast(inferred.graph, name, version)
+
+
+def refuse_classical(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Raise ModelError for trees, scalers and other models that are no networks, as scikit-learn's export has them."""
+    for index, node in enumerate(nodes):
+        if node.domain == CLASSICAL:
+            hint = "Train a network instead, for example with PyTorch or Keras, and scale its input beforehand."
+            found = f"{place_of(node, index)} of {CLASSICAL}"
+            raise ModelError("a model is a network; trees and other classical models are not taken", found, hint)
+
+
+def refuse_maps(graph: onnx.GraphProto) -> None:
+    """Raise ModelError for scores by name of class, as scikit-learn's export ends unless it is told not to."""
+    refuse_classical(node for node in graph.node if node.op_type not in _LABELLING)
+    place = next((place_of(node, i) for i, node in enumerate(graph.node) if node.op_type == "ZipMap"), None)
+    if place is not None:
+        hint = 'Export with `options={"zipmap": False}`.'
+        raise ModelError("scores are an array of floats, one for each class", f"the maps of {place}", hint)
+
+
+def needed_nodes(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[int]:
+    """The positions of the nodes without which outputs cannot be computed; what others do need not be known."""
+    wanted, needed = set(outputs), set()
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if wanted.intersection(node.output):
+            needed.add(index)
+            wanted.update(_read_by(node))
+    return needed
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Names of the tensors that a node reads, or a graph in it."""
+    read = set(node.input)
+    for entry in node.attribute:
+        for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
+            read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
+    return read
 
 
 def place_of(node: onnx.NodeProto, index: int) -> str:

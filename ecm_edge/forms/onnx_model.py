@@ -40,6 +40,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
+_FIX = "python -m onnxruntime.tools.make_dynamic_shape_fixed"
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
 _NO_KERNEL = "NOT_IMPLEMENTED"  # in what onnxruntime says
 _CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
@@ -157,10 +158,19 @@ def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:
         raise ModelError(rule, f"{path} that is corrupt or of another format ({problem})", hint) from None
+    _free_negative_axes(proto.graph)
     model_rules.before_inference(proto, str(path))
     beside = bring_in(proto, path)
     _bind_initializers(proto)
     return proto, beside
+
+
+def _free_negative_axes(graph: onnx.GraphProto) -> None:
+    """Leave axes free whose length is below 0, as some exporters write what ONNX leaves out or names."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.Clear()
 
 
 def _bind_initializers(proto: onnx.ModelProto) -> None:
@@ -203,6 +213,8 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
         raise ModelError("a classifier has exactly one input", found, "Bind the other inputs to constants.")
     shape = _segment_shape(inputs[0], path)
     output, count = _scores(proto, path)
+    needed = sorted(model_rules.needed_nodes(proto.graph, [output]))
+    model_rules.refuse_classical(proto.graph.node[index] for index in needed)
     stated = provenance(proto).get(_THRESHOLD)
     probability = count == 1 and _is_squashed(proto.graph, output)
     decision = decision_of(count, float(stated) if stated else None, probability=probability)
@@ -245,7 +257,7 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
         raise ModelError(
             "the input is of floats and its shape is fixed, but for a batch axis in front",
             f"{value.name} {[dim or '?' for dim in dims]} of {kind} in {path}",
-            "Export with a fixed length and batch 1.",
+            f"Export with a fixed length and batch 1, or fix the file: `{_FIX}`.",
         )
     if prod(dims) > MOST_VALUES:
         found = f"{prod(dims):,} of {value.name} in {path}"
@@ -262,6 +274,7 @@ def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
     two = {name: count for name, count in scores.items() if count == 2}  # noqa: PLR2004 - two scores
     chosen = scores if len(scores) == 1 else two
     if len(chosen) != 1:
+        model_rules.refuse_maps(proto.graph)
         raise ModelError(
             "a classifier has one float output of scores, in one row",
             f"{ {value.name: lengths(value) for value in inferred.graph.output} } in {path}",

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ecm_edge.forms import onnx_model
+from ecm_edge.forms import model_rules, onnx_model
 from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
@@ -95,7 +95,7 @@ def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...
 
 def _parts(proto: onnx.ModelProto, outputs: Iterable[str]) -> list[tuple[Node, list[Node]]]:
     """Each node and how the reference reads it: as several of an old Softmax, as none where no output needs it."""
-    needed = _needed_nodes(proto.graph, outputs)
+    needed = model_rules.needed_nodes(proto.graph, outputs)
     old = onnx_model.opset(proto) < _SOFTMAX_BY_AXIS
     parts: list[tuple[Node, list[Node]]] = []
     for index, each in enumerate(proto.graph.node):
@@ -103,26 +103,6 @@ def _parts(proto: onnx.ModelProto, outputs: Iterable[str]) -> list[tuple[Node, l
         part = _along_one_axis(node) if old and node.op in _FLATTENED else [node]
         parts.append((node, part if index in needed else []))
     return parts
-
-
-def _needed_nodes(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[int]:
-    """The positions of the nodes without which outputs cannot be computed; what others do need not be known."""
-    wanted, needed = set(outputs), set()
-    for index in reversed(range(len(graph.node))):
-        node = graph.node[index]
-        if wanted.intersection(node.output):
-            needed.add(index)
-            wanted.update(_read_by(node))
-    return needed
-
-
-def _read_by(node: onnx.NodeProto) -> set[str]:
-    """Names of the tensors that a node reads, or a graph in it."""
-    read = set(node.input)
-    for entry in node.attribute:
-        for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
-    return read
 
 
 def _along_one_axis(node: Node) -> list[Node]:
