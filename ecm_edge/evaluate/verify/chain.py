@@ -119,6 +119,7 @@ def verify_model(
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
     classifier = onnx_model.load_classifier(path, threshold)  # refused before anything is compared
+    generate.generate(classifier.proto, target)  # and what no C can be made of, too
     if isinstance(dataset, Samples):
         compared = segments_from(dataset.at_most(segments), classifier.decision)
     else:
