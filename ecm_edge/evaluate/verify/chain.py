@@ -30,7 +30,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.evaluate.verify.segments import Segments, segments_from, segments_of
 from ecm_edge.firmware import generate
-from ecm_edge.forms import onnx_model, simplify
+from ecm_edge.forms import onnx_model, reference, simplify
 from ecm_edge.forms.decision import TWO_SCORES
 from ecm_edge.forms.facts import facts_of
 from ecm_edge.forms.model_file import check_length
@@ -119,7 +119,7 @@ def verify_model(
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
     classifier = onnx_model.load_classifier(path, threshold)  # refused before anything is compared
-    generate.generate(classifier.proto, target)  # and what no C can be made of, too
+    _check_nodes(classifier, target)
     if isinstance(dataset, Samples):
         compared = segments_from(dataset.at_most(segments), classifier.decision)
     else:
@@ -132,6 +132,15 @@ def verify_model(
         chain = FileChain(file, compared, target, shop, emulated=emulated)
         record = _record(path, chain, watch, dataset, target)
     return record.model_copy(update={"facts": facts_of(classifier)})
+
+
+def _check_nodes(classifier: Classifier, target: Target) -> None:
+    """Refuse a node of a known operator that cannot be; of an unknown operator the hops say so, and are NOT RUN."""
+    try:
+        reference.load(classifier.proto)
+    except ModelError:
+        return
+    generate.generate(classifier.proto, target)
 
 
 def _check_labels(classifier: Classifier) -> None:
