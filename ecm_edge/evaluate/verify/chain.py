@@ -135,12 +135,15 @@ def verify_model(
 
 
 def _check_nodes(classifier: Classifier, target: Target) -> None:
-    """Refuse a node of a known operator that cannot be; of an unknown operator the hops say so, and are NOT RUN."""
+    """Refuse a node of a known operator that neither the reference nor C can be made of; of others the hops tell."""
     try:
-        reference.load(classifier.proto)
+        graph = reference.load(classifier.proto)
     except ModelError:
         return
-    generate.generate(classifier.proto, target)
+    try:
+        generate.generate(classifier.proto, target)
+    except ModelError:
+        reference.scores(graph, np.zeros((1, int(np.prod(classifier.input_shape))), np.float32))
 
 
 def _check_labels(classifier: Classifier) -> None:
