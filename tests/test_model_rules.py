@@ -16,6 +16,7 @@ from ecm_edge.base.errors import EcmEdgeError, InternalError, ModelError
 from ecm_edge.base.records import Verdict
 from ecm_edge.cli import main
 from ecm_edge.firmware import answers, generate, sources
+from ecm_edge.firmware.fit import fit_model
 from ecm_edge.forms import cost, model_rules, onnx_model, reference
 from ecm_edge.forms.model_file import open_model
 
@@ -219,6 +220,64 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
 def test_groups_divide_channels(groups, tmp_path):
     conv = node("Conv", ["samples", "k"], "c", kernel_shape=[1], group=groups)
     assert refusal(dense(conv, source="c", features=T * 4, constants={"k": weights(4, 1, 1)}), tmp_path)
+
+
+@pytest.mark.parametrize("command", ["fit", "generate", "verify", "quantize"])
+@pytest.mark.parametrize("kind", ["groups", "training"])
+def test_a_node_that_cannot_be_is_refused_by_every_command(kind, command, tmp_path, capsys):
+    if kind == "groups":
+        conv = node("Conv", ["samples", "k"], "c", kernel_shape=[1], group=0)
+        proto = dense(conv, source="c", features=T * 4, constants={"k": weights(4, 1, 1)})
+    else:
+        constants = {"r": np.float32(0.5), "t": np.array(True)}
+        proto = dense(node("Dropout", ["samples", "r", "t"], "c"), source="c", features=T, constants=constants)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    np.save(tmp_path / "s.npy", np.zeros((3, 1, T), np.float32))
+    words = {
+        "fit": ["fit", path, "--target", "host"],
+        "generate": ["firmware", "generate", path, "--target", "host", "-o", tmp_path / "out"],
+        "verify": ["verify", path, "--target", "host", "--noise", "2"],
+        "quantize": ["quantize", path, "--samples", tmp_path / "s.npy", "-o", tmp_path / "out"],
+    }[command]
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 2
+    rule = "groups divide a convolution's channels" if kind == "groups" else "Dropout is exported for inference"
+    assert re.search(f"{rule}; found .*'?node_c'?", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_one_step_of_a_sequence_is_taken(index, tmp_path):
+    """The usual head of torch's recurrences, `out[:, -1]`."""
+    hidden = 5
+    nodes = [
+        node("Transpose", ["samples"], "t", perm=[2, 0, 1]),
+        helper.make_node(
+            "GRU", ["t", "wx", "wh", "b"], ["h"], name="node_h", hidden_size=hidden, linear_before_reset=1
+        ),
+        node("Squeeze", ["h", "one"], "s"),
+        node("Gather", ["s", "i"], "g", axis=0),
+    ]
+    constants = {
+        "wx": weights(1, 3 * hidden, 1),
+        "wh": weights(1, 3 * hidden, hidden),
+        "b": weights(1, 6 * hidden),
+        "one": np.array([1]),
+        "i": np.array(index),
+    }
+    scores = answered(dense(*nodes, source="g", features=hidden, constants=constants), tmp_path)
+    assert len(np.unique(scores[:, 0])) == len(scores)
+
+
+def test_an_arena_that_the_compiler_takes_apart_fits(tmp_path):
+    pool = node("AveragePool", ["samples"], "p", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, count_include_pad=1)
+    onnx_model.save(dense(pool, source="p", features=9, shape=(1, 1, 5, 5)), tmp_path / "m.onnx")
+    (form,) = fit_model(tmp_path / "m.onnx", targets.load("loongson-2k0500"), ["float32"]).forms
+    gate = {gate.name: gate for gate in form.gates}["arena_off_plan"]
+    assert (gate.verdict, form.arena_bytes) == (Verdict.PASS, 0)
+    assert "40 bytes planned" in gate.detail
 
 
 def test_a_stated_size_is_that_of_the_weights(tmp_path):

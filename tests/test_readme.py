@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecm_edge import targets, tasks
@@ -18,6 +19,7 @@ from ecm_edge.data.recordings.options import Options, read_labels
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.firmware import emulate
 
+from . import own_nets
 from .test_cli import LEAVES
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +170,21 @@ def test_the_map_has_every_room():
     table = (ROOT / "CONTRIBUTING.md").read_text().split("\n## The map\n")[1].split("\n## ")[0]
     rooms = {path.parent.name for path in (ROOT / "ecm_edge").glob("*/__init__.py")}
     assert {room for room in rooms if f"`{room}/`" not in table} == set()
+
+
+def test_a_users_own_onnx_file(tmp_path):
+    """All commands end well with an LSTM that fits the board."""
+    samples, labels = own_nets.keras_lstm(tmp_path / "mynet.onnx")
+    np.savez(tmp_path / "mynet.npz", samples=samples, labels=labels)
+    lines = commands("README.md", "Your own ONNX file")
+    board = re.search(r"--target (\S+)", lines[0])[1]
+    if missing := emulate.available(targets.load(board)):
+        pytest.skip(missing.reason)
+    for line in lines:
+        done = run(line, tmp_path)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    words = {line.split()[1] for line in lines if line.startswith("ecm-edge ")}
+    assert words == {"fit", "quantize", "verify", "bench", "firmware", "bundle"}
 
 
 def test_a_users_own_networks_and_space(tmp_path):

@@ -166,6 +166,21 @@ def test_a_runtime_that_is_steps_away_is_found_in_its_layer(steps, gates, monkey
     assert [hop.first_diverging.layer] == ["node_raw"] if gates else hop.first_diverging is None
 
 
+def test_a_runtime_with_other_kernels_while_it_is_watched_is_said_and_no_failure(monkeypatch):
+    proto = nets.qdq_net(np.random.default_rng(0))
+    graph, real, scores = reference.load(proto), hops.tensors, np.float32([[0, 2], [2, 0]])
+
+    def watched(*given):
+        values = real(*given)
+        return values | {graph.output_name: values[graph.output_name] + 1}
+
+    monkeypatch.setattr(hops, "tensors", watched)
+    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (scores, scores), segments(2), LENIENT.parity.int8)
+    gate = {gate.name: gate for gate in hop.gates}["scores_same_when_observed"]
+    assert (hop.verdict, gate.verdict) == ("PASS", "NOT RUN")
+    assert "fuses other layers" in gate.detail
+
+
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_scores_that_are_no_numbers_never_pass(damaged, data):
     for name in (candidate.EXPORTED, FLOAT32):

@@ -76,9 +76,10 @@ def _render(record: QuantizeRecord) -> None:
     from ecm_edge.base.numbers import fixed
     from ecm_edge.base.tables import show
 
+    count = len(record.layers)
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
     show(
-        f"Noise of each layer, the worst {_SHOWN} of {len(record.layers)}, on {record.ranked_segments} segments",
+        f"Noise of each layer, the worst {min(_SHOWN, count)} of {count}, on {record.ranked_segments} segments",
         ["layer", "operator", "SQNR, dB", "largest error"],
         [[layer.layer, layer.op, fixed(layer.sqnr_db, 1), f"{layer.max_abs:.4f}"] for layer in record.layers[:_SHOWN]],
     )

@@ -145,6 +145,8 @@ def _explain(hop: Hop) -> None:
     if hop.reason:
         click.echo(f"{hop.name}: {hop.reason}")
     for gate in hop.gates:
+        if gate.verdict.value == "NOT RUN":
+            click.echo(f"{hop.name}: {gate.name} NOT RUN: {gate.detail}")
         if gate.verdict.value == "FAIL":
             click.echo(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
     if hop.first_diverging:

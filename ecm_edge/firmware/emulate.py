@@ -72,7 +72,9 @@ def command(image: Image, plugin: str | None = None) -> list[str]:
     if image.overflow:
         over = ", ".join(f"{region} by {count} bytes" for region, count in image.overflow.items())
         raise FirmwareError(
-            "an image that runs fits its board", f"one above {over}", "`ecm-edge fit` says what weighs."
+            "an image that runs fits its board",
+            f"one above {over}",
+            "`ecm-edge fit` says what weighs; the int8 file that `ecm-edge quantize` makes takes less.",
         )
     emulator = image.firmware.emulator
     if emulator is None:

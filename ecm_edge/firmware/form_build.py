@@ -101,7 +101,7 @@ def build_form(
     shipped = build.build(folder, target, "serial", out / "serial", emulated=False)
     run = run_emulated(shipped, out / "batch", host.scores if host else None)
     record = form_record.built(source, shipped, run, gates)
-    return BuiltForm(record.model_copy(update={"advice": suggestions.for_form(record)}), shipped.shipped)
+    return BuiltForm(record.model_copy(update={"advice": suggestions.for_form(record, target)}), shipped.shipped)
 
 
 def build_forms(

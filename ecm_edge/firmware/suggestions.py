@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge import targets
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Verdict
+from ecm_edge.forms.gate import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ecm_edge.base.records import Gate
     from ecm_edge.firmware.fit_records import FormFit, LayerFit
+    from ecm_edge.targets import Target
 
 
-def for_form(record: FormFit) -> list[str]:
-    """One sentence for each gate that failed."""
+def for_form(record: FormFit, target: Target) -> list[str]:
+    """One sentence for each gate that failed, and one on whose limits they are."""
     failed = [gate for gate in record.gates if gate.verdict == Verdict.FAIL and gate.name in _SENTENCES]
-    return [sentence for gate in failed if (sentence := _SENTENCES[gate.name](record, gate))]
+    sentences = [sentence for gate in failed if (sentence := _SENTENCES[gate.name](record, gate))]
+    return [*sentences, *([_limits(target)] if any(gate.name in BUDGETS for gate in failed) else [])]
 
 
 def for_model(forms: Sequence[FormFit]) -> list[str]:
@@ -29,6 +33,16 @@ def for_model(forms: Sequence[FormFit]) -> list[str]:
     if fitting:
         return [*first.advice, f"As {fitting[0]} it fits: ship that form, or go on with --form {fitting[0]}."]
     return [*first.advice, *(["No other form of it fits either."] if others else [])]
+
+
+def _limits(target: Target) -> str:
+    """Where a budget stands, and how to have another one."""
+    if target.name not in targets.names():
+        return f"The limits are [budget] in the file of {target.name}; raise them there if your task allows more."
+    return (
+        f"The limits are [budget] in ecm_edge/targets/{target.name}.toml, those of its contest; if your task allows "
+        "more, raise them in a copy and give that file as --target."
+    )
 
 
 def _flash(record: FormFit, gate: Gate) -> str:
@@ -47,8 +61,16 @@ def _ram(record: FormFit, gate: Gate) -> str:
     tensors = " and ".join(f"{b.tensor} ({b.size_bytes:,} B)" for b in sorted(alive, key=lambda b: -b.size_bytes)[:2])
     return (
         f"RAM is {_over(gate)} over: while {_named(layer)} runs, {layer.live_bytes:,} B are alive, most of them "
-        f"{tensors}; a larger stride before it, or fewer channels."
+        f"{tensors}; a larger stride before it, or fewer channels.{_beside_arena(record, gate)}"
     )
+
+
+def _beside_arena(record: FormFit, gate: Gate) -> str:
+    """What the program itself keeps, where that is more than a quarter of the budget: the input of a frame."""
+    beside = record.sections.bss - record.arena_bytes if record.sections else 0
+    if beside <= (gate.limit or 0) / 4:
+        return ""
+    return f" Beside the arena the program keeps {beside / KIB:.1f} KiB, most of it the float32 input of a frame."
 
 
 def _latency(record: FormFit, gate: Gate) -> str:

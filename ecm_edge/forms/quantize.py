@@ -27,7 +27,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate import candidate, row_sampling
-from ecm_edge.forms import onnx_model
+from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.bias_correction import correct_bias
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.float16 import to_float16_weights
@@ -170,6 +170,10 @@ def quantize_file(
         rows = dataset.rows_of(dataset.header.subjects if subjects is None else subjects)
         chosen = row_sampling.spread(dataset, rows, CALIBRATION_SEGMENTS)
         segments, calibrated = np.asarray(dataset.samples[chosen]), sorted(set(dataset.subject_names(chosen)))
+    if len(segments):
+        reference.scores(
+            reference.load(classifier.proto), segments[:1]
+        )  # names the node that cannot be, if there is one
     forms, record = quantize(classifier.proto, segments, subjects=calibrated)
     record = record.model_copy(update={"facts": facts_of(classifier)})
     with files.staged_folder(out) as staged:

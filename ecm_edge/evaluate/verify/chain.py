@@ -30,7 +30,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.evaluate.verify.segments import Segments, segments_from, segments_of
 from ecm_edge.firmware import generate
-from ecm_edge.forms import onnx_model, simplify
+from ecm_edge.forms import onnx_model, reference, simplify
 from ecm_edge.forms.decision import TWO_SCORES
 from ecm_edge.forms.facts import facts_of
 from ecm_edge.forms.model_file import check_length
@@ -119,6 +119,7 @@ def verify_model(
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
     """
     classifier = onnx_model.load_classifier(path, threshold)  # refused before anything is compared
+    _check_nodes(classifier, target)
     if isinstance(dataset, Samples):
         compared = segments_from(dataset.at_most(segments), classifier.decision)
     else:
@@ -131,6 +132,18 @@ def verify_model(
         chain = FileChain(file, compared, target, shop, emulated=emulated)
         record = _record(path, chain, watch, dataset, target)
     return record.model_copy(update={"facts": facts_of(classifier)})
+
+
+def _check_nodes(classifier: Classifier, target: Target) -> None:
+    """Refuse a node of a known operator that neither the reference nor C can be made of; of others the hops tell."""
+    try:
+        graph = reference.load(classifier.proto)
+    except ModelError:
+        return
+    try:
+        generate.generate(classifier.proto, target)
+    except ModelError:
+        reference.scores(graph, np.zeros((1, int(np.prod(classifier.input_shape))), np.float32))
 
 
 def _check_labels(classifier: Classifier) -> None:
