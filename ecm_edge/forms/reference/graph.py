@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class Graph:
     output_name: str
     constants: Mapping[str, Array]
     steps: tuple[Step, ...]
+
+    def up_to(self, name: str) -> Graph:
+        """The graph that ends in one of its tensors."""
+        return replace(self, output_name=name, steps=_needed([*self.steps], {name}))
 
     @property
     def quantised_layers(self) -> list[tuple[Step, Node]]:
