@@ -16,15 +16,18 @@ from ecm_edge.firmware.program import Done, Program
 from ecm_edge.firmware.tensors import Tensor, order_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Indices
 
 _INT16 = 1 << 15
 
 
-def gathered(program: Program, origin: str, name: str, x: Tensor) -> Tensor:
-    """A copy of a view, regular or not, in new memory under its ONNX name."""
-    y = program.output(name, x.shape, x.buffer.dtype, shift=x.shift, fill=x.quant.zero_point if x.quant else 0)
+def gathered(program: Program, origin: str, name: str, x: Tensor, order: Sequence[int] | None = None) -> Tensor:
+    """A copy of a view, regular or not, in new memory under its ONNX name; time-major unless `order` says otherwise."""
+    fill = x.quant.zero_point if x.quant else 0
+    y = program.output(name, x.shape, x.buffer.dtype, order=order, shift=x.shift, fill=fill)
     y = replace(y, quant=x.quant)
     if y.buffer.place == "scores" and x.quant is not None:
         y = replace(

@@ -117,7 +117,7 @@ def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None)
     if strides_of(x.index) is None:
         if room is not None:
             raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
-        return gathered(program, name, name, x)
+        return gathered(program, name, name, x, range(len(x.shape)))
     order = tuple(range(len(x.shape))) if room is None else channels_last(len(x.shape))
     wanted = room or Room()
     fill = x.quant.zero_point if x.quant else 0

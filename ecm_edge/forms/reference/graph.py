@@ -37,6 +37,10 @@ class Graph:
     constants: Mapping[str, Array]
     steps: tuple[Step, ...]
 
+    def up_to(self, name: str) -> Graph:
+        """The graph that ends in one of its tensors."""
+        return replace(self, output_name=name, steps=_needed([*self.steps], {name}))
+
     @property
     def quantised_layers(self) -> list[tuple[Step, Node]]:
         """Every step that gives an integer tensor, in order, with the node whose result that is.
