@@ -3,7 +3,7 @@
     python -m benchmarks.counts            counts again and prints what differs from counts.json
     python -m benchmarks.counts --write    and writes it there: commit that together with what changed it, and say why
 
-Counted are the nets of `firmware_nets` for every board in every form, and the entry that ships on each shelf of
+Counted are the nets of `firmware_nets` for every board in their forms, and the entry that ships on each shelf of
 data/reference/ in its board's forms.
 
 The figures depend on the ONNX files, on the C that is made of them, and on the cross-compiler (`compiler` in the file;
@@ -101,7 +101,7 @@ def builds() -> list[Build]:
     found = []
     for board in BOARDS:
         forms, entry = targets.load(board).precision, incumbent(board)
-        found += [Build(net, board, form) for net in nets.NAMES for form in forms]
+        found += [Build(net, board, form) for net in nets.NAMES for form in forms if form in nets.FORMS[net]]
         found += [Build(entry.name, board, form, entry) for form in forms]
     return sorted(found, key=lambda build: build.name)
 

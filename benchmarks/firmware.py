@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import onnx
 
     from benchmarks.counts import Counts
+    from ecm_edge.base.records import Form
     from ecm_edge.firmware.fit_records import FitRecord
 
 _INPUT_BYTES = 4 * nets.T
@@ -154,10 +155,24 @@ def rows(counts: Counts) -> list[Row]:
         Row("the same, serial image, float16 weights", "–", kib["float16"], "KiB", 34, 28),
         Row("the same, arena, input included", "14,956", single.arena_bytes + _INPUT_BYTES, "B", 12_500, 6_000),
         Row("se-s float32, LoongArch64, instructions", "1,591,391", se_s.instructions, "", 700_000, 450_000),
+        _of_macs(counts, "picture", "float32", 786_560, (2.2, 1.5), "4,972,073"),
+        _of_macs(counts, "picture", "int8", 786_560, (3, 2)),
+        _of_macs(counts, "separable", "float32", 215_600, (3, 2)),
+        _of_macs(counts, "separable", "int8", 215_600, (3, 2)),
         Row("demo int8, LoongArch64, instructions", "3,680,000", int8.instructions, "", 600_000, single.instructions),
         Row("demo float32, Cortex-M4, instructions", "700,260", on_m4["float32"].instructions, "", 350_000, 270_000),
         Row("demo int8, Cortex-M4, instructions", "1,292,711", on_m4["int8"].instructions, "", 350_000, 200_000),
     ]
+
+
+_PICTURES = {"picture": "picture (MNIST-8's shape)", "separable": "separable (a small MobileNet)"}
+
+
+def _of_macs(counts: Counts, net: str, form: Form, macs: int, limits: tuple[float, float], peer: str = "–") -> Row:
+    """The instructions of a net over pictures; `limits` are its bar and its aim for one multiply-accumulate."""
+    found = counts.of(net, BOARDS[0], form).instructions
+    bar, aim = (round(limit * macs) for limit in limits)
+    return Row(f"{_PICTURES[net]} {form}, LoongArch64, instructions", peer, found, "", bar, aim)
 
 
 def table(found: list[Row]) -> str:

@@ -20,32 +20,35 @@ from ecm_edge.candidate import networks
 from ecm_edge.forms import export, onnx_model, quantize, simplify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ecm_edge.base.records import Form
     from ecm_edge.forms.onnx_model import Floats
 
 FOLDER = Path(__file__).parent / "nets"
-NAMES = ("demo", "se-s")
+FORMS: dict[str, tuple[Form, ...]] = {
+    "demo": ("float32", "float16", "int8"),
+    "se-s": ("float32", "float16", "int8"),
+    "picture": ("float32", "int8"),
+    "separable": ("float32", "int8"),
+}
+"""The nets by name, and the forms of each that are counted."""
+NAMES = tuple(FORMS)
 T = 1250
 _DEMO = ((3, 6), (5, 5), (10, 4), (20, 4), (20, 4))  # outputs and taps of five valid convolutions of stride 2
+_SEPARABLE = ((8, 3, 2, 1), (8, 3, 1, 8), (16, 1, 1, 1), (16, 3, 2, 16), (24, 1, 1, 1), (24, 5, 1, 24), (24, 1, 1, 1))
+"""Outputs, taps, stride and groups of its convolutions, with padding and ReLU."""
 _SEGMENTS = 32
 
 
-def segments(count: int = _SEGMENTS) -> Floats:
-    """Random segments (count, T), the same every time."""
-    return np.random.default_rng(1).standard_normal((count, T)).astype(np.float32)
+def segments(count: int = _SEGMENTS, samples: int = T) -> Floats:
+    """Random segments (count, samples), the same every time."""
+    return np.random.default_rng(1).standard_normal((count, samples)).astype(np.float32)
 
 
 def demo() -> onnx.ModelProto:
     """The contest's demo AFNet: five strided convolutions with ReLU, then linear 740 → 10 → 2; 192,684 MACs."""
-    generator = np.random.default_rng(0)
-    nodes, weights = [], []
-
-    def parameter(name: str, *shape: int) -> str:
-        scale = np.sqrt(max(1, int(np.prod(shape[1:]))))
-        values = (generator.standard_normal(shape) / scale).astype(np.float32)
-        weights.append(numpy_helper.from_array(values, name))
-        return name
-
+    nodes, weights, parameter = [], *_parameters()
     x, channels, steps = "samples", 1, T
     for i, (outputs, taps) in enumerate(_DEMO):
         inputs = [x, parameter(f"w{i}", outputs, channels, taps), parameter(f"b{i}", outputs)]
@@ -57,14 +60,73 @@ def demo() -> onnx.ModelProto:
     nodes.append(helper.make_node("Gemm", hidden, ["hidden"], name="linear0", transB=1))
     scores = ["hidden", parameter("w6", 2, 10), parameter("b6", 2)]
     nodes.append(helper.make_node("Gemm", scores, ["scores"], name="linear1", transB=1))
+    return _checked("demo", nodes, weights, (1, 1, T), (1, 2))
+
+
+def picture() -> onnx.ModelProto:
+    """Of the shape of MNIST-8 of ONNX's zoo: two 5x5 convolutions and a linear layer, biases apart; 786,560 MACs."""
+    weights, parameter = _parameters()
+    weights.append(numpy_helper.from_array(np.array([1, 256]), "shape"))
+    same = {"kernel_shape": [5, 5], "auto_pad": "SAME_UPPER"}
+    nodes = [
+        helper.make_node("Conv", ["samples", parameter("w0", 8, 1, 5, 5)], ["c0"], name="conv0", **same),
+        helper.make_node("Add", ["c0", parameter("b0", 8, 1, 1)], ["a0"], name="add0"),
+        helper.make_node("Relu", ["a0"], ["r0"], name="relu0"),
+        helper.make_node("MaxPool", ["r0"], ["p0"], name="pool0", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["p0", parameter("w1", 16, 8, 5, 5)], ["c1"], name="conv1", **same),
+        helper.make_node("Add", ["c1", parameter("b1", 16, 1, 1)], ["a1"], name="add1"),
+        helper.make_node("Relu", ["a1"], ["r1"], name="relu1"),
+        helper.make_node("MaxPool", ["r1"], ["p1"], name="pool1", kernel_shape=[3, 3], strides=[3, 3]),
+        helper.make_node("Reshape", ["p1", "shape"], ["flat"], name="flatten"),
+        helper.make_node("MatMul", ["flat", parameter("w2", 256, 10)], ["product"], name="linear"),
+        helper.make_node("Add", ["product", parameter("b2", 1, 10)], ["scores"], name="add2"),
+    ]
+    return _checked("picture", nodes, weights, (1, 1, 28, 28), (1, 10))
+
+
+def separable() -> onnx.ModelProto:
+    """Like a small MobileNet: depthwise convolutions with pointwise ones behind them, (1, 3, 32, 32); 215,600 MACs."""
+    weights, parameter = _parameters()
+    nodes, x, channels = [], "samples", 3
+    for i, (outputs, taps, stride, groups) in enumerate(_SEPARABLE):
+        inputs = [x, parameter(f"w{i}", outputs, channels // groups, taps, taps), parameter(f"b{i}", outputs)]
+        more = {"strides": [stride, stride], "pads": [taps // 2] * 4, "group": groups}
+        nodes.append(helper.make_node("Conv", inputs, [f"c{i}"], name=f"conv{i}", **more))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"))
+        x, channels = f"r{i}", outputs
+    nodes.append(helper.make_node("GlobalAveragePool", [x], ["mean"], name="mean"))
+    nodes.append(helper.make_node("Flatten", ["mean"], ["flat"], name="flatten"))
+    scores = ["flat", parameter("w", 2, channels), parameter("b", 2)]
+    nodes.append(helper.make_node("Gemm", scores, ["scores"], name="linear", transB=1))
+    return _checked("separable", nodes, weights, (1, 3, 32, 32), (1, 2))
+
+
+def _parameters() -> tuple[list[onnx.TensorProto], Callable[..., str]]:
+    """Weights so far, and what draws more of them: of a name and a shape, of about unit gain."""
+    generator, weights = np.random.default_rng(0), []
+
+    def parameter(name: str, *shape: int) -> str:
+        scale = np.sqrt(max(1, int(np.prod(shape[1:]))))
+        values = (generator.standard_normal(shape) / scale).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, name))
+        return name
+
+    return weights, parameter
+
+
+def _checked(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    weights: list[onnx.TensorProto],
+    samples: tuple[int, ...],
+    scores: tuple[int, ...],
+) -> onnx.ModelProto:
+    """A model from samples to scores of these shapes."""
     value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "demo",
-        [value("samples", TensorProto.FLOAT, (1, 1, T))],
-        [value("scores", TensorProto.FLOAT, (1, 2))],
-        weights,
+    given, result = (
+        value(*each) for each in (("samples", TensorProto.FLOAT, samples), ("scores", TensorProto.FLOAT, scores))
     )
+    graph = helper.make_graph(nodes, name, [given], [result], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -81,8 +143,11 @@ def se_s() -> onnx.ModelProto:
 def made() -> dict[str, onnx.ModelProto]:
     """Every file of the folder as it would be written now, by name."""
     found = {}
-    for name, model in zip(NAMES, (demo(), se_s()), strict=True):
-        found |= {f"{name}.onnx": model, f"{name}.int8.onnx": quantize.quantize_int8(model, segments())}
+    for (name, forms), model in zip(FORMS.items(), (demo(), se_s(), picture(), separable()), strict=True):
+        found[f"{name}.onnx"] = model
+        if "int8" in forms:
+            samples = onnx_model.classifier_of(model).samples_per_segment
+            found[f"{name}.int8.onnx"] = quantize.quantize_int8(model, segments(samples=samples))
     return found
 
 

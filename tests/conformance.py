@@ -1,4 +1,4 @@
-"""The node tests of the ONNX standard as generated C, and the table of them in firmware_check/README.md.
+"""The node tests of the ONNX standard as generated C, their table in firmware_check/README.md, README.md's operators.
 
     python -m tests.conformance --write
 
@@ -14,6 +14,9 @@ Which tests there are, and which apply; whatever does not is counted with its re
 3. Not applicable: sequences, optional tensors and text; no elements; training.
 4. The wheel does ship old exports of PyTorch (opset 6 and 9) as files: they are run in the same way, by folder.
 5. What the generator refuses, by an error that names the node: the error's rule is the reason.
+ 6. The tests that onnx2c lists are counted once more in a row of their own, those without float32 too: of float64 and
+    float16 the model is converted, as `load_classifier` does; of booleans and whole numbers the first input is cast
+    from the samples, or quantised with scale 1 where the operator is one on 8 bits.
 
 A second table is of files that onnxruntime's quantiser makes (tests/quantised_files.py), by kind of configuration.
 """
@@ -22,10 +25,11 @@ import importlib
 import pkgutil
 import re
 import sys
+import textwrap
 import warnings
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -36,18 +40,30 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model, reference
+from ecm_edge.forms.as_float32 import as_float32 as convert
 from ecm_edge.forms.reference.graph import graph_of
+from ecm_edge.forms.reference.rewriting import RULE, SUPPORTED
 
 from . import firmware_c, quantised_files
 
 README = Path(__file__).parents[1] / "firmware_check" / "README.md"
-SECTIONS = ("conformance", "quantised")
-"""The tables, each between two comments of that name."""
+PROJECT = Path(__file__).parents[1] / "README.md"
+LISTED = Path(__file__).with_name("onnx2c_node_tests.txt")
+ON_BYTES = frozenset({"MaxPool", "ConvInteger", "MatMulInteger"})
 FOLDERS = ("pytorch-converted", "pytorch-operator", "simple")
 """Models and their answers that the wheel ships as files."""
 
 PAIRWISE = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "MatMul", "Concat", "PRelu"})
 """Operators whose inputs are also tried all at once: the samples are cut into them."""
+
+ALL_CONSTANT, NOT_SAMPLES = frozenset({"ConstantOfShape", "MelWeightMatrix", "Range"}), frozenset({"depth"})
+"""Operators whose inputs are all bounds and sizes, and inputs that are one, whatever their type."""
+
+ROUNDED = dict.fromkeys(
+    [f"test_dft_{kind}{old}" for kind in ("axis", "inverse") for old in ("", "_opset19")],
+    "right but for what float32 leaves of sums that cancel",
+)
+"""Tests beyond a relative tolerance; tests/test_rewriting.py has the operator."""
 
 CHUNKS = 12
 RELATIVE, ABSOLUTE = 1e-3, 1e-7  # the standard's own runner's
@@ -65,6 +81,7 @@ class Case:
     samples: np.ndarray = field(default_factory=lambda: np.zeros(0))
     wanted: np.ndarray = field(default_factory=lambda: np.zeros(0))
     reason: str = ""
+    test: str = ""
 
     def graph(self):
         """The graph of the reference."""
@@ -95,10 +112,46 @@ def _seeded():
 @cache
 def cases():
     """Every test, applicable or not."""
-    tests = [test for test in node_cases() if "_expanded" not in test.name]
+    tests = [test for test in node_cases() if "_expanded" not in test.name and has_float32(test)]
     with np.errstate(all="ignore"):
         found = [case for test in tests for case in _cases(test)]
     return tuple(sorted([*found, *_exports()], key=lambda case: (case.op, case.name)))
+
+
+@cache
+def others_listed():
+    """Tests that onnx2c lists and `cases` leaves out."""
+    known = {case.test for case in cases()}
+    with np.errstate(all="ignore"):
+        return tuple(
+            case for test in node_cases() if test.name in listed() - known for case in _cases(as_float32(test))
+        )
+
+
+@cache
+def listed():
+    """The names of the node tests that onnx2c lists."""
+    lines = LISTED.read_text().splitlines()
+    return frozenset(f"test_{line}" for line in lines if not line.startswith("#"))
+
+
+def has_float32(test):
+    """Whether a data set has an input or output of float32."""
+    return any(_is_float(_array(x)) for inputs, outputs in test.data_sets for x in (*inputs, *outputs))
+
+
+def as_float32(test):
+    """A test whose model and values of float64 or float16 are converted."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(test.model)
+    convert(proto)
+
+    def single(x):
+        x = _array(x)
+        return x.astype(np.float32) if _is_array(x) and x.dtype in (np.float64, np.float16) else x
+
+    sets = [tuple([single(x) for x in part] for part in data) for data in test.data_sets]
+    return replace(test, model=proto, data_sets=sets)
 
 
 def _exports():
@@ -135,11 +188,11 @@ def _cases(test):
     for number, (inputs, outputs) in enumerate(test.data_sets):
         given = dict(zip([value.name for value in test.model.graph.input], map(_array, inputs), strict=False))
         wanted = dict(zip([value.name for value in test.model.graph.output], map(_array, outputs), strict=False))
-        if not any(_is_float(x) for x in (*given.values(), *wanted.values())):
-            continue
         for position, (name, value) in enumerate(wanted.items()):
             label = test.name + (f"[{number}]" if number else "") + (f":{position}" if position else "")
-            yield _case(op, label, test.model, given, name, value)
+            case = _case(op, label, test.model, given, name, value)
+            case.test = test.name
+            yield _inapplicable(case, ROUNDED[label]) if label in ROUNDED else case
         floats = all(_is_float(x) for x in given.values()) and len(given) > 1
         if op in PAIRWISE and floats and all(np.size(x) for x in (*given.values(), *wanted.values())):
             (name,) = wanted
@@ -164,11 +217,14 @@ def _case(op, label, model, given, output, wanted):
         return _inapplicable(case, "optional, sequence or text")
     if all(entry.domain for entry in model.opset_import):
         return _inapplicable(case, "an operator of training")
-    nodes = list(model.graph.node)
-    quantised = (op == "DequantizeLinear" or op.startswith("QLinear")) and not _is_float(next(iter(given.values())))
-    if not any(map(_is_float, given.values())) and not quantised:
+    nodes, byte = list(model.graph.node), {np.dtype(np.int8), np.dtype(np.uint8)}
+    quantised = op == "DequantizeLinear" or op.startswith("QLinear") or (op in ON_BYTES and _dtype(given) in byte)
+    of_integers = bool(given) and quantised and not _is_float(next(iter(given.values())))
+    varying = [n for n, x in given.items() if op not in ALL_CONSTANT and n not in NOT_SAMPLES and _is_float(x)]
+    without = label in listed() and not varying and not _is_float(wanted) and op not in ALL_CONSTANT
+    first = next(iter(given) if of_integers or without else iter(varying), None)
+    if first is None:
         return _constant(case, nodes, given, output, wanted)
-    first = next(n for n, x in given.items() if _is_float(x) or quantised)
     x = given[first]
     if not np.size(x) or not np.size(wanted):
         return _inapplicable(case, "a tensor without elements")
@@ -177,7 +233,10 @@ def _case(op, label, model, given, output, wanted):
         return _inapplicable(case, "training mode")
     rest = {name: value for name, value in given.items() if name != first}
     source, result = first, output
-    if x.dtype != np.float32:
+    if without and not of_integers:
+        to = helper.np_dtype_to_tensor_dtype(x.dtype)
+        nodes, source = [helper.make_node("Cast", ["samples_"], [first], name="cast", to=to), *nodes], "samples_"
+    elif x.dtype != np.float32:
         nodes, source = [_inverse("QuantizeLinear", "samples_", first), *nodes], "samples_"
         rest |= {"one_": np.float32(1), "zero_": x.dtype.type(0)}
     if op == "QuantizeLinear" or op.startswith("QLinear"):
@@ -189,6 +248,10 @@ def _case(op, label, model, given, output, wanted):
     case.output, case.samples = result, np.asarray(x, np.float32).ravel()
     case.wanted = np.asarray(wanted, np.float32)
     return _constant(case, list(model.graph.node), given, output, wanted) if _is_constant(case) else case
+
+
+def _dtype(given):
+    return np.asarray(next(iter(given.values()))).dtype
 
 
 def _is_constant(case):
@@ -248,7 +311,7 @@ def _model(model, nodes, inputs, constants, output):
 def chunk(number):
     """A part of the tests: (case, its generated C or None where the generator refuses)."""
     found = []
-    for index, case in enumerate(cases()):
+    for index, case in enumerate((*cases(), *others_listed())):
         if index % CHUNKS == number and not case.reason:
             try:
                 found.append((case, firmware_c.generate(case.graph(), f"m{index}")))
@@ -279,8 +342,8 @@ def differing(made, program):
 
 def reason_of(problem):
     """A refusal as the table counts it."""
-    unknown = re.match(r"(?:com\.microsoft\.)?(\w+) in node", problem.found)
-    return f"no {unknown[1]}" if unknown else re.sub(r"\d+", "…", problem.rule)
+    unknown = re.match(r"(?:com\.microsoft\.)?([\w.]+)", problem.found)
+    return f"no {unknown[1]}" if problem.rule == RULE else re.sub(r"\d+", "…", problem.rule)
 
 
 def table():
@@ -296,7 +359,19 @@ def table():
         lines.append(f"| {title} | {len(reasons)} | {len(reasons) - counted.total()} | {why} |")
     total, passed = sum(map(len, outcome.values())), sum(not r for rs in outcome.values() for r in rs)
     lines.append(f"| **all** | **{total}** | **{passed}** | |")
+    lines.append(_listed_row())
     return "\n".join(lines)
+
+
+def _listed_row():
+    """Of the tests that onnx2c lists: how many there are and are equal in every output, and why others are not."""
+    reasons = dict.fromkeys(listed(), "")
+    for case in (*cases(), *others_listed()):
+        if case.test in reasons:
+            reasons[case.test] = reasons[case.test] or case.reason or _refusal(case)
+    counted = Counter(reason for reason in reasons.values() if reason)
+    why = "; ".join(f"{count} {reason}" for reason, count in sorted(counted.items()))
+    return f"| node tests that onnx2c lists | {len(reasons)} | {len(reasons) - counted.total()} | {why} |"
 
 
 def _refusal(case):
@@ -324,19 +399,26 @@ def quantised_table():
     return "\n".join(lines)
 
 
-def readme():
-    """The README with the tables as they have to be."""
-    text = README.read_text()
-    for section, made in zip(SECTIONS, (table(), quantised_table()), strict=True):
-        begin, end = (f"<!-- {section}: {side} -->" for side in ("begin", "end"))
-        head, rest = text.split(begin)
-        _, tail = rest.split(end)
-        text = f"{head}{begin}\n{made}\n{end}{tail}"
-    return text
+def operators():
+    """The list in the project's README: every operator that is taken, as the generator has them."""
+    return "\n".join(textwrap.wrap(f"{RULE}: {', '.join(sorted(SUPPORTED))}.", 120, break_long_words=False))
+
+
+def written():
+    """Both READMEs as they have to be, by path."""
+    room = _with(_with(README.read_text(), "conformance", table()), "quantised", quantised_table())
+    return {README: room, PROJECT: _with(PROJECT.read_text(), "operators", operators())}
+
+
+def _with(text, name, block):
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        README.write_text(readme())
+        for path, text in written().items():
+            path.write_text(text)
     else:
         print(table(), quantised_table(), sep="\n\n")  # noqa: T201 - a command

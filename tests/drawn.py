@@ -274,6 +274,12 @@ def quantised_networks(draw):
 
 
 def quantised(proto, draw):
+    """A float model with every activation and weight quantised in a drawn way."""
+    dtype, *ways = draw(st.sampled_from([np.int8, np.uint8])), draw(st.booleans()), draw(st.booleans())
+    return quantised_as(proto, dtype, *ways, pass_through=draw(st.booleans()))
+
+
+def quantised_as(proto, dtype, per_channel, fused, *, pass_through):
     """A float model with every activation and weight quantised, ranges taken from noise."""
     import warnings
 
@@ -285,10 +291,7 @@ def quantised(proto, draw):
     for node in proto.graph.node:
         for name in node.input:
             uses.setdefault(name, []).append(node)
-    work = Quantiser(
-        env, draw(st.sampled_from([np.int8, np.uint8])), per_channel=draw(st.booleans()), fused=draw(st.booleans())
-    )
-    pass_through = draw(st.booleans())
+    work = Quantiser(env, dtype, per_channel=per_channel, fused=fused)
     work.activation("samples", "samples")
     initial = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     for node in proto.graph.node:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.operators import tiles
+from ecm_edge.firmware.operators import depthwise, tiles
 from ecm_edge.firmware.operators.calls import Struct, Tile
 from ecm_edge.firmware.operators.convolution_i8 import pairs
 from ecm_edge.firmware.operators.weighted import Activation
@@ -88,6 +88,17 @@ class Drawn:
         segments, segment = (1, taps * channels) if dilation == 1 else (taps, channels)
         return Windows(0, self.whole(1, 20), stride * channels, segments, segment, dilation * channels, channels)
 
+    def picture(self, *, even=False):
+        """Windows of one line of a picture: a run for each row of the kernel, or one for each tap of it."""
+        windows, down, line = self.windows(even=even), self.whole(1, 4), 2 * self.whole(20, 30)
+        if windows.segments > 1:
+            return replace(windows, repeats=down - 1, repeat_step=line)
+        return replace(windows, segments=down, segment_step=line)
+
+    def some_windows(self, *, even=False):
+        """Windows along time or of one line of a picture."""
+        return (self.picture if self.whole(0, 1) else self.windows)(even=even)
+
     def tile(self, rows, outputs, most_rows, most_outputs, unroll):
         return Tile(
             self.whole(1, min(rows, most_rows)), self.whole(1, min(outputs, most_outputs)), self.divisor(unroll)
@@ -110,8 +121,7 @@ class Drawn:
 
 def span(windows):
     """Elements under all windows."""
-    last = (windows.segments - 1) * windows.segment_step + windows.segment
-    return (windows.rows - 1) * windows.x_step + last
+    return (windows.rows - 1) * windows.x_step + windows.width
 
 
 def arguments(*given):
@@ -129,7 +139,8 @@ def conv_f32_wide(case):
 
 
 def _conv_f32(case, function, order):
-    windows, outputs, wide = case.windows(), case.whole(1, 40), order is tiles.vectors_of
+    windows = case.some_windows()
+    outputs, wide = case.whole(1, 40), order is tiles.vectors_of
     if wide:
         vectors = case.whole(1, tiles.WIDE_VECTORS)
         tile = Tile(case.whole(1, min(windows.rows, tiles.WIDE_ROWS)), 8 * vectors, 1)
@@ -152,21 +163,21 @@ def _conv_f32(case, function, order):
 
 def conv_i8(case):
     """ecm_conv_i8."""
-    windows, outputs = case.windows(), case.whole(1, 20)
+    windows, outputs = case.some_windows(), case.whole(1, 20)
     tile = case.tile(windows.rows, outputs, tiles.TILE, tiles.TILE, windows.segment)
     return _conv_i8(case, windows, tile, outputs, lambda w: (tiles.blocks(w, tile.outputs), "int8"))
 
 
 def conv_i8_dual(case):
     """ecm_conv_i8_dual: an even number of channels, and the loop counts pairs."""
-    windows, outputs = case.windows(even=True), case.whole(1, 20)
+    windows, outputs = case.some_windows(even=True), case.whole(1, 20)
     tile = case.tile(windows.rows, outputs, tiles.TILE, tiles.TILE, windows.segment // 2)
     return _conv_i8(case, windows, tile, outputs, lambda w: (pairs(tiles.blocks(w, tile.outputs)), "int16"), "_dual")
 
 
 def conv_i8_packed(case):
     """ecm_conv_i8_packed with two or three sums in a word."""
-    windows, outputs, lanes = case.windows(), case.whole(1, 30), case.whole(2, 3)
+    windows, outputs, lanes = case.some_windows(), case.whole(1, 30), case.whole(2, 3)
     tile = replace(
         case.tile(windows.rows, 1, tiles.TILE, 1, windows.segment),
         outputs=lanes * case.whole(1, tiles.TILE_PACKED // lanes),
@@ -205,10 +216,15 @@ def depthwise_f32_once(case):
     return _depthwise_f32(case, "ecm_depthwise_f32_once")
 
 
-def _depthwise_f32(case, function):
-    channels, samples, outputs, tile, size = _channels(case)
+def depthwise_f32_lines(case):
+    """ecm_depthwise_f32_lines."""
+    return _depthwise_f32(case, "ecm_depthwise_f32_lines", case.whole(1, 4))
+
+
+def _depthwise_f32(case, function, lines=1):
+    channels, samples, outputs, tile, size = _channels(case, lines)
     x, b = case.array("x", case.floats(samples), "float32"), case.array("b", case.floats(outputs), "float32")
-    w = case.array("w", case.floats(outputs, channels.members["taps"]), "float32")
+    w = case.array("w", case.floats(outputs, lines, channels.members["taps"]), "float32")
     shape, activation = case.struct(channels), case.activation()
     tiled = case.struct(tile.struct(backward=case.backward()))
     plain = f"plain_depthwise_f32({arguments(x, w, b, 'plain', shape, activation)})"
@@ -217,26 +233,59 @@ def _depthwise_f32(case, function):
 
 def depthwise_i8(case):
     """ecm_depthwise_i8."""
-    channels, samples, outputs, tile, size = _channels(case)
+    return _depthwise_i8(case, "ecm_depthwise_i8")
+
+
+def depthwise_i8_lines(case):
+    """ecm_depthwise_i8_lines."""
+    return _depthwise_i8(case, "ecm_depthwise_i8_lines", case.whole(1, 4))
+
+
+def depthwise_i8_packed(case):
+    """ecm_depthwise_i8_packed: some lines of the output together; the plain kernel computes one after the other."""
+    together, down = case.whole(1, depthwise.DEPTHWISE_LINES), case.whole(1, 2)
+    taps_down = case.whole(1 if together == 1 else 2, 4)
+    channels, samples, outputs, tile, size = _channels(case, taps_down)
+    members = channels.members
+    x_line = down * members.get("repeat_step", samples)
+    y_line = size + case.whole(0, 3)
+    x = case.array("x", case.bytes((together - 1) * x_line + samples), "int8")
+    w = case.array("w", case.bytes(outputs, taps_down, members["taps"]), "int8")
+    b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
+    factor, quant = case.quant(outputs)
+    shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
+    lines = [(f"{x} + {line * x_line}", f"plain + {line * y_line}") for line in range(together)]
+    plain = "; ".join(f"plain_depthwise_i8({arguments(at, w, b, factor, y, shape, quant)})" for at, y in lines)
+    numbers = (together, x_line, y_line)
+    fast = f"ecm_depthwise_i8_packed({arguments(x, w, b, factor, 'fast', *numbers, shape, tiled, quant)})"
+    return case.text(plain, fast, (together - 1) * y_line + size, "ecm_stored")
+
+
+def _depthwise_i8(case, function, lines=1):
+    channels, samples, outputs, tile, size = _channels(case, lines)
     x = case.array("x", case.bytes(samples), "int8")
-    w = case.array("w", case.bytes(outputs, channels.members["taps"]), "int8")
+    w = case.array("w", case.bytes(outputs, lines, channels.members["taps"]), "int8")
     b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
     factor, quant = case.quant(outputs)
     shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
     plain = f"plain_depthwise_i8({arguments(x, w, b, factor, 'plain', shape, quant)})"
-    fast = f"ecm_depthwise_i8({arguments(x, w, b, factor, 'fast', shape, tiled, quant)})"
+    fast = f"{function}({arguments(x, w, b, factor, 'fast', shape, tiled, quant)})"
     return case.text(plain, fast, size, "ecm_stored")
 
 
-def _channels(case):
-    """Channels, samples under them, outputs, a tile, and elements of the output."""
+def _channels(case, lines):
+    """Channels of so many lines of taps, samples under them, outputs, a tile, and elements of the output."""
     count, multiplier, rows, taps = case.whole(1, 5), case.whole(1, 3), case.whole(1, 40), case.whole(1, 16)
     stride, dilation = case.whole(1, 3), case.whole(1, 3)
     outputs, time_step = count * multiplier, count + case.whole(0, 1)
     y_step = outputs + case.whole(0, 1)
     members = {"rows": rows, "stride": stride, "taps": taps, "dilation": dilation, "time_step": time_step}
-    channels = Struct("channels", {**members, "outputs": outputs, "multiplier": multiplier, "y_step": y_step})
+    members |= {"outputs": outputs, "multiplier": multiplier, "y_step": y_step}
     samples = ((rows - 1) * stride + (taps - 1) * dilation) * time_step + count
+    if lines > 1:
+        members |= {"repeats": lines - 1, "repeat_step": samples + case.whole(0, 3)}
+        samples += (lines - 1) * members["repeat_step"]
+    channels = Struct("channels", members)
     tile = replace(case.tile(rows, 1, 16, 1, taps), outputs=1)
     return channels, samples, outputs, tile, (rows - 1) * y_step + outputs
 
@@ -258,7 +307,8 @@ KERNELS = {
     make.__name__: make
     for make in (
         *(conv_f32, conv_f32_wide, conv_i8, conv_i8_dual, conv_i8_packed),
-        *(depthwise_f32, depthwise_f32_once, depthwise_i8, dense_half),
+        *(depthwise_f32, depthwise_f32_once, depthwise_f32_lines),
+        *(depthwise_i8, depthwise_i8_lines, depthwise_i8_packed, dense_half),
     )
 }
 """By the name of the kernel's header."""

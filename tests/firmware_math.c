@@ -46,7 +46,16 @@ static float power_of_two(float x) { return ecm_powf(1.9f, x); }
     F(truncf, ecm_truncf, trunc(x))                                         \
     F(remainder_of_tenth, remainder_of_tenth, fmod(x, (double)0.1f))        \
     F(sinf, ecm_sinf, sin(x))                                               \
-    F(cosf, ecm_cosf, cos(x))
+    F(cosf, ecm_cosf, cos(x))                                               \
+    F(tanf, ecm_tanf, tan(x))                                               \
+    F(asinf, ecm_asinf, asin(x))                                            \
+    F(acosf, ecm_acosf, acos(x))                                            \
+    F(atanf, ecm_atanf, atan(x))                                            \
+    F(sinhf, ecm_sinhf, sinh(x))                                            \
+    F(coshf, ecm_coshf, cosh(x))                                            \
+    F(asinhf, ecm_asinhf, asinh(x))                                         \
+    F(acoshf, ecm_acoshf, acosh(x))                                         \
+    F(atanhf, ecm_atanhf, atanh(x))
 
 #ifndef ECM_HASHES
 static double gelu_tanh(double x)
@@ -117,7 +126,7 @@ FUNCTIONS(DRIVE)
 
 FUNCTIONS(HASH)
 
-/* hashes[26], of the results for every `stride`th input; all NaNs count as the same one. Returns how many there are. */
+/* hashes[35], of the results for every `stride`th input; all NaNs count as the same one. Returns how many there are. */
 int32_t all_hashes(uint32_t stride, uint32_t *hashes)
 {
     int32_t count = 0;

@@ -46,6 +46,15 @@ ULP_BOUNDS = [  # function, inputs from, to, ULP of the exact result
     ("remainder_of_tenth", -INF, INF, 0),
     ("sinf", -INF, INF, 2.7),
     ("cosf", -INF, INF, 2.7),
+    ("tanf", -INF, INF, 4.1),
+    ("asinf", -INF, INF, 2.5),
+    ("acosf", -INF, INF, 1.3),
+    ("atanf", -INF, INF, 2.2),
+    ("sinhf", -INF, INF, 2.9),
+    ("coshf", -INF, INF, 2.9),
+    ("asinhf", -INF, INF, 4),
+    ("acoshf", -INF, INF, 2.4),
+    ("atanhf", -INF, INF, 1.5),
 ]
 
 RELATIVE_BOUNDS = [  # function, inputs from, to, 2^-24 |x|

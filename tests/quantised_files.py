@@ -22,7 +22,6 @@ from onnxruntime.quantization import (
 )
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.firmware.generate import interface_of
 from ecm_edge.forms import onnx_model, reference
 
 from . import firmware_c
@@ -184,7 +183,7 @@ def _made(number, file):
     try:
         onnx_model.check(proto, f"{file.name}.onnx")
         classifier, graph = onnx_model.classifier_of(proto), reference.load(proto)
-        interface_of(proto)
+        onnx_model.classifier_of(proto)
         return file, classifier, graph, firmware_c.generate(graph, f"m{number}")
     except ModelError as problem:
         return file, None, None, problem

@@ -6,7 +6,8 @@ before the next node, with error 0; between two traced tensors, where nodes were
 With u = 2^-24 and gamma(n) = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms, 3.1):
 
     sums of products     gamma(n + 6) * sum |w| |x| + |b|: n fused multiply-adds, the reference's one rounding, and four
-                         roundings of weights and bias where batch norm is folded into them; plus sum |w| err(x)
+                         roundings of weights and bias where batch norm is folded into them; plus sum |w| err(x).
+                         A constant that is added behind, or a batch norm's shift, is a part of b where it is folded
     means, other sums    gamma(n + 2) * sum |x|, plus sum err(x)
     +, -, *              the operands' errors as in a derivative, and a rounding: u |y|
     elementary functions the operand's error times the largest slope, and the ULP that ecm_math.h states
@@ -48,17 +49,41 @@ def bounds(graph, given, traced):
         given: every tensor as the reference computes it from the C's own inputs.
         traced: the tensors that the C has shown, name -> values.
     """
-    errors, found = {}, {}
+    errors, found, products = {}, {}, {}
     for step in graph.steps:
         node = step.op
         x = [np.zeros((1, 0)) if not n else traced.get(n, given[n]) for n in node.inputs]
         err = [
             np.zeros(np.shape(value)) if n not in errors else errors[n] for n, value in zip(node.inputs, x, strict=True)
         ]
+        folded = next((i for i, n in enumerate(node.inputs) if n in products and n not in traced), None)
+        more = 0.0
+        if node.op in _PRODUCTS:
+            products[step.outputs[0]] = _PRODUCTS[node.op](x)
+        elif folded is not None and node.op in {"Add", "BatchNormalization"}:
+            products[step.outputs[0]] = products[node.inputs[folded]]
+            more = gamma(products[step.outputs[0]] + 6) * _shift(node, x, folded)
         for name, error in zip(step.outputs, _errors(node, x, err, given), strict=True):
-            found[name] = error + TINY
-            errors[name] = np.zeros_like(error) if name in traced else error
+            found[name] = error + more + TINY
+            errors[name] = np.zeros_like(found[name]) if name in traced else error + more
     return {name: found[name] for name in traced if name in found}
+
+
+_PRODUCTS = {
+    "Conv": lambda x: x[1][0, 0].size,
+    "Gemm": lambda x: x[0].shape[-1],
+    "MatMul": lambda x: x[0].shape[-1],
+}
+"""How many products one of their sums has."""
+
+
+def _shift(node, x, folded):
+    """How large the constant is that a node adds to its input `folded`; 0 where it adds another tensor."""
+    if node.op == "Add":
+        other = x[1 - folded]
+        return np.abs(other.astype(np.float64)) if len(other) < len(x[folded]) else 0.0
+    scale, bias, mean, variance = (np.abs(each.astype(np.float64)) for each in _norm_lines(x))
+    return bias + scale / np.sqrt(variance) * mean
 
 
 def _errors(node, x, err, given):
@@ -112,8 +137,13 @@ def _matmul(_node, x, err, _y):
     return gamma(x[0].shape[-1] + 6) * matrix_product(x[0], x[1]) + matrix_product(err[0], x[1])
 
 
+def _norm_lines(x):
+    """Scale, bias, mean and variance of a batch norm, each of them as it is spread over its input."""
+    return [value.reshape(1, 1, -1, *(1,) * (x[0].ndim - 3)) for value in x[1:5]]
+
+
 def _norm(node, x, err, _y):
-    scale, bias, mean, variance = (value.reshape(1, 1, -1, *(1,) * (x[0].ndim - 3)) for value in x[1:5])
+    scale, bias, mean, variance = _norm_lines(x)
     a = scale / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
     return a * err[0] + 4 * U * (a * x[0] + bias + a * mean)
 

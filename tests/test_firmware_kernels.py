@@ -70,6 +70,9 @@ def test_the_generator_knows_the_limits_of_the_kernels_tiles():
         "ECM_DEPTHWISE_ROWS": depthwise.DEPTHWISE_ROWS,
         "ECM_DEPTHWISE_TAPS": depthwise.DEPTHWISE_TAPS,
         "ECM_DEPTHWISE_I8_ROWS": depthwise.DEPTHWISE_ROWS,
+        "ECM_DEPTHWISE_I8_TAPS": depthwise.DEPTHWISE_TAPS,
+        "ECM_DEPTHWISE_LINES": depthwise.DEPTHWISE_LINES,
+        "ECM_DEPTHWISE_REPEATS": depthwise.DEPTHWISE_REPEATS,
     }
 
 

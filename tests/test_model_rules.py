@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge import targets
-from ecm_edge.base.errors import EcmEdgeError, ModelError
+from ecm_edge.base.errors import EcmEdgeError, InternalError, ModelError
 from ecm_edge.base.records import Verdict
 from ecm_edge.cli import main
 from ecm_edge.firmware import answers, generate, sources
@@ -262,6 +262,47 @@ def test_sizes_are_bounded_before_memory_is_taken(proto, tmp_path):
     assert refusal(proto, tmp_path)
 
 
+def chain(op, count, shape):
+    names = ["samples", *(f"x{i}" for i in range(count))]
+    return dense(*(node(op, [a], b) for a, b in pairwise(names)),
+                 node("GlobalMaxPool", [names[-1]], "g"), source="g", features=shape[1], shape=shape)  # fmt: skip
+
+
+SLOW = {
+    "33,554,432 elements; found": chain("Sin", 40, (1, 1, 2**20)),
+    "1,073,741,824 MACs; found more, up to Conv 'node_c'": dense(
+        node("Conv", ["samples", "k"], "c", pads=[2**19] * 2), node("GlobalMaxPool", ["c"], "g"),
+        source="g", features=1, constants={"k": weights(1, 1, 2**20 + 1)}, shape=(1, 1, 2**20),
+    ),
+    "65,536 steps; found 1,048,576 in LSTM": dense(
+        node("Transpose", ["samples"], "t", perm=[2, 0, 1]),
+        helper.make_node("LSTM", ["t", "lw", "lr"], ["", "h"], hidden_size=2),
+        source="h", features=2, constants={"lw": weights(1, 8, 1), "lr": weights(1, 8, 2)}, shape=(1, 1, 2**20),
+    ),
+    "4,194,304 elements; found 'r'": dense(
+        node("Range", ["a", "b", "a"], "r"), node("Cast", ["r"], "rf", to=1),
+        node("ReduceSum", ["rf"], "s", keepdims=0),
+        node("Add", ["samples", "s"], "c"), node("GlobalMaxPool", ["c"], "g"),
+        source="g", features=1, constants={"a": np.int64(1), "b": np.int64(10**10)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("found", SLOW)
+def test_work_is_bounded_before_anything_is_computed(found, tmp_path):
+    assert found in str(refusal(SLOW[found], tmp_path))
+
+
+def test_what_inference_cannot_see_is_bounded_where_it_is_computed(monkeypatch):
+    """A local response is written as others, of which inference knows nothing."""
+    proto = chain("LRN", 3, (1, 4, 40))
+    for each in proto.graph.node[:3]:
+        each.attribute.append(helper.make_attribute("size", 3))
+    monkeypatch.setattr("ecm_edge.forms.reference.rewriting.MOST_TOGETHER", 2000)
+    with pytest.raises(ModelError, match="at most 2,000 elements; found more, up to Mul 'node_x1"):
+        cost.count(proto)
+
+
 def test_the_largest_size_is_taken():
     model_rules.bounded((model_rules.MOST_ELEMENTS,))
     with pytest.raises(ModelError, match="at most 4,194,304 elements"):
@@ -414,3 +455,42 @@ def test_mutated_files_are_taken_or_refused(tmp_path):
     refused = [outcome for outcome in outcomes if outcome is not None]
     assert all(isinstance(outcome, EcmEdgeError) for outcome in refused)
     assert 0 < len(refused) < len(outcomes)
+
+
+def failing(*_):
+    raise IndexError("a fault of ours")
+
+
+def test_a_fault_of_ours_is_no_refusal(monkeypatch):
+    """Exp is valid and onnxruntime computes it, so that the model is not at fault."""
+    proto = dense(node("Exp", ["samples"], "c"), source="c")
+    monkeypatch.setitem(reference.operators.OPERATORS, "Exp", failing)
+    with pytest.raises(InternalError, match="what onnxruntime can: IndexError: a fault of ours in Exp 'node_c'"):
+        cost.count(proto)
+
+
+def test_a_fault_of_ours_in_a_group_is_no_refusal(monkeypatch):
+    proto = nets.qdq_net(np.random.default_rng(3))
+    monkeypatch.setattr("ecm_edge.forms.reference.integers._accumulate", failing)
+    with pytest.raises(InternalError, match="Conv 'node_conv'"):
+        reference.scores(reference.load(proto), np.zeros((1, nets.T), np.float32))
+
+
+def test_a_node_that_fits_no_operator_is_refused():
+    """The shape is not inferred: it depends on the samples' values as far as inference knows."""
+    nodes = [node("Reshape", ["samples", "rows"], "c"), node("ReduceMax", ["c"], "m", keepdims=0)]
+    proto = dense(*nodes, source="samples", constants={"rows": np.array([7, 9])})
+    with pytest.raises(ModelError, match=r"the reference can compute every node; found .* in Reshape 'node_c'"):
+        cost.count(proto)
+
+
+def test_a_shuffled_row_is_put_in_order_for_weights_beyond_8_bits(tmp_path):
+    """Behind a convolution a row of integers lies channels last; weights of 9 bits go through loops over its axes."""
+    proto = nets.qdq_net(np.random.default_rng(3))
+    zero = next(tensor for tensor in proto.graph.initializer if tensor.name == "g_z")
+    zero.CopyFrom(onnx.numpy_helper.from_array(np.array([-9, -9], np.int8), "g_z"))
+    graph = reference.load(proto)
+    c = firmware_c.build(tmp_path, [firmware_c.generate(graph)]).run(0, nets.segments(6))[0]
+    wanted = reference.scores(graph, nets.segments(6))
+    assert np.array_equal(c, wanted)
+    assert len(np.unique(wanted)) > 6

@@ -91,6 +91,35 @@ def test_resized_is_as_in_onnxruntime(tmp_path, mode, coordinates):
     holds(graph([node], (1, 2, 8, 12), constants), tmp_path, noise(2, 1, 2, 8, 12))
 
 
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_an_old_softmax_behind_an_old_upsample_is_that_of_onnxruntime(tmp_path, op):
+    """Of opset 9: the one flattens its input, the other has coordinates of its own, which newer sets do not."""
+    nodes = [
+        helper.make_node("Upsample", ["samples", "scales"], ["u"], name="up", mode="linear"),
+        helper.make_node(op, ["u"], ["y"], name="end"),
+    ]
+    constants = {"scales": np.array([1, 1, 1.5, 2], np.float32)}
+    holds(graph(nodes, (1, 2, 4, 5), constants, opset=9), tmp_path, noise(3, 1, 2, 4, 5))
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_channels_become_samples_and_come_back_as_in_onnxruntime(tmp_path, mode):
+    nodes = [
+        helper.make_node("DepthToSpace", ["samples"], ["d"], name="out", blocksize=2, mode=mode),
+        helper.make_node("SpaceToDepth", ["d"], ["y"], name="back", blocksize=3),
+    ]
+    holds(graph(nodes, (1, 8, 3, 6), opset=13), tmp_path, noise(3, 1, 8, 3, 6))
+
+
+def test_what_an_output_does_not_need_is_not_looked_at(tmp_path):
+    nodes = [
+        helper.make_node("Acos", ["samples"], ["other"], name="other"),
+        helper.make_node("NonZero", ["other"], ["places"], name="places"),
+        helper.make_node("Neg", ["samples"], ["y"], name="neg"),
+    ]
+    holds(graph(nodes, (1, 6)), tmp_path, noise(3, 1, 6))
+
+
 def test_logic_and_choices_are_those_of_onnxruntime(tmp_path):
     node = helper.make_node
     nodes = [

@@ -122,6 +122,126 @@ def labels_in_c(folder, scores):
     return [int(word) for word in done.stdout.split()]
 
 
+def chained(first, name, **attributes):
+    """An operator between the input and the convolution of a net of 12 leads, whose input has the axes (1, T, C)."""
+    proto = model((1, 12, 40), 5)
+    proto.graph.node[0].input[0] = "moved"
+    proto.graph.node.insert(0, helper.make_node(first, ["samples"], ["moved"], name=name, **attributes))
+    shape = (1, 40, 12) if first == "Transpose" else (1, 12, 40)
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("samples", TensorProto.FLOAT, shape))
+    return proto
+
+
+def flat(shape):
+    """Nothing but a matrix."""
+    size = int(np.prod(shape))
+    nodes = [
+        helper.make_node("Reshape", ["samples", "flat"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["scores"]),
+    ]
+    ends = [("samples", shape), ("scores", (1, 3))]
+    values = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, axes)] for name, axes in ends]
+    weights = [numpy_helper.from_array(np.int64([1, size]), "flat")]
+    weights.append(numpy_helper.from_array(np.ones((size, 3), np.float32), "w"))
+    graph = helper.make_graph(nodes, "g", *values, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def recurrent(layout):
+    shape = (1, 20, 4) if layout else (20, 1, 4)
+    draw = np.random.default_rng(5)
+    weights = {"w": draw.normal(size=(1, 12, 4)), "r": draw.normal(size=(1, 12, 4)), "k": draw.normal(size=(4, 3))}
+    nodes = [helper.make_node("GRU", ["samples", "w", "r"], ["", "h"], hidden_size=4, layout=layout)]
+    nodes += [helper.make_node("Flatten", ["h"], ["f"]), helper.make_node("MatMul", ["f", "k"], ["scores"])]
+    ends = [("samples", shape), ("scores", (1, 3))]
+    values = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, axes)] for name, axes in ends]
+    constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", *values, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("proto", "letters", "strides"),
+    [
+        (model((1, 12, 40), 5), "NCT", "{480, 40, 1}"),
+        (model((1, 1, 60), 1), "NCT", "{60, 60, 1}"),
+        (model((1, 1, 12, 10), 10), "NCHW", "{120, 120, 10, 1}"),
+        (chained("Transpose", "turn", perm=[0, 2, 1]), "NTC", "{480, 12, 1}"),
+        (chained("Relu", "keep"), "NCT", "{480, 40, 1}"),
+        (flat((1, 9)), "NT", "{9, 1}"),
+        (flat((1, 3, 9)), "", "{27, 9, 1}"),
+        (recurrent(0), "TNC", "{4, 4, 1}"),
+    ],
+)
+def test_the_header_says_what_the_axes_are(proto, letters, strides):
+    header = generate.generate(proto, HOST).files["model.h"]
+    assert f'#define MODEL_INPUT_LAYOUT "{letters}"\n' in header
+    assert f"#define MODEL_INPUT_STRIDES {strides}\n" in header
+    facts = facts_of(onnx_model.classifier_of(proto))
+    assert facts.layout == letters
+    assert (f"({letters})" in facts.text) == bool(letters)
+
+
+def test_time_behind_the_batch_of_a_recurrent_layer():
+    assert onnx_model.classifier_of(recurrent(1)).layout == "NTC"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
+    [
+        ("classes", '["N", "S", "V", "F", "Q"]', ("N", "S", "V", "F", "Q")),
+        ("names", "{0: 'N', 1: 'S', 2: 'V', 4: 'Q', 3: 'F'}", ("N", "S", "V", "F", "Q")),
+        ("labels", "N, S, V, F, Q", ("N", "S", "V", "F", "Q")),
+        ("class_names", "N\nS\nV\nF\nQ", ("N", "S", "V", "F", "Q")),
+        ("classes", "N, S", ()),
+        ("classes", "[" * 10_000, ()),
+        ("names", "{1: 'N', 2: 'S', 3: 'V', 4: 'F', 5: 'Q'}", ()),
+        ("other", "N, S, V, F, Q", ()),
+    ],
+)
+def test_names_of_labels_in_the_metadata(key, value, names, tmp_path):
+    proto = model((1, 12, 40), 5)
+    proto.metadata_props.add(key=key, value=value)
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert onnx_model.load_classifier(tmp_path / "m.onnx").class_names == names
+
+
+def test_names_of_labels_that_the_user_gives(saved):
+    classifier = onnx_model.load_classifier(saved("twelve_leads"), classes=["N", 'S"', "V", "F", "\u00e9"])
+    header = generate.generate(classifier.proto, HOST).files["model.h"]
+    assert '#define MODEL_CLASS_NAMES {"N", "S\\042", "V", "F", "\\303\\251"}\n' in header
+    assert "V, F, \u00e9)" in facts_of(classifier).text
+    for names in (["N", "S"], ["N", "S", "V", "F", "N"], ["N", "S", "V", "F", ""], [*"NSVF", "Q" * 65]):
+        with pytest.raises(ModelError, match="no two the same"):
+            onnx_model.load_classifier(saved("twelve_leads"), classes=names)
+
+
+def test_a_detector_with_names_keeps_the_frame_of_the_contest(tmp_path):
+    onnx.save(model((1, 1, 30), 2), tmp_path / "m.onnx")
+    classifier = onnx_model.load_classifier(tmp_path / "m.onnx", classes=["other", "AF"])
+    files = generate.generate(classifier.proto, HOST).files
+    assert '#define MODEL_CLASS_NAMES {"other", "AF"}\n' in files["model.h"]
+    assert "ECM_MODEL_LABEL" not in files["ecm_model.h"]
+
+
+def test_a_threshold_travels_with_the_forms(saved, tmp_path):
+    path = saved("one_sigmoid")
+    samples = sample_file.noise(20, onnx_model.load_classifier(path))
+    quantize.quantize_file(path, samples, tmp_path / "q", threshold=0.6)
+    for name in ("model.int8.onnx", "model.float16.onnx"):
+        assert (
+            onnx_model.load_classifier(tmp_path / "q" / name).decision.text == "label 1 (positive) iff scores[0] >= 0.6"
+        )
+    assert onnx_model.load_classifier(tmp_path / "q" / "model.int8.onnx", 0.7).decision.threshold == np.float32(0.7)
+
+
+def test_fit_and_bench_say_the_threshold(saved):
+    path = saved("one_sigmoid")
+    assert fit_model(path, HOST, ["float32"], threshold=0.7).facts.threshold == np.float32(0.7)
+    record = bench.bench_candidate(path, threshold=0.7, runs=2, warm_ups=0)
+    assert record.facts.threshold == np.float32(0.7)
+
+
 @pytest.mark.parametrize(("name", "rule"), RULES.items())
 def test_the_rule_is_stated(name, rule, saved):
     classifier = onnx_model.load_classifier(saved(name))
@@ -309,7 +429,12 @@ def test_noise_is_bounded_and_the_same_every_time(saved):
         ["quantize", "MODEL", "-o", "q", "--samples", "s.npy", "--subjects", "S1"],
         ["quantize", "FOLDER", "--samples", "s.npy"],
         ["firmware", "build", "FOLDER", "--target", "host", "--threshold", "0.4"],
-        ["firmware", "serve", "MODEL", "--target", "host"],
+        ["firmware", "build", "FOLDER", "--target", "host", "--classes", "a,b"],
+        ["firmware", "generate", "MODEL", "--target", "host", "-o", "c", "--classes", "a,b"],
+        ["fit", "FOLDER", "--target", "host", "--threshold", "0.4"],
+        ["bench", "FOLDER", "--threshold", "0.4"],
+        ["quantize", "FOLDER", "--data", "d", "--threshold", "0.4"],
+        ["firmware", "serve", "MODEL", "--target", "host", "--threshold", "0.4"],
         ["verify", "MODEL", "--target", "host", "--samples", "none.npy"],
     ],
 )

@@ -95,6 +95,22 @@ threshold_option = click.option(
     help="Of a model of one score, from which on the label is 1.  [default: 0.5 for a sigmoid, 0 for a logit]",
 )
 
+classes_option = click.option(
+    "--classes", help="A name for each label, with commas, for the C.  [default: as the file's metadata have them]"
+)
+
+
+def class_names(given: str | None) -> list[str]:
+    """The names of --classes."""
+    return [name.strip() for name in given.split(",")] if given else []
+
+
+def refuse_threshold_of_folder(model: Path, threshold: float | None) -> None:
+    """Refuse --threshold for a candidate, whose two scores need none."""
+    if model.is_dir() and threshold is not None:
+        raise click.UsageError("--threshold is for an ONNX file of one score; a candidate has two.")
+
+
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
 
 
@@ -147,10 +163,15 @@ def keeps_records(model: Path) -> bool:
     return model.is_dir() and not (model / MANIFEST).exists()
 
 
-def tell(facts: ModelFacts | None) -> None:
-    """One line on a model that is no float32 detector: its shapes, its rule, and that it was converted."""
+def tell(facts: ModelFacts | None, serial: str = "") -> None:
+    """One line on a model that is no float32 detector: its shapes, its rule, and what it was converted from.
+
+    One more on its serial answers, where they are not in the contest's frame.
+    """
     if facts:
         click.echo(facts.text)
+    if serial:
+        click.echo(serial)
 
 
 def print_gates(gates: Iterable[Gate]) -> None:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, keeps_records, open_data, print_gates, tell
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    emit,
+    json_option,
+    keeps_records,
+    open_data,
+    print_gates,
+    refuse_threshold_of_folder,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
+@threshold_option
 @json_option
 def command(
     model: Path,
@@ -31,6 +43,7 @@ def command(
     target: str | None,
     runs: int,
     warm_ups: int,
+    threshold: float | None,
     *,
     as_json: bool,
 ) -> None:
@@ -44,9 +57,12 @@ def command(
     from ecm_edge.candidate import candidate
     from ecm_edge.evaluate.bench import bench_candidate
 
+    refuse_threshold_of_folder(model, threshold)
     segments = open_data(data) if data else None
     board = targets.load(target) if target else None
-    record = bench_candidate(model, segments, against=against, target=board, runs=runs, warm_ups=warm_ups)
+    record = bench_candidate(
+        model, segments, against=against, target=board, threshold=threshold, runs=runs, warm_ups=warm_ups
+    )
     if keeps_records(model):
         record.save(model / candidate.BENCH)
     emit(record, as_json=as_json, render=lambda: _render(record))

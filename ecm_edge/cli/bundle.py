@@ -10,6 +10,8 @@ from ecm_edge.cli._common import (
     CANDIDATE,
     PATH,
     check_form,
+    class_names,
+    classes_option,
     emit,
     form_option,
     json_option,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @target_option
 @form_option("the target's first")
 @threshold_option
+@classes_option
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
 @json_option
@@ -39,6 +42,7 @@ def command(
     target: str,
     form: Form | None,
     threshold: float | None,
+    classes: str | None,
     report: Path | None,
     out: Path,
     *,
@@ -53,14 +57,16 @@ def command(
     from ecm_edge.registry.bundle import bundle
 
     check_form(model, form)
-    record = bundle(model, targets.load(target), out, form=form, report=report, threshold=threshold)
+    record = bundle(
+        model, targets.load(target), out, form=form, report=report, threshold=threshold, classes=class_names(classes)
+    )
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: BundleRecord) -> None:
     packed = record.manifest
     click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
-    tell(record.facts)
+    tell(record.facts, record.serial)
     print_gates(record.gates)
     if record.archive_sha256:
         click.echo(f"SHA-256 {record.archive_sha256}")

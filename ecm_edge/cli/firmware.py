@@ -10,11 +10,14 @@ from ecm_edge.cli._common import (
     CANDIDATE,
     PATH,
     choose_form,
+    class_names,
+    classes_option,
     emit,
     form_option,
     json_option,
     keeps_records,
     print_gates,
+    refuse_threshold_of_folder,
     target_option,
     tell,
     threshold_option,
@@ -42,9 +45,18 @@ def command() -> None:
 @click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
 @form_option("the target's first")
 @threshold_option
+@classes_option
 @json_option
 def generate_(
-    model: Path, target: str, out: Path, name: str, form: Form | None, threshold: float | None, *, as_json: bool
+    model: Path,
+    target: str,
+    out: Path,
+    name: str,
+    form: Form | None,
+    threshold: float | None,
+    classes: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Write MODEL, a candidate's folder or any ONNX file, as C99 for a board's core.
 
@@ -56,7 +68,7 @@ def generate_(
     from ecm_edge.forms.model_file import open_model
 
     board = targets.load(target)
-    opened = open_model(model, choose_form(model, form, board), threshold)
+    opened = open_model(model, choose_form(model, form, board), threshold, class_names(classes))
     record = generate_model(opened, board, out, name=name)
     emit(record, as_json=as_json, render=lambda: _render_sources(record, out))
 
@@ -72,6 +84,8 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
         f"an arena of {record.arena_bytes:,} bytes"
     )
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
+    if record.byte_entry:
+        click.echo(f"{record.byte_entry};")
     tell(record.facts)
 
 
@@ -80,8 +94,11 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
 @target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
+@classes_option
 @json_option
-def build_(model: Path, target: str, out: Path | None, threshold: float | None, *, as_json: bool) -> None:
+def build_(
+    model: Path, target: str, out: Path | None, threshold: float | None, classes: str | None, *, as_json: bool
+) -> None:
     """Build the images of MODEL, a candidate's folder or any ONNX file, and hold them to the board's budgets.
 
     Of a candidate every form that the board runs is built: firmware/FORM/TARGET.elf (.bin for bare metal) and
@@ -94,10 +111,16 @@ def build_(model: Path, target: str, out: Path | None, threshold: float | None, 
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
-    if model.is_dir() and threshold is not None:
-        raise click.UsageError("--threshold is for an ONNX file of one score; a candidate has two.")
+    refuse_threshold_of_folder(model, threshold)
+    if model.is_dir() and classes:
+        raise click.UsageError("--classes is for an ONNX file; the labels of a candidate are those of its task.")
     with busy(f"building {model.name} for {board.name}"):
-        record = build_candidate(model, board) if out is None else build_model(model, board, out, threshold=threshold)
+        names = class_names(classes)
+        record = (
+            build_candidate(model, board)
+            if out is None
+            else build_model(model, board, out, threshold=threshold, classes=names)
+        )
     emit(record, as_json=as_json, render=lambda: _render_images(record))
 
 
@@ -124,7 +147,7 @@ def _render_images(record: FirmwareRecord) -> None:
                 click.echo(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
         for sentence in form.advice:
             click.echo(f"- {sentence}")
-    tell(record.facts)
+    tell(record.facts, record.serial)
     click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
@@ -133,12 +156,17 @@ def _render_images(record: FirmwareRecord) -> None:
 @target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")
+@threshold_option
 @json_option
-def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as_json: bool) -> None:
+def serve_(
+    model: Path, target: str, link: Path | None, form: Form | None, threshold: float | None, *, as_json: bool
+) -> None:
     """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
 
-    An image for the emulator's board is taken as it is. Any program for the contest's protocol, 115200 8N1, can use the
-    port that is printed; `ecm-edge measure --port` does. Its latency is not a board's.
+    An image for the emulator's board is taken as it is, if it answers in the contest's protocol, 115200 8N1. Any
+    program for that one can use the port that is printed; `ecm-edge measure --port` does. Its latency is not a board's.
+    A model that does not fit that protocol, or a target that does not name it, has answers with scores
+    (firmware_check/README.md).
     """
     import tempfile
     from contextlib import suppress
@@ -149,34 +177,39 @@ def serve_(model: Path, target: str, link: Path | None, form: Form | None, *, as
 
     board = targets.load(target)
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
-        image, samples = _servable(model, board, form, Path(folder))
-        with serve(image, board, link=link, **samples) as served:
+        image, asked, said = _servable(model, board, form, threshold, Path(folder))
+        with serve(image, board, link=link, **asked) as served:
             line = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
-            emit(served.record, as_json=as_json, render=lambda: click.echo(line))
+            emit(served.record, as_json=as_json, render=lambda: click.echo("\n".join(filter(None, [said, line]))))
             served.wait()
 
 
-def _servable(model: Path, board: Target, form: Form | None, folder: Path) -> tuple[Path, dict[str, int]]:
-    """The image to serve; and the length of its segments, which an image given as a file does not hold.
+def _servable(
+    model: Path, board: Target, form: Form | None, threshold: float | None, folder: Path
+) -> tuple[Path, dict[str, int], str]:
+    """The image to serve; its samples and scores, which an image given as a file does not hold; and what is to be said.
 
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
     """
     from ecm_edge.base.tables import busy
+    from ecm_edge.firmware.interface import serial_answers
     from ecm_edge.firmware.make import make_image, make_sources
-    from ecm_edge.forms.model_file import open_detector
+    from ecm_edge.forms.model_file import open_model
 
     if model.is_file() and model.read_bytes()[:4] == b"\x7fELF":
-        return model, {}
-    opened = open_detector(model, choose_form(model, form, board))
-    samples = opened.classifier.samples_per_segment
+        return model, {}, ""
+    opened = open_model(model, choose_form(model, form, board), threshold)
+    said = serial_answers(opened.classifier, board)
+    asked = {"samples": opened.classifier.samples_per_segment}
+    asked |= {"scores": opened.classifier.decision.count} if said else {}
     shipped = _shipped(opened, board)
     if shipped is not None:
-        return shipped, {"samples": samples}
+        return shipped, asked, said
     with busy(f"building {model.name} for {board.name}"):
         sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
-    return image.elf, {"samples": samples}
+    return image.elf, asked, said
 
 
 def _shipped(opened: ModelFile, board: Target) -> Path | None:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, form_option, json_option, target_option, tell
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    emit,
+    form_option,
+    json_option,
+    refuse_threshold_of_folder,
+    target_option,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +31,9 @@ _LARGEST = 5
 @click.argument("model", type=CANDIDATE)
 @target_option
 @form_option("all that the target runs; the first one decides")
+@threshold_option
 @json_option
-def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> None:
+def command(model: Path, target: str, form: Form | None, threshold: float | None, *, as_json: bool) -> None:
     """Check whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count its instructions.
 
     The model need not be trained. Sizes are those of the linked image; instructions are counted in the emulator; the
@@ -33,14 +43,15 @@ def command(model: Path, target: str, form: Form | None, *, as_json: bool) -> No
     from ecm_edge.base.tables import busy
     from ecm_edge.firmware.fit import fit_model
 
+    refuse_threshold_of_folder(model, threshold)
     board = targets.load(target)
     with busy(f"building {model.name} for {board.name}"):
-        record = fit_model(model, board, [form] if form else None)
+        record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: FitRecord) -> None:
-    tell(record.facts)
+    tell(record.facts, record.serial)
     for form in record.forms:
         render_form(form, record.target)
     fits = ", ".join(record.fits) or "none"

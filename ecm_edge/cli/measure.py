@@ -75,9 +75,9 @@ def command(
 ) -> None:
     """Send labelled segments to the board at a serial device, and score its answers.
 
-    The protocol is the contest's, 115200 8N1. Answers are kept as they come: after an error or Ctrl-C --resume goes on.
-    The latency is the one that the board reports; that of an emulator is labelled so, and no score takes it. With
-    --model the labels have to be those of the model.
+    The protocol is the contest's, 115200 8N1, or with --target the one that this board names. Answers are kept as they
+    come: after an error or Ctrl-C --resume goes on. The latency is the one that the board reports; that of an emulator
+    is labelled so, and no score takes it. With --model the labels have to be those of the model.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.exchange import LineOptions

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data, tell
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    emit,
+    json_option,
+    open_data,
+    refuse_threshold_of_folder,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,18 +31,27 @@ _SHOWN = 12
 @click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.")
 @click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
 @click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")
+@threshold_option
 @json_option
 def command(
-    model: Path, data: Path | None, samples: Path | None, out: Path | None, subjects: str | None, *, as_json: bool
+    model: Path,
+    data: Path | None,
+    samples: Path | None,
+    out: Path | None,
+    subjects: str | None,
+    threshold: float | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Make the int8 and float16 forms of MODEL, an exported candidate's folder or any float32 ONNX classifier.
 
-    A candidate is calibrated on its training subjects alone.
+    A candidate is calibrated on its training subjects alone. The forms of a file of one score keep its threshold.
     """
     from ecm_edge.base.tables import busy
     from ecm_edge.forms import onnx_model, sample_file
     from ecm_edge.forms.quantize import quantize_candidate, quantize_file
 
+    refuse_threshold_of_folder(model, threshold)
     if (data is None) == (samples is None):
         raise click.UsageError("Say what is calibrated on, with one of --data and --samples.")
     if samples and (model.is_dir() or subjects is not None):
@@ -50,7 +68,7 @@ def command(
         chosen = [name.strip() for name in subjects.split(",")] if subjects else None
         source = dataset or sample_file.read(samples or model, onnx_model.load_classifier(model))
         with busy("quantising and ranking layers"):
-            record = quantize_file(model, source, out, subjects=chosen)
+            record = quantize_file(model, source, out, subjects=chosen, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 

@@ -121,6 +121,7 @@ def bench_candidate(
     *,
     against: Path | None = None,
     target: Target | None = None,
+    threshold: float | None = None,
     runs: int = RUNS,
     warm_ups: int = WARM_UPS,
 ) -> BenchRecord:
@@ -131,6 +132,7 @@ def bench_candidate(
         dataset: whose segments are fed; noise without one.
         against: another candidate, entry of a registry or file, timed in the same turns.
         target: a board to build every form for and to count it on; by default the figures are those of firmware.json.
+        threshold: of a file of one score; by default 0.5 for a sigmoid and 0 for a logit.
         runs: timed runs of each model.
         warm_ups: untimed runs of each model before those.
 
@@ -143,7 +145,7 @@ def bench_candidate(
     if runs < 1 or warm_ups < 0:
         given = f"{runs} runs, {warm_ups} warm-ups"
         raise CandidateError("a latency is measured on at least one run", given, "Take at least one run.")
-    models, others = open_forms(path), open_forms(against) if against else []
+    models, others = open_forms(path, threshold), open_forms(against) if against else []
     timed = time_in_turns([*models, *others], dataset, target, runs=runs, warm_ups=warm_ups)
     cost_record = CostRecord.load(path / COST) if (path / COST).is_file() else None
     estimated = timed[0].on_board or cost_record
@@ -197,14 +199,14 @@ def _on_board(form: FormFit, target: str) -> OnBoard:
     )
 
 
-def open_forms(path: Path) -> list[ModelFile]:
+def open_forms(path: Path, threshold: float | None = None) -> list[ModelFile]:
     """Every form that the candidate in the folder has, or the one file.
 
     Raises:
         CandidateError: no candidate, or one without any ONNX file.
     """
     if not path.is_dir():
-        return [open_model(path)]
+        return [open_model(path, threshold=threshold)]
     load_config(path)
     forms = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
     if not forms:

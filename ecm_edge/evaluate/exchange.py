@@ -33,19 +33,21 @@ class LineOptions:
     timeout_s: float = TIMEOUT_S
 
 
-def exchange(line: Serial, samples: NDArray[np.float32], options: LineOptions) -> tuple[protocol.Answer, int] | None:
+def exchange(
+    line: Serial, samples: NDArray[np.float32], options: LineOptions, scores: int | None = None
+) -> tuple[protocol.Answer, int] | None:
     """The board's answer to one segment (T,) and the number of attempts; None if no attempt brought an answer.
 
     Where all samples are finite and the answer has the status that one is not, the line has changed the frame: the
     answer does not count. After a retry, everything is read until the line is quiet, so that a late answer is not taken
-    for that to the next segment.
+    for that to the next segment. `scores` is how many an answer has; None in the contest's protocol.
 
     Raises:
         FirmwareError: the line is gone.
     """
     frame, finite = protocol.encode_segment(samples), bool(np.isfinite(samples).all())
     for attempt in range(1, options.retries + 2):
-        answer = _send(line, frame, options.timeout_s)
+        answer = _send(line, frame, options.timeout_s, scores)
         garbled = answer is not None and answer.status == protocol.Status.SAMPLE_NOT_FINITE and finite
         if attempt > 1 or answer is None or garbled:
             _settle(line, _SILENCE_S)
@@ -75,7 +77,7 @@ def open_line(port: str, timeout_s: float) -> Iterator[Serial]:
         ) from None
 
 
-def _send(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | None:
+def _send(line: Serial, frame: bytes, timeout_s: float, scores: int | None) -> protocol.Answer | None:
     """Send a frame and wait for its answer; None if it does not come in time, or the board takes no more bytes."""
     import serial
 
@@ -85,7 +87,7 @@ def _send(line: Serial, frame: bytes, timeout_s: float) -> protocol.Answer | Non
         line.reset_output_buffer()
         return None
     received, deadline = b"", time.monotonic() + protocol.transfer_s(len(frame)) + timeout_s
-    while (answer := protocol.find_answer(received)) is None:
+    while (answer := protocol.find_answer(received, scores)) is None:
         line.timeout = deadline - time.monotonic()
         if line.timeout <= 0 or not (piece := line.read(max(1, line.in_waiting))):
             break

@@ -38,6 +38,7 @@ from ecm_edge.evaluate.answers import SegmentAnswer, Session
 from ecm_edge.evaluate.exchange import LineOptions, exchange, open_line
 from ecm_edge.firmware import protocol, serve
 from ecm_edge.firmware.generate import form_of
+from ecm_edge.firmware.interface import names_contest
 from ecm_edge.forms import reference
 from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.metrics import BoardScore, Scores
@@ -118,7 +119,7 @@ def measure(
         subjects: as for `score_model`: by default the test subjects of `model`, all of them without one.
         model: the candidate or ONNX file that the image was made from; the board's labels are compared with its labels.
         form: which form of a candidate.
-        target: gives beta, the limit of G and the board's score.
+        target: gives beta, the limit of G, the board's score and the protocol; the contest's without one.
         image: what runs on the board, for its size.
         emulated: no board is there. Not needed for a pseudo-terminal, which is recognised.
         resume: go on with the answers that are in the file.
@@ -140,7 +141,8 @@ def measure(
     session = _session(port, dataset, image, emulated=emulated)
     stored = answers_file.load(answers, session, resume=resume)
     missing = [row for row in rows.tolist() if row not in stored]
-    by_row = stored | _answer_all(session, dataset, missing, answers, options or LineOptions())
+    scored = None if target is None or names_contest(target) else 2  # a detector's two
+    by_row = stored | _answer_all(session, dataset, missing, answers, options or LineOptions(), scored)
     given = [by_row[row] for row in rows.tolist()]
     gate, differing = _compare_labels(given, expected)
     scores, latency = _scores(dataset, rows, given, target), _latency(given, session)
@@ -170,7 +172,7 @@ def measure(
 
 
 def _answer_all(
-    session: Session, dataset: Dataset, rows: list[int], answers: Path, options: LineOptions
+    session: Session, dataset: Dataset, rows: list[int], answers: Path, options: LineOptions, scores: int | None
 ) -> dict[int, SegmentAnswer]:
     """The board's answers to these rows; each is added to the file as it comes."""
     if not rows:
@@ -179,14 +181,16 @@ def _answer_all(
     with open_line(session.port, options.timeout_s) as line:
         answers_file.create(answers, session)
         for row in track(rows, "sending segments"):
-            by_row[row] = _answer(line, dataset, row, options, answers)
+            by_row[row] = _answer(line, dataset, row, options, answers, scores)
             answers_file.append(answers, by_row[row])
     return by_row
 
 
-def _answer(line: Serial, dataset: Dataset, row: int, options: LineOptions, answers: Path) -> SegmentAnswer:
+def _answer(
+    line: Serial, dataset: Dataset, row: int, options: LineOptions, answers: Path, scores: int | None
+) -> SegmentAnswer:
     name = dataset.names(np.array([row]))[0]
-    exchanged = exchange(line, np.asarray(dataset.samples[row], np.float32), options)
+    exchanged = exchange(line, np.asarray(dataset.samples[row], np.float32), options, scores)
     if exchanged is None:
         raise FirmwareError(
             f"a board answers each segment within {options.timeout_s:g} s",

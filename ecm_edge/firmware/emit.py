@@ -12,8 +12,9 @@ from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Tensor
 from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from ecm_edge.firmware.byte_entry import ByteEntry
     from ecm_edge.firmware.interface import Interface
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.firmware.plan import Plan
@@ -42,12 +43,22 @@ def function_name(name: str, number: int, layer: Layer) -> str:
     return f"{name}_layer_{number}_{layer.identifier}"
 
 
-def header(name: str, samples: int, scores: int, origin: Origin, interface: Interface | None = None) -> str:
-    """<name>.h: the one function that users call; and what there is to say of an input or scores of another shape."""
+def header(
+    name: str,
+    samples: int,
+    scores: int,
+    origin: Origin,
+    interface: Interface | None = None,
+    entry: ByteEntry | None = None,
+) -> str:
+    """<name>.h: the function that users call, that for bytes, and what there is to say of a model of another shape."""
     guard = f"{name.upper()}_H"
     rule = (interface.decision if interface else TWO_SCORES).text
     shaped = interface.shape_text if interface else f"{samples} values"
-    constants, function = (interface.constants(name), interface.label_function(name)) if interface else ("", "")
+    constants, function = (interface.constants(name), interface.label_function(name, entry)) if interface else ("", "")
+    if entry:
+        constants += ("" if interface else "\n#include <stdint.h>\n") + entry.constants(name)
+        function = entry.declaration(name, samples, scores) + function
     return f"""/* {literals.comment(_first_comment(origin))} */
 #ifndef {guard}
 #define {guard}
@@ -82,9 +93,20 @@ extern const char {name}_version[];
 """
 
 
-def adaptor(name: str, samples: int, scores: int, arena_bytes: int, interface: Interface | None = None) -> str:
+def adaptor(
+    name: str,
+    samples: int,
+    scores: int,
+    arena_bytes: int,
+    interface: Interface | None = None,
+    entry: ByteEntry | None = None,
+) -> str:
     """ecm_model.h: the same names for every model."""
-    label = f"#define ECM_MODEL_LABEL {name}_label\n" if interface else ""
+    more = f"#define ECM_MODEL_LABEL {name}_label\n" if interface and not interface.contest else ""
+    if entry:
+        sample, score = entry.types
+        more += f"#define ECM_MODEL_RUN_BYTES {name}_run_{entry.suffix}\n"
+        more += f"#define ECM_MODEL_BYTE_SAMPLE {sample}\n#define ECM_MODEL_BYTE_SCORE {score}\n"
     return f"""/* What programs include, so that they need not know the model's name. */
 #ifndef ECM_MODEL_H
 #define ECM_MODEL_H
@@ -96,12 +118,12 @@ def adaptor(name: str, samples: int, scores: int, arena_bytes: int, interface: I
 #define ECM_MODEL_SAMPLES {samples}
 #define ECM_MODEL_SCORES {scores}
 #define ECM_MODEL_ARENA_BYTES {arena_bytes}
-{label}
+{more}
 #endif
 """
 
 
-def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin) -> str:
+def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin, entry: ByteEntry | None = None) -> str:
     """<name>.c: constants, one function a layer, and the call of all of them."""
     functions = [_function(name, number, layer, plan) for number, layer in enumerate(layers)]
     text = "\n\n".join(functions)
@@ -128,6 +150,7 @@ def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin) -> st
             *_arena(name, plan),
             text,
             "",
+            *(_run_bytes(name, layers, plan, entry) if entry else []),
             _run(name, layers, plan),
         ]
     )
@@ -137,6 +160,7 @@ _MATH = (
     *("exp", "sigmoid", "silu", "tanh", "erf", "gelu", "gelu_tanh", "log", "pow", "sqrt", "softplus"),
     *("elu", "hardsigmoid", "hardswish"),
 )
+_TRIGONOMETRY = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")
 
 
 def used_kernels(text: str) -> list[str]:
@@ -147,10 +171,13 @@ def used_kernels(text: str) -> list[str]:
         "ecm_dense_half.h": ("ecm_dense_half(",),
         "ecm_depthwise_f32.h": ("ecm_depthwise_f32(",),
         "ecm_depthwise_f32_once.h": ("ecm_depthwise_f32_once(",),
+        "ecm_depthwise_f32_lines.h": ("ecm_depthwise_f32_lines(",),
         "ecm_conv_i8.h": ("ecm_conv_i8(",),
         "ecm_conv_i8_packed.h": ("ecm_conv_i8_packed(",),
         "ecm_conv_i8_dual.h": ("ecm_conv_i8_dual(",),
         "ecm_depthwise_i8.h": ("ecm_depthwise_i8(",),
+        "ecm_depthwise_i8_lines.h": ("ecm_depthwise_i8_lines(",),
+        "ecm_depthwise_i8_packed.h": ("ecm_depthwise_i8_packed(",),
         "ecm_quant.h": ("ecm_quantize(", "ecm_dequantize(", "ecm_requantize(", "ecm_round("),
         "ecm_nibble.h": ("ecm_nibble(",),
         "ecm_half.h": ("ecm_half(", "ecm_halves("),
@@ -162,7 +189,7 @@ def used_kernels(text: str) -> list[str]:
         "ecm_rounding.h": tuple(
             f"ecm_{function}f(" for function in ("floor", "ceil", "trunc", "sign", "fmod", "modulo")
         ),
-        "ecm_trigonometry.h": ("ecm_sinf(", "ecm_cosf("),
+        "ecm_trigonometry.h": tuple(f"ecm_{name}f(" for name in _TRIGONOMETRY),
         "ecm_math.h": ("ecm_rint_even(", *(f"ecm_{function}f(" for function in _MATH)),
     }
     return ["ecm_base.h", *(header for header, words in marks.items() if any(word in text for word in words))]
@@ -198,23 +225,32 @@ def _arena(name: str, plan: Plan) -> list[str]:
 def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
     names = {array.what: f"{name}_{number}_{literals.identifier(array.what)}" for array in layer.arrays}
     constants = [literals.array(names[a.what], a.values, a.dtype, f"{a.values.shape}, {a.dtype}") for a in layer.arrays]
-    used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
+    title = f"{number}: {literals.comment(', '.join(layer.origin))}\n * {literals.comment(layer.note)}"
+    definition = _definition(
+        name, function_name(name, number, layer), layer, plan, names, backward=number in plan.backward
+    )
+    return "\n".join([*constants, f"/* {title} */", definition])
 
+
+def _definition(
+    name: str, function: str, layer: Layer, plan: Plan, constants: Mapping[str, str], *, backward: bool
+) -> str:
     def pointer(memory: Tensor | Buffer) -> str:
         return _pointer(name, memory, plan)
 
-    body = layer.body(Names(pointer, names.__getitem__, number in plan.backward))
-    nodes = literals.comment(", ".join(layer.origin))
-    title = f"/* {number}: {nodes}\n * {literals.comment(layer.note)} */"
-    arguments = _parameters(used)
-    definition = f"static ECM_NOINLINE void {function_name(name, number, layer)}({arguments})\n{{\n{indent(body)}\n}}"
-    return "\n".join([*constants, title, definition])
+    body = layer.body(Names(pointer, constants.__getitem__, backward))
+    return f"static ECM_NOINLINE void {function}({_parameters(layer)})\n{{\n{indent(body)}\n}}"
 
 
-def _parameters(used: Collection[str]) -> str:
-    texts = {"samples": "const float *samples", "scores": "float *scores"}
-    parameters = [text for place, text in texts.items() if place in used]
-    return ", ".join(parameters) or "void"
+def _parameters(layer: Layer) -> str:
+    given = {tensor.buffer.place: literals.C_TYPES[tensor.buffer.dtype] for tensor in (*layer.reads, *layer.writes)}
+    texts = {"samples": "const {} *samples", "scores": "{} *scores"}
+    return ", ".join(text.format(given[place]) for place, text in texts.items() if place in given) or "void"
+
+
+def _call(function: str, layer: Layer) -> str:
+    used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
+    return f"    {function}({', '.join(place for place in ('samples', 'scores') if place in used)});"
 
 
 def _pointer(name: str, memory: Tensor | Buffer, plan: Plan) -> str:
@@ -259,8 +295,19 @@ def _run(name: str, layers: Sequence[Layer], plan: Plan) -> str:
         shown.setdefault(entry.layer, []).append(_trace(name, entry, plan))
     lines = []
     for number, layer in enumerate(layers):
-        used = {tensor.buffer.place for tensor in (*layer.reads, *layer.writes)}
-        given = ", ".join(place for place in ("samples", "scores") if place in used)
-        lines.append(f"    {function_name(name, number, layer)}({given});")
+        lines.append(_call(function_name(name, number, layer), layer))
         lines += ["#ifdef ECM_TRACE", *shown[number], "#endif"] if number in shown else []
     return "\n".join([f"void {name}_run(const float *samples, float *scores)", "{", *lines, "}", ""])
+
+
+def _run_bytes(name: str, layers: Sequence[Layer], plan: Plan, entry: ByteEntry) -> list[str]:
+    """The functions that copy bytes, and the entry that calls them and the other layers."""
+    texts, lines = [], []
+    for number, layer in enumerate(layers):
+        copies = entry.replaced.get(number)
+        function = f"{name}_{copies.identifier}_{number}" if copies else function_name(name, number, layer)
+        lines.append(_call(function, copies or layer))
+        if copies:
+            title = f"/* {literals.comment(copies.note)} */\n"
+            texts.append(title + _definition(name, function, copies, plan, {}, backward=False) + "\n")
+    return [*texts, "\n".join([entry.prototype(name), "{", *lines, "}", ""])]

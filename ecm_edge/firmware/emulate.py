@@ -1,7 +1,8 @@
 """Run an image on segments: in the emulator of its board, or directly where it was built for this host.
 
-The batch program's stream: "ECM1" when it is ready; then a segment of T float32 in, S float32 scores out, for ever. A
-trace build writes, before the scores, each layer's index, its byte count and its output.
+The batch program's stream: "ECM1" when it is ready; then a segment of T float32 in, S float32 scores out, for ever;
+bytes in and out where it was built for the model's entry for bytes. A trace build writes, before the scores, each
+layer's index, its byte count and its output.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ecm_edge.firmware import toolchain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from ecm_edge.firmware.build import Image
     from ecm_edge.targets import Target
@@ -94,13 +95,37 @@ def run_batch(
     Raises:
         FirmwareError: the program does not start, stops, or does not answer in time; or the image is another program's.
     """
+    scores: NDArray[np.float32] = _answers(image, np.asarray(samples, "<f4"), np.dtype("<f4"), timeout_s, plugin)
+    return scores
+
+
+def run_bytes(
+    image: Image, samples: NDArray[Any], scores: DTypeLike, *, timeout_s: float = ANSWER_TIMEOUT_S
+) -> NDArray[Any]:
+    """Scores (N, S) of segments (N, T) by a batch image of a model's entry for bytes, built with -DECM_BYTES.
+
+    Args:
+        image: of the "batch" program, without trace.
+        samples: int8 or uint8, as the entry takes them; float32 if it does.
+        scores: the type of the scores that it gives.
+        timeout_s: for each answer.
+
+    Raises:
+        FirmwareError: as `run_batch`.
+    """
+    return _answers(image, samples, np.dtype(scores), timeout_s, None)
+
+
+def _answers(
+    image: Image, samples: NDArray[Any], dtype: np.dtype[Any], timeout_s: float, plugin: str | None
+) -> NDArray[Any]:
     _check(image, samples, trace=False)
-    scores = np.empty((len(samples), image.model.scores), np.float32)
+    scores = np.empty((len(samples), image.model.scores), dtype)
     with _running(image, plugin) as stream:
         stream.expect_ready(timeout_s)
         for row, segment in zip(scores, samples, strict=True):
-            stream.write(_bytes(segment))
-            row[:] = np.frombuffer(stream.read(row.nbytes, timeout_s), "<f4")
+            stream.write(np.ascontiguousarray(segment).tobytes())
+            row[:] = np.frombuffer(stream.read(row.nbytes, timeout_s), dtype)
     return scores
 
 
@@ -142,7 +167,7 @@ def _bytes(segment: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(segment, "<f4").tobytes()
 
 
-def _check(image: Image, samples: NDArray[np.float32], *, trace: bool) -> None:
+def _check(image: Image, samples: NDArray[Any], *, trace: bool) -> None:
     if image.program != "batch" or image.trace != trace:
         kind = "a trace build" if image.trace else "no trace build"
         raise FirmwareError("segments are run by the batch program", f"{image.program}, {kind}", "Build the other one.")

@@ -15,6 +15,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.firmware import emulate, generate, suggestions, toolchain
 from ecm_edge.firmware.fit_records import FitRecord
 from ecm_edge.firmware.form_build import Source, build_forms
+from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.firmware.placeholder_forms import make_form, noise
 from ecm_edge.forms import cost, onnx_model
 from ecm_edge.forms.facts import facts_of
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
-def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -> FitRecord:
+def fit_model(
+    path: Path, target: Target, forms: Sequence[Form] | None = None, *, threshold: float | None = None
+) -> FitRecord:
     """Fit a candidate's folder or any ONNX file, trained or not, in every form that the target runs.
 
     Args:
         path: the folder, or the file. A form that is not there is made of the float32 one.
         target: the board.
         forms: those wanted; all of the target's by default. A file that is not float32 has only its own.
+        threshold: of a file of one score; by default 0.5 for a sigmoid and 0 for a logit.
 
     Raises:
         CandidateError: the folder is no candidate.
@@ -42,10 +46,11 @@ def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -
         FirmwareError: a compiler or an emulator that fails.
     """
     started = time.perf_counter()
-    models = open_models(path)
+    models = open_models(path, threshold)
     wanted = list(forms or (target.precision if "float32" in models else models))
     counted = cost.count(models["float32"]) if "float32" in models else None
     fits = build_forms([_source(form, models, str(path)) for form in wanted], target, counted, compared=True)
+    classifier = onnx_model.classifier_of(next(iter(models.values())))
     return FitRecord(
         verdict=fits[0].verdict,
         target=target.name,
@@ -57,12 +62,13 @@ def fit_model(path: Path, target: Target, forms: Sequence[Form] | None = None) -
         compiler=toolchain.target_version(target),
         emulator=emulate.version(target),
         seconds=round(time.perf_counter() - started, 3),
-        facts=facts_of(onnx_model.classifier_of(next(iter(models.values())))),
+        facts=facts_of(classifier),
+        serial=serial_answers(classifier, target),
     )
 
 
-def open_models(path: Path) -> dict[Form, onnx.ModelProto]:
-    """The forms that are there: those of a candidate's folder, or the one of a file.
+def open_models(path: Path, threshold: float | None = None) -> dict[Form, onnx.ModelProto]:
+    """The forms that are there: those of a candidate's folder, or the one of a file, with its threshold.
 
     A candidate that has none yet is built from its configuration, untrained.
 
@@ -71,7 +77,7 @@ def open_models(path: Path) -> dict[Form, onnx.ModelProto]:
         ModelError: a file is no classifier.
     """
     if not path.is_dir():
-        proto = onnx_model.load_classifier(path).proto
+        proto = onnx_model.load_classifier(path, threshold).proto
         return {generate.form_of(proto): proto}
     config = candidate.load_config(path)
     there = [form for form in get_args(Form) if (path / candidate.FORM_FILES[form]).is_file()]

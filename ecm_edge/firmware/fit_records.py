@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from ecm_edge import targets
 from ecm_edge.base import files
 from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, verdict_of_what_ran
 from ecm_edge.candidate import candidate
@@ -151,6 +152,7 @@ class FitRecord(Record):
     fits:    the forms whose verdict is PASS.
     seconds: what it took.
     facts:   of a model that is no float32 detector.
+    serial:  what the serial program answers with, where that is not the contest's frame.
     """
 
     verdict: Verdict
@@ -164,6 +166,7 @@ class FitRecord(Record):
     emulator: str | None
     seconds: float
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    serial: str = Field(default="", exclude_if=lambda said: not said)
 
 
 class FirmwareRecord(Record):
@@ -172,6 +175,7 @@ class FirmwareRecord(Record):
     verdict: that of the target's first form.
     flags:   of the compiler, for every file; the generated code has `model_flags` besides.
     facts:   of a model that is no float32 detector.
+    serial:  what the serial program answers with, where that is not the contest's frame.
     """
 
     verdict: Verdict
@@ -184,6 +188,7 @@ class FirmwareRecord(Record):
     model_flags: list[str]
     emulator: str | None
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    serial: str = Field(default="", exclude_if=lambda said: not said)
     provenance: Provenance
 
     def of(self, form: Form) -> FormFit | None:
@@ -193,7 +198,7 @@ class FirmwareRecord(Record):
 
 def target_sha256(target: Target) -> str:
     """What a target was when something was built for it."""
-    return files.sha256_json(target.model_dump(mode="json"))
+    return files.sha256_json(targets.content(target))
 
 
 def image_path(folder: Path, form: Form, target: Target) -> Path:

@@ -11,12 +11,12 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import emit
-from ecm_edge.firmware.interface import Interface
+from ecm_edge.firmware.interface import interface_of
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
 from ecm_edge.forms import onnx_model, reference
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     import onnx
 
     from ecm_edge.base.records import Form
+    from ecm_edge.firmware.byte_entry import ByteEntry
     from ecm_edge.firmware.emit import Traced
+    from ecm_edge.firmware.interface import Interface
     from ecm_edge.firmware.layers import Layer
     from ecm_edge.forms.reference import Graph
     from ecm_edge.targets import Target
@@ -44,7 +46,8 @@ _NAMES = re.compile(r"(?!ecm_)[a-z][a-z0-9_]{0,30}")  # ecm_ is the kernels' own
 class Generated:
     """C source texts by file name, and what they were made of.
 
-    `traced` is what a build with ECM_TRACE shows. `interface` is there unless the model is a detector.
+    `traced` is what a build with ECM_TRACE shows. `interface` is there unless the contest's protocol says it all.
+    `byte_entry` is that of a quantised model.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Generated:
     samples: int
     scores: int
     interface: Interface | None = None
+    byte_entry: ByteEntry | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -83,34 +87,49 @@ def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model:
         target=target.name,
         form=form_of(proto),
     )
-    return generate_graph(reference.load(proto), kernels, origin, name=name, interface=interface_of(proto))
-
-
-def interface_of(proto: onnx.ModelProto) -> Interface | None:
-    """What there is to say of a classifier that is no detector; None for a detector: its header says it all."""
     classifier = onnx_model.classifier_of(proto)
-    return None if classifier.is_detector else Interface(classifier.input_shape, classifier.decision)
+    interface = interface_of(classifier, target)
+    return generate_graph(
+        reference.load(proto),
+        kernels,
+        origin,
+        name=name,
+        interface=interface,
+        bytes_at="scores" if "output" in classifier.byte_ends else "samples",
+    )
 
 
 def generate_graph(
-    graph: Graph, kernels: Kernels, origin: emit.Origin, *, name: str = NAME, interface: Interface | None = None
+    graph: Graph,
+    kernels: Kernels,
+    origin: emit.Origin,
+    *,
+    name: str = NAME,
+    interface: Interface | None = None,
+    bytes_at: Literal["samples", "scores"] = "samples",
 ) -> Generated:
-    """The C of any graph of one float input and one float output; raises as `generate`."""
+    """The C of any graph of one float input and one float output; raises as `generate`.
+
+    It has an entry for bytes if its samples are quantised first; with bytes_at="scores" also if only its scores are.
+    """
     if not _NAMES.fullmatch(name):
         rule = "a C name is up to 31 lower-case letters, digits and _, and does not begin with ecm_"
         raise ModelError(rule, repr(name), "Choose another one.")
-    layers = lower(graph, kernels)
+    lowered = lower(graph, kernels)
+    layers = lowered.layers
+    entry = lowered.byte_entry
+    entry = entry if entry and (entry.samples or bytes_at == "scores") else None
     placed = plan(layers)
     scores = next(t.buffer.size for layer in reversed(layers) for t in layer.writes if t.buffer.place == "scores")
     samples = prod(graph.input_shape)
-    source = emit.source(name, layers, placed, origin)
+    source = emit.source(name, layers, placed, origin, entry)
     texts = {
-        f"{name}.h": emit.header(name, samples, scores, origin, interface),
+        f"{name}.h": emit.header(name, samples, scores, origin, interface, entry),
         f"{name}.c": source,
-        "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes, interface),
+        "ecm_model.h": emit.adaptor(name, samples, scores, placed.arena_bytes, interface, entry),
         **{kernel: (_INCLUDE / kernel).read_text() for kernel in _with_included(emit.used_kernels(source))},
     }
-    return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores, interface)
+    return Generated(name, texts, layers, placed, emit.traced(layers), origin, samples, scores, interface, entry)
 
 
 def _with_included(kernels: list[str]) -> list[str]:

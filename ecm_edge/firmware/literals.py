@@ -38,6 +38,16 @@ def float_literal(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}f"
 
 
+def decimal(value: float) -> str:
+    """A finite float32 in decimal, as headers have it for people; C and C++ read it again to the bit.
+
+    >>> decimal(0.1), decimal(3), decimal(1e-20)
+    ('0.1f', '3.0f', '1e-20f')
+    """
+    text = str(np.float32(value))
+    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
+
+
 def element(value: Any, dtype: str) -> str:  # noqa: ANN401 - a NumPy scalar of any type
     """One element of an array stored as `dtype`."""
     if dtype == "float32":

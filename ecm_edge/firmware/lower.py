@@ -5,25 +5,27 @@
 2. Convolutions say which margin they want around what they read; whoever writes it leaves room.
 3. Every step is lowered in order by the function of its operator (`operators.tables`), which appends a layer, joins
    an open one, or only gives a view another name.
-4. An operator without such a function is an error that names the node, before anything is written.
+4. What C cannot be made of is an error that names the node, before anything is written.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.firmware.byte_entry import ByteEntry, byte_entry
+from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators import quantised
 from ecm_edge.firmware.operators.kept_integers import kept_integers
 from ecm_edge.firmware.operators.shape import copy_layer
 from ecm_edge.firmware.operators.sums import SHIFT
 from ecm_edge.firmware.operators.tables import OPERATORS
-from ecm_edge.firmware.operators.windows import along_time
-from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
+from ecm_edge.firmware.operators.windows import windows_in
+from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Buffer, Tensor, dense
 from ecm_edge.forms.reference.executor import execute
 
@@ -41,8 +43,16 @@ if TYPE_CHECKING:
 _SEED = 0
 
 
-def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
-    """The layers of a graph, in order of execution.
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """The layers of a graph, in order of execution, and its entry for bytes where it has one."""
+
+    layers: list[Layer]
+    byte_entry: ByteEntry | None
+
+
+def lower(graph: Graph, kernels: Kernels) -> Lowered:
+    """What C is made of a graph.
 
     Raises:
         ModelError: an operator, or a use of one, that no C can be made of; the node is named.
@@ -51,9 +61,6 @@ def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
     shapes = {name: tuple(value.shape[1:]) for name, value in env.items()}
     constants = {name: value for name, value in env.items() if len(value) == 1}
     steps = [step for step in _folded_pads(graph, constants) if not all(name in constants for name in step.outputs)]
-    for step in steps:
-        if step.op.op not in OPERATORS:
-            raise refused(step.op, f"firmware can be made of {len(OPERATORS)} operators", "another one")
     kinds = {name: str(value.dtype) for name, value in env.items()}
     program = _program(graph, steps, shapes, kinds, kernels)
     makers = {name: step for step in reversed(graph.steps) for name in step.outputs}
@@ -65,7 +72,8 @@ def lower(graph: Graph, kernels: Kernels) -> list[Layer]:
         _check_kinds(program, step)
         quantised.group(program, step) if step.quantizer is not None else OPERATORS[step.op.op](program, step)
     _finish_scores(program)
-    return program.finish()
+    layers = program.finish()
+    return Lowered(layers, byte_entry(program, layers, constants))
 
 
 def _probe(graph: Graph) -> dict[str, NDArray[Any]]:
@@ -108,11 +116,12 @@ _SHAPE = frozenset(name for name, function in OPERATORS.items() if function is O
 _CHOICES = frozenset({"Where", "Equal", "Cast", "CastLike", "Concat"}) | _SHAPE
 _TAKES = {
     "bool": _CHOICES | {"And", "Or", "Xor", "Not"},
-    "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
+    "int32": _CHOICES | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"},
     "quantised": _SHAPE
     | {"DequantizeLinear", "Concat", "Cast", "CastLike", "MaxPool", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Pad"},
 }
-"""Operators that take what is no float: nothing is computed of whole numbers, which are kept as floats."""
+"""Operators that take what is no float: whole numbers are kept as floats, and nothing is computed that may not fit."""
+_LARGEST_WHOLE = 1 << 24  # up to which float32 has them all
 
 
 def _check_kinds(program: Program, step: Step) -> None:
@@ -122,7 +131,21 @@ def _check_kinds(program: Program, step: Step) -> None:
     for name in read:
         kind = program.kinds[name]
         if kind != "float32" and step.op.op not in _TAKES.get(groups.get(kind, ""), ()):
-            raise refused(step.op, "activations are float32", f"{name!r} of {kind}")
+            found = f"{name!r} of {kind}, which {step.op.op} reads,"
+            hint = "Cast it to float32 before, or compute it from constants."
+            raise refused(step.op, "activations are float32 where they are computed with", found, hint)
+    _check_whole(program, step)
+
+
+def _check_whole(program: Program, step: Step) -> None:
+    """Refuse whole numbers beyond those that float32 has all of, beside an activation."""
+    for name in step.op.inputs if step.op.op in _TAKES["int32"] - _SHAPE else ():
+        value = program.env.get(name)
+        if isinstance(value, Constant) and value.values.size and value.values.dtype.kind in "iu":
+            largest = max((abs(int(number)) for number in (value.values.min(), value.values.max())), default=0)
+            if largest > _LARGEST_WHOLE:
+                rule = f"whole numbers are kept as float32: at most {_LARGEST_WHOLE:,}"
+                raise refused(step.op, rule, f"{largest:,} in {name!r}")
 
 
 def _program(
@@ -157,10 +180,11 @@ def _rooms(steps: Iterable[Step], shapes: Mapping[str, tuple[int, ...]], kernels
         if step.op.op != "Conv":
             continue
         x, w = (step.sources[i].inputs[0] if step.sources else step.op.inputs[i] for i in (0, 1))
-        along = along_time(step.op.attributes, shapes[w][2:], shapes[x])
-        if along is not None:
-            dual = bool(step.sources) and kernels.int8 == "dual"
-            rooms[x] = rooms[x] | along.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
+        window = windows_in(step.op.attributes, shapes[w][2:], shapes[x])
+        if window is None:
+            continue
+        dual = bool(step.sources) and kernels.int8 == "dual"
+        rooms[x] = rooms[x] | window.room(shapes[x][1], step.op.attributes.get("group", 1), dual=dual)
     return rooms
 
 

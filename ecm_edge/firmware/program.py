@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.firmware.margins import Margined, Room, around, with_margin
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Indices, Tensor, channels_last, dense, extent
 
 if TYPE_CHECKING:
@@ -64,44 +65,6 @@ class Done:
         """The layer itself."""
         del program
         return self.layer
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a convolution wants of a tensor in memory.
-
-    Time steps before and after it that hold its zero, for padding; and, if `even`, time steps of an even number of
-    elements, so that every window begins at an even one.
-    """
-
-    before: int = 0
-    after: int = 0
-    even: bool = False
-
-    def __or__(self, other: Room) -> Room:
-        return Room(max(self.before, other.before), max(self.after, other.after), self.even or other.even)
-
-
-@dataclass(frozen=True, eq=False)
-class Margined:
-    """A tensor as it was allocated with a margin, its elements from one time step to the next, and its stored zero."""
-
-    index: Indices
-    room: Room
-    step: int
-    fill: int
-
-    def code(self, pointer: str) -> str:
-        """C statements that fill the margin."""
-        steps, first = prod(self.index.shape[2:]), int(self.index.min())
-        before, after = self.room.before, self.room.after
-        spans = [(first - before * self.step, before), (first + steps * self.step, after)]
-        begin = "ECM_UNROLL_4\nfor (int32_t i = 0; i <"
-        return "\n".join(
-            f"{begin} {count * self.step}; i++) {{ ({pointer})[{at} + i] = {self.fill}; }}"
-            for at, count in spans
-            if count
-        )
 
 
 @dataclass
@@ -187,29 +150,24 @@ class Program:
     def allocate(self, shape: Sequence[int], dtype: DType, order: Sequence[int], room: Room, fill: int) -> Tensor:
         """New memory; only a time-major tensor gets the room that is wanted. Integers end at an even element."""
         has_time = len(shape) >= _SPATIAL and tuple(order) == channels_last(len(shape))
-        index = dense(shape, order, 2 if room.even and has_time else 1)
         rounded = 2 if dtype == "int16" else 1
-        if not has_time or not (room.before or room.after):
+        if not has_time or not room.has_pads:
+            index = dense(shape, order, 2 if room.even and has_time else 1)
             return Tensor(Buffer(-(-extent(index) // rounded) * rounded, dtype), index)
-        step = -(-shape[1] // 2) * 2 if room.even else shape[1]
-        size = (prod(shape[2:]) + room.before + room.after) * step
-        buffer = Buffer(-(-size // rounded) * rounded, dtype)
-        index = index + room.before * step
-        self.margined[buffer] = Margined(index, room, step, fill)
-        return Tensor(buffer, index)
+        margined = with_margin(shape, room, fill)
+        buffer = Buffer(-(-margined.size // rounded) * rounded, dtype)
+        self.margined[buffer] = margined
+        return Tensor(buffer, margined.index)
 
     def has_room(self, tensor: Tensor, wanted: Room) -> bool:
-        """Whether a tensor is the whole of one that was allocated with at least that margin, filled with its zero."""
-        if not wanted.before and not wanted.after:
-            return True
+        """Whether all that a convolution takes for padding around a tensor is a margin that holds its zero."""
         known = self.margined.get(tensor.buffer)
-        return (
-            known is not None
-            and known.fill == (tensor.quant.zero_point if tensor.quant else 0)
-            and (known.room.before >= wanted.before and known.room.after >= wanted.after)
-            and tensor.index.size == known.index.size
-            and bool(np.array_equal(np.sort(tensor.index, axis=None), np.sort(known.index, axis=None)))
-        )
+        if not wanted.has_pads:
+            return True
+        if known is None or tensor.strides is None or known.fill != (tensor.quant.zero_point if tensor.quant else 0):
+            return False
+        steps = known.steps if tensor.shape == known.index.shape else tensor.strides[2:]
+        return known.holds(around(tensor.index, steps, wanted))
 
     def add(self, layer: Open, *written: Tensor) -> int:
         """Append a layer that writes these tensors; its number."""
@@ -221,9 +179,10 @@ class Program:
     def finish(self) -> list[Layer]:
         """The layers as they are emitted, margins filled behind the layer that writes a tensor."""
         closed = [layer.close(self) for layer in self.layers]
-        return [self._with_margins(layer) for layer in closed if layer is not None]
+        return [self.with_margins(layer) for layer in closed if layer is not None]
 
-    def _with_margins(self, layer: Layer) -> Layer:
+    def with_margins(self, layer: Layer) -> Layer:
+        """The layer, and behind it the filling of the margins around what it writes."""
         filled = [(t, self.margined[t.buffer]) for t in layer.writes if t.buffer in self.margined]
         if not filled:
             return layer
@@ -236,7 +195,10 @@ class Program:
 
 
 def refused(
-    node: Node, rule: str, found: str, hint: str = "README lists what firmware can be generated from."
+    node: Node,
+    rule: str,
+    found: str,
+    hint: str = "Export it in another way: README.md says under Firmware what is taken.",
 ) -> ModelError:
     """The error for a node of which no C can be made; it names the node."""
     return ModelError(rule, f"{found} in {node.place}", hint)

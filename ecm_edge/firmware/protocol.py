@@ -3,9 +3,9 @@
     host to board   AA 55, count of samples as uint16, so many float32     all little-endian
     board to host   55 AA, status, label 0 or 1, latency in ms as float32
 
-T samples a segment. `status` is 0 in the contest's answers; the other values are our firmware's. Models with an input
-or scores of another shape take the values of their input in the same frame, the count modulo 65,536, and answer with
-S scores:
+T samples a segment. `status` is 0 in the contest's answers; the other values are our firmware's. Where a model does not
+fit that protocol, or its board's target does not name it, the values of its input come in the same frame, the count
+modulo 65,536, and it answers with S scores:
 
     board to host   55 AA, status, label as uint16, latency in ms as float32, S scores as float32
 """
@@ -31,6 +31,7 @@ FRAME_GAP_S = 0.5
 """A board drops a frame that breaks off when the line has been quiet so long: ECM_FRAME_GAP_MS."""
 
 ANSWER_BYTES = 8
+_SCORES_AT = 9  # where they begin in an answer that has them
 MOST_SAMPLES = 0xFFFF
 
 _TO_BOARD = b"\xaa\x55"
@@ -104,39 +105,52 @@ def encode_input(values: NDArray[np.float32]) -> bytes:
 
 
 @dataclass(frozen=True)
-class ScoredAnswer:
-    """What a board answers for a model of another shape: label from 0, latency >= 0, and S scores."""
+class ScoredAnswer(Answer):
+    """An answer with S scores: label from 0 to S - 1, or 0 or 1 of one score; latency >= 0."""
 
-    status: Status
-    label: int
-    latency_ms: float
     scores: tuple[float, ...]
+
+
+def encode_scored(answer: ScoredAnswer) -> bytes:
+    """The frame of an answer with scores, as a board sends it.
+
+    >>> encode_scored(ScoredAnswer(Status.ANSWERED, 2, 0.5, (0.0, 0.0, 1.0))).hex(" ", 2)
+    '55aa 0002 0000 0000 3f00 0000 0000 0000 0000 0080 3f'
+    """
+    layout = struct.Struct(f"<BHf{len(answer.scores)}f")
+    return _TO_HOST + layout.pack(answer.status, answer.label, answer.latency_ms, *answer.scores)
 
 
 def decode_scored(frame: bytes, scores: int) -> ScoredAnswer | None:
     """The answer with so many scores that these bytes are; None if they are none.
 
-    >>> decode_scored(bytes.fromhex("55aa00 0200 0000003f 0000803f"), 1)
-    ScoredAnswer(status=<Status.ANSWERED: 0>, label=2, latency_ms=0.5, scores=(1.0,))
+    >>> decode_scored(bytes.fromhex("55aa00 0100 0000003f 0000803f"), 1)
+    ScoredAnswer(status=<Status.ANSWERED: 0>, label=1, latency_ms=0.5, scores=(1.0,))
     """
     layout = struct.Struct(f"<BHf{scores}f")
     if len(frame) != len(_TO_HOST) + layout.size or not frame.startswith(_TO_HOST):
         return None
     status, label, latency_ms, *values = layout.unpack_from(frame, len(_TO_HOST))
-    if status not in set(Status) or not math.isfinite(latency_ms) or latency_ms < 0:
+    if status not in set(Status) or label >= max(2, scores) or not math.isfinite(latency_ms) or latency_ms < 0:
         return None
     return ScoredAnswer(Status(status), label, latency_ms, tuple(values))
 
 
-def find_answer(received: bytes) -> Answer | None:
+def find_answer(received: bytes, scores: int | None = None) -> Answer | None:
     """The first answer within what a line brought, noise around it or not; None if there is none yet.
+
+    With `scores` it is one with so many.
 
     >>> find_answer(b"UU" + encode_answer(Answer(Status.ANSWERED, 0, 0.25)) + b"..")
     Answer(status=<Status.ANSWERED: 0>, label=0, latency_ms=0.25)
     """
     start = received.find(_TO_HOST)
     while start >= 0:
-        answer = decode_answer(received[start : start + ANSWER_BYTES])
+        answer = (
+            decode_answer(received[start : start + ANSWER_BYTES])
+            if scores is None
+            else decode_scored(received[start : start + _SCORES_AT + 4 * scores], scores)
+        )
         if answer:
             return answer
         start = received.find(_TO_HOST, start + 1)

@@ -24,6 +24,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.firmware import emulate, toolchain
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, image_path, target_sha256
 from ecm_edge.firmware.form_build import build_form
+from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms import cost
 from ecm_edge.forms.facts import facts_of
 from ecm_edge.forms.model_file import open_model
@@ -49,25 +50,30 @@ def build_candidate(folder: Path, target: Target) -> FirmwareRecord:
     return _build(open_forms(folder, target), target, folder)
 
 
-def build_model(path: Path, target: Target, out: Path, *, threshold: float | None = None) -> FirmwareRecord:
+def build_model(
+    path: Path, target: Target, out: Path, *, threshold: float | None = None, classes: Sequence[str] = ()
+) -> FirmwareRecord:
     """The same for a candidate's folder or any ONNX file, into the new folder `out`; raises as `build_candidate`.
 
-    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit. `classes` are the names
+    of a file's labels; by default those in its metadata.
     """
-    models = open_forms(path, target, threshold)
+    models = open_forms(path, target, threshold, classes)
     with files.staged_folder(out) as staged:
         return _build(models, target, staged)
 
 
-def open_forms(path: Path, target: Target, threshold: float | None = None) -> list[ModelFile]:
-    """The forms of a candidate that the target runs, its first form first; or the one file, with its threshold.
+def open_forms(
+    path: Path, target: Target, threshold: float | None = None, classes: Sequence[str] = ()
+) -> list[ModelFile]:
+    """The forms of a candidate that the target runs, its first form first; or the one file, with what is said of it.
 
     Raises:
         CandidateError: no candidate, one without any of those, or one changed since its export.
         ModelError: a file is corrupt or not a classifier.
     """
     if not path.is_dir():
-        return [open_model(path, threshold=threshold)]
+        return [open_model(path, threshold=threshold, classes=classes)]
     candidate.load_config(path)
     there = [form for form in target.precision if (path / candidate.FORM_FILES[form]).is_file()]
     if not there:
@@ -98,6 +104,7 @@ def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRe
         model_flags=firmware.model_flags if firmware else [],
         emulator=emulate.version(target),
         facts=facts_of(first.classifier),
+        serial=serial_answers(first.classifier, target),
         provenance=provenance.collect(),
     )
     record.save(out / candidate.FIRMWARE)

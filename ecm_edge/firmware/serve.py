@@ -38,7 +38,6 @@ _END_S = 5.0
 _LOOK_S = 0.1
 _RELAY_BYTES = 4096
 _SELF_TEST_FAILED = b"self-test failed\n"  # programs/serial.c, where there is no standard error
-_REFUSAL = protocol.encode_answer(protocol.Answer(protocol.Status.SAMPLE_NOT_FINITE, 0, 0.0))
 _PSEUDO_TERMINALS = Path("/dev/pts")
 
 
@@ -85,7 +84,12 @@ class Board:
 
 @contextmanager
 def serve(
-    image: Path, target: Target, *, link: Path | None = None, samples: int = tasks.default().samples_per_segment
+    image: Path,
+    target: Target,
+    *,
+    link: Path | None = None,
+    samples: int = tasks.default().samples_per_segment,
+    scores: int | None = None,
 ) -> Iterator[Board]:
     """Run the serial program `image` under the emulator of `target` until the block ends; no process stays behind.
 
@@ -96,6 +100,7 @@ def serve(
         target: names the emulator; without one the image runs as it is.
         link: where the host's end is to appear, and `<link>.json` beside it; in a temporary folder by default.
         samples: of a segment, for the question that waits until the board answers.
+        scores: in its answers; None of the contest's protocol.
 
     Raises:
         FirmwareError: no image, no emulator, or an image that ends or does not answer.
@@ -111,7 +116,7 @@ def serve(
         errors = folder / "stderr"
         process = stack.enter_context(_process([*words, str(copy)], relay.board_end, errors))
         board = Board(port, relay.device, emulated, process, errors)
-        _wait_until_it_answers(board, relay.host_end, samples)
+        _wait_until_it_answers(board, relay.host_end, samples, scores)
         yield board
 
 
@@ -162,7 +167,7 @@ def _command(target: Target) -> list[str]:
     return list(emulator.serial_command or emulator.command)
 
 
-def _wait_until_it_answers(board: Board, line: int, samples: int) -> None:
+def _wait_until_it_answers(board: Board, line: int, samples: int, scores: int | None) -> None:
     """Send a segment of NaN, which our firmware refuses without an inference, until the refusal comes.
 
     What is sent before the board has opened its line may be lost, in part even, so each attempt waits until the board
@@ -170,18 +175,27 @@ def _wait_until_it_answers(board: Board, line: int, samples: int) -> None:
     line must not take such a late refusal for its own answer. So after several attempts a segment of zeros follows, and
     everything up to its answer, which is no such refusal, is discarded.
     """
-    nan, zeros = (protocol.encode_segment(np.full(samples, value, np.float32)) for value in (np.nan, 0.0))
+    nan, zeros = (protocol.encode_input(np.full(samples, value, np.float32)) for value in (np.nan, 0.0))
+    refusal = _refusal(scores)
     received, attempts, deadline = b"", 0, time.monotonic() + _START_S
-    while not protocol.find_answer(received):
+    while not protocol.find_answer(received, scores):
         _check_that_it_runs(board, received, deadline)
-        received += _exchange(board.process, line, nan)
+        received += _exchange(board.process, line, nan, scores)
         attempts += 1
     if attempts > 1:
         deadline = time.monotonic() + _START_S
-        received += _exchange(board.process, line, zeros)
-        while not protocol.find_answer(received.replace(_REFUSAL, b"")):
+        received += _exchange(board.process, line, zeros, scores)
+        while not protocol.find_answer(received.replace(refusal, b""), scores):
             _check_that_it_runs(board, received, deadline)
-            received += _exchange(board.process, line, b"")
+            received += _exchange(board.process, line, b"", scores)
+
+
+def _refusal(scores: int | None) -> bytes:
+    """The answer to a sample that is not finite."""
+    status = protocol.Status.SAMPLE_NOT_FINITE
+    if scores is None:
+        return protocol.encode_answer(protocol.Answer(status, 0, 0.0))
+    return protocol.encode_scored(protocol.ScoredAnswer(status, 0, 0.0, (0.0,) * scores))
 
 
 def _check_that_it_runs(board: Board, received: bytes, deadline: float) -> None:
@@ -191,11 +205,12 @@ def _check_that_it_runs(board: Board, received: bytes, deadline: float) -> None:
         raise FirmwareError(
             f"an image answers within {_START_S:g} s",
             f"none from {board.emulated.image} under {board.emulated.emulator}",
-            "Check that it is a serial program, made for the emulated board.",
+            "Check that it is a serial program, made for the emulated board; "
+            "give the model, and no image, if its answers have scores.",
         )
 
 
-def _exchange(process: subprocess.Popen[bytes], line: int, frame: bytes) -> bytes:
+def _exchange(process: subprocess.Popen[bytes], line: int, frame: bytes, scores: int | None) -> bytes:
     """Send and receive until an answer, or something else that ends, is there; twice the gap of a frame at the most."""
     received, deadline = b"", time.monotonic() + 2 * protocol.FRAME_GAP_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -204,7 +219,7 @@ def _exchange(process: subprocess.Popen[bytes], line: int, frame: bytes) -> byte
             received += os.read(line, _RELAY_BYTES)
         if writable:
             frame = frame[os.write(line, frame) :]
-        if protocol.find_answer(received) or _SELF_TEST_FAILED in received:
+        if protocol.find_answer(received, scores) or _SELF_TEST_FAILED in received:
             break
     return received
 

@@ -23,7 +23,7 @@ class GenerateRecord(Record):
     """Generated C: `files` maps each name to its SHA-256; bytes are those of all constants and of the arena.
 
     `gates` compare its answers with the reference's on noise; where they differ, no file is written. `facts` are those
-    of a model that is no float32 detector.
+    of a model that is no float32 detector; `byte_entry` is the C function of a quantised one that takes bytes.
     """
 
     target: str
@@ -39,6 +39,7 @@ class GenerateRecord(Record):
     verdict: Verdict
     gates: list[Gate]
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    byte_entry: str = Field(default="", exclude_if=lambda function: not function)
 
 
 def generate_model(model: ModelFile, target: Target, out: Path, *, name: str = generate.NAME) -> GenerateRecord:
@@ -69,4 +70,5 @@ def generate_model(model: ModelFile, target: Target, out: Path, *, name: str = g
         verdict=gate.verdict,
         gates=[gate],
         facts=facts_of(model.classifier),
+        byte_entry=generated.byte_entry.prototype(name) if generated.byte_entry else "",
     )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Place = Literal["arena", "samples", "scores"]
-DType = Literal["float32", "int8", "int16"]
+DType = Literal["float32", "int8", "uint8", "int16"]
+"""How elements lie in a buffer; uint8 only in a caller's own bytes."""
 Indices = NDArray[np.int64]
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4}

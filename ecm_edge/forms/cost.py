@@ -14,25 +14,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import accumulate
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
-import onnx
-from onnx import numpy_helper, shape_inference
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record
-from ecm_edge.forms import model_rules, onnx_model
+from ecm_edge.forms import onnx_model, reference
+from ecm_edge.forms.macs import by_part
+from ecm_edge.forms.weights import weights_by_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import onnx
+
 _VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
-_STRUCTURAL = frozenset(
-    {"Reshape", "Squeeze", "Unsqueeze", "Slice", "Pad", "Split", "Expand", "Tile", "Resize"}
-    | {f"Reduce{kind}" for kind in ("L1", "L2", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")}
-)
-"""Operators whose further inputs say where, not what: a shape, axes, pads."""
 _ALIGNMENT_BYTES = 8
 _WEIGHT = ".weight"
 _MOST_PAIRS = 2**21
@@ -79,26 +75,35 @@ class Lifetime:
 
 
 def count(model: onnx.ModelProto) -> GraphCost:
-    """The cost of a graph with static shapes, a free batch axis taken as one segment.
+    """The cost of a graph of one input with a static shape, a free batch axis taken as one segment.
 
     Raises:
-        ModelError: a shape that is not static, or not known.
+        ModelError: a shape that is not static, or an operator of which nothing is known: it would count as nothing.
     """
     bound = onnx_model.one_segment(model)
-    try:
-        graph = shape_inference.infer_shapes(bound, strict_mode=True, data_prop=True).graph
-    except model_rules.REFUSALS as problem:
-        foreign = [f"{node.domain}.{node.op_type} {node.name!r}" for node in model.graph.node if node.domain]
-        found = ", ".join(foreign) or str(problem).strip().replace("\n", " ")[:300]
-        raise ModelError("a graph to be counted has known shapes", found, "Use ONNX's standard operators.") from None
-    _see_shapes(graph, bound)
-    shapes, sizes = _tensor_shapes(graph)
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    written = reference.written(bound, *_input(bound))
+    graph, steps = bound.graph, len(written.parts)
+    shapes = {name: list(value.shape[1:]) for name, value in written.values.items() if name}
+    sizes = {
+        name: prod(shapes[name]) * written.values[name].dtype.itemsize
+        for name in (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output))
+        if name in shapes
+    }
     buffers = lifetimes(graph, sizes)
     offsets = plan(buffers)
-    alive = _live_bytes(buffers, len(graph.node))
+    alive, macs, weights = _live_bytes(buffers, steps), by_part(written), weights_by_part(written)
     layers = [
-        _layer(node, shapes, weights, alive[step]) for step, node in enumerate(graph.node) if node.op_type != "Constant"
+        LayerCost(
+            name=layer_name(node),
+            op_type=node.op_type,
+            output_shape=next((shapes[name] for name in node.output if name), []),
+            parameters=weights[step].elements,
+            macs=macs[step],
+            weight_bytes=weights[step].size_bytes,
+            live_bytes=alive[step],
+        )
+        for step, node in enumerate(graph.node)
+        if node.op_type != "Constant"
     ]
     return GraphCost(
         parameters=sum(layer.parameters for layer in layers),
@@ -110,19 +115,19 @@ def count(model: onnx.ModelProto) -> GraphCost:
     )
 
 
-def _see_shapes(graph: onnx.GraphProto, model: onnx.ModelProto) -> None:
-    """Fill in the shapes that inference could not find, from a run on one segment of zeros in onnxruntime."""
-    unknown = [value for value in (*graph.value_info, *graph.output) if 0 in onnx_model.lengths(value)]
-    if not unknown or any(0 in onnx_model.lengths(value) for value in model.graph.input):
-        return
-    names = [value.name for value in unknown]
-    classifier = onnx_model.classifier_of(model)
-    session = onnx_model.open_session(onnx_model.with_outputs(model, names))
-    zeros = np.zeros((1, classifier.samples_per_segment), np.float32)
-    seen = onnx_model.run_session(session, classifier, zeros, names)
-    for value, tensor in zip(unknown, seen, strict=True):
-        for dim, length in zip(value.type.tensor_type.shape.dim, tensor.shape[1:], strict=True):
-            dim.dim_value = length
+def _input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
+    """The name and the shape of the one input."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1 or 0 in onnx_model.lengths(inputs[0]):
+        names = ", ".join(repr(value.name) for value in inputs)
+        found = f"a dynamic dimension in {names}" if len(inputs) == 1 else f"{len(inputs)}: {names}"
+        raise ModelError(
+            "a graph to be counted has one input, of static shapes",
+            found,
+            "Export it with batch 1 and a fixed number of samples.",
+        )
+    return inputs[0].name, tuple(onnx_model.lengths(inputs[0]))
 
 
 def lifetimes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[Lifetime]:
@@ -195,63 +200,8 @@ def _aligned(size: int) -> int:
     return math.ceil(size / _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
 
 
-def _tensor_shapes(graph: onnx.GraphProto) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Shapes of every tensor, and bytes of those that are activations."""
-    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    sizes: dict[str, int] = {}
-    weights = set(shapes)
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        if value.name in weights:
-            continue
-        kind = value.type.tensor_type
-        if any(not dim.HasField("dim_value") for dim in kind.shape.dim):
-            raise ModelError(
-                "a graph to be counted has static shapes",
-                f"a dynamic dimension in {value.name!r}",
-                "Export it with batch 1 and a fixed number of samples.",
-            )
-        shapes[value.name] = [dim.dim_value for dim in kind.shape.dim]
-        item_bytes = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
-        sizes[value.name] = math.prod(shapes[value.name]) * item_bytes
-    return shapes, sizes
-
-
-def _layer(
-    node: onnx.NodeProto, shapes: Mapping[str, list[int]], weights: Mapping[str, onnx.TensorProto], live_bytes: int
-) -> LayerCost:
-    own = [weights[name] for name in dict.fromkeys(node.input) if name in weights and _is_weight(node, name)]
-    return LayerCost(
-        name=layer_name(node),
-        op_type=node.op_type,
-        output_shape=shapes.get(node.output[0], []),
-        parameters=sum(math.prod(tensor.dims) for tensor in own),
-        macs=_macs(node, shapes),
-        weight_bytes=sum(numpy_helper.to_array(tensor).nbytes for tensor in own),
-        live_bytes=live_bytes,
-    )
-
-
 def layer_name(node: onnx.NodeProto) -> str:
     """A node's name, with the path of its torch module: as the exporter noted it, or as its weight's name tells."""
     owner = next((name.removesuffix(_WEIGHT) for name in node.input if name.endswith(_WEIGHT)), "")
     name, path = node.name or node.output[0], onnx_model.module_path(node) or owner
     return f"{path} ({name})" if path else name
-
-
-def _is_weight(node: onnx.NodeProto, name: str) -> bool:
-    """Whether an initializer is data of the net, not a shape, an axis or a pad."""
-    return node.op_type not in _STRUCTURAL or name == node.input[0]
-
-
-def _macs(node: onnx.NodeProto, shapes: Mapping[str, list[int]]) -> int:
-    """Multiply-accumulates of a node; element-wise work is not counted."""
-    if node.op_type == "Conv":  # weight (C_out, C_in / groups, K…): each output needs C_in / groups x K
-        return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
-    if node.op_type == "MatMul":
-        return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-    if node.op_type == "Gemm":
-        transposed = any(a.name == "transA" and a.i for a in node.attribute)
-        return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
-    if node.op_type in {"LSTM", "GRU"}:  # every weight of both matrices, at each step of each sequence
-        return math.prod(shapes[node.input[0]][:2]) * sum(math.prod(shapes[name]) for name in node.input[1:3])
-    return 0

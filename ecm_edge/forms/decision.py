@@ -47,7 +47,7 @@ class Decision:
     def text(self) -> str:
         """The rule in words, for people and for comments in C."""
         if self.threshold is not None:
-            return f"label 1 (positive) iff scores[0] >= {np.float32(self.threshold)}"
+            return f"label 1 (positive) iff scores[0] >= {np.float32(self.threshold)!s}"
         if self.count == _TWO:
             return "label 1 (positive) iff scores[1] >= scores[0]"
         return "the label is the number of the largest score, the first on a tie"

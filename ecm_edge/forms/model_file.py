@@ -14,6 +14,7 @@ from ecm_edge.forms import onnx_model
 from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,17 +49,20 @@ class ModelFile:
         return self.classifier.sha256
 
 
-def open_model(path: Path, form: Form = "float32", threshold: float | None = None) -> ModelFile:
+def open_model(
+    path: Path, form: Form = "float32", threshold: float | None = None, classes: Sequence[str] = ()
+) -> ModelFile:
     """The ONNX file at `path`, or the given form of the candidate in the folder `path`.
 
-    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+    `threshold` is that of a model of one score; by default 0.5 for a sigmoid and 0 for a logit. `classes` are the names
+    of its labels; by default those in the file's metadata.
 
     Raises:
         CandidateError: the folder is no candidate, lacks that form, or its configuration changed since the export.
         ModelError: the file is missing, corrupt or not a classifier.
     """
     if not path.is_dir():
-        classifier = onnx_model.load_classifier(path, threshold)
+        classifier = onnx_model.load_classifier(path, threshold, classes)
         return ModelFile(classifier, onnx_model.stated_form(classifier.proto))
     config = load_config(path)
     file = path / FORM_FILES[form]
@@ -68,7 +72,7 @@ def open_model(path: Path, form: Form = "float32", threshold: float | None = Non
             f"none in {path}",
             "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
         )
-    classifier = onnx_model.load_classifier(file, threshold)
+    classifier = onnx_model.load_classifier(file, threshold, classes)
     made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)
     if made_from != config.sha256:
         raise CandidateError(

@@ -15,6 +15,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import model_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,12 +30,6 @@ MOST_WEIGHTS = 2**26
 
 STANDARD = ("", "ai.onnx")
 """Names of the domain of the standard operators."""
-
-REFUSALS = (
-    *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
-    *(ValueError, IndexError, RuntimeError, MemoryError),
-)
-"""What onnx's checker and its inference of shapes raise where a model is at fault."""
 
 _AGAIN = "Export it again."
 _OLD_BROADCAST = 7  # before this version a binary operator had `broadcast` and `axis`
@@ -74,13 +69,10 @@ def before_inference(proto: onnx.ModelProto, name: str) -> None:
 def after_inference(proto: onnx.ModelProto, name: str) -> None:
     """Raise ModelError for attributes, weights and tensors that cannot be answered for; `name` is the file's."""
     _check_values(proto.graph, name)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except REFUSALS as problem:
-        found = f"{str(problem).strip()[:200]!r} in {name}"
-        raise ModelError("the shapes of a model can be inferred", found, _AGAIN) from None
+    inferred = model_sizes.inferred(proto, name)
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         _check_size(value, name)
+    model_sizes.check(inferred.graph, name)
     version = next(int(entry.version) for entry in proto.opset_import if entry.domain in STANDARD)
     _check_broadcast(inferred.graph, name, version)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,10 +24,13 @@ from numpy.typing import NDArray
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Form
-from ecm_edge.forms import model_rules
+from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
+from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
 from ecm_edge.forms.external_data import bring_in
+from ecm_edge.forms.layout import layout_of
+from ecm_edge.forms.session import open_session as open_session  # noqa: PLC0414 - users of a model open it here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +42,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
-_NO_KERNEL = "NOT_IMPLEMENTED"  # in what onnxruntime says
-_CONVERTED, _THRESHOLD = "converted_from", "score_threshold"
+_CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
 _SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
 _SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
 _QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -54,6 +57,7 @@ class Classifier:
     input_shape: of one segment, such as (1, 1, T), (1, T), (1, 12, 500) or (1, 3, 32, 32).
     decision:    which label its scores stand for.
     beside:      files beside `path` that hold some of its weights.
+    class_names: of its labels, the first one's first; empty where nobody named them.
     """
 
     path: Path
@@ -63,6 +67,12 @@ class Classifier:
     output_name: str
     decision: Decision = TWO_SCORES
     beside: tuple[Path, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> str:
+        """A letter for each axis of the input, such as "NCT"; empty where no operator says what they are."""
+        return layout_of(self.proto.graph, self.input_name, len(self.input_shape))
 
     @property
     def samples_per_segment(self) -> int:
@@ -80,6 +90,16 @@ class Classifier:
         return provenance(self.proto).get(_CONVERTED, "")
 
     @property
+    def byte_ends(self) -> str:
+        """The int8 or uint8 input and output that the file has, with scale and zero point; empty otherwise."""
+        return provenance(self.proto).get(_BYTES, "")
+
+    @property
+    def input_integers(self) -> tuple[np.dtype[Any], Meaning] | None:
+        """The type of the file's own input if that is of bytes, and what they stand for."""
+        return taken_by(self.proto, self.input_name) if "input" in self.byte_ends else None
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the file; where weights lie beside it, of the names and the hashes of all its files."""
         if not self.beside:
@@ -87,23 +107,32 @@ class Classifier:
         return files.sha256_json({path.name: files.sha256_file(path) for path in (self.path, *self.beside)})
 
 
-def load_classifier(path: Path, threshold: float | None = None) -> Classifier:
-    """Read and check a model file; one in float64 or float16 is converted to float32.
+def load_classifier(path: Path, threshold: float | None = None, classes: Sequence[str] = ()) -> Classifier:
+    """Read and check a model file; one in float64 or float16 is converted to float32, and bytes at its ends too.
 
     Args:
         path: the file; weights in files beside it are read too.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+        classes: a name for each label; by default those in the file's metadata.
 
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX; it has not exactly one input; its input has no
-            fixed shape; its output is not one row of scores; a threshold that does not fit.
+            fixed shape; its output is not one row of scores; a threshold, or names, that do not fit.
     """
     proto, beside = _read(path)
     facts = {_CONVERTED: as_float32(proto), _THRESHOLD: "" if threshold is None else repr(float(threshold))}
+    if has_byte_ends(proto):
+        check(proto, str(path))
+        facts[_BYTES] = with_float_ends(proto)
     if stated := {name: value for name, value in facts.items() if value}:
         stamp(proto, stated)
     check(proto, str(path))
-    return replace(classifier_of(proto, path), beside=beside)
+    classifier = replace(classifier_of(proto, path), beside=beside)
+    if not classes:
+        return classifier
+    names = class_names.checked(classes, classifier.decision.classes)
+    stamp(proto, {_CLASSES: json.dumps(names)})
+    return replace(classifier, class_names=names)
 
 
 def load_proto(path: Path) -> onnx.ModelProto:
@@ -154,7 +183,7 @@ def check(proto: onnx.ModelProto, name: str) -> None:
     model_rules.before_inference(proto, name)
     try:
         onnx.checker.check_model(proto, full_check=True)
-    except (*model_rules.REFUSALS, EncodeError) as problem:
+    except (*model_sizes.REFUSALS, EncodeError) as problem:
         lines = str(problem).strip().splitlines() or [type(problem).__name__]
         said = " ".join([lines[0], *(line for line in lines[1:] if "Name:" in line)])
         raise ModelError("a model passes onnx's checker", f"{said!r} in {name}", "Export it again.") from None
@@ -177,7 +206,8 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
     stated = provenance(proto).get(_THRESHOLD)
     probability = count == 1 and _is_squashed(proto.graph, output)
     decision = decision_of(count, float(stated) if stated else None, probability=probability)
-    return Classifier(path, proto, inputs[0].name, shape, output, decision)
+    names = class_names.in_metadata(proto, decision.classes)
+    return Classifier(path, proto, inputs[0].name, shape, output, decision, class_names=names)
 
 
 def one_segment(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -225,7 +255,7 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 
 def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
     """The name of the one output of scores, and their number; of several outputs the one of two scores."""
-    inferred = onnx.shape_inference.infer_shapes(one_segment(proto), data_prop=True)
+    inferred = model_sizes.inferred(one_segment(proto), str(path))
     floats = [v for v in inferred.graph.output if _is_float32(v) and v.type.tensor_type.HasField("shape")]
     rows = {value.name: [dims[0] or 1, *dims[1:]] if (dims := lengths(value)) else [1] for value in floats}
     scores = {name: prod(dims) for name, dims in rows.items() if 0 < prod(dims) == max(dims) <= MOST_SCORES}
@@ -246,35 +276,6 @@ def _is_squashed(graph: onnx.GraphProto, name: str) -> bool:
     while (node := producers.get(name)) is not None and node.op_type in _SAME_VALUES | _QUANTISERS:
         name = node.input[0]
     return node is not None and node.op_type in _SQUASHED
-
-
-def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    """An onnxruntime session on one CPU thread, whose int8 sums are exact on every x86 processor.
-
-    By default those without VNNI add pairs of int8 products in 16 bits, which clip: the same graph then has other
-    answers on them. With the option against that, onnxruntime has no kernel for QGemm and QLinearMatMul on int8
-    activations, whose pairs fit: those graphs are opened without it. And activations of a product by 4-bit weights are
-    not rounded to 8 bits, as they are by default.
-
-    Raises:
-        ModelError: onnxruntime refuses the graph.
-    """
-    import onnxruntime as ort
-
-    content, refusal = proto.SerializeToString(), ""
-    for pairs_apart in ("1", "0"):
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.x64quantprecision", pairs_apart)
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-        try:
-            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
-            refusal = refusal or str(problem).splitlines()[0]
-            if _NO_KERNEL not in refusal:
-                break
-    raise ModelError("onnxruntime can run the model", refusal, "Export it again.")
 
 
 def run_scores(classifier: Classifier, samples: Floats) -> Floats:

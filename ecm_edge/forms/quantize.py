@@ -142,18 +142,27 @@ def quantize_candidate(folder: Path, dataset: Dataset, *, rank_segments: int = R
 
 
 def quantize_file(
-    path: Path, dataset: Dataset | Samples, out: Path, *, subjects: Sequence[str] | None = None
+    path: Path,
+    dataset: Dataset | Samples,
+    out: Path,
+    *,
+    subjects: Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> QuantizeRecord:
     """Make the forms of any float32 ONNX classifier in the new folder `out`, calibrated on these subjects' segments.
 
-    By default on those of all subjects. A file of samples is taken as it is: nobody says whose they are.
+    By default on those of all subjects. A file of samples is taken as it is: nobody says whose they are. The forms keep
+    the `threshold` of a model of one score; by default it is 0.5 for a sigmoid and 0 for a logit.
 
     Raises:
         ModelError: the file is no classifier, or cannot be quantised.
         DatasetError: an unknown subject.
         OutputError: `out` exists, or cannot be written.
     """
-    classifier = onnx_model.load_classifier(path)
+    classifier = onnx_model.load_classifier(path, threshold)
+    if classifier.byte_ends:
+        found = f"{path} with {classifier.byte_ends}"
+        raise ModelError("what is quantised computes in floats", found, "It is int8 already: use it as it is.")
     if isinstance(dataset, Samples):
         segments, calibrated = dataset.at_most(CALIBRATION_SEGMENTS).values, []
     else:
@@ -243,7 +252,7 @@ class _Feeder:
     """The calibration segments in the shape onnxruntime's CalibrationDataReader hands them out."""
 
     def __init__(self, classifier: onnx_model.Classifier, samples: Floats) -> None:
-        self._feeds = ({classifier.input_name: row.reshape(classifier.input_shape)} for row in samples)
+        self._feeds = iter([{classifier.input_name: row.reshape(classifier.input_shape)} for row in samples])
 
     def get_next(self) -> dict[str, Floats] | None:
         """The next segment as a feed, or None."""

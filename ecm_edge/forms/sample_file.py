@@ -60,19 +60,24 @@ class Samples:
 
 
 def noise(count: int, classifier: Classifier) -> Samples:
-    """Seeded standard normal noise: the same every time.
+    """Seeded standard normal noise, or all bytes alike for a model that takes bytes: the same every time.
 
     Raises:
         DatasetError: more than `MOST_BYTES`.
     """
     size = (count, classifier.samples_per_segment)
     _check_size(size[0] * size[1] * 4, "noise")
-    values = np.random.default_rng(_SEED).standard_normal(size).astype(np.float32)
+    draw, integers = np.random.default_rng(_SEED), classifier.input_integers
+    if integers is None:
+        values = draw.standard_normal(size).astype(np.float32)
+    else:
+        limits, meaning = np.iinfo(integers[0]), integers[1]
+        values = meaning.real(draw.integers(limits.min, limits.max + 1, size))
     return Samples("noise", files.sha256_bytes(values.tobytes()), values, synthetic=True)
 
 
 def read(path: Path, classifier: Classifier) -> Samples:
-    """The segments of a .npy or .npz file, as float32.
+    """The segments of a .npy or .npz file, as float32; bytes of the type that a model takes as what they stand for.
 
     Raises:
         DatasetError: no such file, no array of numbers in it, another shape than the model's input, a value that is
@@ -81,12 +86,19 @@ def read(path: Path, classifier: Classifier) -> Samples:
     values, labels = _arrays(path)
     _check_shape(values, classifier, path)
     with np.errstate(over="ignore"):
-        flat = np.asarray(values).reshape(len(values), -1).astype(np.float32)
+        flat = _real(np.asarray(values).reshape(len(values), -1), classifier)
     if not np.isfinite(flat).all():
         row = int(np.argmin(np.isfinite(flat).all(axis=1)))
         raise DatasetError("segments are finite float32", f"one that is not, row {row} of {path}", "Mend or drop it.")
     checked = None if labels is None else _checked(labels, len(flat), classifier.decision.classes, path)
     return Samples(path.name, files.sha256_file(path), flat, checked)
+
+
+def _real(values: np.ndarray, classifier: Classifier) -> Floats:
+    integers = classifier.input_integers
+    if integers is not None and values.dtype == integers[0]:
+        return integers[1].real(values)
+    return values.astype(np.float32)
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -40,13 +40,14 @@ from ecm_edge.base.records import (
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
+from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ecm_edge.firmware.build import Image, Recipe
     from ecm_edge.firmware.make import Sources
@@ -79,7 +80,8 @@ class BundleRecord(Record):
     """What was written to `out`; `archive_sha256` is absent where that is a folder.
 
     `gates`: that the image answers the bundle's segments as this host does, and that it is the one that was verified.
-    `facts` are those of a model that is no float32 detector.
+    `facts` are those of a model that is no float32 detector; `serial` is what the image answers with, where that is not
+    the contest's frame.
     """
 
     verdict: Verdict
@@ -88,6 +90,7 @@ class BundleRecord(Record):
     archive_sha256: str | None
     manifest: BundleManifest
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
+    serial: str = Field(default="", exclude_if=lambda said: not said)
     provenance: Provenance
 
 
@@ -112,6 +115,7 @@ def bundle(
     form: Form | None = None,
     report: Path | None = None,
     threshold: float | None = None,
+    classes: Sequence[str] = (),
 ) -> BundleRecord:
     """Write a bundle.
 
@@ -122,6 +126,7 @@ def bundle(
         form: which form of a candidate; the target's first by default.
         report: an HTML page to put in.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
+        classes: names of the labels; by default those in the file's metadata.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
@@ -133,7 +138,7 @@ def bundle(
     if out.exists():
         raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
     build.firmware_of(target)
-    model = open_model(path, form or target.precision[0], threshold)
+    model = open_model(path, form or target.precision[0], threshold, classes)
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
@@ -148,6 +153,7 @@ def bundle(
         archive_sha256=archive_sha256,
         manifest=manifest,
         facts=facts_of(model.classifier),
+        serial=serial_answers(model.classifier, target),
         provenance=provenance.collect(),
     )
 
@@ -230,6 +236,7 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
         "positive": parts.model.config.task.title if parts.model.config else "positive",
         "image": _image_name(parts),
         "segments": len(parts.segments),
+        "serial": serial_answers(parts.model.classifier, parts.target),
         "board": board,
         "check": check,
     }

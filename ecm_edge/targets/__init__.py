@@ -6,7 +6,7 @@ A target is one TOML file. Those in this folder are known by name; any other is 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -18,6 +18,8 @@ from ecm_edge.targets.firmware import Firmware, Pipeline
 from ecm_edge.tasks.score import ScoreRule
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ecm_edge.tasks import Task
 
 _FOLDER = Path(__file__).parent
@@ -164,6 +166,17 @@ def score_rule(target: Target | None, task: Task) -> ScoreRule | None:
         return None
     own = target.score if target.score and target.score.task == task.name else None
     return task.score.get(target.name, own)
+
+
+def content(target: Target, tables: Collection[str] | None = None) -> dict[str, Any]:
+    """What hashes of a target, or of some of its tables, are taken of.
+
+    The contest's protocol is not in it: it went without saying once, and hashes stay.
+    """
+    found = target.model_dump(mode="json", include=set(tables) if tables else None)
+    if target.firmware and target.firmware.protocol == fw.CONTEST and "firmware" in found:
+        del found["firmware"]["protocol"]
+    return found
 
 
 class TargetList(Record):

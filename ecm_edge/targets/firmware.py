@@ -17,6 +17,9 @@ from ecm_edge.targets.kernels import Kernels
 SHIPPED = Path(__file__).parents[2] / "firmware_check"
 """The hand-written C that ships beside the package."""
 
+Protocol = Literal["iesd-2024", "scores"]
+CONTEST: Protocol = "iesd-2024"
+
 Kind = Literal["load", "store", "multiply", "fused", "divide", "float", "branch", "other"]
 """Classes of instructions: of memory; integer multiplication, with an addition or not; fused multiply-add of floats;
 division and root, integer or float; other floating point; whatever may leave the straight line; and the rest."""
@@ -48,6 +51,8 @@ class Firmware(Record):
     batch_port:       the same for the batch program in the emulator, where that has a faster line than a UART.
     linker_script:    for bare metal; its MEMORY gives lengths as `LENGTH = …`. None where an operating system loads it.
     emulator:         None where this host runs the image itself.
+    protocol:         of the serial program: "iesd-2024", the contest's, where a model fits it; "scores", a frame of the
+                      same kind with every score, for all others (firmware_check/README.md).
     kernels:          what the generator makes for this core.
     """
 
@@ -61,6 +66,7 @@ class Firmware(Record):
     batch_port: list[str] | None = None
     linker_script: str | None = None
     emulator: Emulator | None = None
+    protocol: Protocol = "scores"
     kernels: Kernels = Kernels()
 
 

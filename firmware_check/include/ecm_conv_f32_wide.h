@@ -1,4 +1,4 @@
-/* Convolution along time in float32 with vectors of eight outputs: for cores with AVX2 and FMA, and for any other in
+/* Convolution along time or one line of a picture in float32 with vectors of eight outputs: for cores with AVX2 and FMA, and for any other in
  * plain loops. Every sum is the same chain as in ecm_conv_f32.h, so the answers are the same to the bit. */
 #ifndef ECM_CONV_F32_WIDE_H
 #define ECM_CONV_F32_WIDE_H
@@ -91,7 +91,7 @@ ECM_INLINE void ecm_lanes_store(float *p, ecm_lanes v, int32_t count)
  * than the layer has. Pointers are aligned to 4 bytes. */
 ECM_INLINE void ecm_conv_f32_wide(
     const float *x, /* the first row's window; read only */
-    const float *w, /* [block][segments * segment][tile.outputs], 0 where there is no output */
+    const float *w, /* [block][products][tile.outputs], 0 where there is no output */
     const float *b, /* [block][tile.outputs], as w */
     float *y,       /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_windows *windows,
@@ -112,24 +112,28 @@ ECM_INLINE void ecm_conv_f32_wide(
                     acc[r][v] = ecm_lanes_load(bb + v * ECM_LANES);
                 }
             }
-            const float *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                for (int32_t i = 0; i < windows->segment; i++) {
-                    ecm_lanes weights[ECM_WIDE_VECTORS];
-                    ECM_UNROLL
-                    for (int32_t v = 0; v < vectors; v++) {
-                        weights[v] = ecm_lanes_load(wb + v * ECM_LANES);
-                    }
-                    ECM_UNROLL
-                    for (int32_t r = 0; r < tile->rows; r++) {
+            const float *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const float *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    for (int32_t i = 0; i < windows->segment; i++) {
+                        ecm_lanes weights[ECM_WIDE_VECTORS];
                         ECM_UNROLL
                         for (int32_t v = 0; v < vectors; v++) {
-                            acc[r][v] = ecm_lanes_fma(xs[r * windows->x_step + i], weights[v], acc[r][v]);
+                            weights[v] = ecm_lanes_load(wb + v * ECM_LANES);
                         }
+                        ECM_UNROLL
+                        for (int32_t r = 0; r < tile->rows; r++) {
+                            ECM_UNROLL
+                            for (int32_t v = 0; v < vectors; v++) {
+                                acc[r][v] = ecm_lanes_fma(xs[r * windows->x_step + i], weights[v], acc[r][v]);
+                            }
+                        }
+                        wb += tile->outputs;
                     }
-                    wb += tile->outputs;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ECM_UNROLL
             for (int32_t r = 0; r < tile->rows; r++) {

@@ -1,6 +1,8 @@
-/* Convolution along time on int8, fully connected layers included: exact int32 sums, then one rounding.
+/* Convolution along time or one line of a picture on int8, fully connected layers included: exact int32 sums, then one
+ * rounding.
  *
- *   acc     = b[o] + sum over s < segments, i < segment of x[t * x_step + s * segment_step + i] * w[s][i][o]
+ *   acc     = b[o] + sum over q <= repeats, s < segments, i < segment
+ *                    of x[t * x_step + q * repeat_step + s * segment_step + i] * w[q][s][i][o]
  *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
  *
  * The zero point of x is in the bias: b[o] = bias[o] - x_zero_point * sum of w[..][o]; margins hold the zero point.
@@ -17,7 +19,7 @@ enum { ECM_TILE_I8 = 16 }; /* most rows, or outputs or words, of one tile */
 /* All of the layer, tile by tile; outputs >= tile.outputs. */
 ECM_INLINE void ecm_conv_i8(
     const ecm_stored *x, /* the first row's window; read only */
-    const int8_t *w,     /* [block][segments * segment][tile.outputs] */
+    const int8_t *w,     /* [block][products][tile.outputs] */
     const int32_t *b,    /* [outputs] */
     const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
@@ -38,25 +40,29 @@ ECM_INLINE void ecm_conv_i8(
                     acc[r][c] = b[o + c];
                 }
             }
-            const ecm_stored *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                const ecm_stored *xi = xs;
-                for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
-                    ECM_UNROLL
-                    for (int32_t u = 0; u < tile->unroll; u++) {
+            const ecm_stored *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const ecm_stored *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    const ecm_stored *xi = xs;
+                    for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
                         ECM_UNROLL
-                        for (int32_t r = 0; r < tile->rows; r++) {
-                            const int32_t v = xi[r * windows->x_step + u];
+                        for (int32_t u = 0; u < tile->unroll; u++) {
                             ECM_UNROLL
-                            for (int32_t c = 0; c < tile->outputs; c++) {
-                                acc[r][c] += v * wb[u * tile->outputs + c];
+                            for (int32_t r = 0; r < tile->rows; r++) {
+                                const int32_t v = xi[r * windows->x_step + u];
+                                ECM_UNROLL
+                                for (int32_t c = 0; c < tile->outputs; c++) {
+                                    acc[r][c] += v * wb[u * tile->outputs + c];
+                                }
                             }
                         }
+                        wb += tile->unroll * tile->outputs;
+                        xi += tile->unroll;
                     }
-                    wb += tile->unroll * tile->outputs;
-                    xi += tile->unroll;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL

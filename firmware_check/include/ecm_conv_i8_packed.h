@@ -1,5 +1,5 @@
-/* Convolution along time on int8 with two or three sums in one 64-bit word: for cores with a 64-bit multiplier and no
- * SIMD. Sums and results are those of ecm_conv_i8, to the bit.
+/* Convolution along time or one line of a picture on int8, with two or three sums in one 64-bit word: for cores with a
+ * 64-bit multiplier and no SIMD. Sums and results are those of ecm_conv_i8, to the bit.
  *
  * Weights of several outputs lie side by side in a word, w[0] + 2^b w[1] + 2^2b w[2] with b = 64 / lanes: one
  * multiplication by a sample gives all their products, and one addition adds them to as many sums at once. */
@@ -40,7 +40,7 @@ ECM_INLINE int32_t ecm_low_lane(uint64_t word, int32_t lanes)
  * generator has checked that. The outputs of a tile may be more than the layer has. */
 ECM_INLINE void ecm_conv_i8_packed(
     const ecm_stored *x,   /* the first row's window; read only */
-    const uint64_t *words, /* [block][segments * segment][tile.outputs / lanes], of ecm_pack_weights */
+    const uint64_t *words, /* [block][products][tile.outputs / lanes], of ecm_pack_weights */
     const int32_t *b,      /* [outputs] */
     const float *factor,   /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     ecm_stored *y,         /* [rows][y_step]; may lie over x where the plan says so */
@@ -62,25 +62,29 @@ ECM_INLINE void ecm_conv_i8_packed(
                     acc[r][v] = 0;
                 }
             }
-            const ecm_stored *xs = x + t * windows->x_step;
-            for (int32_t s = 0; s < windows->segments; s++) {
-                const ecm_stored *xi = xs;
-                for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
-                    ECM_UNROLL
-                    for (int32_t u = 0; u < tile->unroll; u++) {
+            const ecm_stored *xq = x + t * windows->x_step;
+            for (int32_t q = 0; q <= windows->repeats; q++) {
+                const ecm_stored *xs = xq;
+                for (int32_t s = 0; s < windows->segments; s++) {
+                    const ecm_stored *xi = xs;
+                    for (int32_t i = 0; i < windows->segment; i += tile->unroll) {
                         ECM_UNROLL
-                        for (int32_t r = 0; r < tile->rows; r++) {
-                            const uint64_t value = (uint64_t)(int64_t)xi[r * windows->x_step + u];
+                        for (int32_t u = 0; u < tile->unroll; u++) {
                             ECM_UNROLL
-                            for (int32_t v = 0; v < vectors; v++) {
-                                acc[r][v] += value * wb[u * vectors + v];
+                            for (int32_t r = 0; r < tile->rows; r++) {
+                                const uint64_t value = (uint64_t)(int64_t)xi[r * windows->x_step + u];
+                                ECM_UNROLL
+                                for (int32_t v = 0; v < vectors; v++) {
+                                    acc[r][v] += value * wb[u * vectors + v];
+                                }
                             }
                         }
+                        wb += tile->unroll * vectors;
+                        xi += tile->unroll;
                     }
-                    wb += tile->unroll * vectors;
-                    xi += tile->unroll;
+                    xs += windows->segment_step;
                 }
-                xs += windows->segment_step;
+                xq += windows->repeat_step;
             }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL

@@ -8,10 +8,12 @@
 
 #include "ecm_base.h"
 
-/* The windows of a convolution along time or of a fully connected layer (one row, one segment).
+/* The windows of a convolution along time, of one line of a picture, or of a fully connected layer (one row, one segment).
  *
- * Row t is made of x[t * x_step + s * segment_step + i] for s < segments, i < segment: a window of K taps over C
- * channels is one segment of K * C elements without dilation, and K segments of C elements with it. */
+ * Row t is made of x[t * x_step + q * repeat_step + s * segment_step + i] for q <= repeats, s < segments, i < segment: a
+ * window of K taps over C channels is one segment of K * C elements without dilation, and K segments of C elements with
+ * it. In a picture each row of a kernel is a segment; with dilation or groups each tap is one, and the taps of a row come
+ * again for the next. */
 typedef struct {
     int32_t rows;         /* T of the output, >= 1 */
     int32_t x_step;       /* from one row's window to the next, >= 0 */
@@ -20,19 +22,23 @@ typedef struct {
     int32_t segment_step; /* from one run to the next; any value where there is one */
     int32_t outputs;      /* O, >= 1: as many of each row of y are written */
     int32_t y_step;       /* from one row of y to the next, >= outputs */
+    int32_t repeats;      /* how often all segments come again, >= 0; not named at a call where they do not */
+    int32_t repeat_step;  /* from one time to the next; any value where there is one */
 } ecm_windows;
 
-/* The windows of a depthwise convolution along time: output o of row t is made of
- * x[(t * stride + k * dilation) * time_step + o / multiplier] for k < taps. */
+/* The windows of a depthwise convolution along time or of one line of a picture: output o of row t is made of
+ * x[q * repeat_step + (t * stride + k * dilation) * time_step + o / multiplier] for q <= repeats, k < taps. */
 typedef struct {
-    int32_t rows;       /* T of the output, >= 1 */
-    int32_t stride;     /* time steps from one row's window to the next, >= 1 */
-    int32_t taps;       /* K, >= 1 */
-    int32_t dilation;   /* time steps from one tap to the next, >= 1 */
-    int32_t time_step;  /* elements of x from one time step to the next, >= channels */
-    int32_t outputs;    /* channels times multiplier */
-    int32_t multiplier; /* outputs of a channel, >= 1 */
-    int32_t y_step;     /* elements from one row of y to the next, >= outputs */
+    int32_t rows;        /* T of the output, >= 1 */
+    int32_t stride;      /* time steps from one row's window to the next, >= 1 */
+    int32_t taps;        /* K, >= 1; those of one line */
+    int32_t dilation;    /* time steps from one tap to the next, >= 1 */
+    int32_t time_step;   /* elements of x from one time step to the next, >= channels */
+    int32_t outputs;     /* channels times multiplier */
+    int32_t multiplier;  /* outputs of a channel, >= 1 */
+    int32_t y_step;      /* elements from one row of y to the next, >= outputs */
+    int32_t repeats;     /* how often all taps come again, in another line, >= 0; not named along time */
+    int32_t repeat_step; /* elements of x from one time to the next; any value where there is one */
 } ecm_channels;
 
 /* What is computed together. It changes how many sums advance side by side, never an answer. A last tile that does not

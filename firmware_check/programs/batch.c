@@ -2,7 +2,8 @@
  *
  * First of all the four bytes "ECM1": what is sent to an emulated UART before the program has switched it on is lost.
  * Then, for ever: ECM_MODEL_SAMPLES float32 little-endian in; ECM_MODEL_SCORES float32 little-endian out. With -DECM_TRACE,
- * before the scores and for each layer: int32 layer, int32 bytes, and so many bytes of its output.
+ * before the scores and for each layer: int32 layer, int32 bytes, and so many bytes of its output. With -DECM_BYTES it
+ * calls the model's entry for bytes: samples and scores are of the types that this one has.
  * Ends with 0 when the line closes between two segments, 1 within one or while writing, 2 if it cannot be opened. */
 
 #include <stdint.h>
@@ -10,11 +11,18 @@
 #include "ecm_model.h"
 #include "ecm_port.h"
 
-#define SEGMENT_BYTES ((int32_t)(ECM_MODEL_SAMPLES * sizeof(float)))
-#define SCORE_BYTES ((int32_t)(ECM_MODEL_SCORES * sizeof(float)))
-
+#ifdef ECM_BYTES
+#define RUN ECM_MODEL_RUN_BYTES
+static ECM_MODEL_BYTE_SAMPLE samples[ECM_MODEL_SAMPLES];
+static ECM_MODEL_BYTE_SCORE scores[ECM_MODEL_SCORES];
+#else
+#define RUN ECM_MODEL_RUN
 static float samples[ECM_MODEL_SAMPLES];
 static float scores[ECM_MODEL_SCORES];
+#endif
+
+#define SEGMENT_BYTES ((int32_t)sizeof samples)
+#define SCORE_BYTES ((int32_t)sizeof scores)
 
 static void write_all(const void *bytes, int32_t count)
 {
@@ -56,7 +64,7 @@ int main(int argc, char **argv)
     write_all("ECM1", 4);
     for (;;) {
         read_segment();
-        ECM_MODEL_RUN(samples, scores);
+        RUN(samples, scores);
         write_all(scores, SCORE_BYTES);
     }
 }

@@ -1,4 +1,4 @@
-/* The contest's program: answers segments over a serial line, in the protocol of ecm_protocol.h.
+/* Answers segments over a serial line, in the contest's protocol: ecm_protocol.h.
  *
  * At start it answers the segments of ecm_known_answer.h and compares the scores, bit by bit, with those in the
  * generated ecm_known_answers.h. If one differs it says so and ends with 3, or halts where there is no system to end
@@ -7,8 +7,9 @@
  * The label is AF, 1, where the second score is not below the first: a tie counts as AF. Latency is that of the
  * inference alone, by the monotonic clock.
  *
- * A model with an input or scores of another shape has ECM_MODEL_LABEL. Its answers are frames of the same kind with
- * the scores in them, and it takes the values of its input in the same frame, their count modulo 65,536:
+ * A model that does not fit that protocol, or is made for a board that does not name it, has ECM_MODEL_LABEL. Its
+ * answers are frames of the same kind with the scores in them, and it takes the values of its input in the same frame,
+ * their count modulo 65,536:
  *
  *     board to host   55 AA, status, label as uint16, latency in ms as float32, every score as float32 */
 

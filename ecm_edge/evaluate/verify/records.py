@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pydantic import Field
 
+from ecm_edge import targets
 from ecm_edge.base import files
 from ecm_edge.base.records import Evidence, Form, Gate, Provenance, Record, Verdict
 from ecm_edge.forms.facts import ModelFacts
@@ -55,7 +56,7 @@ def hops_to(form: Form, target: Target) -> tuple[str, ...]:
 def judged_by(target: Target) -> str:
     """The hash of the parts of a target that decide on the verdict: thresholds, forms, core, compiler, emulator."""
     tables = {"parity", "precision", "core", "firmware", "score"}
-    return files.sha256_json(target.model_dump(mode="json", include=tables))
+    return files.sha256_json(targets.content(target, tables))
 
 
 class Flip(Record):

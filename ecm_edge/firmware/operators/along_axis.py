@@ -1,4 +1,4 @@
-"""Operators that go along one axis, value after value: ArgMax, ArgMin and CumSum.
+"""Operators that go along one axis, value after value: ArgMax, ArgMin, TopK and CumSum.
 
 A position is kept as a float, which holds whole numbers up to 2^24; a longer axis fits no board.
 """
@@ -50,6 +50,59 @@ def arg(program: Program, step: Step) -> None:
         return loops(outer, "\n".join(lines))
 
     _append(program, step, x, y, body)
+
+
+def top_k(program: Program, step: Step) -> None:
+    """TopK: the K largest or smallest values along an axis, in order, and their positions, of equal ones the first.
+
+    Each is found by a walk over all values that come behind the one before.
+    """
+    node = step.op
+    source = program.tensor(node.inputs[0], node)
+    x = floats(program, node.inputs[0], source)
+    axis = node.attributes.get("axis", -1) % len(x.shape)
+    count = int(program.constant(node.inputs[1], node).values.item())
+    shape = program.shapes[next(name for name in node.outputs if name)]
+    wanted = [(name, program.output(name, shape)) for name in node.outputs if name]
+    first = (slice(None),) * axis + (slice(0, 1),)
+    indices = [x.index[first], *(y.index[first] for _, y in wanted)]
+    outer = loop_nest(indices[0].shape, range(len(x.shape)), indices)
+    better = ">" if node.attributes.get("largest", 1) else "<"
+    steps = [t.strides[axis] if t.strides else 0 for t in (x, *(y for _, y in wanted))]
+    found = ["best", "(float)position"] if node.outputs[0] else ["(float)position"]
+
+    def body(names: Names) -> str:
+        value = f"{names.pointer(x)}[{at(outer, 0)} + i * {steps[0]}]"
+        stores = [
+            f"    {names.pointer(y)}[{at(outer, place)} + k * {steps[place]}] = {text};"
+            for place, ((_, y), text) in enumerate(zip(wanted, found, strict=False), 1)
+        ]
+        lines = [
+            "float last = 0.0f;",
+            "int32_t last_position = -1;",
+            f"for (int32_t k = 0; k < {count}; k++) {{",
+            "    float best = 0.0f;",
+            "    int32_t position = -1;",
+            f"    for (int32_t i = 0; i < {x.shape[axis]}; i++) {{",
+            f"        const float v = {value};",
+            f"        const int32_t before = v {better} last || (v == last && i <= last_position);",
+            f"        if (!(k > 0 && before) && (position < 0 || v {better} best)) {{",
+            "            best = v;",
+            "            position = i;",
+            "        }",
+            "    }",
+            *stores,
+            "    last = best;",
+            "    last_position = position;",
+            "}",
+        ]
+        return loops(outer, "\n".join(lines))
+
+    outputs = tuple(name for name, _ in wanted)
+    note = f"{x.shape} -> {shape}"
+    tensors = tuple(y for _, y in wanted)
+    program.add(Done(Layer(node.op, (node.name,), note, (x,), tensors, body, outputs=outputs)), *tensors)
+    program.env |= dict(wanted)
 
 
 def cumulated(program: Program, step: Step) -> None:

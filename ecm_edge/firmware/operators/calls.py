@@ -6,8 +6,10 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ecm_edge.firmware.operators.loops import indent
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ecm_edge.firmware.layers import Names
     from ecm_edge.firmware.tensors import Buffer, Tensor
@@ -56,24 +58,33 @@ class Operand:
         first: the first group's first element, from the source's own.
         step: elements from one group's to the next group's.
         cast: the C type that the kernel wants, where it is another one.
+        line_step: elements from one line's to the next line's.
     """
 
     source: Tensor | Buffer | str
     first: int = 0
     step: int = 0
     cast: str = ""
+    line_step: int = 0
 
     def text(self, names: Names, group: int = 0) -> str:
         """Its C."""
+        return self._at(names, self.first + group * self.step)
+
+    def in_loops(self, names: Names, *, groups: bool) -> str:
+        """Its C within loops over groups, if there are several, and lines."""
+        steps = {"group": self.step if groups else 0, "line": self.line_step}
+        return self._at(names, self.first) + "".join(f" + {i} * {step}" for i, step in steps.items() if step)
+
+    def _at(self, names: Names, offset: int) -> str:
         base = names.constant(self.source) if isinstance(self.source, str) else names.pointer(self.source)
-        offset = self.first + group * self.step
         place = f" + {offset}" if offset > 0 else f" - {-offset}" if offset else ""
         return f"({self.cast})(void *){base}{place}" if self.cast else f"{base}{place}"
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """The body of a layer that calls a kernel, once for each group.
+    """The body of a layer that calls a kernel, once for each group, and each line of it.
 
     Args:
         function: the kernel.
@@ -82,6 +93,7 @@ class Call:
         numbers: arguments between pointers and structs.
         groups: how often it is called.
         before: what has to be done to the weights first.
+        lines: how often it is called for each group. More than once in a loop, from the last on if it runs backward.
     """
 
     function: str
@@ -90,6 +102,7 @@ class Call:
     numbers: tuple[int, ...] = ()
     groups: int = 1
     before: Call | None = None
+    lines: int = 1
 
     def body(self, names: Names) -> str:
         """C statements."""
@@ -97,10 +110,26 @@ class Call:
         others = [*map(str, self.numbers), *(f"&{struct.name}" for struct in structs)]
         lines = [self.before.body(names)] if self.before else []
         lines += [_wrapped(struct.declaration) for struct in structs]
+        if self.lines > 1:
+            return "\n".join([*lines, self._loops(names, others)])
         for group in range(self.groups):
             arguments = [operand.text(names, group) for operand in self.operands]
             lines.append(_wrapped(f"{self.function}({', '.join([*arguments, *others])});"))
         return "\n".join(lines)
+
+    def _loops(self, names: Names, others: Sequence[str]) -> str:
+        """C of the loops over groups and lines."""
+        arguments = [operand.in_loops(names, groups=self.groups > 1) for operand in self.operands]
+        call = _wrapped(f"{self.function}({', '.join([*arguments, *others])});")
+        text = f"for ({_turns('line', self.lines, backward=names.backward)}) {{\n{indent(call)}\n}}"
+        return f"for ({_turns('group', self.groups)}) {{\n{indent(text)}\n}}" if self.groups > 1 else text
+
+
+def _turns(variable: str, count: int, *, backward: bool = False) -> str:
+    """The head of a loop."""
+    if backward:
+        return f"int32_t {variable} = {count - 1}; {variable} >= 0; {variable}--"
+    return f"int32_t {variable} = 0; {variable} < {count}; {variable}++"
 
 
 def _wrapped(statement: str) -> str:

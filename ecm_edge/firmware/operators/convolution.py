@@ -2,9 +2,9 @@
 
     y[t][o] = act(b[o] + sum over k, c of x[t * stride + k * dilation][c] * w[o][c][k])
 
-Along one axis it is a kernel (ecm_conv_f32.h, ecm_depthwise_f32.h); over several axes it is plain loops. A fully
-connected layer is a row with one window. Batch norm is folded into the weights, cheap activations and the addition of a
-residual into the store.
+Along one axis and over pictures it is a kernel (ecm_conv_f32.h, ecm_depthwise_f32.h), called for each row of a picture;
+over more axes it is plain loops. A fully connected layer is a row with one window. Batch norm is folded into the
+weights, cheap activations and the addition of a residual into the store.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from ecm_edge.firmware.operators.tiles import best_tile, blocks, vectors_of, wid
 from ecm_edge.firmware.operators.weighted import Weighted, add, stored
 from ecm_edge.firmware.operators.windows import (
     Windows,
-    along_time,
-    is_grid,
+    are_lines,
+    best_lines,
+    line_step,
+    lines_of,
     overlap_along,
     row_step,
-    time_by_channels,
     windowed,
+    windows_in,
 )
 from ecm_edge.firmware.tensors import ITEM_BYTES
 from ecm_edge.targets.kernels import Kernels
@@ -51,34 +53,46 @@ def conv(program: Program, step: Step) -> None:
     b = program.optional(node, 2)
     weights = w.values.astype(np.float64)
     bias = b.values.astype(np.float64) if b is not None else np.zeros(len(weights))
-    along = along_time(node.attributes, w.shape[2:], x.shape)
+    window = windows_in(node.attributes, w.shape[2:], x.shape)
     macs = prod(program.shapes[node.outputs[0]]) * prod(w.shape[1:])
-    if along is None or w.kept is not None:
+    if window is None or w.kept is not None:
         x = floats(program, node.inputs[0], x)
         flat = weights.reshape(1, len(weights), -1).transpose(0, 2, 1)  # (1, C / groups K, O)
         emit_plain = axes.float_layer(node, x, w.shape, w.kept, wide=program.wide)
         add(program, step, x, flat, bias, w.stored if w.kept is None else KEPT, emit_plain, macs)
         return
     groups = node.attributes.get("group", 1)
-    x, windows = windowed(program, node.inputs[0], floats(program, node.inputs[0], x), along, groups)
-    taps = weights.reshape(groups, len(weights) // groups, w.shape[1], along.taps)  # (groups, O, C, K)
-    ordered = taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(weights) // groups)  # (groups, K C, O)
-    if groups > 1 and w.shape[1] == 1:
-        add(program, step, x, ordered, bias, w.stored, depthwise.float_layer(along, windows), macs)
+    x, windows = windowed(program, node.inputs[0], floats(program, node.inputs[0], x), window, groups)
+    ordered = in_window_order(weights, groups)
+    alone = depthwise.float_kernel(window, windows, x) if groups > 1 and w.shape[1] == 1 else None
+    if alone is not None:
+        add(program, step, x, ordered, bias, w.stored, depthwise.float_layer(window, alone), macs)
         return
 
     def emit(layer: Weighted) -> Layer:
-        return layer_of_rows(program.kernels, layer, windows, time_by_channels(layer.y.index, along.axis))
+        return layer_of_rows(program.kernels, layer, windows, lines_of(layer.y.index))
 
-    add(program, step, x, ordered, bias, w.stored, emit, macs, adds=along.axis if groups == 1 < along.rows else None)
+    adds = windows.lines * windows.rows > 1 == groups
+    add(program, step, x, ordered, bias, w.stored, emit, macs, adds=adds)
+
+
+def in_window_order(weights: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Weights (O, C / groups, *K) as (groups, n, O / groups): tap by tap, the channels of each side by side."""
+    taps = weights.reshape(groups, len(weights) // groups, weights.shape[1], -1)  # (groups, O, C, K)
+    return taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(weights) // groups)
 
 
 def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: Indices) -> Layer:
-    """ecm_conv_f32 or ecm_conv_f32_wide for every group; `outputs` (T, O) are the places of the results."""
-    assert is_grid(outputs)  # noqa: S101 - they are new memory
-    if windows.rows == len(layer.weights) == 1 and layer.stored == "float16":
-        return _half_layer(kernels, layer, windows, outputs)
+    """ecm_conv_f32 or ecm_conv_f32_wide for every group and line.
+
+    `outputs` (T, O) or (L, T, O) are the places of the results.
+    """
     x, y, added = layer.x, layer.y, layer.added
+    others = [] if added is None else [lines_of(added.index)]
+    windows, (outputs, *others) = best_lines(windows, [outputs, *others])
+    assert are_lines(outputs)  # noqa: S101 - they are new memory
+    if windows.lines == windows.rows == len(layer.weights) == 1 and layer.stored == "float16":
+        return _half_layer(kernels, layer, windows, outputs)
     groups, _, per_group = layer.weights.shape
     tile, function, order = _kernel(kernels, windows, per_group)
     packed = np.stack([order(w) for w in layer.weights]).astype(np.float32)
@@ -88,24 +102,23 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
         windows.operand(x, windows.segment),
         weights.operand,
         Operand("bias", 0, biases[0].size),
-        Operand(y, int(outputs[0, 0]) - y.offset, per_group),
+        Operand(y, int(outputs.flat[0]) - y.offset, per_group, line_step=line_step(outputs)),
     ]
     numbers: tuple[int, ...] = ()
     if added is not None:
         function = f"{function}_add"
-        operands.append(Operand(added))
-        numbers = (row_step(time_by_channels(added.index, layer.adds or 0)),)
-    structs = (windows.struct(per_group, row_step(outputs)), tile, layer.activation.struct)
+        operands.append(Operand(added, line_step=line_step(others[0])))
+        numbers = (row_step(others[0][0]),)
+    structs = (windows.struct(per_group, row_step(outputs[0])), tile, layer.activation.struct)
     apart = groups == 1 and (added is None or added.buffer != x.buffer)
     overlap = overlap_along(windows, tile, outputs, per_group, ITEM_BYTES["float32"])
-    size = f"{windows.rows} rows of {windows.products} products, tile {tile.rows} x {tile.outputs}"
     return Layer(
         op="conv",
         origin=(),
-        note=f"{x.shape} -> {y.shape}, {size}",
+        note=f"{x.shape} -> {y.shape}, {windows.size}, tile {tile.rows} x {tile.outputs}",
         reads=(x,) if added is None else (x, added),
         writes=(y,),
-        body=Call(function, tuple(operands), structs, numbers, groups, weights.before).body,
+        body=Call(function, tuple(operands), structs, numbers, groups, weights.before, windows.lines).body,
         arrays=(weights.array, Array("bias", biases, "float32")),
         scratch=weights.scratch,
         overlap={x.buffer: overlap} if apart else {},
@@ -136,7 +149,7 @@ def _half_layer(kernels: Kernels, layer: Weighted, windows: Windows, outputs: In
         windows.operand(x),
         Operand("weights"),
         Operand("bias"),
-        Operand(y, int(outputs[0, 0]) - y.offset),
+        Operand(y, int(outputs.flat[0]) - y.offset),
     )
     call = Call("ecm_dense_half", operands, (layer.activation.struct,), (count, total, tile.outputs))
     return Layer(

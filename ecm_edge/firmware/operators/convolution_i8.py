@@ -1,4 +1,4 @@
-"""Convolutions along time and products on integers: the plain kernel, or one for what the core is good at."""
+"""Convolutions and products on integers: the plain kernel, or one for what the core is good at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.calls import Call, Operand, Tile
 from ecm_edge.firmware.operators.sums import LOW, Sums, finish
 from ecm_edge.firmware.operators.tiles import best_tile, blocks, packed_tile, vectors_of
-from ecm_edge.firmware.operators.windows import Windows, overlap_along, row_step
+from ecm_edge.firmware.operators.windows import Windows, best_lines, line_step, overlap_along, row_step
 from ecm_edge.firmware.tensors import Buffer
 from ecm_edge.targets.kernels import Kernels
 
@@ -75,9 +75,10 @@ def append(
     outputs: Indices,
     macs: int,
 ) -> None:
-    """The layer of a group of nodes along time; `outputs` (T, O) are the places of the results."""
+    """The layer of a group of nodes; `outputs` (T, O) or (L, T, O) are the places of the results."""
     # Above 40 lines: it is the description of one layer, a field a line.
-    groups, products, per_group = sums.weights.shape
+    groups, _, per_group = sums.weights.shape
+    windows, (outputs,) = best_lines(windows, [outputs])
     kernel = _kernel(program.kernels, windows, sums)
     tile = kernel.tile
     call = Call(
@@ -87,12 +88,13 @@ def append(
             kernel.operand,
             Operand("bias", 0, per_group),
             Operand("factor", 0, per_group * sums.factor_step),
-            Operand(y, int(outputs[0, 0]) - y.offset, per_group),
+            Operand(y, int(outputs.flat[0]) - y.offset, per_group, line_step=line_step(outputs)),
         ),
-        structs=(kernel.windows.struct(per_group, row_step(outputs)), tile, sums.struct),
+        structs=(kernel.windows.struct(per_group, row_step(outputs[0])), tile, sums.struct),
         numbers=(kernel.lanes,) if kernel.lanes else (),
         groups=groups,
         before=kernel.before,
+        lines=windows.lines,
     )
     over = {}
     if groups == 1:
@@ -100,8 +102,7 @@ def append(
     layer = Layer(
         op="",
         origin=(),
-        note=f"{x.shape} -> {y.shape}, int8, {windows.rows} rows of {products} products, "
-        f"tile {tile.rows} x {tile.outputs}",
+        note=f"{x.shape} -> {y.shape}, int8, {windows.size}, tile {tile.rows} x {tile.outputs}",
         reads=(x,),
         writes=(y,),
         body=call.body,
@@ -116,7 +117,8 @@ def append(
 def _kernel(kernels: Kernels, windows: Windows, sums: Sums) -> Kernel:
     _, products, per_group = sums.weights.shape
     limit = kernels.int8_accumulators
-    if kernels.int8 == "packed" and per_group > 1 and windows.rows > 1:  # the words are used more than once
+    again = windows.lines * windows.rows > 1  # whether the packed words are used more than once
+    if kernels.int8 == "packed" and per_group > 1 and again:
         lanes = _lanes(sums)
         tile = packed_tile(windows.rows, per_group, products, windows.segment, limit, lanes)
         return _packed(windows, sums, tile, lanes)
@@ -147,7 +149,11 @@ def _dual(windows: Windows, sums: Sums, tile: Tile) -> Kernel | None:
     Segments are made even by a weight of 0; steps longer than their channels get one for what lies between.
     """
     even, weights = _even(windows, sums.weights)
-    steps = (even.x_step if even.rows > 1 else 0, even.segment_step if even.segments > 1 else 0, even.first)
+    steps = (
+        even.x_step if even.rows > 1 else 0,
+        even.segment_step if even.segments > 1 else 0,
+        *(even.repeat_step, even.line_step, even.first),
+    )
     if any(step % 2 for step in steps) or (len(weights) > 1 and windows.segment % 2):
         return None
     packed = np.stack([pairs(blocks(w, tile.outputs)) for w in weights])
@@ -158,7 +164,7 @@ def _dual(windows: Windows, sums: Sums, tile: Tile) -> Kernel | None:
 def _even(windows: Windows, weights: NDArray[np.int64]) -> tuple[Windows, NDArray[np.int64]]:
     """The same windows with segments of even length, and the weights (groups, n, O) that go with them."""
     more = windows.segment % 2
-    split = weights.reshape(len(weights), windows.segments, windows.segment, -1)
+    split = weights.reshape(len(weights), -1, windows.segment, weights.shape[2])
     padded = np.pad(split, ((0, 0), (0, 0), (0, more), (0, 0))).reshape(len(weights), -1, weights.shape[2])
     even = replace(windows, segment=windows.segment + more)
     if even.segment == even.segment_step:  # the segments follow each other

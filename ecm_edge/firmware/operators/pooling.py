@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.layers import Layer
+from ecm_edge.firmware.layers import Layer, Overlap
 from ecm_edge.firmware.operators import elementwise
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
 from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.operators.statements import Kind
 from ecm_edge.firmware.operators.sums import dequantised
-from ecm_edge.firmware.program import Done, Program, refused
-from ecm_edge.firmware.tensors import Tensor, order_of
+from ecm_edge.firmware.program import Done, Program, distance_below, refused
+from ecm_edge.firmware.tensors import ITEM_BYTES, Tensor, order_of
 from ecm_edge.forms.reference.operators.reduction import reduction_axes
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.layers import Names, Pointer
     from ecm_edge.firmware.tensors import DType
     from ecm_edge.forms.reference.node import Step
+
+_ALONG = 3  # axes of a tensor that has time: batch, channels, time
 
 
 _INT32 = 2**31
@@ -131,15 +133,37 @@ def pool(program: Program, step: Step) -> None:
         pointer = names.pointer
         return _window_loops(x, y, window, kind, pointer, counted=counted)
 
-    program.add(_done(step, x, y, body), y)
+    done = _done(step, x, y, body)
+    if len(x.shape) > _ALONG and min(x.shape[2:]) > 1 and min(x.strides or (-1,)) >= 0:
+        done = Done(replace(done.layer, overlap={x.buffer: _overlap(x, y, window)}))
+    program.add(done, y)
     program.env[name] = y
+
+
+def _loop_order(channels: int, rank: int) -> list[int]:
+    """The axes of an output as the loops go through them, the outermost first."""
+    return [0, *range(2, 2 + rank), 1] if channels > 1 else list(range(2 + rank))
+
+
+def _overlap(x: Tensor, y: Tensor, window: Geometry) -> Overlap:
+    """How the output may lie over its input, which is read window by window."""
+    steps = x.strides or ()
+    starts = np.zeros(y.shape, np.int64) + x.offset
+    for axis, step in enumerate(steps):
+        entries = np.arange(y.shape[axis])
+        if axis > 1:
+            entries = np.maximum(entries * window.strides[axis - 2] - window.pads[axis - 2][0], 0)
+        starts = starts + (entries * step).reshape(-1, *(1,) * (y.index.ndim - axis - 1))
+    order = _loop_order(x.shape[1], len(window.kernel))
+    item = ITEM_BYTES[y.buffer.dtype]
+    writes, reads = (each.transpose(order).ravel() * item for each in (y.index, starts))
+    return Overlap(distance_below(writes + item, reads))
 
 
 def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: Pointer, *, counted: bool) -> str:
     """Every output's window in plain loops; what lies outside is passed over."""
     rank = len(window.kernel)
     x_steps, y_steps = x.strides or (), y.strides or ()
-    order = [0, *range(2, 2 + rank), 1] if x.shape[1] > 1 else range(2 + rank)
     lines = [kind.c_type + f" a = {kind.start};"]
     if "n++" in kind.step and counted and any(window.extra[1:]):  # a padded row's cells are not all counted
         kind, counted = replace(kind, step=kind.step.replace(" n++;", "")), False
@@ -155,7 +179,7 @@ def _window_loops(x: Tensor, y: Tensor, window: Geometry, kind: Kind, pointer: P
     result = f"({literals.C_TYPES[y.buffer.dtype]})({kind.stored('a')})"
     lines.append(f"{pointer(y)}[{_terms([f'o{i}' for i in range(2 + rank)], y_steps)}] = {result};")
     text = "\n".join(lines)
-    for axis in reversed(list(order)):
+    for axis in reversed(_loop_order(x.shape[1], rank)):
         text = f"for (int32_t o{axis} = 0; o{axis} < {y.shape[axis]}; o{axis}++) {{\n{indent(text)}\n}}"
     return text
 

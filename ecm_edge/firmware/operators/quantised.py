@@ -14,6 +14,7 @@ import numpy as np
 
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.operators import axes, convolution_i8, depthwise, elementwise
+from ecm_edge.firmware.operators.convolution import in_window_order
 from ecm_edge.firmware.operators.shape import contiguous
 from ecm_edge.firmware.operators.sums import (
     SHIFT,
@@ -28,7 +29,7 @@ from ecm_edge.firmware.operators.sums import (
     sums,
     takes_kernels,
 )
-from ecm_edge.firmware.operators.windows import along_time, product_windows, time_by_channels, windowed
+from ecm_edge.firmware.operators.windows import lines_of, product_windows, windowed, windows_in
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.forms.reference import rounding
 from ecm_edge.forms.reference.integers import quantisation
@@ -136,18 +137,18 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     attributes = step.op.attributes
     groups = attributes.get("group", 1)
     macs = prod(program.shapes[step.outputs[0]]) * prod(w.shape[1:])
-    along = along_time(attributes, w.shape[2:], x.shape)
-    if along is None or not fits_int8(w):
+    window = windows_in(attributes, w.shape[2:], x.shape)
+    if window is None or not fits_int8(w):
         axes.append_i8(program, step, x, w, macs)
         return
     x = replace(x, quant=input_quant(program, step, x))
-    room = along.room(x.shape[1], groups, dual=program.kernels.int8 == "dual")
-    x, windows = windowed(program, x_name, x, along, groups, room)
-    taps = w.reshape(groups, len(w) // groups, w.shape[1], along.taps)
-    integers = sums(program, step, x, taps.transpose(0, 3, 2, 1).reshape(groups, -1, len(w) // groups))
+    room = window.room(x.shape[1], groups, dual=program.kernels.int8 == "dual")
+    x, windows = windowed(program, x_name, x, window, groups, room)
+    integers = sums(program, step, x, in_window_order(w, groups))
     y = output(program, step)
-    if groups > 1 and w.shape[1] == 1:
-        depthwise.append_i8(program, step, x, y, along, windows, integers, macs)
+    alone = groups > 1 and w.shape[1] == 1
+    kernel = depthwise.kernel_i8(program.kernels, window, windows, x) if alone else None
+    if kernel is not None:
+        depthwise.append_i8(program, step, x, y, window, kernel, integers, macs)
         return
-    places = time_by_channels(y.index, along.axis)
-    convolution_i8.append(program, step, x, y, windows, integers, places, macs)
+    convolution_i8.append(program, step, x, y, windows, integers, lines_of(y.index), macs)

@@ -13,10 +13,11 @@ import numpy as np
 from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
+from ecm_edge.firmware.margins import Room
 from ecm_edge.firmware.operators.gathering import gathered
 from ecm_edge.firmware.operators.loops import at, loop_nest, loops
 from ecm_edge.firmware.operators.sums import integer_type, quant_of, takes_kernels
-from ecm_edge.firmware.program import Constant, Done, Program, Room, refused
+from ecm_edge.firmware.program import Constant, Done, Program, refused
 from ecm_edge.firmware.tensors import Tensor, channels_last, order_of, strides_of
 from ecm_edge.forms.reference.operators import OPERATORS
 
@@ -114,7 +115,9 @@ def contiguous(program: Program, name: str, x: Tensor, room: Room | None = None)
     Integers stay integers. `name` is the ONNX tensor's, for the comment.
     """
     if strides_of(x.index) is None:
-        raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
+        if room is not None:
+            raise InternalError(f"{name} is to be copied, but no strides describe it; such a view is never handed on")
+        return gathered(program, name, name, x)
     order = tuple(range(len(x.shape))) if room is None else channels_last(len(x.shape))
     wanted = room or Room()
     fill = x.quant.zero_point if x.quant else 0

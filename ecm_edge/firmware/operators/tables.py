@@ -19,7 +19,7 @@ from ecm_edge.firmware.operators import (
     recurrent,
     shape,
 )
-from ecm_edge.firmware.operators.weighted import Activation, fold, fold_residual
+from ecm_edge.firmware.operators.weighted import Activation, fold, fold_bias, fold_residual
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.firmware.tensors import Quant
 from ecm_edge.forms.reference import rounding
@@ -58,8 +58,8 @@ def _left_to_right(template: str) -> Callable[[Program, Step], None]:
 
 
 def _add(program: Program, step: Step) -> None:
-    """Add: in the store of the convolution before it, or in a loop."""
-    if not fold_residual(program, step):
+    """Add: in the bias or the store of the layer before it, or in a loop."""
+    if not fold_bias(program, step) and not fold_residual(program, step):
         elementwise.lower(program, step, "{0} + {1}")
 
 
@@ -232,10 +232,16 @@ def _is_infinite(program: Program, step: Step) -> None:
 
 OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Abs": _function("ecm_absf({0})"),
+    "Acos": _function("ecm_acosf({0})"),
+    "Acosh": _function("ecm_acoshf({0})"),
     "Add": _add,
     "And": _holds("{0} != 0.0f && {1} != 0.0f"),
     "ArgMax": along_axis.arg,
     "ArgMin": along_axis.arg,
+    "Asin": _function("ecm_asinf({0})"),
+    "Asinh": _function("ecm_asinhf({0})"),
+    "Atan": _function("ecm_atanf({0})"),
+    "Atanh": _function("ecm_atanhf({0})"),
     "AveragePool": pooling.pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
@@ -245,6 +251,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Concat": shape.concat,
     "Conv": convolution.conv,
     "Cos": _function("ecm_cosf({0})"),
+    "Cosh": _function("ecm_coshf({0})"),
     "CumSum": along_axis.cumulated,
     "DequantizeLinear": quantised.dequantize,
     "Div": _function("{0} / {1}"),
@@ -305,6 +312,7 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Sigmoid": _function("ecm_sigmoidf({0})"),
     "Sign": _function("ecm_signf({0})"),
     "Sin": _function("ecm_sinf({0})"),
+    "Sinh": _function("ecm_sinhf({0})"),
     "Slice": shape.view,
     "Softmax": pooling.softmax,
     "Softplus": _function("ecm_softplusf({0})"),
@@ -314,8 +322,10 @@ OPERATORS: dict[str, Callable[[Program, Step], None]] = {
     "Sub": _function("{0} - {1}"),
     "Sum": _left_to_right("{0} + {1}"),
     "Swish": _swish,
+    "Tan": _function("ecm_tanf({0})"),
     "Tanh": _function("ecm_tanhf({0})"),
     "Tile": shape.view,
+    "TopK": along_axis.top_k,
     "Transpose": shape.view,
     "Unsqueeze": shape.view,
     "Where": _function("{0} != 0.0f ? {1} : {2}"),

@@ -22,6 +22,7 @@ _STRAIGHT_PRODUCTS = 8  # of so few the compiler makes no loop,
 _STRAIGHT_SUMS = 16  # and then more sums than these leave no registers for weights
 _TILE_OVERHEAD = 30  # instructions a tile costs besides its sums
 _UNROLLED_PRODUCTS = 100  # a loop body of so many products hides what the loop costs
+_ROW_OF_WEIGHTS = 6  # registers for weights beside as many sums as a core's accumulators
 _ORDERED_PRODUCTS = 400  # straight code pays where a kernel keeps its loads in order
 
 
@@ -31,7 +32,8 @@ def best_tile(
     """The tile with the fewest instructions: a sum's products, the loads they share, and what a tile costs besides.
 
     A last tile that does not fill up is moved back and computes some answers twice, which counts. `ordered` is a kernel
-    whose loads the compiler may not move, so that straight code needs no more registers than a loop.
+    whose loads the compiler may not move, so that straight code needs no more registers than a loop: sums, the weights
+    that its rows share, and one sample.
     """
     width = kernels.outputs if outputs >= kernels.outputs else 1
     most = _ORDERED_PRODUCTS if ordered else _UNROLLED_PRODUCTS
@@ -45,11 +47,13 @@ def best_tile(
         spilled = r * vectors * products / 4 if products <= straight and r * vectors > _STRAIGHT_SUMS else 0
         return tiles * (turns + spilled + 3 * r * vectors + _TILE_OVERHEAD)
 
+    def fits(r: int, c: int) -> bool:
+        vectors = -(-c // width)
+        shared = vectors if ordered and r > 1 else 0
+        return r * vectors <= accumulators and r * vectors + shared <= accumulators + _ROW_OF_WEIGHTS
+
     sizes = [
-        (r, c)
-        for r in range(1, min(rows, TILE) + 1)
-        for c in range(width, min(outputs, TILE) + 1, width)
-        if r * -(-c // width) <= accumulators
+        (r, c) for r in range(1, min(rows, TILE) + 1) for c in range(width, min(outputs, TILE) + 1, width) if fits(r, c)
     ]
     r, c = min(sizes, key=cost)
     return Tile(r, c, _unroll(segment, r * -(-c // width), most))

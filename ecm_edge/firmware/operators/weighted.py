@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array
 from ecm_edge.firmware.operators.calls import Call, Operand, Struct
 from ecm_edge.firmware.operators.kept_integers import KEPT
-from ecm_edge.firmware.operators.windows import is_grid, row_step, time_by_channels
+from ecm_edge.firmware.operators.windows import are_lines, line_step, lines_of, row_step
+from ecm_edge.firmware.program import Constant
 from ecm_edge.firmware.tensors import Buffer, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.firmware.layers import Layer
@@ -65,7 +67,7 @@ class Weighted:
         ops: operators of the nodes that joined.
         macs: multiply-accumulates.
         order: of the output's axes in memory; None for time-major.
-        adds: the spatial axis along which a residual's rows lie; None where `emit` cannot add one.
+        adds: whether `emit` can add a residual.
         added: a residual, added behind the activation.
     """
 
@@ -82,7 +84,7 @@ class Weighted:
     ops: tuple[str, ...] = ()
     macs: int = 0
     order: tuple[int, ...] | None = None
-    adds: int | None = None
+    adds: bool = False
     added: Tensor | None = None
 
     def close(self, program: Program) -> Layer | None:
@@ -124,7 +126,8 @@ def add(
     emit: Callable[[Weighted], Layer],
     macs: int,
     order: tuple[int, ...] | None = None,
-    adds: int | None = None,
+    *,
+    adds: bool = False,
 ) -> None:
     """Append a layer that later nodes may join."""
     name = step.outputs[0]
@@ -161,6 +164,34 @@ def fold(
     return True
 
 
+def fold_bias(program: Program, step: Step) -> bool:
+    """Have a constant per output added by the layer that alone gives the other term; False where that cannot be.
+
+    In a quantised graph sums stay as they are, for integers depend on their last bit.
+    """
+    names = step.op.inputs
+    if program.wide or len(names) != 2:  # noqa: PLR2004 - two terms
+        return False
+    return any(_add_bias(program, step, names[i], names[1 - i]) for i in (0, 1))
+
+
+def _add_bias(program: Program, step: Step, source: str, other: str) -> bool:
+    number, layer = _maker(program, source)
+    constant = program.env.get(other)
+    if layer is None or layer.added is not None or layer.activation != Activation():
+        return False
+    shape = program.shapes[step.outputs[0]]
+    if not isinstance(constant, Constant) or layer.y.shape != shape:
+        return False
+    axis = 1 if layer.order is None else len(shape) - 1  # a product's outputs are its last axis
+    by_output = np.moveaxis(np.broadcast_to(constant.values.astype(np.float64), shape), axis, -1)
+    shift = by_output.reshape(-1, shape[axis])
+    if not (shift == shift[:1]).all():
+        return False
+    _join(program, number, replace(layer, bias=layer.bias + shift[0]), step)
+    return True
+
+
 def fold_residual(program: Program, step: Step) -> bool:
     """Have the sum of two tensors made by the convolution that alone gives one of them; False where that cannot be.
 
@@ -175,11 +206,11 @@ def fold_residual(program: Program, step: Step) -> bool:
 def _add_residual(program: Program, step: Step, source: str, other: str) -> bool:
     number, layer = _maker(program, source)
     added = program.env.get(other)
-    if layer is None or layer.adds is None or layer.added is not None or not isinstance(added, Tensor):
+    if layer is None or not layer.adds or layer.added is not None or not isinstance(added, Tensor):
         return False
     if layer.y.shape != added.shape or program.made_by.get(added.buffer, -1) >= number:
         return False
-    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added, layer.adds):
+    if added.quant is not None or added.buffer.dtype != "float32" or not _side_by_side(added):
         return False
     _join(program, number, replace(layer, added=added), step)
     return True
@@ -205,7 +236,7 @@ def _join(program: Program, number: int, layer: Weighted, step: Step) -> None:
     program.made_by[y.buffer] = number
 
 
-def _side_by_side(x: Tensor, axis: int) -> bool:
-    """Whether rows (T, C) lie at one distance, one behind the other, with their channels side by side."""
-    places = time_by_channels(x.index, axis)
-    return is_grid(places) and row_step(places) > 0
+def _side_by_side(x: Tensor) -> bool:
+    """Whether rows lie at one distance, one behind the other, channels side by side, and so do a picture's lines."""
+    places = lines_of(x.index)
+    return are_lines(places) and line_step(places) >= 0 < row_step(places[0])

@@ -30,6 +30,6 @@ NaN cannot be quantised and is an error; infinities saturate.
 """
 
 from ecm_edge.forms.reference.executor import execute, run, scores
-from ecm_edge.forms.reference.graph import Graph, load
+from ecm_edge.forms.reference.graph import Graph, load, written
 
-__all__ = ["Graph", "execute", "load", "run", "scores"]
+__all__ = ["Graph", "execute", "load", "run", "scores", "written"]

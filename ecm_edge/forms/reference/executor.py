@@ -68,7 +68,7 @@ def execute(graph: Graph, samples: Floats, replace: Mapping[str, Array]) -> dict
     env: dict[str, Array] = {**graph.constants, "": np.zeros((1, 0))}
     env[graph.input_name] = samples.astype(np.float32).reshape(-1, *graph.input_shape)
     own: dict[str, Array] = {}
-    with one_thread():
+    with one_thread(), np.errstate(all="ignore"):  # infinity and NaN are answers: whoever judges scores refuses them
         for step in graph.steps:
             for name, value in zip(step.outputs, compute(step, env), strict=False):
                 if name:  # an output that nobody wants has none

@@ -12,11 +12,22 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.forms.reference.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ecm_edge.forms.reference.operators import Array
 
 _STANDARD = ("", "ai.onnx")
+
+DEFINED = frozenset(
+    {
+        *("Attention", "BlackmanWindow", "CausalConvWithState", "Celu", "CenterCropPad"),
+        *("DepthToSpace", "LinearAttention", "SpaceToDepth"),
+        *("HammingWindow", "HannWindow", "LogSoftmax", "MeanVarianceNormalization", "Mish"),
+        *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "Softsign", "SwiGLU"),
+        *("ThresholdedRelu",),
+    }
+)
+"""Operators that are computed by the standard's definition of them."""
 
 
 def node_of(index: int, node: onnx.NodeProto) -> Node:
@@ -41,6 +52,21 @@ def _value(value: Any) -> Any:  # noqa: ANN401 - as above
     if isinstance(value, list):
         return [_value(each) for each in value]
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def renamed_graph(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> onnx.GraphProto:
+    """A copy of an inner graph with every tensor of it, and of the graphs in it, under another name."""
+    copy = onnx.GraphProto()
+    copy.CopyFrom(graph)
+    for value in (*copy.input, *copy.output, *copy.initializer):
+        value.name = renamed(value.name)
+    for node in copy.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed(name) if name else "" for name in names]
+        for entry in node.attribute:
+            if entry.HasField("g"):
+                entry.g.CopyFrom(renamed_graph(entry.g, renamed))
+    return copy
 
 
 def written_out(node: Node, version: int, values: Mapping[str, Array]) -> list[Node] | None:
@@ -79,9 +105,14 @@ def _inner(
 
     referred = {entry.name: entry.ref_attr_name for entry in inner.attribute if entry.ref_attr_name in attributes}
     given = {name: attributes[source] for name, source in referred.items()}
-    every = {**own.attributes, **given}
+    inner_graphs = {
+        name: renamed_graph(value, lambda n: renamed((n,))[0])
+        for name, value in own.attributes.items()
+        if isinstance(value, onnx.GraphProto)
+    }
+    every = {**own.attributes, **given, **inner_graphs}
     title = f"{node.name} ({node.op})"
-    return Node(title, own.op, renamed(own.inputs), renamed(own.outputs), every, node.named)
+    return Node(title, own.op, renamed(own.inputs), renamed(own.outputs), every, node.named, node.place)
 
 
 def _body(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnx.version_converter
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.reference.functions import node_of
 from ecm_edge.forms.reference.node import Node, Step
-from ecm_edge.forms.reference.rewriting import KNOWN, rewritten
+from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 Array = NDArray[Any]
 
@@ -71,28 +69,66 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     Raises:
         ModelError: an operator that the reference does not know.
     """
-    proto = _modern(proto)
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
-    nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node)]
-    if any(node.op not in KNOWN for node in nodes):
-        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+    nodes = _nodes(proto, output_name)
+    if not all(map(is_computed, nodes)):
+        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto)).nodes
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
     return Graph(input_name, input_shape, output_name, constants, steps)
 
 
-def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in an operator set whose operators mean what the reference computes; names stay.
+def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...]) -> Written:
+    """What stands for each node of a graph, and the tensors of two segments of noise; constants are among them.
 
-    Before version 13 Softmax and its like flattened their input.
+    Raises:
+        ModelError: an operator that the reference does not know.
     """
-    if onnx_model.opset(proto) >= _SOFTMAX_BY_AXIS or not any(n.op_type in _FLATTENED for n in proto.graph.node):
-        return proto
-    try:
-        return onnx.version_converter.convert_version(proto, _SOFTMAX_BY_AXIS)
-    except RuntimeError as problem:
-        found = f"opset {onnx_model.opset(proto)}: {str(problem).splitlines()[0]}"
-        raise ModelError("an old model can be brought up to date", found, "Export it with a newer opset.") from None
+    constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
+    nodes = _nodes(proto, *(value.name for value in proto.graph.output))
+    return rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+
+
+def _nodes(proto: onnx.ModelProto, *outputs: str) -> list[Node]:
+    """The nodes without which outputs cannot be computed, in the reference's reading of ONNX."""
+    needed = _needed_nodes(proto.graph, outputs)
+    nodes = [node_of(index, node) for index, node in enumerate(proto.graph.node) if index in needed]
+    return list(_along_one_axis(nodes)) if onnx_model.opset(proto) < _SOFTMAX_BY_AXIS else nodes
+
+
+def _needed_nodes(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[int]:
+    """The positions of the nodes without which outputs cannot be computed; what others do need not be known."""
+    wanted, needed = set(outputs), set()
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if wanted.intersection(node.output):
+            needed.add(index)
+            wanted.update(_read_by(node))
+    return needed
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Names of the tensors that a node reads, or a graph in it."""
+    read = set(node.input)
+    for entry in node.attribute:
+        for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
+            read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
+    return read
+
+
+def _along_one_axis(nodes: list[Node]) -> Iterator[Node]:
+    """The nodes, with Softmax and its like as before version 13: along rows, into which the input is flattened."""
+    for node in nodes:
+        if node.op not in _FLATTENED:
+            yield node
+            continue
+        (y,) = node.outputs
+        rows, result, shape = (f"{y}.{part}" for part in ("rows", "flat", "shape"))
+        flat = {"axis": node.attributes.get("axis", 1)}
+        yield replace(node, op="Flatten", outputs=(rows,), attributes=flat)
+        yield replace(node, inputs=(rows,), outputs=(result,), attributes={"axis": -1})
+        yield replace(node, op="Shape", outputs=(shape,), attributes={})
+        yield replace(node, op="Reshape", inputs=(result, shape), attributes={})
 
 
 def _steps(nodes: list[Node], constants: Mapping[str, Array], kept: set[str]) -> list[Step]:

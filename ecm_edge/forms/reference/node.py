@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Node:
-    """One ONNX node; attributes are Python values, with text as str. `named`: whether its author gave it its name."""
+    """One ONNX node; attributes are Python values, with text as str.
+
+    named:  whether its author gave it its name.
+    author: the place of the node in the file that it stands for, where that was written as others; else empty.
+    """
 
     name: str
     op: str
@@ -19,11 +23,18 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     named: bool = True
+    author: str = ""
 
     @property
     def place(self) -> str:
         """The node in a message, by what its author sees of it."""
-        return f"{self.op} {self.name!r}" if self.named else f"{self.op} (which gives {self.outputs[0]!r})"
+        own = f"{self.op} {self.name!r}" if self.named else f"{self.op} (which gives {self.gives!r})"
+        return self.author or own
+
+    @property
+    def gives(self) -> str:
+        """The name of its first output that has one."""
+        return next((name for name in self.outputs if name), "nothing")
 
 
 @dataclass(frozen=True)

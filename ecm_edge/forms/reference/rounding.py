@@ -19,8 +19,13 @@ def limits(dtype: DTypeLike) -> tuple[int, int]:
 
     >>> limits(np.uint16), limits(np.int8)
     ((0, 65535), (-128, 127))
+
+    Raises:
+        ModelError: another type, as the floats of 8 bits.
     """
     name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if not name.lstrip("u").startswith("int"):
+        raise ModelError("numbers are quantised to integers", name, "Quantise the model to int8.")
     bits = int(name.removeprefix("u").removeprefix("int"))
     return (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 

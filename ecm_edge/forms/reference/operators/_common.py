@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.model_rules import bounded
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -60,6 +61,12 @@ def axes_of(x: Array, attributes: Attributes, inputs: list[Array | None], index:
 
 
 def aligned(arrays: list[Array]) -> list[Array]:
+    """Arrays to be broadcast, of equal rank; what they broadcast to is bounded."""
+    bounded(np.broadcast_shapes(*(x.shape[1:] for x in arrays)))
+    return same_rank(arrays)
+
+
+def same_rank(arrays: list[Array]) -> list[Array]:
     """Arrays of equal rank: ONNX broadcasts from the last axis, so ones go in behind the extra axis."""
     rank = max(x.ndim for x in arrays)
     return [x.reshape(len(x), *(1,) * (rank - x.ndim), *x.shape[1:]) for x in arrays]

@@ -11,7 +11,6 @@ from scipy.special import erf as erf_float64
 from scipy.special import expit
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.operators._common import (
     Array,
     Attributes,
@@ -47,7 +46,6 @@ def binary(function: Callable[[Array, Array], Array]) -> Operator:
     def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         del attributes
         arrays = aligned([x for x in inputs if x is not None])
-        bounded(np.broadcast_shapes(*(x.shape[1:] for x in arrays)))
         return [reduce(function, arrays)]
 
     return apply
@@ -190,56 +188,43 @@ def dropout(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     return [x, np.ones((1, *x.shape[1:]), np.bool_)]
 
 
-def _reciprocal(x: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.asarray(1 / x)
+def _quiet(function: Callable[[Array], Array]) -> Operator:
+    """The same of a function that has poles, overflows or is not defined everywhere."""
 
+    def apply(x: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.asarray(function(x))
 
-def _log(x: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.log(x))
-
-
-def _sqrt(x: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.sqrt(x))
-
-
-def _sin(x: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.sin(x))
-
-
-def _cos(x: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.cos(x))
-
-
-def _exp(x: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(x))
+    return unary(apply)
 
 
 OPERATORS: dict[str, Operator] = {
     "Abs": unary(np.abs),
+    "Acos": _quiet(np.arccos),
+    "Acosh": _quiet(np.arccosh),
     "Add": binary(np.add),
+    "Asin": _quiet(np.arcsin),
+    "Asinh": _quiet(np.arcsinh),
+    "Atan": _quiet(np.arctan),
+    "Atanh": _quiet(np.arctanh),
     "Cast": cast,
     "CastLike": cast_like,
     "Ceil": unary(np.ceil),
     "Clip": clip,
-    "Cos": unary(_cos),
+    "Cos": _quiet(np.cos),
+    "Cosh": _quiet(np.cosh),
     "Div": binary(div),
     "Dropout": dropout,
     "Elu": elu,
     "Erf": unary(erf_float64),
-    "Exp": unary(_exp),
+    "Exp": _quiet(np.exp),
     "Floor": unary(np.floor),
     "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
     "HardSwish": hard_swish,
     "Identity": identity,
     "LeakyRelu": leaky_relu,
-    "Log": unary(_log),
+    "Log": _quiet(np.log),
     "Max": binary(np.maximum),
     "Mean": mean,
     "Min": binary(np.minimum),
@@ -248,19 +233,21 @@ OPERATORS: dict[str, Operator] = {
     "Neg": unary(np.negative),
     "PRelu": prelu,
     "Pow": binary(power),
-    "Reciprocal": unary(_reciprocal),
+    "Reciprocal": _quiet(lambda x: 1 / x),
     "Relu": unary(lambda x: np.maximum(x, 0)),
     "Round": unary(np.rint),
     "Selu": selu,
     "Shrink": shrink,
     "Sigmoid": unary(expit),
     "Sign": unary(np.sign),
-    "Sin": unary(_sin),
+    "Sin": _quiet(np.sin),
+    "Sinh": _quiet(np.sinh),
     "Softmax": softmax,
     "Softplus": unary(lambda x: np.logaddexp(x, 0)),
-    "Sqrt": unary(_sqrt),
+    "Sqrt": _quiet(np.sqrt),
     "Sub": binary(np.subtract),
     "Sum": binary(np.add),
     "Swish": swish,
+    "Tan": _quiet(np.tan),
     "Tanh": unary(np.tanh),
 }

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecm_edge.forms.reference.operators._common import Array, Attributes, aligned, float32, given, needed, wide
+from ecm_edge.forms.model_rules import bounded
+from ecm_edge.forms.reference.operators._common import (
+    Array,
+    Attributes,
+    aligned,
+    float32,
+    given,
+    needed,
+    same_rank,
+    wide,
+)
 
 
 def gemm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -37,8 +47,9 @@ def matrix_product(a: Array, b: Array) -> Array:
         product = matrix_product(a[:, None] if row else a, b[..., None] if column else b)
         axes = (*((-2,) if row else ()), *((-1,) if column else ()))
         return np.squeeze(product, axes)
+    bounded((*np.broadcast_shapes(a.shape[1:-2], b.shape[1:-2]), a.shape[-2], b.shape[-1]))
     if a.ndim == b.ndim == 3 and len(b) == 1:  # noqa: PLR2004 - all rows by one matrix: one call instead of N
         flat: Array = a.reshape(-1, a.shape[2]) @ b[0]
         return flat.reshape(*a.shape[:2], -1)
-    left, right = aligned([a, b])
+    left, right = same_rank([a, b])
     return np.asarray(left @ right)

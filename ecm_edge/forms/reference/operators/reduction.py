@@ -59,6 +59,19 @@ def arg(function: Callable[..., Any]) -> Operator:
     return apply
 
 
+def top_k(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """TopK: the K largest or smallest values along an axis in order, of equal ones the first, and their positions."""
+    x, count = needed(inputs, 0), int(constant(given(inputs, 1), "K").item())
+    axis = axis_of(x, attributes.get("axis", -1))
+    if not 1 <= count <= x.shape[axis]:
+        raise ModelError("TopK takes 1 to all values", f"{count} of {x.shape[axis]}", "Export the model again.")
+    largest = bool(attributes.get("largest", 1))
+    order = np.argsort(np.flip(x, axis) if largest else x, axis=axis, kind="stable")
+    order = x.shape[axis] - 1 - np.flip(order, axis) if largest else order  # of equal ones the first comes first
+    positions = order.take(range(count), axis)
+    return [np.take_along_axis(x, positions, axis), positions]
+
+
 def cumulated(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """CumSum: the sum of all values up to each, from either end, itself included unless exclusive; in float64."""
     x = needed(inputs, 0)
@@ -92,4 +105,5 @@ OPERATORS: dict[str, Operator] = {
     "ReduceMin": reduction(np.min),
     "ReduceProd": reduction(np.prod),
     "ReduceSum": reduction(np.sum),
+    "TopK": top_k,
 }

@@ -21,8 +21,6 @@ from ecm_edge.forms.reference.operators._common import (
     same_batch,
 )
 
-_LONGEST = 1 << 24  # numbers of a Range: as many as any tensor of a small model
-
 
 def reshape(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Another shape; 0 keeps an axis (unless allowzero), -1 takes what is left."""
@@ -125,7 +123,9 @@ def pad(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 def gather(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Entries of one axis by constant indices."""
     x, indices = needed(inputs, 0), constant(given(inputs, 1), "indices")
-    return [np.take(x, indices, axis=axis_of(x, attributes.get("axis", 0)))]
+    axis = axis_of(x, attributes.get("axis", 0))
+    bounded([*x.shape[1:axis], *indices.shape, *x.shape[axis + 1 :]])
+    return [np.take(x, indices, axis=axis)]
 
 
 def gather_elements(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -140,6 +140,7 @@ def gather_nd(attributes: Attributes, inputs: list[Array | None]) -> list[Array]
     """Entries by constant indices along the first axes, of which `batch_dims` are those of the indices too."""
     x, indices = needed(inputs, 0), constant(given(inputs, 1), "indices")
     batch = attributes.get("batch_dims", 0)
+    bounded([*indices.shape[:-1], *x.shape[1 + batch + indices.shape[-1] :]])
     inner = (1,) * (indices.ndim - 1 - batch)
     leading = [places.reshape(*places.shape, *inner) for places in np.indices(indices.shape[:batch])]
     return [_taken(x, [*leading, *np.moveaxis(indices, -1, 0)])]
@@ -177,8 +178,7 @@ def range_(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     del attributes
     start, limit, step = (constant(given(inputs, i), "the bound of a range").reshape(-1)[0] for i in range(3))
     count = max(0, int(np.ceil((limit - start) / step)))
-    if count > _LONGEST:
-        raise ModelError(f"a range has up to {_LONGEST:,} numbers", f"{count:,}", "Export the model again.")
+    bounded([count])
     return [(start + np.arange(count) * step).astype(start.dtype)[None]]
 
 
@@ -186,6 +186,7 @@ def tile(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """A tensor repeated along its axes."""
     del attributes
     x, repeats = needed(inputs, 0), constant(given(inputs, 1), "repeats").tolist()
+    bounded(size * times for size, times in zip(x.shape[1:], repeats, strict=True))
     return [np.tile(x, (1, *repeats))]
 
 

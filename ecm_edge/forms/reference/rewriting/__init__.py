@@ -18,12 +18,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference.functions import written_out
+from ecm_edge.forms.model_sizes import MOST_TOGETHER
+from ecm_edge.forms.reference.functions import DEFINED, written_out
 from ecm_edge.forms.reference.node import Node, Step
 from ecm_edge.forms.reference.operators import OPERATORS
-from ecm_edge.forms.reference.rewriting import norms, others, quantised, reductions, resampling, sums
+from ecm_edge.forms.reference.rewriting import (
+    control,
+    grids,
+    norms,
+    others,
+    positions,
+    quantised,
+    reductions,
+    resampling,
+    signals,
+    sums,
+)
 from ecm_edge.forms.reference.rewriting.site import Site
-from ecm_edge.forms.reference.steps import compute
+from ecm_edge.forms.reference.steps import compute, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,23 +44,56 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.rewriting.site import Rule
 
 RULES: dict[str, Rule] = {
+    **control.RULES,
+    **grids.RULES,
     **norms.RULES,
     **others.RULES,
+    **positions.RULES,
     **quantised.RULES,
     **reductions.RULES,
     **resampling.RULES,
+    **signals.RULES,
     **sums.RULES,
 }
 
 KNOWN = frozenset(OPERATORS) | {"QuantizeLinear", "DequantizeLinear"}
-"""Operators that are computed as they are."""
+"""Operators that are computed as they are; C can be made of each, unless it only gives constants."""
+
+SUPPORTED = KNOWN | frozenset(RULES) | DEFINED
+"""Every operator that can be computed and made into firmware: the one list, which README.md shows."""
+
+RULE = f"{len(SUPPORTED)} operators can be computed and made into firmware"
+HINT = "README.md lists them under Firmware: export the model with those."
 
 _SEED = 0
+_MOST_NODES = 1 << 15
+_SMALLER = "Make the sequence shorter, or the net smaller."
+
+
+def is_computed(node: Node) -> bool:
+    """Whether a node is computed as it is; a MaxPool that also gives places is not."""
+    return node.op in KNOWN and not (node.op in RULES and any(node.outputs[1:]))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A graph as it is computed: each node with those that stand for it, and every tensor of two segments.
+
+    A tensor that does not depend on the segment has one instead of two.
+    """
+
+    parts: list[tuple[Node, list[Node]]]
+    values: dict[str, Array]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that are computed, in order."""
+        return [node for _, nodes in self.parts for node in nodes]
 
 
 def rewritten(
     nodes: Iterable[Node], constants: dict[str, Array], input_name: str, input_shape: tuple[int, ...], version: int
-) -> list[Node]:
+) -> Written:
     """The nodes, with those outside of `KNOWN` written as others; new constants go into `constants`.
 
     Raises:
@@ -56,15 +101,16 @@ def rewritten(
     """
     noise = np.random.default_rng(_SEED).standard_normal((2, *input_shape)).astype(np.float32)
     refusal = None
+    nodes = list(nodes)
     for samples in (noise, np.abs(noise), np.zeros_like(noise)):  # a graph may refuse what gives a NaN
         work = _Rewriting(constants, {**constants, "": np.zeros((1, 0)), input_name: samples}, version)
         try:
             with np.errstate(all="ignore"):
-                work.take(nodes)
+                parts = [(node, work.written(node)) for node in nodes]
         except ModelError as problem:
             refusal = refusal or problem
             continue
-        return work.nodes
+        return Written(parts, work.values)
     raise refusal or ModelError("a graph has nodes", "none", "Export it again.")
 
 
@@ -76,27 +122,45 @@ class _Rewriting:
     values: dict[str, Array]
     version: int
     nodes: list[Node] = field(default_factory=list)
+    elements: int = 0
+
+    def written(self, node: Node) -> list[Node]:
+        """The nodes that stand for one."""
+        self.nodes = []
+        self.take([node])
+        return self.nodes
 
     def take(self, nodes: Iterable[Node]) -> None:
         """Add nodes, or what they are written as."""
-        for node in nodes:
-            if node.op in KNOWN:
-                self.nodes.append(node)
-                outputs = compute(Step(node, node.outputs), self.values)
-                self.values.update(zip(node.outputs, outputs, strict=False))
-            else:
-                self.take(self._others(node))
+        waiting = list(nodes)[::-1]
+        while waiting:
+            node = waiting.pop()
+            if not is_computed(node):
+                waiting += self._others(node)[::-1]
+                if len(waiting) > _MOST_NODES:
+                    found = f"{len(waiting):,} nodes with {node.place}"
+                    raise ModelError(f"a graph has at most {_MOST_NODES:,} nodes when written out", found, _SMALLER)
+                continue
+            self.nodes.append(node)
+            outputs = list(compute(Step(node, node.outputs), self.values))
+            self.values.update(zip(node.outputs, outputs, strict=False))
+            self._bound(node, outputs)
+
+    def _bound(self, node: Node, outputs: list[Array]) -> None:
+        """Refuse a graph before its tensors fill the memory; inference does not see all of them."""
+        self.elements += sum(value[:1].size for value in outputs)
+        if self.elements > MOST_TOGETHER:
+            found = f"more, up to {node.place}"
+            rule = f"all tensors of a model have at most {MOST_TOGETHER:,} elements"
+            raise ModelError(rule, found, "Make the net or its input smaller.")
 
     def _others(self, node: Node) -> list[Node]:
-        if (rule := RULES.get(node.op)) is not None:
-            site = Site(node, self.constants, self.values)
-            rule(site)
-            return site.nodes
-        others = written_out(node, self.version, self.values)
+        with placed(Step(node, node.outputs), self.values):
+            if (rule := RULES.get(node.op)) is not None:
+                site = Site(node, self.constants, self.values, self.version)
+                rule(site)
+                return site.nodes
+            others = written_out(node, self.version, self.values) if node.op in DEFINED else None
         if others is None:
-            raise ModelError(
-                f"{len(KNOWN | set(RULES))} operators are known, and those that the standard makes of them",
-                f"{node.op} in node {repr(node.name) if node.named else f'that gives {node.outputs[0]!r}'}",
-                "Use those that README.md lists under Firmware.",
-            )
+            raise ModelError(RULE, f"{node.op}, of which {node.place} is made" if node.author else node.place, HINT)
         return others

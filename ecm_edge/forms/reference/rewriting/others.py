@@ -1,79 +1,40 @@
-"""Operators that a few plain ones give: by position (Hardmax, OneHot, Scatter) and by powers (LRN, Lp…)."""
+"""Operators that a few plain ones give: by products (Det) and by powers (LRN, Lp…)."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import numpy_helper
-
-from ecm_edge.forms.reference.functions import node_of
 
 if TYPE_CHECKING:
     from ecm_edge.forms.reference.rewriting.site import Rule, Site
 
+_LARGEST_DET = 4
 
-def hardmax(site: Site) -> None:
-    """Hardmax: 1 at the first largest value along an axis, else 0."""
+
+def determinant(site: Site) -> None:
+    """Det of small matrices: by the first row, and so on."""
     shape = site.shape(site.input(0))
-    axis = site.attribute("axis", -1) % len(shape)
-    spread = [length if each == axis else 1 for each, length in enumerate(shape)]
-    places = site.constant(np.arange(shape[axis]).reshape(spread), np.int64)
-    largest = site.add("ArgMax", site.input(0), axis=axis, keepdims=1)
-    site.add("Cast", site.add("Equal", largest, places), output=site.output(0), to=1)
+    size = shape[-1]
+    if size > _LARGEST_DET or shape[-2] != size:
+        raise site.refused(f"a determinant is of up to {_LARGEST_DET} rows and as many columns", f"{list(shape[-2:])}")
+    rows = [site.add("Gather", site.input(0), site.constant(i, np.int64), axis=-2) for i in range(size)]
+    cells = [[site.add("Gather", row, site.constant(i, np.int64), axis=-1) for i in range(size)] for row in rows]
+    minors: dict[tuple[int, ...], str] = {(column,): cells[-1][column] for column in range(size)}
+    for count in range(2, size + 1):
+        row = cells[size - count]
+        minors = {columns: _by_row(site, row, columns, minors) for columns in combinations(range(size), count)}
+    site.add("Identity", minors[tuple(range(size))], output=site.output(0))
 
 
-def one_hot(site: Site) -> None:
-    """OneHot: along a new axis one value where the index is, another elsewhere; below 0 it counts from the end."""
-    depth, values = site.value(1, "a depth"), site.value(2, "the values")
-    if depth is None or values is None:
-        raise site.refused("a OneHot has a depth and values", "none")
-    rank = len(site.shape(site.input(0))) + 1
-    axis, count = site.attribute("axis", -1) % rank, int(depth.item())
-    places = np.arange(count).reshape([count if each == axis else 1 for each in range(rank)])
-    index = site.add("Cast", site.add("Unsqueeze", site.input(0), axes=[axis]), to=1)
-    hits = [site.add("Equal", index, site.constant(places - back)) for back in (0, count)]
-    off, on = (site.constant(value, values.dtype) for value in values)
-    site.add("Where", site.add("Or", *hits), on, off, output=site.output(0))
-
-
-def scatter(site: Site) -> None:
-    """ScatterElements and ScatterND by constant indices: a Gather from both tensors behind each other."""
-    shape, indices = site.shape(site.input(0)), site.value(1, "indices")
-    if indices is None or site.attribute("reduction", "none") != "none":
-        raise site.refused("a scatter replaces values", f"reduction {site.attribute('reduction', 'none')!r}")
-    places = np.arange(int(np.prod(shape))).reshape(shape)
-    updates = places.size + np.arange(int(np.prod(site.shape(site.input(2))))).reshape(site.shape(site.input(2)))
-    if site.node.op == "ScatterND":
-        places[tuple(np.moveaxis(indices, -1, 0))] = updates
-    else:
-        at = list(np.indices(indices.shape))
-        at[site.attribute("axis", 0) % len(shape)] = indices
-        places[tuple(at)] = updates
-    flat = [site.add("Reshape", site.input(i), site.constant([-1], np.int64)) for i in (0, 2)]
-    joined = site.add("Concat", *flat, axis=0)
-    site.add("Gather", joined, site.constant(places, np.int64), output=site.output(0), axis=0)
-
-
-def triangle(site: Site) -> None:
-    """Trilu: the upper or the lower triangle of matrices, 0 elsewhere."""
-    shape, by = site.shape(site.input(0)), site.value(1, "a diagonal")
-    diagonal = 0 if by is None else int(by.item())
-    keep = np.triu if site.attribute("upper", 1) else np.tril
-    inside = keep(np.ones(shape[-2:], np.bool_), diagonal)
-    zero = site.constant(0, site.values[site.input(0)].dtype)
-    site.add("Where", site.constant(inside, np.bool_), site.input(0), zero, output=site.output(0))
-
-
-def choice(site: Site) -> None:
-    """If by a constant: the nodes of the branch that is taken."""
-    condition = site.value(0, "a condition")
-    branch = site.node.attributes["then_branch" if condition is not None and condition.any() else "else_branch"]
-    for tensor in branch.initializer:
-        site.constants[tensor.name] = site.values[tensor.name] = numpy_helper.to_array(tensor)[None]
-    site.nodes += [node_of(index, node) for index, node in enumerate(branch.node)]
-    for value, name in zip(branch.output, site.node.outputs, strict=True):
-        site.add("Identity", value.name, output=name)
+def _by_row(site: Site, row: list[str], columns: tuple[int, ...], minors: dict[tuple[int, ...], str]) -> str:
+    """The determinant of some columns, from a row and the determinants of the rows below."""
+    total = ""
+    for number, column in enumerate(columns):
+        term = site.add("Mul", row[column], minors[tuple(other for other in columns if other != column)])
+        total = site.add("Sub" if number % 2 else "Add", total, term) if total else term
+    return total
 
 
 def lp_normalization(site: Site) -> None:
@@ -124,15 +85,9 @@ def local_response(site: Site) -> None:
 
 
 RULES: dict[str, Rule] = {
+    "Det": determinant,
     "GlobalLpPool": global_lp_pool,
-    "Hardmax": hardmax,
-    "If": choice,
     "LRN": local_response,
     "LpNormalization": lp_normalization,
     "LpPool": lp_pool,
-    "OneHot": one_hot,
-    "Scatter": scatter,
-    "ScatterElements": scatter,
-    "ScatterND": scatter,
-    "Trilu": triangle,
 }

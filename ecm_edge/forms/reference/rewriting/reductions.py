@@ -1,4 +1,4 @@
-"""Reductions of a function of each value, written as the function and a plain reduction."""
+"""Reductions of a function of each value, written as the function and a plain reduction; LogSoftmax is of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,16 @@ def log_sum_exp(site: Site) -> None:
     site.add("Add", site.add("Log", total), place, output=site.output(0))
 
 
+def log_softmax(site: Site) -> None:
+    """LogSoftmax: x less the logarithm of the sum of exponentials along an axis, none of which overflows."""
+    x, axes = site.input(0), [site.attribute("axis", -1)]
+    moved = site.add("Sub", x, site.add("ReduceMax", x, axes=axes, keepdims=1))
+    total = site.add("ReduceSum", site.add("Exp", moved), axes=axes, keepdims=1)
+    site.add("Sub", moved, site.add("Log", total), output=site.output(0))
+
+
 RULES: dict[str, Rule] = {
+    "LogSoftmax": log_softmax,
     "ReduceL1": absolutes,
     "ReduceL2": length,
     "ReduceLogSum": log_sum,

@@ -1,4 +1,7 @@
-"""ConvTranspose as a Conv of samples with zeros between them; Resize and Upsample as weighted sums of Gathers."""
+"""ConvTranspose as a Conv of samples with zeros between them; Resize and Upsample as weighted sums of Gathers.
+
+DepthToSpace and SpaceToDepth only change the order of values.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.rewriting.kernels import Resampling, taps
 
 if TYPE_CHECKING:
@@ -120,6 +124,7 @@ def _sizes(
 def _resampled(site: Site, form: Resampling, sizes: dict[int, _Size], roi: np.ndarray | None) -> None:
     """One axis after the other; what lies outside of a region is another value."""
     x, shape = site.input(0), list(site.shape(site.input(0)))
+    bounded(sizes[axis].length if axis in sizes else length for axis, length in enumerate(shape))
     outside = np.zeros((1,) * len(shape), np.bool_)
     for position, (axis, size) in enumerate(sizes.items()):
         ends = (0.0, 1.0) if roi is None else (float(roi[position]), float(roi[position + len(sizes)]))
@@ -144,4 +149,43 @@ def _resampled(site: Site, form: Resampling, sizes: dict[int, _Size], roi: np.nd
     site.add("Identity", x, output=site.output(0))
 
 
-RULES: dict[str, Rule] = {"ConvTranspose": conv_transpose, "Resize": resize, "Upsample": upsample}
+def depth_to_space(site: Site) -> None:
+    """DepthToSpace: channels become blocks of samples, by the first part of a channel's number or by the last."""
+    n, channels, height, width = site.shape(site.input(0))
+    size = _block(site, channels)
+    depth = channels // size**2
+    crd = site.attribute("mode", "DCR") == "CRD"
+    apart, order = ([depth, size, size], [0, 1, 4, 2, 5, 3]) if crd else ([size, size, depth], [0, 3, 4, 1, 5, 2])
+    _reordered(site, [n, *apart, height, width], order, [n, depth, height * size, width * size])
+
+
+def space_to_depth(site: Site) -> None:
+    """SpaceToDepth: blocks of samples become channels; the inverse of DepthToSpace, in both modes."""
+    n, channels, height, width = site.shape(site.input(0))
+    size = _block(site, height, width, square=False)
+    apart = [n, channels, height // size, size, width // size, size]
+    crd = site.attribute("mode", "DCR") == "CRD"
+    order = [0, 1, 3, 5, 2, 4] if crd else [0, 3, 5, 1, 2, 4]
+    _reordered(site, apart, order, [n, channels * size**2, height // size, width // size])
+
+
+def _block(site: Site, *lengths: int, square: bool = True) -> int:
+    size = int(site.attribute("blocksize", 0))
+    if size < 1 or any(length % (size**2 if square else size) for length in lengths):
+        raise site.refused("blocks divide the channels or the axes", f"a blocksize of {size} for {list(lengths)}")
+    return size
+
+
+def _reordered(site: Site, apart: list[int], order: list[int], whole: list[int]) -> None:
+    x = site.add("Reshape", site.input(0), site.constant(apart, np.int64))
+    x = site.add("Transpose", x, perm=order)
+    site.add("Reshape", x, site.constant(whole, np.int64), output=site.output(0))
+
+
+RULES: dict[str, Rule] = {
+    "ConvTranspose": conv_transpose,
+    "DepthToSpace": depth_to_space,
+    "Resize": resize,
+    "SpaceToDepth": space_to_depth,
+    "Upsample": upsample,
+}

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+ANOTHER_WAY = "Export it in another way: README.md says under Firmware what is taken."
+
 
 @dataclass
 class Site:
-    """A node, the graph's constants, and every tensor before it of two segments, or of one where it is a constant."""
+    """A node, the graph's constants, and every tensor before it of two segments, or of one where it is a constant.
+
+    version: of the operator set.
+    """
 
     node: Node
     constants: dict[str, Array]
     values: dict[str, Array]
+    version: int
     nodes: list[Node] = field(default_factory=list)
 
     def attribute(self, name: str, default: Any) -> Any:  # noqa: ANN401 - whatever an attribute can hold
@@ -52,6 +58,13 @@ class Site:
         values: Array = self.values[name][0]
         return values
 
+    def needed(self, position: int, what: str) -> Array:
+        """The value of a constant input that has to be there."""
+        value = self.value(position, what)
+        if value is None:
+            raise self.refused(f"{self.node.op} has {what}", "none", "Export the model again.")
+        return value
+
     def constant(self, values: Any, dtype: Any = np.float32) -> str:  # noqa: ANN401 - whatever NumPy makes an array of
         """The name of a new constant."""
         name = self._fresh("constant")
@@ -62,13 +75,13 @@ class Site:
         """One more node; the name of its output."""
         name = output or self._fresh(op.lower())
         title = f"{self.node.name} ({self.node.op})"
-        self.nodes.append(Node(title, op, inputs, (name,), attributes, self.node.named))
+        self.nodes.append(Node(title, op, inputs, (name,), attributes, self.node.named, self.node.place))
         return name
 
-    def refused(self, rule: str, found: str) -> ModelError:
+    def refused(self, rule: str, found: str, hint: str = ANOTHER_WAY) -> ModelError:
         """The error for a use of the node that no rule knows."""
         place = f"{found} in {self.node.place}"
-        return ModelError(rule, place, "README lists what firmware can be generated from.")
+        return ModelError(rule, place, hint)
 
     def _fresh(self, what: str) -> str:
         base = next(name for name in self.node.outputs if name)
