@@ -119,7 +119,7 @@ def byte_entry(program: Program, layers: Sequence[Layer], constants: Mapping[str
     heads = {n: layer for n, layer in enumerate(layers) if any(x.buffer.place == "samples" for x in layer.reads)}
     tails = {n: layer for n, layer in enumerate(layers) if any(y.buffer.place == "scores" for y in layer.writes)}
     quantisers = {step.outputs[0]: step.op for step in program.graph.steps if step.op.op == _QUANTISES}
-    taken = {_meaning(quantisers[name].inputs, constants) for name in _written(heads, quantisers)}
+    taken = {_meaning(program.kinds[name], quantisers[name].inputs, constants) for name in _written(heads, quantisers)}
     samples = taken.pop() if len(taken) == 1 and all(_only_quantises(layer) for layer in heads.values()) else None
     scores = _given(next(iter(tails.values()))) if len(tails) == 1 and not heads.keys() & tails.keys() else None
     if samples is None and scores is None:
@@ -141,20 +141,19 @@ def _only_quantises(layer: Layer) -> bool:
     return layer.op == _QUANTISES and len(layer.reads) == 1 and all(y.buffer.dtype != "float32" for y in layer.writes)
 
 
-def _meaning(inputs: Sequence[str], constants: Mapping[str, NDArray[Any]]) -> Bytes | None:
-    """The scale and the zero point of a QuantizeLinear, uint8 without a zero point; None if no bytes of one scale."""
-    scale = constants[inputs[1]]
+def _meaning(kind: str, inputs: Sequence[str], constants: Mapping[str, NDArray[Any]]) -> Bytes | None:
+    """The scale and the zero point of a QuantizeLinear to bytes, uint8 without a zero point; None for any other."""
     zero = constants[inputs[2]] if len(inputs) > 2 and inputs[2] else np.zeros(1, np.uint8)  # noqa: PLR2004 - the zero point
-    if scale.size != 1 or zero.dtype not in (np.int8, np.uint8):
+    if kind not in {"int8", "uint8"} or constants[inputs[1]].size != 1:
         return None
     dtype: DType = "int8" if zero.dtype == np.int8 else "uint8"
-    return Bytes(dtype, np.float32(scale.item()), int(zero.item()))
+    return Bytes(dtype, np.float32(constants[inputs[1]].item()), int(zero.item()))
 
 
 def _given(tail: Layer) -> Bytes | None:
     """What the integers stand for that a layer dequantises to the caller's scores; None if it does something else."""
     x = tail.reads[0] if len(tail.reads) == 1 else None
-    if tail.op != _COPIES_SCORES or x is None or x.quant is None:
+    if tail.op != _COPIES_SCORES or x is None or x.quant is None or x.quant.most != np.iinfo(np.uint8).max:
         return None
     dtype: DType = "uint8" if x.shift == SHIFT["uint8"] else "int8"
     return Bytes(dtype, np.float32(x.quant.scale), x.quant.zero_point + x.shift)

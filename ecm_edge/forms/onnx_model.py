@@ -30,6 +30,7 @@ from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_floa
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
+from ecm_edge.forms.session import open_session as open_session  # noqa: PLC0414 - users of a model open it here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +43,6 @@ MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _FIX = "python -m onnxruntime.tools.make_dynamic_shape_fixed"
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
-_NO_KERNEL = "NOT_IMPLEMENTED"  # in what onnxruntime says
 _CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
 _SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
 _SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
@@ -289,35 +289,6 @@ def _is_squashed(graph: onnx.GraphProto, name: str) -> bool:
     while (node := producers.get(name)) is not None and node.op_type in _SAME_VALUES | _QUANTISERS:
         name = node.input[0]
     return node is not None and node.op_type in _SQUASHED
-
-
-def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    """An onnxruntime session on one CPU thread, whose int8 sums are exact on every x86 processor.
-
-    By default those without VNNI add pairs of int8 products in 16 bits, which clip: the same graph then has other
-    answers on them. With the option against that, onnxruntime has no kernel for QGemm and QLinearMatMul on int8
-    activations, whose pairs fit: those graphs are opened without it. And activations of a product by 4-bit weights are
-    not rounded to 8 bits, as they are by default.
-
-    Raises:
-        ModelError: onnxruntime refuses the graph.
-    """
-    import onnxruntime as ort
-
-    content, refusal = proto.SerializeToString(), ""
-    for pairs_apart in ("1", "0"):
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is raised as well
-        options.add_session_config_entry("session.x64quantprecision", pairs_apart)
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-        try:
-            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as problem:  # noqa: BLE001 - onnxruntime's exceptions share no public base class
-            refusal = refusal or str(problem).splitlines()[0]
-            if _NO_KERNEL not in refusal:
-                break
-    raise ModelError("onnxruntime can run the model", refusal, "Export it again.")
 
 
 def run_scores(classifier: Classifier, samples: Floats) -> Floats:
