@@ -194,7 +194,8 @@ def _cast(program: Program, step: Step) -> None:
     name, source = step.outputs[0], step.op.inputs[0]
     x, kind, before = program.tensor(source, step.op), program.kinds[name], program.kinds[source]
     if kind not in {"float32", "bool", "int32", "int64"}:
-        raise refused(step.op, "activations are float32", f"a Cast to {kind}")
+        hint = "Leave it out: firmware computes in float32."
+        raise refused(step.op, "an activation is cast to float32, bool, int32 or int64", kind, hint)
     if x.quant is None and x.buffer.dtype != "float32":  # integers as they are: a scale of 1
         low, high = (limit - x.shift for limit in rounding.limits(before))
         x = replace(x, quant=Quant(1.0, -x.shift, low, high))
