@@ -14,6 +14,7 @@ from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.model_rules import MOST_ELEMENTS
 from ecm_edge.forms.reference.graph import graph_of
 
+from . import firmware_c
 from .test_rewriting import answers, graph, holds, noise
 
 
@@ -64,6 +65,20 @@ def test_scans_are_those_of_onnxruntime(tmp_path, backward):
     nodes = [scan, node("Unsqueeze", ["end", "one"], ["column"]), node("Sub", ["all", "column"])]
     constants = {"zero": np.zeros(4, np.float32), "one": np.array([1])}
     holds(graph(nodes, (4, 5), constants), tmp_path, noise(3, 4, 5))
+
+
+def test_the_turns_of_a_loop_share_their_weights(tmp_path):
+    turn = body(
+        [node("Gemm", ["state", "w"], ["next"]), node("Identity", ["going"], ["on"])],
+        ["i", "going", "state"],
+        ["on", "next"],
+    )
+    weights = {"count": np.array(5), "w": noise(6, 6) / 3}
+    proto = graph([node("Loop", ["count", "", "samples"], body=turn)], (1, 6), weights)
+    made = firmware_c.generate(graph_of(proto, "samples", (1, 6), "y"))
+    assert len(made.layers) == 6  # and a copy to the scores
+    assert made.weight_bytes == 4 * (6 * 6 + 6)  # the weights and the zeros of the bias
+    holds(proto, tmp_path, noise(3, 1, 6))
 
 
 def test_a_loop_by_the_samples_is_refused_by_name():

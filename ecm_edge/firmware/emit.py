@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.firmware import literals
-from ecm_edge.firmware.layers import Names
+from ecm_edge.firmware.layers import Names, constant_bytes, holders
 from ecm_edge.firmware.operators.loops import indent
 from ecm_edge.firmware.tensors import ITEM_BYTES, Buffer, Tensor
 from ecm_edge.forms.decision import TWO_SCORES
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.firmware.byte_entry import ByteEntry
     from ecm_edge.firmware.interface import Interface
-    from ecm_edge.firmware.layers import Layer
+    from ecm_edge.firmware.layers import Array, Layer
     from ecm_edge.firmware.plan import Plan
 
 _MEMBERS = {"float32": "f", "int8": "b", "int16": "h"}
@@ -125,7 +125,8 @@ def adaptor(
 
 def source(name: str, layers: Sequence[Layer], plan: Plan, origin: Origin, entry: ByteEntry | None = None) -> str:
     """<name>.c: constants, one function a layer, and the call of all of them."""
-    functions = [_function(name, number, layer, plan) for number, layer in enumerate(layers)]
+    places = holders(layers)
+    functions = [_function(name, number, layer, plan, places[number]) for number, layer in enumerate(layers)]
     text = "\n\n".join(functions)
     kernels = [layer for layer in layers if layer.op.endswith("_i8")]  # others cast to what they store
     stored = any(tensor.buffer.dtype == "int16" for layer in kernels for tensor in layer.writes)
@@ -203,7 +204,7 @@ def _first_comment(origin: Origin) -> str:
 
 
 def _overview(layers: Sequence[Layer], plan: Plan) -> list[str]:
-    constants = sum(array.size_bytes for layer in layers for array in layer.arrays)
+    constants = constant_bytes(layers)
     macs = sum(layer.macs for layer in layers)
     return [
         f" * {len(layers)} layers, {macs:,} MACs, {constants:,} bytes of constants, {plan.arena_bytes:,} bytes of arena"
@@ -222,9 +223,11 @@ def _arena(name: str, plan: Plan) -> list[str]:
     ]
 
 
-def _function(name: str, number: int, layer: Layer, plan: Plan) -> str:
-    names = {array.what: f"{name}_{number}_{literals.identifier(array.what)}" for array in layer.arrays}
-    constants = [literals.array(names[a.what], a.values, a.dtype, f"{a.values.shape}, {a.dtype}") for a in layer.arrays]
+def _function(name: str, number: int, layer: Layer, plan: Plan, places: Mapping[str, tuple[int, Array]]) -> str:
+    """A layer's constants that no layer before has, and its function; `places` as `holders` gives them."""
+    names = {what: f"{name}_{holder}_{literals.identifier(array.what)}" for what, (holder, array) in places.items()}
+    own = [a for a in layer.arrays if places[a.what][1] is a]
+    constants = [literals.array(names[a.what], a.values, a.dtype, f"{a.values.shape}, {a.dtype}") for a in own]
     title = f"{number}: {literals.comment(', '.join(layer.origin))}\n * {literals.comment(layer.note)}"
     definition = _definition(
         name, function_name(name, number, layer), layer, plan, names, backward=number in plan.backward

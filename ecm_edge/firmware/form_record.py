@@ -11,6 +11,7 @@ from ecm_edge.firmware import emulated_run, image, plan, stack
 from ecm_edge.firmware.emulate import Unavailable
 from ecm_edge.firmware.emulated_run import EmulatedRun
 from ecm_edge.firmware.fit_records import FormFit, ImageFile, LayerFit
+from ecm_edge.firmware.layers import held
 from ecm_edge.forms import gate
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def _heaviest(layer: LayerFit, value: int, whole: int) -> str:
 
 def _layers(generated: Generated, size: ImageSize | None, run: EmulatedRun) -> list[LayerFit]:
     live_bytes = plan.live_bytes(generated.layers, generated.plan)
+    arrays = held(generated.layers)
     return [
         LayerFit(
             index=index,
@@ -174,7 +176,7 @@ def _layers(generated: Generated, size: ImageSize | None, run: EmulatedRun) -> l
             origin=list(layer.origin),
             macs=layer.macs,
             code_bytes=size.layers[index].code_bytes if size else 0,
-            constant_bytes=size.layers[index].constant_bytes if size else sum(a.size_bytes for a in layer.arrays),
+            constant_bytes=size.layers[index].constant_bytes if size else sum(a.size_bytes for a in arrays[index]),
             live_bytes=live_bytes[index],
             instructions=run.counts.layers[index].total if run.counts else None,
             cycles=run.estimate.layers[index].cycles if run.estimate else None,

@@ -17,6 +17,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.interface import interface_of
+from ecm_edge.firmware.layers import constant_bytes
 from ecm_edge.firmware.lower import lower
 from ecm_edge.firmware.plan import Plan, plan
 from ecm_edge.forms import onnx_model, reference
@@ -64,7 +65,7 @@ class Generated:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all constant arrays."""
-        return sum(array.size_bytes for layer in self.layers for array in layer.arrays)
+        return constant_bytes(self.layers)
 
 
 def generate(proto: onnx.ModelProto, target: Target, *, name: str = NAME, model: str = "model.onnx") -> Generated:

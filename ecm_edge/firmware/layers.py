@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,11 @@ class Array:
         """Bytes in flash."""
         return int(self.values.size) * ITEM_BYTES[self.dtype]
 
+    @property
+    def content(self) -> tuple[str, str, bytes]:
+        """What is the same for arrays that can be one in flash."""
+        return self.dtype, self.values.dtype.str, self.values.tobytes()
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -96,3 +101,28 @@ class Layer:
     def identifier(self) -> str:
         """The operators as a part of a C name."""
         return literals.identifier(self.op)[:40].rstrip("_")
+
+
+def holders(layers: Sequence[Layer]) -> list[dict[str, tuple[int, Array]]]:
+    """For the arrays of each layer, by `what`: the first layer with an equal one, by number, and the array there.
+
+    The turns of a Loop that is written out have the same weights; they are in flash once.
+    """
+    first: dict[tuple[str, str, bytes], tuple[int, Array]] = {}
+    return [
+        {array.what: first.setdefault(array.content, (number, array)) for array in layer.arrays}
+        for number, layer in enumerate(layers)
+    ]
+
+
+def held(layers: Sequence[Layer]) -> list[list[Array]]:
+    """For each layer those of its arrays that no array before is equal to: together what is in flash."""
+    return [
+        [array for array in layer.arrays if places[array.what][1] is array]
+        for layer, places in zip(layers, holders(layers), strict=True)
+    ]
+
+
+def constant_bytes(layers: Sequence[Layer]) -> int:
+    """Bytes of all arrays in flash."""
+    return sum(array.size_bytes for arrays in held(layers) for array in arrays)
