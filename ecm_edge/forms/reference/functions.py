@@ -20,11 +20,9 @@ _STANDARD = ("", "ai.onnx")
 
 DEFINED = frozenset(
     {
-        *("Attention", "BlackmanWindow", "CausalConvWithState", "Celu", "CenterCropPad"),
-        *("DepthToSpace", "LinearAttention", "SpaceToDepth"),
-        *("HammingWindow", "HannWindow", "LogSoftmax", "MeanVarianceNormalization", "Mish"),
-        *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "Softsign", "SwiGLU"),
-        *("ThresholdedRelu",),
+        *("Attention", "BlackmanWindow", "CausalConvWithState", "Celu", "CenterCropPad", "HammingWindow", "HannWindow"),
+        *("LinearAttention", "MeanVarianceNormalization", "Mish", "NegativeLogLikelihoodLoss", "RotaryEmbedding"),
+        *("SoftmaxCrossEntropyLoss", "Softsign", "SwiGLU", "ThresholdedRelu"),
     }
 )
 """Operators that are computed by the standard's definition of them."""
