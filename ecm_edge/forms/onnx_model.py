@@ -27,7 +27,7 @@ from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
 from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
-from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
+from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of, text_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
 from ecm_edge.forms.onnx_graph import inputs_of, needed_nodes
@@ -303,7 +303,7 @@ def run_scores(classifier: Classifier, samples: Floats) -> Floats:
 
 def run_session(session: Any, classifier: Classifier, samples: Floats, names: Sequence[str]) -> list[NDArray[Any]]:  # noqa: ANN401 - onnxruntime ships no types
     """The outputs `names` for samples (N, T): one array (N, *shape of the output) each."""
-    check_length(classifier, samples)
+    check_length(samples, classifier.input_shape, str(classifier.path))
     segments = np.ascontiguousarray(samples, np.float32).reshape(-1, *classifier.input_shape)
     try:
         outputs = [session.run(names, {classifier.input_name: segment}) for segment in segments]
@@ -314,12 +314,12 @@ def run_session(session: Any, classifier: Classifier, samples: Floats, names: Se
     return [np.stack(column) for column in zip(*outputs, strict=True)]
 
 
-def check_length(classifier: Classifier, samples: Floats) -> None:
-    """Raise ModelError unless samples (N, T) have the length of the model's input."""
-    if samples.ndim != 2 or samples.shape[1] != classifier.samples_per_segment:  # noqa: PLR2004 - the axes N and T
+def check_length(samples: Floats, input_shape: Sequence[int], name: str) -> None:
+    """Raise ModelError unless samples (N, T) have the length of a model's input; `name` is the model's."""
+    if samples.ndim != 2 or samples.shape[1] != prod(input_shape):  # noqa: PLR2004 - the axes N and T
         raise ModelError(
             "segments have the length of the model's input",
-            f"{samples.shape[-1]:,} samples a segment, and {classifier.samples_per_segment:,} in {classifier.path}",
+            f"samples of {text_of(samples.shape)} for {prod(input_shape):,} values in {name}",
             "Import the data with that length, or export the model for this one.",
         )
 
