@@ -52,6 +52,21 @@ def test_a_folder_below_is_the_models_own(tmp_path):
     np.testing.assert_array_equal(numpy_helper.to_array(held), WEIGHT)
 
 
+@pytest.mark.parametrize(("kind", "size"), [(TensorProto.INT4, 3), (TensorProto.UINT2, 2)])
+def test_integers_of_few_bits_are_packed(kind, size, tmp_path):
+    values = [0, 1, 1, 0, 1]
+    tensor = helper.make_tensor("w", kind, [5], values)
+    packed = numpy_helper.from_array(numpy_helper.to_array(tensor), "w").raw_data
+    assert len(packed) == size
+    (tmp_path / "w.bin").write_bytes(packed)
+    outside = TensorProto(name="w", dims=[5], data_type=kind, data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="w.bin")
+    proto = onnx.ModelProto()
+    proto.graph.initializer.append(outside)
+    external_data.bring_in(proto, tmp_path / "m.onnx")
+    assert numpy_helper.to_array(proto.graph.initializer[0]).astype(int).tolist() == values
+
+
 @pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "a/../../weights.bin", "C:\\w", "", ".", "no"])
 def test_files_elsewhere_are_never_read(location, tmp_path):
     (tmp_path / "weights.bin").write_bytes(WEIGHT.tobytes())

@@ -489,7 +489,11 @@ def test_wrong_code_is_seen_on_noise_and_not_written(tmp_path, monkeypatch):
     assert (tmp_path / "right" / "model.c").exists()
     wrong_pool(monkeypatch)
     wrong = sources.generate_model(open_model(path), host, tmp_path / "wrong")
-    assert (wrong.verdict, wrong.files, wrong.gates[0].value) == (Verdict.FAIL, {}, answers.SEGMENTS)
+    assert (wrong.verdict, wrong.files, wrong.gates[0].value) == (
+        Verdict.FAIL,
+        {},
+        len(answers.SCALES) * answers.SEGMENTS,
+    )
     assert not (tmp_path / "wrong").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms import cost, onnx_model
+from ecm_edge.forms import cost, onnx_graph, onnx_model
 from ecm_edge.forms.float16 import to_float16_weights
 
 from . import nets
@@ -138,7 +138,7 @@ def test_counts_and_bytes_are_those_of_the_graph():
     proto = matmul()
     assert onnx_model.op_counts(proto) == {"MatMul": 1, "Reshape": 1}
     assert onnx_model.weight_bytes(proto) == nets.T * 2 * 4 + 2 * 8
-    assert onnx_model.opset(proto) == 20
+    assert onnx_graph.opset(proto) == 20
 
 
 def test_a_graph_that_onnx_refuses_is_refused():

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference.functions import node_of
+from ecm_edge.forms.reference.node import node_of
 from ecm_edge.forms.reference.operators import OPERATORS
 
 from .conformance import node_cases

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.model_rules import MOST_ELEMENTS
+from ecm_edge.forms.model_sizes import MOST_TOGETHER
 from ecm_edge.forms.reference.graph import graph_of
 
 from . import firmware_c
@@ -242,5 +243,5 @@ def test_many_tensors_together_are_refused():
     nodes = [node("Relu", [a], [b]) for a, b in pairwise(names)]
     proto = graph(nodes, (2**22,))
     proto = onnx.shape_inference.infer_shapes(proto)
-    with pytest.raises(ModelError, match="all tensors of a model have at most 67,108,864 elements together"):
+    with pytest.raises(ModelError, match=f"all tensors of a model have at most {MOST_TOGETHER:,} elements"):
         onnx_model.check(proto, "m.onnx")

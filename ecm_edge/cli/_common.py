@@ -105,10 +105,12 @@ def class_names(given: str | None) -> list[str]:
     return [name.strip() for name in given.split(",")] if given else []
 
 
-def refuse_threshold_of_folder(model: Path, threshold: float | None) -> None:
-    """Refuse --threshold for a candidate, whose two scores need none."""
+def refuse_for_candidate(model: Path, threshold: float | None = None, classes: str | None = None) -> None:
+    """Refuse --threshold and --classes for a candidate: it has two scores, and the labels of its task."""
     if model.is_dir() and threshold is not None:
-        raise click.UsageError("--threshold is for an ONNX file of one score; a candidate has two.")
+        raise click.UsageError("--threshold is for an ONNX file of one score; a candidate has two. Leave it out.")
+    if model.is_dir() and classes:
+        raise click.UsageError("--classes is for an ONNX file; a candidate has the labels of its task. Leave it out.")
 
 
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")

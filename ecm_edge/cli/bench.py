@@ -14,7 +14,7 @@ from ecm_edge.cli._common import (
     keeps_records,
     open_data,
     print_gates,
-    refuse_threshold_of_folder,
+    refuse_for_candidate,
     tell,
     threshold_option,
 )
@@ -57,7 +57,7 @@ def command(
     from ecm_edge.candidate import candidate
     from ecm_edge.evaluate.bench import bench_candidate
 
-    refuse_threshold_of_folder(model, threshold)
+    refuse_for_candidate(model, threshold)
     segments = open_data(data) if data else None
     board = targets.load(target) if target else None
     record = bench_candidate(

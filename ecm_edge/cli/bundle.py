@@ -16,6 +16,7 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     print_gates,
+    refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
@@ -56,6 +57,7 @@ def command(
     from ecm_edge import targets
     from ecm_edge.registry.bundle import bundle
 
+    refuse_for_candidate(model, threshold, classes)
     check_form(model, form)
     record = bundle(
         model, targets.load(target), out, form=form, report=report, threshold=threshold, classes=class_names(classes)

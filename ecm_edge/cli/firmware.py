@@ -17,7 +17,7 @@ from ecm_edge.cli._common import (
     json_option,
     keeps_records,
     print_gates,
-    refuse_threshold_of_folder,
+    refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
@@ -67,6 +67,7 @@ def generate_(
     from ecm_edge.firmware.sources import generate_model
     from ecm_edge.forms.model_file import open_model
 
+    refuse_for_candidate(model, threshold, classes)
     board = targets.load(target)
     opened = open_model(model, choose_form(model, form, board), threshold, class_names(classes))
     record = generate_model(opened, board, out, name=name)
@@ -111,9 +112,7 @@ def build_(
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
-    refuse_threshold_of_folder(model, threshold)
-    if model.is_dir() and classes:
-        raise click.UsageError("--classes is for an ONNX file; the labels of a candidate are those of its task.")
+    refuse_for_candidate(model, threshold, classes)
     with busy(f"building {model.name} for {board.name}"):
         names = class_names(classes)
         record = (
@@ -163,10 +162,9 @@ def serve_(
 ) -> None:
     """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
 
-    An image for the emulator's board is taken as it is, if it answers in the contest's protocol, 115200 8N1. Any
-    program for that one can use the port that is printed; `ecm-edge measure --port` does. Its latency is not a board's.
-    A model that does not fit that protocol, or a target that does not name it, has answers with scores
-    (firmware_check/README.md).
+    Any program can use the port that is printed, 115200 8N1; `ecm-edge measure --port` does. Its latency is not a
+    board's. MODEL may also be an image for the emulator's board, if that answers in the contest's protocol. Answers
+    have scores where the model does not fit that protocol, or the target does not name it (firmware_check/README.md).
     """
     import tempfile
     from contextlib import suppress
@@ -175,6 +173,7 @@ def serve_(
     from ecm_edge import targets
     from ecm_edge.firmware.serve import serve
 
+    refuse_for_candidate(model, threshold)
     board = targets.load(target)
     with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
         image, asked, said = _servable(model, board, form, threshold, Path(folder))

@@ -11,7 +11,7 @@ from ecm_edge.cli._common import (
     emit,
     form_option,
     json_option,
-    refuse_threshold_of_folder,
+    refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
@@ -43,7 +43,7 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     from ecm_edge.base.tables import busy
     from ecm_edge.firmware.fit import fit_model
 
-    refuse_threshold_of_folder(model, threshold)
+    refuse_for_candidate(model, threshold)
     board = targets.load(target)
     with busy(f"building {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)

@@ -12,7 +12,7 @@ from ecm_edge.cli._common import (
     emit,
     json_option,
     open_data,
-    refuse_threshold_of_folder,
+    refuse_for_candidate,
     tell,
     threshold_option,
 )
@@ -20,7 +20,9 @@ from ecm_edge.cli._common import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.quantize import QuantizeRecord
+    from ecm_edge.forms.sample_file import Samples
 
 _SHOWN = 12
 
@@ -48,28 +50,38 @@ def command(
     A candidate is calibrated on its training subjects alone. The forms of a file of one score keep its threshold.
     """
     from ecm_edge.base.tables import busy
-    from ecm_edge.forms import onnx_model, sample_file
     from ecm_edge.forms.quantize import quantize_candidate, quantize_file
+    from ecm_edge.forms.sample_file import Samples
 
-    refuse_threshold_of_folder(model, threshold)
-    if (data is None) == (samples is None):
-        raise click.UsageError("Say what is calibrated on, with one of --data and --samples.")
+    refuse_for_candidate(model, threshold)
     if samples and (model.is_dir() or subjects is not None):
-        raise click.UsageError("--samples is for an ONNX file, and has no subjects; a candidate has its own data.")
-    dataset = open_data(data) if data else None
-    if model.is_dir() and dataset:
+        raise click.UsageError(
+            "--samples is for an ONNX file, and has no subjects; a candidate needs its data: --data."
+        )
+    source = _source(model, data, samples)
+    if model.is_dir() and not isinstance(source, Samples):
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
         with busy("quantising and ranking layers"):
-            record = quantize_candidate(model, dataset)
+            record = quantize_candidate(model, source)
     else:
         if out is None:
             raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else None
-        source = dataset or sample_file.read(samples or model, onnx_model.load_classifier(model))
         with busy("quantising and ranking layers"):
             record = quantize_file(model, source, out, subjects=chosen, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _source(model: Path, data: Path | None, samples: Path | None) -> Dataset | Samples:
+    """What is calibrated on: the one that was given of a data set and a file of samples."""
+    from ecm_edge.forms import onnx_model, sample_file
+
+    if data is not None and samples is None:
+        return open_data(data)
+    if samples is not None and data is None:
+        return sample_file.read(samples, onnx_model.load_classifier(model))
+    raise click.UsageError("Say what is calibrated on, with one of --data and --samples.")
 
 
 def _render(record: QuantizeRecord) -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option, open_data, target_option, tell, threshold_option
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    emit,
+    json_option,
+    open_data,
+    refuse_for_candidate,
+    target_option,
+    tell,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -57,8 +67,9 @@ def command(
 
     if sum(given is not None for given in (data, samples, noise)) != 1:
         raise click.UsageError("Say what is compared on, with one of --data, --samples and --noise.")
-    if model.is_dir() and (data is None or threshold is not None):
-        raise click.UsageError("--samples, --noise and --threshold are for an ONNX file; a candidate has its own data.")
+    refuse_for_candidate(model, threshold)
+    if model.is_dir() and data is None:
+        raise click.UsageError("--samples and --noise are for an ONNX file; a candidate needs its data: --data.")
     board, dataset = targets.load(target), open_data(data) if data else None
     if model.is_dir() and dataset:
         record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated, watch=_watch)

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from ecm_edge.base import provenance
-from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import (
     Evidence,
     Form,
@@ -35,10 +35,9 @@ from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
-from ecm_edge.forms.decision import text_of
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.gate import CostRecord
-from ecm_edge.forms.model_file import ModelFile, open_model
+from ecm_edge.forms.model_file import ModelFile, check_length, open_model
 from ecm_edge.targets.firmware import Kind
 
 if TYPE_CHECKING:
@@ -138,8 +137,8 @@ def bench_candidate(
 
     Raises:
         CandidateError: the folder is no candidate or has no form yet; fewer than one run.
-        ModelError: a file is not a classifier, fails, or gives scores that are not finite.
-        DatasetError: the segments have another length than the model's input.
+        ModelError: a file is not a classifier, fails, or gives scores that are not finite; the segments have another
+            length than its input.
         FirmwareError: a compiler or an emulator that fails.
     """
     if runs < 1 or warm_ups < 0:
@@ -233,18 +232,13 @@ def segments_for(classifier: Classifier, dataset: Dataset | None) -> Floats:
     """Up to `SEGMENTS` segments (n, T), spread evenly over the data set; the same noise every time without one.
 
     Raises:
-        DatasetError: segments of another length than the model's input.
+        ModelError: segments of another length than the model's input.
     """
     samples = classifier.samples_per_segment
     if dataset is None:
         noise = np.random.default_rng(_NOISE_SEED).standard_normal((SEGMENTS, samples))
         return noise.astype(np.float32)
-    if [length for length in classifier.input_shape if length != 1] != [dataset.header.samples_per_segment]:
-        raise DatasetError(
-            "segments have the length of the model's input",
-            f"{dataset.header.samples_per_segment} samples for an input of {text_of(classifier.input_shape)}",
-            "Give the data set that the model was made for.",
-        )
+    check_length(classifier, dataset)
     rows = np.linspace(0, dataset.header.segments - 1, min(SEGMENTS, dataset.header.segments)).astype(int)
     return np.asarray(dataset.samples[rows])
 

@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.onnx_graph import inner_graphs, inputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,7 @@ def as_float32(proto: onnx.ModelProto) -> str:
     Raises:
         ModelError: a weight that float32 cannot hold.
     """
-    held = {tensor.name for tensor in proto.graph.initializer}
-    ends = [*(value for value in proto.graph.input if value.name not in held), *proto.graph.output]
+    ends = [*inputs_of(proto.graph), *proto.graph.output]
     found = sorted({_NAMES[kind] for value in ends if (kind := value.type.tensor_type.elem_type) in _NAMES})
     if found:
         _convert(proto.graph)
@@ -43,8 +43,8 @@ def _convert(graph: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             if attribute.name in {"to", "dtype", "output_dtype"} and attribute.i in _NAMES:
                 attribute.i = onnx.TensorProto.FLOAT
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _convert(inner)
+        for inner in inner_graphs(node):
+            _convert(inner)
 
 
 def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.model_rules import place_of
+from ecm_edge.forms.onnx_graph import inputs_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ class Meaning:
 
 def has_byte_ends(proto: onnx.ModelProto) -> bool:
     """Whether the input or an output is int8 or uint8."""
-    return any(_kind(value) in _TYPES for value in (*_inputs(proto), *proto.graph.output))
+    return any(_kind(value) in _TYPES for value in (*inputs_of(proto.graph), *proto.graph.output))
 
 
 def with_float_ends(proto: onnx.ModelProto) -> str:
@@ -72,7 +72,7 @@ def with_float_ends(proto: onnx.ModelProto) -> str:
     Raises:
         ModelError: no operator says what the integers of the input, or of the only output, stand for.
     """
-    taken = [value for value in _inputs(proto) if _kind(value) in _TYPES]
+    taken = [value for value in inputs_of(proto.graph) if _kind(value) in _TYPES]
     said = [f"{_name_of(value)} input, {_quantise(proto, value)}" for value in taken]
     outputs = list(proto.graph.output)
     for value in outputs:
@@ -95,11 +95,6 @@ def taken_by(proto: onnx.ModelProto, name: str) -> tuple[np.dtype[Any], Meaning]
     dtype = zero.dtype if zero is not None else np.dtype(np.uint8)
     meaning = _meaning(readers[0], 1, constants, dtype)
     return (dtype, meaning) if meaning is not None else None
-
-
-def _inputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    held = {tensor.name for tensor in proto.graph.initializer}
-    return [value for value in proto.graph.input if value.name not in held]
 
 
 def _kind(value: onnx.ValueInfoProto) -> int:

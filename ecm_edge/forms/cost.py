@@ -21,6 +21,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Record
 from ecm_edge.forms import onnx_model, reference
 from ecm_edge.forms.macs import by_part
+from ecm_edge.forms.onnx_graph import inputs_of
 from ecm_edge.forms.weights import weights_by_part
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def count(model: onnx.ModelProto) -> GraphCost:
 
 def _input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...]]:
     """The name and the shape of the one input."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
+    inputs = inputs_of(model.graph)
     if len(inputs) != 1 or 0 in onnx_model.lengths(inputs[0]):
         names = ", ".join(repr(value.name) for value in inputs)
         found = f"a dynamic dimension in {names}" if len(inputs) == 1 else f"{len(inputs)}: {names}"

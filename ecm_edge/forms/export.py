@@ -27,6 +27,7 @@ from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model, simplify
 from ecm_edge.forms.decision import text_of
+from ecm_edge.forms.onnx_graph import opset
 from ecm_edge.forms.simplify import SimplifyRecord
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def export_onnx(
     onnx_model.save(proto, path)
     files.write_atomic(log_path, log.encode())
     return ExportRecord(
-        opset=onnx_model.opset(proto),
+        opset=opset(proto),
         ir_version=proto.ir_version,
         input_name=classifier.input_name,
         input_shape=list(classifier.input_shape),
@@ -313,7 +314,7 @@ def _check_contract(proto: onnx.ModelProto, samples_per_segment: int) -> onnx_mo
     """Opset, batch 1, names and onnx's checker."""
     onnx_model.check(proto, "the exported model")
     classifier = onnx_model.classifier_of(proto)
-    exported = (onnx_model.opset(proto), classifier.input_name, classifier.input_shape, classifier.output_name)
+    exported = (opset(proto), classifier.input_name, classifier.input_shape, classifier.output_name)
     wanted = (OPSET, INPUT, (1, 1, samples_per_segment), OUTPUT)
     if not classifier.is_detector:
         raise ModelError(

@@ -13,7 +13,11 @@ from ecm_edge.base.errors import ModelError
 MOST_BYTES = 1 << 31
 """Of all the weights of one model: the most that an ONNX file itself can hold."""
 
-_HALF_BYTES = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1})
+_PACKED_BITS: dict[int, int] = {
+    **dict.fromkeys((onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1), 4),
+    **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.UINT2), 2),
+}
+"""Bits of an element of the types of which ONNX packs several in a byte."""
 
 
 def bring_in(proto: onnx.ModelProto, path: Path) -> tuple[Path, ...]:
@@ -58,8 +62,8 @@ def _bytes(tensor: onnx.TensorProto) -> int:
     count = int(math.prod(tensor.dims))
     if count < 0:
         raise ValueError(f"a shape of {list(tensor.dims)}")
-    if tensor.data_type in _HALF_BYTES:
-        return -(-count // 2)
+    if tensor.data_type in _PACKED_BITS:
+        return -(-count * _PACKED_BITS[tensor.data_type] // 8)
     item_bytes: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     return count * item_bytes
 

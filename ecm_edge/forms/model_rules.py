@@ -16,6 +16,7 @@ from onnx.external_data_helper import uses_external_data
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import model_sizes
+from ecm_edge.forms.onnx_graph import STANDARD, inner_graphs, opset, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,9 +28,6 @@ MOST_ELEMENTS = 2**22
 """Elements of one tensor between layers; a board has memory for far fewer."""
 MOST_WEIGHTS = 2**26
 """Elements of all constants of a model together."""
-
-STANDARD = ("", "ai.onnx")
-"""Names of the domain of the standard operators."""
 
 CLASSICAL = "ai.onnx.ml"
 """The domain of models that are no networks."""
@@ -45,7 +43,7 @@ _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
 
 
 def before_inference(proto: onnx.ModelProto, name: str) -> None:
-    """Raise ModelError for text that is none, operator sets that are not known, and sizes beyond all boards.
+    """Raise ModelError for text that is not UTF-8, operator sets that do not exist, and sizes beyond all boards.
 
     Args:
         proto: as it was parsed.
@@ -77,8 +75,7 @@ def after_inference(proto: onnx.ModelProto, name: str) -> None:
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         _check_size(value, name)
     model_sizes.check(inferred.graph, name)
-    version = next(int(entry.version) for entry in proto.opset_import if entry.domain in STANDARD)
-    _check_broadcast(inferred.graph, name, version)
+    _check_broadcast(inferred.graph, name, opset(proto))
 
 
 def refuse_classical(nodes: Iterable[onnx.NodeProto]) -> None:
@@ -97,34 +94,6 @@ def refuse_maps(graph: onnx.GraphProto) -> None:
     if place is not None:
         hint = 'Export with `options={"zipmap": False}`.'
         raise ModelError("scores are an array of floats, one for each class", f"the maps of {place}", hint)
-
-
-def needed_nodes(graph: onnx.GraphProto, outputs: Iterable[str]) -> set[int]:
-    """The positions of the nodes without which outputs cannot be computed; what others do need not be known."""
-    wanted, needed = set(outputs), set()
-    for index in reversed(range(len(graph.node))):
-        node = graph.node[index]
-        if wanted.intersection(node.output):
-            needed.add(index)
-            wanted.update(_read_by(node))
-    return needed
-
-
-def _read_by(node: onnx.NodeProto) -> set[str]:
-    """Names of the tensors that a node reads, or a graph in it."""
-    read = set(node.input)
-    for entry in node.attribute:
-        for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
-    return read
-
-
-def place_of(node: onnx.NodeProto, index: int) -> str:
-    """A node as its author sees it: by its name, or without one by what it gives."""
-    if node.name:
-        return f"{node.op_type} {node.name!r}"
-    gives = next((output for output in node.output if output), "nothing")
-    return f"{node.op_type} (node {index}, which gives {gives!r})"
 
 
 def _check_text(proto: onnx.ModelProto, name: str) -> None:
@@ -175,9 +144,9 @@ def _tensors_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, Te
             sparse = [entry.sparse_tensor, *entry.sparse_tensors]
             found = [entry.t, *entry.tensors, *(part for each in sparse for part in (each.values, each.indices))]
             yield from ((place, tensor) for tensor in found)
-            for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-                yield from ((place, tensor) for tensor in inner.initializer)
-                yield from _tensors_of_nodes(inner.node)
+        for inner in inner_graphs(node):
+            yield from ((place, tensor) for tensor in inner.initializer)
+            yield from _tensors_of_nodes(inner.node)
 
 
 def _check_declared(graph: onnx.GraphProto, name: str) -> None:
@@ -193,19 +162,15 @@ def _check_declared(graph: onnx.GraphProto, name: str) -> None:
 
 def _check_size(value: onnx.ValueInfoProto, name: str) -> None:
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
-    if any(size < 0 for size in sizes) or prod(sizes) > MOST_ELEMENTS:
-        found = f"{value.name!r} {sizes} in {name}"
-        raise ModelError(
-            f"a tensor has at most {MOST_ELEMENTS:,} elements", found, "Make the net or its input smaller."
-        )
+    bounded(sizes, f"{value.name!r} {sizes} in {name}")
 
 
-def bounded(shape: Iterable[int]) -> None:
-    """Raise ModelError before a tensor of one segment is made that is too large."""
+def bounded(shape: Iterable[int], found: str = "") -> None:
+    """Raise ModelError before a tensor of one segment is made that is too large; `found` says which one."""
     sizes = [int(size) for size in shape]
     if any(size < 0 for size in sizes) or prod(sizes) > MOST_ELEMENTS:
         hint = "Make the net or its input smaller."
-        raise ModelError(f"a tensor has at most {MOST_ELEMENTS:,} elements", f"one of {sizes}", hint)
+        raise ModelError(f"a tensor has at most {MOST_ELEMENTS:,} elements", found or f"one of {sizes}", hint)
 
 
 def _check_attributes(node: onnx.NodeProto, place: str, version: int) -> None:

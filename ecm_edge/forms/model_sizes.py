@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.forms.onnx_graph import inner_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,8 +101,7 @@ def _graphs(proto: onnx.ModelProto) -> Iterable[onnx.GraphProto]:
     while waiting:
         graph = waiting.pop()
         yield graph
-        inside = [entry for node in graph.node for entry in node.attribute]
-        waiting += [each for entry in inside for each in (*([entry.g] if entry.HasField("g") else []), *entry.graphs)]
+        waiting += [inner for node in graph.node for inner in inner_graphs(node)]
 
 
 def _makes_many(graph: onnx.GraphProto) -> bool:

@@ -27,9 +27,10 @@ from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
 from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
-from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of
+from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of, text_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
+from ecm_edge.forms.onnx_graph import inputs_of, needed_nodes
 from ecm_edge.forms.session import open_session as open_session  # noqa: PLC0414 - users of a model open it here
 
 if TYPE_CHECKING:
@@ -178,8 +179,7 @@ def _bind_initializers(proto: onnx.ModelProto) -> None:
 
     There they stand for defaults that a caller may replace; here nobody does, and tools fold constants only.
     """
-    bound = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in bound]
+    inputs = inputs_of(proto.graph)
     if len(inputs) < len(proto.graph.input):
         del proto.graph.input[:]
         proto.graph.input.extend(inputs)
@@ -206,14 +206,13 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
     Raises:
         ModelError: not one input of fixed shape, or not one row of scores.
     """
-    initializers = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in initializers]
+    inputs = inputs_of(proto.graph)
     if len(inputs) != 1:
         found = f"{len(inputs)} ({', '.join(value.name for value in inputs) or 'none'}) in {path}"
         raise ModelError("a classifier has exactly one input", found, "Bind the other inputs to constants.")
     shape = _segment_shape(inputs[0], path)
     output, count = _scores(proto, path)
-    needed = sorted(model_rules.needed_nodes(proto.graph, [output]))
+    needed = sorted(needed_nodes(proto.graph, [output]))
     model_rules.refuse_classical(proto.graph.node[index] for index in needed)
     stated = provenance(proto).get(_THRESHOLD)
     probability = count == 1 and _is_squashed(proto.graph, output)
@@ -304,7 +303,7 @@ def run_scores(classifier: Classifier, samples: Floats) -> Floats:
 
 def run_session(session: Any, classifier: Classifier, samples: Floats, names: Sequence[str]) -> list[NDArray[Any]]:  # noqa: ANN401 - onnxruntime ships no types
     """The outputs `names` for samples (N, T): one array (N, *shape of the output) each."""
-    check_length(classifier, samples)
+    check_length(samples, classifier.input_shape, str(classifier.path))
     segments = np.ascontiguousarray(samples, np.float32).reshape(-1, *classifier.input_shape)
     try:
         outputs = [session.run(names, {classifier.input_name: segment}) for segment in segments]
@@ -315,12 +314,12 @@ def run_session(session: Any, classifier: Classifier, samples: Floats, names: Se
     return [np.stack(column) for column in zip(*outputs, strict=True)]
 
 
-def check_length(classifier: Classifier, samples: Floats) -> None:
-    """Raise ModelError unless samples (N, T) have the length of the model's input."""
-    if samples.ndim != 2 or samples.shape[1] != classifier.samples_per_segment:  # noqa: PLR2004 - the axes N and T
+def check_length(samples: Floats, input_shape: Sequence[int], name: str) -> None:
+    """Raise ModelError unless samples (N, T) have the length of a model's input; `name` is the model's."""
+    if samples.ndim != 2 or samples.shape[1] != prod(input_shape):  # noqa: PLR2004 - the axes N and T
         raise ModelError(
             "segments have the length of the model's input",
-            f"{samples.shape[-1]:,} samples a segment, and {classifier.samples_per_segment:,} in {classifier.path}",
+            f"samples of {text_of(samples.shape)} for {prod(input_shape):,} values in {name}",
             "Import the data with that length, or export the model for this one.",
         )
 
@@ -342,11 +341,6 @@ def op_counts(proto: onnx.ModelProto) -> dict[str, int]:
 def weight_bytes(proto: onnx.ModelProto) -> int:
     """Bytes of all initializers as stored: weights, biases, scales and shape constants."""
     return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in proto.graph.initializer)
-
-
-def opset(proto: onnx.ModelProto) -> int:
-    """The version of the standard operator set that the model imports."""
-    return next(int(entry.version) for entry in proto.opset_import if entry.domain in model_rules.STANDARD)
 
 
 def sha256(proto: onnx.ModelProto) -> str:

@@ -170,10 +170,8 @@ def quantize_file(
         rows = dataset.rows_of(dataset.header.subjects if subjects is None else subjects)
         chosen = row_sampling.spread(dataset, rows, CALIBRATION_SEGMENTS)
         segments, calibrated = np.asarray(dataset.samples[chosen]), sorted(set(dataset.subject_names(chosen)))
-    if len(segments):
-        reference.scores(
-            reference.load(classifier.proto), segments[:1]
-        )  # names the node that cannot be, if there is one
+    if len(segments):  # names the node that cannot be computed, if there is one
+        reference.scores(reference.load(classifier.proto), segments[:1])
     forms, record = quantize(classifier.proto, segments, subjects=calibrated)
     record = record.model_copy(update={"facts": facts_of(classifier)})
     with files.staged_folder(out) as staged:
@@ -194,7 +192,7 @@ def quantize_int8(proto: onnx.ModelProto, calibration: Floats) -> onnx.ModelProt
         raise ModelError(
             "int8 is calibrated on at least one finite segment", found, "Give segments of training subjects."
         )
-    onnx_model.check_length(onnx_model.classifier_of(proto), calibration)
+    onnx_model.check_length(calibration, onnx_model.classifier_of(proto).input_shape, "the model")
     source = onnx.ModelProto()
     source.CopyFrom(proto)  # onnxruntime's tool changes the model it is given
     _hold_constants(source.graph)

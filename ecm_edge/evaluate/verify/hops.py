@@ -91,13 +91,16 @@ def accuracy_hop(
     compared = parity.compare(*scores, segments.decision)
     gates = [*other_gates, *_sound(compared)]
     if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
-        before, after = (seg.f1(segments, s) for s in scores)
-        betas = [seg.fbeta_mean(segments, s) or 0.0 for s in scores]  # those of a candidate, which has labels
-        f1_gate = not_run("f1_drop", "no segment is AF")
-        if before is not None and after is not None:
-            f1_gate = at_most("f1_drop", before - after, limits.f1_drop, "F1")
-        gates += [f1_gate, at_most("fbeta_drop", betas[0] - betas[1], limits.fbeta_drop, "Fβ")]
+        f1s, betas = ([figure(segments, s) for s in scores] for figure in (seg.f1, seg.fbeta_mean))
+        gates.append(_drop("f1_drop", f1s, limits.f1_drop, "F1", "no segment is positive"))
+        gates.append(_drop("fbeta_drop", betas, limits.fbeta_drop, "Fβ", "no segment has a label"))
     return _hop(name, sides, scores, segments, compared, gates, locate)
+
+
+def _drop(name: str, figures: list[float | None], limit: float, unit: str, reason: str) -> Gate:
+    """The gate on a figure before and after; not run, for a reason, where it is absent."""
+    before, after = figures
+    return not_run(name, reason) if before is None or after is None else at_most(name, before - after, limit, unit)
 
 
 def exact_hop(

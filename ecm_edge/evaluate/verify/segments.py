@@ -38,9 +38,9 @@ class Segments:
     decision: Decision = TWO_SCORES
 
     @property
-    def two_classes(self) -> bool:
-        """Whether figures of two classes, such as F1, can be taken."""
-        return self.labels is not None and self.decision.kind != "classes"
+    def binary_labels(self) -> NDArray[np.integer[Any]] | None:
+        """Labels of two classes, for figures such as F1; None without labels, or where the model has more classes."""
+        return None if self.decision.kind == "classes" else self.labels
 
 
 def segments_of(dataset: Dataset, chosen: NDArray[np.int64], beta: float, decision: Decision = TWO_SCORES) -> Segments:
@@ -90,8 +90,8 @@ def flips(segments: Segments, reference: Floats, other: Floats) -> list[Flip]:
 
 def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[SubjectChange]:
     """F1 and Fβ of every subject before and after; empty without labels of two classes; scores must be finite."""
-    labels = segments.labels
-    if labels is None or not segments.two_classes:
+    labels = segments.binary_labels
+    if labels is None:
         return []
     called = [_called(segments, s) for s in (reference, other)]
     before, after = (metrics.count_by_subject(labels, c, segments.subjects) for c in called)
@@ -113,31 +113,31 @@ def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[Sub
 
 
 def f1(segments: Segments, scores: Floats) -> float | None:
-    """F1 over all segments; None where none is AF, or without labels of two classes."""
-    labels = segments.labels
-    if labels is None or not segments.two_classes or not np.any(labels == 1):
+    """F1 over all segments; None where none is positive, or without labels of two classes."""
+    labels = segments.binary_labels
+    if labels is None or not np.any(labels == 1):
         return None
     return metrics.f1(labels, _called(segments, scores), segments.subjects)
 
 
 def fbeta_mean(segments: Segments, scores: Floats) -> float | None:
     """Fβ averaged over subjects; None without labels of two classes."""
-    if segments.labels is None or not segments.two_classes:
+    if segments.binary_labels is None:
         return None
-    return metrics.fbeta_mean(segments.labels, _called(segments, scores), segments.subjects, segments.beta)
+    return metrics.fbeta_mean(segments.binary_labels, _called(segments, scores), segments.subjects, segments.beta)
 
 
 def specificity(segments: Segments, scores: Floats) -> float | None:
-    """Specificity over all segments; None where all are AF, or without labels of two classes."""
-    if segments.labels is None or not segments.two_classes:
+    """Specificity over all segments; None where all are positive, or without labels of two classes."""
+    if segments.binary_labels is None:
         return None
-    _, fp, tn, _ = metrics.confusion(segments.labels, _called(segments, scores), segments.subjects)
+    _, fp, tn, _ = metrics.confusion(segments.binary_labels, _called(segments, scores), segments.subjects)
     return tn / (tn + fp) if tn + fp else None
 
 
 def accuracy(segments: Segments, scores: Floats) -> float | None:
     """The share of segments with the right label, of a model of several classes; None for others, or without labels."""
-    if segments.labels is None or segments.two_classes or not len(scores):
+    if segments.labels is None or segments.decision.kind != "classes" or not len(scores):
         return None
     return float(np.mean(segments.decision.labels(scores) == segments.labels))
 

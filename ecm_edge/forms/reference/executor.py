@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
-from ecm_edge.base.errors import ModelError
+from ecm_edge.forms import onnx_model
 from ecm_edge.forms.reference.steps import compute
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def run(
     Raises:
         ModelError: T does not fit, a NaN was to be quantised, or an accumulator left int32.
     """
-    if samples.ndim != 2 or samples.shape[1] != int(np.prod(graph.input_shape)):  # noqa: PLR2004 - the axes N and T
-        found = f"samples {samples.shape} for an input {graph.input_shape}"
-        raise ModelError("segments have the length of the model's input", found, "Import the data with that length.")
+    onnx_model.check_length(samples, graph.input_shape, "the graph")
     if not len(samples):  # one segment of zeros says what shapes the tensors have
         return {
             name: value[:0]

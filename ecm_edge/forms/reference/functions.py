@@ -6,67 +6,24 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference.node import Node
+from ecm_edge.forms.reference.node import Node, node_of, renamed_graph, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ecm_edge.forms.reference.operators import Array
 
-_STANDARD = ("", "ai.onnx")
-
 DEFINED = frozenset(
     {
-        *("Attention", "BlackmanWindow", "CausalConvWithState", "Celu", "CenterCropPad"),
-        *("DepthToSpace", "LinearAttention", "SpaceToDepth"),
-        *("HammingWindow", "HannWindow", "LogSoftmax", "MeanVarianceNormalization", "Mish"),
-        *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss", "Softsign", "SwiGLU"),
-        *("ThresholdedRelu",),
+        *("Attention", "BlackmanWindow", "CausalConvWithState", "Celu", "CenterCropPad", "HammingWindow", "HannWindow"),
+        *("LinearAttention", "MeanVarianceNormalization", "Mish", "NegativeLogLikelihoodLoss", "RotaryEmbedding"),
+        *("SoftmaxCrossEntropyLoss", "Softsign", "SwiGLU", "ThresholdedRelu"),
     }
 )
 """Operators that are computed by the standard's definition of them."""
-
-
-def node_of(index: int, node: onnx.NodeProto) -> Node:
-    """A node of a graph; `index` names one that has no name."""
-    attributes = {entry.name: value_of(entry) for entry in node.attribute if not entry.ref_attr_name}
-    if node.op_type == "Split":  # before opset 18 the number of equal parts is that of the outputs
-        attributes = {"num_outputs": len(node.output), **attributes}
-    standard = node.domain in _STANDARD or node.op_type in {"QuantizeLinear", "DequantizeLinear"}
-    op = node.op_type if standard else f"{node.domain}.{node.op_type}"
-    name = node.name or f"{node.op_type}_{index}"
-    return Node(name, op, tuple(node.input), tuple(node.output), attributes, bool(node.name))
-
-
-def value_of(attribute: onnx.AttributeProto) -> Any:  # noqa: ANN401 - whatever an attribute can hold
-    """An attribute as a Python value."""
-    return _value(helper.get_attribute_value(attribute))
-
-
-def _value(value: Any) -> Any:  # noqa: ANN401 - as above
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, list):
-        return [_value(each) for each in value]
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
-
-
-def renamed_graph(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> onnx.GraphProto:
-    """A copy of an inner graph with every tensor of it, and of the graphs in it, under another name."""
-    copy = onnx.GraphProto()
-    copy.CopyFrom(graph)
-    for value in (*copy.input, *copy.output, *copy.initializer):
-        value.name = renamed(value.name)
-    for node in copy.node:
-        for names in (node.input, node.output):
-            names[:] = [renamed(name) if name else "" for name in names]
-        for entry in node.attribute:
-            if entry.HasField("g"):
-                entry.g.CopyFrom(renamed_graph(entry.g, renamed))
-    return copy
 
 
 def written_out(node: Node, version: int, values: Mapping[str, Array]) -> list[Node] | None:

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ecm_edge.forms import model_rules, onnx_model
-from ecm_edge.forms.reference.functions import node_of
-from ecm_edge.forms.reference.node import Node, Step
+from ecm_edge.forms import onnx_model
+from ecm_edge.forms.onnx_graph import needed_nodes, opset
+from ecm_edge.forms.reference.node import Node, Step, node_of
 from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
     nodes = [node for _, nodes in _parts(proto, [output_name]) for node in nodes]
     if not all(map(is_computed, nodes)):
-        nodes = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto)).nodes
+        nodes = rewritten(nodes, constants, input_name, input_shape, opset(proto)).nodes
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
     return Graph(input_name, input_shape, output_name, constants, steps)
@@ -91,7 +91,7 @@ def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...
     constants = {tensor.name: numpy_helper.to_array(tensor)[None] for tensor in proto.graph.initializer}
     parts = _parts(proto, [value.name for value in proto.graph.output])
     nodes = [node for _, nodes in parts for node in nodes]
-    whole = rewritten(nodes, constants, input_name, input_shape, onnx_model.opset(proto))
+    whole = rewritten(nodes, constants, input_name, input_shape, opset(proto))
     made = iter(whole.parts)
     together = [(author, [node for _ in nodes for node in next(made)[1]]) for author, nodes in parts]
     return Written(together, whole.values)
@@ -99,8 +99,8 @@ def written(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ...
 
 def _parts(proto: onnx.ModelProto, outputs: Iterable[str]) -> list[tuple[Node, list[Node]]]:
     """Each node and how the reference reads it: as several of an old Softmax, as none where no output needs it."""
-    needed = model_rules.needed_nodes(proto.graph, outputs)
-    old = onnx_model.opset(proto) < _SOFTMAX_BY_AXIS
+    needed = needed_nodes(proto.graph, outputs)
+    old = opset(proto) < _SOFTMAX_BY_AXIS
     parts: list[tuple[Node, list[Node]]] = []
     for index, each in enumerate(proto.graph.node):
         node = node_of(index, each)

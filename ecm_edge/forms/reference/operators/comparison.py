@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.forms.model_rules import bounded
 from ecm_edge.forms.reference.operators._common import Array, Attributes, Operator, aligned, needed
 from ecm_edge.forms.reference.operators.elementwise import binary
 
@@ -27,9 +26,7 @@ def _test(function: Callable[[Array], Array]) -> Operator:
 def where(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """Of two broadcast arrays the first where a condition holds, else the second."""
     del attributes
-    arrays = aligned([needed(inputs, index) for index in range(3)])
-    bounded(np.broadcast_shapes(*(x.shape[1:] for x in arrays)))
-    return [np.where(*arrays)]
+    return [np.where(*aligned([needed(inputs, index) for index in range(3)]))]
 
 
 def is_infinite(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:

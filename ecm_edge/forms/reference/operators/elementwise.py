@@ -45,8 +45,7 @@ def binary(function: Callable[[Array, Array], Array]) -> Operator:
 
     def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
         del attributes
-        arrays = aligned([x for x in inputs if x is not None])
-        return [reduce(function, arrays)]
+        return [reduce(function, aligned([x for x in inputs if x is not None]))]
 
     return apply
 
@@ -61,12 +60,9 @@ def div(x: Array, y: Array) -> Array:
 
 def modulo(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """The remainder of a division, with the sign of the dividend (fmod) or of the divisor."""
-    x, y = aligned([needed(inputs, 0), needed(inputs, 1)])
-    if attributes.get("fmod", 0):
-        with np.errstate(invalid="ignore"):
-            return [np.fmod(x, y)]
+    remainder = np.fmod if attributes.get("fmod", 0) else np.mod
     with np.errstate(invalid="ignore"):
-        return [np.mod(x, y)]
+        return [remainder(*aligned([needed(inputs, 0), needed(inputs, 1)]))]
 
 
 def power(x: Array, y: Array) -> Array:
@@ -189,7 +185,7 @@ def dropout(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 
 
 def _quiet(function: Callable[[Array], Array]) -> Operator:
-    """The same of a function that has poles, overflows or is not defined everywhere."""
+    """`unary` of a function that has poles, overflows or is not defined everywhere."""
 
     def apply(x: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

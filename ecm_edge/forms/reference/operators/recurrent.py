@@ -75,12 +75,12 @@ class Direction:
     clip: float
     activations: tuple[GateFunction, ...]
 
-    def sigmoid(self, a: Array) -> Array:
-        """The first activation, usually 1 / (1 + exp(-a)), of a gate's sum, which is rounded to float32 first."""
+    def f(self, a: Array) -> Array:
+        """ONNX's f, the first activation, of a gate's sum, which is rounded to float32 and clipped first."""
         return self.activations[0].of(self._held(a))
 
-    def tanh(self, a: Array) -> Array:
-        """The second one, usually the hyperbolic tangent, of a sum, which is rounded to float32 first."""
+    def g(self, a: Array) -> Array:
+        """ONNX's g, the second one, of a sum, which is rounded to float32 and clipped first."""
         return self.activations[1].of(self._held(a))
 
     def _held(self, a: Array) -> Array:
@@ -96,17 +96,17 @@ def lstm_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
     h, c = states
     sums = _product(x, own.w) + _product(h, own.r) + (own.w_bias + own.r_bias)[:, :, None]
     p = own.peepholes[:, :, None]
-    i = own.sigmoid(sums[:, 0] + p[:, 0] * c)
-    f = own.sigmoid(sums[:, 2] + p[:, 2] * c)
-    c = float32(wide(f) * c + wide(i) * own.tanh(sums[:, 3]))
-    o = own.sigmoid(sums[:, 1] + p[:, 1] * c)
+    i = own.f(sums[:, 0] + p[:, 0] * c)
+    f = own.f(sums[:, 2] + p[:, 2] * c)
+    c = float32(wide(f) * c + wide(i) * own.g(sums[:, 3]))
+    o = own.f(sums[:, 1] + p[:, 1] * c)
     return [o * own.activations[2].of(wide(c)), c]  # `clip` holds gates only, as in onnxruntime
 
 
 def rnn_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
     """One step of an RNN, which has one gate and no other state."""
     sums = _product(x, own.w) + _product(states[0], own.r) + (own.w_bias + own.r_bias)[:, :, None]
-    return [own.sigmoid(sums[:, 0])]
+    return [own.f(sums[:, 0])]
 
 
 def gru_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
@@ -114,7 +114,7 @@ def gru_step(own: Direction, x: Array, states: list[Array]) -> list[Array]:
     h = states[0]
     z, r = _update_and_reset(own, x, h)
     sums = _product(x, own.w[:, 2:]) + _product(r * h, own.r[:, 2:]) + (own.w_bias + own.r_bias)[:, 2:, None]
-    return [_between(z, own.tanh(sums[:, 0]), h)]
+    return [_between(z, own.g(sums[:, 0]), h)]
 
 
 def gru_step_linear(own: Direction, x: Array, states: list[Array]) -> list[Array]:
@@ -123,12 +123,12 @@ def gru_step_linear(own: Direction, x: Array, states: list[Array]) -> list[Array
     z, r = _update_and_reset(own, x, h)
     kept = wide(r) * (_product(h, own.r[:, 2:]) + own.r_bias[:, 2:, None])[:, 0]
     sums = (_product(x, own.w[:, 2:]) + own.w_bias[:, 2:, None])[:, 0] + kept
-    return [_between(z, own.tanh(sums), h)]
+    return [_between(z, own.g(sums), h)]
 
 
 def _update_and_reset(own: Direction, x: Array, h: Array) -> tuple[Array, Array]:
     bias = (own.w_bias + own.r_bias)[:, :2, None]
-    gates = own.sigmoid(_product(x, own.w[:, :2]) + _product(h, own.r[:, :2]) + bias)
+    gates = own.f(_product(x, own.w[:, :2]) + _product(h, own.r[:, :2]) + bias)
     return gates[:, 0], gates[:, 1]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ecm_edge.forms.reference.functions import node_of, renamed_graph
+from ecm_edge.forms.reference.node import node_of, renamed_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.forms.model_rules import bounded
+from ecm_edge.forms.reference.rewriting.kernels import CUBIC, cubic
 
 if TYPE_CHECKING:
     from ecm_edge.forms.reference.rewriting.site import Rule, Site
-
-_CUBIC = -0.75  # the standard's
 
 
 def affine_grid(site: Site) -> None:
@@ -90,14 +89,7 @@ def _weights(t: np.ndarray, mode: str) -> dict[int, np.ndarray]:
         return {0: np.ones_like(t)}
     if mode == "linear":
         return {0: 1 - t, 1: t}
-
-    def near(d: np.ndarray) -> np.ndarray:
-        return np.asarray(((_CUBIC + 2) * d - (_CUBIC + 3)) * d * d + 1)
-
-    def far(d: np.ndarray) -> np.ndarray:
-        return np.asarray(((_CUBIC * d - 5 * _CUBIC) * d + 8 * _CUBIC) * d - 4 * _CUBIC)
-
-    return {-1: far(1 + t), 0: near(t), 1: near(1 - t), 2: far(2 - t)}
+    return {step: cubic(np.abs(step - t), CUBIC) for step in (-1, 0, 1, 2)}
 
 
 def _reflected(x: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+CUBIC = -0.75
+"""The coefficient of the cubic kernel that the standard takes where none is given."""
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -22,7 +25,7 @@ class Resampling:
     mode: str
     coordinates: str = "half_pixel"
     nearest: str = "round_prefer_floor"
-    cubic: float = -0.75
+    cubic: float = CUBIC
     excludes: bool = False
     antialias: bool = False
 
@@ -53,7 +56,7 @@ def taps(form: Resampling, length: int, new: int, scale: float, region: tuple[fl
     reach = int(np.ceil((1 if form.mode == "linear" else 2) / narrowed))
     offsets = np.arange(-reach + 1, reach + 1)[:, None]  # (taps, 1)
     distance = np.abs(offsets - (x - first)) * narrowed
-    weights = np.clip(1 - distance, 0, None) if form.mode == "linear" else _cubic(distance, form.cubic)
+    weights = np.clip(1 - distance, 0, None) if form.mode == "linear" else cubic(distance, form.cubic)
     places = (first + offsets).astype(np.int64)
     if form.excludes:
         weights = np.where((places < 0) | (places >= length), 0, weights)
@@ -95,8 +98,8 @@ def _nearest(kind: str, x: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(rounding[kind](x)).astype(np.int64)
 
 
-def _cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
-    """Keys' kernel."""
+def cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
+    """The weights of Keys' cubic convolution, by the distance from the place in samples."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0))  # noqa: PLR2004 - its reach

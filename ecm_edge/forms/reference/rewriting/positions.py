@@ -71,6 +71,12 @@ def reverse_sequence(site: Site) -> None:
     """ReverseSequence: the first values along time of each sequence in reverse, as many as its constant length."""
     shape, lengths = site.shape(site.input(0)), site.needed(1, "the lengths of sequences")
     time, batch = site.attribute("time_axis", 0), site.attribute("batch_axis", 1)
+    if (
+        {time, batch} != {0, 1}
+        or len(lengths) != shape[batch]
+        or not 0 <= lengths.min() <= lengths.max() <= shape[time]
+    ):
+        raise site.refused("ReverseSequence has a length for each sequence", f"{lengths.tolist()} for {list(shape)}")
     steps, rows = np.indices((shape[time], shape[batch]))
     steps = np.where(steps < lengths[rows], lengths[rows] - 1 - steps, steps)
     places = steps * shape[batch] + rows if time == 0 else (rows * shape[time] + steps).T

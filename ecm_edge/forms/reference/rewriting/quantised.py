@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ecm_edge.forms.reference.operators import Array
     from ecm_edge.forms.reference.rewriting.site import Rule, Site
 
 _ONLY_OURS = ("channels_last",)
@@ -23,17 +22,9 @@ def _real(site: Site, position: int, axis: int = 1) -> str:
     return site.add("DequantizeLinear", *site.node.inputs[position : position + 3], axis=axis)
 
 
-def _given(site: Site, position: int, what: str) -> Array:
-    """A constant that has to be there."""
-    value = site.value(position, what)
-    if value is None:
-        raise site.refused(f"{what} is given", "none")
-    return value
-
-
 def _bias(site: Site, position: int, scales: tuple[int, int], factor: float = 1.0) -> str:
     """The real values of an int32 bias, whose scale is the product of those of the factors."""
-    x_scale, w_scale = (_given(site, i, "a scale") for i in scales)
+    x_scale, w_scale = (site.needed(i, "a scale") for i in scales)
     scale = np.float32(factor) * x_scale.reshape(-1) * w_scale.reshape(-1)
     rank = len(site.shape(site.input(position)))
     return site.add("DequantizeLinear", site.input(position), site.constant(scale), axis=rank - 1)

@@ -1,6 +1,6 @@
 """ConvTranspose as a Conv of samples with zeros between them; Resize and Upsample as weighted sums of Gathers.
 
-DepthToSpace, SpaceToDepth and ReverseSequence only change the order of values.
+DepthToSpace and SpaceToDepth only change the order of values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ecm_edge.forms.model_rules import bounded
-from ecm_edge.forms.reference.rewriting.kernels import Resampling, taps
+from ecm_edge.forms.reference.rewriting.kernels import CUBIC, Resampling, taps
 
 if TYPE_CHECKING:
     from ecm_edge.forms.reference.rewriting.site import Rule, Shape, Site
@@ -82,7 +82,7 @@ def resize(site: Site) -> None:
         mode=site.attribute("mode", "nearest"),
         coordinates="asymmetric" if old else site.attribute("coordinate_transformation_mode", "half_pixel"),
         nearest="floor" if old else site.attribute("nearest_mode", "round_prefer_floor"),
-        cubic=site.attribute("cubic_coeff_a", -0.75),
+        cubic=site.attribute("cubic_coeff_a", CUBIC),
         excludes=bool(site.attribute("exclude_outside", 0)),
         antialias=bool(site.attribute("antialias", 0)),
     )
@@ -182,25 +182,10 @@ def _reordered(site: Site, apart: list[int], order: list[int], whole: list[int])
     site.add("Reshape", x, site.constant(whole, np.int64), output=site.output(0))
 
 
-def reverse_sequence(site: Site) -> None:
-    """ReverseSequence: the first samples of each signal of a batch backwards, as many as its constant length says."""
-    shape, lengths = site.shape(site.input(0)), site.value(1, "a length")
-    batch, time = site.attribute("batch_axis", 1), site.attribute("time_axis", 0)
-    if lengths is None or {batch, time} != {0, 1} or len(lengths) != shape[batch] or lengths.max() > shape[time]:
-        raise site.refused("a ReverseSequence has a length for each signal", f"{lengths} for {list(shape)}")
-    places = np.arange(int(np.prod(shape))).reshape(shape)
-    by_signal = places if batch == 0 else places.swapaxes(0, 1)
-    for signal, length in zip(by_signal, lengths, strict=True):
-        signal[:length] = signal[:length][::-1].copy()
-    flat = site.add("Reshape", site.input(0), site.constant([-1], np.int64))
-    site.add("Gather", flat, site.constant(places, np.int64), output=site.output(0), axis=0)
-
-
 RULES: dict[str, Rule] = {
     "ConvTranspose": conv_transpose,
     "DepthToSpace": depth_to_space,
     "Resize": resize,
-    "ReverseSequence": reverse_sequence,
     "SpaceToDepth": space_to_depth,
     "Upsample": upsample,
 }
