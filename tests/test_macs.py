@@ -147,8 +147,8 @@ def test_sums_of_integers_by_hand(op, shape, k, macs):
 
 
 def test_an_operator_of_which_nothing_is_known_is_refused_by_name():
-    with pytest.raises(ModelError, match=r"Det.*'secret'"):
-        counted([node("Det", ["samples"], name="secret")], (3, 3))
+    with pytest.raises(ModelError, match=r"Unique.*'secret'"):
+        counted([node("Unique", ["samples"], name="secret")], (3, 3))
 
 
 def test_weights_in_constant_nodes_are_counted():

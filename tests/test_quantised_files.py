@@ -10,7 +10,7 @@ from . import firmware_c, quantised_files
 from .quantised_files import FILES, SEED
 
 NAMES = [file.name for file in FILES]
-REFUSED = {"lstm-dynamic-UInt8-Int8-opset17": "com.microsoft.DynamicQuantizeLSTM in node 'lstm_quant'"}
+REFUSED = {"lstm-dynamic-UInt8-Int8-opset17": "com.microsoft.DynamicQuantizeLSTM 'lstm_quant'"}
 """An operator whose rounding of the state in every step is onnxruntime's own, and no standard's."""
 FLOATS = 2e-6
 """Of what is computed in floats, as in tests/conformance.py: dynamic quantisation, and what is left in floats."""
