@@ -14,9 +14,9 @@ Which tests there are, and which apply; whatever does not is counted with its re
 3. Not applicable: sequences, optional tensors and text; no elements; training.
 4. The wheel does ship old exports of PyTorch (opset 6 and 9) as files: they are run in the same way, by folder.
 5. What the generator refuses, by an error that names the node: the error's rule is the reason.
- 6. The tests that onnx2c lists are counted once more in a row of their own, those without float32 too: of float64 and
-    float16 the model is converted, as `load_classifier` does; of booleans and whole numbers the first input is cast
-    from the samples, or quantised with scale 1 where the operator is one on 8 bits.
+6. The tests that onnx2c lists are counted once more in a row of their own, those without float32 too: of float64 and
+   float16 the model is converted, as `load_classifier` does; of booleans and whole numbers the first input is cast
+   from the samples, or quantised with scale 1 where the operator is one on 8 bits.
 
 A second table is of files that onnxruntime's quantiser makes (tests/quantised_files.py), by kind of configuration.
 """
