@@ -14,9 +14,9 @@ Which tests there are, and which apply; whatever does not is counted with its re
 3. Not applicable: sequences, optional tensors and text; no elements; training.
 4. The wheel does ship old exports of PyTorch (opset 6 and 9) as files: they are run in the same way, by folder.
 5. What the generator refuses, by an error that names the node: the error's rule is the reason.
- 6. The tests that onnx2c lists are counted once more in a row of their own, those without float32 too: of float64 and
-    float16 the model is converted, as `load_classifier` does; of booleans and whole numbers the first input is cast
-    from the samples, or quantised with scale 1 where the operator is one on 8 bits.
+6. The tests that onnx2c lists are counted once more in a row of their own, those without float32 too: of float64 and
+   float16 the model is converted, as `load_classifier` does; of booleans and whole numbers the first input is cast
+   from the samples, or quantised with scale 1 where the operator is one on 8 bits.
 
 A second table is of files that onnxruntime's quantiser makes (tests/quantised_files.py), by kind of configuration.
 """
@@ -351,12 +351,21 @@ def reason_of(problem):
 
 
 def table():
-    """The rows of the README, from what the generator takes: the tests hold that all of it passes."""
+    """Outcomes for the README, from what the generator takes: the tests hold that all of it passes.
+
+    Operators of which every test is equal stand in one paragraph before the table of the others.
+    """
     outcome = {op: [] for op in sorted({case.op for case in cases()} - {*FOLDERS})} | {op: [] for op in FOLDERS}
     for case in cases():
         outcome[case.op].append(case.reason or _refusal(case))
-    lines = ["| operator | tests | equal | refused or not applicable, and why |", "|---|---:|---:|---|"]
+    whole = [op for op, reasons in outcome.items() if not any(reasons) and op not in FOLDERS]
+    equal = ", ".join(f"{op}_{len(outcome[op])}" for op in whole)  # which stay on one line
+    text = textwrap.fill(f"Operators of which every test is equal, and how many there are: {equal}.", 120)
+    lines = [text.replace("_", " "), ""]
+    lines += ["| operator | tests | equal | refused or not applicable, and why |", "|---|---:|---:|---|"]
     for op, reasons in outcome.items():
+        if op in whole:
+            continue
         counted = Counter(reason for reason in reasons if reason)
         why = "; ".join(f"{count} {reason}" for reason, count in sorted(counted.items())) or "–"
         title = f"files in `{op}`" if op in FOLDERS else op

@@ -65,6 +65,11 @@ class Drawn:
     def bytes(self, *shape):
         return self.rng.integers(-128, 128, shape)
 
+    def biases(self, outputs, products):
+        """Of int8 sums: small ones, or the largest with which no part of so many products leaves int32."""
+        most = 9999 if self.whole(0, 1) else 2**31 - 1 - products * 128 * 128
+        return self.array("b", self.rng.choice([-most, most, 17], outputs), "int32")
+
     def divisor(self, number, most=16):
         """A divisor of a number."""
         return int(self.rng.choice([d for d in range(1, min(number, most) + 1) if number % d == 0]))
@@ -191,7 +196,7 @@ def _conv_i8(case, windows, tile, outputs, order, suffix="", lanes=0):
     x = case.array("x", case.bytes(span(windows)), "int16" if suffix else "int8")
     ordered, dtype = order(w)
     w_plain, w_fast = case.array("w", w, "int8"), case.array("ordered", ordered, dtype)
-    b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
+    b = case.biases(outputs, windows.products)
     factor, quant = case.quant(outputs)
     shape = case.struct(windows.struct(outputs, y_step))
     tiled = case.struct(tile.struct(backward=case.backward()))
@@ -251,7 +256,7 @@ def depthwise_i8_packed(case):
     y_line = size + case.whole(0, 3)
     x = case.array("x", case.bytes((together - 1) * x_line + samples), "int8")
     w = case.array("w", case.bytes(outputs, taps_down, members["taps"]), "int8")
-    b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
+    b = case.biases(outputs, taps_down * members["taps"])
     factor, quant = case.quant(outputs)
     shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
     lines = [(f"{x} + {line * x_line}", f"plain + {line * y_line}") for line in range(together)]
@@ -265,7 +270,7 @@ def _depthwise_i8(case, function, lines=1):
     channels, samples, outputs, tile, size = _channels(case, lines)
     x = case.array("x", case.bytes(samples), "int8")
     w = case.array("w", case.bytes(outputs, lines, channels.members["taps"]), "int8")
-    b = case.array("b", case.rng.integers(-9999, 9999, outputs), "int32")
+    b = case.biases(outputs, lines * channels.members["taps"])
     factor, quant = case.quant(outputs)
     shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
     plain = f"plain_depthwise_i8({arguments(x, w, b, factor, 'plain', shape, quant)})"

@@ -1,7 +1,7 @@
 """Files as onnxruntime's quantiser makes them, in fifty configurations, and what becomes of each.
 
-Every net is small and of seeded weights. `OUTCOMES` in the table of firmware_check/README.md (tests/conformance.py) are
-by kind of configuration: equal, or refused by name.
+Every net is small and of seeded weights. A table in firmware_check/README.md, which tests/conformance.py writes, has by
+kind of configuration how many are equal, and how many are refused by name.
 """
 
 import tempfile

@@ -72,7 +72,7 @@ def test_right_code_passes_and_wrong_code_does_not_whatever_hides_it(proto, said
 
 
 def test_scores_that_noise_never_changes_are_told():
-    """A tenth of a millionth of the samples is added to 1, which float32 cannot see."""
+    """1e-12 of the samples is added to 1, which is less than float32 resolves."""
     nodes = [
         nets.node("Flatten", ["samples"], "f"),
         nets.node("MatMul", ["f", "w"], "m"),

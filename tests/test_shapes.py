@@ -182,7 +182,7 @@ def test_the_header_says_what_the_axes_are(proto, letters, strides):
     assert (f"({letters})" in facts.text) == bool(letters)
 
 
-def test_a_long_chain_takes_linear_time_to_its_convolution():
+def test_a_long_chain_has_the_axes_of_its_convolution():
     proto = model((1, 12, 40), 5)
     chain = [helper.make_node("Relu", [f"r{n}"], [f"r{n + 1}"]) for n in range(20_000)]
     chain[0].input[0] = "samples"
@@ -289,7 +289,7 @@ def test_a_threshold_is_folded_into_the_c(saved):
     assert "#define MODEL_THRESHOLD 0.6f" in header
 
 
-def test_a_detector_has_the_header_that_it_always_had():
+def test_the_header_of_a_detector_has_no_labels():
     header = generate.generate(model((1, 1, 30), 2), HOST).files["model.h"]
     assert "LABEL" not in header
     assert "label 1 (positive) iff scores[1] >= scores[0]" in header
@@ -429,30 +429,35 @@ def test_noise_is_bounded_and_the_same_every_time(saved):
         sample_file.noise(1 << 40, classifier)
 
 
+ONE_SOURCE, FILES_ONLY = "what is compared on, with one of", "are for an ONNX file; a candidate has its own data"
+NO_SUBJECTS, TWO_SCORES = "--samples is for an ONNX file, and has no subjects", "one score; a candidate has two"
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        ["verify", "MODEL", "--target", "host"],
-        ["verify", "MODEL", "--target", "host", "--noise", "2", "--samples", "s.npy"],
-        ["verify", "FOLDER", "--target", "host", "--noise", "2"],
-        ["verify", "FOLDER", "--target", "host", "--data", "d", "--threshold", "0.4"],
-        ["quantize", "MODEL", "-o", "q"],
-        ["quantize", "MODEL", "-o", "q", "--samples", "s.npy", "--subjects", "S1"],
-        ["quantize", "FOLDER", "--samples", "s.npy"],
-        ["firmware", "build", "FOLDER", "--target", "host", "--threshold", "0.4"],
-        ["firmware", "build", "FOLDER", "--target", "host", "--classes", "a,b"],
-        ["firmware", "generate", "MODEL", "--target", "host", "-o", "c", "--classes", "a,b"],
-        ["fit", "FOLDER", "--target", "host", "--threshold", "0.4"],
-        ["bench", "FOLDER", "--threshold", "0.4"],
-        ["quantize", "FOLDER", "--data", "d", "--threshold", "0.4"],
-        ["firmware", "serve", "MODEL", "--target", "host", "--threshold", "0.4"],
-        ["verify", "MODEL", "--target", "host", "--samples", "none.npy"],
+        ("verify MODEL --target host", ONE_SOURCE),
+        ("verify MODEL --target host --noise 2 --samples s.npy", ONE_SOURCE),
+        ("verify FOLDER --target host --noise 2", FILES_ONLY),
+        ("verify FOLDER --target host --data d --threshold 0.4", FILES_ONLY),
+        ("quantize MODEL -o q", "what is calibrated on, with one of"),
+        ("quantize MODEL -o q --samples s.npy --subjects S1", NO_SUBJECTS),
+        ("quantize FOLDER --samples s.npy", NO_SUBJECTS),
+        ("firmware build FOLDER --target host --threshold 0.4", TWO_SCORES),
+        ("firmware build FOLDER --target host --classes a,b", "the labels of a candidate are those of its task"),
+        ("firmware generate MODEL --target host -o c --classes a,b", "each of the 5 labels has a name"),
+        ("fit FOLDER --target host --threshold 0.4", TWO_SCORES),
+        ("bench FOLDER --threshold 0.4", TWO_SCORES),
+        ("quantize FOLDER --data d --threshold 0.4", TWO_SCORES),
+        ("firmware serve MODEL --target host --threshold 0.4", "a threshold is for a model of one score"),
+        ("verify MODEL --target host --samples none.npy", "found no file none.npy"),
     ],
 )
-def test_what_cannot_be_is_refused_by_the_command(words, saved, tmp_path, monkeypatch):
+def test_what_cannot_be_is_refused_by_the_command(words, said, saved, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     places = {"MODEL": saved("twelve_leads"), "FOLDER": tmp_path}
-    assert run([places.get(word, word) for word in words]) == 2
+    assert run([places.get(word, word) for word in words.split()]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_axes_of_one_count_for_nothing(saved, tmp_path):

@@ -82,7 +82,7 @@ def of_image(host: Image, graph: Graph, target: Target) -> Gate:
     noise = (noise * np.reshape(SCALES, (-1, 1, 1))).astype(np.float32).reshape(-1, host.model.samples)
     for samples in (noise, np.abs(noise)):  # a graph may refuse what gives a NaN
         try:
-            with np.errstate(all="ignore"):  # noise may divide by zero where a heart does not
+            with np.errstate(all="ignore"):  # noise may divide by zero where an ECG does not
                 values = reference.execute(graph, samples, {})
         except ModelError as problem:
             refusal = f"{problem.rule}; {problem.found}"

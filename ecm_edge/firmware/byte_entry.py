@@ -72,7 +72,8 @@ class ByteEntry:
     @property
     def types(self) -> tuple[str, str]:
         """The C types of a sample and of a score."""
-        return tuple(end.c_type if end else "float" for end in (self.samples, self.scores))  # type: ignore[return-value]
+        sample, score = (end.c_type if end else "float" for end in (self.samples, self.scores))
+        return sample, score
 
     def prototype(self, name: str) -> str:
         """The C function, without a semicolon."""

@@ -171,7 +171,7 @@ def score_rule(target: Target | None, task: Task) -> ScoreRule | None:
 def content(target: Target, tables: Collection[str] | None = None) -> dict[str, Any]:
     """What hashes of a target, or of some of its tables, are taken of.
 
-    The contest's protocol is not in it: it went without saying once, and hashes stay.
+    The contest's protocol is left out, so that the hashes in earlier records hold.
     """
     found = target.model_dump(mode="json", include=set(tables) if tables else None)
     if target.firmware and target.firmware.protocol == fw.CONTEST and "firmware" in found:

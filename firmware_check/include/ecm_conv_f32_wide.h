@@ -1,5 +1,6 @@
-/* Convolution along time or one line of a picture in float32 with vectors of eight outputs: for cores with AVX2 and FMA, and for any other in
- * plain loops. Every sum is the same chain as in ecm_conv_f32.h, so the answers are the same to the bit. */
+/* Convolution along time or one line of a picture in float32 with vectors of eight outputs: for cores with AVX2 and
+ * FMA, and for any other in plain loops. Every sum is the same chain as in ecm_conv_f32.h, so the answers are the same
+ * to the bit. */
 #ifndef ECM_CONV_F32_WIDE_H
 #define ECM_CONV_F32_WIDE_H
 

@@ -6,6 +6,8 @@
  *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
  *
  * The zero point of x is in the bias: b[o] = bias[o] - x_zero_point * sum of w[..][o]; margins hold the zero point.
+ * No part of a sum leaves int32, whatever the samples: the generator has checked that the sizes of the bias and of all
+ * products of an output together stay below 2^31.
  * One multiply and one add for each product. */
 #ifndef ECM_CONV_I8_H
 #define ECM_CONV_I8_H

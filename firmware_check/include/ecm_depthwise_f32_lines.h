@@ -1,6 +1,6 @@
 /* Depthwise convolution in float32 for one line of a picture's output, with every sample of a line of taps loaded once,
  * for all rows that have it in their windows. Lines and samples come in order, and so do the taps of each row: the bits
- * are those of ecm_depthwise_f32. Rows and the taps of one line together have to fit the registers. */
+ * are those of ecm_depthwise_f32. It is fast where rows and the taps of one line together fit the registers. */
 #ifndef ECM_DEPTHWISE_F32_LINES_H
 #define ECM_DEPTHWISE_F32_LINES_H
 
@@ -10,7 +10,7 @@
 #include "ecm_depthwise_f32_once.h"
 #include "ecm_geometry.h"
 
-/* All of the layer, tile by tile. Pointers are aligned to 4 bytes. */
+/* All of the line, tile by tile. Pointers are aligned to 4 bytes. */
 ECM_INLINE void ecm_depthwise_f32_lines(
     const float *x,               /* the first row's first tap; read only */
     const float *w,               /* [outputs][repeats + 1][taps] */

@@ -3,7 +3,7 @@
  *   acc     = b[o] + sum over k < taps of x[(t * stride + k * dilation) * time_step + o / multiplier] * w[o][k]
  *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
  *
- * The zero point of x is in the bias, as for ecm_conv_i8. */
+ * The zero point of x is in the bias and no part of a sum leaves int32, as for ecm_conv_i8. */
 #ifndef ECM_DEPTHWISE_I8_H
 #define ECM_DEPTHWISE_I8_H
 

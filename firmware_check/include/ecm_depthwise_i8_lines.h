@@ -1,6 +1,6 @@
-/* Depthwise convolution on int8 for one line of a picture's output, with every sample of a line of taps loaded once, for
- * all rows that have it in their windows. Sums and results are those of ecm_depthwise_i8. Rows and the taps of one line
- * together have to fit the registers. */
+/* Depthwise convolution on int8 for one line of a picture's output, with every sample of a line of taps loaded once,
+ * for all rows that have it in their windows. Sums and results are those of ecm_depthwise_i8, and so is their bound.
+ * It is fast where rows and the taps of one line together fit the registers. */
 #ifndef ECM_DEPTHWISE_I8_LINES_H
 #define ECM_DEPTHWISE_I8_LINES_H
 

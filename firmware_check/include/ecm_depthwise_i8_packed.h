@@ -1,9 +1,10 @@
-/* Depthwise convolution on int8 over a picture, with two sums in one 64-bit word: for cores with a 64-bit multiplier and
- * no SIMD. Sums and results are those of ecm_depthwise_i8, to the bit.
+/* Depthwise convolution on int8 over a picture, with two sums in one 64-bit word: for cores with a 64-bit multiplier
+ * and no SIMD. Sums and results are those of ecm_depthwise_i8, to the bit, and so is their bound: each sum with its
+ * bias fits its half of a word.
  *
- * A word holds the samples of two rows of a tile, half a tile apart: one multiplication by a tap gives both products, and
- * one addition adds them to both sums. Lines of the output may be computed together, so that each word is made once for
- * all of them. */
+ * A word holds the samples of two rows of a tile, half a tile apart: one multiplication by a tap gives both products,
+ * and one addition adds them to both sums. Lines of the output may be computed together, so that each word is made once
+ * for all of them. */
 #ifndef ECM_DEPTHWISE_I8_PACKED_H
 #define ECM_DEPTHWISE_I8_PACKED_H
 
@@ -26,16 +27,15 @@ ECM_INLINE void ecm_depthwise_i8_packed(
     const float *factor,          /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
     ecm_stored *y,                /* lines of [rows][y_step]; may lie over x where the plan says so */
     int32_t lines,                /* 1 ... ECM_DEPTHWISE_LINES; 1 without repeats */
-    int32_t x_line,               /* elements of x from one line's windows to the next line's; of several, a multiple of
-                            repeat_step */
+    int32_t x_line,               /* elements of x from one line to the next; of several, a multiple of repeat_step */
     int32_t y_line,               /* elements of y from one line to the next; any value where there is one */
     const ecm_channels *channels, /* taps up to ECM_DEPTHWISE_I8_TAPS, repeats up to ECM_DEPTHWISE_REPEATS */
     const ecm_tile *tile,         /* rows up to ECM_DEPTHWISE_I8_ROWS, one output; unroll is not used */
     const ecm_quant *quant)
 {
     const int32_t half = (tile->rows + 1) / 2;
-    const int32_t down =
-        lines > 1 ? x_line / channels->repeat_step : 0; /* lines of x from one line's windows to the next */
+    /* lines of x from the windows of one line of the output to those of the next */
+    const int32_t down = lines > 1 ? x_line / channels->repeat_step : 0;
     const int32_t reach = (channels->taps - 1) * channels->dilation; /* from a window's first sample to its last */
     for (int32_t row = 0; row < channels->rows; row += tile->rows) {
         const int32_t t = ecm_tile_row(row, channels->rows, tile);

@@ -1,4 +1,5 @@
-/* What LSTM, GRU and RNN share, in float32: what the kernels are told of a sequence, and the sums of the gates.
+/* What LSTM, GRU and RNN share, in float32: the struct that describes a sequence, the sums of the gates, and their
+ * activations.
  *
  * A gate's sum is one chain of fused multiply-adds from its bias on: over x, then over h, then the peephole. A sample
  * that is not finite makes states that are not: no memory is reached through them. */
@@ -73,7 +74,11 @@ ECM_INLINE float ecm_gate_clipped(float a, float clip)
 }
 
 /* An activation of a, which is held within -clip ... clip first. */
-ECM_INLINE float ecm_gate(float a, const ecm_gate_function *function, enum ecm_gate_kind usual, float clip)
+ECM_INLINE float ecm_gate(
+    float a, /* any value */
+    const ecm_gate_function *function,
+    enum ecm_gate_kind usual, /* taken where the function names none; ECM_GATE_SIGMOID or ECM_GATE_TANH */
+    float clip)               /* > 0, as in ecm_sequence */
 {
     const float alpha = function->alpha;
     const float beta = function->beta;

@@ -1,4 +1,4 @@
-/* What a kernel along time is told of its layer. The structs at a call are `static const`, so that the compiler knows
+/* The structs that describe a layer to its kernel. They are `static const` at the call, so that the compiler knows
  * every member and makes one specialised loop of the kernel.
  *
  * Distances are in elements of the array that they go through. All memory is the caller's: a kernel reads its input and
@@ -8,12 +8,13 @@
 
 #include "ecm_base.h"
 
-/* The windows of a convolution along time, of one line of a picture, or of a fully connected layer (one row, one segment).
+/* The windows of a convolution along time, of one line of a picture, or of a fully connected layer (one row, one
+ * segment).
  *
- * Row t is made of x[t * x_step + q * repeat_step + s * segment_step + i] for q <= repeats, s < segments, i < segment: a
- * window of K taps over C channels is one segment of K * C elements without dilation, and K segments of C elements with
- * it. In a picture each row of a kernel is a segment; with dilation or groups each tap is one, and the taps of a row come
- * again for the next. */
+ * Row t is made of x[t * x_step + q * repeat_step + s * segment_step + i] for q <= repeats, s < segments, i < segment:
+ * a window of K taps over C channels is one segment of K * C elements without dilation, and K segments of C elements
+ * with it. In a picture each row of a kernel is a segment; with dilation or groups each tap is one, and the taps of a
+ * row come again for the next. */
 typedef struct {
     int32_t rows;         /* T of the output, >= 1 */
     int32_t x_step;       /* from one row's window to the next, >= 0 */
@@ -23,7 +24,7 @@ typedef struct {
     int32_t outputs;      /* O, >= 1: as many of each row of y are written */
     int32_t y_step;       /* from one row of y to the next, >= outputs */
     int32_t repeats;      /* how often all segments come again, >= 0; not named at a call where they do not */
-    int32_t repeat_step;  /* from one time to the next; any value where there is one */
+    int32_t repeat_step;  /* from one time to the next; any value where repeats is 0 */
 } ecm_windows;
 
 /* The windows of a depthwise convolution along time or of one line of a picture: output o of row t is made of
@@ -38,7 +39,7 @@ typedef struct {
     int32_t multiplier;  /* outputs of a channel, >= 1 */
     int32_t y_step;      /* elements from one row of y to the next, >= outputs */
     int32_t repeats;     /* how often all taps come again, in another line, >= 0; not named along time */
-    int32_t repeat_step; /* elements of x from one time to the next; any value where there is one */
+    int32_t repeat_step; /* elements of x from one time to the next; any value where repeats is 0 */
 } ecm_channels;
 
 /* What is computed together. It changes how many sums advance side by side, never an answer. A last tile that does not

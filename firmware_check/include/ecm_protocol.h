@@ -39,7 +39,8 @@ enum {
 };
 
 /* samples: the caller's, 4-byte aligned, `bytes` long; its content counts when ecm_protocol_feed or _gap returned 1.
- * bytes: 4 * count of samples, 4 .. 262,140. filled: 0 .. bytes. head: the last four bytes, the newest lowest. */
+ * bytes: 4 * count of samples, >= 4. filled: 0 .. bytes. head: the last four bytes, the newest lowest. wanted: the head
+ * of a frame, in that order. */
 typedef struct {
     uint8_t *samples;
     int32_t bytes;
@@ -49,7 +50,8 @@ typedef struct {
     enum { ECM_HUNTING, ECM_FILLING, ECM_DOUBTING } state;
 } ecm_protocol;
 
-/* count: samples of a frame, 1 .. 65,535; samples: room for them, which stays the caller's. */
+/* count: samples of a frame, 1 .. 65,535; samples: room for them, which stays the caller's. With more samples the
+ * caller sets `wanted` afterwards, as programs/serial.c does. */
 void ecm_protocol_open(ecm_protocol *protocol, float *samples, int32_t count);
 
 /* Takes one byte. Returns 1 if `samples` now holds a frame, which stays until the next call; else 0. */

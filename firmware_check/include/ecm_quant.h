@@ -1,4 +1,4 @@
-/* The one rounding rule in C: to nearest, ties to even, then saturation (Python: ecm_edge/reference/rounding.py).
+/* The one rounding rule in C: to nearest, ties to even, then saturation (Python: ecm_edge/forms/reference/rounding.py).
  *
  * Portable: adding and taking away 1.5 * 2^23 rounds a float32 of less than 2^22 to an integer, ties to even, on any
  * core whose float32 arithmetic is IEEE 754 in its default mode; values are held within the integers' range before,

@@ -1,4 +1,5 @@
-/* Functions of float32 that give whole numbers, signs and remainders: exact for every input. */
+/* Functions of float32 that give whole numbers, signs and remainders: exact for every input, unless another bound is
+ * stated. */
 #ifndef ECM_ROUNDING_H
 #define ECM_ROUNDING_H
 

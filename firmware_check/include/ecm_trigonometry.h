@@ -1,6 +1,6 @@
-/* Sine, cosine and tangent of float32, their inverses, and the same of the hyperbola, without libc or double. Each states
- * its largest error in ULP of the exact result, for every input; outside of its domain, and of a NaN, it gives a NaN. As in
- * ecm_math.h, every core gives the same bits; odd functions give -0 for -0. Polynomials are minimax fits, as there.
+/* Trigonometric and hyperbolic functions of float32 and their inverses, without libc or double. Each states its largest
+ * error in ULP of the exact result, for every input. It gives a NaN for a NaN and outside of its domain; odd functions
+ * give -0 for -0. As in ecm_math.h, every core gives the same bits, and polynomials are minimax fits.
  *
  * |x| = k pi/2 + r with |r| <= pi/4 and a little more. Up to 100,000 the three parts of pi/2 are taken off by fused
  * multiply-adds, of which the first is exact. Beyond, x times 2/pi is made in whole numbers, of which only the lowest

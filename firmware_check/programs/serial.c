@@ -137,7 +137,7 @@ int main(int argc, char **argv)
         ecm_port_exit(3);
     }
     ecm_protocol_open(&protocol, samples, ECM_MODEL_SAMPLES);
-#if ECM_MODEL_SAMPLES > 65535
+#if ECM_MODEL_SAMPLES > 65535 /* the head has the count modulo 65,536 */
     protocol.wanted = 0xAA550000u | (ECM_MODEL_SAMPLES & 255u) << 8 | (ECM_MODEL_SAMPLES >> 8 & 255u);
 #endif
     serve();

@@ -11,7 +11,7 @@ import numpy as np
 from ecm_edge.firmware import literals
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.loops import indent
-from ecm_edge.firmware.operators.sums import finish, input_quant, kept_of, output, sums
+from ecm_edge.firmware.operators.sums import INT32, finish, input_quant, kept_of, output, sums
 from ecm_edge.firmware.program import refused
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.program import Program
     from ecm_edge.firmware.tensors import Tensor
     from ecm_edge.forms.reference.node import Node, Step
-
-_INT32 = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +176,7 @@ def _append_i8(
 ) -> None:
     """The layer from the first of two tensors to the second, which are seen as (N, C, *S).
 
-    A sum has 32 bits where no input of the layer's types can leave them (`Sums.bound`, which holds for every part of
-    the sum too), else 64.
+    A sum has 32 bits where no input of the layer's types can leave them (`Sums.bound`), else 64.
     """
     (x, y), (of_x, of_y) = tensors, views
     flat = w.reshape(1, len(w), -1).transpose(0, 2, 1)
@@ -188,7 +185,7 @@ def _append_i8(
     without_zero = zero * flat.sum(1).reshape(-1)  # padding adds nothing: the loops take the zero point off each sample
     shape = geometry(attributes, w.shape[2:], of_x.shape[2:])
     nest = _Nest(of_x, of_y, shape, w.shape, attributes.get("group", 1))
-    c_type, cast = ("int32_t", "") if integers.bound < _INT32 else ("int64_t", "(int64_t)")
+    c_type, cast = ("int32_t", "") if integers.bound < INT32 else ("int64_t", "(int64_t)")
 
     def body(names: Names) -> str:
         factor = f"{names.constant('factor')}[o1 * {integers.factor_step}]"

@@ -57,8 +57,8 @@ def _layer(origin: str, name: str, x: Tensor, y: Tensor) -> Layer:
         target = " + ".join(f"i{axis} * {step}" for axis, step in enumerate(strides) if step) or "0"
         text = f"{names.pointer(y)}[{target}] = {names.pointer(x)}[{place}];"
         for axis in reversed(order):
-            loop = f"for (int32_t i{axis} = 0; i{axis} < {y.shape[axis]}; i{axis}++)"
-            text = f"{loop} {{\n{indent(text)}\n}}" if y.shape[axis] > 1 else text.replace(f"[i{axis}]", "[0]")
+            if y.shape[axis] > 1:
+                text = f"for (int32_t i{axis} = 0; i{axis} < {y.shape[axis]}; i{axis}++) {{\n{indent(text)}\n}}"
         return text if offsets else f"int32_t n = 0;\n{text}"
 
     arrays = tuple(Array(what, places, _stored(places)) for what, places in tables)

@@ -19,7 +19,7 @@ from ecm_edge.firmware.operators import elementwise
 from ecm_edge.firmware.operators.loops import at, indent, loop_nest, loops
 from ecm_edge.firmware.operators.shape import floats
 from ecm_edge.firmware.operators.statements import Kind
-from ecm_edge.firmware.operators.sums import dequantised
+from ecm_edge.firmware.operators.sums import INT32, dequantised
 from ecm_edge.firmware.program import Done, Program, distance_below, refused
 from ecm_edge.firmware.tensors import ITEM_BYTES, Tensor, order_of
 from ecm_edge.forms.reference.operators.reduction import reduction_axes
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.node import Step
 
 _ALONG = 3  # axes of a tensor that has time: batch, channels, time
-
-
-_INT32 = 2**31
 
 
 def _largest(x: Tensor) -> Kind:
@@ -75,7 +72,7 @@ def reduce_(program: Program, step: Step) -> None:
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
         factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
         result = f"(float){{a}} * {literals.float_literal(factor)}"
-        c_type = "int32_t" if count * x.quant.most < _INT32 else "int64_t"
+        c_type = "int32_t" if count * x.quant.most < INT32 else "int64_t"
         kind = Kind(c_type, "0", f"{{a}} += {{v}} - {x.quant.zero_point};", result)
         _reduced(program, step, x, axes, kind, "float32")
     else:

@@ -29,7 +29,9 @@ SHIFT = {"int8": 0, "uint8": 128, "int16": 0, "uint16": 1 << 15, "int4": 0, "uin
 
 LOW, HIGH = -128, 127
 _NIBBLE = 15
-_INT32, _INT53 = 2**31, 2**53
+INT32 = 2**31
+"""What a sum of 32 bits stays below."""
+_INT53 = 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Sums:
         minimum: of the output, its zero point behind a Relu.
         zero_point: of the output.
         maximum: of the output.
-        bound: what no sum exceeds, whatever its sign and whatever the input.
+        bound: what no sum and no part of one exceeds, whatever its sign and whatever the input.
     """
 
     weights: NDArray[np.int64]
@@ -84,7 +86,7 @@ def sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) ->
     read, given = input_quant(program, step, x), quant_of(program, quantizer, integer_type(program, quantizer))
     bound = int((np.abs(weights).sum(1).reshape(-1) * read.most + np.abs(bias)).max(initial=0))
     wide = not read.fits_int8 or np.abs(weights).max(initial=0) > HIGH - LOW
-    if bound >= (_INT53 if wide else _INT32):
+    if bound >= (_INT53 if wide else INT32):
         limit = "53 bits" if wide else "int32"
         raise refused(step.op, f"accumulators fit {limit}", f"up to {bound:,}", "Use fewer taps.")
     scales = [program.constant(n.inputs[1], n).values.reshape(-1) for n in (*step.sources[:2], quantizer)]

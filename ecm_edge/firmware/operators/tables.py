@@ -228,7 +228,8 @@ def _shrink(program: Program, step: Step) -> None:
 def _is_infinite(program: Program, step: Step) -> None:
     signs = [("detect_positive", "{0} > 3.40282347e+38f"), ("detect_negative", "{0} < -3.40282347e+38f")]
     tests = [test for name, test in signs if step.op.attributes.get(name, 1)]
-    elementwise.lower(program, step, f"{' || '.join(tests)} ? 1.0f : 0.0f" if tests else "0.0f * {0}")
+    condition = " || ".join(tests) or "{0} != {0} && {0} == {0}"  # that never holds
+    elementwise.lower(program, step, f"{condition} ? 1.0f : 0.0f")
 
 
 OPERATORS: dict[str, Callable[[Program, Step], None]] = {

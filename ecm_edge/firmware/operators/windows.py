@@ -154,7 +154,7 @@ class Windows:
 
     @property
     def size(self) -> str:
-        """What a reader of the C is told of them."""
+        """How many there are, in words, for a comment in the C."""
         lines = f"{self.lines} x " if self.lines > 1 else ""
         return f"{lines}{self.rows} rows of {self.products} products"
 

@@ -63,8 +63,15 @@ def dequantize(q: NDArray[Any], scale: Floats, zero_point: NDArray[Any]) -> Floa
 
 
 def centred(q: NDArray[Any], zero_point: NDArray[Any]) -> NDArray[np.int32]:
-    """The difference q - zero_point in int32."""
-    return q.astype(np.int32) - zero_point.astype(np.int32)
+    """The difference q - zero_point in int32.
+
+    Raises:
+        ModelError: integers of 32 bits whose difference has more.
+    """
+    difference = q.astype(np.int32) - zero_point.astype(np.int32)
+    if q.dtype == np.int32 and (difference != q.astype(np.int64) - zero_point).any():
+        raise ModelError("integers less their zero point fit int32", "larger ones", "Quantise the model again.")
+    return difference
 
 
 def multiplier(x_scale: Floats, w_scale: Floats, y_scale: Floats) -> Floats:
