@@ -91,6 +91,23 @@ def test_resized_is_as_in_onnxruntime(tmp_path, mode, coordinates):
     holds(graph([node], (1, 2, 8, 12), constants), tmp_path, noise(2, 1, 2, 8, 12))
 
 
+NEAREST = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric"])
+@pytest.mark.parametrize("nearest", NEAREST)
+def test_places_on_a_rounding_are_those_of_onnxruntime(coordinates, nearest):
+    attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest}
+    scales = [(24, 1.2), (10, 1.3), (7, 1.7), (10, 0.6), (24, 2.2), (30, 8 / 7)]
+    x = np.arange(30, dtype=np.float32)
+    for length, scale in scales:
+        node = helper.make_node("Resize", ["samples", "", "scales"], ["y"], name="size", **attributes)
+        proto = graph([node], (1, 1, length), {"scales": np.array([1, 1, scale], np.float32)})
+        theirs = onnx_model.open_session(proto).run(["y"], {"samples": x[None, None, :length]})[0]
+        ours = reference.run(graph_of(proto, "samples", (1, 1, length), "y"), x[None, :length], ["y"])["y"]
+        assert ours.ravel().tolist() == theirs.ravel().tolist(), (length, scale)
+
+
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
 def test_an_old_softmax_behind_an_old_upsample_is_that_of_onnxruntime(tmp_path, op):
     """Of opset 9: the one flattens its input, the other has coordinates of its own, which newer sets do not."""
