@@ -173,14 +173,28 @@ def test_reductions_by_rules_are_those_of_onnxruntime(tmp_path, op):
     holds(graph([node], (1, 4, 6), opset=17), tmp_path, noise(3, 1, 4, 6) * np.float32(30))
 
 
-@pytest.mark.parametrize("equation", ["bct->tc", "bct->b", "bct,bdt->bcd", "bct,dc->bdt", "bct,bct->b", "bct,bcu"])
+EQUATIONS = [
+    *("bct->tc", "bct->b", "bct,bdt->bcd", "bct,dc->bdt", "bct,bct->b", "bct,bcu"),
+    *("...t->...", "...ct,tu->...cu", "...ct,...ut->...cu", "bc...,...", "...ct->...tc", "... , ..."),
+]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
 def test_sums_by_letters_are_those_of_onnxruntime(tmp_path, equation):
-    inputs, _, _ = equation.partition("->")
+    inputs, _, _ = equation.replace(" ", "").partition("->")
     second = inputs.split(",")[1] if "," in inputs else ""
+    if "..." in second:
+        second = {"bc...,...": "t", "...,...": "bct"}.get(inputs, "but")
     constants = {"w": noise(*({"b": 1, "c": 4, "d": 3, "t": 6, "u": 5}[letter] for letter in second))}
     names = ["samples", *(["w"] if second else [])]
     node = helper.make_node("Einsum", names, ["y"], name="sum", equation=equation)
     holds(graph([node], (1, 4, 6), constants if second else ()), tmp_path, noise(3, 1, 4, 6))
+
+
+def test_a_letter_of_two_lengths_is_refused_by_name():
+    node = helper.make_node("Einsum", ["samples", "w"], ["y"], name="sum", equation="...ct,...ct->...c")
+    with pytest.raises(ModelError, match=r"an axis of an Einsum has one length.*in Einsum 'sum'"):
+        graph_of(graph([node], (1, 4, 6), {"w": noise(2, 4, 6)}), "samples", (1, 4, 6), "y")
 
 
 @pytest.mark.parametrize("taken", [False, True])
