@@ -39,12 +39,13 @@ def scales(*shape):
 
 
 def weighted(op, q, scale, zero, shape, *, op_attributes=None, **attributes):
-    """A net of one product by dequantised weights."""
+    """A net of one product by dequantised weights, with a zero point or without."""
+    constants = {"q": q, "s": scale} | ({} if zero is None else {"z": zero})
     nodes = [
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], name="weights", **attributes),
+        helper.make_node("DequantizeLinear", list(constants), ["w"], name="weights", **attributes),
         helper.make_node(op, ["samples", "w"], ["y"], name="product", **(op_attributes or {})),
     ]
-    return graph(nodes, shape, {"q": q, "s": scale, "z": zero}, opset=21)
+    return graph(nodes, shape, constants, opset=21)
 
 
 def holds(proto, folder, samples):
@@ -77,6 +78,12 @@ def test_weights_by_block_stay_integers(tmp_path, dtype, axis, block, count):
     q, zero = integers(dtype, 33, 7), integers(dtype, *count)
     proto = weighted("MatMul", q, scales(*count), zero, (2, 33), axis=axis, block_size=block)
     holds(proto, tmp_path, noise(5, 2, 33))
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.int8), np.dtype(np.uint8)], ids=str)
+def test_weights_by_block_without_a_zero_point(tmp_path, dtype):
+    proto = weighted("MatMul", integers(dtype, 32, 7), scales(2, 7), None, (2, 32), axis=0, block_size=16)
+    holds(proto, tmp_path, noise(5, 2, 32))
 
 
 @pytest.mark.parametrize("transposed", [0, 1])

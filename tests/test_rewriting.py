@@ -91,6 +91,23 @@ def test_resized_is_as_in_onnxruntime(tmp_path, mode, coordinates):
     holds(graph([node], (1, 2, 8, 12), constants), tmp_path, noise(2, 1, 2, 8, 12))
 
 
+NEAREST = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric"])
+@pytest.mark.parametrize("nearest", NEAREST)
+def test_places_on_a_rounding_are_those_of_onnxruntime(coordinates, nearest):
+    attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest}
+    scales = [(24, 1.2), (10, 1.3), (7, 1.7), (10, 0.6), (24, 2.2), (30, 8 / 7)]
+    x = np.arange(30, dtype=np.float32)
+    for length, scale in scales:
+        node = helper.make_node("Resize", ["samples", "", "scales"], ["y"], name="size", **attributes)
+        proto = graph([node], (1, 1, length), {"scales": np.array([1, 1, scale], np.float32)})
+        theirs = onnx_model.open_session(proto).run(["y"], {"samples": x[None, None, :length]})[0]
+        ours = reference.run(graph_of(proto, "samples", (1, 1, length), "y"), x[None, :length], ["y"])["y"]
+        assert ours.ravel().tolist() == theirs.ravel().tolist(), (length, scale)
+
+
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
 def test_an_old_softmax_behind_an_old_upsample_is_that_of_onnxruntime(tmp_path, op):
     """Of opset 9: the one flattens its input, the other has coordinates of its own, which newer sets do not."""
@@ -156,14 +173,28 @@ def test_reductions_by_rules_are_those_of_onnxruntime(tmp_path, op):
     holds(graph([node], (1, 4, 6), opset=17), tmp_path, noise(3, 1, 4, 6) * np.float32(30))
 
 
-@pytest.mark.parametrize("equation", ["bct->tc", "bct->b", "bct,bdt->bcd", "bct,dc->bdt", "bct,bct->b", "bct,bcu"])
+EQUATIONS = [
+    *("bct->tc", "bct->b", "bct,bdt->bcd", "bct,dc->bdt", "bct,bct->b", "bct,bcu"),
+    *("...t->...", "...ct,tu->...cu", "...ct,...ut->...cu", "bc...,...", "...ct->...tc", "... , ..."),
+]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
 def test_sums_by_letters_are_those_of_onnxruntime(tmp_path, equation):
-    inputs, _, _ = equation.partition("->")
+    inputs, _, _ = equation.replace(" ", "").partition("->")
     second = inputs.split(",")[1] if "," in inputs else ""
+    if "..." in second:
+        second = {"bc...,...": "t", "...,...": "bct"}.get(inputs, "but")
     constants = {"w": noise(*({"b": 1, "c": 4, "d": 3, "t": 6, "u": 5}[letter] for letter in second))}
     names = ["samples", *(["w"] if second else [])]
     node = helper.make_node("Einsum", names, ["y"], name="sum", equation=equation)
     holds(graph([node], (1, 4, 6), constants if second else ()), tmp_path, noise(3, 1, 4, 6))
+
+
+def test_a_letter_of_two_lengths_is_refused_by_name():
+    node = helper.make_node("Einsum", ["samples", "w"], ["y"], name="sum", equation="...ct,...ct->...c")
+    with pytest.raises(ModelError, match=r"an axis of an Einsum has one length.*in Einsum 'sum'"):
+        graph_of(graph([node], (1, 4, 6), {"w": noise(2, 4, 6)}), "samples", (1, 4, 6), "y")
 
 
 @pytest.mark.parametrize("taken", [False, True])

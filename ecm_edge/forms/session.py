@@ -17,8 +17,9 @@ def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime s
 
     By default those without VNNI add pairs of int8 products in 16 bits, which clip: the same graph then has other
     answers on them. With the option against that, onnxruntime has no kernel for QGemm and QLinearMatMul on int8
-    activations, whose pairs fit: those graphs are opened without it. And activations of a product by 4-bit weights are
-    not rounded to 8 bits, as they are by default.
+    activations, whose pairs fit: those graphs are opened without it. So are graphs with scales by block, to whose
+    DequantizeLinear it gives a zero point of another rank. And activations of a product by 4-bit weights are not
+    rounded to 8 bits, as they are by default.
 
     Raises:
         ModelError: onnxruntime refuses the graph.
@@ -26,7 +27,8 @@ def open_session(proto: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime s
     import onnxruntime as ort
 
     content, refusal = proto.SerializeToString(), ""
-    for pairs_apart in ("1", "0"):
+    by_block = any(a.name == "block_size" and a.i for node in proto.graph.node for a in node.attribute)
+    for pairs_apart in ("0",) if by_block else ("1", "0"):
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what fails is raised as well

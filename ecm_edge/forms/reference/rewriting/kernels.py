@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CUBIC = -0.75
 """The coefficient of the cubic kernel that the standard takes where none is given."""
+_HALF = 1e-6
+"""How far from the middle of two samples onnxruntime takes a place for that middle."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def taps(form: Resampling, length: int, new: int, scale: float, region: tuple[fl
     x = _coordinates(form.coordinates, length, new, scale, region)
     outside = (x < 0) | (x > length - 1) if form.coordinates == "tf_crop_and_resize" else np.zeros(new, np.bool_)
     if form.mode == "nearest":
-        return Taps(np.clip(_nearest(form.nearest, x), 0, length - 1)[None], np.ones((1, new), np.float32), outside)
+        places = np.clip(_nearest(form.nearest, x.astype(np.float64)), 0, length - 1)
+        return Taps(places[None], np.ones((1, new), np.float32), outside)
     if form.mode not in {"linear", "cubic"}:
         raise ModelError("Resize knows nearest, linear and cubic", repr(form.mode), "Export it another way.")
     first = np.floor(x)
@@ -66,8 +69,8 @@ def taps(form: Resampling, length: int, new: int, scale: float, region: tuple[fl
 
 
 def _coordinates(kind: str, length: int, new: int, scale: float, region: tuple[float, float]) -> NDArray[Any]:
-    """Where each new sample lies in the axis."""
-    i = np.arange(new, dtype=np.float64)
+    """Where each new sample lies in the axis, in float32 as onnxruntime computes it: a sample may lie on a rounding."""
+    i = np.arange(new, dtype=np.float32)
     last = scale * length - 1  # of the new axis before its length was rounded
     if kind == "asymmetric":
         return i / scale
@@ -88,8 +91,8 @@ def _coordinates(kind: str, length: int, new: int, scale: float, region: tuple[f
 
 def _nearest(kind: str, x: NDArray[Any]) -> NDArray[np.int64]:
     rounding: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-        "round_prefer_floor": lambda v: np.ceil(v - 0.5),
-        "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+        "round_prefer_floor": lambda v: np.ceil(v - 0.5 - _HALF),
+        "round_prefer_ceil": lambda v: np.floor(v + 0.5 + _HALF),
         "floor": np.floor,
         "ceil": np.ceil,
     }

@@ -110,7 +110,8 @@ def _sizes(
     lengths = [shape[axis] for axis in axes]
     if scales is not None and scales.size:
         given = [float(scale) for scale in scales]
-        return [_Size(int(np.floor(length * s)), s) for length, s in zip(lengths, given, strict=True)]
+        rounded = [int(np.floor(np.float32(length) * np.float32(s))) for length, s in zip(lengths, given, strict=True)]
+        return [_Size(length, s) for length, s in zip(rounded, given, strict=True)]
     if sizes is None:
         raise site.refused("a Resize has scales or sizes", "neither")
     ratios = [float(size) / length for size, length in zip(sizes, lengths, strict=True)]

@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from ecm_edge.forms.reference.rewriting.site import Rule, Site
 
+_ELLIPSIS = "..."
+_DIGITS = "0123456789"
+
 
 def einsum(site: Site) -> None:
     """Einsum: axes by letters; those that are not in the result are summed."""
@@ -21,7 +24,10 @@ def einsum(site: Site) -> None:
         if len(set(letters)) < len(letters) or len(letters) != len(shape) or not 1 <= len(terms) <= 2:  # noqa: PLR2004
             equation = site.attribute("equation", "")
             raise site.refused("an Einsum is of one or two tensors, each letter once in each", equation)
-        sizes |= dict(zip(letters, shape, strict=True))
+        found = dict(zip(letters, shape, strict=True))
+        if any(sizes.get(letter, length) != length for letter, length in found.items()):
+            raise site.refused("an axis of an Einsum has one length", f"{sizes} and {found}")
+        sizes |= found
         elsewhere = set(result).union(*(other for i, other in enumerate(terms) if i != position))
         factors.append(_summed(site, site.input(position), letters, elsewhere))
     if len(factors) == 1:
@@ -32,14 +38,21 @@ def einsum(site: Site) -> None:
 
 
 def _letters(site: Site) -> tuple[list[str], str]:
-    """The letters of each tensor and of the result."""
-    equation = site.attribute("equation", "").replace(" ", "")
-    if "." in equation:
-        raise site.refused("an Einsum names every axis", equation)
-    left, arrow, right = equation.partition("->")
+    """The letters of each tensor and of the result; axes that an ellipsis stands for are digits."""
+    left, arrow, right = site.attribute("equation", "").replace(" ", "").partition("->")
     terms = left.split(",")
-    every = "".join(terms)
-    return terms, right if arrow else "".join(sorted(letter for letter in set(every) if every.count(letter) == 1))
+    more = [0] * len(terms)
+    for position, term in enumerate(terms):
+        if _ELLIPSIS in term and site.node.inputs[position:]:
+            more[position] = max(0, len(site.shape(site.input(position))) - len(term) + len(_ELLIPSIS))
+    if max(more) > len(_DIGITS):
+        raise site.refused("an ellipsis stands for at most 10 axes", f"{max(more)}")
+    if not arrow:
+        every = "".join(terms).replace(_ELLIPSIS, "")
+        right = _ELLIPSIS + "".join(sorted(letter for letter in set(every) if every.count(letter) == 1))
+    result = right.replace(_ELLIPSIS, _DIGITS[len(_DIGITS) - max(more) :])
+    ends = [_DIGITS[len(_DIGITS) - count :] for count in more]
+    return [term.replace(_ELLIPSIS, end) for term, end in zip(terms, ends, strict=True)], result
 
 
 def _summed(site: Site, name: str, letters: str, elsewhere: set[str]) -> tuple[str, str]:
