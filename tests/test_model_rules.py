@@ -133,6 +133,13 @@ def test_scales_are_finite_and_positive(scale, tmp_path):
     assert re.search("finite", refusal(proto, tmp_path))
 
 
+def test_scales_are_constant(tmp_path):
+    largest = [node("Abs", ["samples"], "a"), node("ReduceMax", ["a"], "m", keepdims=0), node("Add", ["m", "one"], "s")]
+    pair = [node("QuantizeLinear", ["samples", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "x")]
+    proto = dense(*largest, *pair, source="x", constants={"one": np.float32(1), "z": np.int8(0)})
+    assert "scales are constant; found 's', which depends on the input" in refusal(proto, tmp_path)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_are_finite(value, tmp_path):
     spoiled = weights(T, 2)

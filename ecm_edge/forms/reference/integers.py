@@ -73,9 +73,12 @@ def checked_scale(node: Node, env: Mapping[str, Array]) -> Array:
     """The scale of a QuantizeLinear or DequantizeLinear.
 
     Raises:
-        ModelError: one that is not finite, positive and float32.
+        ModelError: one that is not constant, finite, positive and float32.
     """
     scale = env[node.inputs[1]]
+    if len(scale) != 1:
+        found = f"{node.inputs[1]!r}, which depends on the input"
+        raise ModelError("scales are constant", found, "Quantise the model again, with static scales.")
     if scale.dtype != np.float32 or not np.isfinite(scale).all() or not (scale > 0).all():
         wrong = scale[~(np.isfinite(scale) & (scale > 0))]
         found = f"{wrong[0] if wrong.size else scale.dtype} in {node.inputs[1]!r}"
