@@ -286,6 +286,14 @@ def test_dynamic_quantisation_is_that_of_onnxruntime(tmp_path):
     holds(proto, tmp_path / "c", noise(5, 1, 2, 30))
 
 
+def test_dynamic_integers_become_floats_again_as_in_onnxruntime(tmp_path):
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["samples"], ["q", "s", "z"], name="to integers"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], name="back"),
+    ]
+    holds(graph(nodes, (1, 4, 6)), tmp_path, noise(3, 1, 4, 6))
+
+
 def test_a_refusal_says_the_users_own_word():
     node = helper.make_node("GroupNormalization", ["samples", "scale", "bias"], ["y"], name="norm_1", num_groups=4)
     proto = graph([node], (1, 6, 50), {"scale": noise(6), "bias": noise(6)}, opset=21)

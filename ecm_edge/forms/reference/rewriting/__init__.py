@@ -135,7 +135,7 @@ class _Rewriting:
         waiting = list(nodes)[::-1]
         while waiting:
             node = waiting.pop()
-            if not is_computed(node):
+            if not is_computed(node) or self._is_of_floats(node):
                 waiting += self._others(node)[::-1]
                 if len(waiting) > _MOST_NODES:
                     found = f"{len(waiting):,} nodes with {node.place}"
@@ -145,6 +145,10 @@ class _Rewriting:
             outputs = list(compute(Step(node, node.outputs), self.values))
             self.values.update(zip(node.outputs, outputs, strict=False))
             self._bound(node, outputs)
+
+    def _is_of_floats(self, node: Node) -> bool:
+        """Whether a DequantizeLinear reads integers that are kept as floats."""
+        return node.op == "DequantizeLinear" and self.values[node.inputs[0]].dtype == np.float32
 
     def _bound(self, node: Node, outputs: list[Array]) -> None:
         """Refuse a graph before its tensors fill the memory; inference does not see all of them."""

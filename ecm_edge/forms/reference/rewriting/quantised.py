@@ -136,8 +136,16 @@ def dynamic(site: Site) -> None:
     site.add("Clip", moved, *limits, output=site.output(0))
 
 
+def dequantised(site: Site) -> None:
+    """DequantizeLinear of what DynamicQuantizeLinear gave, which is kept as floats."""
+    if site.values[site.input(1)][0].size != 1:
+        raise site.refused("integers that the samples make have one scale", f"{list(site.shape(site.input(1)))}")
+    site.add("Mul", _centred(site, 0, 2), site.input(1), output=site.output(0))
+
+
 RULES: dict[str, Rule] = {
     "ConvInteger": conv_integer,
+    "DequantizeLinear": dequantised,
     "DynamicQuantizeLinear": dynamic,
     "MatMulInteger": matmul_integer,
     "QLinearConv": convolution,
