@@ -82,6 +82,13 @@ def test_a_link_that_leads_out_is_not_followed(tmp_path):
         onnx_model.load_classifier(path)
 
 
+def test_links_in_a_circle_and_long_names_are_refused(tmp_path):
+    (tmp_path / "weights.bin").symlink_to("weights.bin")
+    for location in ("weights.bin", "weights.bin/w", "w" * 300):
+        with pytest.raises(ModelError, match="weights in its own folder"):
+            onnx_model.load_classifier(saved(tmp_path, location))
+
+
 @pytest.mark.parametrize(
     "entries", [{"length": "127"}, {"offset": "8"}, {"offset": "-1"}, {"offset": "x"}, {"length": str(1 << 62)}]
 )

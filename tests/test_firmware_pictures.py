@@ -105,3 +105,24 @@ def test_weights_in_float16_are_expanded_once_for_all_lines(tmp_path):
     assert_same(found)
     np.testing.assert_allclose(found[0], reference.scores(graph, samples), rtol=1e-5, atol=1e-6)
     assert models[0].files["k0.c"].count("ecm_halves(") == sum(node.op_type == "Conv" for node in proto.graph.node)
+
+
+@pytest.mark.parametrize(
+    ("shape", "taps", "attributes"),
+    [
+        ((1, 2, 3, 3), (3, 2), {}),
+        ((1, 3, 1, 9), (1, 5), {"dilations": [1, 2]}),
+    ],
+)
+def test_one_window_of_several_runs_takes_float16_weights(tmp_path, shape, taps, attributes):
+    net = drawn_pictures.Picture(np.random.default_rng(9), two_axes=True, first_time=0, channels=shape[1])
+    net.add("Conv", "samples", net.normal(4, shape[1], *taps), strides=[9, 9], **attributes)
+    net.add("Flatten", net.now)
+    net.add("MatMul", net.now, net.normal(4, 2))
+    proto = quantize.to_float16_weights(net.model(shape))
+    graph, samples = reference.load(proto), drawn.segments(proto, 2, seed=2)
+    models = [firmware_c.generate(graph, f"k{i}", each) for i, each in enumerate(KERNELS)]
+    program = firmware_c.build(tmp_path, models, sanitise=True)
+    for number in range(len(models)):
+        found, _ = program.run(number, samples)
+        np.testing.assert_allclose(found, reference.scores(graph, samples), rtol=1e-5, atol=1e-6)

@@ -135,3 +135,15 @@ def test_a_separable_net_takes_few_instructions(tmp_path, form, board):
 
 def _is_conv(layer):
     return layer.op.lower().startswith("conv")
+
+
+def test_one_sample_with_padding_on_every_side(tmp_path):
+    """Its padding lies at the distance of its channels, for the kernel of two products an instruction too."""
+    net = drawn_pictures.Picture(np.random.default_rng(11), two_axes=True, first_time=0, channels=1, size=(1, 1))
+    net.add("MaxPool", "samples", kernel_shape=[1, 1])
+    drawn_pictures.convolve(net, 5, (5, 1), dilations=(3, 1), pads=(10, 0, 6, 0))
+    proto = drawn_pictures.with_head(net, (1, 1, 1, 1))
+    whole = drawn.quantised_as(proto, np.int8, per_channel=True, fused=False, pass_through=False)
+    graph, samples = reference.load(whole), drawn.segments(whole, 2, seed=2)
+    made = [firmware_c.generate(graph, f"k{i}", Kernels(int8=kind)) for i, kind in enumerate(INT8_KERNELS)]
+    assert_bytes(graph, firmware_c.build(tmp_path, made, trace=True), samples)

@@ -108,6 +108,40 @@ def test_a_pool_that_runtimes_pad_otherwise_is_refused(tmp_path):
     assert "Export it with pads" in refusal(dense(pool, source="p", opset=22), tmp_path)
 
 
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool", "Conv"])
+def test_windows_that_reach_beyond_the_padded_input_are_refused(op, tmp_path):
+    """A division that rounds towards 0 finds one window there, onnx's and onnxruntime's among them."""
+    inputs, more = (["samples", "k"], {}) if op == "Conv" else (["samples"], {"kernel_shape": [3]})
+    wide = node(op, inputs, "p", dilations=[T // 2], strides=[3], **more)
+    proto = dense(wide, source="p", features=1, constants={"k": weights(1, 1, 3)}, opset=22)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="windows lie within the padded input"):
+        generate.generate(onnx_model.load_classifier(tmp_path / "m.onnx").proto, targets.load("host"))
+
+
+def test_a_convolution_of_strides_beyond_its_kernel_needs_pads(tmp_path):
+    """SAME would pad by less than nothing: onnxruntime then leaves out the first samples, and others do not."""
+    for stride, taken in ((3, True), (6, False)):
+        conv = node("Conv", ["samples", "k"], "c", strides=[stride], auto_pad="SAME_UPPER")
+        proto = dense(conv, source="c", features=-(-T // stride), constants={"k": weights(1, 1, 1)})
+        if taken:
+            answered(proto, tmp_path)
+        else:
+            assert "Export it with pads" in refusal(proto, tmp_path)
+
+
+def test_functions_that_double_are_refused(tmp_path):
+    """Each calls the next one twice: written out, as onnx's checker does it, they are 2^30 nodes."""
+    proto = dense(node("F0", ["samples"], "x", domain="own"), source="x")
+    proto.opset_import.add(domain="own", version=1)
+    for level in range(30):
+        calls = [node(f"F{level + 1}", ["x"], "t", domain="own"), node(f"F{level + 1}", ["t"], "y", domain="own")]
+        proto.functions.append(
+            helper.make_function("own", f"F{level}", ["x"], ["y"], calls, [helper.make_opsetid("own", 1)])
+        )
+    assert "functions have at most" in refusal(proto, tmp_path)
+
+
 def test_scales_of_blocks_are_applied_block_by_block(tmp_path):
     stored = np.arange(-64, 64).reshape(T, 8).astype(np.int8)
     scales = np.abs(weights(T // 4, 8)) * 0.1

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import zipfile
 
 import numpy as np
 import onnx
@@ -206,6 +207,8 @@ def test_time_behind_the_batch_of_a_recurrent_layer():
         ("class_names", "N\nS\nV\nF\nQ", ("N", "S", "V", "F", "Q")),
         ("classes", "N, S", ()),
         ("classes", "[" * 10_000, ()),
+        ("classes", "{[1]: 2}", ()),
+        ("classes", '["N", "S", "V", "F", "\\ud800"]', ()),
         ("names", "{1: 'N', 2: 'S', 3: 'V', 4: 'F', 5: 'Q'}", ()),
         ("other", "N, S, V, F, Q", ()),
     ],
@@ -222,7 +225,7 @@ def test_names_of_labels_that_the_user_gives(saved):
     header = generate.generate(classifier.proto, HOST).files["model.h"]
     assert '#define MODEL_CLASS_NAMES {"N", "S\\042", "V", "F", "\\303\\251"}\n' in header
     assert "V, F, \u00e9)" in facts_of(classifier).text
-    for names in (["N", "S"], ["N", "S", "V", "F", "N"], ["N", "S", "V", "F", ""], [*"NSVF", "Q" * 65]):
+    for names in (["N", "S"], ["N", "S", "V", "F", "N"], [*"NSVF", ""], [*"NSVF", "Q" * 65], [*"NSVF", "\udcff"]):
         with pytest.raises(ModelError, match="no two the same"):
             onnx_model.load_classifier(saved("twelve_leads"), classes=names)
 
@@ -276,6 +279,14 @@ def test_rules_by_hand():
 def test_a_threshold_that_leaves_one_label_is_refused(threshold, saved):
     with pytest.raises(ModelError, match="threshold"):
         onnx_model.load_classifier(saved("one_sigmoid"), threshold)
+
+
+def test_a_threshold_in_the_metadata_is_a_number(saved, tmp_path):
+    proto = onnx.load(saved("one_sigmoid"))
+    onnx_model.stamp(proto, {"score_threshold": "high"})
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="'high'"):
+        onnx_model.load_classifier(tmp_path / "m.onnx")
 
 
 def test_a_threshold_is_for_one_score(saved):
@@ -393,6 +404,7 @@ def test_weights_in_constant_nodes_are_quantised_as_weights():
         ({"samples": np.full((3, 12, 40), np.inf)}, "row 0"),
         ({"samples": np.full((3, 12, 40), 1e300)}, "finite float32"),
         ({"samples": np.array([["x"]])}, "are numbers"),
+        ({"samples": np.zeros((0, 12, 40))}, "one segment at least"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0, 1, 5]}, "from 0 to 4"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0, 1]}, "one a segment"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0.0, 1, 2]}, "integers"),
@@ -412,6 +424,14 @@ def test_files_that_are_no_arrays_are_refused(saved, tmp_path, monkeypatch):
     for name in ("s.npy", "none.npy", "."):
         with pytest.raises(DatasetError, match="NumPy array"):
             sample_file.read(tmp_path / name, classifier)
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("samples.npy", "nothing")
+    with pytest.raises(DatasetError, match="no array in 'samples'"):
+        sample_file.read(tmp_path / "text.npz", classifier)
+    monkeypatch.setattr(sample_file, "MOST_BYTES", 1000)
+    np.savez_compressed(tmp_path / "bytes.npz", samples=np.zeros((1, 12, 40), np.int8))
+    with pytest.raises(DatasetError, match="at most 1,000 bytes; found 1,920"):
+        sample_file.read(tmp_path / "bytes.npz", classifier)
     monkeypatch.setattr(sample_file, "MOST_BYTES", 100)
     np.savez_compressed(tmp_path / "large.npz", samples=np.zeros((3, 12, 40)))
     np.save(tmp_path / "large.npy", np.zeros((3, 12, 40)))

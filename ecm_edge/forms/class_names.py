@@ -48,7 +48,12 @@ def checked(names: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def _fit(names: Sequence[str], count: int) -> bool:
-    return len(names) == len(set(names)) == count and all(0 < len(name) <= MOST_LETTERS for name in names)
+    return len(names) == len(set(names)) == count and all(map(_is_name, names))
+
+
+def _is_name(name: str) -> bool:
+    """Whether a name is of the right length, and has UTF-8: half of a surrogate pair, as JSON allows it, has none."""
+    return 0 < len(name) <= MOST_LETTERS and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _parsed(text: str) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ def _parsed(text: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         try:
             found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             found = text.replace("\n", ",").split(",")
     if isinstance(found, dict):
         found = _in_order(found)

@@ -94,6 +94,18 @@ def decision_of(count: int, threshold: float | None, *, probability: bool) -> De
     return Decision(1, threshold, probability)
 
 
+def threshold_of(text: str, place: str) -> float | None:
+    """The threshold that a file states at a place; None without text.
+
+    Raises:
+        ModelError: text that is no number.
+    """
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ModelError("a threshold is a number", f"{text!r} as {place}", "Export the model again.") from None
+
+
 def text_of(values: Any) -> str:  # noqa: ANN401 - any sequence of numbers
     """A shape as people write it.
 

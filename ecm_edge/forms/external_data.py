@@ -72,8 +72,12 @@ def _file(location: str, name: str, path: Path) -> Path:
     """The regular file of that name in the model's folder, links followed."""
     own, folder = PurePosixPath(location), path.parent.resolve()
     outside = own.is_absolute() or PureWindowsPath(location).drive or ".." in own.parts or "\\" in location
-    file = folder if outside or "\0" in location else (folder / own).resolve()
-    if not file.is_relative_to(folder) or not file.is_file():
+    try:
+        file = folder if outside or "\0" in location else (folder / own).resolve()
+        inside = file.is_relative_to(folder) and file.is_file()
+    except (OSError, RuntimeError):  # a name that is too long, links in a circle
+        inside = False
+    if not inside:
         raise _refused("weights in its own folder, if not in itself", f"{location!r} for {name!r}", path)
     return file
 

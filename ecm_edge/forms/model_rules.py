@@ -28,6 +28,8 @@ MOST_ELEMENTS = 2**22
 """Elements of one tensor between layers; a board has memory for far fewer."""
 MOST_WEIGHTS = 2**26
 """Elements of all constants of a model together."""
+_MOST_CALLED = 2**14
+"""Nodes of all functions of a model, written out where they are called."""
 
 CLASSICAL = "ai.onnx.ml"
 """The domain of models that are no networks."""
@@ -57,6 +59,7 @@ def before_inference(proto: onnx.ModelProto, name: str) -> None:
     replaced = next((each for each in proto.functions if each.domain in STANDARD), None)
     if replaced is not None:
         raise ModelError("standard operators are not redefined", f"a function {replaced.name!r} in {name}", _AGAIN)
+    _check_functions(proto, name)
     inside = [tensor for each in proto.functions for tensor in _tensors_of_nodes(each.node)]
     for place, tensor in (*inside, *_tensors_of_nodes(proto.graph.node)):
         if uses_external_data(tensor):
@@ -134,6 +137,31 @@ def _checked_opset(proto: onnx.ModelProto, name: str) -> int:
         found = f"{' and '.join(map(str, sorted(versions)))} in {name}"
         raise ModelError(f"a model imports one operator set of version 1 to {newest}", found, "Export with opset 17.")
     return versions.pop()
+
+
+def _check_functions(proto: onnx.ModelProto, name: str) -> None:
+    """Refuse functions that call each other so often that onnx's checker, which writes them out, would not end."""
+    bodies = {(each.domain, each.name): list(_all_nodes(each.node)) for each in proto.functions}
+    if not bodies:
+        return
+    waiting, count = list(_all_nodes(proto.graph.node)), 0
+    while waiting:
+        node = waiting.pop()
+        body = bodies.get((node.domain, node.op_type), [])
+        count += len(body)
+        if count > _MOST_CALLED:
+            found = f"more, of {node.domain}.{node.op_type} and others in {name}"
+            raise ModelError(f"functions have at most {_MOST_CALLED:,} nodes where they are called", found, _AGAIN)
+        waiting += body
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes and those of the graphs in them."""
+    for node in nodes:
+        yield node
+        for entry in node.attribute:
+            for inner in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
+                yield from _all_nodes(inner.node)
 
 
 def _tensors_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, TensorProto]]:

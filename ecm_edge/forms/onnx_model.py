@@ -27,7 +27,7 @@ from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
 from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_float_ends
-from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of, text_of
+from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of, text_of, threshold_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
 from ecm_edge.forms.onnx_graph import inputs_of, needed_nodes
@@ -214,9 +214,9 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
     output, count = _scores(proto, path)
     needed = sorted(needed_nodes(proto.graph, [output]))
     model_rules.refuse_classical(proto.graph.node[index] for index in needed)
-    stated = provenance(proto).get(_THRESHOLD)
     probability = count == 1 and _is_squashed(proto.graph, output)
-    decision = decision_of(count, float(stated) if stated else None, probability=probability)
+    stated = threshold_of(provenance(proto).get(_THRESHOLD, ""), f"{METADATA_PREFIX + _THRESHOLD} of {path}")
+    decision = decision_of(count, stated, probability=probability)
     names = class_names.in_metadata(proto, decision.classes)
     return Classifier(path, proto, inputs[0].name, shape, output, decision, class_names=names)
 

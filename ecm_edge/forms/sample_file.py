@@ -17,7 +17,7 @@ from ecm_edge.base.errors import DatasetError
 from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -84,9 +84,12 @@ def read(path: Path, classifier: Classifier) -> Samples:
             not finite, or labels that are no classes of the model.
     """
     values, labels = _arrays(path)
+    _check_size(values.size * 4, str(path))
     _check_shape(values, classifier, path)
     with np.errstate(over="ignore"):
-        flat = _real(np.asarray(values).reshape(len(values), -1), classifier)
+        flat = _real(np.asarray(values).reshape(len(values), classifier.samples_per_segment), classifier)
+    if not len(flat):
+        raise DatasetError("samples hold one segment at least", f"none in {path}", _HINT)
     if not np.isfinite(flat).all():
         row = int(np.argmin(np.isfinite(flat).all(axis=1)))
         raise DatasetError("segments are finite float32", f"one that is not, row {row} of {path}", "Mend or drop it.")
@@ -110,12 +113,20 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             return _mapped(path), None
         _check_size(sum(entry.file_size for entry in zipfile.ZipFile(path).infolist()), str(path))
         with np.load(path, allow_pickle=False) as held:
-            return held[_name(held.files, path)], held[LABELS] if LABELS in held.files else None
+            return _array(held, _name(held.files, path)), _array(held, LABELS) if LABELS in held.files else None
     except DatasetError:
         raise
     except Exception as problem:  # noqa: BLE001 - headers are read as Python text: bytes of chance may raise anything
         words = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise DatasetError(rule, f"{words} at {path}", _HINT) from None
+
+
+def _array(held: Mapping[str, object], name: str) -> np.ndarray:
+    """An entry of a .npz file; NumPy gives the bytes of one that is no array."""
+    found = held[name]
+    if not isinstance(found, np.ndarray):
+        raise TypeError(f"no array in {name!r}")
+    return found
 
 
 def _name(names: Sequence[str], path: Path) -> str:

@@ -91,7 +91,8 @@ def layer_of_rows(kernels: Kernels, layer: Weighted, windows: Windows, outputs: 
     others = [] if added is None else [lines_of(added.index)]
     windows, (outputs, *others) = best_lines(windows, [outputs, *others])
     assert are_lines(outputs)  # noqa: S101 - they are new memory
-    if windows.lines == windows.rows == len(layer.weights) == 1 and layer.stored == "float16":
+    is_row = windows.lines == windows.rows == len(layer.weights) == 1 and windows.products == windows.segment
+    if is_row and layer.stored == "float16":
         return _half_layer(kernels, layer, windows, outputs)
     groups, _, per_group = layer.weights.shape
     tile, function, order = _kernel(kernels, windows, per_group)

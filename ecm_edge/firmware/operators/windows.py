@@ -33,7 +33,7 @@ _PICTURE = 4  # axes of a tensor that has height and width: batch and channels b
 class Along:
     """A convolution or pooling along one axis: kernel K, stride, dilation, and which axis of the tensor it is.
 
-    `margin` has the padding of every spatial axis; `rows` are windows along this one.
+    `margin` has the padding of every spatial axis; `rows` are windows along this one, of `length` entries.
     """
 
     axis: int
@@ -42,6 +42,7 @@ class Along:
     dilation: int
     margin: Room
     rows: int
+    length: int
 
     @property
     def before(self) -> int:
@@ -49,8 +50,11 @@ class Along:
         return self.margin.pads[self.axis - 2][0]
 
     def room(self, channels: int, groups: int, *, dual: bool) -> Room:
-        """What a layer of it wants of its input; the dual kernel's windows and taps have to begin at even elements."""
-        odd = channels % 2 == 1 and (self.stride % 2 == 1 or self.dilation > 1)
+        """What a layer of it wants of its input; the dual kernel's windows and taps have to begin at even elements.
+
+        A single entry has no distance to a next one, so `row_step` takes that of its channels.
+        """
+        odd = channels % 2 == 1 and (self.stride % 2 == 1 or self.dilation > 1) and self.length > 1
         return replace(self.margin, even=dual and groups == 1 and odd)
 
 
@@ -114,7 +118,7 @@ def _along(window: Geometry, axis: int, shape: Sequence[int]) -> Along:
     """One spatial axis of a window in a tensor (N, C, *S)."""
     taps, stride, dilation = window.kernel[axis], window.strides[axis], window.dilations[axis]
     rows = (shape[axis + 2] + sum(window.pads[axis]) - (taps - 1) * dilation - 1) // stride + 1
-    return Along(axis + 2, taps, stride, dilation, Room(window.pads), rows)
+    return Along(axis + 2, taps, stride, dilation, Room(window.pads), rows, shape[axis + 2])
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ecm_edge.forms.reference.operators._common import Array, Attributes
 
 
+_LEAST_SAME = -2
+"""Padding that SAME may ask for along an axis: where it is less, some runtimes pad by 0, and onnxruntime cuts."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Kernel, strides, dilations and padding (before, after) of each spatial axis; `extra` is ceil_mode's padding."""
@@ -40,6 +44,9 @@ def geometry(attributes: Attributes, kernel: tuple[int, ...], spatial: tuple[int
     pads = _pads(attributes, reach, strides, spatial)
     ceil = attributes.get("ceil_mode", 0)
     extra = tuple(_ceil_pad(*sizes) if ceil else 0 for sizes in zip(spatial, pads, reach, strides, strict=True))
+    if any(size + sum(pad) + more < r for size, pad, more, r in zip(spatial, pads, extra, reach, strict=True)):
+        found = f"one that reaches over {list(reach)} of {list(spatial)} with pads {list(pads)}"
+        raise ModelError("windows lie within the padded input", found, "Export it with a smaller kernel or more pads.")
     return Geometry(kernel, strides, dilations, pads, extra)
 
 
@@ -55,8 +62,11 @@ def _pads(
     if automatic not in {"SAME_UPPER", "SAME_LOWER"}:
         rule = "auto_pad is one of NOTSET, VALID, SAME_UPPER and SAME_LOWER"
         raise ModelError(rule, repr(automatic), "Export the model again.")
-    totals = [max(0, (-(-s // step) - 1) * step + r - s) for s, step, r in zip(spatial, strides, reach, strict=True)]
-    less = [(total // 2, total - total // 2) for total in totals]
+    totals = [(-(-s // step) - 1) * step + r - s for s, step, r in zip(spatial, strides, reach, strict=True)]
+    if min(totals) < _LEAST_SAME:
+        found = f"{automatic} with strides {list(strides)} of a kernel that reaches over {list(reach)}"
+        raise ModelError("windows have the padding that all runtimes give them", found, "Export it with pads.")
+    less = [(total // 2, total - total // 2) for total in (max(0, each) for each in totals)]
     return tuple(less if automatic == "SAME_UPPER" else [(after, before) for before, after in less])
 
 
