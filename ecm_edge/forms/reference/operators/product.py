@@ -49,7 +49,7 @@ def matrix_product(a: Array, b: Array) -> Array:
         return np.squeeze(product, axes)
     bounded((*np.broadcast_shapes(a.shape[1:-2], b.shape[1:-2]), a.shape[-2], b.shape[-1]))
     if a.ndim == b.ndim == 3 and len(b) == 1:  # noqa: PLR2004 - all rows by one matrix: one call instead of N
-        flat: Array = a.reshape(-1, a.shape[2]) @ b[0]
-        return flat.reshape(*a.shape[:2], -1)
+        flat: Array = a.reshape(a.shape[0] * a.shape[1], a.shape[2]) @ b[0]
+        return flat.reshape(*a.shape[:2], b.shape[2])
     left, right = same_rank([a, b])
     return np.asarray(left @ right)
