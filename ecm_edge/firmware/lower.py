@@ -82,7 +82,7 @@ def _probe(graph: Graph) -> dict[str, NDArray[Any]]:
     noise = np.random.default_rng(_SEED).standard_normal((2, size)).astype(np.float32)
     for samples in (noise, np.abs(noise), np.zeros_like(noise)):
         try:
-            with np.errstate(all="ignore"):  # noise may divide by zero where a heart does not
+            with np.errstate(all="ignore"):  # noise may divide by zero where real samples do not
                 return execute(graph, samples, {})
         except ModelError as problem:
             refusal = problem
