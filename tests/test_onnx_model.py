@@ -1,5 +1,6 @@
 """Files and graphs that are classifiers, and those that are not."""
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,20 @@ def test_integers_are_no_input():
 @pytest.mark.parametrize("shape", [(1, 2, nets.T), (2, 1, 2), (1, "n", 2)])
 def test_output_has_to_be_one_row_of_scores(shape):
     proto = nets.graph([nets.node("Identity", ["samples"], "y")], {}, shape=shape[:1] + shape, output=("y", shape))
-    with pytest.raises(ModelError, match=r"one row|its shape is fixed"):
+    with pytest.raises(ModelError, match=r"one row|its shape is fixed|one segment"):
+        onnx_model.classifier_of(proto)
+
+
+@pytest.mark.parametrize("scores", [(4, 1), (4, 6), (4,)])
+def test_a_batch_of_segments_is_not_taken_for_classes(scores):
+    weights = {"w": np.ones((prod(scores[1:]), 3, 1), np.float32), "shape": np.array(scores)}
+    nodes = [
+        nets.node("Conv", ["samples", "w"], "c"),
+        nets.node("GlobalAveragePool", ["c"], "p"),
+        nets.node("Reshape", ["p", "shape"], "scores"),
+    ]
+    proto = nets.graph(nodes, weights, shape=(4, 3, nets.T), output=("scores", scores))
+    with pytest.raises(ModelError, match=r"one segment at a time.*first axis of 4"):
         onnx_model.classifier_of(proto)
 
 

@@ -407,6 +407,7 @@ def test_weights_in_constant_nodes_are_quantised_as_weights():
         ({"samples": np.zeros((0, 12, 40))}, "one segment at least"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0, 1, 5]}, "from 0 to 4"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0, 1]}, "one a segment"),
+        ({"samples": np.zeros((3, 12, 40)), "labels": [1, 2, 9]}, "from 1 to 9 for 3 segments"),
         ({"samples": np.zeros((3, 12, 40)), "labels": [0.0, 1, 2]}, "integers"),
         ({"a": np.zeros(3), "b": np.zeros(3)}, "has an array 'samples'"),
         ({"samples": np.array([{}], object)}, "NumPy array"),

@@ -290,7 +290,9 @@ def test_one_bit_on_the_board_is_found_in_its_tensor(linear, data, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(linear), "--data", str(data.folder), "--target", LOONGSON.name, "--emulated", "2"])
     assert ended.value.code == 1
-    assert "bytes differ, first on S" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "bytes differ, first on S" in out
+    assert f"{LOONGSON.name}: 2 of the {record.segments} segments, and its figures are of these alone" in out
 
 
 def test_a_model_that_overflows_never_passes(data, tmp_path):

@@ -97,5 +97,7 @@ def _render(record: QuantizeRecord) -> None:
     )
     subjects = len(record.calibration_subjects)
     of = f"{subjects} training subjects" if subjects else "the file of samples"
+    if recurrent := [op for op in ("LSTM", "GRU", "RNN") if op in record.nodes_by_op]:
+        click.echo(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
     click.echo(f"calibrated on {record.calibration_segments} segments of {of}")
     tell(record.facts)

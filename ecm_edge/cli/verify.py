@@ -103,7 +103,7 @@ def _render(record: VerifyRecord) -> None:
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
     source = counted if record.task else record.dataset
     title = f"{record.model}: {record.segments} segments of {source}; {record.target}{made_up}"
-    classes = any(hop.accuracy_before is not None for hop in record.hops)
+    classes = record.facts is not None and record.facts.scores > 2  # noqa: PLR2004 - of two scores one is positive
     figures = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
     show(
         title,
@@ -111,9 +111,17 @@ def _render(record: VerifyRecord) -> None:
         [_row(hop, classes=classes) for hop in record.hops],
     )
     tell(record.facts)
+    _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)
     click.echo(record.verdict.value)
+
+
+def _tell_emulated(record: VerifyRecord) -> None:
+    """Say where the board answered some of the segments only: the figures of its hop are then those of these."""
+    counts = {form.emulated_segments for form in record.firmware if 0 < form.emulated_segments < record.segments}
+    for count in sorted(counts):
+        click.echo(f"{record.target}: {count} of the {record.segments} segments, and its figures are of these alone")
 
 
 def _row(hop: Hop, *, classes: bool) -> list[str]:

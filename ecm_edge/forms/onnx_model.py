@@ -211,7 +211,9 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
         found = f"{len(inputs)} ({', '.join(value.name for value in inputs) or 'none'}) in {path}"
         raise ModelError("a classifier has exactly one input", found, "Bind the other inputs to constants.")
     shape = _segment_shape(inputs[0], path)
-    output, count = _scores(proto, path)
+    output, count = _scores(proto, path, shape[0])
+    if len(shape) > len("NT") and layout_of(proto.graph, inputs[0].name, len(shape)).startswith("N"):
+        _refuse_batch({output: [count]}, shape[0], path)
     needed = sorted(needed_nodes(proto.graph, [output]))
     model_rules.refuse_classical(proto.graph.node[index] for index in needed)
     probability = count == 1 and _is_squashed(proto.graph, output)
@@ -264,8 +266,11 @@ def _segment_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
     return tuple(dims)
 
 
-def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
-    """The name of the one output of scores, and their number; of several outputs the one of two scores."""
+def _scores(proto: onnx.ModelProto, path: Path, batch: int) -> tuple[str, int]:
+    """The name of the one output of scores, and their number; of several outputs the one of two scores.
+
+    `batch` is the input's first axis: (batch, 1) are the scores of so many segments, and not those of so many classes.
+    """
     inferred = model_sizes.inferred(one_segment(proto), str(path))
     floats = [v for v in inferred.graph.output if _is_float32(v) and v.type.tensor_type.HasField("shape")]
     rows = {value.name: [dims[0] or 1, *dims[1:]] if (dims := lengths(value)) else [1] for value in floats}
@@ -274,12 +279,25 @@ def _scores(proto: onnx.ModelProto, path: Path) -> tuple[str, int]:
     chosen = scores if len(scores) == 1 else two
     if len(chosen) != 1:
         model_rules.refuse_maps(proto.graph)
+        _refuse_batch({name: dims for name, dims in rows.items() if len(dims) > 1}, batch, path)
         raise ModelError(
             "a classifier has one float output of scores, in one row",
             f"{ {value.name: lengths(value) for value in inferred.graph.output} } in {path}",
             "End the net in one score, in two, or in one for each class.",
         )
+    _refuse_batch({name: rows[name] for name in chosen if len(rows[name]) > 1}, batch, path)
     return next(iter(chosen.items()))
+
+
+def _refuse_batch(rows: Mapping[str, Sequence[int]], batch: int, path: Path) -> None:
+    """Refuse outputs whose first axis is as long as the input's `batch`, above 1."""
+    batched = {name: list(dims) for name, dims in rows.items() if dims[0] == batch > 1}
+    if batched:
+        raise ModelError(
+            "a model takes one segment at a time: the batch axis is 1, or free",
+            f"a first axis of {batch} in the input and in {batched} in {path}",
+            "Export it with a sample of one segment, or with a free batch axis.",
+        )
 
 
 def _is_squashed(graph: onnx.GraphProto, name: str) -> bool:

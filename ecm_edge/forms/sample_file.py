@@ -164,10 +164,11 @@ def _longer(shape: Sequence[int]) -> list[int]:
 
 def _checked(labels: np.ndarray, count: int, classes: int, path: Path) -> NDArray[np.int64]:
     whole = labels.dtype.kind in "iub" and labels.size == count
+    between = f" from {int(labels.min())} to {int(labels.max())}" if whole and count else ""
     if not whole or (count and not 0 <= int(labels.min()) <= int(labels.max()) < classes):
         raise DatasetError(
             f"labels are integers from 0 to {classes - 1}, one a segment",
-            f"{text_of(labels.shape)} of {labels.dtype} for {count} segments in {path}",
-            "Number the classes as the model's scores are.",
+            f"{text_of(labels.shape)} of {labels.dtype}{between} for {count} segments in {path}",
+            "Number the classes from 0 on, as the model's scores are, in an array of integers.",
         )
     return labels.reshape(-1).astype(np.int64)

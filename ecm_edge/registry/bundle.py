@@ -292,7 +292,8 @@ def _as_verified(parts: _Parts) -> Gate:
     name, folder = "image_as_verified", parts.model.folder
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
-        return not_run(name, "there is no verify.json")
+        why = f"there is no {candidate.VERIFY}" if folder else "an ONNX file keeps no record: see `ecm-edge verify`"
+        return not_run(name, why)
     record = VerifyRecord.load(path)
     verified = record.firmware_of(parts.model.sha256)
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
