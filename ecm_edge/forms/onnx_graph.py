@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 STANDARD = ("", "ai.onnx")
 """Names of the domain of the standard operators."""
 
+_SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
+_SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
+_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
 
 def opset(proto: onnx.ModelProto) -> int:
     """The version of the standard operator set that a model imports."""
@@ -57,3 +61,11 @@ def _read_by(node: onnx.NodeProto) -> set[str]:
     for inner in inner_graphs(node):
         read |= {value.name for value in inner.output}.union(*map(_read_by, inner.node))
     return read
+
+
+def is_squashed(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether a tensor is what a sigmoid gave, perhaps reshaped or quantised since."""
+    producers = {output: node for node in graph.node for output in node.output}
+    while (node := producers.get(name)) is not None and node.op_type in _SAME_VALUES | _QUANTISERS:
+        name = node.input[0]
+    return node is not None and node.op_type in _SQUASHED

@@ -30,7 +30,7 @@ from ecm_edge.forms.byte_ends import Meaning, has_byte_ends, taken_by, with_floa
 from ecm_edge.forms.decision import TWO_SCORES, Decision, decision_of, text_of, threshold_of
 from ecm_edge.forms.external_data import bring_in
 from ecm_edge.forms.layout import layout_of
-from ecm_edge.forms.onnx_graph import inputs_of, needed_nodes
+from ecm_edge.forms.onnx_graph import inputs_of, is_squashed, needed_nodes
 from ecm_edge.forms.session import open_session as open_session  # noqa: PLC0414 - users of a model open it here
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 _FIX = "python -m onnxruntime.tools.make_dynamic_shape_fixed"
 _LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
 _CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
-_SQUASHED = frozenset({"Sigmoid", "HardSigmoid"})
-_SAME_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Cast"})
-_QUANTISERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 Floats = NDArray[np.float32]
 
@@ -216,7 +213,7 @@ def classifier_of(proto: onnx.ModelProto, path: Path = Path("model.onnx")) -> Cl
         _refuse_batch({output: [count]}, shape[0], path)
     needed = sorted(needed_nodes(proto.graph, [output]))
     model_rules.refuse_classical(proto.graph.node[index] for index in needed)
-    probability = count == 1 and _is_squashed(proto.graph, output)
+    probability = count == 1 and is_squashed(proto.graph, output)
     stated = threshold_of(provenance(proto).get(_THRESHOLD, ""), f"{METADATA_PREFIX + _THRESHOLD} of {path}")
     decision = decision_of(count, stated, probability=probability)
     names = class_names.in_metadata(proto, decision.classes)
@@ -298,14 +295,6 @@ def _refuse_batch(rows: Mapping[str, Sequence[int]], batch: int, path: Path) -> 
             f"a first axis of {batch} in the input and in {batched} in {path}",
             "Export it with a sample of one segment, or with a free batch axis.",
         )
-
-
-def _is_squashed(graph: onnx.GraphProto, name: str) -> bool:
-    """Whether a tensor is what a sigmoid gave, perhaps reshaped or quantised since."""
-    producers = {output: node for node in graph.node for output in node.output}
-    while (node := producers.get(name)) is not None and node.op_type in _SAME_VALUES | _QUANTISERS:
-        name = node.input[0]
-    return node is not None and node.op_type in _SQUASHED
 
 
 def run_scores(classifier: Classifier, samples: Floats) -> Floats:
