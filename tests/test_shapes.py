@@ -450,7 +450,7 @@ def test_noise_is_bounded_and_the_same_every_time(saved):
         sample_file.noise(1 << 40, classifier)
 
 
-ONE_SOURCE, FILES_ONLY = "what is compared on, with one of", "are for an ONNX file; a candidate has its own data"
+ONE_SOURCE, FILES_ONLY = "what is compared on, with one of", "are for an ONNX file; a candidate needs its data"
 NO_SUBJECTS, TWO_SCORES = "--samples is for an ONNX file, and has no subjects", "one score; a candidate has two"
 
 
@@ -460,12 +460,12 @@ NO_SUBJECTS, TWO_SCORES = "--samples is for an ONNX file, and has no subjects", 
         ("verify MODEL --target host", ONE_SOURCE),
         ("verify MODEL --target host --noise 2 --samples s.npy", ONE_SOURCE),
         ("verify FOLDER --target host --noise 2", FILES_ONLY),
-        ("verify FOLDER --target host --data d --threshold 0.4", FILES_ONLY),
+        ("verify FOLDER --target host --data d --threshold 0.4", TWO_SCORES),
         ("quantize MODEL -o q", "what is calibrated on, with one of"),
         ("quantize MODEL -o q --samples s.npy --subjects S1", NO_SUBJECTS),
         ("quantize FOLDER --samples s.npy", NO_SUBJECTS),
         ("firmware build FOLDER --target host --threshold 0.4", TWO_SCORES),
-        ("firmware build FOLDER --target host --classes a,b", "the labels of a candidate are those of its task"),
+        ("firmware build FOLDER --target host --classes a,b", "a candidate has the labels of its task"),
         ("firmware generate MODEL --target host -o c --classes a,b", "each of the 5 labels has a name"),
         ("fit FOLDER --target host --threshold 0.4", TWO_SCORES),
         ("bench FOLDER --threshold 0.4", TWO_SCORES),

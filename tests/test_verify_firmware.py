@@ -219,21 +219,6 @@ def test_an_image_above_the_boards_memory_is_a_failure(tmp_path, data):
     assert "an image that runs fits its board; found one above FLASH by" in hop.reason
 
 
-def test_an_operator_without_c_is_a_failure_that_names_the_node(tmp_path, data, monkeypatch):
-    nodes = [
-        nets.node("Flatten", ["samples"], "flat"),
-        nets.node("Sqrt", ["flat"], "root"),
-        nets.node("MatMul", ["flat", "w"], "scores"),
-    ]
-    onnx_model.save(nets.graph(nodes, {"w": np.zeros((nets.T, 2), np.float32)}), tmp_path / "m.onnx")
-    from ecm_edge.firmware import lower
-
-    monkeypatch.setattr(lower, "OPERATORS", {})
-    hop = hop_of(verify.verify_model(tmp_path / "m.onnx", data, LOONGSON), TO_C["float32"])
-    assert hop.verdict == "FAIL"
-    assert "node_" in hop.reason
-
-
 def with_other_c(monkeypatch, change, *, where):
     """Change the generated C of the builds that `where` says, behind everybody's back."""
     real = build.build
