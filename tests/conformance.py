@@ -47,7 +47,6 @@ from ecm_edge.forms.reference.rewriting import RULE, SUPPORTED
 from . import firmware_c, quantised_files
 
 README = Path(__file__).parents[1] / "firmware_check" / "README.md"
-PROJECT = Path(__file__).parents[1] / "README.md"
 LISTED = Path(__file__).with_name("onnx2c_node_tests.txt")
 ON_BYTES = frozenset({"MaxPool", "ConvInteger", "MatMulInteger"})
 FOLDERS = ("pytorch-converted", "pytorch-operator", "simple")
@@ -413,14 +412,17 @@ def quantised_table():
 
 
 def operators():
-    """The list in the project's README: every operator that is taken, as the generator has them."""
+    """The list of every operator that is taken, as the generator has them."""
     return "\n".join(textwrap.wrap(f"{RULE}: {', '.join(sorted(SUPPORTED))}.", 120, break_long_words=False))
 
 
 def written():
-    """Both READMEs as they have to be, by path."""
-    room = _with(_with(README.read_text(), "conformance", table()), "quantised", quantised_table())
-    return {README: room, PROJECT: _with(PROJECT.read_text(), "operators", operators())}
+    """The README as it has to be."""
+    blocks = {"operators": operators(), "conformance": table(), "quantised": quantised_table()}
+    text = README.read_text()
+    for name, block in blocks.items():
+        text = _with(text, name, block)
+    return text
 
 
 def _with(text, name, block):
@@ -431,7 +433,6 @@ def _with(text, name, block):
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        for path, text in written().items():
-            path.write_text(text)
+        README.write_text(written())
     else:
         print(table(), quantised_table(), sep="\n\n")  # noqa: T201 - a command

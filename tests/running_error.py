@@ -98,7 +98,7 @@ def _errors(node, x, err, given):
     if err[0].ndim == wide[0].ndim and node.op in _MOVES:
         moved = [e if v.dtype.kind == "f" else v for e, v in zip(err, x, strict=True)]
         return OPERATORS[node.op]({**node.attributes, "value": 0.0}, moved[:2] if node.op == "Pad" else moved)
-    raise NotImplementedError(node.op)
+    raise NotImplementedError(f"no rule here bounds the error of {node.op}: write one")
 
 
 _MOVES = frozenset(

@@ -60,10 +60,10 @@ KNOWN = frozenset(OPERATORS) | {"QuantizeLinear", "DequantizeLinear"}
 """Operators that are computed as they are; C can be made of each, unless it only gives constants."""
 
 SUPPORTED = KNOWN | frozenset(RULES) | DEFINED
-"""Every operator that can be computed and made into firmware: the one list, which README.md shows."""
+"""Every operator that can be computed and made into firmware: the one list, which firmware_check/README.md shows."""
 
 RULE = f"{len(SUPPORTED)} operators can be computed and made into firmware"
-HINT = "README.md lists them under Firmware: export the model with those."
+HINT = "firmware_check/README.md lists them: export the model with those."
 
 _SEED = 0
 _MOST_NODES = 1 << 15
