@@ -424,7 +424,11 @@ def test_a_source_in_training_only_teaches_every_network_and_is_not_answered(bot
     assert all(len(names) == 6 for names in seen)
 
 
-@pytest.mark.parametrize("training", [{}, {"keep": "best"}, {"teacher": TEACHER, "distill": 0.5, "doubted": "drop"}])
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"keep": "best"}, {"teacher": TEACHER, "distill": 0.5, "doubted": "drop", "threshold": "even_odds"}],
+    ids=["last epoch", "best epoch", "with a teacher"],
+)
 def test_nothing_depends_on_the_labels_of_a_source_in_scores_only(both, tmp_path, training, monkeypatch):
     asked = fitted(monkeypatch)
     truth = validated(both, folds=by_source(both, score_only=["two"]), made=config(both, **training))
