@@ -139,6 +139,8 @@ def ours(dataset, fitted, held_out, split):
         train_labels=torch.from_numpy(dataset.labels[fitted].astype(np.int64)),
         train_blank=np.zeros(len(fitted), bool),
         train_subjects=np.array(dataset.subject_names(fitted)),
+        train_rhythms=np.asarray(dataset.table["rhythm"][fitted]),
+        train_sources=np.zeros(len(fitted), np.int64),
         train_episodes=np.asarray(dataset.table["episode"][fitted]),
         validation_samples=torch.from_numpy(dataset.samples[held_out]).unsqueeze(1),
         validation_labels=dataset.labels[held_out],

@@ -63,6 +63,32 @@ class Augmentation(Record):
     cutout: int = Field(
         default=0, ge=0, description="so many samples in a row become the segment's mean, in 3 of 10 segments"
     )
+    qrs: float = Field(
+        default=0, ge=0, le=1, description="share of the segments whose QRS is broadened, alike for all of their beats"
+    )
+    p_wave: float = Field(
+        default=0, ge=0, le=1, description="share of the segments whose P waves are taken out, scaled or inverted"
+    )
+    t_wave: float = Field(default=0, ge=0, le=1, description="share of the segments whose T waves are moved")
+    recorded: str = Field(
+        default="", description="a folder of WFDB records of noise; half of the segments get some of it"
+    )
+    recorded_snr_db: float = Field(
+        default=0, ge=-20, le=40, description="least ratio of ECG to recorded noise; drawn from there to 24 dB above"
+    )
+
+
+class Sampling(Record):
+    """How often segments are drawn in an epoch; `ecm_edge.training.sampling` says how balances work.
+
+    Without any of it every segment is drawn once.
+    """
+
+    segments: int = Field(default=0, ge=0, description="segments of an epoch; 0: as many as are trained on")
+    source: float = Field(default=0, ge=0, le=1, description="balance of sources: 0 as they are, 1 all alike")
+    label: float = Field(default=0, ge=0, le=1, description="balance of the classes of a source")
+    rhythm: float = Field(default=0, ge=0, le=1, description="balance of the rhythms of a class")
+    subject: float = Field(default=0, ge=0, le=1, description="balance of the subjects of a rhythm")
 
 
 class TrainingConfig(Record):
@@ -117,6 +143,7 @@ class TrainingConfig(Record):
         default=3e-4, gt=0, le=1, description="the highest learning rate of the epochs with int8 simulated"
     )
     augmentation: Augmentation = Augmentation()
+    sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
     def _has_teacher(self) -> TrainingConfig:

@@ -5,6 +5,7 @@ Shapes: N training segments, n of them in a batch, T samples.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,11 @@ import torch
 
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.training_config import Sampling
+from ecm_edge.data import recorded_noise
 from ecm_edge.training.augment import Augmenter, mix
 from ecm_edge.training.random_crop import RandomCrop
+from ecm_edge.training.sampling import draw, draws
 from ecm_edge.training.train_rows import trained_rows
 
 if TYPE_CHECKING:
@@ -23,36 +27,52 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import TrainingConfig
+    from ecm_edge.data.recorded_noise import RecordedNoise
     from ecm_edge.training.data import Teaching, TrainingData
 
 _FEWEST_IN_BATCH = 2  # batch norm needs more than one segment
 
 
 class Batches:
-    """Iterated once an epoch: every segment that is trained on, in a new order, as batches of `Batches.__iter__`.
+    """Iterated once an epoch: the segments that are trained on, in a new order, as batches of `Batches.__iter__`.
+
+    Each comes once, or as often as `sampling` says.
 
     Attributes:
         rows: the training rows that are trained on, ascending.
-        passes: how many segments a network sees in all epochs.
+        noise_sha256: the hash of the recorded noise, if there is any.
+        segments: how many a network sees in an epoch.
+        passes: how many in all epochs.
         per_epoch: how many batches an epoch has.
 
     Raises:
         CandidateError: the training needs teachers that are not there.
         DatasetError: the segments that are trained on are of one class only.
+        RecordingError: recorded noise that cannot be read.
     """
 
     def __init__(self, config: CandidateConfig, data: TrainingData, teaching: Teaching, device: torch.device) -> None:
         training = config.training
         rows = trained_rows(data, training, config.seed, teaching.unseen)
         self.rows = torch.from_numpy(rows)
-        self.passes = len(rows) * training.epochs
+        self._times = _times(data, rows, training.sampling)
+        self.segments = training.sampling.segments or len(rows)
+        self.passes = self.segments * training.epochs
         self._training, self._samples, self._device = training, data.train_samples, device
         self._answers = _answers(data.train_labels.float(), training.label_smoothing)
         self._generator = torch.Generator().manual_seed(config.seed)
         self._mixing = np.random.default_rng(config.seed)
         self.crop = _crop(training, data, rows)
         length = data.train_samples.shape[2]
-        self._augment = Augmenter(training.augmentation, length, config.sampling_rate_hz, seed=config.seed)
+        noise = _noise(config)
+        self.noise_sha256 = noise.sha256 if noise else None
+        self._augment = Augmenter(
+            training.augmentation,
+            length,
+            config.sampling_rate_hz,
+            seed=config.seed,
+            noise=noise.signals if noise else (),
+        )
         self._teachers = _teachers(training, teaching, device, self.passes)
         self.per_epoch = len(self._order())  # this draws an order, and the weights of a seed depend on it
 
@@ -72,7 +92,10 @@ class Batches:
 
     def _order(self) -> list[Tensor]:
         """Row numbers by batch, in a new order; a last batch too small for batch norm is left out."""
-        order = self.rows[torch.randperm(len(self.rows), generator=self._generator)]
+        if self._times is None:
+            order = self.rows[torch.randperm(len(self.rows), generator=self._generator)]
+        else:
+            order = draw(self.rows, self._times, self._generator)
         return [rows for rows in torch.split(order, self._training.batch_size) if len(rows) >= _FEWEST_IN_BATCH]
 
 
@@ -87,6 +110,17 @@ def _crop(training: TrainingConfig, data: TrainingData, rows: np.ndarray) -> Ran
     if not augmentation.recut:
         return None
     return RandomCrop(data.train_samples, data.train_episodes, data.train_labels.numpy(), rows, augmentation.tempo)
+
+
+def _times(data: TrainingData, rows: np.ndarray, sampling: Sampling) -> Tensor | None:
+    """(N,) how often each row is drawn in an epoch, on average; None for once."""
+    return None if sampling == Sampling() else torch.from_numpy(draws(data, rows, sampling))
+
+
+def _noise(config: CandidateConfig) -> RecordedNoise | None:
+    """The recorded noise that the training adds, if it adds any."""
+    folder = config.training.augmentation.recorded
+    return recorded_noise.read(Path(folder), config.task) if folder else None
 
 
 def _teachers(

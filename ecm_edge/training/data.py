@@ -21,6 +21,8 @@ class TrainingData:
     train_labels: Tensor  # (N,) int64, 0 or 1
     train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
     train_subjects: np.ndarray  # (N,) str
+    train_rhythms: np.ndarray  # (N,) int
+    train_sources: np.ndarray  # (N,) int: of a merged data set
     train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one passage, and adjoin in it
     validation_samples: Tensor  # (V, 1, T) float32; V may be 0
     validation_labels: np.ndarray  # (V,) int8, 0 or 1

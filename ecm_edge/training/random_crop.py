@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ecm_edge.training.augment import interpolated
+from ecm_edge.training.interpolation import interpolated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

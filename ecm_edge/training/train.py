@@ -44,6 +44,7 @@ class TrainingRecord(Record):
     layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
               and else time, since without compiling it would be slower.
     validation_positive_subjects: those with a positive segment; absent in records of earlier versions.
+    noise_sha256: the hash of the recorded noise that was added, if any was.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
     """
 
@@ -66,6 +67,7 @@ class TrainingRecord(Record):
     threads: int
     layout: Literal["batch_first", "batch_last"] = "batch_first"
     compiled: bool = False
+    noise_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
         train_subjects=np.array(dataset.subject_names(train)),
+        train_rhythms=np.asarray(dataset.table["rhythm"][train]),
+        train_sources=dataset.sources[dataset.table["subject"][train]],
         train_episodes=np.asarray(dataset.table["episode"][train]),
         validation_samples=samples_of(dataset, validation),
         validation_labels=labels,
@@ -187,12 +191,13 @@ def _record(
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
         validation_positive_subjects=_positive_subjects(loop),
-        samples_per_second=len(loop.batches.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
+        samples_per_second=loop.batches.segments * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),
         layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
+        noise_sha256=loop.batches.noise_sha256,
     )
 
 
