@@ -48,6 +48,8 @@ def find_beats(batch: Tensor, sampling_rate_hz: float) -> tuple[Tensor, Tensor]:
     most = min(length, 2 * length // apart + 2)  # K
     places = torch.where(peak, place, length)
     found = places.topk(most, dim=1, largest=False).values.sort(1).values  # (N, K)
+    equals = found.diff(dim=1, prepend=found.new_full((len(found), 1), -length)) <= apart // 2  # of one height
+    found = found.masked_fill(equals, length).sort(1).values
     return found.clamp(max=length - 1), found < length
 
 
