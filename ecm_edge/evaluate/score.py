@@ -162,7 +162,7 @@ def score_out_of_fold(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
         )
     answers = out_of_fold.load(folder, model.config, dataset)
-    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    scores = score_rows(answers.after, dataset, out_of_fold.answered_rows(dataset, answers.record.assignment), target)
     statement = out_of_fold.STATEMENT
     return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
 
