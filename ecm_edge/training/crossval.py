@@ -172,5 +172,6 @@ def _out_of_fold(
         networks=margins.networks,
         train_seconds=margins.seconds,
         margins_sha256=files.sha256_bytes(out_of_fold.to_bytes(before=before, after=after)),
+        networks_sha256=files.sha256_bytes(margins.kept),
     )
-    return OutOfFold(record, before, after)
+    return OutOfFold(record, before, after, margins.kept)

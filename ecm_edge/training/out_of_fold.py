@@ -3,6 +3,7 @@
     folds.json   CrossValidationRecord: who was in which fold, what was chosen there, the scores over all subjects
     folds.npz    before, after: (n,) float32 margins of the labelled rows of the subjects in folds, ascending,
                  before and after the threshold of their fold was taken off
+    folds.safetensors    the networks that answered, as `fold_networks` reads them
 
 `crossval` makes both; scores, comparisons and pages only read them.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FOLDS = "folds.json"
 MARGINS = "folds.npz"
+NETWORKS = "folds.safetensors"
 
 STATEMENT = (
     "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
@@ -55,7 +57,8 @@ class CrossValidationRecord(Record):
     """Scores over all subjects, each out of its fold; every fold's threshold is taken off, so margins are cut at 0.
 
     `threshold` is the one for a network of all subjects: by the recipe's rule, from the margins of all, out of fold.
-    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz.
+    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz, and
+    `networks_sha256` that of folds.safetensors; None where the networks were not kept.
     """
 
     config_sha256: str
@@ -68,18 +71,25 @@ class CrossValidationRecord(Record):
     networks: int
     train_seconds: float
     margins_sha256: str
+    networks_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The record with its margins, (n,) float32 each, of the `answered_rows`."""
+    """The record with its margins, (n,) float32 each, of the `answered_rows`.
+
+    `networks` is the content of folds.safetensors; empty where it was not kept, or not read.
+    """
 
     record: CrossValidationRecord
     before: NDArray[np.float32]
     after: NDArray[np.float32]
+    networks: bytes = b""
 
     def save(self, folder: Path) -> None:
-        """Write folds.npz and then folds.json into a candidate's folder."""
+        """Write folds.npz, folds.safetensors if there is one, and then folds.json into a candidate's folder."""
+        if self.networks:
+            files.write_atomic(folder / NETWORKS, self.networks)
         files.write_atomic(folder / MARGINS, to_bytes(before=self.before, after=self.after))
         self.record.save(folder / FOLDS)
 
