@@ -82,11 +82,20 @@ class CandidateConfig(Record):
 
 
 _AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
+_TRAINING_ADDED: dict[str, Scalar] = {
+    "bag_windows": 1,
+    "bag": "mean",
+    "quiet_below": 0.0,
+    "unlabelled": False,
+    "auxiliary": 0.0,
+}
 _ADDED_LATER: dict[str, Scalar | list[str]] = {
     "source_sha256": [],
     "unit": "mV",
     **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
     **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
+    **{f"training.{name}": unused for name, unused in _TRAINING_ADDED.items()},
+    **{f"training.teacher.training.{name}": unused for name, unused in _TRAINING_ADDED.items()},
     "training.teacher.count": 1,
 }
 """Fields that configurations did not have at first, by their path, and the value that stands for their absence."""
