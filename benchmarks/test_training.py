@@ -142,6 +142,7 @@ def ours(dataset, fitted, held_out, split):
         train_rhythms=np.asarray(dataset.table["rhythm"][fitted]),
         train_sources=np.zeros(len(fitted), np.int64),
         train_episodes=np.asarray(dataset.table["episode"][fitted]),
+        train_passages=np.asarray(dataset.table["episode"][fitted]),
         validation_samples=torch.from_numpy(dataset.samples[held_out]).unsqueeze(1),
         validation_labels=dataset.labels[held_out],
         validation_subjects=np.array(dataset.subject_names(held_out)),

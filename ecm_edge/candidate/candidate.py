@@ -92,6 +92,11 @@ _TRAINING_ADDED: dict[str, Any] = {
     "augmentation.t_wave": 0.0,
     "augmentation.recorded": "",
     "augmentation.recorded_snr_db": 0.0,
+    "bag_windows": 1,
+    "bag": "mean",
+    "quiet_below": 0.0,
+    "unlabelled": False,
+    "auxiliary": 0.0,
 }
 _ADDED_LATER: dict[str, Any] = {
     "source_sha256": [],

@@ -200,7 +200,7 @@ def mix(batch: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tenso
     """Mixup: each segment with another of the batch, brought to its own spread first; targets are mixed alike.
 
     Args:
-        batch: (N, 1, T) samples.
+        batch: (N, k, T) samples; where k is not 1, a bag of windows, each of which is mixed with one of the other bag.
         targets: (N, …) what is to be answered, by segment.
         rng: draws one share for the whole batch, and the partners.
     """

@@ -219,7 +219,8 @@ def _train(job: _Job) -> _Network:
     """Train one network, and write down what it answers."""
     setting, config, dataset = job.setting, job.config, open_dataset(job.setting.data)
     teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
-    trained = train.fit(config, train.load_data(dataset, config.split), rule=setting.rule, teaching=teaching)
+    data = train.load_data(dataset, config.split, unlabelled=config.training.unlabelled)
+    trained = train.fit(config, data, rule=setting.rule, teaching=teaching)
     samples = train.samples_of(dataset, dataset.rows_of(config.split.test))
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
