@@ -219,7 +219,7 @@ def _record(
         unlabelled_segments=loop.batches.unlabelled,
         softened_labels=loop.batches.softened,
         left_out_quiet=loop.batches.left_out_quiet,
-        windows_seen=_windows_an_epoch(loop, config) * (len(loop.epochs) + len(fine_tuned)),
+        windows_seen=loop.batches.segments * (len(loop.epochs) + len(fine_tuned)),
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
