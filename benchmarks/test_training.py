@@ -146,6 +146,7 @@ def ours(dataset, fitted, held_out, split):
         validation_samples=torch.from_numpy(dataset.samples[held_out]).unsqueeze(1),
         validation_labels=dataset.labels[held_out],
         validation_subjects=np.array(dataset.subject_names(held_out)),
+        validation_sources=np.zeros(len(held_out), np.int64),
     )
     plain = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)  # the seed work had none
     how = TrainingConfig(epochs=EPOCHS, patience=EPOCHS, gap_limit=9.0, augmentation=plain)

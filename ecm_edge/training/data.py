@@ -28,6 +28,7 @@ class TrainingData:
     validation_samples: Tensor  # (V, 1, T) float32; V may be 0
     validation_labels: np.ndarray  # (V,) int8, 0 or 1
     validation_subjects: np.ndarray  # (V,) str
+    validation_sources: np.ndarray  # (V,) int: of a merged data set
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 class Epoch(Record):
     """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
-    The scores are those of the validation subjects at `threshold`, by the training's rule for it. Without validation
-    subjects these figures are absent, and the threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
+    The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
+    F1, Fβ and G are the means over its sources. Without validation subjects these figures are absent, and the threshold
+    is 0. `fbeta_pooled` is there where the rule has a term for it.
     """
 
     epoch: int
@@ -217,12 +218,25 @@ class Loop:
         return {
             **pooled,
             "validation_loss": validation_loss,
-            "f1": metrics.f1(labels, decided, subjects),
-            "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
-            "g": metrics.g(labels, decided, subjects, beta, good_above),
+            "f1": self._over_sources(lambda rows: metrics.f1(labels[rows], decided[rows], subjects[rows])),
+            "fbeta_mean": self._over_sources(
+                lambda rows: metrics.fbeta_mean(labels[rows], decided[rows], subjects[rows], beta)
+            ),
+            "g": self._over_sources(
+                lambda rows: metrics.g(labels[rows], decided[rows], subjects[rows], beta, good_above)
+            ),
             "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
+
+    def _over_sources(self, figure: Callable[[np.ndarray], float]) -> float:
+        """The mean of a figure over the sources of the validation segments, so that a large one hides no other.
+
+        Args:
+            figure: of the rows that a (V,) mask chooses.
+        """
+        sources = self.data.validation_sources
+        return float(np.mean([figure(sources == source) for source in np.unique(sources)]))
 
     def _validate(self) -> tuple[np.ndarray, float]:
         """(V,) float32 margins of the validation segments, and their mean cross-entropy."""

@@ -126,6 +126,7 @@ def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> Tr
         validation_samples=samples_of(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
+        validation_sources=dataset.sources[dataset.table["subject"][validation]],
     )
 
 
