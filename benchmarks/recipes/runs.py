@@ -138,7 +138,10 @@ def measure(setting: Setting, recipe: Recipe, seed: int, workers: int) -> Result
     rows = out_of_fold.answered_rows(dataset, folds)
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     for_each_fold = np.broadcast_to(margins.before, margins.others.shape)  # (F, n)
-    thresholds = crossval.fold_thresholds("chosen", labels, for_each_fold, subjects, margins.fold, target.score)
+    choose = out_of_fold.may_choose(rows, dataset, folds)  # (n,)
+    thresholds = crossval.fold_thresholds(
+        "chosen", labels[choose], for_each_fold[:, choose], subjects[choose], margins.fold[choose], target.score
+    )
     return Result(
         inputs_sha256=setting.inputs_sha256(recipe, seed),
         recipe=recipe,

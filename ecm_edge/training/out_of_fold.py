@@ -44,6 +44,16 @@ STATEMENT = (
 """What figures out of fold are; shown beside them."""
 
 
+def statement(folds: FoldAssignment) -> str:
+    """What figures out of fold are, with the sources that had another use."""
+    told = [STATEMENT]
+    if folds.train_only:
+        told.append(f"subjects of {', '.join(folds.train_only)} were only trained on, and have no figures")
+    if folds.score_only:
+        told.append(f"nothing was trained, and no threshold chosen, on subjects of {', '.join(folds.score_only)}")
+    return "; ".join(told)
+
+
 class Fold(Record):
     """One fold: its subjects, how many segments they have, and the threshold, in which these subjects had no part."""
 
