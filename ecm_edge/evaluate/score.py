@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+import numpy as np
+
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
-from ecm_edge.candidate.candidate import check_task
+from ecm_edge.candidate.candidate import TRAINING, check_task
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
@@ -128,7 +129,7 @@ def record_of_margins(
     latency: Latency | None = None,
 ) -> ScoreRecord:
     """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
-    scores = score_rows(margin, dataset, rows, target)
+    scores = score_rows(margin, dataset, rows, target, log_odds(model, margin))
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
     return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
@@ -162,9 +163,21 @@ def score_out_of_fold(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
         )
     answers = out_of_fold.load(folder, model.config, dataset)
-    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target)
+    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target, answers.before)
     statement = out_of_fold.STATEMENT
     return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+
+
+def log_odds(model: ModelFile, margin: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The margins (n,) of a candidate's network with its threshold put back; None where no record has the threshold.
+
+    They are log-odds as far as the network was trained on cross-entropy. Nothing is known of any other file's scores.
+    """
+    if not (model.folder and (model.folder / TRAINING).is_file()):
+        return None
+    from ecm_edge.training.train import TrainingRecord  # it brings in torch, which takes seconds
+
+    return margin + np.float32(TrainingRecord.load(model.folder / TRAINING).best.threshold)
 
 
 def _check_latency(latency: Latency | None) -> None:
