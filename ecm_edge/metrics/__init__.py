@@ -6,6 +6,7 @@ scores[:, 0]), `subjects` (N,) names or codes. A segment is called positive wher
 
 from ecm_edge.metrics.auc import auc
 from ecm_edge.metrics.board import BoardScore, BoardTerm, board_score, detection_points
+from ecm_edge.metrics.calibration import Calibration, ReliabilityBin, calibrate
 from ecm_edge.metrics.counts import (
     BETA,
     GOOD_SUBJECT_ABOVE,
@@ -29,11 +30,13 @@ __all__ = [
     "RESAMPLES",
     "BoardScore",
     "BoardTerm",
+    "Calibration",
     "Confusion",
     "Counts",
     "Figures",
     "Objective",
     "PairedStatistic",
+    "ReliabilityBin",
     "RhythmScore",
     "Scores",
     "SubjectScore",
@@ -41,6 +44,7 @@ __all__ = [
     "auc",
     "beta_threshold",
     "board_score",
+    "calibrate",
     "choose_threshold",
     "confusion",
     "count_by_subject",

@@ -103,7 +103,11 @@ def paired_difference(
 
 def weights_for(counts: Counts) -> NDArray[np.float64]:
     """The weights for these subjects; no resamples where there is one subject, since they would all be the same."""
-    subjects = len(counts.subjects)
+    return weights_for_subjects(len(counts.subjects))
+
+
+def weights_for_subjects(subjects: int) -> NDArray[np.float64]:
+    """The weights for so many subjects; no resamples of one."""
     return subject_weights(subjects, RESAMPLES if subjects > 1 else 0)
 
 
