@@ -21,7 +21,7 @@ from ecm_edge.metrics.counts import (
     g,
 )
 from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate, on_board
-from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
+from ecm_edge.metrics.resample import RESAMPLES, GainParts, PairedStatistic, paired_difference, paired_parts
 from ecm_edge.metrics.threshold import Objective, ThresholdRule, beta_threshold, choose_threshold, find_threshold
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Confusion",
     "Counts",
     "Figures",
+    "GainParts",
     "Objective",
     "PairedStatistic",
     "ReliabilityBin",
@@ -59,4 +60,5 @@ __all__ = [
     "g",
     "on_board",
     "paired_difference",
+    "paired_parts",
 ]

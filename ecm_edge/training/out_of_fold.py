@@ -137,11 +137,28 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         CandidateError: nothing was measured out of fold, or it was with another configuration or data set, or one of
             the two files changed.
     """
+    loaded = load_elsewhere(folder, config)
+    check_dataset(config, dataset)
+    rows = len(answered_rows(dataset, loaded.record.assignment))
+    if len(loaded.before) != rows:
+        raise _other_rows(folder, rows, f"{len(loaded.before)} margins")
+    return loaded
+
+
+def load_elsewhere(folder: Path, config: CandidateConfig) -> OutOfFold:
+    """What `save` wrote, where the data set of the candidate is not at hand; the rows are those of that data set.
+
+    Args:
+        folder: the candidate's.
+        config: the one that lies there.
+
+    Raises:
+        CandidateError: as `load`, but that no data set is held against it.
+    """
     if not has_folds(folder):
         raise CandidateError(
             "figures out of fold come from a cross-validation", f"no {FOLDS} in {folder}", "Train with --folds."
         )
-    check_dataset(config, dataset)
     record, path = CrossValidationRecord.load(folder / FOLDS), folder / MARGINS
     if (record.config_sha256, record.dataset_sha256) != (config.sha256, config.dataset_sha256):
         raise CandidateError(
@@ -155,15 +172,19 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         raise CandidateError(
             f"{MARGINS} stays as it was written", f"{path} changed or is gone", "Restore it, or train with --folds."
         )
-    arrays = from_bytes(content)
-    rows = len(answered_rows(dataset, record.assignment))
+    arrays, rows = from_bytes(content), record.scores.segments
     if {name: array.shape for name, array in arrays.items()} != {"before": (rows,), "after": (rows,)}:
-        raise CandidateError(
-            f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
-            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items()) or 'no arrays'} in {path}",
-            "Restore it, or train with --folds.",
-        )
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
+        raise _other_rows(folder, rows, found)
     return OutOfFold(record, arrays["before"], arrays["after"])
+
+
+def _other_rows(folder: Path, rows: int, found: str) -> CandidateError:
+    return CandidateError(
+        f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
+        f"{found} in {folder / MARGINS}",
+        "Restore it, or train with --folds.",
+    )
 
 
 def to_bytes(**arrays: NDArray[np.float32]) -> bytes:
