@@ -34,7 +34,6 @@ _SEED = 20240  # fixed: the same rows always give the same interval
 _DEFINED_SHARE = 0.95  # an interval over fewer defined resamples would not be one of 95 %
 
 
-@lru_cache(maxsize=4)  # of thousands of subjects they take longer than a figure, and a comparison has many figures
 class GainParts(Record):
     """A difference of two models in two parts, whose sum it is.
 
@@ -46,6 +45,7 @@ class GainParts(Record):
     threshold: Interval
 
 
+@lru_cache(maxsize=4)  # of thousands of subjects they take longer than a figure, and a comparison has many figures
 def subject_weights(subjects: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
     """(1 + resamples, S), read-only: the times each subject is taken; row 0 takes each once, for the figure itself."""
     drawn = np.random.default_rng(_SEED).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
