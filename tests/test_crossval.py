@@ -22,8 +22,9 @@ from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.merge import merge
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.search import train_one
-from ecm_edge.training import crossval, epochs, out_of_fold, train
+from ecm_edge.training import crossval, epochs, fold_networks, out_of_fold, train
 from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
+from ecm_edge.training.out_of_fold import NETWORKS as NETWORKS_FILE
 
 from .folds import relabelled
 from .tiny import run
@@ -258,6 +259,50 @@ def test_margins_that_changed_are_refused(dataset, saved):
     (saved / MARGINS).unlink()
     with pytest.raises(CandidateError, match="stays as it was written"):
         out_of_fold.load(saved, config(dataset), dataset)
+
+
+def answers_of_folds(networks, found, dataset):
+    """(n,) what the kept networks answer to the labelled rows of their folds."""
+    samples = train.samples_of(dataset, out_of_fold.labelled_rows(dataset))
+    scores = np.stack([epochs.predict(network, samples, torch.device("cpu")).numpy() for network in networks])
+    return np.choose(by_fold(found, dataset), scores[:, :, 1] - scores[:, :, 0])
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_networks_of_the_folds_are_kept_and_answer_as_they_did(wide, tmp_path, keep):
+    made = config(wide, keep=keep)
+    found = validated(wide, made=made)
+    found.save(tmp_path)
+    networks = fold_networks.load(tmp_path, made, CrossValidationRecord.load(tmp_path / "folds.json"))
+    np.testing.assert_allclose(answers_of_folds(networks, found, wide), found.before, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(answers_of_folds(networks[::-1], found, wide), found.before, atol=1e-3)
+
+
+def test_the_networks_of_an_earlier_run_are_kept_too(dataset, known, tmp_path):
+    validated(dataset, work=tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == len(known.record.folds)
+    assert validated(dataset, work=tmp_path).networks == known.networks
+    for path in tmp_path.glob("*.safetensors"):
+        path.write_bytes(b"no network")
+    assert validated(dataset, work=tmp_path).networks == known.networks
+
+
+def test_networks_that_changed_or_were_not_kept_are_refused(dataset, known, saved):
+    (saved / NETWORKS_FILE).write_bytes(known.networks[:-4] + b"....")
+    with pytest.raises(CandidateError, match="stays as it was written"):
+        fold_networks.load(saved, config(dataset), known.record)
+    (saved / NETWORKS_FILE).unlink()
+    with pytest.raises(CandidateError, match="changed or is gone"):
+        fold_networks.load(saved, config(dataset), known.record)
+    earlier = known.record.model_copy(update={"networks_sha256": None})
+    with pytest.raises(CandidateError, match="Train again with --folds"):
+        fold_networks.load(saved, config(dataset), earlier)
+
+
+def test_networks_of_another_shape_are_refused(dataset, known, saved):
+    other = config(dataset).model_copy(update={"network": {**PARAMS, "channels": 8}})
+    with pytest.raises(CandidateError, match="fits the configuration"):
+        fold_networks.load(saved, other, known.record)
 
 
 def test_what_holds_other_than_margins_is_as_if_it_held_nothing():

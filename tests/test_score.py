@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ecm_edge import metrics
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError, ModelError
 from ecm_edge.base.records import Evidence, Latency
+from ecm_edge.candidate.candidate import TRAINING, load_config
 from ecm_edge.evaluate.score import ScoreRecord, like_a_guess, parse_subjects, score_model, score_out_of_fold
-from ecm_edge.forms import onnx_model
-from tests import tiny
+from ecm_edge.forms import model_file, onnx_model
+from tests import report_records, tiny
 from tests.folds import relabelled, write_folds
 
 EVERYONE = [f"S{i}" for i in range(6)]
@@ -193,6 +195,23 @@ def trained_on_all(tmp_path, dataset):
     return write_folds(folder, dataset, column=1)
 
 
+def test_calibration_is_of_margins_with_the_threshold_put_back(tmp_path, dataset, trained_on_all):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=2)
+    assert score_model(folder, dataset).scores.calibration is None
+    config = load_config(folder)
+    trained = report_records.training(config)
+    assert trained.best.threshold == 0.1
+    trained.save(folder / TRAINING)
+    margins = model_file.margins(model_file.open_model(folder).classifier, dataset, dataset.rows_of(["S3", "S4", "S5"]))
+    found = score_model(folder, dataset).scores.calibration
+    errors = 1 / (1 + np.exp(-(margins + 0.1))) - dataset.labels[dataset.rows_of(["S3", "S4", "S5"])]
+    assert found.brier.value == pytest.approx((errors**2).mean())
+    before = np.load(trained_on_all / "folds.npz")["before"]
+    assert score_out_of_fold(trained_on_all, dataset).scores.calibration == metrics.calibrate(
+        dataset.labels, before, dataset.subject_names(np.arange(120))
+    )
+
+
 def test_out_of_fold_scores_are_the_recipes_over_all_subjects(dataset, trained_on_all):
     record = score_out_of_fold(trained_on_all, dataset, target=tiny.TARGET, form="int8")
     assert (record.part, record.trained_on, record.warnings) == ("out_of_fold", [], [])
@@ -232,6 +251,7 @@ def test_the_command_keeps_the_record_out_of_fold_of_who_has_no_test_subjects(
     said = capsys.readouterr()
     assert "warning" not in said.err
     assert "every subject was answered by a float32 network of this recipe that had not seen it" in said.out
+    assert "calibration: Brier score 0." in said.out
     assert ScoreRecord.load(trained_on_all / "score.json").part == "out_of_fold"
     assert tiny.run(["score", tested, *options]) == 0
     assert not (tested / "score.json").exists()

@@ -1,6 +1,7 @@
 """Training: deterministic, early stopping by its rules, a threshold folded in, checkpoints without pickle."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.networks import batch_last
@@ -331,10 +333,32 @@ def test_the_threshold_is_folded_into_what_is_saved(dataset, loaded, tmp_path):
     trained = train.fit(config, loaded)
     train.save_trained(tmp_path, config, trained)
     scores = epochs.predict(candidate.load_network(tmp_path), loaded.validation_samples, torch.device("cpu"))
-    from ecm_edge import metrics
-
     f1 = metrics.f1(loaded.validation_labels, (scores[:, 1] - scores[:, 0]).numpy(), loaded.validation_subjects)
     assert f1 == pytest.approx(trained.record.best.f1, abs=0.02)  # folding rounds margins next to the threshold
+
+
+def test_validation_figures_of_several_sources_are_their_means(dataset, loaded):
+    config = configured(dataset, epochs=1, threshold="even_odds")
+    sources = (loaded.validation_subjects == loaded.validation_subjects[0]).astype(int)
+    best = train.fit(config, replace(loaded, validation_sources=sources)).record.best
+    network = train.fit(config, loaded).network
+    scores = epochs.predict(network, loaded.validation_samples, torch.device("cpu"))
+    margins = (scores[:, 1] - scores[:, 0]).numpy()
+    each = [
+        metrics.fbeta_mean(
+            *(values[sources == source] for values in (loaded.validation_labels, margins)),
+            loaded.validation_subjects[sources == source],
+            metrics.criteria(None)[0],
+        )
+        for source in (0, 1)
+    ]
+    assert best.fbeta_mean == pytest.approx(np.mean(each))
+    assert each[0] != each[1]
+
+
+def test_an_epoch_is_as_long_as_sampling_says(dataset, loaded):
+    record = train.fit(configured(dataset, epochs=3, sampling={"segments": 50, "label": 1.0}), loaded).record
+    assert record.windows_seen == 150
 
 
 def test_epochs_are_written_for_spreadsheets(dataset, loaded, tmp_path):

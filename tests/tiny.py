@@ -97,6 +97,7 @@ def config(dataset, train=("S0", "S1"), validation=("S2",), test=("S3", "S4", "S
         seed=seed,
         split=Split(train=list(train), validation=list(validation), test=list(test)),
         dataset_sha256=dataset.header.content_sha256,
+        source_sha256=dataset.header.source_sha256,
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=250,
         samples_per_segment=T,

@@ -169,7 +169,8 @@ def _within_budget(setting: Setting, dataset: Dataset, config: CandidateConfig) 
 
 def _passes(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
     """How many segments of the training part all epochs go through."""
-    return len(trained_rows(data, config.training, config.seed, teaching.unseen)) * config.training.epochs
+    rows = trained_rows(data, config.training, config.seed, teaching.unseen).rows
+    return len(rows) * config.training.bag_windows * config.training.epochs
 
 
 def macs(config: CandidateConfig, dataset: Dataset) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
-    from ecm_edge.metrics import Scores
+    from ecm_edge.metrics import Calibration, Scores
     from ecm_edge.metrics.evaluate import SourceScore
 
 
@@ -129,6 +129,7 @@ def _render(record: ScoreRecord) -> None:
         [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
     ]
     show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    click.echo(_calibration(scores.calibration))
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
     _show_rhythms(scores, record.label)
@@ -139,18 +140,29 @@ def _render(record: ScoreRecord) -> None:
         click.echo(missing)
 
 
+def _calibration(calibration: Calibration | None) -> str:
+    from ecm_edge.base.numbers import figure, ratio
+
+    if calibration is None:
+        return "calibration: not known, since no record says what threshold was taken off these scores"
+    return (
+        f"calibration: Brier score {figure(calibration.brier)}, skill {figure(calibration.skill)} against a base rate "
+        f"of {ratio(calibration.base_rate)}, expected error {ratio(calibration.expected_error)}"
+    )
+
+
 def _show_rhythms(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import ratio
+    from ecm_edge.base.numbers import NONE, figure
     from ecm_edge.base.tables import show
 
     show(
-        "By rhythm",
+        "By rhythm (95 %)",
         ["rhythm", "subjects", "segments", f"called {label}", "sensitivity", "specificity"],
         [
             [
                 r.rhythm,
                 *map(str, (r.subjects, r.segments, r.called_positive)),
-                *map(ratio, (r.sensitivity, r.specificity)),
+                *(figure(r.interval) if share is not None else NONE for share in (r.sensitivity, r.specificity)),
             ]
             for r in scores.by_rhythm
         ],
@@ -190,6 +202,7 @@ def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
             [f"with {label}", *(f"{source.positive_subjects:,}" for source in sources)],
             ["segments", *(f"{source.segments:,}" for source in sources)],
             *([name, *(figure(getattr(source, name)) for source in sources)] for name in _FIGURES),
+            ["brier", *(figure(s.calibration.brier if s.calibration else None) for s in sources)],
         ],
     )
 

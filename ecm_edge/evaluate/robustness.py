@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.metrics import Scores
+    from ecm_edge.metrics import RhythmScore
     from ecm_edge.targets import Target
 
 ROBUSTNESS = "robustness.json"
@@ -170,7 +170,7 @@ def check_robustness(
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,
-        by_rhythm=_by_rhythm(undisturbed, dataset, rows, clean),
+        by_rhythm=[_answers(rhythm) for rhythm in clean.by_rhythm],
         degenerate=degenerate,
         provenance=provenance.collect(),
     )
@@ -202,16 +202,7 @@ def _row(
     )
 
 
-def _by_rhythm(
-    called: NDArray[np.float32], dataset: Dataset, rows: NDArray[np.int64], scores: Scores
-) -> list[RhythmAnswers]:
-    """The rhythms that `scores` has of these rows, with intervals by resampling their subjects."""
-    labels = dataset.labels[rows]
-    rhythms = np.array([name or "blank" for name in dataset.header.rhythms])[dataset.table["rhythm"][rows]]
-    answers = []
-    for rhythm in scores.by_rhythm:
-        chosen = (rhythms == rhythm.rhythm) & (labels == rhythm.label)
-        own = score_rows(called[chosen], dataset, rows[chosen], None)
-        counts = rhythm.model_dump(exclude={"sensitivity", "specificity"})
-        answers.append(RhythmAnswers(**counts, sensitivity=own.recall, specificity=own.specificity))
-    return answers
+def _answers(rhythm: RhythmScore) -> RhythmAnswers:
+    counts = rhythm.model_dump(exclude={"sensitivity", "specificity", "interval"})
+    sensitivity, specificity = (rhythm.interval, None) if rhythm.label else (None, rhythm.interval)
+    return RhythmAnswers(**counts, sensitivity=sensitivity, specificity=specificity)

@@ -16,7 +16,7 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
-from ecm_edge.candidate.candidate import check_task
+from ecm_edge.candidate.candidate import TRAINING, check_task
 from ecm_edge.data.splits import check_sources
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
@@ -138,7 +138,7 @@ def record_of_margins(
     sources: Sequence[str] = (),
 ) -> ScoreRecord:
     """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
-    scores = score_rows(margin, dataset, rows, target)
+    scores = score_rows(margin, dataset, rows, target, log_odds(model, margin))
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
     return _record(model, dataset, target, scores, latency, part=part, trained_on=seen, sources=sources)
@@ -178,7 +178,8 @@ def score_out_of_fold(
     folds = answers.record.assignment
     rows = out_of_fold.answered_rows(dataset, folds)
     chosen = in_sources(rows, dataset, sources)
-    scores, statement = score_rows(answers.after[chosen], dataset, rows[chosen], target), out_of_fold.statement(folds)
+    scores = score_rows(answers.after[chosen], dataset, rows[chosen], target, answers.before[chosen])
+    statement = out_of_fold.statement(folds)
     return _record(
         model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], sources=sources, statement=statement
     )
@@ -203,6 +204,18 @@ def in_sources(rows: NDArray[np.int64], dataset: Dataset, sources: Sequence[str]
                 "Say --subjects all, or leave this source out.",
             )
     return np.isin(place, [names.index(source) for source in sources])
+
+
+def log_odds(model: ModelFile, margin: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """The margins (n,) of a candidate's network with its threshold put back; None where no record has the threshold.
+
+    They are log-odds as far as the network was trained on cross-entropy. Nothing is known of any other file's scores.
+    """
+    if not (model.folder and (model.folder / TRAINING).is_file()):
+        return None
+    from ecm_edge.training.train import TrainingRecord  # it brings in torch, which takes seconds
+
+    return margin + np.float32(TrainingRecord.load(model.folder / TRAINING).best.threshold)
 
 
 def _check_latency(latency: Latency | None) -> None:

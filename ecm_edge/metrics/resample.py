@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ecm_edge.base.errors import DatasetError
-from ecm_edge.base.records import Interval
+from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.board import detection_points
 from ecm_edge.metrics.counts import count_by_subject, criteria, fbeta, figures, ratio
 
@@ -27,8 +27,22 @@ PairedStatistic = Literal[
     "accuracy", "precision", "recall", "f1", "specificity", "npv", "fbeta_mean", "g", "detection_points"
 ]
 
+Cut = tuple["ArrayLike", "ArrayLike"]
+"""Margins (N,) before a threshold was taken off, and after it."""
+
 _SEED = 20240  # fixed: the same rows always give the same interval
 _DEFINED_SHARE = 0.95  # an interval over fewer defined resamples would not be one of 95 %
+
+
+class GainParts(Record):
+    """A difference of two models in two parts, whose sum it is.
+
+    network:   the difference at even odds, where each side calls positive what it finds at least as likely as not.
+    threshold: the rest: what the first side's threshold changes from even odds, less what the second side's does.
+    """
+
+    network: Interval
+    threshold: Interval
 
 
 @lru_cache(maxsize=4)  # of thousands of subjects they take longer than a figure, and a comparison has many figures
@@ -89,9 +103,40 @@ def paired_difference(
     Raises:
         DatasetError: the statistic is undefined on these rows (besides what `check_rows` raises).
     """
-    a, b = (count_by_subject(labels, margins, subjects) for margins in (margins_a, margins_b))
-    weights = weights_for(a)
-    difference = interval(_statistic(a, weights, statistic, rule) - _statistic(b, weights, statistic, rule))
+    a, b = (_draws(labels, margins, subjects, statistic, rule) for margins in (margins_a, margins_b))
+    return _defined(a - b, statistic)
+
+
+def paired_parts(
+    labels: ArrayLike,
+    margins_a: Cut,
+    margins_b: Cut,
+    subjects: ArrayLike,
+    statistic: PairedStatistic = "fbeta_mean",
+    *,
+    rule: ScoreRule | None = None,
+) -> GainParts:
+    """`paired_difference` of margins after their thresholds, in two parts; raises as it does.
+
+    Each side gives its margins before its threshold was taken off, which even odds cut at 0, and after it.
+    """
+    (a_before, a), (b_before, b) = (
+        [_draws(labels, margins, subjects, statistic, rule) for margins in side] for side in (margins_a, margins_b)
+    )
+    network = a_before - b_before
+    return GainParts(network=_defined(network, statistic), threshold=_defined(a - b - network, statistic))
+
+
+def _draws(
+    labels: ArrayLike, margins: ArrayLike, subjects: ArrayLike, statistic: PairedStatistic, rule: ScoreRule | None
+) -> NDArray[np.float64]:
+    """(1 + R,) the statistic, and that of each resample; equal subjects give equal resamples."""
+    counts = count_by_subject(labels, margins, subjects)
+    return _statistic(counts, weights_for(counts), statistic, rule)
+
+
+def _defined(draws: NDArray[np.float64], statistic: PairedStatistic) -> Interval:
+    difference = interval(draws)
     if difference is None:
         raise DatasetError(
             f"both models must have a {statistic}",
@@ -103,7 +148,11 @@ def paired_difference(
 
 def weights_for(counts: Counts) -> NDArray[np.float64]:
     """The weights for these subjects; no resamples where there is one subject, since they would all be the same."""
-    subjects = len(counts.subjects)
+    return weights_for_subjects(len(counts.subjects))
+
+
+def weights_for_subjects(subjects: int) -> NDArray[np.float64]:
+    """The weights for so many subjects; no resamples of one."""
     return subject_weights(subjects, RESAMPLES if subjects > 1 else 0)
 
 

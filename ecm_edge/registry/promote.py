@@ -10,7 +10,7 @@ once the others have passed.
    that it ran on the emulated board.
 4. Measured latency: an estimate is no evidence.
 5. Claim: a candidate without test subjects was measured out of fold, and ships the threshold that was found there. Its
-   entry is named after those scores.
+   entry is named after those scores; where its data set is merged, after those of one source (`source.choose_source`).
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
    subjects. Where there are no such subjects, what both answered out of fold is compared.
@@ -26,6 +26,7 @@ emulator can show. Without any latency evidence nothing is decided.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
@@ -59,6 +60,7 @@ from ecm_edge.registry import decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
+from ecm_edge.registry.source import choose_source
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
 
@@ -87,6 +89,7 @@ def promote(
     *,
     latency_files: Sequence[Path] = (),
     form: Form | None = None,
+    source: str | None = None,
 ) -> PromoteRecord:
     """Decide, write the decision into the registry's history, and install the candidate if it passed.
 
@@ -98,10 +101,12 @@ def promote(
         latency_files: bench.json or pytest-benchmark's JSON; the candidate's own bench.json by default. One that also
             names the incumbent's model is used for both.
         form: what would ship; the target's first form by default.
+        source: of a merged data set, the one that figures, comparison and the entry's name are about; by default the
+            incumbent's, or else the only one that both data sets have, or else all.
 
     Raises:
         CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
-            file, or no latency evidence names its model.
+            file, no latency evidence names its model, or the source is not there or has no answers.
         DatasetError: the data set changed since it was written, or the test subjects have no segment.
         ModelError: a model is corrupt or its scores are not finite.
         RegistryError: the registry is damaged, or an entry of it was changed.
@@ -114,6 +119,7 @@ def promote(
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
         verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
+        challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
         decided = _decide(challenger, verified, former, shelf, latencies)
         return decision.write(shelf, challenger, decided, hashes)
 
@@ -269,10 +275,18 @@ def _claim(challenger: Contender) -> list[Gate]:
     if own != chosen:
         detail = f"a network at the threshold {own:.6g}, not {chosen:.6g}; train with --refit"
         return [condition("claim", detail, holds=False)]
-    scores = challenger.out_of_fold.scores
+    scores = challenger.answers.scores
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
     counted = with_positives(scores.subjects, scores.positive_subjects, challenger.config.task.label)
-    return [condition("claim", f"{figures} over {counted}, out of fold", holds=True)]
+    return [condition("claim", f"{figures} over {counted}{_whose(challenger)}, out of fold", holds=True)]
+
+
+def _whose(challenger: Contender) -> str:
+    """The source that a figure is about, or that it mixes several; empty where the data set was not merged."""
+    if challenger.source:
+        return f", of {challenger.source.name}"
+    names = [source.name for source in challenger.dataset.header.sources]
+    return f", of {' and '.join(names)} together (--source names one)" if names else ""
 
 
 def _score(comparison: Comparison | str) -> Gate:
@@ -282,7 +296,11 @@ def _score(comparison: Comparison | str) -> Gate:
     value = comparison.difference.value
     whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
     certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
-    detail = f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}; must be above 0"
+    of_source = f" of {comparison.source}" if comparison.source else ""
+    detail = (
+        f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}{of_source}"
+        f"{_parts(comparison)}; must be above 0"
+    )
     return Gate(
         name="score",
         verdict=Verdict.PASS if value > 0 else Verdict.FAIL,
@@ -292,6 +310,14 @@ def _score(comparison: Comparison | str) -> Gate:
         margin=value,
         detail=detail,
     )
+
+
+def _parts(comparison: Comparison) -> str:
+    """What the difference is due to."""
+    parts = comparison.parts
+    if parts is None:
+        return ""
+    return f"; {_signed(parts.network)} by the network at even odds, {_signed(parts.threshold)} by the threshold"
 
 
 def _signed(figure: Interval) -> str:
@@ -387,5 +413,6 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
         return "; ".join(f"{gate.name}: {gate.detail or gate.value}" for gate in due)
     if not isinstance(comparison, Comparison):
         return "the first of its target, and all gates passed"
-    by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects"
-    return f"better by {by}; costs within tolerance"
+    of_source = f" of {comparison.source}" if comparison.source else ""
+    by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
+    return f"better by {by}{_parts(comparison)}; costs within tolerance"

@@ -81,7 +81,7 @@ def rung_record(rung: Rung, trained: TrainingRecord, objective: float) -> RungRe
         g=best.g,
         specificity=best.specificity,
         epochs=len(trained.epochs),
-        segments=trained.train_segments * len(trained.epochs),
+        segments=trained.windows_seen,
         seconds=trained.seconds,
     )
 

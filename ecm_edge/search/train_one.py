@@ -80,7 +80,8 @@ def train_candidate(
     candidate.check_dataset(config, dataset)
     refit = refit or not (config.split.validation or config.split.test)  # of a refitted one, given as --like
     config = _for_everyone(config, dataset, folds) if refit else _apart(config, dataset, folds)
-    data, work = train.load_data(dataset, config.split), out.with_name(f".{out.name}.folds")
+    data = train.load_data(dataset, config.split, unlabelled=config.training.unlabelled)
+    work = out.with_name(f".{out.name}.folds")
     with files.staged_folder(out) as staged:
         _, costs = gate_candidate(config, target, data.train_samples[:1, 0].numpy())
         config.save(staged / candidate.CONFIG)

@@ -168,9 +168,10 @@ def _out_of_fold(
             for f in range(folds.count)
         ],
         threshold=metrics.find_threshold(kind, shown[0], before[choose], shown[1], rule),
-        scores=score_rows(after, dataset, rows, target),
+        scores=score_rows(after, dataset, rows, target, before),
         networks=margins.networks,
         train_seconds=margins.seconds,
         margins_sha256=files.sha256_bytes(out_of_fold.to_bytes(before=before, after=after)),
+        networks_sha256=files.sha256_bytes(margins.kept),
     )
-    return OutOfFold(record, before, after)
+    return OutOfFold(record, before, after, margins.kept)

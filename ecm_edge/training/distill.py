@@ -87,7 +87,7 @@ def teaching(
         on_teacher(number, len(members), time.perf_counter() - started)
     return Teaching(
         ensemble=tuple(followed),
-        unseen=_unseen(subjects, teacher, dataset, cache, folds) if training.doubted == "drop" else None,
+        unseen=_unseen(subjects, teacher, dataset, cache, folds) if training.doubted != "keep" else None,
     )
 
 
@@ -102,7 +102,8 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
         raise CandidateError(
             "a teacher is trained without validation", "schedule = plateau", "Set training.schedule=one_cycle."
         )
-    alone = {"keep": "last", "teacher": None, "distill": 0.0, "doubted": "keep", "qat_epochs": 0}
+    untaught = {"teacher": None, "distill": 0.0, "doubted": "keep", "unlabelled": False}
+    alone = {**untaught, "keep": "last", "qat_epochs": 0}
     teacher = Teacher(
         family=config.family,
         factory=config.factory,

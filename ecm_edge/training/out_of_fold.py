@@ -3,6 +3,7 @@
     folds.json   CrossValidationRecord: who was in which fold, what was chosen there, the scores over all subjects
     folds.npz    before, after: (n,) float32 margins of the labelled rows of the subjects in folds, ascending,
                  before and after the threshold of their fold was taken off
+    folds.safetensors    the networks that answered, as `fold_networks` reads them
 
 `crossval` makes both; scores, comparisons and pages only read them.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FOLDS = "folds.json"
 MARGINS = "folds.npz"
+NETWORKS = "folds.safetensors"
 
 STATEMENT = (
     "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
@@ -65,7 +67,8 @@ class CrossValidationRecord(Record):
     """Scores over all subjects, each out of its fold; every fold's threshold is taken off, so margins are cut at 0.
 
     `threshold` is the one for a network of all subjects: by the recipe's rule, from the margins of all, out of fold.
-    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz.
+    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz, and
+    `networks_sha256` that of folds.safetensors; None where the networks were not kept.
     """
 
     config_sha256: str
@@ -78,18 +81,25 @@ class CrossValidationRecord(Record):
     networks: int
     train_seconds: float
     margins_sha256: str
+    networks_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The record with its margins, (n,) float32 each, of the `answered_rows`."""
+    """The record with its margins, (n,) float32 each, of the `answered_rows`.
+
+    `networks` is the content of folds.safetensors; empty where it was not kept, or not read.
+    """
 
     record: CrossValidationRecord
     before: NDArray[np.float32]
     after: NDArray[np.float32]
+    networks: bytes = b""
 
     def save(self, folder: Path) -> None:
-        """Write folds.npz and then folds.json into a candidate's folder."""
+        """Write folds.npz, folds.safetensors if there is one, and then folds.json into a candidate's folder."""
+        if self.networks:
+            files.write_atomic(folder / NETWORKS, self.networks)
         files.write_atomic(folder / MARGINS, to_bytes(before=self.before, after=self.after))
         self.record.save(folder / FOLDS)
 
@@ -127,11 +137,28 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         CandidateError: nothing was measured out of fold, or it was with another configuration or data set, or one of
             the two files changed.
     """
+    loaded = load_elsewhere(folder, config)
+    check_dataset(config, dataset)
+    rows = len(answered_rows(dataset, loaded.record.assignment))
+    if len(loaded.before) != rows:
+        raise _other_rows(folder, rows, f"{len(loaded.before)} margins")
+    return loaded
+
+
+def load_elsewhere(folder: Path, config: CandidateConfig) -> OutOfFold:
+    """What `save` wrote, where the data set of the candidate is not at hand; the rows are those of that data set.
+
+    Args:
+        folder: the candidate's.
+        config: the one that lies there.
+
+    Raises:
+        CandidateError: as `load`, but that no data set is held against it.
+    """
     if not has_folds(folder):
         raise CandidateError(
             "figures out of fold come from a cross-validation", f"no {FOLDS} in {folder}", "Train with --folds."
         )
-    check_dataset(config, dataset)
     record, path = CrossValidationRecord.load(folder / FOLDS), folder / MARGINS
     if (record.config_sha256, record.dataset_sha256) != (config.sha256, config.dataset_sha256):
         raise CandidateError(
@@ -145,15 +172,19 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         raise CandidateError(
             f"{MARGINS} stays as it was written", f"{path} changed or is gone", "Restore it, or train with --folds."
         )
-    arrays = from_bytes(content)
-    rows = len(answered_rows(dataset, record.assignment))
+    arrays, rows = from_bytes(content), record.scores.segments
     if {name: array.shape for name, array in arrays.items()} != {"before": (rows,), "after": (rows,)}:
-        raise CandidateError(
-            f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
-            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items()) or 'no arrays'} in {path}",
-            "Restore it, or train with --folds.",
-        )
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
+        raise _other_rows(folder, rows, found)
     return OutOfFold(record, arrays["before"], arrays["after"])
+
+
+def _other_rows(folder: Path, rows: int, found: str) -> CandidateError:
+    return CandidateError(
+        f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
+        f"{found} in {folder / MARGINS}",
+        "Restore it, or train with --folds.",
+    )
 
 
 def to_bytes(**arrays: NDArray[np.float32]) -> bytes:
