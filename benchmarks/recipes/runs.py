@@ -128,17 +128,20 @@ def run(
 def measure(setting: Setting, recipe: Recipe, seed: int, workers: int) -> Result:
     """Train a recipe's networks, one a fold, and score what they answer out of fold; n labelled rows, F folds."""
     dataset, target, folds = open_dataset(setting.data), setting.target, setting.folds
-    whole = recipe.configure(dataset, splits.everyone(dataset), seed)
+    whole = recipe.configure(dataset, splits.everyone(dataset, folds), seed)
     configs = fold_configs(whole, dataset, folds, pairs=False)
     teachers = distill.all_teachers(configs.values(), dataset, folds)
     list(distill.train_all(teachers, dataset, setting.teachers, workers))  # before the doubted segments are counted
     budgeted = [_within_budget(setting, dataset, config) for config in configs.values()]
     configs = dict(zip(configs, (config for config, _ in budgeted), strict=True))
     margins = fold_margins(configs, dataset, folds, rule=target.score, work=setting.work, workers=workers)
-    rows = out_of_fold.labelled_rows(dataset)
+    rows = out_of_fold.answered_rows(dataset, folds)
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     for_each_fold = np.broadcast_to(margins.before, margins.others.shape)  # (F, n)
-    thresholds = crossval.fold_thresholds("chosen", labels, for_each_fold, subjects, margins.fold, target.score)
+    choose = out_of_fold.may_choose(rows, dataset, folds)  # (n,)
+    thresholds = crossval.fold_thresholds(
+        "chosen", labels[choose], for_each_fold[:, choose], subjects[choose], margins.fold[choose], target.score
+    )
     return Result(
         inputs_sha256=setting.inputs_sha256(recipe, seed),
         recipe=recipe,

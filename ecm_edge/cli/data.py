@@ -18,7 +18,7 @@ from ecm_edge.cli._recordings import (
     rhythm_options,
     rhythm_rules,
 )
-from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_rhythms, show_sources, tell
+from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_folds, show_rhythms, show_sources, tell
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
@@ -294,19 +294,51 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("-o", "--out", type=PATH, required=True, help="The JSON file to write, for `ecm-edge train --folds`.")
 @click.option("--count", type=click.IntRange(min=3), default=5, show_default=True, help="Number of folds.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
+@click.option(
+    "--by-source",
+    is_flag=True,
+    help="Divide each source of a merged data set by itself: its folds are those of the source alone.",
+)
+@click.option(
+    "--train-only",
+    multiple=True,
+    metavar="SOURCE",
+    help="Train every network on this source, and score none of it out of fold; with --by-source, may be repeated.",
+)
+@click.option(
+    "--score-only",
+    multiple=True,
+    metavar="SOURCE",
+    help="Train and tune no network on this source, and score all of it; with --by-source, may be repeated.",
+)
 @json_option
-def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
+def folds(
+    dataset: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    train_only: tuple[str, ...],
+    score_only: tuple[str, ...],
+    *,
+    by_source: bool,
+    as_json: bool,
+) -> None:
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds.
+
+    `ecm-edge train --folds` keeps to the sources in training only or in scores only for the candidate itself too.
+    """
     from ecm_edge.data import splits
 
-    record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
+    if (train_only or score_only) and not by_source:
+        raise click.UsageError("--train-only and --score-only go with --by-source")
+    opened = open_data(dataset)
+    if by_source:
+        use = {"train_only": train_only, "score_only": score_only}
+        record = splits.assign_folds_by_source(opened, count=count, seed=seed, **use)
+    else:
+        record = splits.assign_folds(opened, count=count, seed=seed)
     record.save(out)
-
-    def render() -> None:
-        for number in range(record.count):
-            click.echo(f"fold {number}: {', '.join(record.subjects(number))}")
-
-    emit(record, as_json=as_json, render=render)
+    emit(record, as_json=as_json, render=lambda: show_folds(record, opened if by_source else None))
 
 
 @command.command("audit", short_help="look for leakage, duplicates, bad signals and contradicted labels")

@@ -42,7 +42,17 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
 @form_option()
 @subjects_option
 @click.option(
-    "--out-of-fold", "out_of_fold", is_flag=True, help="All subjects, by the cross-validation of a candidate's recipe."
+    "--out-of-fold",
+    "out_of_fold",
+    is_flag=True,
+    help="All subjects in folds, by the cross-validation of a candidate's recipe.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="Of a merged data set, score the subjects of this source alone; may be repeated.",
 )
 @click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
 @json_option
@@ -52,6 +62,7 @@ def command(
     target: str | None,
     form: Form | None,
     subjects: str | None,
+    sources: tuple[str, ...],
     latency_file: Path | None,
     *,
     out_of_fold: bool,
@@ -74,20 +85,23 @@ def command(
     dataset = open_data(data)
     latency = Latency.load(latency_file) if latency_file else None
     if out_of_fold:
-        record = score_out_of_fold(model, dataset, target=board, form=form, latency=latency)
+        record = score_out_of_fold(model, dataset, target=board, sources=sources, form=form, latency=latency)
     else:
         chosen = parse_subjects(subjects)
-        record = score_model(model, dataset, target=board, subjects=chosen, form=form, latency=latency)
+        record = score_model(model, dataset, target=board, subjects=chosen, sources=sources, form=form, latency=latency)
     if _is_kept(record, model):
         record.save(model / candidate.SCORE)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
-    """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none."""
+    """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none.
+
+    One of some sources alone is not kept.
+    """
     from ecm_edge.candidate.candidate import load_config
 
-    if not keeps_records(model):
+    if not keeps_records(model) or record.sources:
         return False
     config = load_config(model)
     part = "test" if config.split.test else "out_of_fold"
@@ -103,6 +117,7 @@ def _render(record: ScoreRecord) -> None:
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
+    part += f" of {', '.join(record.sources)}" if record.sources else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
     title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:

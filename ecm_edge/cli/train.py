@@ -66,7 +66,9 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
     help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.",
 )
 @click.option(
-    "--refit", is_flag=True, help="Train it on all subjects of the data set, at the threshold that --folds finds."
+    "--refit",
+    is_flag=True,
+    help="Train it on all subjects of the data set, but none in scores only, at the threshold that --folds finds.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes for --folds, of one thread each.  [default: one a core]"
@@ -149,6 +151,12 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
             f"out of fold over {counted}: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
             f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
         )
+        for source in scores.by_source:
+            counted = with_positives(source.subjects, source.positive_subjects, config.task.label)
+            click.echo(
+                f"  {source.source}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
+                f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
+            )
 
 
 def _kept(record: TrainingRecord, config: CandidateConfig) -> str:

@@ -234,14 +234,15 @@ class Dataset:
         Raises:
             DatasetError: a subject that is not in the data set.
         """
-        unknown = sorted(set(subjects) - set(self.header.subjects), key=natural_key)
+        chosen = set(subjects)
+        unknown = sorted(chosen - set(self.header.subjects), key=natural_key)
         if unknown:
             raise DatasetError(
                 "subjects must be in the data set",
                 f"{unknown[0]!r} in {self.folder}",
                 "`ecm-edge data info` lists its subjects.",
             )
-        wanted = np.isin(self.header.subjects, list(subjects))
+        wanted = np.array([name in chosen for name in self.header.subjects])
         rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])
         return rows
 

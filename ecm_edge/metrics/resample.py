@@ -5,6 +5,7 @@ Dimensions: S subjects; R sets of weights. The first takes every subject once; e
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,10 +31,13 @@ _SEED = 20240  # fixed: the same rows always give the same interval
 _DEFINED_SHARE = 0.95  # an interval over fewer defined resamples would not be one of 95 %
 
 
+@lru_cache(maxsize=4)  # of thousands of subjects they take longer than a figure, and a comparison has many figures
 def subject_weights(subjects: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """(1 + resamples, S): the times each subject is taken; row 0 takes each once and gives the figure itself."""
+    """(1 + resamples, S), read-only: the times each subject is taken; row 0 takes each once, for the figure itself."""
     drawn = np.random.default_rng(_SEED).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
-    return np.vstack([np.ones(subjects), drawn])
+    weights = np.vstack([np.ones(subjects), drawn])
+    weights.flags.writeable = False
+    return weights
 
 
 def interval(draws: NDArray[np.float64]) -> Interval | None:

@@ -108,8 +108,8 @@ class Contender:
 
     @cached_property
     def out_of_fold(self) -> Answers:
-        """The answers out of fold on all labelled rows; raises as `cross_validation`."""
-        rows = out_of_fold.labelled_rows(self.dataset)
+        """The answers out of fold on the subjects in folds; raises as `cross_validation`."""
+        rows = out_of_fold.answered_rows(self.dataset, self.cross_validation.record.assignment)
         return Answers("out_of_fold", rows, self.cross_validation.after, self.dataset, self.target)
 
     def answers_on(self, rows: NDArray[np.int64]) -> Answers:

@@ -208,7 +208,7 @@ def _unseen(
         folds = splits.assign_folds(dataset, count=FOLDS, seed=teacher.seed)
     splits.check_folds(folds, dataset)
     rows = dataset.rows_of(subjects)  # (N,)
-    fold = fold_of(rows, dataset, folds)  # (N,)
+    fold = fold_of(rows, dataset, splits.judging_folds(dataset, folds))  # (N,)
     answers = torch.empty(len(rows))
     for number, config in out_of_fold_teachers(subjects, teacher, dataset, folds).items():
         own = fold == number
@@ -226,7 +226,8 @@ def out_of_fold_teachers(
     Raises:
         DatasetError: the subjects are of one fold only.
     """
-    present = sorted({folds.folds[name] for name in subjects})
+    fold = splits.judging_folds(dataset, folds)
+    present = sorted({fold[name] for name in subjects})
     if len(present) < _FEWEST_FOLDS:
         raise DatasetError(
             f"a teacher's training subjects are of {_FEWEST_FOLDS} folds or more",
@@ -234,7 +235,7 @@ def out_of_fold_teachers(
             "Divide the subjects into more folds.",
         )
     return {
-        number: _configured(teacher, [name for name in subjects if folds.folds[name] != number], dataset, teacher.seed)
+        number: _configured(teacher, [name for name in subjects if fold[name] != number], dataset, teacher.seed)
         for number in present
     }
 

@@ -59,7 +59,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class FoldMargins:
-    """What networks answer to subjects that they have not seen, no threshold taken off; n labelled rows, F folds.
+    """What networks answer to subjects that they have not seen, no threshold taken off; n answered rows, F folds.
 
     before:   (n,) float32 margins, ascending by row, of the networks that were trained without the row's own fold.
     others:   (F, n) float32, others[f] of the networks without the row's own fold and f; NaN where there is none.
@@ -207,7 +207,7 @@ def _networks(
     for network in networks:
         done(network.left_out, network.seconds)
     for teacher, seconds in distill.train_all(teachers, dataset, setting.teachers, workers):
-        seen = {folds.folds[name] for name in teacher.split.train}
+        seen = {folds.folds[name] for name in teacher.split.train if name in folds.folds}
         done(tuple(sorted(set(range(folds.count)) - seen)), seconds, is_teacher=True)
     for network in run_all([partial(_train, job) for job in missing], workers):
         done(network.left_out, network.seconds)
@@ -256,7 +256,7 @@ def _state(job: _Job) -> dict[str, Tensor]:
 
 def _placed(networks: Sequence[_Network], dataset: Dataset, folds: FoldAssignment, kept: bytes) -> FoldMargins:
     """The margins of all networks by row."""
-    fold = out_of_fold.fold_of(out_of_fold.labelled_rows(dataset), dataset, folds)  # (n,)
+    fold = out_of_fold.fold_of(out_of_fold.answered_rows(dataset, folds), dataset, folds.folds)  # (n,)
     before = np.full(len(fold), np.nan, np.float32)
     others = np.full((folds.count, len(fold)), np.nan, np.float32)
     for network in networks:

@@ -1,8 +1,8 @@
 """What a candidate's recipe answers out of fold: every subject by a network that has not seen it.
 
     folds.json   CrossValidationRecord: who was in which fold, what was chosen there, the scores over all subjects
-    folds.npz    before, after: (n,) float32 margins of the data set's labelled rows, ascending, before and after the
-                 threshold of their fold was taken off
+    folds.npz    before, after: (n,) float32 margins of the labelled rows of the subjects in folds, ascending,
+                 before and after the threshold of their fold was taken off
     folds.safetensors    the networks that answered, as `fold_networks` reads them
 
 `crossval` makes both; scores, comparisons and pages only read them.
@@ -22,10 +22,11 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
-from ecm_edge.data.splits import FoldAssignment
+from ecm_edge.data.splits import FoldAssignment, subjects_of_sources
 from ecm_edge.metrics import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +42,16 @@ STATEMENT = (
     "labels had no part; the candidate's own network took no part"
 )
 """What figures out of fold are; shown beside them."""
+
+
+def statement(folds: FoldAssignment) -> str:
+    """What figures out of fold are, with the sources that had another use."""
+    told = [STATEMENT]
+    if folds.train_only:
+        told.append(f"subjects of {', '.join(folds.train_only)} were only trained on, and have no figures")
+    if folds.score_only:
+        told.append(f"nothing was trained, and no threshold chosen, on subjects of {', '.join(folds.score_only)}")
+    return "; ".join(told)
 
 
 class Fold(Record):
@@ -75,7 +86,7 @@ class CrossValidationRecord(Record):
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The record with its margins, (n,) float32 each, of the data set's labelled rows.
+    """The record with its margins, (n,) float32 each, of the `answered_rows`.
 
     `networks` is the content of folds.safetensors; empty where it was not kept, or not read.
     """
@@ -93,14 +104,20 @@ class OutOfFold:
         self.record.save(folder / FOLDS)
 
 
-def labelled_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """The rows that have margins: all labelled ones, (n,) ascending."""
-    return np.flatnonzero(dataset.labels >= 0)
+def answered_rows(dataset: Dataset, folds: FoldAssignment) -> NDArray[np.int64]:
+    """The rows that have margins, (n,) ascending: the labelled ones of the subjects that are in a fold."""
+    return dataset.rows_of(folds.folds)
 
 
-def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.int64]:
-    """(n,) the fold of the subject of each of (n,) labelled rows."""
-    return np.array([folds.folds[name] for name in dataset.subject_names(rows)], np.int64)
+def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: Mapping[str, int]) -> NDArray[np.int64]:
+    """(n,) the fold of the subject of each of (n,) rows, by its name in `folds`."""
+    return np.array([folds[name] for name in dataset.subject_names(rows)], np.int64)
+
+
+def may_choose(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.bool_]:
+    """(n,) whether a threshold may be chosen on each of (n,) rows: not on those of a source in scores only."""
+    away = subjects_of_sources(dataset, folds.score_only)
+    return np.array([name not in away for name in dataset.subject_names(rows)], np.bool_)
 
 
 def has_folds(folder: Path) -> bool:
@@ -139,10 +156,10 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
             f"{MARGINS} stays as it was written", f"{path} changed or is gone", "Restore it, or train with --folds."
         )
     arrays = from_bytes(content)
-    rows = len(labelled_rows(dataset))
+    rows = len(answered_rows(dataset, record.assignment))
     if {name: array.shape for name, array in arrays.items()} != {"before": (rows,), "after": (rows,)}:
         raise CandidateError(
-            f"{MARGINS} has a margin before and after the threshold for each of {rows} labelled segments",
+            f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
             f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items()) or 'no arrays'} in {path}",
             "Restore it, or train with --folds.",
         )
