@@ -1,4 +1,4 @@
-"""Broadened beats: a segment whose QRS complexes last longer, alike in all of them, while each stays where it is.
+"""Broadened beats: segments whose QRS complexes last longer, alike in all of them, while each stays where it is.
 
 T samples a segment, B beats, K knots of a map of time.
 """
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Samples = NDArray[np.floating]
+    Times = NDArray[np.float64]
 
-_MOST_COMPRESSED = 0.75  # between two beats time runs at a quarter of its pace or faster
-_TAKEN_FROM, _TAKEN_TO = 0.45, 0.8  # of the interval between two QRS: between T and P
+_PACE = 0.25  # between two beats time runs at least so fast as it did
+_FROM, _TO = 0.45, 0.8  # of the interval between two QRS: what lies between T and P
 _STEPS = 32  # of the map between two beats
 
 
-def broaden(segment: Samples, beats: NDArray[np.float64], extent: tuple[float, float], factor: float) -> Samples | None:
+def broaden(segment: Samples, beats: Times, extent: tuple[float, float], factor: float) -> Samples | None:
     """The segment (T,) with every QRS `factor` times as wide; None where there is no room between the beats.
 
     The QRS is stretched around its middle, which stays. ST segment, T and P move aside as they are, and what lies
@@ -27,39 +28,42 @@ def broaden(segment: Samples, beats: NDArray[np.float64], extent: tuple[float, f
 
     Args:
         segment: (T,).
-        beats: (B,) the middles of the QRS, in samples.
-        extent: how far the QRS extends before and after its middle, in samples.
+        beats: (B,) the middles of the QRS, in samples, at least one.
+        extent: how far the QRS extends before and after its middle, in samples, as `beats.qrs_extent` gives it.
         factor: at least 1.
     """
     from scipy.interpolate import CubicSpline
 
-    knots = [_between(first, second, extent, factor) for first, second in zip(beats[:-1], beats[1:], strict=True)]
-    if any(knot is None for knot in knots):
-        return None
     before, after = extent
-    there = [knot for knot in knots if knot is not None]
-    source = np.concatenate([[beats[0] - before], *(k[0] for k in there), [beats[-1] + after]])  # (K,)
-    made = np.concatenate([[beats[0] - factor * before], *(k[1] for k in there), [beats[-1] + factor * after]])
+    pairs = list(zip(beats[:-1], beats[1:], strict=True))
+    there = [beats[:1] - before, *(_between(*pair, before, after) for pair in pairs), beats[-1:] + after]
+    moved = [_moved(times, extent, factor) for times in there[1:-1]]
+    here = [beats[:1] - factor * before, *moved, beats[-1:] + factor * after]
+    if any(len(times) > 1 and (np.diff(times) <= 0).any() for times in here):
+        return None
+    known, made = np.concatenate(there), np.concatenate(here)  # (K,) ascending
     at = np.arange(len(segment), dtype=np.float64)
-    mapped = np.interp(at, made, source)
-    mapped = np.where(at < made[0], at - made[0] + source[0], mapped)
-    mapped = np.where(at > made[-1], at - made[-1] + source[-1], mapped)
-    return CubicSpline(np.arange(len(segment)), segment)(mapped).astype(segment.dtype)
+    inner = np.interp(at, made, known)
+    outside = np.minimum(at - made[0], 0) + np.maximum(at - made[-1], 0)  # before the first QRS, and after the last
+    broad: Samples = CubicSpline(np.arange(len(segment)), segment)(inner + outside).astype(segment.dtype)
+    return broad
 
 
-def _between(
-    first: float, second: float, extent: tuple[float, float], factor: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """From the end of a QRS to the onset of the next: times there were, and times there are; None without room."""
+def _between(first: float, second: float, before: float, after: float) -> Times:
+    """(K,) times from the end of a QRS to the onset of the next; none where the next begins sooner."""
+    return np.linspace(first + after, second - before, _STEPS + 1)
+
+
+def _moved(times: Times, extent: tuple[float, float], factor: float) -> Times:
+    """(K,) where times between two QRS lie when the QRS are `factor` times as wide; not ascending without room."""
     before, after = extent
-    length = second - first - before - after
-    lost = (factor - 1) * (before + after)
-    if length <= 0 or lost > _MOST_COMPRESSED * length:
-        return None
-    place = np.linspace(0, 1, _STEPS + 1)
-    edge = np.clip((place - _TAKEN_FROM) / (_TAKEN_TO - _TAKEN_FROM), 0, 1)
-    gathered = edge * edge * (3 - 2 * edge)
-    steepest = 1.5 / (_TAKEN_TO - _TAKEN_FROM)
-    share = 0.0 if lost == 0 else np.clip((_MOST_COMPRESSED * length / lost - 1) / (steepest - 1), 0, 1)
-    taken = share * gathered + (1 - share) * place
-    return first + after + length * place, first + factor * after + length * place - lost * taken
+    length, lost = times[-1] - times[0], (factor - 1) * (before + after)
+    if lost >= (1 - _PACE) * length:
+        return np.zeros_like(times)
+    place = (times - times[0]) / length
+    edge = np.clip((place - _FROM) / (_TO - _FROM), 0, 1)
+    steepest = 1.5 / (_TO - _FROM)  # of the smooth step
+    smooth = float(np.clip(((1 - _PACE) * length / max(lost, 1e-9) - 1) / (steepest - 1), 0, 1))
+    taken = smooth * edge**2 * (3 - 2 * edge) + (1 - smooth) * place
+    moved: Times = times + (factor - 1) * after - lost * taken
+    return moved
