@@ -85,15 +85,16 @@ def show_rhythms(labels: Iterable[RhythmCount]) -> None:
 def show_sources(sources: Sequence[SourceCounts]) -> None:
     """A table of the sources of a merged data set."""
     from ecm_edge.base.tables import show
+    from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     labels = list(sources[0].labels) if sources else []
     show(
         "Sources",
-        ["source", "format", "subjects", "segments", *labels, "content"],
+        ["source", "format", "subjects", "segments", *labels, "content", "licence"],
         [
             [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
             + [f"{s.labels[name]:,}" for name in labels]
-            + [s.content_sha256[:12]]
+            + [s.content_sha256[:12], s.licence or LICENCE_UNSTATED]
             for s in sources
         ],
     )

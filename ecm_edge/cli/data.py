@@ -53,6 +53,7 @@ def command() -> None:
 @on_error_option
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
+@click.option("--licence", help="That of the recordings, as `data info` and model cards show it, such as ODC-By 1.0.")
 @json_option
 def import_(
     source: Path,
@@ -69,6 +70,7 @@ def import_(
     on_error: OnError,
     blank: Blank,
     synthetic: bool,
+    licence: str | None,
     as_json: bool,
     **given: Any,  # noqa: ANN401 - fields of Options
 ) -> None:
@@ -93,6 +95,7 @@ def import_(
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
+        licence=licence,
         problems_shown=sys.maxsize if as_json else 10,
     )
     _note_left_out(record)
@@ -256,6 +259,7 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 def _show_info(record: InfoRecord) -> None:
     from ecm_edge.base.tables import printable, show
+    from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -277,6 +281,7 @@ def _show_info(record: InfoRecord) -> None:
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
+        "licence": header.source.licence or ("by source" if header.sources else LICENCE_UNSTATED),
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():

@@ -87,11 +87,16 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
+LICENCE_UNSTATED = "licence not stated"
+"""Stands where whoever imported the recordings did not say what licence they are under."""
+
+
 class Source(Record):
-    """The format of the recordings and the options they were read with."""
+    """The format of the recordings, the options they were read with, and their licence, None where it is not stated."""
 
     format: str
     options: dict[str, str] = Field(default_factory=dict)
+    licence: Utf8 | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class SourceSet(Record):
