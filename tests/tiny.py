@@ -29,7 +29,9 @@ from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, ta
 from ecm_edge.forms import cost, gate, onnx_model
 
 T = 8
-TARGET = targets.load("loongson-2k0500")
+SCORED = targets.load("loongson-2k0500")
+TARGET = SCORED.model_copy(update={"promotion": SCORED.promotion.model_copy(update={"costs": "bounded"})})
+"""The board with bounds on what a challenger costs more, as boards without a rule of score have them."""
 HOPS = list(dict.fromkeys(hop for form in TARGET.precision for hop in hops_to(form, TARGET)))
 
 

@@ -14,7 +14,9 @@ once the others have passed.
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
    subjects. Where there are no such subjects, what both answered out of fold is compared.
-7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared.
+7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared. Where
+   the target says that costs are scored and the task has a rule there, the budgets alone bound them, and rule 6 is
+   about the whole score with its points for latency and size.
 8. Board latency, for a target with firmware: the same for the estimated time on the board. The estimate rests on
    instructions counted in the emulator, and is never taken for measured time.
 
@@ -37,7 +39,6 @@ from ecm_edge.base.records import (
     Gate,
     Verdict,
     at_least,
-    at_most,
     condition,
     not_run,
     verdict_of_all,
@@ -56,7 +57,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.registry import decision, entries, registry
+from ecm_edge.registry import costs, decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
@@ -76,9 +77,9 @@ if TYPE_CHECKING:
     from ecm_edge.registry.registry import Event
     from ecm_edge.targets import Target
 
-BOARD_LATENCY = "board_latency_estimated_vs_incumbent"
+_TOTAL = "board_score"  # the unit of rule 6 where costs are scored
 _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
-_NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", BOARD_LATENCY)
+_NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", costs.BOARD_LATENCY)
 
 
 def promote(
@@ -141,9 +142,9 @@ def _decide(
         incumbent = open_incumbent(shelf, former, latencies, challenger)
         comparison = compare(challenger, incumbent)
         gates += [
-            _score(comparison),  # rule 6
-            *_costs(challenger, incumbent),  # rule 7
-            *_board_latency(challenger, incumbent),  # rule 8
+            _score(comparison, scored=costs.are_scored(challenger)),  # rule 6
+            *costs.cost_gates(challenger, incumbent),  # rule 7
+            *costs.board_latency_gates(challenger, incumbent),  # rule 8
         ]
     return Decision(
         verdict=_verdict(gates, target),
@@ -289,27 +290,40 @@ def _whose(challenger: Contender) -> str:
     return f", of {' and '.join(names)} together (--source names one)" if names else ""
 
 
-def _score(comparison: Comparison | str) -> Gate:
-    """Rule 6: the difference is above 0; an equal score does not replace anything."""
+def _score(comparison: Comparison | str, *, scored: bool) -> Gate:
+    """Rule 6: the difference is above 0; an equal score does not replace anything.
+
+    Where costs are scored, the points for latency and size that the challenger gains or loses are added.
+    """
     if isinstance(comparison, str):
         return condition("score", comparison, holds=False)
-    value = comparison.difference.value
+    by_costs = _points_by_costs(comparison) if scored else 0.0
+    value = comparison.difference.value + by_costs
     whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
     certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
     of_source = f" of {comparison.source}" if comparison.source else ""
     detail = (
         f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}{of_source}"
-        f"{_parts(comparison)}; must be above 0"
+        f"{_parts(comparison)}{f'; {by_costs:+.3f} by estimated latency and size' if scored else ''}; must be above 0"
     )
     return Gate(
         name="score",
         verdict=Verdict.PASS if value > 0 else Verdict.FAIL,
         value=value,
         limit=0.0,
-        unit=comparison.statistic,
+        unit=_TOTAL if scored else comparison.statistic,
         margin=value,
         detail=detail,
     )
+
+
+def _points_by_costs(comparison: Comparison) -> float:
+    """The points of the board's score for latency and size, the challenger's less the incumbent's."""
+    ours, theirs = (
+        sum(term.points for term in side.board_score.terms if term.unit) if side.board_score else 0.0
+        for side in (comparison.challenger, comparison.incumbent)
+    )
+    return ours - theirs
 
 
 def _parts(comparison: Comparison) -> str:
@@ -326,73 +340,11 @@ def _signed(figure: Interval) -> str:
     return f"{figure.value:+.3f}{ends}"
 
 
-def _costs(challenger: Contender, incumbent: Contender) -> list[Gate]:
-    """Rule 7: latency, by medians where both have one and else by means, flash and RAM are no worse."""
-    tolerance, ours, theirs = challenger.target.promotion, challenger.cost, incumbent.cost
-    mine, other = challenger.latency, incumbent.latency
-    times = mine.mean_ms, other.mean_ms
-    if mine.median_ms is not None and other.median_ms is not None:
-        times = mine.median_ms, other.median_ms
-    timed = (mine.evidence, mine.source), (other.evidence, other.source)
-    sized = (ours.evidence, ours.source), (theirs.evidence, theirs.source)
-    flash, ram = (ours.flash_bytes, theirs.flash_bytes), (ours.ram_bytes, theirs.ram_bytes)
-    return [
-        _no_worse("latency_vs_incumbent", times, tolerance.latency_tolerance, "ms", timed),
-        _no_worse("flash_vs_incumbent", flash, tolerance.flash_tolerance, "B", sized),
-        _no_worse("ram_vs_incumbent", ram, tolerance.ram_tolerance, "B", sized),
-    ]
-
-
-def _board_latency(challenger: Contender, incumbent: Contender) -> list[Gate]:
-    """Rule 8: the estimated time on the board is no worse; NOT RUN where one side's instructions were not counted."""
-    ours, theirs = challenger.fit, incumbent.fit
-    if ours is None:
-        return []
-    if ours.instructions is None:
-        why = f"nothing was counted: {ours.reason}; run `ecm-edge firmware build` where the board's emulator is"
-        return [not_run(BOARD_LATENCY, why)]
-    if theirs is None or theirs.instructions is None:
-        reason = f": {theirs.reason}" if theirs and theirs.reason else ""
-        why = f"nothing was counted of the incumbent{reason}; run `ecm-edge promote` where the board's emulator is"
-        return [not_run(BOARD_LATENCY, why)]
-    counted = "instructions counted in the emulator and the core's model of target"
-    origins = (
-        (ours.latency_ms.evidence, f"{counted} {challenger.fit_target_sha256[:12]}"),
-        (theirs.latency_ms.evidence, f"{counted} {incumbent.fit_target_sha256[:12]}"),
-    )
-    times, tolerance = (ours.latency_ms.mean_ms, theirs.latency_ms.mean_ms), challenger.target.promotion
-    return [_no_worse(BOARD_LATENCY, times, tolerance.latency_tolerance, "ms", origins)]
-
-
-def _no_worse(
-    name: str,
-    values: tuple[float, float],
-    tolerance: float,
-    unit: str,
-    origins: tuple[tuple[str, str], tuple[str, str]],
-) -> Gate:
-    """The challenger's value against the incumbent's and the tolerance.
-
-    Args:
-        name: of the gate.
-        values: the challenger's and the incumbent's, in `unit`.
-        tolerance: how much more is allowed, as a share of the incumbent's value.
-        unit: of the values.
-        origins: kind of evidence and source of each value; unlike ones are not compared.
-    """
-    (ours, theirs), (our_origin, their_origin) = values, origins
-    if our_origin != their_origin:
-        detail = f"unlike evidence: {' by '.join(our_origin)} against {' by '.join(their_origin)}"
-        return condition(name, detail, holds=False)
-    detail = f"{our_origin[0]}; the incumbent has {theirs:,.6g} {unit}, {tolerance:.0%} more is tolerated"
-    return at_most(name, ours, theirs * (1 + tolerance), unit, detail)
-
-
 def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
     """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
     failed = any(gate.verdict == Verdict.FAIL for gate in gates)
     why = f"not compared: a gate before it {'failed' if failed else 'did not run'}" if former else "no incumbent yet"
-    return [not_run(name, why) for name in (*_VS_INCUMBENT, *([BOARD_LATENCY] if target.firmware else []))]
+    return [not_run(name, why) for name in (*_VS_INCUMBENT, *([costs.BOARD_LATENCY] if target.firmware else []))]
 
 
 def _applicable(gates: Sequence[Gate], target: Target) -> list[Gate]:
@@ -415,4 +367,5 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
         return "the first of its target, and all gates passed"
     of_source = f" of {comparison.source}" if comparison.source else ""
     by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
-    return f"better by {by}{_parts(comparison)}; costs within tolerance"
+    price = "the score counts the costs" if any(g.unit == _TOTAL for g in gates) else "costs within tolerance"
+    return f"better by {by}{_parts(comparison)}; {price}"
