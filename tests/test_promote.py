@@ -117,12 +117,13 @@ def test_flash_and_ram_of_the_images_beyond_their_tolerance(tmp_path, dataset, d
 @pytest.mark.parametrize(("board_ms", "verdict"), [(2.0, "PASS"), (40.0, "FAIL")])
 def test_where_costs_are_scored_a_dearer_candidate_has_to_be_worth_it(tmp_path, dataset, incumbent, board_ms, verdict):
     del incumbent  # 1 ms on the board
-    budget = tiny.SCORED.budget.model_copy(update={"latency_ms": 50.0})
+    budget = tiny.SCORED.budget.model_copy(update={"latency_ms": 100.0})
     board = tiny.SCORED.model_copy(update={"budget": budget})
     folder = tiny.ready(tmp_path / "dear", dataset, column=1, median_ms=2.0)
     tiny.write_firmware(folder, board, flash_bytes=90_000, board_ms=board_ms)
     tiny.write_verify(folder, dataset, judge=board)
     record = promote(folder, dataset, board, tmp_path / "registry")
+    assert record.comparison, record.reason
     assert record.verdict == verdict
     score = gate(record, "score")
     ours, theirs = record.comparison.challenger.board_score, record.comparison.incumbent.board_score
