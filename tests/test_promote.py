@@ -18,9 +18,9 @@ from ecm_edge.firmware import emulate
 from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import registry
+from ecm_edge.registry.costs import BOARD_LATENCY
 from ecm_edge.registry.decision import PromoteRecord
 from ecm_edge.registry.entries import Manifest, entry_name
-from ecm_edge.registry.costs import BOARD_LATENCY
 from ecm_edge.registry.promote import promote
 from ecm_edge.targets import FloatParity
 from ecm_edge.training.out_of_fold import CrossValidationRecord

@@ -21,7 +21,14 @@ from ecm_edge.metrics.counts import (
     g,
 )
 from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate, on_board
-from ecm_edge.metrics.resample import RESAMPLES, GainParts, PairedStatistic, paired_difference, paired_parts
+from ecm_edge.metrics.resample import (
+    RESAMPLES,
+    GainParts,
+    PairedStatistic,
+    mean_paired_difference,
+    paired_difference,
+    paired_parts,
+)
 from ecm_edge.metrics.threshold import Objective, ThresholdRule, beta_threshold, choose_threshold, find_threshold
 
 __all__ = [
@@ -58,6 +65,7 @@ __all__ = [
     "fbeta_pooled",
     "find_threshold",
     "g",
+    "mean_paired_difference",
     "on_board",
     "paired_difference",
     "paired_parts",

@@ -7,9 +7,11 @@ merged data set these are the subjects of the source that the promotion is about
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from ecm_edge import metrics
 from ecm_edge.base.records import Interval, Record
@@ -22,10 +24,28 @@ from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from ecm_edge.registry.contender import Answers, Contender
 
 OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g", "specificity")
 """Differences that are recorded for information; F1 only where a segment is AF, specificity where one is not."""
+
+
+class ElsewhereDifference(Record):
+    """The same difference on another source of a merged data set.
+
+    The incumbent's answers are those out of fold, or its own where it has never seen the source (`by_itself`). The
+    challenger's are of networks that have not seen the subject.
+    """
+
+    source: str
+    difference: Interval
+    subjects: int
+    segments: int
+    by_itself: bool
 
 
 class Comparison(Record):
@@ -33,8 +53,9 @@ class Comparison(Record):
 
     `basis` says what was compared: the two models on test subjects, or their recipes out of fold. `source` is the one
     that the segments are of, None where they are of the whole data set. `parts` says how much of the difference is due
-    to the networks and how much to their thresholds; None where a threshold is not known. `others` are further
-    differences for information. The board results are those of the compared segments.
+    to the networks and how much to their thresholds; None where a threshold is not known. `elsewhere` has the
+    difference on other sources, and `mean_difference` the mean over all of them; [] and None where there is one.
+    `others` are further differences for information. The board results are those of the compared segments.
     """
 
     basis: Basis = "test"
@@ -42,6 +63,8 @@ class Comparison(Record):
     statistic: PairedStatistic
     difference: Interval
     parts: GainParts | None = None
+    elsewhere: list[ElsewhereDifference] = Field(default_factory=list)
+    mean_difference: Interval | None = None
     significant: bool | None
     others: dict[str, Interval]
     subjects: list[str]
@@ -50,8 +73,13 @@ class Comparison(Record):
     incumbent: BoardResult
 
 
-def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
+def compare(challenger: Contender, incumbent: Contender, *, elsewhere: bool = False) -> Comparison | str:
     """The paired comparison, or why there is nothing to compare.
+
+    Args:
+        challenger: its source, if it has one, is what the comparison is about.
+        incumbent: of the same source.
+        elsewhere: also compare on the other sources of the challenger's data set.
 
     Raises:
         CandidateError: what one of them answered out of fold was changed.
@@ -60,15 +88,15 @@ def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
     if isinstance(answers, str):
         return answers
     ours, theirs = answers
-    dataset, target = challenger.dataset, challenger.target
-    task = dataset.header.task
+    target, task = challenger.target, challenger.dataset.header.task
     rule = score_rule(target, task)
-    labels, subjects = dataset.labels[ours.rows], np.array(dataset.subject_names(ours.rows))
+    labels, subjects = _labels_and_subjects(ours)
 
     def difference(name: PairedStatistic) -> Interval:
         return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=rule)
 
     statistic: PairedStatistic = "detection_points" if rule else "fbeta_mean"
+    others = _elsewhere(challenger, incumbent) if elsewhere else {}
     main, undefined = difference(statistic), {"f1": not labels.any(), "specificity": labels.all()}
     return Comparison(
         basis=ours.basis,
@@ -76,6 +104,8 @@ def compare(challenger: Contender, incumbent: Contender) -> Comparison | str:
         statistic=statistic,
         difference=main,
         parts=_parts(ours, theirs, statistic),
+        elsewhere=[_difference_on(name, *both, statistic) for name, both in others.items()],
+        mean_difference=_mean_difference([answers, *others.values()], statistic) if others else None,
         significant=None if main.low is None or main.high is None else main.low > 0 or main.high < 0,
         others={name: difference(name) for name in OTHERS if not undefined.get(name, False)},
         subjects=sorted(set(subjects.tolist())),
@@ -95,10 +125,62 @@ def fair_subjects(challenger: Contender, incumbent: Contender) -> list[str]:
 def _parts(ours: Answers, theirs: Answers, statistic: PairedStatistic) -> GainParts | None:
     if ours.before is None or theirs.before is None:
         return None
-    dataset, rows, rule = ours.dataset, ours.rows, score_rule(ours.target, ours.dataset.header.task)
-    labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
+    rule = score_rule(ours.target, ours.dataset.header.task)
+    labels, subjects = _labels_and_subjects(ours)
     mine, other = (ours.before, ours.margins), (theirs.before, theirs.margins)
     return metrics.paired_parts(labels, mine, other, subjects, statistic, rule=rule)
+
+
+def _elsewhere(challenger: Contender, incumbent: Contender) -> dict[str, tuple[Answers, Answers]]:
+    """By source, the answers of both sides on other sources than the one the comparison is about."""
+    if challenger.source is None:
+        return {}
+    found = {}
+    for source in challenger.dataset.header.sources:
+        if source.name == challenger.source.name:
+            continue
+        ours, theirs = (replace(side, source=source) for side in (challenger, incumbent))
+        if answers := _unseen_answers(ours, theirs):
+            found[source.name] = answers
+    return found
+
+
+def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answers, Answers] | None:
+    """What both answer about subjects of a source that they have not seen; None where there are no such answers."""
+    names = challenger.source.subjects if challenger.source else []
+    if trained_on(incumbent.model, challenger.dataset, names) == []:
+        ours = challenger.answers
+        return ours, incumbent.answers_on(ours.rows)
+    answers = _shared_answers(challenger, incumbent)
+    return None if isinstance(answers, str) else answers
+
+
+def _difference_on(name: str, ours: Answers, theirs: Answers, statistic: PairedStatistic) -> ElsewhereDifference:
+    labels, subjects = _labels_and_subjects(ours)
+    rule = score_rule(ours.target, ours.dataset.header.task)
+    return ElsewhereDifference(
+        source=name,
+        difference=metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, statistic, rule=rule),
+        subjects=len(np.unique(subjects)),
+        segments=len(subjects),
+        by_itself=theirs.basis == "test",
+    )
+
+
+def _mean_difference(sides: Sequence[tuple[Answers, Answers]], statistic: PairedStatistic) -> Interval:
+    """The mean of the differences on several sources, each of which counts alike."""
+    paired = []
+    for ours, theirs in sides:
+        labels, subjects = _labels_and_subjects(ours)
+        paired.append((labels, ours.margins, theirs.margins, subjects))
+    first, _ = sides[0]
+    return metrics.mean_paired_difference(paired, statistic, rule=score_rule(first.target, first.dataset.header.task))
+
+
+def _labels_and_subjects(answers: Answers) -> tuple[NDArray[np.int8], NDArray[np.str_]]:
+    """(n,) labels and (n,) names of the subjects of the rows that are answered."""
+    dataset, rows = answers.dataset, answers.rows
+    return dataset.labels[rows], np.array(dataset.subject_names(rows))
 
 
 def _shared_answers(challenger: Contender, incumbent: Contender) -> tuple[Answers, Answers] | str:

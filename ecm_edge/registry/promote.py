@@ -13,7 +13,9 @@ once the others have passed.
    entry is named after those scores; where its data set is merged, after those of one source (`source.choose_source`).
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
-   subjects. Where there are no such subjects, what both answered out of fold is compared.
+   subjects. Where there are no such subjects, what both answered out of fold is compared. Where the challenger's data
+   set has further sources with answers that are nobody's training, it is better in the mean over the sources, each of
+   which counts alike, and on none of them worse beyond its interval. `--source` leaves all but one out.
 7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared. Where
    the target says that costs are scored and the task has a rule there, the budgets alone bound them, and rule 6 is
    about the whole score with its points for latency and size.
@@ -61,6 +63,7 @@ from ecm_edge.registry import costs, decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
+from ecm_edge.registry.score_gate import TOTAL, parts_of, score_gate, signed
 from ecm_edge.registry.source import choose_source
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval, Latency
+    from ecm_edge.base.records import Form, Latency
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.registry.contender import Contender
@@ -77,7 +80,6 @@ if TYPE_CHECKING:
     from ecm_edge.registry.registry import Event
     from ecm_edge.targets import Target
 
-_TOTAL = "board_score"  # the unit of rule 6 where costs are scored
 _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
 _NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", costs.BOARD_LATENCY)
 
@@ -121,12 +123,18 @@ def promote(
     with registry.locked(shelf):
         verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
-        decided = _decide(challenger, verified, former, shelf, latencies)
+        decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes)
 
 
 def _decide(
-    challenger: Contender, verified: VerifyRecord, former: Event | None, shelf: Path, latencies: dict[str, Latency]
+    challenger: Contender,
+    verified: VerifyRecord,
+    former: Event | None,
+    shelf: Path,
+    latencies: dict[str, Latency],
+    *,
+    everywhere: bool,
 ) -> Decision:
     """Apply the rules in their order."""
     gates = [
@@ -140,9 +148,9 @@ def _decide(
     comparison: Comparison | str | None = None
     if former and _verdict(gates, target) == Verdict.PASS:
         incumbent = open_incumbent(shelf, former, latencies, challenger)
-        comparison = compare(challenger, incumbent)
+        comparison = compare(challenger, incumbent, elsewhere=everywhere)
         gates += [
-            _score(comparison, scored=costs.are_scored(challenger)),  # rule 6
+            score_gate(comparison, scored=costs.are_scored(challenger)),  # rule 6
             *costs.cost_gates(challenger, incumbent),  # rule 7
             *costs.board_latency_gates(challenger, incumbent),  # rule 8
         ]
@@ -290,56 +298,6 @@ def _whose(challenger: Contender) -> str:
     return f", of {' and '.join(names)} together (--source names one)" if names else ""
 
 
-def _score(comparison: Comparison | str, *, scored: bool) -> Gate:
-    """Rule 6: the difference is above 0; an equal score does not replace anything.
-
-    Where costs are scored, the points for latency and size that the challenger gains or loses are added.
-    """
-    if isinstance(comparison, str):
-        return condition("score", comparison, holds=False)
-    by_costs = _points_by_costs(comparison) if scored else 0.0
-    value = comparison.difference.value + by_costs
-    whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
-    certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
-    of_source = f" of {comparison.source}" if comparison.source else ""
-    detail = (
-        f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}{of_source}"
-        f"{_parts(comparison)}{f'; {by_costs:+.3f} by estimated latency and size' if scored else ''}; must be above 0"
-    )
-    return Gate(
-        name="score",
-        verdict=Verdict.PASS if value > 0 else Verdict.FAIL,
-        value=value,
-        limit=0.0,
-        unit=_TOTAL if scored else comparison.statistic,
-        margin=value,
-        detail=detail,
-    )
-
-
-def _points_by_costs(comparison: Comparison) -> float:
-    """The points of the board's score for latency and size, the challenger's less the incumbent's."""
-    ours, theirs = (
-        sum(term.points for term in side.board_score.terms if term.unit) if side.board_score else 0.0
-        for side in (comparison.challenger, comparison.incumbent)
-    )
-    return ours - theirs
-
-
-def _parts(comparison: Comparison) -> str:
-    """What the difference is due to."""
-    parts = comparison.parts
-    if parts is None:
-        return ""
-    return f"; {_signed(parts.network)} by the network at even odds, {_signed(parts.threshold)} by the threshold"
-
-
-def _signed(figure: Interval) -> str:
-    """A difference with its sign and its interval."""
-    ends = "" if figure.low is None or figure.high is None else f" ({figure.low:+.3f} … {figure.high:+.3f})"
-    return f"{figure.value:+.3f}{ends}"
-
-
 def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
     """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
     failed = any(gate.verdict == Verdict.FAIL for gate in gates)
@@ -366,6 +324,6 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
     if not isinstance(comparison, Comparison):
         return "the first of its target, and all gates passed"
     of_source = f" of {comparison.source}" if comparison.source else ""
-    by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
-    price = "the score counts the costs" if any(g.unit == _TOTAL for g in gates) else "costs within tolerance"
-    return f"better by {by}{_parts(comparison)}; {price}"
+    by = f"{comparison.statistic} {signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
+    price = "the score counts the costs" if any(g.unit == TOTAL for g in gates) else "costs within tolerance"
+    return f"better by {by}{parts_of(comparison)}; {price}"
