@@ -84,7 +84,7 @@ def entry(tmp_path, record):
 def test_a_candidate_of_a_merged_set_meets_an_incumbent_of_one_source(tmp_path, af, other, order, column, refused):
     decide(tmp_path, refitted(tmp_path / "first", af, 2), af)
     both = merged(tmp_path / "both", *((af, other) if order == "first" else (other, af)))
-    record = decide(tmp_path, refitted(tmp_path / "second", both, column), both)
+    record = decide(tmp_path, refitted(tmp_path / "second", both, column), both, source="af")
     assert failed(record) == refused
     renamed = ["S1", "S2", "S3", "af:S0"] if order == "last" else ["S0", "S1", "S2", "S3"]
     assert (record.comparison.subjects, record.comparison.segments) == (renamed, 80)
@@ -114,18 +114,41 @@ def test_the_first_entry_of_a_merged_set_is_about_all_sources_or_the_one_that_is
 def test_the_next_candidate_is_about_the_incumbents_source(tmp_path, af, other):
     both = merged(tmp_path / "both", af, other)
     decide(tmp_path, refitted(tmp_path / "first", both, 2), both, source="af")
-    record = decide(tmp_path, refitted(tmp_path / "second", both, 1), both)
+    record = decide(tmp_path, refitted(tmp_path / "second", both, 1), both, source="af")
     assert (record.verdict, record.source, record.comparison.segments) == (Verdict.PASS, "af", 80)
     worse = decide(tmp_path, refitted(tmp_path / "third", both, 0), both, source="other")
     assert (worse.source, worse.comparison.segments) == ("other", 180)
     assert worse.comparison.others["f1"].value > 0.5
 
 
+def test_a_source_that_the_incumbent_never_saw_counts_as_well(tmp_path, af, other):
+    decide(tmp_path, refitted(tmp_path / "first", af, 3), af)
+    both = merged(tmp_path / "both", af, other)
+    worse = decide(tmp_path, refitted(tmp_path / "worse", both, 1), both)  # on `other` the incumbent is right itself
+    assert failed(worse) == ["score"]
+    assert "and not worse beyond its interval, as on other" in gate(worse, "score").detail
+    better = decide(tmp_path, refitted(tmp_path / "better", both, 2), both)
+    (elsewhere,) = better.comparison.elsewhere
+    assert (elsewhere.source, elsewhere.by_itself, elsewhere.subjects, elsewhere.segments) == ("other", True, 9, 180)
+    assert (better.verdict, elsewhere.difference.value) == (Verdict.PASS, 0)
+    assert better.comparison.mean_difference.value == pytest.approx(better.comparison.difference.value / 2)
+    assert "in the mean over sources" in gate(better, "score").detail
+
+
+def test_candidates_of_one_merged_set_are_compared_out_of_fold_on_every_source(tmp_path, af, other):
+    both = merged(tmp_path / "both", af, other)
+    decide(tmp_path, refitted(tmp_path / "first", both, 1), both, source="af")
+    record = decide(tmp_path, refitted(tmp_path / "second", both, 2), both)  # worse on af, better on other
+    (elsewhere,) = record.comparison.elsewhere
+    assert (elsewhere.by_itself, elsewhere.difference.value > 0) == (False, True)
+    assert (failed(record), record.comparison.difference.value < 0) == (["score"], True)
+
+
 def test_candidates_of_two_merged_sets_meet_on_the_source_of_both(tmp_path, af, other):
     third = answers(tmp_path / "third", ["S0", "Q1"], [0, 5], first=0.25)
     mine, theirs = merged(tmp_path / "mine", other, af), merged(tmp_path / "theirs", third, af)
     decide(tmp_path, refitted(tmp_path / "first", theirs, 2), theirs)
-    record = decide(tmp_path, refitted(tmp_path / "second", mine, 1), mine)
+    record = decide(tmp_path, refitted(tmp_path / "second", mine, 1), mine, source="af")
     assert (record.verdict, record.source, record.comparison.segments) == (Verdict.PASS, "af", 80)
     assert record.comparison.others["accuracy"].value == pytest.approx(0.05)
 
@@ -173,7 +196,7 @@ def test_test_subjects_that_the_incumbent_knew_by_another_name_are_not_compared(
     [
         ({"margins_sha256": "0" * 64}, "stays as it was written"),
         ({"config_sha256": "0" * 64}, "the configuration and the data set beside it"),
-        ({"scores": "of one row less"}, "for each of 79 labelled segments"),
+        ({"scores": "of one row less"}, "for each of 79 segments"),
     ],
 )
 def test_margins_are_loaded_without_their_data_set_if_they_are_whole(tmp_path, af, change, message):
