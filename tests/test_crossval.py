@@ -263,7 +263,7 @@ def test_margins_that_changed_are_refused(dataset, saved):
 
 def answers_of_folds(networks, found, dataset):
     """(n,) what the kept networks answer to the labelled rows of their folds."""
-    samples = train.samples_of(dataset, out_of_fold.labelled_rows(dataset))
+    samples = train.samples_of(dataset, dataset.rows_of(dataset.header.subjects))
     scores = np.stack([epochs.predict(network, samples, torch.device("cpu")).numpy() for network in networks])
     return np.choose(by_fold(found, dataset), scores[:, :, 1] - scores[:, :, 0])
 

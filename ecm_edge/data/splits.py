@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
+from ecm_edge.data import sources
 from ecm_edge.data.dataset import natural_key
 
 if TYPE_CHECKING:
@@ -117,18 +118,18 @@ def assign_folds_by_source(
         DatasetError: the data set was not merged, an unknown source or one in both lists, no source left to train on or
             to score, or, for a source, as `assign_folds`.
     """
-    check_sources(dataset, [*train_only, *score_only])
+    sources.check(dataset, [*train_only, *score_only])
     for other, use in ((score_only, "train on"), (train_only, "score")):
-        if set(other) >= set(source_names(dataset)):
+        if set(other) >= set(sources.names(dataset)):
             raise DatasetError(
                 "some source is left to train on, and one to score", f"none to {use}", "Name fewer sources."
             )
     if both := set(train_only) & set(score_only):
         raise DatasetError("a source is in training only or in scores only", f"{min(both)!r} in both", "Name it once.")
-    sources = dataset.header.sources
-    order = _by_af_share(dataset, {here: there for source in sources for here, there in source.renamed.items()})
+    merged = dataset.header.sources
+    order = _by_af_share(dataset, {here: there for source in merged for here, there in source.renamed.items()})
     folds: dict[str, int] = {}
-    for source in sources:
+    for source in merged:
         if source.name not in train_only:
             own = set(source.subjects)
             folds |= _dealt([name for name in order if name in own], count, seed, of=f" of {source.name}")
@@ -169,37 +170,6 @@ def _assignment(
     )
 
 
-def source_names(dataset: Dataset) -> list[str]:
-    """The names of the sources of a data set; [] if it was not merged."""
-    return [source.name for source in dataset.header.sources]
-
-
-def check_sources(dataset: Dataset, names: Collection[str]) -> None:
-    """Check that a data set was merged, and of sources with these names among others.
-
-    Raises:
-        DatasetError: it was not.
-    """
-    known = source_names(dataset)
-    if not known:
-        raise DatasetError(
-            "only a merged data set has sources",
-            f"{dataset.folder}, which was not merged",
-            "Leave the sources out, or merge data sets with `ecm-edge data merge`.",
-        )
-    if unknown := sorted(set(names) - set(known)):
-        raise DatasetError(
-            "a source is one of those that the data set was merged from",
-            f"{unknown[0]!r} for {dataset.folder}",
-            f"Its sources are {', '.join(known)}.",
-        )
-
-
-def subjects_of_sources(dataset: Dataset, names: Collection[str]) -> set[str]:
-    """The subjects of the sources with these names, those without a label as well."""
-    return {subject for source in dataset.header.sources if source.name in names for subject in source.subjects}
-
-
 def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
     """Check that an assignment was made for this data set, and names every subject in it that has a label.
 
@@ -216,8 +186,8 @@ def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
             "Make them anew with `ecm-edge data folds`.",
         )
     if named := [*assignment.train_only, *assignment.score_only]:
-        check_sources(dataset, named)
-    without = subjects_of_sources(dataset, assignment.train_only)
+        sources.check(dataset, named)
+    without = sources.subjects_of(dataset, assignment.train_only)
     if different := set(assignment.folds) ^ (set(_by_af_share(dataset)) - without):
         raise DatasetError(
             "folds hold every subject that has a label, and no other",
@@ -237,7 +207,7 @@ def leave_out(
     Raises:
         DatasetError: the training part holds one class only, or nobody is there to draw validation subjects of.
     """
-    away = subjects_of_sources(dataset, assignment.score_only)
+    away = sources.subjects_of(dataset, assignment.score_only)
     order = [name for name in _by_af_share(dataset) if name not in away]
     rest = [name for name in order if name in assignment.folds and assignment.folds[name] not in numbers]
     if validation_share and not rest:
@@ -268,7 +238,7 @@ def apart(dataset: Dataset, split: Split, assignment: FoldAssignment) -> Split:
         DatasetError: the training part would hold one class only.
     """
     to_train, to_test = (
-        subjects_of_sources(dataset, names) & set(_by_af_share(dataset))
+        sources.subjects_of(dataset, names) & set(_by_af_share(dataset))
         for names in (assignment.train_only, assignment.score_only)
     )
     if not to_train | to_test:
@@ -299,7 +269,7 @@ def everyone(dataset: Dataset, assignment: FoldAssignment | None = None) -> Spli
     Raises:
         DatasetError: fewer than three subjects, or one class only.
     """
-    away = subjects_of_sources(dataset, assignment.score_only) if assignment else set()
+    away = sources.subjects_of(dataset, assignment.score_only) if assignment else set()
     return _checked(dataset, Split(train=sorted(set(_by_af_share(dataset)) - away), validation=[], test=[]))
 
 
@@ -338,7 +308,7 @@ def _by_af_share(dataset: Dataset, names_there: Mapping[str, str] | None = None)
     `names_there` has the names that count for the order, where they are others than those in the data set.
     """
     there = names_there or {}
-    sources = dataset.sources  # (S,)
+    place = dataset.sources  # (S,)
     labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
     names = dataset.header.subjects
     segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
@@ -351,7 +321,7 @@ def _by_af_share(dataset: Dataset, names_there: Mapping[str, str] | None = None)
     codes = sorted(
         segments,
         key=lambda code: (
-            sources[code],
+            place[code],
             positives[code] / segments[code],
             natural_key(there.get(names[code], names[code])),
         ),

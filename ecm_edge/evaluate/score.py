@@ -17,7 +17,7 @@ from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.candidate.candidate import TRAINING, check_task
-from ecm_edge.data.splits import check_sources
+from ecm_edge.data.sources import rows_in
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
@@ -122,7 +122,7 @@ def score_model(
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
-    rows = rows[in_sources(rows, dataset, sources)]
+    rows = rows[rows_in(rows, dataset, sources)]
     margin = margins(model.classifier, dataset, rows)
     return record_of_margins(model, dataset, rows, margin, subjects, target, latency, sources)
 
@@ -177,33 +177,12 @@ def score_out_of_fold(
     answers = out_of_fold.load(folder, model.config, dataset)
     folds = answers.record.assignment
     rows = out_of_fold.answered_rows(dataset, folds)
-    chosen = in_sources(rows, dataset, sources)
+    chosen = rows_in(rows, dataset, sources)
     scores = score_rows(answers.after[chosen], dataset, rows[chosen], target, answers.before[chosen])
     statement = out_of_fold.statement(folds)
     return _record(
         model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], sources=sources, statement=statement
     )
-
-
-def in_sources(rows: NDArray[np.int64], dataset: Dataset, sources: Sequence[str]) -> NDArray[np.bool_]:
-    """(n,) which of the rows (n,) are of these sources; all of them where no source is named.
-
-    Raises:
-        DatasetError: the data set was not merged, has no source of that name, or none of the rows is of it.
-    """
-    if not sources:
-        return np.ones(len(rows), np.bool_)
-    check_sources(dataset, sources)
-    names = [source.name for source in dataset.header.sources]
-    place = dataset.sources[dataset.table["subject"][rows]]  # (n,)
-    for source in sources:
-        if names.index(source) not in place:
-            raise DatasetError(
-                "a source to score has a subject among those that are scored",
-                f"none of {source}",
-                "Say --subjects all, or leave this source out.",
-            )
-    return np.isin(place, [names.index(source) for source in sources])
 
 
 def log_odds(model: ModelFile, margin: NDArray[np.float32]) -> NDArray[np.float32] | None:

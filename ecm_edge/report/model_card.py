@@ -108,7 +108,7 @@ def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequenc
         dataset=dataset,
         counts=info.counts(dataset) if dataset else None,
         settings=templates.flat(settings),
-        out_of_fold_statement=out_of_fold.STATEMENT,
+        out_of_fold_statement=out_of_fold.statement,
         sections=sections,
         commands=make_again(records, str(dataset.folder) if dataset else "DATA"),
     )

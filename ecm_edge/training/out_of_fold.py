@@ -22,7 +22,8 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
-from ecm_edge.data.splits import FoldAssignment, subjects_of_sources
+from ecm_edge.data.sources import subjects_of
+from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.metrics import Scores
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: Mapping[str, int])
 
 def may_choose(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.bool_]:
     """(n,) whether a threshold may be chosen on each of (n,) rows: not on those of a source in scores only."""
-    away = subjects_of_sources(dataset, folds.score_only)
+    away = subjects_of(dataset, folds.score_only)
     return np.array([name not in away for name in dataset.subject_names(rows)], np.bool_)
 
 
