@@ -36,17 +36,14 @@ def widen(network: nn.Module, probe: Tensor) -> None:
         ModelError: the network does not end in a linear layer of two scores with a bias.
     """
     layer = score_layer(network)
+    before = _answers(network, probe)
     _replace(layer, F.pad(layer.weight, (0, 0, 0, 1)), F.pad(layer.bias, (0, 1)))
-    training = network.training
-    with torch.no_grad():
-        shape = network.eval()(probe).shape
-    network.train(training)
-    if shape != (len(probe), _SCORES + 1):
-        raise ModelError(
-            "an auxiliary output is a third one of a last Linear, which gives the scores",
-            f"{tuple(shape)} behind it",
-            "End the network in Linear(…, 2), or set training.auxiliary = 0.",
-        )
+    try:
+        after = _answers(network, probe)
+    except Exception as problem:  # whatever a user's network raises is bad input here
+        raise _not_last(str(problem).splitlines()[0]) from problem
+    if after.shape != (len(probe), _SCORES + 1) or not torch.allclose(after[:, :_SCORES], before, atol=1e-4):
+        raise _not_last(f"{tuple(after.shape)} scores, of which the first two should stay")
 
 
 def narrow(network: nn.Module) -> None:
@@ -67,6 +64,23 @@ def variation_loss(predicted: Tensor, samples: Tensor, sampling_rate_hz: float) 
         variation, known = rr_variation(*find_beats(samples, sampling_rate_hz))
     off = F.smooth_l1_loss(predicted, variation / _UNIT, reduction="none")
     return torch.where(known, off, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def _answers(network: nn.Module, samples: Tensor) -> Tensor:
+    """What the network says in evaluation mode; it is left in the mode that it was in."""
+    training = network.training
+    with torch.no_grad():
+        answers: Tensor = network.eval()(samples)
+    network.train(training)
+    return answers
+
+
+def _not_last(found: str) -> ModelError:
+    return ModelError(
+        "an auxiliary output is a third one of a last Linear, which gives the scores",
+        found,
+        "End the network in Linear(…, 2), or set training.auxiliary = 0.",
+    )
 
 
 def _replace(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
