@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+import numpy as np
+
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
@@ -15,6 +17,7 @@ from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.even_odds import EvenOdds, even_odds, folded_threshold
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
@@ -59,7 +61,8 @@ class ScoreRecord(Record):
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
     not name them. `task` is that of the data set, and `label` its word for a positive segment. `origin` says whether
-    the data set is external to the model.
+    the data set is external to the model. `even_odds` are figures before the threshold was taken off; absent where
+    the threshold is not known, as that of a bare file.
     """
 
     model: str
@@ -78,6 +81,7 @@ class ScoreRecord(Record):
     origin: Origin | None = None
     warnings: list[str]
     scores: Scores
+    even_odds: EvenOdds | None = None
     board: BoardResult | None
     provenance: Provenance
 
@@ -131,7 +135,9 @@ def record_of_margins(
     scores = score_rows(margin, dataset, rows, target)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+    record = _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+    threshold = folded_threshold(model.folder, model.config) if model.folder and model.config else None
+    return record if threshold is None else _beside(record, margin + np.float32(threshold), dataset, rows, target)
 
 
 def score_out_of_fold(
@@ -162,9 +168,10 @@ def score_out_of_fold(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
         )
     answers = out_of_fold.load(folder, model.config, dataset)
-    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target)
-    statement = out_of_fold.STATEMENT
-    return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+    rows, statement = out_of_fold.labelled_rows(dataset), out_of_fold.STATEMENT
+    scores = score_rows(answers.after, dataset, rows, target)
+    record = _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+    return _beside(record, answers.before, dataset, rows, target)
 
 
 def _check_latency(latency: Latency | None) -> None:
@@ -201,6 +208,18 @@ def _record(
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
+
+
+def _beside(
+    record: ScoreRecord,
+    before: NDArray[np.float32],
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    target: Target | None,
+) -> ScoreRecord:
+    """The record with the figures at even odds of these rows, (n,), given margins before the threshold, (n,)."""
+    costs = (record.board.latency_ms.mean_ms, record.board.flash_bytes / KIB) if record.board else None
+    return record.model_copy(update={"even_odds": even_odds(before, dataset, rows, target, costs)})
 
 
 def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
