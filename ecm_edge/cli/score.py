@@ -125,10 +125,11 @@ def _render(record: ScoreRecord) -> None:
     elif record.origin and record.origin.relation != "own":
         click.echo(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
     averaged = dict(scores.averaged)
-    rows = [
-        [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
-    ]
-    show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    columns = {"pooled": dict(scores), "mean over subjects": averaged}
+    if record.even_odds:
+        columns["at even odds"] = dict(record.even_odds)
+    rows = [[name, *(figure(of[name]) if name in of else "" for of in columns.values())] for name in _FIGURES]
+    show(title, ["figure", *(f"{column} (95 %)" for column in columns)], rows)
     click.echo(_calibration(scores.calibration))
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
@@ -136,6 +137,9 @@ def _render(record: ScoreRecord) -> None:
     _show_subjects(scores, record.label)
     if record.board:
         _render_board(record.board, record.task)
+    if record.even_odds and record.even_odds.board_points is not None and record.board and record.board.board_score:
+        points = record.even_odds.board_points
+        click.echo(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
     if missing := undefined(scores, record.label):
         click.echo(missing)
 

@@ -16,9 +16,10 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
-from ecm_edge.candidate.candidate import TRAINING, check_task
+from ecm_edge.candidate.candidate import check_task
 from ecm_edge.data.sources import rows_in
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.even_odds import EvenOdds, even_odds, folded_threshold
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
@@ -63,7 +64,8 @@ class ScoreRecord(Record):
     Of a merged data set, `sources` are those whose subjects alone were scored; empty where that was not asked for.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
     not name them. `task` is that of the data set, and `label` its word for a positive segment. `origin` says whether
-    the data set is external to the model.
+    the data set is external to the model. `even_odds` are figures before the threshold was taken off; absent where
+    the threshold is not known, as that of a bare file.
     """
 
     model: str
@@ -83,6 +85,7 @@ class ScoreRecord(Record):
     origin: Origin | None = None
     warnings: list[str]
     scores: Scores
+    even_odds: EvenOdds | None = None
     board: BoardResult | None
     provenance: Provenance
 
@@ -138,10 +141,13 @@ def record_of_margins(
     sources: Sequence[str] = (),
 ) -> ScoreRecord:
     """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
-    scores = score_rows(margin, dataset, rows, target, log_odds(model, margin))
+    threshold = folded_threshold(model.folder, model.config) if model.folder and model.config else None
+    before = None if threshold is None else margin + np.float32(threshold)  # nothing is known of any other file
+    scores = score_rows(margin, dataset, rows, target, before)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen, sources=sources)
+    record = _record(model, dataset, target, scores, latency, part=part, trained_on=seen, sources=sources)
+    return record if before is None else _beside(record, before, dataset, rows, target)
 
 
 def score_out_of_fold(
@@ -180,21 +186,10 @@ def score_out_of_fold(
     chosen = rows_in(rows, dataset, sources)
     scores = score_rows(answers.after[chosen], dataset, rows[chosen], target, answers.before[chosen])
     statement = out_of_fold.statement(folds)
-    return _record(
+    record = _record(
         model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], sources=sources, statement=statement
     )
-
-
-def log_odds(model: ModelFile, margin: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The margins (n,) of a candidate's network with its threshold put back; None where no record has the threshold.
-
-    They are log-odds as far as the network was trained on cross-entropy. Nothing is known of any other file's scores.
-    """
-    if not (model.folder and (model.folder / TRAINING).is_file()):
-        return None
-    from ecm_edge.training.train import TrainingRecord  # it brings in torch, which takes seconds
-
-    return margin + np.float32(TrainingRecord.load(model.folder / TRAINING).best.threshold)
+    return _beside(record, answers.before[chosen], dataset, rows[chosen], target)
 
 
 def _check_latency(latency: Latency | None) -> None:
@@ -233,6 +228,18 @@ def _record(
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
+
+
+def _beside(
+    record: ScoreRecord,
+    before: NDArray[np.float32],
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    target: Target | None,
+) -> ScoreRecord:
+    """The record with the figures at even odds of these rows, (n,), given margins before the threshold, (n,)."""
+    costs = (record.board.latency_ms.mean_ms, record.board.flash_bytes / KIB) if record.board else None
+    return record.model_copy(update={"even_odds": even_odds(before, dataset, rows, target, costs)})
 
 
 def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:
