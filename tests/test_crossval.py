@@ -518,3 +518,18 @@ def test_the_candidate_itself_keeps_to_the_use_of_the_sources(both, tmp_path, re
     assert len(split.train) == (24 if refitted else len([name for name in made.split.train if name not in away]))
     assert (away < set(split.test)) is not refitted
     out_of_fold.load(tmp_path / "c", candidate.load_config(tmp_path / "c"), both)
+
+
+def test_the_command_trains_by_a_file_of_folds_by_source_and_prints_each(both, tmp_path, capsys):
+    folds = tmp_path / "f.json"
+    assert run(["data", "folds", both.folder, "--count", 3, "--by-source", "-o", folds]) == 0
+    fast = ["--set", "training.keep=last", "--set", "training.epochs=1", "--set", "training.threshold=even_odds"]
+    arguments = ["train", "--data", both.folder, "--target", TARGET.name, "--workers", 1, "--folds", folds, *NETWORK]
+    assert run([*arguments, *fast, "--refit", "-o", tmp_path / "c"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    record = CrossValidationRecord.load(tmp_path / "c" / "folds.json")
+    assert record.assignment == by_source(both)
+    assert lines[0].startswith("out of fold over 33 subjects")
+    for line, source, subjects in zip(lines[1:], record.scores.by_source, (24, 9), strict=True):
+        assert line.startswith(f"  {source.source}, {subjects} subjects, ")
+        assert line.endswith(f"specificity {source.specificity.value:.3f}")
