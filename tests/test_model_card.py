@@ -282,7 +282,7 @@ def test_a_candidate_of_everyone_is_scored_out_of_fold(tmp_path, dataset):
     assert "it was chosen on the answers out of fold" in text
     assert "--folds folds.json --refit" in text
     assert "ecm-edge score NEW --data DATA --target loongson-2k0500 --out-of-fold" in text
-    assert "ecm-edge robustness NEW --data DATA --target loongson-2k0500 --subjects all" in text
+    assert "ecm-edge robustness NEW --data DATA --target loongson-2k0500 --out-of-fold" in text
 
 
 @pytest.mark.parametrize("changes", [{"config_sha256": "0" * 64}, {"model_sha256": "0" * 64}])

@@ -5,6 +5,7 @@ T samples a segment, B beats, K knots of a map of time.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ def broaden(segment: Samples, beats: Times, extent: tuple[float, float], factor:
     from scipy.interpolate import CubicSpline
 
     before, after = extent
-    pairs = list(zip(beats[:-1], beats[1:], strict=True))
+    pairs = itertools.pairwise(beats)
     there = [beats[:1] - before, *(_between(*pair, before, after) for pair in pairs), beats[-1:] + after]
     moved = [_moved(times, extent, factor) for times in there[1:-1]]
     here = [beats[:1] - factor * before, *moved, beats[-1:] + factor * after]

@@ -66,10 +66,14 @@ def _robustness_options(records: CandidateRecords) -> tuple[str, ...]:
     """Those that the record was made with; without a record, those that the candidate needs."""
     record = records.robustness
     if record is None:
-        return () if records.config.split.test else ("--subjects", "all")
+        unseen = ("--out-of-fold",) if records.stages.folds else ("--subjects", "all")
+        return () if records.config.split.test else unseen
+    sampled = ("--segments", str(record.segments), "--seed", str(record.seed))
+    if record.part == "out_of_fold":
+        return ("--out-of-fold", *sampled)
     subjects = "SUBJECTS" if record.part == "chosen" else record.part
     form = ("--form", record.form) if record.form else ()
-    return (*form, "--subjects", subjects, "--segments", str(record.segments), "--seed", str(record.seed))
+    return (*form, "--subjects", subjects, *sampled)
 
 
 def _line(*words: str) -> str:
