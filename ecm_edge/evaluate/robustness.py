@@ -19,6 +19,7 @@ from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.candidate.row_sampling import spread_by_source
+from ecm_edge.data.sources import rows_in
 from ecm_edge.evaluate import score
 from ecm_edge.evaluate.broadened_figures import Broadened, broadened_figures
 from ecm_edge.evaluate.disturbed import (
@@ -181,7 +182,7 @@ def check_robustness(
     if subjects is None:
         subjects = score.default_subjects(model, dataset)
     rows = dataset.rows_of(score.subject_names(subjects, model, dataset))
-    rows = spread_by_source(dataset, rows[score.in_sources(rows, dataset, sources)], segments)
+    rows = spread_by_source(dataset, rows[rows_in(rows, dataset, sources)], segments)
     part: Part | Literal["chosen"] = "chosen" if isinstance(subjects, list) else subjects
     seen = trained_on(model, dataset, sorted(set(dataset.subject_names(rows))))
     answers = _answers(by_model(model.classifier), dataset, rows, seed)
@@ -219,7 +220,7 @@ def check_out_of_fold(
         )
     known = out_of_fold.load(folder, model.config, dataset)
     answered = out_of_fold.answered_rows(dataset, known.record.assignment)
-    rows = spread_by_source(dataset, answered[score.in_sources(answered, dataset, sources)], segments)
+    rows = spread_by_source(dataset, answered[rows_in(answered, dataset, sources)], segments)
     answers = _answers(by_folds(folder, model.config, dataset, known.record), dataset, rows, seed)
     off = difference(answers.margins[UNDISTURBED], known.after[np.searchsorted(answered, rows)])
     return _record(
@@ -294,7 +295,7 @@ def _record(
         beta=clean.beta,
         good_subject_above=clean.good_subject_above,
         rows=table,
-        by_rhythm=[_answers(rhythm) for rhythm in clean.by_rhythm],
+        by_rhythm=[_of_rhythm(rhythm) for rhythm in clean.by_rhythm],
         degenerate=degenerate,
         broadened=answers.broadened,
         provenance=provenance.collect(),
@@ -337,7 +338,7 @@ def _row(
     )
 
 
-def _answers(rhythm: RhythmScore) -> RhythmAnswers:
+def _of_rhythm(rhythm: RhythmScore) -> RhythmAnswers:
     counts = rhythm.model_dump(exclude={"sensitivity", "specificity", "interval"})
     sensitivity, specificity = (rhythm.interval, None) if rhythm.label else (None, rhythm.interval)
     return RhythmAnswers(**counts, sensitivity=sensitivity, specificity=specificity)
