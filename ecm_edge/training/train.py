@@ -50,6 +50,7 @@ class TrainingRecord(Record):
     layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
               and else time, since without compiling it would be slower.
     validation_positive_subjects: those with a positive segment; absent in records of earlier versions.
+    validation_sources: how many sources of a merged data set they are of, over which the figures are means.
     noise_sha256: the hash of the recorded noise that was added, if any was.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
     """
@@ -71,6 +72,7 @@ class TrainingRecord(Record):
     train_subjects: int
     validation_subjects: int
     validation_positive_subjects: int | None = None
+    validation_sources: int = 1
     samples_per_second: float
     seconds: float
     device: str
@@ -225,6 +227,7 @@ def _record(
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
         validation_positive_subjects=_positive_subjects(loop),
+        validation_sources=max(1, len(np.unique(loop.data.validation_sources))),
         samples_per_second=loop.batches.segments * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
