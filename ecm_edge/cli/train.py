@@ -116,12 +116,15 @@ def command(
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
+    unlabelled = teachers is not None and changes.get("training.unlabelled") is True
+    if unlabelled:
+        del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
     dataset = open_data(data)
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
     if teachers:
-        config = distill.taught_by_its_kind(config, teachers)
+        config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
     result = train_candidate(
         out,
         config,
@@ -143,6 +146,8 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
         value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
         click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
     if result.training:
+        for line in _special(result.training, config):
+            click.echo(line)
         click.echo(f"{_kept(result.training, config)}; {out}")
     if result.folds:
         scores = result.folds.scores
@@ -157,6 +162,23 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
                 f"  {source.source}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
                 f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
             )
+
+
+def _special(record: TrainingRecord, config: CandidateConfig) -> list[str]:
+    """How many segments an option concerned that asks for them, also where there were none."""
+    asked = config.training
+    said = [
+        (asked.quiet_below > 0, f"{record.left_out_quiet:,} quiet windows were not trained on"),
+        (
+            asked.doubted == "soften",
+            f"{record.softened_labels:,} doubted labels were replaced by the teacher's answers",
+        ),
+        (
+            asked.unlabelled,
+            f"{record.unlabelled_segments:,} segments without a label were taught by the teachers alone",
+        ),
+    ]
+    return [f"{line} (of {record.train_segments:,} in training)" for wanted, line in said if wanted]
 
 
 def _kept(record: TrainingRecord, config: CandidateConfig) -> str:

@@ -91,8 +91,10 @@ def teaching(
     )
 
 
-def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
+def taught_by_its_kind(config: CandidateConfig, count: int, *, unlabelled: bool = False) -> CandidateConfig:
     """The configuration of a student with `count` teachers of its own kind; these learn from the labels alone.
+
+    With `unlabelled` they teach it on segments without a label too.
 
     Raises:
         CandidateError: its schedule needs validation, which teachers do without.
@@ -112,7 +114,8 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
         seed=config.seed + 1,
         count=count,
     )
-    return config.model_copy(update={"training": training.model_copy(update={"teacher": teacher, "distill": 1.0})})
+    followed = {"teacher": teacher, "distill": 1.0, "unlabelled": unlabelled or training.unlabelled}
+    return config.model_copy(update={"training": training.model_copy(update=followed)})
 
 
 def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
@@ -125,7 +128,7 @@ def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignmen
     if teacher is None:
         return []
     followed = ensemble(config, teacher, dataset) if training.distill else []
-    doubting = training.doubted == "drop"
+    doubting = training.doubted != "keep"
     return [*followed, *(out_of_fold_teachers(subjects, teacher, dataset, folds).values() if doubting else [])]
 
 
