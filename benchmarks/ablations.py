@@ -148,7 +148,7 @@ _WIDE = (("first_channels", "stem_channels", "channels", "depth"), (16, 32, 40, 
 
 
 class Figures(Record):
-    """The figures of one recipe and seed, over the folds that were answered.
+    """The figures of one recipe and seed, over the folds that were answered; None where there are no such segments.
 
     fbeta, g, f1:          of the contest's subjects.
     sensitivity, …:        of the other recorder's windows; `specificity_n` and `_o` by their rhythm.
@@ -158,11 +158,11 @@ class Figures(Record):
 
     fbeta: float
     g: float
-    f1: float
-    sensitivity: float
-    specificity: float
-    specificity_n: float
-    specificity_o: float
+    f1: float | None
+    sensitivity: float | None
+    specificity: float | None
+    specificity_n: float | None
+    specificity_o: float | None
     motion: float
     in_band: float
     broadened: float
@@ -284,17 +284,17 @@ def figures(jobs: Sequence[Job]) -> Figures:
         name: score_rows(found[name][contest_part], dataset, part[contest_part], target).fbeta_mean.value
         for name in ("some", MOTION, IN_BAND)
     }
-    labels, rhythms = dataset.labels[every], np.array(dataset.header.rhythms)[dataset.table["rhythm"][every]]
-    called, other = found["all"] >= 0, ~contest
+    other = score_rows(found["all"][~contest], dataset, every[~contest], target)
+    by_rhythm = {rhythm.rhythm: rhythm.specificity for rhythm in other.by_rhythm}
     called_n, of_n = np.sum(kept["broadened"], axis=0).T
     return Figures(
         fbeta=scores.fbeta_mean.value,
         g=scores.g.value,
-        f1=scores.f1.value if scores.f1 else 0.0,
-        sensitivity=float(called[other & (labels == 1)].mean()),
-        specificity=float(1 - called[other & (labels == 0)].mean()),
-        specificity_n=float(1 - called[other & (rhythms == "N")].mean()),
-        specificity_o=float(1 - called[other & (rhythms == "O")].mean()),
+        f1=scores.f1.value if scores.f1 else None,
+        sensitivity=other.recall.value if other.recall else None,
+        specificity=other.specificity.value if other.specificity else None,
+        specificity_n=by_rhythm.get("N"),
+        specificity_o=by_rhythm.get("O"),
         motion=fbeta["some"] - fbeta[MOTION],
         in_band=fbeta["some"] - fbeta[IN_BAND],
         broadened=float(called_n[0] / of_n[0]),
@@ -336,13 +336,22 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(found: Sequence[float | None]) -> str:
+    values = [value for value in found if value is not None]
+    if not values:
+        return "–"
     return f"{np.mean(values):.3f} ({min(values):.3f} … {max(values):.3f})"
 
 
 def load() -> Ablations | None:
     """The comparison on record, if there is one."""
     return Ablations.load(RECORD) if RECORD.is_file() else None
+
+
+def shown() -> str:
+    """The table of the comparison on record."""
+    record = load()
+    return table(record) if record else f"NOT RUN: `{PROGRAM} … --write` makes it."
 
 
 def main(arguments: list[str]) -> None:

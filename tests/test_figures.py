@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import counts, figures, firmware, timed
+from benchmarks import ablations, counts, figures, firmware, timed
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
 from ecm_edge import targets, tasks
@@ -14,6 +14,7 @@ from ecm_edge.registry import registry
 
 BOARD = "loongson-2k0500"
 SHELF = counts.SHELVES / BOARD
+TRAINING = ("Training on several sources", "Training recipes")
 MISSED = {"the same, serial image, float32 weights", "the same, serial image, float16 weights"}
 """Bars of firmware's counts that are known to be missed."""
 
@@ -33,7 +34,7 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
     ("document", "headings"),
     [
         ("README.md", ("The real thing", "The reference model", "Figures")),
-        ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", "Training recipes")),
+        ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", *TRAINING)),
     ],
 )
 def test_prose_has_no_figure_of_its_own(document, headings):
@@ -54,6 +55,7 @@ def test_a_figure_is_seen(text):
 
 def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
+    names |= {"ablations.json"} if ablations.load() else set()
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names
 
