@@ -210,6 +210,37 @@ def test_margins_are_loaded_without_their_data_set_if_they_are_whole(tmp_path, a
         out_of_fold.load_elsewhere(folder, config)
 
 
+def test_a_gain_has_a_part_of_the_network_and_one_of_the_threshold(tmp_path, af):
+    """At even odds a threshold of 1.5 makes every answer AF, so that all recall is the threshold's undoing."""
+    decide(tmp_path, refitted(tmp_path / "first", af, 3), af)
+    record = decide(tmp_path, refitted(tmp_path / "second", af, 1, threshold=1.5), af)
+    parts, whole = record.comparison.parts, record.comparison.difference
+    none, three_tenths = 5 * 10 / (5 * 10 + 10), 5 * 7 / (5 * 7 + 4 * 3)  # Fβ: all called AF; three of ten missed
+    one_tenth = 5 * 9 / (5 * 9 + 4)
+    assert parts.network.value == pytest.approx(50 * (none - three_tenths))  # G is 0 on both sides
+    assert whole.value == pytest.approx(50 * (one_tenth - three_tenths) + 15)
+    assert parts.network.value + parts.threshold.value == pytest.approx(whole.value)
+    assert parts.network.low == parts.network.high == pytest.approx(parts.network.value)  # subjects are alike
+    said = (
+        f"{parts.network.value:+.3f} ({parts.network.low:+.3f} … {parts.network.high:+.3f}) by the network at even odds"
+    )
+    assert said in gate(record, "score").detail
+    assert said in record.reason
+    event = registry.history(tmp_path / "registry" / NAME)[-1]
+    assert (event.parts, event.source) == (parts, None)
+
+
+def test_without_training_json_there_are_no_parts(tmp_path, af):
+    split = {"train": ("S0",), "validation": ("S1",), "test": ("S2", "S3")}
+    decide(tmp_path, tiny.ready(tmp_path / "first", af, column=2, **split), af)
+    folder = tiny.ready(tmp_path / "second", af, column=1, **split)
+    trained_at(folder, 0.5)
+    assert decide(tmp_path, folder, af).comparison.parts is None  # of the incumbent no threshold is known
+    better = tiny.ready(tmp_path / "third", af, column=0, **split)
+    trained_at(better, -0.5)
+    assert decide(tmp_path, better, af).comparison.parts.network.value > 0
+
+
 def test_the_source_is_an_option_of_the_command(tmp_path, af, other, capsys):
     both = merged(tmp_path / "both", af, other)
     folder = refitted(tmp_path / "c", both, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -273,3 +274,37 @@ def test_answers_of_one_class_only_are_told_whatever_fbeta_is(confusion, said):
     tp, fp, tn, fn = confusion
     scores = SimpleNamespace(confusion=SimpleNamespace(tp=tp, fp=fp, tn=tn, fn=fn), beta=2.0)
     assert like_a_guess(scores)[: len(said) or None] == said
+
+
+def test_figures_at_even_odds_stand_beside_those_at_the_threshold(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=2)
+    assert score_model(folder, dataset, target=tiny.TARGET).even_odds is None  # no training.json
+    report_records.training(load_config(folder)).save(folder / "training.json")  # a threshold of 0.1
+    assert score_model(folder, dataset).even_odds.recall.value == pytest.approx(0.8)
+    write_folds(folder, dataset, 1, threshold=1.5)  # at even odds all is called AF
+    record = score_out_of_fold(folder, dataset, target=tiny.TARGET)
+    beside = record.even_odds
+    assert (record.scores.recall.value, record.scores.specificity.value) == (0.9, 1.0)
+    assert (beside.recall.value, beside.specificity.value, beside.g.value) == (1.0, 0.0, 0.0)
+    assert beside.fbeta_mean.value == pytest.approx(5 * 10 / (5 * 10 + 10))
+    assert beside.f1.value == pytest.approx(2 / 3)
+    gained = record.board.board_score.total - beside.board_points
+    assert gained == pytest.approx(50 * (45 / 49 - 50 / 60) + 15)  # points for mean Fβ, and for G from 0 to 1
+
+
+def test_the_command_shows_even_odds(tmp_path, dataset):
+    folder = write_folds(tiny.make_candidate(tmp_path / "c", dataset), dataset, 1, threshold=1.5)
+    code, out = tiny.run_for_output(
+        "score", folder, "--data", dataset.folder, "--target", tiny.TARGET.name, "--out-of-fold"
+    )
+    assert code == 0
+    assert "at even odds (95 %)" in out
+    assert re.search(r"at even odds [0-9.]+; the threshold adds \+[0-9.]+", out)
+    code, out = tiny.run_for_output("score", folder, "--data", dataset.folder)
+    assert (code, "at even odds" in out) == (0, False)
+
+
+def test_a_record_without_even_odds_still_loads(tmp_path, dataset):
+    record = score_model(tiny.make_candidate(tmp_path / "c", dataset), dataset)
+    older = {name: value for name, value in record.model_dump(mode="json").items() if name != "even_odds"}
+    assert ScoreRecord.model_validate(older) == record
