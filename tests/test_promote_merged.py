@@ -126,22 +126,32 @@ def test_a_source_that_the_incumbent_never_saw_counts_as_well(tmp_path, af, othe
     both = merged(tmp_path / "both", af, other)
     worse = decide(tmp_path, refitted(tmp_path / "worse", both, 1), both)  # on `other` the incumbent is right itself
     assert failed(worse) == ["score"]
-    assert "and not worse beyond its interval, as on other" in gate(worse, "score").detail
+    assert "clearly worse on other" in gate(worse, "score").detail
     better = decide(tmp_path, refitted(tmp_path / "better", both, 2), both)
     (elsewhere,) = better.comparison.elsewhere
     assert (elsewhere.source, elsewhere.by_itself, elsewhere.subjects, elsewhere.segments) == ("other", True, 9, 180)
-    assert (better.verdict, elsewhere.difference.value) == (Verdict.PASS, 0)
-    assert better.comparison.mean_difference.value == pytest.approx(better.comparison.difference.value / 2)
-    assert "in the mean over sources" in gate(better, "score").detail
+    assert (better.verdict, elsewhere.f1.value, elsewhere.specificity.value) == (Verdict.PASS, 0, 0)
+    assert "F1 +0.000" in better.reason
 
 
-def test_candidates_of_one_merged_set_are_compared_out_of_fold_on_every_source(tmp_path, af, other):
+def test_clearly_better_on_another_source_is_enough_where_the_first_shows_no_difference(tmp_path, af):
+    other = answers(tmp_path / "other", [f"P{i}" for i in range(8)], [0, 0, 0, 0, 9], first=0.5)
+    both = merged(tmp_path / "both", af, other)
+    decide(tmp_path, refitted(tmp_path / "first", both, 4), both, source="af")
+    record = decide(tmp_path, refitted(tmp_path / "second", both, 5), both)  # both are right on af
+    (elsewhere,) = record.comparison.elsewhere
+    assert (elsewhere.by_itself, elsewhere.f1.low > 0, record.comparison.difference.value) == (False, True, 0)
+    assert (record.verdict, gate(record, "score").value) == (Verdict.PASS, 0)
+    assert "clearly better on other" in gate(record, "score").detail
+
+
+def test_clearly_worse_on_the_first_source_is_refused_whatever_the_others_say(tmp_path, af, other):
     both = merged(tmp_path / "both", af, other)
     decide(tmp_path, refitted(tmp_path / "first", both, 1), both, source="af")
     record = decide(tmp_path, refitted(tmp_path / "second", both, 2), both)  # worse on af, better on other
-    (elsewhere,) = record.comparison.elsewhere
-    assert (elsewhere.by_itself, elsewhere.difference.value > 0) == (False, True)
-    assert (failed(record), record.comparison.difference.value < 0) == (["score"], True)
+    assert record.comparison.elsewhere[0].f1.low > 0
+    assert failed(record) == ["score"]
+    assert "clearly worse on af; clearly better on other" in gate(record, "score").detail
 
 
 def test_candidates_of_two_merged_sets_meet_on_the_source_of_both(tmp_path, af, other):

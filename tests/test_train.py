@@ -16,6 +16,7 @@ from ecm_edge.candidate.networks import batch_last
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import batches, epochs, train
+from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
@@ -337,23 +338,29 @@ def test_the_threshold_is_folded_into_what_is_saved(dataset, loaded, tmp_path):
     assert f1 == pytest.approx(trained.record.best.f1, abs=0.02)  # folding rounds margins next to the threshold
 
 
-def test_validation_figures_of_several_sources_are_their_means(dataset, loaded):
+def test_validation_figures_of_several_sources_are_means_over_them(dataset, loaded):
     config = configured(dataset, epochs=1, threshold="even_odds")
     sources = (loaded.validation_subjects == loaded.validation_subjects[0]).astype(int)
     best = train.fit(config, replace(loaded, validation_sources=sources)).record.best
-    network = train.fit(config, loaded).network
-    scores = epochs.predict(network, loaded.validation_samples, torch.device("cpu"))
+    scores = epochs.predict(train.fit(config, loaded).network, loaded.validation_samples, torch.device("cpu"))
     margins = (scores[:, 1] - scores[:, 0]).numpy()
     each = [
-        metrics.fbeta_mean(
-            *(values[sources == source] for values in (loaded.validation_labels, margins)),
-            loaded.validation_subjects[sources == source],
-            metrics.criteria(None)[0],
-        )
-        for source in (0, 1)
+        metrics.f1(loaded.validation_labels[own], margins[own], loaded.validation_subjects[own])
+        for own in (sources == 0, sources == 1)
     ]
-    assert best.fbeta_mean == pytest.approx(np.mean(each))
+    assert best.f1 == pytest.approx(np.mean(each))
     assert each[0] != each[1]
+
+
+def test_subjects_without_a_positive_segment_have_a_pooled_fbeta_and_no_part_in_g():
+    labels = np.array([1, 0, 1, 0, 1, 0, 0], np.int8)  # two subjects of both classes, then three of one class each
+    margins = np.array([1, -1, -1, -1, 1, 1, -1], np.float32)  # the second is missed, and the fourth called positive
+    subjects, sources = np.array(["a", "a", "b", "b", "c", "d", "e"]), np.array([0, 0, 0, 0, 1, 1, 1])
+    both = mean_over_sources(labels, margins, subjects, sources, (1.0, 0.9))
+    assert both["fbeta_mean"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert both["g"] == 0.5
+    alone = mean_over_sources(labels[4:], margins[4:], subjects[4:], sources[4:], (1.0, 0.9))
+    assert (alone["fbeta_mean"], alone["g"]) == (1, 1)  # the contest's rule
 
 
 def test_an_epoch_is_as_long_as_sampling_says(dataset, loaded):

@@ -25,7 +25,6 @@ from ecm_edge.metrics.resample import (
     RESAMPLES,
     GainParts,
     PairedStatistic,
-    mean_paired_difference,
     paired_difference,
     paired_parts,
 )
@@ -65,7 +64,6 @@ __all__ = [
     "fbeta_pooled",
     "find_threshold",
     "g",
-    "mean_paired_difference",
     "on_board",
     "paired_difference",
     "paired_parts",

@@ -16,8 +16,6 @@ from ecm_edge.metrics.board import detection_points
 from ecm_edge.metrics.counts import count_by_subject, criteria, fbeta, figures, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
     from ecm_edge.metrics.counts import Counts
@@ -107,27 +105,6 @@ def paired_difference(
     """
     a, b = (_draws(labels, margins, subjects, statistic, rule) for margins in (margins_a, margins_b))
     return _defined(a - b, statistic)
-
-
-def mean_paired_difference(
-    sides: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]],
-    statistic: PairedStatistic = "fbeta_mean",
-    *,
-    rule: ScoreRule | None = None,
-) -> Interval:
-    """The mean of several paired differences, each on subjects of its own, which are resampled apart.
-
-    Args:
-        sides: labels, margins a, margins b and subjects of each, as for `paired_difference`.
-        statistic: of all of them.
-        rule: as for `paired_difference`, whose errors these are too.
-    """
-    differences = [
-        _draws(labels, a, subjects, statistic, rule) - _draws(labels, b, subjects, statistic, rule)
-        for labels, a, b, subjects in sides
-    ]
-    shortest = min(draws.size for draws in differences)  # of one subject there are no resamples
-    return _defined(np.mean([draws[:shortest] for draws in differences], axis=0), statistic)
 
 
 def paired_parts(

@@ -24,8 +24,6 @@ from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from ecm_edge.registry.contender import Answers, Contender
@@ -35,14 +33,16 @@ OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g", "spe
 
 
 class ElsewhereDifference(Record):
-    """The same difference on another source of a merged data set.
+    """The difference of F1 over all segments of another source of a merged data set.
 
-    The incumbent's answers are those out of fold, or its own where it has never seen the source (`by_itself`). The
-    challenger's are of networks that have not seen the subject.
+    Mean Fβ says nothing where subjects have one class only, as those of one short recording have. The incumbent's
+    answers are those out of fold, or its own where it has never seen the source (`by_itself`). The challenger's are of
+    networks that have not seen the subject.
     """
 
     source: str
-    difference: Interval
+    f1: Interval
+    specificity: Interval | None
     subjects: int
     segments: int
     by_itself: bool
@@ -54,8 +54,8 @@ class Comparison(Record):
     `basis` says what was compared: the two models on test subjects, or their recipes out of fold. `source` is the one
     that the segments are of, None where they are of the whole data set. `parts` says how much of the difference is due
     to the networks and how much to their thresholds; None where a threshold is not known. `elsewhere` has the
-    difference on other sources, and `mean_difference` the mean over all of them; [] and None where there is one.
-    `others` are further differences for information. The board results are those of the compared segments.
+    differences on other sources. `others` are further differences for information. The board results are those of the
+    compared segments.
     """
 
     basis: Basis = "test"
@@ -64,7 +64,6 @@ class Comparison(Record):
     difference: Interval
     parts: GainParts | None = None
     elsewhere: list[ElsewhereDifference] = Field(default_factory=list)
-    mean_difference: Interval | None = None
     significant: bool | None
     others: dict[str, Interval]
     subjects: list[str]
@@ -104,8 +103,7 @@ def compare(challenger: Contender, incumbent: Contender, *, elsewhere: bool = Fa
         statistic=statistic,
         difference=main,
         parts=_parts(ours, theirs, statistic),
-        elsewhere=[_difference_on(name, *both, statistic) for name, both in others.items()],
-        mean_difference=_mean_difference([answers, *others.values()], statistic) if others else None,
+        elsewhere=[_difference_on(name, *both) for name, both in others.items()],
         significant=None if main.low is None or main.high is None else main.low > 0 or main.high < 0,
         others={name: difference(name) for name in OTHERS if not undefined.get(name, False)},
         subjects=sorted(set(subjects.tolist())),
@@ -148,6 +146,8 @@ def _elsewhere(challenger: Contender, incumbent: Contender) -> dict[str, tuple[A
 def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answers, Answers] | None:
     """What both answer about subjects of a source that they have not seen; None where there are no such answers."""
     names = challenger.source.subjects if challenger.source else []
+    if not challenger.dataset.labels[challenger.dataset.rows_of(names)].any():
+        return None  # F1 says nothing without a positive segment
     if trained_on(incumbent.model, challenger.dataset, names) == []:
         ours = challenger.answers
         return ours, incumbent.answers_on(ours.rows)
@@ -155,26 +155,17 @@ def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answer
     return None if isinstance(answers, str) else answers
 
 
-def _difference_on(name: str, ours: Answers, theirs: Answers, statistic: PairedStatistic) -> ElsewhereDifference:
+def _difference_on(name: str, ours: Answers, theirs: Answers) -> ElsewhereDifference:
     labels, subjects = _labels_and_subjects(ours)
-    rule = score_rule(ours.target, ours.dataset.header.task)
+    paired = (labels, ours.margins, theirs.margins, subjects)
     return ElsewhereDifference(
         source=name,
-        difference=metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, statistic, rule=rule),
+        f1=metrics.paired_difference(*paired, "f1"),
+        specificity=None if labels.all() else metrics.paired_difference(*paired, "specificity"),
         subjects=len(np.unique(subjects)),
         segments=len(subjects),
         by_itself=theirs.basis == "test",
     )
-
-
-def _mean_difference(sides: Sequence[tuple[Answers, Answers]], statistic: PairedStatistic) -> Interval:
-    """The mean of the differences on several sources, each of which counts alike."""
-    paired = []
-    for ours, theirs in sides:
-        labels, subjects = _labels_and_subjects(ours)
-        paired.append((labels, ours.margins, theirs.margins, subjects))
-    first, _ = sides[0]
-    return metrics.mean_paired_difference(paired, statistic, rule=score_rule(first.target, first.dataset.header.task))
 
 
 def _labels_and_subjects(answers: Answers) -> tuple[NDArray[np.int8], NDArray[np.str_]]:

@@ -14,8 +14,9 @@ once the others have passed.
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
    subjects. Where there are no such subjects, what both answered out of fold is compared. Where the challenger's data
-   set has further sources with answers that are nobody's training, it is better in the mean over the sources, each of
-   which counts alike, and on none of them worse beyond its interval. `--source` leaves all but one out.
+   set has further sources, with answers of networks that have not seen them, F1 is compared there too: it is enough to
+   be better on one of them by the whole interval, and on no source may it be worse by the whole interval. `--source`
+   looks at one source alone.
 7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared. Where
    the target says that costs are scored and the task has a rule there, the budgets alone bound them, and rule 6 is
    about the whole score with its points for latency and size.
@@ -63,7 +64,7 @@ from ecm_edge.registry import costs, decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
-from ecm_edge.registry.score_gate import TOTAL, parts_of, score_gate, signed
+from ecm_edge.registry.score_gate import TOTAL, on_other_source, parts_of, score_gate, signed
 from ecm_edge.registry.source import choose_source
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
@@ -325,5 +326,6 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
         return "the first of its target, and all gates passed"
     of_source = f" of {comparison.source}" if comparison.source else ""
     by = f"{comparison.statistic} {signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
+    elsewhere = "".join(f"; {on_other_source(other)}" for other in comparison.elsewhere)
     price = "the score counts the costs" if any(g.unit == TOTAL for g in gates) else "costs within tolerance"
-    return f"better by {by}{parts_of(comparison)}; {price}"
+    return f"better by {by}{parts_of(comparison)}{elsewhere}; {price}"

@@ -23,6 +23,7 @@ from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.auxiliary import variation_loss
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.batches import Batches
+from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, labelled, loss_function
 
@@ -46,8 +47,8 @@ class Epoch(Record):
     """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
     The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
-    F1, Fβ and G are the means over its sources. Without validation subjects these figures are absent, and the threshold
-    is 0. `fbeta_pooled` is there where the rule has a term for it.
+    F1, Fβ and G are those of `mean_over_sources`. Without validation subjects these figures are absent, and the
+    threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
     """
 
     epoch: int
@@ -218,25 +219,10 @@ class Loop:
         return {
             **pooled,
             "validation_loss": validation_loss,
-            "f1": self._over_sources(lambda rows: metrics.f1(labels[rows], decided[rows], subjects[rows])),
-            "fbeta_mean": self._over_sources(
-                lambda rows: metrics.fbeta_mean(labels[rows], decided[rows], subjects[rows], beta)
-            ),
-            "g": self._over_sources(
-                lambda rows: metrics.g(labels[rows], decided[rows], subjects[rows], beta, good_above)
-            ),
+            **mean_over_sources(labels, decided, subjects, self.data.validation_sources, (beta, good_above)),
             "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
-
-    def _over_sources(self, figure: Callable[[np.ndarray], float]) -> float:
-        """The mean of a figure over the sources of the validation segments, so that a large one hides no other.
-
-        Args:
-            figure: of the rows that a (V,) mask chooses.
-        """
-        sources = self.data.validation_sources
-        return float(np.mean([figure(sources == source) for source in np.unique(sources)]))
 
     def _validate(self) -> tuple[np.ndarray, float]:
         """(V,) float32 margins of the validation segments, and their mean cross-entropy."""
