@@ -248,7 +248,7 @@ def test_bad_input_exits_with_2_and_leaves_nothing(tmp_path, dataset, capsys):
 
 def linear(column, bias):
     """A network whose margin is `column` of the segment, and `bias`."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(tiny.T, 2))
+    network = nn.Sequential(nn.Flatten(), nn.utils.skip_init(nn.Linear, tiny.T, 2))
     weight = torch.zeros(2, tiny.T)
     weight[1, column] = 1
     network.load_state_dict({"1.weight": weight, "1.bias": torch.tensor([0.0, bias])})
