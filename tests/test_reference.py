@@ -31,7 +31,12 @@ from ecm_edge.report import model_card
 from ecm_edge.training.out_of_fold import FOLDS, CrossValidationRecord
 
 PLACE = Path(__file__).parents[1] / "data" / "reference"
-SECTIONS = ("Threshold", "Figures", "Cost", "Float against int8", "Robustness")  # which hold figures of records
+SECTIONS = ("Threshold", "Figures", "What it gets wrong", "Cost", "Float against int8", "Robustness")
+"""Those that hold figures of records."""
+
+LINES = 235
+"""At most so many has a card with its recipe: who reads it reads all of it."""
+
 FULL_SCALE = 5.0
 
 
@@ -121,6 +126,7 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     record = model_card.write_card(shelf.entry, tmp_path / "card.md")
     ships, now = (sections(p.read_text()) for p in (shelf.folder / "MODEL_CARD.md", tmp_path / "card.md"))
     assert not record.not_measured
+    assert len((shelf.folder / "MODEL_CARD.md").read_text().splitlines()) <= LINES
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
     scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
