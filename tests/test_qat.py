@@ -26,6 +26,10 @@ NETWORKS = {
     "afnet": ("afnet", {"channel_factor": 2, "head_factor": 1}),
     "separable": ("separable", {"channels": 4, "depth": 2, "kernel": 5, "activation": "silu", **RICH}),
     "tcn": ("tcn", {"channels": 4, "depth": 2, "kernel": 3, "separable": True, "activation": "hardswish", **RICH}),
+    "times": (
+        "tcn",
+        {"channels": 4, "depth": 2, "kernel": 3, "times_channels": 4, "times_depth": 2, "normalize": True},
+    ),
     "rhythm_wave": ("rhythm_wave", {"wave_channels": 4, "rhythm_channels": 4, "depth": 2, "activation": "leaky_relu"}),
     "user's own": None,
 }
