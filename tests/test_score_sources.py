@@ -82,14 +82,14 @@ def test_sources_that_are_not_there(both, tmp_path, trained_on_all):
         score_model(trained_on_all, open_dataset(tmp_path / "one"), subjects="all", sources=["one"])
 
 
-def test_the_command_scores_a_source_and_keeps_no_record_of_it(both, trained_on_all, capsys):
+def test_the_command_keeps_what_a_source_scores_out_of_fold(both, trained_on_all, capsys):
     write_folds(trained_on_all, both, column=1)
     options = ["score", trained_on_all, "--data", both.folder, "--target", "loongson-2k0500", "--out-of-fold"]
     assert tiny.run([*options, "--source", "two", "--json"]) == 0
     assert ScoreRecord.model_validate_json(capsys.readouterr().out).sources == ["two"]
     assert tiny.run([*options, "--source", "two"]) == 0
     assert "all subjects out of fold of two: 20 segments of 4 subjects" in capsys.readouterr().out
-    assert not (trained_on_all / "score.json").exists()
+    assert ScoreRecord.load(trained_on_all / "score.json").sources == ["two"]
     assert tiny.run(options) == 0
     assert ScoreRecord.load(trained_on_all / "score.json").sources == []
     assert tiny.run([*options, "--source", "af"]) == 2

@@ -97,11 +97,11 @@ def command(
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
     """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none.
 
-    One of some sources alone is not kept.
+    One of some sources alone is kept out of fold only, where folds.json has the figures of all of them.
     """
     from ecm_edge.candidate.candidate import load_config
 
-    if not keeps_records(model) or record.sources:
+    if not keeps_records(model) or (record.sources and record.part != "out_of_fold"):
         return False
     config = load_config(model)
     part = "test" if config.split.test else "out_of_fold"
