@@ -1,8 +1,8 @@
-"""A branch that sees beats only as times: what is trained gets pulses, without the size of a beat and with little of
-its shape, since a broad QRS has a pulse of 3 steps where a narrow one has 2.
+"""A branch that sees beats only as times: what is trained gets pulses.
 
-A pulse stands where the slope of a segment is steepest within the shortest time that two beats can be apart. Nothing in
-this is trained. Times are said for 250 Hz; the counts of samples are the same at every rate.
+They have nothing of a beat's size and little of its shape: a broad QRS has 3 steps where a narrow one has 2. A pulse
+stands where the slope of a segment is steepest within the shortest time that two beats can be apart. Nothing in this is
+trained. Times are said for 250 Hz; the counts of samples are the same at every rate.
 """
 
 from __future__ import annotations
