@@ -158,6 +158,13 @@ def test_a_fine_tuned_candidate_is_a_float_network_with_its_own_threshold(datase
     assert not torch.equal(ours["1.0.weight"], theirs["1.0.weight"])
 
 
+def test_more_segments_can_be_drawn_for_it_than_there_are(dataset, loaded):
+    sampled = configured(dataset, epochs=1, qat_epochs=1, batch_size=512, sampling={"segments": 600})
+    assert len(loaded.train_labels) < 512
+    record = train.fit(sampled, loaded).record
+    assert (record.qat_epochs, record.windows_seen) == (1, 1200)
+
+
 def test_what_is_pruned_is_not_fine_tuned(dataset, loaded):
     record = train.fit(configured(dataset, epochs=2, qat_epochs=2), loaded, should_stop=lambda _: True).record
     assert (record.stopped, len(record.epochs), record.qat_epochs) == ("pruned", 1, 0)

@@ -112,9 +112,14 @@ def test_every_configuration_has_the_hash_that_it_had_when_it_was_promoted(shelf
         assert model_file.open_model(entry, manifest.form).classifier is not None
 
 
+def test_the_contests_subjects_are_in_the_same_folds_alone_and_beside_others():
+    alone, both = (FoldAssignment.load(PLACE / name) for name in (FOLDS, "folds-both.json"))
+    assert alone.folds.items() <= both.folds.items()
+
+
 def test_the_folds_are_those_beside_the_shelves(shelf):
     validated = CrossValidationRecord.load(shelf.entry / FOLDS)
-    assert validated.assignment == FoldAssignment.load(PLACE / FOLDS)
+    assert validated.assignment == FoldAssignment.load(PLACE / "folds-both.json")
     assert validated.config_sha256 == shelf.manifest.config_sha256
 
 

@@ -23,7 +23,7 @@ from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import crossval, distill, out_of_fold, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.fold_margins import TEACHERS, fold_configs, fold_margins
-from ecm_edge.training.train_rows import trained_rows
+from ecm_edge.training.train_rows import trained_rows, windows_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,9 +168,9 @@ def _within_budget(setting: Setting, dataset: Dataset, config: CandidateConfig) 
 
 
 def _passes(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
-    """How many segments of the training part all epochs go through."""
+    """How many windows of the training part all epochs go through."""
     rows = trained_rows(data, config.training, config.seed, teaching.unseen).rows
-    return len(rows) * config.training.bag_windows * config.training.epochs
+    return windows_per_epoch(config.training, len(rows)) * config.training.epochs
 
 
 def macs(config: CandidateConfig, dataset: Dataset) -> int:

@@ -174,13 +174,13 @@ def _show_broadened(record: RobustnessRecord) -> None:
     if made.rows:
         show(
             "Regular sinus rhythm, QRS made broad",
-            ["source", "QRS", "measured", "subjects", "segments", called, "as they are (95 %)"],
+            ["source", "QRS", "measured", "subjects", "segments", "left out", called, "as they are (95 %)"],
             [
                 [
                     row.source,
                     f"{row.width_ms} ms",
                     f"{row.measured_ms:.0f} ms",
-                    *map(str, (row.subjects, row.segments)),
+                    *map(str, (row.subjects, row.segments, row.left_out)),
                     *map(figure, (row.called_positive, row.as_they_are)),
                 ]
                 for row in made.rows

@@ -146,7 +146,7 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
         value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
         click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
     if result.training:
-        for line in _special(result.training, config):
+        for line in _concerned(result.training, config):
             click.echo(line)
         click.echo(f"{_kept(result.training, config)}; {out}")
     if result.folds:
@@ -164,7 +164,7 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
             )
 
 
-def _special(record: TrainingRecord, config: CandidateConfig) -> list[str]:
+def _concerned(record: TrainingRecord, config: CandidateConfig) -> list[str]:
     """How many segments an option concerned that asks for them, also where there were none."""
     asked = config.training
     said = [

@@ -1,7 +1,8 @@
 """A simple beat finder for segments of surface ECG: where the QRS complexes are, and how wide they are.
 
 The energy of the slope between 5 and 20 Hz, averaged over 0.12 s, has one hump for each QRS (Pan and Tompkins, 1985).
-T samples a segment, B beats.
+It is for measuring: slower and finer than `training.beats`, which changes whole batches in training. What a training
+does to beats is so judged by a finder that had no part in it. T samples a segment, B beats.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.tasks import Task
 
-_MOST_SAMPLES = 2**25  # of all signals, as recorded
+_MOST_SAMPLES = 2**25  # of all signals: those of a record as recorded, those of earlier ones at the task's rate
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,6 @@ def rows_in(rows: NDArray[np.int64], dataset: Dataset, chosen: Collection[str]) 
             raise DatasetError(
                 "a source to score has a subject among those that are scored",
                 f"none of {name}",
-                "Say --subjects all, or leave this source out.",
+                "Leave this source out; or say --subjects all, where the figures are not out of fold.",
             )
     return np.isin(place, list(wanted))

@@ -127,7 +127,8 @@ def assign_folds_by_source(
     if both := set(train_only) & set(score_only):
         raise DatasetError("a source is in training only or in scores only", f"{min(both)!r} in both", "Name it once.")
     merged = dataset.header.sources
-    order = _by_af_share(dataset, {here: there for source in merged for here, there in source.renamed.items()})
+    former = {name: before for source in merged for name, before in source.renamed.items()}
+    order = _by_af_share(dataset, former)
     folds: dict[str, int] = {}
     for source in merged:
         if source.name not in train_only:
@@ -302,12 +303,12 @@ def _subjects_in(dataset: Dataset, part: int) -> list[str]:
     return [dataset.header.subjects[code] for code in codes]
 
 
-def _by_af_share(dataset: Dataset, names_there: Mapping[str, str] | None = None) -> list[str]:
+def _by_af_share(dataset: Dataset, former: Mapping[str, str] | None = None) -> list[str]:
     """The subjects that have a label, by source, then by share of AF, then by name in natural order.
 
-    `names_there` has the names that count for the order, where they are others than those in the data set.
+    `former` has the names before a merge of subjects that it renamed; these count for the order.
     """
-    there = names_there or {}
+    before = former or {}
     place = dataset.sources  # (S,)
     labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
     names = dataset.header.subjects
@@ -323,7 +324,7 @@ def _by_af_share(dataset: Dataset, names_there: Mapping[str, str] | None = None)
         key=lambda code: (
             place[code],
             positives[code] / segments[code],
-            natural_key(there.get(names[code], names[code])),
+            natural_key(before.get(names[code], names[code])),
         ),
     )
     return [names[code] for code in codes]

@@ -113,7 +113,10 @@ class Contender:
     def test(self) -> list[str]:
         """Its own test subjects, of the source only."""
         test = self.config.split.test
-        return [name for name in test if name in self.source.subjects] if self.source else test
+        if self.source is None:
+            return test
+        own = set(self.source.subjects)
+        return [name for name in test if name in own]
 
     @cached_property
     def answers(self) -> Answers:

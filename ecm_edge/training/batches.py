@@ -20,7 +20,7 @@ from ecm_edge.training.augment import Augmenter, mix
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.random_crop import RandomCrop
 from ecm_edge.training.sampling import draw, draws
-from ecm_edge.training.train_rows import by_row, trained_rows
+from ecm_edge.training.train_rows import by_row, trained_rows, windows_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +64,7 @@ class Batches:
         self._times = _times(data, rows, training.sampling)
         self.left_out_quiet, self.softened = chosen.quiet, int(chosen.softened.sum())
         self.unlabelled = int((data.train_labels[self.rows] < 0).sum())
-        self.segments = (training.sampling.segments or len(rows)) * training.bag_windows
+        self.segments = windows_per_epoch(training, len(rows))
         self.passes = self.segments * training.epochs
         self._training, self._samples, self._device = training, data.train_samples, device
         self._answers = _answers(data.train_labels, training.label_smoothing)
@@ -90,7 +90,8 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Samples (n x k, 1, T), labels (n,) and targets (n,), probabilities of AF; the windows of a bag adjoin.
 
-        A mixed segment has a mixed label, and bags are mixed window by window. A label is NaN where there is none.
+        A mixed segment has a mixed label, and bags are mixed window by window. A label is NaN where there is none, and
+        so is that of a mixture with such a segment: there the teachers' answer is all of the target.
         """
         training = self._training
         for rows in self._order():

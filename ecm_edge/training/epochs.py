@@ -212,12 +212,12 @@ class Loop:
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
         beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
-        pooled = {}
+        further = {}
         if self.rule and self.rule.fbeta_pooled:
-            pooled["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
+            further["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
         _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
         return {
-            **pooled,
+            **further,
             "validation_loss": validation_loss,
             **mean_over_sources(labels, decided, subjects, self.data.validation_sources, (beta, good_above)),
             "specificity": tn / (tn + fp) if tn + fp else None,

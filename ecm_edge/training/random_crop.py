@@ -54,10 +54,8 @@ class RandomCrop:
         first, count = _runs(passages, labels, used)
         self._length = samples.shape[2]
         self._flat = samples.reshape(-1)
-        self._begin = torch.from_numpy(first * self._length).unsqueeze(
-            1
-        )  # (N, 1) of what a row is cut from, in `_flat`
-        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of it
+        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's run, in `_flat`
+        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the run
         self._tempo = tempo
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -77,7 +75,10 @@ class RandomCrop:
 def _runs(
     passages: NDArray[np.int64], labels: NDArray[np.int64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) the row at which what each row is cut from begins, and (N,) how many rows that has."""
+    """(N,) the first row of each row's run, and (N,) how many rows the run has.
+
+    A run is neighbours of one passage and one label that are trained on, or a row that stands alone.
+    """
     joined = (passages[1:] == passages[:-1]) & (labels[1:] == labels[:-1]) & used[1:] & used[:-1]
     begins = np.flatnonzero(np.concatenate([[True], ~joined]))
     sizes = np.diff(begins, append=len(passages))

@@ -2,7 +2,7 @@
 
 A data set is divided into sources, a source into classes, a class into rhythms and a rhythm into subjects. At each step
 the share of a part of n segments is n^(1 - b) over the sum of that of all parts, with the balance b of that step: 0
-leaves the shares as they are, 1 makes them equal.
+leaves the shares as they are, 1 makes them equal. Segments without a label are a class of their own.
 
 Shapes: N segments that are trained on.
 """
@@ -63,6 +63,5 @@ def draw(rows: Tensor, times: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(len(rows), generator=generator)
     reached = times[order].cumsum(0) + torch.rand(1, generator=generator, dtype=torch.float64)
     counts = reached.floor().diff(prepend=torch.zeros(1, dtype=torch.float64)).long()
-    counts[0] = max(0, int(counts[0]))
     drawn = rows[order].repeat_interleave(counts)
     return drawn[torch.randperm(len(drawn), generator=generator)]

@@ -67,6 +67,11 @@ def trained_rows(data: TrainingData, training: TrainingConfig, seed: int, unseen
     return TrainedRows(rows, int(quiet.sum()), used & doubted & (training.doubted == "soften"))
 
 
+def windows_per_epoch(training: TrainingConfig, rows: int) -> int:
+    """How many windows a network sees in an epoch of a training on so many rows."""
+    return (training.sampling.segments or rows) * training.bag_windows
+
+
 def by_row(labels: NDArray[np.int64], unseen: Tensor) -> NDArray[np.float32]:
     """(N,) the teachers' answers, which only labelled rows have; NaN elsewhere."""
     answers = np.full(len(labels), np.nan, np.float32)
