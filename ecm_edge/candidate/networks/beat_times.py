@@ -35,7 +35,9 @@ class BeatTimes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, T) -> (N, 1, T // STEP - 9)."""
         steps = x.shape[2] // STEP
-        levels = x[:, :, : steps * STEP].unflatten(2, (steps, STEP)).mean(3)  # an operator that int8 does not round
+        whole = x[:, :, : steps * STEP]
+        by_step = whole.unflatten(2, (steps, STEP))  # type: ignore[no-untyped-call] # torch leaves it untyped
+        levels = by_step.mean(3)  # an operator that int8 does not round
         slope = levels[:, :, 1:] - levels[:, :, :-1]
         square = slope * slope
         energy = torch.clamp(square / (square.mean(2, keepdim=True) + _SQUARED_FLOOR), 0.0, _CAP)
