@@ -1,7 +1,7 @@
 """A beat finder for whole batches: QRS complexes are where the slope has most energy.
 
-It is for what a training does to segments or asks about them, fast and on any device; `data.beats` measures. Neither the unit, an offset nor the
-sign of the samples matters. Shapes: N segments, T samples, K places for beats.
+It is for what a training does to segments or asks about them, fast and on any device; `data.beats` measures. Neither
+the unit, an offset nor the sign of the samples matters. Shapes: N segments, T samples, K places for beats.
 """
 
 from __future__ import annotations
