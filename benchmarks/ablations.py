@@ -103,6 +103,7 @@ TRAINING: dict[str, Scalar] = {
 
 _STRONG: dict[str, Scalar] = {"augmentation.disturbance": 1.2, "augmentation.in_band": 0.15}
 _SHAPES: dict[str, Scalar] = {"augmentation.qrs": 0.3, "augmentation.p_wave": 0.2, "augmentation.t_wave": 0.2}
+_WIDE: dict[str, Scalar] = {"first_channels": 16, "stem_channels": 32, "channels": 40, "depth": 5}
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,8 @@ def recipes(noise: str) -> list[Recipe]:
         Recipe("bag_loudest", {"bag_windows": 2, "bag": "loudest", "sampling.segments": 10_000}, {}),
         Recipe("times", {}, {"times_channels": 8}),
         Recipe("shipped", {**recorded, **_STRONG, **_SHAPES}, {}),
-        Recipe("shipped_wide", {**recorded, **_STRONG, **_SHAPES}, dict(zip(*_WIDE, strict=True))),
+        Recipe("shipped_wide", {**recorded, **_STRONG, **_SHAPES}, _WIDE),
     ]
-
-
-_WIDE = (("first_channels", "stem_channels", "channels", "depth"), (16, 32, 40, 5))
 
 
 class Figures(Record):
@@ -286,7 +284,7 @@ def figures(jobs: Sequence[Job]) -> Figures:
     }
     other = score_rows(found["all"][~contest], dataset, every[~contest], target)
     by_rhythm = {rhythm.rhythm: rhythm.specificity for rhythm in other.by_rhythm}
-    called_n, of_n = np.sum(kept["broadened"], axis=0).T
+    called, counted = np.sum(kept["broadened"], axis=0).T  # (2,) by source
     return Figures(
         fbeta=scores.fbeta_mean.value,
         g=scores.g.value,
@@ -297,8 +295,8 @@ def figures(jobs: Sequence[Job]) -> Figures:
         specificity_o=by_rhythm.get("O"),
         motion=fbeta["some"] - fbeta[MOTION],
         in_band=fbeta["some"] - fbeta[IN_BAND],
-        broadened=float(called_n[0] / of_n[0]),
-        broadened_other=float(called_n[1] / of_n[1]),
+        broadened=float(called[0] / counted[0]),
+        broadened_other=float(called[1] / counted[1]),
     )
 
 
