@@ -8,6 +8,7 @@ import pytest
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
+from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.merge import merge
 from ecm_edge.data.merge.agreement import MergeRules
@@ -62,13 +63,13 @@ def merged(folder, *sets, **rules):
     return open_dataset(folder)
 
 
-def refitted(folder, dataset, out_of_fold, *, threshold=0.5):
+def refitted(folder, dataset, out_of_fold, *, threshold=0.5, assignment=None):
     """A candidate of all subjects, ready; out of fold the column `out_of_fold` answers."""
     everyone = dataset.header.subjects
     made = tiny.ready(folder, dataset, train=everyone, validation=(), test=())
     tiny.write_verify(made, dataset, segments=dataset.header.segments)
     trained_at(made, threshold)
-    return write_folds(made, dataset, out_of_fold, threshold=threshold)
+    return write_folds(made, dataset, out_of_fold, threshold=threshold, assignment=assignment)
 
 
 def decide(tmp_path, folder, dataset, **options):
@@ -133,6 +134,25 @@ def test_a_source_that_the_incumbent_never_saw_counts_as_well(tmp_path, af, othe
     assert (better.verdict, elsewhere.difference.value) == (Verdict.PASS, 0)
     assert better.comparison.mean_difference.value == pytest.approx(better.comparison.difference.value / 2)
     assert "in the mean over sources" in gate(better, "score").detail
+
+
+def test_a_source_in_training_only_is_not_compared(tmp_path, af, other):
+    """The incumbent never saw that source, but what the challenger answers about it is not known."""
+    decide(tmp_path, refitted(tmp_path / "first", af, 2), af)
+    both = merged(tmp_path / "both", af, other)
+    of_af = splits.assign_folds_by_source(both, count=3, seed=0, train_only=["other"])
+    record = decide(tmp_path, refitted(tmp_path / "second", both, 1, assignment=of_af), both)
+    assert (record.verdict, record.source, record.comparison.elsewhere) == (Verdict.PASS, "af", [])
+    with pytest.raises(CandidateError, match="found none on other"):
+        decide(tmp_path, tmp_path / "second", both, source="other")
+
+
+def test_a_source_without_test_subjects_is_not_compared(tmp_path, af, other):
+    decide(tmp_path, tiny.ready(tmp_path / "first", af, column=2, train=("S0",), validation=("S1",), test=("S2",)), af)
+    both = merged(tmp_path / "both", af, other)
+    parts = {"train": ("S0", "P0"), "validation": ("S1",), "test": ("S2", "S3")}
+    record = decide(tmp_path, tiny.ready(tmp_path / "second", both, column=1, **parts), both)
+    assert (record.source, record.comparison.subjects, record.comparison.elsewhere) == ("af", ["S2", "S3"], [])
 
 
 def test_candidates_of_one_merged_set_are_compared_out_of_fold_on_every_source(tmp_path, af, other):

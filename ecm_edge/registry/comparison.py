@@ -148,6 +148,8 @@ def _elsewhere(challenger: Contender, incumbent: Contender) -> dict[str, tuple[A
 def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answers, Answers] | None:
     """What both answer about subjects of a source that they have not seen; None where there are no such answers."""
     names = challenger.source.subjects if challenger.source else []
+    if not challenger.is_measured:
+        return None
     if trained_on(incumbent.model, challenger.dataset, names) == []:
         ours = challenger.answers
         return ours, incumbent.answers_on(ours.rows)

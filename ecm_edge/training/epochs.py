@@ -46,8 +46,8 @@ class Epoch(Record):
     """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
     The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
-    F1, Fβ and G are the means over its sources. Without validation subjects these figures are absent, and the threshold
-    is 0. `fbeta_pooled` is there where the rule has a term for it.
+    F1, Fβ and G are the means over its sources, F1 over those with a positive segment. Without validation subjects
+    these figures are absent, and the threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
     """
 
     epoch: int
@@ -218,7 +218,9 @@ class Loop:
         return {
             **pooled,
             "validation_loss": validation_loss,
-            "f1": self._over_sources(lambda rows: metrics.f1(labels[rows], decided[rows], subjects[rows])),
+            "f1": self._over_sources(
+                lambda rows: metrics.f1(labels[rows], decided[rows], subjects[rows]), of_positive=True
+            ),
             "fbeta_mean": self._over_sources(
                 lambda rows: metrics.fbeta_mean(labels[rows], decided[rows], subjects[rows], beta)
             ),
@@ -229,14 +231,16 @@ class Loop:
             "threshold": threshold,
         }
 
-    def _over_sources(self, figure: Callable[[np.ndarray], float]) -> float:
+    def _over_sources(self, figure: Callable[[np.ndarray], float], *, of_positive: bool = False) -> float:
         """The mean of a figure over the sources of the validation segments, so that a large one hides no other.
 
         Args:
             figure: of the rows that a (V,) mask chooses.
+            of_positive: over the sources with a positive segment only, where there is one.
         """
-        sources = self.data.validation_sources
-        return float(np.mean([figure(sources == source) for source in np.unique(sources)]))
+        sources, positive = self.data.validation_sources, self.data.validation_labels == 1
+        known = sources[positive] if of_positive and positive.any() else sources
+        return float(np.mean([figure(sources == source) for source in np.unique(known)]))
 
     def _validate(self) -> tuple[np.ndarray, float]:
         """(V,) float32 margins of the validation segments, and their mean cross-entropy."""

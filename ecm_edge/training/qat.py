@@ -76,7 +76,7 @@ def fine_tune(
     data, training = before.data, config.training
     labelled = np.flatnonzero(data.train_labels.numpy() >= 0)
     chosen = labelled[row_sampling.spread_over(data.train_subjects[labelled], CALIBRATION_SEGMENTS)]
-    batch = min(training.batch_size, len(before.batches.rows) * training.bag_windows)
+    batch = min(training.batch_size, before.batches.segments)
     simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=batch)
     begun, finer = len(before.epochs), _fine_tuning(config)
     loop = Loop(network, finer, data, before.device, before.rule, teaching, forward=simulated, begun=begun)
