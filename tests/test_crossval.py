@@ -27,7 +27,7 @@ from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
 from ecm_edge.training.out_of_fold import NETWORKS as NETWORKS_FILE
 
 from .folds import relabelled
-from .tiny import run
+from .tiny import data, run
 
 TARGET = targets.load("loongson-2k0500")
 PARAMS = {"channels": 4, "depth": 2, "kernel": 5, "stride": 4}
@@ -305,6 +305,13 @@ def test_networks_of_another_shape_are_refused(dataset, known, saved):
         fold_networks.load(saved, other, known.record)
 
 
+@pytest.mark.parametrize("change", [lambda folds: folds[1:], lambda folds: folds[::-1], lambda _: []])
+def test_a_record_has_every_fold_in_its_order(known, change):
+    fields = known.record.model_dump()
+    with pytest.raises(ValueError, match="folds are those from 0 to"):
+        type(known.record).model_validate({**fields, "folds": change(fields["folds"])})
+
+
 def test_what_holds_other_than_margins_is_as_if_it_held_nothing():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -407,6 +414,7 @@ def test_the_command_takes_a_file_of_folds(dataset, tmp_path, capsys):
         (["--refit"], "--refit takes its threshold from a cross-validation"),
         (["--folds", "2"], "2 is not in the range x>=3"),
         (["--folds", "nowhere.json"], "no file at nowhere.json"),
+        (["--folds=--5"], "no file at --5"),
         (["--folds", "3", "--workers", "0"], "--workers"),
     ],
 )
@@ -506,6 +514,17 @@ def test_a_threshold_is_not_chosen_on_scores_only(both):
         validated(both, folds=folds)
     found = validated(both, folds=folds, made=config(both, threshold="even_odds", epochs=1))
     assert found.record.scores.subjects == 9
+
+
+def test_a_threshold_is_chosen_on_both_classes_or_nothing_is_trained(tmp_path, monkeypatch):
+    one = data(tmp_path / "one", {f"S{i}": [("AFIB", [i]), ("N", [-i])] for i in range(1, 5)})
+    two = data(tmp_path / "two", {f"T{i}": [("N", [10 + i])] for i in range(6)})
+    merge([one, two], tmp_path / "both")
+    negative, asked = open_dataset(tmp_path / "both"), fitted(monkeypatch)
+    folds = by_source(negative, train_only=["one"])
+    with pytest.raises(DatasetError, match=r"both classes in the other folds; found 0 positive of 4 without fold 0"):
+        validated(negative, folds=folds)
+    assert asked == []
 
 
 @pytest.mark.parametrize("refitted", [True, False])

@@ -205,3 +205,10 @@ class OneByOne(nn.Module):
 def test_a_network_that_cannot_be_simulated_is_refused(network, error, message):
     with pytest.raises(error, match=message):
         qat.Simulated(network, nets.segments(4), batch=4)
+
+
+def test_an_epoch_may_draw_more_segments_than_there_are(dataset, loaded):
+    count = len(loaded.train_labels)
+    how = {"epochs": 1, "qat_epochs": 1, "batch_size": 2 * count, "sampling": {"segments": 2 * count}}
+    record = train.fit(configured(dataset, **how), loaded).record
+    assert (record.windows_seen, len(record.epochs)) == (4 * count, 2)

@@ -42,6 +42,14 @@ def test_every_channel_of_every_record_comes_at_the_rate_of_the_task(tmp_path):
         ({}, "no .hea file"),
         ({"a.hea": b"nonsense"}, "no record line"),
         ({"a.hea": b"a 1 360 100\na.dat 16 200\n"}, "its .dat is not there"),
+        ({"a.hea": b"a 0 360 100\n"}, "no signal"),
+        ({"a.hea": b"a 1 360 1\na.dat 16 200\n", "a.dat": b"ab"}, "shorter than a window"),
+        ({"a.hea": b"a 1 360\na.dat 16 200\n", "a.dat": b""}, "shorter than a window"),
+        ({"a.hea": b"a 1 360\na.dat 16 200\n", "a.dat": bytes(8000)}, "flat"),
+        ({"a.hea": b"a 1 360\na.dat 16 200\n", "a.dat": b"\0\x80" * 4000}, "flat"),  # no sample is there
+        ({"a.hea": b"a 1 360\na.dat 16 1e12\n", "a.dat": b"abcdefg" * 1200}, "which is no noise"),
+        ({"a.hea": b"a 1 360\na.dat 16 1e-30\n", "a.dat": b"abcdefg" * 1200}, "which is no noise"),
+        ({"a.hea": b"a 1 1\na.dat 16 200\n", "a.dat": bytes(300_000)}, "more than 33,554,432 samples"),  # at 250 Hz
     ],
 )
 def test_what_is_no_noise_is_refused(tmp_path, files, words):
@@ -49,6 +57,13 @@ def test_what_is_no_noise_is_refused(tmp_path, files, words):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(RecordingError, match=words):
         recorded_noise.read(tmp_path, TASK)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "file"])
+def test_what_is_no_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RecordingError, match="is a folder of WFDB records"):
+        recorded_noise.read(tmp_path / name, TASK)
 
 
 def test_a_signal_shorter_than_a_window_is_refused(tmp_path):

@@ -226,6 +226,15 @@ def test_uses_of_sources_that_cannot_be(tmp_path, uses, message):
         splits.assign_folds_by_source(both, **{"count": 3, "seed": 0, **uses})
 
 
+def test_a_source_of_two_subjects_can_be_trained_on_only(tmp_path):
+    one = data(tmp_path / "one", subjects_with(2, 2))
+    merge([one, data(tmp_path / "two", {"X": [("N", [5.0])], "Y": [("N", [6.0])]})], tmp_path / "both")
+    both = open_dataset(tmp_path / "both")
+    with pytest.raises(DatasetError, match=r"3 folds for 2 subjects of two. Have it in training only: --train-only"):
+        splits.assign_folds_by_source(both, count=3, seed=0)
+    assert splits.assign_folds_by_source(both, count=3, seed=0, train_only=["two"]).train_only == ["two"]
+
+
 def test_only_a_merged_set_has_folds_by_source(dataset, tmp_path, capsys):
     assert run(["data", "folds", dataset.folder, "--by-source", "-o", tmp_path / "f.json"]) == 2
     assert "only a merged data set has sources" in capsys.readouterr().err

@@ -363,6 +363,27 @@ def test_subjects_without_a_positive_segment_have_a_pooled_fbeta_and_no_part_in_
     assert (alone["fbeta_mean"], alone["g"]) == (1, 1)  # the contest's rule
 
 
+def test_a_source_without_positive_segments_has_no_f1(dataset, loaded):
+    config, labels = configured(dataset, epochs=1, threshold="even_odds"), loaded.validation_labels.copy()
+    sources = (loaded.validation_subjects == loaded.validation_subjects[0]).astype(int)
+    labels[sources == 1] = 0
+    of_two = replace(loaded, validation_labels=labels, validation_sources=sources)
+    others = {
+        name: getattr(of_two, name)[sources == 0]
+        for name in ("validation_samples", "validation_labels", "validation_subjects", "validation_sources")
+    }
+    best, alone = (train.fit(config, data).record.best for data in (of_two, replace(of_two, **others)))
+    assert best.f1 == alone.f1
+    assert best.fbeta_mean == alone.fbeta_mean
+
+
+def test_an_epoch_has_a_batch(dataset, loaded):
+    with pytest.raises(CandidateError, match=r"an epoch has a batch.*found sampling.segments 1, bag_windows 1"):
+        train.fit(configured(dataset, sampling={"segments": 1}), loaded)
+    with pytest.raises(ValueError, match="less than or equal to 10000000"):
+        configured(dataset, sampling={"segments": 10**30})
+
+
 def test_an_epoch_is_as_long_as_sampling_says(dataset, loaded):
     record = train.fit(configured(dataset, epochs=3, sampling={"segments": 50, "label": 1.0}), loaded).record
     assert record.windows_seen == 150

@@ -85,7 +85,9 @@ class Sampling(Record):
     Without any of it every segment is drawn once.
     """
 
-    segments: int = Field(default=0, ge=0, description="segments of an epoch; 0: as many as are trained on")
+    segments: int = Field(
+        default=0, ge=0, le=10_000_000, description="segments of an epoch; 0: as many as are trained on"
+    )
     source: float = Field(default=0, ge=0, le=1, description="balance of sources: 0 as they are, 1 all alike")
     label: float = Field(default=0, ge=0, le=1, description="balance of the classes of a source")
     rhythm: float = Field(default=0, ge=0, le=1, description="balance of the rhythms of a class")

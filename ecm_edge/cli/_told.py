@@ -102,12 +102,12 @@ def show_sources(sources: Sequence[SourceCounts]) -> None:
 
 def show_folds(record: FoldAssignment, dataset: Dataset | None = None) -> None:
     """The subjects in each fold; of a merged data set, their number by source."""
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import printable, show
 
     numbers = range(record.count)
     if dataset is None:
         for number in numbers:
-            click.echo(f"fold {number}: {', '.join(record.subjects(number))}")
+            click.echo(f"fold {number}: {printable(', '.join(record.subjects(number)))}")
         return
     rows = []
     for source in dataset.header.sources:

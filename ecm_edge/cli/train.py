@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 
         if not isinstance(value, str):
             return value
-        if value.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?\d{1,18}", value):
             if int(value) < 3:  # noqa: PLR2004 - as many as `assign_folds` takes
                 self.fail(f"{value} is not in the range x>=3.", param, ctx)
             return int(value)
@@ -141,6 +142,7 @@ def command(
 
 def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> None:
     from ecm_edge.base.numbers import point, with_positives
+    from ecm_edge.base.tables import printable
 
     for gate in result.cost.gates:
         value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
@@ -159,7 +161,7 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
         for source in scores.by_source:
             counted = with_positives(source.subjects, source.positive_subjects, config.task.label)
             click.echo(
-                f"  {source.source}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
+                f"  {printable(source.source)}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
                 f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
             )
 

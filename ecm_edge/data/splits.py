@@ -133,17 +133,18 @@ def assign_folds_by_source(
     for source in merged:
         if source.name not in train_only:
             own = set(source.subjects)
-            folds |= _dealt([name for name in order if name in own], count, seed, of=f" of {source.name}")
+            folds |= _dealt([name for name in order if name in own], count, seed, source=source.name)
     return _assignment(dataset, count, seed, folds, sorted(set(train_only)), sorted(set(score_only)))
 
 
-def _dealt(order: Sequence[str], count: int, seed: int, *, of: str = "") -> dict[str, int]:
+def _dealt(order: Sequence[str], count: int, seed: int, *, source: str = "") -> dict[str, int]:
     """The fold of each name: each band of `count` neighbours is permuted over the folds."""
     if not _FEWEST_FOLDS <= count <= len(order):
+        fewer = "Ask for fewer folds." if len(order) >= _FEWEST_FOLDS else "Have it in training only: --train-only."
         raise DatasetError(
             f"folds lie between {_FEWEST_FOLDS} and the number of subjects",
-            f"{count} folds for {len(order)} subjects{of}",
-            "Ask for fewer folds." if count > len(order) else "Ask for more folds: two take turns to be left out.",
+            f"{count} folds for {len(order)} subjects{f' of {source}' if source else ''}",
+            fewer if count > len(order) else "Ask for more folds: two take turns to be left out.",
         )
     generator = np.random.default_rng(seed)
     folds: dict[str, int] = {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Interval, Record
-from ecm_edge.metrics.board import detection_points
+from ecm_edge.metrics.board import detection_points, normalise
 from ecm_edge.metrics.counts import count_by_subject, criteria, fbeta, figures, ratio
 
 if TYPE_CHECKING:
@@ -24,8 +24,19 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 
 PairedStatistic = Literal[
-    "accuracy", "precision", "recall", "f1", "specificity", "npv", "fbeta_mean", "g", "detection_points"
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "specificity",
+    "npv",
+    "fbeta_mean",
+    "fbeta_pooled",
+    "g",
+    "detection_points",
+    "pooled_points",
 ]
+"""`detection_points` are those of a board's rule for its Fβ and G, `pooled_points` those for the Fβ of all segments."""
 
 Cut = tuple["ArrayLike", "ArrayLike"]
 """Margins (N,) before a threshold was taken off, and after it."""
@@ -160,10 +171,13 @@ def _statistic(
     counts: Counts, weights: NDArray[np.float64], name: PairedStatistic, rule: ScoreRule | None
 ) -> NDArray[np.float64]:
     values = resampled(counts, weights, *criteria(rule))
-    if name != "detection_points":
+    if name not in ("detection_points", "pooled_points"):
         return values[name]
     if rule is None:
         raise DatasetError(
             "detection points need the rule of a board", "a target without one", "Compare fbeta_mean instead."
         )
+    if name == "pooled_points":
+        of_fbeta = [term for term in (rule.fbeta, rule.fbeta_pooled) if term]
+        return np.asarray(sum(term.weight * normalise(term, values["fbeta_pooled"]) for term in of_fbeta))
     return detection_points(rule, values["fbeta_mean"], values["g"], values["fbeta_pooled"])

@@ -33,14 +33,16 @@ OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g", "spe
 
 
 class ElsewhereDifference(Record):
-    """The difference of F1 over all segments of another source of a merged data set.
+    """The difference on another source of a merged data set, by the Fβ of all of its segments.
 
-    Mean Fβ says nothing where subjects have one class only, as those of one short recording have. The incumbent's
-    answers are those out of fold, or its own where it has never seen the source (`by_itself`). The challenger's are of
-    networks that have not seen the subject.
+    The mean Fβ over subjects says nothing where they have one class only, as those of one short recording have. The
+    incumbent's answers are those out of fold, or its own where it has never seen the source (`by_itself`). The
+    challenger's are of networks that have not seen the subject.
     """
 
     source: str
+    statistic: PairedStatistic
+    difference: Interval
     f1: Interval
     specificity: Interval | None
     subjects: int
@@ -147,7 +149,9 @@ def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answer
     """What both answer about subjects of a source that they have not seen; None where there are no such answers."""
     names = challenger.source.subjects if challenger.source else []
     if not challenger.dataset.labels[challenger.dataset.rows_of(names)].any():
-        return None  # F1 says nothing without a positive segment
+        return None  # Fβ says nothing without a positive segment
+    if not challenger.is_measured:
+        return None
     if trained_on(incumbent.model, challenger.dataset, names) == []:
         ours = challenger.answers
         return ours, incumbent.answers_on(ours.rows)
@@ -157,9 +161,12 @@ def _unseen_answers(challenger: Contender, incumbent: Contender) -> tuple[Answer
 
 def _difference_on(name: str, ours: Answers, theirs: Answers) -> ElsewhereDifference:
     labels, subjects = _labels_and_subjects(ours)
-    paired = (labels, ours.margins, theirs.margins, subjects)
+    paired, rule = (labels, ours.margins, theirs.margins, subjects), score_rule(ours.target, ours.dataset.header.task)
+    statistic: PairedStatistic = "pooled_points" if rule else "fbeta_pooled"
     return ElsewhereDifference(
         source=name,
+        statistic=statistic,
+        difference=metrics.paired_difference(*paired, statistic, rule=rule),
         f1=metrics.paired_difference(*paired, "f1"),
         specificity=None if labels.all() else metrics.paired_difference(*paired, "specificity"),
         subjects=len(np.unique(subjects)),

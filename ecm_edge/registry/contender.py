@@ -118,6 +118,11 @@ class Contender:
         own = set(self.source.subjects)
         return [name for name in test if name in own]
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it answers subjects, of the source only, that it has not seen; raises as `cross_validation`."""
+        return bool(self.test) if self.config.split.test else self.out_of_fold.rows.size > 0
+
     @cached_property
     def answers(self) -> Answers:
         """The answers on its own test subjects; out of fold on all subjects where it has none; of the source only.

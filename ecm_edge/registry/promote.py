@@ -14,9 +14,8 @@ once the others have passed.
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
    subjects. Where there are no such subjects, what both answered out of fold is compared. Where the challenger's data
-   set has further sources, with answers of networks that have not seen them, F1 is compared there too: it is enough to
-   be better on one of them by the whole interval, and on no source may it be worse by the whole interval. `--source`
-   looks at one source alone.
+   set has further sources, with answers of networks that have not seen them, the Fβ of all segments is compared there:
+   the mean over the sources decides, and on none may it be worse by the whole interval. `--source` looks at one alone.
 7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared. Where
    the target says that costs are scored and the task has a rule there, the budgets alone bound them, and rule 6 is
    about the whole score with its points for latency and size.

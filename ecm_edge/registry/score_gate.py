@@ -10,35 +10,37 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Interval
     from ecm_edge.registry.comparison import Comparison, ElsewhereDifference
 
-_RULE_OF_SEVERAL = "must be above 0, or clearly better on another source, and clearly worse on none"
+_RULE_OF_SEVERAL = "must be above 0 in all, and clearly worse on no source"
 TOTAL = "board_score"
 """The unit of the gate where the points for latency and size count too."""
 
 
 def score_gate(comparison: Comparison | str, *, scored: bool) -> Gate:
-    """Rule 6: the difference is above 0, or not clearly below it and clearly above 0 on another source.
+    """Rule 6: the difference is above 0; an equal score does not replace anything.
 
-    An equal score does not replace anything. Clearly: by the whole interval. Where costs are scored, the points for
-    latency and size that the challenger gains or loses are added.
+    Where other sources are compared too, it is the mean over the sources, each of which counts alike, and on none may
+    the challenger be clearly worse: by the whole interval. Where costs are scored, the points for latency and size that
+    it gains or loses are added to the mean.
     """
     if isinstance(comparison, str):
         return condition("score", comparison, holds=False)
     by_costs = _points_by_costs(comparison) if scored else 0.0
-    value = comparison.difference.value + by_costs
-    worse, better = _worse_on(comparison, by_costs), _better_on(comparison)
+    each = {comparison.source or "": comparison.difference} | {o.source: o.difference for o in comparison.elsewhere}
+    mean = sum(difference.value for difference in each.values()) / len(each)
+    value, worse = mean + by_costs, _clearly_worse(each) if comparison.elsewhere else []
     detail = "; ".join(
         [
             _on_claimed_source(comparison),
-            *([f"{by_costs:+.3f} by estimated latency and size"] if scored else []),
             *map(on_other_source, comparison.elsewhere),
+            *([f"{mean:+.3f} in the mean over sources"] if comparison.elsewhere else []),
+            *([f"{by_costs:+.3f} by estimated latency and size"] if scored else []),
             *([f"clearly worse on {' and '.join(worse)}"] if worse else []),
-            *([f"clearly better on {' and '.join(better)}"] if better else []),
             _RULE_OF_SEVERAL if comparison.elsewhere else "must be above 0",
         ]
     )
     return Gate(
         name="score",
-        verdict=Verdict.PASS if not worse and (value > 0 or better) else Verdict.FAIL,
+        verdict=Verdict.PASS if value > 0 and not worse else Verdict.FAIL,
         value=value,
         limit=0.0,
         unit=TOTAL if scored else comparison.statistic,
@@ -47,19 +49,9 @@ def score_gate(comparison: Comparison | str, *, scored: bool) -> Gate:
     )
 
 
-def _worse_on(comparison: Comparison, by_costs: float) -> list[str]:
-    """Where several sources are compared, those on which the challenger is clearly worse."""
-    if not comparison.elsewhere:
-        return []
-    claimed = comparison.difference
-    most = (claimed.value if claimed.high is None else claimed.high) + by_costs
-    elsewhere = [other.source for other in comparison.elsewhere if other.f1.high is not None and other.f1.high < 0]
-    return [*([comparison.source or "this data set"] if most < 0 else []), *elsewhere]
-
-
-def _better_on(comparison: Comparison) -> list[str]:
-    """The other sources on which the challenger is clearly better."""
-    return [other.source for other in comparison.elsewhere if other.f1.low is not None and other.f1.low > 0]
+def _clearly_worse(each: dict[str, Interval]) -> list[str]:
+    """The sources on which the whole interval of the difference is below 0."""
+    return [source for source, difference in each.items() if difference.high is not None and difference.high < 0]
 
 
 def _on_claimed_source(comparison: Comparison) -> str:
@@ -73,7 +65,8 @@ def _on_claimed_source(comparison: Comparison) -> str:
 def on_other_source(other: ElsewhereDifference) -> str:
     """The difference on another source, in words."""
     itself = ", where the incumbent answers itself" if other.by_itself else ""
-    return f"F1 {signed(other.f1)} on {other.subjects:,} subjects of {other.source}{itself}"
+    figures = f"{other.statistic} {signed(other.difference)}, F1 {signed(other.f1)}"
+    return f"{figures} on {other.subjects:,} subjects of {other.source}{itself}"
 
 
 def _points_by_costs(comparison: Comparison) -> float:

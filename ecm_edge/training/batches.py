@@ -51,7 +51,7 @@ class Batches:
         per_epoch: how many batches an epoch has.
 
     Raises:
-        CandidateError: the training needs teachers that are not there.
+        CandidateError: the training needs teachers that are not there, or an epoch would have no batch.
         DatasetError: the segments that are trained on are of one class only.
         RecordingError: recorded noise that cannot be read.
     """
@@ -86,6 +86,12 @@ class Batches:
         )
         self._teachers = _teachers(training, teaching, device, self.passes)
         self.per_epoch = len(self._order())  # this draws an order, and the weights of a seed depend on it
+        if not self.per_epoch:
+            raise CandidateError(
+                "an epoch has a batch, of two windows at least",
+                f"sampling.segments {training.sampling.segments}, bag_windows {training.bag_windows}",
+                "Set training.sampling.segments to more, or to 0.",
+            )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Samples (n x k, 1, T), labels (n,) and targets (n,), probabilities of AF; the windows of a bag adjoin.

@@ -25,7 +25,8 @@ def mean_over_sources(
     """F1, mean Fβ and G of (V,) margins that are cut at 0: those of the one source, or means over several.
 
     The mean Fβ over subjects without a positive segment counts no false alarm. So among several sources the Fβ of one
-    with such subjects is pooled over its segments, and it has no part in G, unless no source has another.
+    with such subjects is pooled over its segments, and it has no part in G, unless no source has another. A source
+    without any positive segment has no part at all.
 
     Args:
         labels: (V,) 0 or 1.
@@ -35,9 +36,10 @@ def mean_over_sources(
         criteria: beta, and the Fβ above which a subject counts for G.
     """
     beta, good_above = criteria
-    each = [sources == source for source in np.unique(sources)]
+    known = sources[labels == 1] if labels.any() else sources
+    each = [sources == source for source in np.unique(known)]
     positive = np.isin(subjects, np.unique(subjects[labels == 1]))  # the segment's subject has a positive one
-    by_subject = [bool(positive[rows].all()) or len(each) == 1 for rows in each]
+    by_subject = [bool(positive[rows].all()) or len(np.unique(sources)) == 1 for rows in each]
     fbeta = [
         (metrics.fbeta_mean if whole else metrics.fbeta_pooled)(labels[rows], margins[rows], subjects[rows], beta)
         for rows, whole in zip(each, by_subject, strict=True)

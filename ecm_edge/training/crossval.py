@@ -80,14 +80,26 @@ def cross_validate(
 
 
 def _check_choice(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> None:
-    """Check that there are rows to choose a threshold on, where it is chosen."""
+    """Check that the threshold of each fold has rows of both classes to be chosen on, where it is chosen."""
+    if config.training.threshold != "chosen":
+        return
     rows = out_of_fold.answered_rows(dataset, folds)
-    if config.training.threshold == "chosen" and not out_of_fold.may_choose(rows, dataset, folds).any():
+    rows = rows[out_of_fold.may_choose(rows, dataset, folds)]
+    if not rows.size:
         raise DatasetError(
             "a threshold is chosen on subjects in folds, and not on those of a source in scores only",
             f"folds of {', '.join(folds.score_only)} alone, in scores only",
             "Say --set training.threshold=by_beta, or make folds of another source too.",
         )
+    labels, fold = dataset.labels[rows], out_of_fold.fold_of(rows, dataset, folds.folds)  # (n,)
+    for f in range(folds.count):
+        shown = labels[fold != f]
+        if not 0 < shown.sum() < len(shown):
+            raise DatasetError(
+                "the threshold of a fold is chosen on segments of both classes in the other folds",
+                f"{int(shown.sum())} positive of {len(shown)} without fold {f}",
+                "Say --set training.threshold=by_beta, or make other folds.",
+            )
 
 
 def fold_thresholds(

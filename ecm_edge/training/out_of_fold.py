@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import model_validator
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
@@ -83,6 +84,12 @@ class CrossValidationRecord(Record):
     train_seconds: float
     margins_sha256: str
     networks_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _each_fold_once(self) -> CrossValidationRecord:
+        if [fold.number for fold in self.folds] != list(range(self.assignment.count)):
+            raise ValueError(f"folds are those from 0 to {self.assignment.count - 1}, in their order")
+        return self
 
 
 @dataclass(frozen=True)
