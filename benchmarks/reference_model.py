@@ -71,7 +71,11 @@ def _elsewhere(entry: Path) -> Iterator[tuple[str, str, str]]:
     for source in _record(entry, "folds")["scores"]["by_source"]:
         if source["source"] not in claimed:
             figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
-            yield f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity", figures, "out of fold"
+            yield (
+                f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity",
+                figures,
+                "out of fold",
+            )
 
 
 def _robustness(entry: Path) -> Iterator[tuple[str, str, str]]:

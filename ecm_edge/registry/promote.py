@@ -63,7 +63,7 @@ from ecm_edge.registry import costs, decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
-from ecm_edge.registry.score_gate import TOTAL, on_other_source, parts_of, score_gate, signed
+from ecm_edge.registry.score_gate import TOTAL, mean_difference, on_other_source, parts_of, score_gate, signed
 from ecm_edge.registry.source import choose_source
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
@@ -327,4 +327,5 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
     by = f"{comparison.statistic} {signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
     elsewhere = "".join(f"; {on_other_source(other)}" for other in comparison.elsewhere)
     price = "the score counts the costs" if any(g.unit == TOTAL for g in gates) else "costs within tolerance"
-    return f"better by {by}{parts_of(comparison)}{elsewhere}; {price}"
+    mean = f"{mean_difference(comparison):+.3f} in the mean over sources, " if comparison.elsewhere else ""
+    return f"better by {mean}{by}{parts_of(comparison)}{elsewhere}; {price}"

@@ -25,9 +25,8 @@ def score_gate(comparison: Comparison | str, *, scored: bool) -> Gate:
     if isinstance(comparison, str):
         return condition("score", comparison, holds=False)
     by_costs = _points_by_costs(comparison) if scored else 0.0
-    each = {comparison.source or "": comparison.difference} | {o.source: o.difference for o in comparison.elsewhere}
-    mean = sum(difference.value for difference in each.values()) / len(each)
-    value, worse = mean + by_costs, _clearly_worse(each) if comparison.elsewhere else []
+    mean = mean_difference(comparison)
+    value, worse = mean + by_costs, _clearly_worse(comparison) if comparison.elsewhere else []
     detail = "; ".join(
         [
             _on_claimed_source(comparison),
@@ -49,8 +48,15 @@ def score_gate(comparison: Comparison | str, *, scored: bool) -> Gate:
     )
 
 
-def _clearly_worse(each: dict[str, Interval]) -> list[str]:
+def mean_difference(comparison: Comparison) -> float:
+    """The mean of the differences on all sources that are compared."""
+    each = [comparison.difference, *(other.difference for other in comparison.elsewhere)]
+    return sum(difference.value for difference in each) / len(each)
+
+
+def _clearly_worse(comparison: Comparison) -> list[str]:
     """The sources on which the whole interval of the difference is below 0."""
+    each = {comparison.source or "": comparison.difference} | {o.source: o.difference for o in comparison.elsewhere}
     return [source for source, difference in each.items() if difference.high is not None and difference.high < 0]
 
 
