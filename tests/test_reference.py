@@ -134,9 +134,9 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     assert len((shelf.folder / "MODEL_CARD.md").read_text().splitlines()) <= LINES
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
-    scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
-    assert figure(scores.fbeta_mean) in ships["Figures"]
-    assert figure(scores.g) in ships["Figures"]
+    for source in CrossValidationRecord.load(shelf.entry / FOLDS).scores.by_source:
+        assert figure(source.fbeta_mean) in ships["Figures"]
+        assert figure(source.g) in ships["Figures"]
 
 
 def test_what_is_no_ecg_has_the_answers_on_record(shelf):
