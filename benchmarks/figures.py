@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import counts, firmware, reference_model, timed
+from benchmarks import ablations, counts, firmware, reference_model, timed
 from benchmarks.recipes import table as recipes
 from ecm_edge.base import files
 
@@ -30,6 +30,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "timed": lambda: timed.table(timed.load_all()),
         "firmware": lambda: firmware.table(firmware.rows(counts.load())),
         "recipes": lambda: recipes.tables(recipes.load_all()),
+        "ablations": ablations.shown,
     },
 }
 """Every table by its document and its name."""

@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
 BOARD, OTHER_BOARD = counts.BOARDS
 FORM: Form = "float32"
+DISTURBED = ("motion, 1 σ", "in-band noise, 0.5 σ")
+BROAD_MS = 150
 
 
 def table() -> str:
     """The table as Markdown."""
     lines = [f"| {FORM}, `{BOARD}` | value | evidence |", "|---|---|---|"]
     entry = counts.incumbent(BOARD)
-    rows = [*_accuracy(entry), *_cost(entry), *_proof(entry), *_decision()]
+    rows = [
+        *_accuracy(entry),
+        *_elsewhere(entry),
+        *_robustness(entry),
+        *_smaller(counts.incumbent(OTHER_BOARD)),
+        *_cost(entry),
+        *_proof(entry),
+        *_decision(),
+    ]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
@@ -53,6 +63,42 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
         f"{record['board']['board_score']['total']:.1f}",
         "from these and the estimated latency",
     )
+
+
+def _elsewhere(entry: Path) -> Iterator[tuple[str, str, str]]:
+    """The sources that score.json is not of."""
+    claimed = _record(entry, "score")["sources"]
+    for source in _record(entry, "folds")["scores"]["by_source"]:
+        if source["source"] not in claimed:
+            figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
+            yield (
+                f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity",
+                figures,
+                "out of fold",
+            )
+
+
+def _robustness(entry: Path) -> Iterator[tuple[str, str, str]]:
+    record = _record(entry, "robustness")
+    (claimed,) = _record(entry, "score")["sources"]
+    for row in record["rows"]:
+        if row["name"] in DISTURBED:
+            (own,) = (each for each in row["by_source"] if each["source"] == claimed)
+            yield f"mean Fβ changes by, {row['name']}", _interval(own["fbeta_change"]), "out of fold"
+    for row in record["broadened"]["rows"]:
+        if row["width_ms"] == BROAD_MS:
+            name = f"regular sinus rhythm of {row['source']} with a QRS of {BROAD_MS} ms, called AF"
+            yield name, _interval(row["called_positive"]), "out of fold"
+
+
+def _smaller(entry: Path) -> Iterator[tuple[str, str, str]]:
+    """The network within the budget of the other board, in one line a source."""
+    scores = _record(entry, "score")["scores"]
+    figures = " / ".join(f"{scores[name]['value']:.3f}" for name in ("fbeta_mean", "g", "f1"))
+    macs = _record(entry, "firmware")["forms"][0]["macs"]
+    yield f"the network of `{OTHER_BOARD}`, {macs:,} MACs: mean Fβ / G / F1", figures, "out of fold"
+    for name, value, evidence in _elsewhere(entry):
+        yield f"the same, {name}", value, evidence
 
 
 def _cost(entry: Path) -> Iterator[tuple[str, str, str]]:

@@ -139,10 +139,14 @@ def ours(dataset, fitted, held_out, split):
         train_labels=torch.from_numpy(dataset.labels[fitted].astype(np.int64)),
         train_blank=np.zeros(len(fitted), bool),
         train_subjects=np.array(dataset.subject_names(fitted)),
+        train_rhythms=np.asarray(dataset.table["rhythm"][fitted]),
+        train_sources=np.zeros(len(fitted), np.int64),
         train_episodes=np.asarray(dataset.table["episode"][fitted]),
+        train_passages=np.asarray(dataset.table["episode"][fitted]),
         validation_samples=torch.from_numpy(dataset.samples[held_out]).unsqueeze(1),
         validation_labels=dataset.labels[held_out],
         validation_subjects=np.array(dataset.subject_names(held_out)),
+        validation_sources=np.zeros(len(held_out), np.int64),
     )
     plain = Augmentation(sign_flip=0, gain=0, noise=0, shift=0)  # the seed work had none
     how = TrainingConfig(epochs=EPOCHS, patience=EPOCHS, gap_limit=9.0, augmentation=plain)

@@ -14,7 +14,7 @@ from ecm_edge.data.dataset import check_content, open_dataset
 from ecm_edge.data.info import info
 from ecm_edge.data.merge import merge
 from ecm_edge.data.recordings.importer import import_recordings
-from ecm_edge.data.splits import assign_folds
+from ecm_edge.data.splits import assign_folds, assign_folds_by_source
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.evaluate.bench import bench_candidate as bench
 from ecm_edge.evaluate.measure import measure
@@ -53,6 +53,7 @@ from ecm_edge.training.crossval import cross_validate
 
 __all__ = [
     "assign_folds",
+    "assign_folds_by_source",
     "audit",
     "bench",
     "build_firmware",

@@ -14,13 +14,13 @@ from ecm_edge.training import out_of_fold
 from ecm_edge.training.out_of_fold import CrossValidationRecord, Fold, OutOfFold
 
 
-def write_folds(folder, dataset, column=0, *, threshold=0.5):
+def write_folds(folder, dataset, column=0, *, threshold=0.5, assignment=None):
     """Out-of-fold figures of a tiny candidate: column `column` of the segments answers, `threshold` is added before."""
     config = candidate.load_config(folder)
-    rows = out_of_fold.labelled_rows(dataset)
+    assignment = assignment or splits.assign_folds(dataset, count=3, seed=0)
+    rows = out_of_fold.answered_rows(dataset, assignment)
     after = np.ascontiguousarray(dataset.samples[rows, column])
     before = after + np.float32(threshold)
-    assignment = splits.assign_folds(dataset, count=3, seed=0)
     record = CrossValidationRecord(
         config_sha256=config.sha256,
         dataset_sha256=config.dataset_sha256,

@@ -23,6 +23,7 @@ NETWORKS = [
     ("tcn", {"channels": 4, "depth": 2, "kernel": 3}),
     ("tcn", {"channels": 4, "depth": 2, "kernel": 3, "separable": True, "activation": "hardswish", **RICH}),
     ("tcn", {"channels": 4, "depth": 2, "kernel": 5, "stem_depth": 3, "stride": 2, "first_channels": 3}),
+    ("tcn", {"channels": 4, "depth": 2, "kernel": 3, "times_channels": 3, "times_depth": 2}),
     ("rhythm_wave", {"wave_channels": 4, "rhythm_channels": 4, "depth": 2}),
     ("rhythm_wave", {"wave_channels": 2, "rhythm_channels": 3, "depth": 2, "activation": "leaky_relu", **RICH}),
 ]

@@ -19,13 +19,15 @@ from ecm_edge.candidate import candidate
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.merge import merge
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.search import train_one
-from ecm_edge.training import crossval, epochs, out_of_fold, train
+from ecm_edge.training import crossval, epochs, fold_networks, out_of_fold, train
 from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
+from ecm_edge.training.out_of_fold import NETWORKS as NETWORKS_FILE
 
 from .folds import relabelled
-from .tiny import run
+from .tiny import data, run
 
 TARGET = targets.load("loongson-2k0500")
 PARAMS = {"channels": 4, "depth": 2, "kernel": 5, "stride": 4}
@@ -60,7 +62,7 @@ def same(one, other):
 
 def by_fold(found, dataset):
     """(n,) the fold of each labelled row."""
-    names = dataset.subject_names(out_of_fold.labelled_rows(dataset))
+    names = dataset.subject_names(dataset.rows_of(dataset.header.subjects))
     return np.array([found.record.assignment.folds[name] for name in names])
 
 
@@ -83,13 +85,13 @@ def test_a_threshold_that_looks_at_no_answer_takes_no_pairs(known, dataset, rule
 
 
 def test_the_threshold_of_all_is_chosen_on_the_margins_before(known, dataset):
-    rows = out_of_fold.labelled_rows(dataset)
+    rows = dataset.rows_of(dataset.header.subjects)
     labels, subjects = dataset.labels[rows], dataset.subject_names(rows)
     assert known.record.threshold == metrics.choose_threshold(labels, known.before, subjects, TARGET.score)
 
 
 def test_no_row_of_a_fold_has_a_part_in_its_threshold(known, dataset):
-    rows, fold = out_of_fold.labelled_rows(dataset), by_fold(known, dataset)
+    rows, fold = dataset.rows_of(dataset.header.subjects), by_fold(known, dataset)
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))
     margins = np.random.default_rng(0).standard_normal((3, len(rows))).astype(np.float32) + labels
 
@@ -259,6 +261,57 @@ def test_margins_that_changed_are_refused(dataset, saved):
         out_of_fold.load(saved, config(dataset), dataset)
 
 
+def answers_of_folds(networks, found, dataset):
+    """(n,) what the kept networks answer to the labelled rows of their folds."""
+    samples = train.samples_of(dataset, dataset.rows_of(dataset.header.subjects))
+    scores = np.stack([epochs.predict(network, samples, torch.device("cpu")).numpy() for network in networks])
+    return np.choose(by_fold(found, dataset), scores[:, :, 1] - scores[:, :, 0])
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_networks_of_the_folds_are_kept_and_answer_as_they_did(wide, tmp_path, keep):
+    made = config(wide, keep=keep)
+    found = validated(wide, made=made)
+    found.save(tmp_path)
+    networks = fold_networks.load(tmp_path, made, CrossValidationRecord.load(tmp_path / "folds.json"))
+    np.testing.assert_allclose(answers_of_folds(networks, found, wide), found.before, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(answers_of_folds(networks[::-1], found, wide), found.before, atol=1e-3)
+
+
+def test_the_networks_of_an_earlier_run_are_kept_too(dataset, known, tmp_path):
+    validated(dataset, work=tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == len(known.record.folds)
+    assert validated(dataset, work=tmp_path).networks == known.networks
+    for path in tmp_path.glob("*.safetensors"):
+        path.write_bytes(b"no network")
+    assert validated(dataset, work=tmp_path).networks == known.networks
+
+
+def test_networks_that_changed_or_were_not_kept_are_refused(dataset, known, saved):
+    (saved / NETWORKS_FILE).write_bytes(known.networks[:-4] + b"....")
+    with pytest.raises(CandidateError, match="stays as it was written"):
+        fold_networks.load(saved, config(dataset), known.record)
+    (saved / NETWORKS_FILE).unlink()
+    with pytest.raises(CandidateError, match="changed or is gone"):
+        fold_networks.load(saved, config(dataset), known.record)
+    earlier = known.record.model_copy(update={"networks_sha256": None})
+    with pytest.raises(CandidateError, match="Train again with --folds"):
+        fold_networks.load(saved, config(dataset), earlier)
+
+
+def test_networks_of_another_shape_are_refused(dataset, known, saved):
+    other = config(dataset).model_copy(update={"network": {**PARAMS, "channels": 8}})
+    with pytest.raises(CandidateError, match="fits the configuration"):
+        fold_networks.load(saved, other, known.record)
+
+
+@pytest.mark.parametrize("change", [lambda folds: folds[1:], lambda folds: folds[::-1], lambda _: []])
+def test_a_record_has_every_fold_in_its_order(known, change):
+    fields = known.record.model_dump()
+    with pytest.raises(ValueError, match="folds are those from 0 to"):
+        type(known.record).model_validate({**fields, "folds": change(fields["folds"])})
+
+
 def test_what_holds_other_than_margins_is_as_if_it_held_nothing():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -361,6 +414,7 @@ def test_the_command_takes_a_file_of_folds(dataset, tmp_path, capsys):
         (["--refit"], "--refit takes its threshold from a cross-validation"),
         (["--folds", "2"], "2 is not in the range x>=3"),
         (["--folds", "nowhere.json"], "no file at nowhere.json"),
+        (["--folds=--5"], "no file at --5"),
         (["--folds", "3", "--workers", "0"], "--workers"),
     ],
 )
@@ -376,3 +430,125 @@ def test_a_file_of_folds_of_another_data_set_exits_with_2(dataset, tmp_path, cap
     assert run([*arguments, tmp_path / "f", *NETWORK]) == 2
     assert "folds go with the data set" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Two sources, `one` of 24 and `two` of 9 subjects."""
+    folder = tmp_path_factory.mktemp("both")
+    for name, subjects, seed in (("one", 24, 3), ("two", 9, 4)):
+        synthesise(folder / name, subjects=subjects, seed=seed, segments_per_subject=6)
+    merge([open_dataset(folder / "one"), open_dataset(folder / "two")], folder / "both")
+    return open_dataset(folder / "both")
+
+
+def by_source(dataset, **uses):
+    return splits.assign_folds_by_source(dataset, count=3, seed=0, **uses)
+
+
+def in_source(dataset, name, rows):
+    return np.array(dataset.source_names(rows)) == name
+
+
+def fitted(monkeypatch):
+    """The splits of all networks that are trained from here on, with the configurations' epochs."""
+    asked, fit = [], train.fit
+
+    def noted(made, data, **options):
+        asked.append(made.split)
+        return fit(made, data, **options)
+
+    monkeypatch.setattr(train, "fit", noted)
+    return asked
+
+
+def test_a_source_in_training_only_teaches_every_network_and_is_not_answered(both, monkeypatch):
+    always, asked = set(both.header.sources[1].subjects), fitted(monkeypatch)
+    made = config(both, teacher=TEACHER, distill=0.5, doubted="drop", threshold="even_odds")
+    found = validated(both, folds=by_source(both, train_only=["two"]), made=made)
+    students = [split for split in asked if split.test]
+    assert [always < set(split.train) for split in students] == [True] * 3
+    rows = out_of_fold.answered_rows(both, found.record.assignment)
+    assert len(rows) == len(found.after) == found.record.scores.segments
+    assert set(both.source_names(rows)) == {"one"}
+    judges = [split for split in asked if not split.test and not always < set(split.train)]
+    assert len(judges) == 9  # of each student, those that have not seen a third of `two`
+    seen = [always & set(split.train) for split in judges]
+    assert all(len(names) == 6 for names in seen)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"keep": "best"}, {"teacher": TEACHER, "distill": 0.5, "doubted": "drop", "threshold": "even_odds"}],
+    ids=["last epoch", "best epoch", "with a teacher"],
+)
+def test_nothing_depends_on_the_labels_of_a_source_in_scores_only(both, tmp_path, training, monkeypatch):
+    asked = fitted(monkeypatch)
+    truth = validated(both, folds=by_source(both, score_only=["two"]), made=config(both, **training))
+    away = set(both.header.sources[1].subjects)
+    assert not any(away & {*split.train, *split.validation} for split in asked)
+    rows = out_of_fold.answered_rows(both, truth.record.assignment)
+    assert np.array_equal(rows, np.flatnonzero(both.labels >= 0))
+    assert [(s.source, s.subjects) for s in truth.record.scores.by_source] == [("one", 24), ("two", 9)]
+    lied = relabelled(tmp_path / "lied", both, away)
+    folds = truth.record.assignment.model_copy(update={"dataset_sha256": lied.header.content_sha256})
+    other = validated(lied, folds=folds, made=config(lied, **training))
+    assert same(truth, other)
+    assert other.record.threshold == truth.record.threshold
+    assert other.record.scores.f1 != truth.record.scores.f1
+
+
+def test_answers_of_some_subjects_are_saved_and_loaded(both, tmp_path):
+    made = config(both, threshold="even_odds", epochs=1)
+    found = validated(both, folds=by_source(both, train_only=["one"]), made=made)
+    found.save(tmp_path)
+    loaded = out_of_fold.load(tmp_path, made, both)
+    assert same(loaded, found)
+    assert loaded.record.assignment.train_only == ["one"]
+    assert len(loaded.after) == in_source(both, "two", np.flatnonzero(both.labels >= 0)).sum()
+
+
+def test_a_threshold_is_not_chosen_on_scores_only(both):
+    folds = by_source(both, train_only=["one"], score_only=["two"])
+    with pytest.raises(DatasetError, match=r"a threshold is chosen on subjects in folds.*folds of two alone"):
+        validated(both, folds=folds)
+    found = validated(both, folds=folds, made=config(both, threshold="even_odds", epochs=1))
+    assert found.record.scores.subjects == 9
+
+
+def test_a_threshold_is_chosen_on_both_classes_or_nothing_is_trained(tmp_path, monkeypatch):
+    one = data(tmp_path / "one", {f"S{i}": [("AFIB", [i]), ("N", [-i])] for i in range(1, 5)})
+    two = data(tmp_path / "two", {f"T{i}": [("N", [10 + i])] for i in range(6)})
+    merge([one, two], tmp_path / "both")
+    negative, asked = open_dataset(tmp_path / "both"), fitted(monkeypatch)
+    folds = by_source(negative, train_only=["one"])
+    with pytest.raises(DatasetError, match=r"both classes in the other folds; found 0 positive of 4 without fold 0"):
+        validated(negative, folds=folds)
+    assert asked == []
+
+
+@pytest.mark.parametrize("refitted", [True, False])
+def test_the_candidate_itself_keeps_to_the_use_of_the_sources(both, tmp_path, refitted):
+    made, away = config(both, threshold="even_odds", epochs=1), set(both.header.sources[1].subjects)
+    folds = by_source(both, score_only=["two"])
+    train_one.train_candidate(tmp_path / "c", made, both, TARGET, folds=folds, refit=refitted, workers=1)
+    split = candidate.load_config(tmp_path / "c").split
+    assert not away & {*split.train, *split.validation}
+    assert len(split.train) == (24 if refitted else len([name for name in made.split.train if name not in away]))
+    assert (away < set(split.test)) is not refitted
+    out_of_fold.load(tmp_path / "c", candidate.load_config(tmp_path / "c"), both)
+
+
+def test_the_command_trains_by_a_file_of_folds_by_source_and_prints_each(both, tmp_path, capsys):
+    folds = tmp_path / "f.json"
+    assert run(["data", "folds", both.folder, "--count", 3, "--by-source", "-o", folds]) == 0
+    fast = ["--set", "training.keep=last", "--set", "training.epochs=1", "--set", "training.threshold=even_odds"]
+    arguments = ["train", "--data", both.folder, "--target", TARGET.name, "--workers", 1, "--folds", folds, *NETWORK]
+    assert run([*arguments, *fast, "--refit", "-o", tmp_path / "c"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    record = CrossValidationRecord.load(tmp_path / "c" / "folds.json")
+    assert record.assignment == by_source(both)
+    assert lines[0].startswith("out of fold over 33 subjects")
+    for line, source, subjects in zip(lines[1:], record.scores.by_source, (24, 9), strict=True):
+        assert line.startswith(f"  {source.source}, {subjects} subjects, ")
+        assert line.endswith(f"specificity {source.specificity.value:.3f}")

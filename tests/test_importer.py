@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -11,12 +13,15 @@ import pytest
 from ecm_edge import tasks
 from ecm_edge.base.errors import DatasetError, RecordingError
 from ecm_edge.data.dataset import Note, open_dataset
+from ecm_edge.data.merge import merge
+from ecm_edge.data.merge.agreement import MergeRules
 from ecm_edge.data.recordings import sources
 from ecm_edge.data.recordings.formats import FORMATS
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.windows import Recording, Span
 from ecm_edge.data.synthetic import synthesise
+from tests import tiny
 
 NAMES = ("iesd", "wfdb", "edf", "csv")
 
@@ -190,6 +195,32 @@ def test_an_import_of_nothing_says_why_once_for_each_reason(copy, tmp_path):
     with pytest.raises(DatasetError, match=r"Everything was left out: 12 recordings: flat: .* \(P0-") as caught:
         load(source, tmp_path / "d", "iesd", on_error="skip")
     assert str(caught.value).count("flat") == 1
+
+
+def test_a_licence_is_kept_by_source_and_changes_no_hash(copy, tmp_path, capsys):
+    folder = copy("iesd")
+    stated = load(folder, tmp_path / "a", "iesd", licence=" ODC-By\n1.0 ")
+    silent = load(folder, tmp_path / "b", "iesd", licence=" ")
+    assert stated.content_sha256 == silent.content_sha256
+    assert open_dataset(tmp_path / "a").header.source.licence == "ODC-By 1.0"
+    assert open_dataset(tmp_path / "b").header.source.licence is None
+    load(copy("wfdb"), tmp_path / "c", "wfdb")
+    sets = [open_dataset(tmp_path / "a"), open_dataset(tmp_path / "c")]
+    merged = merge(sets, tmp_path / "m", MergeRules(unit="unstated"))
+    assert [one.licence for one in merged.sources] == ["ODC-By 1.0", None]
+    assert tiny.run(["data", "info", tmp_path / "m"]) == tiny.run(["data", "info", tmp_path / "a"]) == 0
+    told = capsys.readouterr().out
+    assert re.findall("ODC-By 1.0|licence not stated|by source", told) == [
+        "ODC-By 1.0", "licence not stated", "by source", "ODC-By 1.0",
+    ]  # fmt: skip
+    header = json.loads((tmp_path / "b" / "dataset.json").read_text())
+    assert "licence" not in header["source"]  # earlier versions read it
+
+
+def test_the_command_takes_a_licence(copy, tmp_path):
+    options = ["--format", "wfdb", "--licence", "CC0"]
+    assert tiny.run(["data", "import", copy("wfdb"), "-o", tmp_path / "d", *options]) == 0
+    assert open_dataset(tmp_path / "d").header.source.licence == "CC0"
 
 
 def test_rates_of_recordings_are_counted(tmp_path):

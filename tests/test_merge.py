@@ -346,6 +346,10 @@ def test_a_candidate_is_trained_on_a_merged_set_and_scored_by_source(mixed, tmp_
     own = score_model(out, open_dataset(tmp_path / "s2"), subjects="all")
     assert own.scores.by_source == []
     assert own.scores.g == scores.by_source[1].g
+    each = [one.calibration for one in scores.by_source]
+    brier = sum(one.calibration.brier.value * one.segments for one in scores.by_source) / scores.segments
+    assert scores.calibration.brier.value == pytest.approx(brier)
+    assert own.scores.calibration == each[1] != each[0]
     before = {key: value for key, value in scores.model_dump().items() if key != "by_source"}
     assert Scores.model_validate(before).by_source == []
 

@@ -122,6 +122,16 @@ def test_by_rhythm_gives_specificity_or_sensitivity_and_names_the_blank():
     assert [(r.sensitivity, r.specificity) for r in rhythms] == [(None, 0.5), (1.0, None), (None, 1.0)]
 
 
+def test_a_rhythm_has_the_interval_of_its_one_ratio_by_resampling_subjects():
+    labels, margins, subjects = rows(A=(9, 0, 0, 1), B=(2, 1, 3, 8))
+    called = dict.fromkeys([0, 1])
+    for rhythm in metrics.evaluate(labels, margins, subjects, np.where(labels == 1, "AFIB", "N")).by_rhythm:
+        called[rhythm.label] = rhythm.interval
+    assert (called[1].value, called[1].low, called[1].high) == pytest.approx((11 / 20, 0.2, 0.9))
+    assert called[0].value == pytest.approx(3 / 4)
+    assert (called[0].low, called[0].high) == (None, None)  # a quarter of the resamples are without subject B
+
+
 def test_auc_by_hand_with_a_tie():
     # AF margins 2 and 1, others 1 and 0: 2>1, 2>0, 1=1 (half), 1>0 of four pairs
     assert metrics.auc([1, 1, 0, 0], [2, 1, 1, 0], ["A", "B", "A", "B"]) == pytest.approx(3.5 / 4)

@@ -7,6 +7,7 @@ import torch
 
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.candidate import networks
+from ecm_edge.candidate.networks.beat_times import STEP, BeatTimes
 from ecm_edge.candidate.networks.blocks import Normalize, Pool, convolution
 
 SMALLEST = {
@@ -118,6 +119,50 @@ def test_a_tcn_of_several_widths_kernels_and_strides():
     assert along_time == [(8, 9, 2, 1), (12, 9, 2, 1), *((16, 5, 1, dilation) for dilation in (1, 2, 4, 8))]
     one = networks.build("tcn", {**params, **first, "stem_depth": 1}, 1250)
     assert next(m.out_channels for m in one.modules() if isinstance(m, torch.nn.Conv1d)) == 16
+
+
+BEATS = [150, 330, 560, 700, 960, 1130]  # samples of 1,250
+
+
+def beats(width, t_wave=0.25):
+    """A segment (1, 1, 1250) in mV: a QRS of that width in samples at each of BEATS, a T wave 70 samples later."""
+    at = torch.arange(1250.0) - torch.tensor(BEATS).view(-1, 1)
+    waves = torch.exp(-((at / width) ** 2)) + t_wave * torch.exp(-(((at - 70) / 15) ** 2))
+    return waves.sum(0).view(1, 1, -1)
+
+
+def pulses(segment):
+    """Where the pulses of a segment are in samples, each from its first step above a third to its last."""
+    found = BeatTimes()(segment)[0, 0] > 1 / 3
+    edges = torch.diff(torch.cat([torch.zeros(1), found.float(), torch.zeros(1)])).nonzero().flatten().view(-1, 2)
+    return (edges[:, :1] + (edges[:, 1:] - 1)).flatten() / 2 * STEP + 5 * STEP, edges.diff(dim=1).flatten()
+
+
+@pytest.mark.parametrize("width", [4, 8, 12])  # a QRS of some 70, 130 and 200 ms
+def test_a_pulse_stands_where_a_beat_is_however_broad_it_is(width):
+    times, steps = pulses(beats(width))
+    assert times.tolist() == pytest.approx(BEATS, abs=3 * STEP)
+    torch.testing.assert_close(times.diff(), torch.tensor(BEATS).diff().float(), rtol=0, atol=STEP)
+    assert steps.max() <= 4  # of 16 ms
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1e-3, 0.0), (-1.0, 2.0), (1e3, -7e3)])
+def test_pulses_know_neither_unit_nor_sign_nor_offset(gain, offset):
+    segment = beats(5)
+    torch.testing.assert_close(BeatTimes()(gain * segment + offset), BeatTimes()(segment), rtol=0, atol=0.05)
+
+
+def test_a_flat_segment_has_no_pulses_and_the_shortest_has_one_step():
+    assert not BeatTimes()(torch.full((2, 1, 1250), 0.3)).any()
+    assert BeatTimes()(torch.zeros(1, 1, 10 * STEP)).shape == (1, 1, 1)
+
+
+def test_without_the_branch_of_beat_times_a_tcn_is_what_it_was_and_with_it_the_head_sees_more():
+    torch.manual_seed(0)
+    plain, more = (networks.build("tcn", {**SMALLEST["tcn"], "times_channels": n}, 1250) for n in (0, 8))
+    assert plain.state_dict().keys() == networks.build("tcn", SMALLEST["tcn"], 1250).state_dict().keys()
+    heads = [[m for m in network.modules() if isinstance(m, torch.nn.Linear)] for network in (plain, more)]
+    assert [head.in_features for (head,) in heads] == [2 * 4, 2 * (4 + 8)]
 
 
 def test_the_same_seed_builds_the_same_weights():

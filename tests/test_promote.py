@@ -18,9 +18,10 @@ from ecm_edge.firmware import emulate
 from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import registry
+from ecm_edge.registry.costs import BOARD_LATENCY
 from ecm_edge.registry.decision import PromoteRecord
 from ecm_edge.registry.entries import Manifest, entry_name
-from ecm_edge.registry.promote import BOARD_LATENCY, promote
+from ecm_edge.registry.promote import promote
 from ecm_edge.targets import FloatParity
 from ecm_edge.training.out_of_fold import CrossValidationRecord
 from tests import report_records, tiny
@@ -111,6 +112,25 @@ def test_flash_and_ram_of_the_images_beyond_their_tolerance(tmp_path, dataset, d
     assert failed(record) == ["flash_vs_incumbent", "ram_vs_incumbent"]
     assert gate(record, "flash_vs_incumbent").limit == pytest.approx(60_000 * 1.05)
     assert gate(record, "flash_vs_incumbent").detail.startswith("measured; ")
+
+
+@pytest.mark.parametrize(("board_ms", "verdict"), [(2.0, "PASS"), (40.0, "FAIL")])
+def test_where_costs_are_scored_a_dearer_candidate_has_to_be_worth_it(tmp_path, dataset, incumbent, board_ms, verdict):
+    del incumbent  # 1 ms on the board
+    budget = tiny.SCORED.budget.model_copy(update={"latency_ms": 100.0})
+    board = tiny.SCORED.model_copy(update={"budget": budget})
+    folder = tiny.ready(tmp_path / "dear", dataset, column=1, median_ms=2.0)
+    tiny.write_firmware(folder, board, flash_bytes=90_000, board_ms=board_ms)
+    tiny.write_verify(folder, dataset, judge=board)
+    record = promote(folder, dataset, board, tmp_path / "registry")
+    assert record.comparison, record.reason
+    assert record.verdict == verdict
+    score = gate(record, "score")
+    ours, theirs = record.comparison.challenger.board_score, record.comparison.incumbent.board_score
+    assert score.unit == "board_score"
+    assert score.value == pytest.approx(ours.total - theirs.total)
+    assert "by estimated latency and size" in score.detail
+    assert gate(record, "flash_vs_incumbent").detail.endswith("the score counts what it costs")
 
 
 def test_an_image_over_budget_is_refused(tmp_path, dataset, decide):

@@ -26,6 +26,10 @@ NETWORKS = {
     "afnet": ("afnet", {"channel_factor": 2, "head_factor": 1}),
     "separable": ("separable", {"channels": 4, "depth": 2, "kernel": 5, "activation": "silu", **RICH}),
     "tcn": ("tcn", {"channels": 4, "depth": 2, "kernel": 3, "separable": True, "activation": "hardswish", **RICH}),
+    "times": (
+        "tcn",
+        {"channels": 4, "depth": 2, "kernel": 3, "times_channels": 4, "times_depth": 2, "normalize": True},
+    ),
     "rhythm_wave": ("rhythm_wave", {"wave_channels": 4, "rhythm_channels": 4, "depth": 2, "activation": "leaky_relu"}),
     "user's own": None,
 }
@@ -154,6 +158,13 @@ def test_a_fine_tuned_candidate_is_a_float_network_with_its_own_threshold(datase
     assert not torch.equal(ours["1.0.weight"], theirs["1.0.weight"])
 
 
+def test_more_segments_can_be_drawn_for_it_than_there_are(dataset, loaded):
+    sampled = configured(dataset, epochs=1, qat_epochs=1, batch_size=512, sampling={"segments": 600})
+    assert len(loaded.train_labels) < 512
+    record = train.fit(sampled, loaded).record
+    assert (record.qat_epochs, record.windows_seen) == (1, 1200)
+
+
 def test_what_is_pruned_is_not_fine_tuned(dataset, loaded):
     record = train.fit(configured(dataset, epochs=2, qat_epochs=2), loaded, should_stop=lambda _: True).record
     assert (record.stopped, len(record.epochs), record.qat_epochs) == ("pruned", 1, 0)
@@ -194,3 +205,10 @@ class OneByOne(nn.Module):
 def test_a_network_that_cannot_be_simulated_is_refused(network, error, message):
     with pytest.raises(error, match=message):
         qat.Simulated(network, nets.segments(4), batch=4)
+
+
+def test_an_epoch_may_draw_more_segments_than_there_are(dataset, loaded):
+    count = len(loaded.train_labels)
+    how = {"epochs": 1, "qat_epochs": 1, "batch_size": 2 * count, "sampling": {"segments": 2 * count}}
+    record = train.fit(configured(dataset, **how), loaded).record
+    assert (record.windows_seen, len(record.epochs)) == (4 * count, 2)

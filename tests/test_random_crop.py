@@ -62,11 +62,11 @@ def test_the_same_generator_cuts_the_same():
     assert not torch.equal(cropped([2], [0, 1], 0.2, seed=3), cropped([2], [0, 1], 0.2, seed=4))
 
 
-def test_a_passage_is_of_one_episode_and_one_label_and_trained_on():
-    episodes = np.array([7, 7, 8, 8, 9, 9, 10, 11, 11])
+def test_what_is_cut_from_is_of_one_passage_and_one_label_and_trained_on():
+    passages = np.array([7, 7, 8, 8, 9, 9, 10, 11, 11])
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 0, 0])
     samples = torch.arange(9.0 * LENGTH).view(9, 1, LENGTH)
-    crop = RandomCrop(samples, episodes, labels, np.array([0, 1, 2, 3, 4, 6, 7, 8]), tempo=0)
+    crop = RandomCrop(samples, passages, labels, np.array([0, 1, 2, 3, 4, 6, 7, 8]), tempo=0)
     together = {0: 0, 1: 0, 7: 7, 8: 7}  # where the passage of two begins
     for row in range(9):
         found = crop(torch.full((200,), row), torch.Generator().manual_seed(row)) / LENGTH
@@ -76,7 +76,7 @@ def test_a_passage_is_of_one_episode_and_one_label_and_trained_on():
 
 
 def test_a_training_takes_its_segments_from_what_is_trained_on(dataset):
-    """A half whose rhythm is blank is not read, though its label and its episode are those of the other."""
+    """A window whose rhythm is blank is not read, though its label and its passage are those of its neighbour."""
     data = train.load_data(dataset, splits.holdout(dataset, seed=0))
     count = len(data.train_labels)
     samples = torch.arange(float(count)).view(-1, 1, 1).expand(-1, 1, data.train_samples.shape[2]).contiguous()
@@ -88,8 +88,8 @@ def test_a_training_takes_its_segments_from_what_is_trained_on(dataset):
     told = replace(data, train_samples=samples, train_blank=blank)
     loop = epochs.Loop(candidate.build_network(config), config, told, torch.device("cpu"), None)
     assert 5 not in loop.batches.rows
-    for row, other in ((2, 3), (3, 2), (4, 4)):
-        assert data.train_episodes[row] == data.train_episodes[row ^ 1]
-        assert data.train_labels[row] == data.train_labels[row ^ 1]
+    assert data.train_passages[:6].tolist() == [0] * 6
+    assert data.train_labels[:6].tolist() == [1, 1, 1, 1, 0, 0]
+    for row, first, last in ((0, 0, 3), (2, 0, 3), (3, 0, 3), (4, 4, 4)):
         found = loop.batches.crop(torch.full((100,), row), torch.Generator().manual_seed(0))
-        assert {found.min().item(), found.max().item()} == {row, other}
+        assert (found.min().item(), found.max().item()) == (first, last)

@@ -15,7 +15,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.metrics.rows import score_rows
-from ecm_edge.training import out_of_fold, train
+from ecm_edge.training import train
 
 TARGET = targets.load("loongson-2k0500")
 TINY = Recipe(
@@ -122,14 +122,14 @@ def result(dataset, recipe, seed, margins):
         passes=100,
         teacher_passes=50,
         seconds=1.0,
-        scores=score_rows(margins, dataset, out_of_fold.labelled_rows(dataset), TARGET),
+        scores=score_rows(margins, dataset, dataset.rows_of(dataset.header.subjects), TARGET),
     )
 
 
 @pytest.fixture
 def drawn(dataset):
     """Margins by seed that are mostly right, the more so the larger `right`."""
-    labels = dataset.labels[out_of_fold.labelled_rows(dataset)]
+    labels = dataset.labels[dataset.rows_of(dataset.header.subjects)]
 
     def draw(right, seed):
         noise = np.random.default_rng(seed).standard_normal(len(labels))
@@ -139,7 +139,7 @@ def drawn(dataset):
 
 
 def test_the_difference_of_one_seed_is_the_paired_one(dataset, drawn):
-    rows = out_of_fold.labelled_rows(dataset)
+    rows = dataset.rows_of(dataset.header.subjects)
     ours, theirs = drawn(1.5, 0), drawn(0.5, 0)
     found = table.difference([result(dataset, TINY, 0, ours)], [result(dataset, TINY, 0, theirs)])
     subjects = dataset.subject_names(rows)

@@ -31,7 +31,12 @@ from ecm_edge.report import model_card
 from ecm_edge.training.out_of_fold import FOLDS, CrossValidationRecord
 
 PLACE = Path(__file__).parents[1] / "data" / "reference"
-SECTIONS = ("Threshold", "Figures", "Cost", "Float against int8", "Robustness")  # which hold figures of records
+SECTIONS = ("Threshold", "Figures", "What it gets wrong", "Cost", "Float against int8", "Robustness")
+"""Those that hold figures of records."""
+
+LINES = 260
+"""At most so many has a card with its recipe: who reads it reads all of it."""
+
 FULL_SCALE = 5.0
 
 
@@ -107,9 +112,14 @@ def test_every_configuration_has_the_hash_that_it_had_when_it_was_promoted(shelf
         assert model_file.open_model(entry, manifest.form).classifier is not None
 
 
+def test_the_contests_subjects_are_in_the_same_folds_alone_and_beside_others():
+    alone, both = (FoldAssignment.load(PLACE / name) for name in (FOLDS, "folds-both.json"))
+    assert alone.folds.items() <= both.folds.items()
+
+
 def test_the_folds_are_those_beside_the_shelves(shelf):
     validated = CrossValidationRecord.load(shelf.entry / FOLDS)
-    assert validated.assignment == FoldAssignment.load(PLACE / FOLDS)
+    assert validated.assignment == FoldAssignment.load(PLACE / "folds-both.json")
     assert validated.config_sha256 == shelf.manifest.config_sha256
 
 
@@ -121,11 +131,12 @@ def test_the_card_has_the_figures_of_the_records(shelf, tmp_path):
     record = model_card.write_card(shelf.entry, tmp_path / "card.md")
     ships, now = (sections(p.read_text()) for p in (shelf.folder / "MODEL_CARD.md", tmp_path / "card.md"))
     assert not record.not_measured
+    assert len((shelf.folder / "MODEL_CARD.md").read_text().splitlines()) <= LINES
     for name in SECTIONS:
         assert ships[name] == now[name], f"{name}: write the card again with `ecm-edge card`"
-    scores = CrossValidationRecord.load(shelf.entry / FOLDS).scores
-    assert figure(scores.fbeta_mean) in ships["Figures"]
-    assert figure(scores.g) in ships["Figures"]
+    for source in CrossValidationRecord.load(shelf.entry / FOLDS).scores.by_source:
+        assert figure(source.fbeta_mean) in ships["Figures"]
+        assert figure(source.g) in ships["Figures"]
 
 
 def test_what_is_no_ecg_has_the_answers_on_record(shelf):

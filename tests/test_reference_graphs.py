@@ -145,7 +145,7 @@ def test_segments_of_another_length_and_none_at_all():
 def test_onnxruntime_is_within_one_step_on_real_segments(real_data, family):
     params = {
         "afnet": {"channel_factor": 2, "head_factor": 1},
-        "tcn": {"channels": 6, "depth": 2, "kernel": 3, "squeeze_excite": True},
+        "tcn": {"channels": 6, "depth": 2, "kernel": 3, "squeeze_excite": True, "times_channels": 4},
         "separable": {"channels": 4, "depth": 3, "kernel": 5, "activation": "silu", "pooling": "mean_max_std"},
         "rhythm_wave": {"wave_channels": 4, "rhythm_channels": 6, "depth": 2, "decimation": 2},
     }[family]

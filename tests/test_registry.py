@@ -169,9 +169,9 @@ KILL_BEFORE_WRITING = """
 import os, signal, sys
 from pathlib import Path
 from ecm_edge.base import files
-from ecm_edge import targets
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.registry.promote import promote
+from tests import tiny
 
 real = files.write_atomic
 def write_and_die(path, content):
@@ -179,7 +179,7 @@ def write_and_die(path, content):
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, content)
 files.write_atomic = write_and_die
-promote(Path(sys.argv[1]), open_dataset(Path(sys.argv[2])), targets.load(sys.argv[3]), Path(sys.argv[4]))
+promote(Path(sys.argv[1]), open_dataset(Path(sys.argv[2])), tiny.TARGET, Path(sys.argv[4]))
 """
 
 

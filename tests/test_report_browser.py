@@ -74,7 +74,7 @@ def test_nothing_but_the_page_is_requested(page):
 
 def test_every_figure_is_drawn(page):
     figures = page.execute_script(DRAWN)
-    assert len(figures) == 13
+    assert len(figures) == 14
     for figure in figures:
         assert min(figure["width"], figure["height"]) > 20
         assert figure["paths"] >= 3

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from ecm_edge import report
+from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
 from ecm_edge.report import charts
@@ -70,9 +71,8 @@ def test_every_reference_has_its_target(html):
 
 def test_every_figure_has_a_drawing_and_a_caption(html):
     figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
-    assert (
-        len(figures) == 4 + 3 + 6
-    )  # subjects, losses, epochs, front; instructions, flash, arena; three of each mistake
+    # subjects, reliability, losses, epochs, front; instructions, flash, arena; three of each mistake
+    assert len(figures) == 5 + 3 + 6
     assert all(
         'role="img" aria-label="' in figure and "<path" in figure and "<figcaption>" in figure for figure in figures
     )
@@ -97,6 +97,7 @@ def test_synthetic_data_are_shouted_about(tmp_path, html):
         "260 in all.",
         "The arena of 40 bytes",
         "16.25",
+        "The probability is that of the scores before the threshold was taken off.",
         "margin <b>−3</b>",
         "no registry was given",
     ],
@@ -179,6 +180,13 @@ def test_a_chart_takes_any_name(name, shown, tmp_path):
     data = tiny.data(tmp_path / "d", {name: [("AFIB", [1.0]), ("N", [-1.0])]})
     scores = score_model(tiny.make_candidate(tmp_path / "c", data, test=[name]), data).scores
     assert f">{shown}<" in charts.subjects_chart(scores)
+
+
+def test_the_reliability_curve_leaves_out_what_has_no_segment():
+    odds = np.log([0.05 / 0.95, 0.45 / 0.55, 0.95 / 0.05])
+    drawn = charts.reliability_chart(metrics.calibrate([0, 1, 1], odds, ["A", "B", "C"]))
+    curve = re.search(r'<path d="([^"]*)" style="fill: none; stroke: var\(--blue\)', drawn)[1]
+    assert len(re.findall(r"[ML] ", curve)) == 3
 
 
 def test_a_chart_of_one_epoch_is_drawn(tmp_path):

@@ -7,17 +7,26 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.candidate import candidate
+from ecm_edge.candidate.row_sampling import spread_by_source
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.merge import merge
 from ecm_edge.evaluate import disturbances, disturbed, robustness
 from ecm_edge.evaluate.disturbances import DISTURBANCES, Block
 from ecm_edge.evaluate.disturbed import UNDISTURBED
-from ecm_edge.evaluate.robustness import RobustnessRecord, check_robustness
+from ecm_edge.evaluate.robustness import RobustnessRecord, check_out_of_fold, check_robustness
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import entries
+from ecm_edge.training import fold_networks, out_of_fold
+from ecm_edge.training.out_of_fold import CrossValidationRecord
 from tests import tiny
+from tests.folds import write_folds
 
 RATE_HZ = 250.0
 T = 1250
@@ -235,3 +244,85 @@ def test_bad_input_exits_with_2_and_leaves_nothing(tmp_path, dataset, capsys):
         assert tiny.run(["robustness", folder, "--data", dataset.folder, *options]) == 2
     assert capsys.readouterr().err.count("error:") == 4
     assert not (folder / robustness.ROBUSTNESS).exists()
+
+
+def linear(column, bias):
+    """A network whose margin is `column` of the segment, and `bias`."""
+    network = nn.Sequential(nn.Flatten(), nn.utils.skip_init(nn.Linear, tiny.T, 2))
+    weight = torch.zeros(2, tiny.T)
+    weight[1, column] = 1
+    network.load_state_dict({"1.weight": weight, "1.bias": torch.tensor([0.0, bias])})
+    return network
+
+
+def with_networks(folder, columns):
+    """Network f answers by column columns[f]; folds.npz has column 0, and 0.5 more before the threshold."""
+    networks = {f: candidate.network_state(linear(column, 0.5)) for f, column in enumerate(columns)}
+    content = fold_networks.to_bytes(networks)
+    (folder / out_of_fold.NETWORKS).write_bytes(content)
+    known = CrossValidationRecord.load(folder / out_of_fold.FOLDS)
+    known.model_copy(update={"networks_sha256": files.sha256_bytes(content)}).save(folder / out_of_fold.FOLDS)
+    return known
+
+
+@pytest.fixture
+def refitted(tmp_path, dataset, monkeypatch):
+    """A candidate of all subjects, whose own network errs where those of its folds do not."""
+    monkeypatch.setattr(candidate, "build_network", lambda _config: linear(1, 0.0))
+    everyone = [f"S{number}" for number in range(6)]
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=4, train=everyone, validation=(), test=())
+    return write_folds(folder, dataset)
+
+
+def test_out_of_fold_the_networks_of_the_folds_answer(refitted, dataset):
+    with_networks(refitted, [0, 0, 0])
+    record = check_out_of_fold(refitted, dataset, target=tiny.TARGET)
+    rows = {row.name: row for row in record.rows}
+    assert (record.verdict, record.part, record.trained_on, record.form) == ("PASS", "out_of_fold", [], "float32")
+    assert record.statement.startswith("every subject was answered by a float32 network")
+    assert (rows[UNDISTURBED].sensitivity.value, rows[UNDISTURBED].specificity.value) == (1, 1)
+    assert (rows["inverted leads"].sensitivity.value, rows["inverted leads"].specificity.value) == (0, 0)
+    gate = record.gates[-1]
+    assert (gate.name, gate.verdict) == ("answers_reproduced", "PASS")
+    assert gate.value < 1e-6
+    assert check_robustness(refitted, dataset, subjects="all").rows[0].sensitivity.value == 0.6
+
+
+def test_networks_that_answer_otherwise_than_on_record_fail(refitted, dataset):
+    known = with_networks(refitted, [0, 7, 0])
+    record = check_out_of_fold(refitted, dataset)
+    assert (record.verdict, record.gates[-1].verdict) == ("FAIL", "FAIL")
+    wrong = 7 * len(known.folds[1].subjects)  # column 7 is wrong in 7 of 10 segments with AF
+    assert record.rows[0].sensitivity.value == pytest.approx(1 - wrong / 60)
+
+
+def test_out_of_fold_without_networks_is_refused(refitted, dataset, capsys):
+    assert tiny.run(["robustness", refitted, "--data", dataset.folder, "--out-of-fold"]) == 2
+    assert "Train again with --folds" in capsys.readouterr().err
+    for options in (["--subjects", "all"], ["--form", "int8"]):
+        assert tiny.run(["robustness", refitted, "--data", dataset.folder, "--out-of-fold", *options]) == 2
+
+
+def test_the_command_keeps_its_record_out_of_fold(refitted, dataset, capsys):
+    with_networks(refitted, [0, 0, 0])
+    assert tiny.run(["robustness", refitted, "--data", dataset.folder, "--out-of-fold", "--segments", 24]) == 0
+    said = capsys.readouterr().out
+    assert "all subjects out of fold: 24 segments of 6 subjects" in said
+    assert "QRS not made broad in" in said
+    assert RobustnessRecord.load(refitted / robustness.ROBUSTNESS).part == "out_of_fold"
+
+
+def test_sources_share_the_segments_and_have_rows_of_their_own(tmp_path):
+    few = tiny.graded(tmp_path / "few", subjects=2)
+    many = tiny.data(tmp_path / "many", {f"T{n}": [("AFIB", [-1, -1]), ("N", [-1, -1])] for n in range(40)})
+    merge([few, many], tmp_path / "both")
+    both = open_dataset(tmp_path / "both")
+    onnx_model.save(tiny.model(), tmp_path / "m.onnx")
+    record = check_robustness(tmp_path / "m.onnx", both, segments=60)
+    own = {source.source: source for source in record.rows[0].by_source}
+    assert (record.segments, record.subjects) == (60, 32)
+    assert {name: source.sensitivity.value for name, source in own.items()} == {"few": 1, "many": 0}
+    alone = check_robustness(tmp_path / "m.onnx", both, sources=["few"], segments=60)
+    assert (alone.sources, alone.segments, alone.rows[0].by_source) == (["few"], 40, [])
+    whole = spread_by_source(both, np.arange(120), 200)
+    assert whole.tolist() == list(range(120))

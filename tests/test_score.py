@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ecm_edge import metrics
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError, ModelError
 from ecm_edge.base.records import Evidence, Latency
+from ecm_edge.candidate.candidate import TRAINING, load_config
 from ecm_edge.evaluate.score import ScoreRecord, like_a_guess, parse_subjects, score_model, score_out_of_fold
-from ecm_edge.forms import onnx_model
-from tests import tiny
+from ecm_edge.forms import model_file, onnx_model
+from tests import report_records, tiny
 from tests.folds import relabelled, write_folds
 
 EVERYONE = [f"S{i}" for i in range(6)]
@@ -193,6 +196,23 @@ def trained_on_all(tmp_path, dataset):
     return write_folds(folder, dataset, column=1)
 
 
+def test_calibration_is_of_margins_with_the_threshold_put_back(tmp_path, dataset, trained_on_all):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=2)
+    assert score_model(folder, dataset).scores.calibration is None
+    config = load_config(folder)
+    trained = report_records.training(config)
+    assert trained.best.threshold == 0.1
+    trained.save(folder / TRAINING)
+    margins = model_file.margins(model_file.open_model(folder).classifier, dataset, dataset.rows_of(["S3", "S4", "S5"]))
+    found = score_model(folder, dataset).scores.calibration
+    errors = 1 / (1 + np.exp(-(margins + 0.1))) - dataset.labels[dataset.rows_of(["S3", "S4", "S5"])]
+    assert found.brier.value == pytest.approx((errors**2).mean())
+    before = np.load(trained_on_all / "folds.npz")["before"]
+    assert score_out_of_fold(trained_on_all, dataset).scores.calibration == metrics.calibrate(
+        dataset.labels, before, dataset.subject_names(np.arange(120))
+    )
+
+
 def test_out_of_fold_scores_are_the_recipes_over_all_subjects(dataset, trained_on_all):
     record = score_out_of_fold(trained_on_all, dataset, target=tiny.TARGET, form="int8")
     assert (record.part, record.trained_on, record.warnings) == ("out_of_fold", [], [])
@@ -232,6 +252,7 @@ def test_the_command_keeps_the_record_out_of_fold_of_who_has_no_test_subjects(
     said = capsys.readouterr()
     assert "warning" not in said.err
     assert "every subject was answered by a float32 network of this recipe that had not seen it" in said.out
+    assert "calibration: Brier score 0." in said.out
     assert ScoreRecord.load(trained_on_all / "score.json").part == "out_of_fold"
     assert tiny.run(["score", tested, *options]) == 0
     assert not (tested / "score.json").exists()
@@ -253,3 +274,37 @@ def test_answers_of_one_class_only_are_told_whatever_fbeta_is(confusion, said):
     tp, fp, tn, fn = confusion
     scores = SimpleNamespace(confusion=SimpleNamespace(tp=tp, fp=fp, tn=tn, fn=fn), beta=2.0)
     assert like_a_guess(scores)[: len(said) or None] == said
+
+
+def test_figures_at_even_odds_stand_beside_those_at_the_threshold(tmp_path, dataset):
+    folder = tiny.make_candidate(tmp_path / "c", dataset, column=2)
+    assert score_model(folder, dataset, target=tiny.TARGET).even_odds is None  # no training.json
+    report_records.training(load_config(folder)).save(folder / "training.json")  # a threshold of 0.1
+    assert score_model(folder, dataset).even_odds.recall.value == pytest.approx(0.8)
+    write_folds(folder, dataset, 1, threshold=1.5)  # at even odds all is called AF
+    record = score_out_of_fold(folder, dataset, target=tiny.TARGET)
+    beside = record.even_odds
+    assert (record.scores.recall.value, record.scores.specificity.value) == (0.9, 1.0)
+    assert (beside.recall.value, beside.specificity.value, beside.g.value) == (1.0, 0.0, 0.0)
+    assert beside.fbeta_mean.value == pytest.approx(5 * 10 / (5 * 10 + 10))
+    assert beside.f1.value == pytest.approx(2 / 3)
+    gained = record.board.board_score.total - beside.board_points
+    assert gained == pytest.approx(50 * (45 / 49 - 50 / 60) + 15)  # points for mean Fβ, and for G from 0 to 1
+
+
+def test_the_command_shows_even_odds(tmp_path, dataset):
+    folder = write_folds(tiny.make_candidate(tmp_path / "c", dataset), dataset, 1, threshold=1.5)
+    code, out = tiny.run_for_output(
+        "score", folder, "--data", dataset.folder, "--target", tiny.TARGET.name, "--out-of-fold"
+    )
+    assert code == 0
+    assert "at even odds (95 %)" in out
+    assert re.search(r"at even odds [0-9.]+; the threshold adds \+[0-9.]+", out)
+    code, out = tiny.run_for_output("score", folder, "--data", dataset.folder)
+    assert (code, "at even odds" in out) == (0, False)
+
+
+def test_a_record_without_even_odds_still_loads(tmp_path, dataset):
+    record = score_model(tiny.make_candidate(tmp_path / "c", dataset), dataset)
+    older = {name: value for name, value in record.model_dump(mode="json").items() if name != "even_odds"}
+    assert ScoreRecord.model_validate(older) == record

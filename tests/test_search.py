@@ -12,6 +12,7 @@ from ecm_edge.base.errors import CandidateError, OutputError, SearchError, Space
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate, space
 from ecm_edge.candidate.space import Space
+from ecm_edge.candidate.training_config import Sampling, TrainingConfig
 from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
@@ -374,6 +375,15 @@ def test_a_rung_neither_ends_a_search_nor_makes_a_neighbourhood_avoided(dataset,
     assert (record.trials[1].ended_at_rung, record.stopped_by) == (0, "trials")
     radii = [entry["radius"] for entry in json.loads((out / runs.AVOID).read_text())["avoided"]]
     assert radii[1] == 0.0
+
+
+def test_a_rung_draws_its_share_of_the_segments(dataset):
+    training = TrainingConfig(epochs=8, sampling=Sampling(segments=4000, subject=0.5))
+    config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "afnet", {}, training, seed=0)
+    rung = ladder.config_at(ladder.RUNGS[0], config).training
+    assert (rung.epochs, rung.sampling) == (2, Sampling(segments=500, subject=0.5))
+    plain = config.model_copy(update={"training": TrainingConfig(epochs=8)})
+    assert ladder.config_at(ladder.RUNGS[0], plain).training.sampling == Sampling()
 
 
 def test_a_ladder_has_one_objective(dataset, tmp_path):

@@ -6,6 +6,8 @@ from pydantic import ValidationError
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.data import splits
+from ecm_edge.data.dataset import open_dataset
+from ecm_edge.data.merge import merge
 from ecm_edge.data.splits import FoldAssignment, Split
 
 from .tiny import data, run
@@ -131,3 +133,134 @@ def test_rows_of_a_part_belong_to_its_subjects(dataset):
     rows = dataset.rows_of(split.test)
     assert set(dataset.subject_names(rows)) == set(split.test)
     assert not np.isin(rows, dataset.rows_of(split.train)).any()
+
+
+def sets(folder):
+    """Two sets of 9 and 14 subjects that share names, with shares that tie, and the two as one."""
+    one = data(folder / "one", {f"S{i}": [("AFIB", [i])] * (i // 2) + [("N", [-i])] * (6 - i // 2) for i in range(9)})
+    two = data(folder / "two", subjects_with(6, 5) | {f"S{i}": [("AFIB", [50 + i]), ("N", [60 + i])] for i in range(3)})
+    merge([one, two], folder / "both")
+    return one, two, open_dataset(folder / "both")
+
+
+@pytest.mark.parametrize(("count", "seed"), [(3, 0), (4, 5)])
+def test_folds_by_source_are_those_of_each_source_alone(tmp_path, count, seed):
+    one, two, both = sets(tmp_path)
+    assert both.header.sources[1].renamed == {f"two:S{i}": f"S{i}" for i in range(3)}
+    assignment = splits.assign_folds_by_source(both, count=count, seed=seed)
+    alone = [splits.assign_folds(made, count=count, seed=seed).folds for made in (one, two)]
+    renamed = {f"two:{name}" if name in alone[0] else name: fold for name, fold in alone[1].items()}
+    assert assignment.folds == alone[0] | renamed
+    assert assignment != splits.assign_folds(both, count=count, seed=seed)
+    splits.check_folds(assignment, both)
+
+
+def test_a_source_in_training_only_is_in_every_training_part(tmp_path):
+    one, _, both = sets(tmp_path)
+    assignment = splits.assign_folds_by_source(both, count=3, seed=0, train_only=["two"])
+    assert assignment.folds == splits.assign_folds(one, count=3, seed=0).folds
+    splits.check_folds(assignment, both)
+    always = set(both.header.sources[1].subjects)
+    for numbers in [(0,), (1, 2)]:
+        split = splits.leave_out(both, assignment, numbers, validation_share=0.3)
+        assert split.test == sorted(assignment.subjects(*numbers))
+        assert len(split.validation) > 0
+        assert set(split.train) == (set(both.header.subjects) - {*split.test, *split.validation})
+        assert always < set(split.train)
+    judged = splits.judging_folds(both, assignment)
+    assert {name: judged[name] for name in assignment.folds} == assignment.folds
+    assert sorted(judged[name] for name in always) == sorted(place % 3 for place in range(14))
+    assert splits.everyone(both, assignment) == splits.everyone(both)
+
+
+def test_a_source_in_scores_only_is_in_no_training_part(tmp_path):
+    _, _, both = sets(tmp_path)
+    assignment = splits.assign_folds_by_source(both, count=3, seed=0, score_only=["two"])
+    assert assignment.folds == splits.assign_folds_by_source(both, count=3, seed=0).folds
+    away = set(both.header.sources[1].subjects)
+    for numbers in [(0,), (1, 2)]:
+        split = splits.leave_out(both, assignment, numbers, validation_share=0.3)
+        assert set(split.test) == set(assignment.subjects(*numbers))
+        assert not away & {*split.train, *split.validation}
+    everyone = splits.everyone(both, assignment)
+    assert (everyone.train, everyone.test) == (sorted(set(both.header.subjects) - away), [])
+
+
+def test_the_parts_of_a_split_follow_the_use_of_its_sources(tmp_path):
+    _, _, both = sets(tmp_path)
+    split = splits.holdout(both, seed=0)
+    one, two = ({*source.subjects} for source in both.header.sources)
+    assert two & {*split.validation}
+    assert two & {*split.test}
+    assert one & {*split.validation}
+    scored = splits.apart(both, split, splits.assign_folds_by_source(both, count=3, seed=0, score_only=["two"]))
+    assert {*scored.test} == two | {*split.test}
+    assert {*scored.validation} == one & {*split.validation}
+    trained = splits.apart(both, split, splits.assign_folds_by_source(both, count=3, seed=0, train_only=["two"]))
+    assert {*trained.train} == two | {*split.train}
+    assert {*trained.test} == one & {*split.test}
+    assert splits.apart(both, split, splits.assign_folds_by_source(both, count=3, seed=0)) is split
+
+
+def test_one_source_alone_to_score_has_nobody_to_validate_on(tmp_path):
+    _, _, both = sets(tmp_path)
+    assignment = splits.assign_folds_by_source(both, count=3, seed=0, train_only=["one"], score_only=["two"])
+    assert splits.leave_out(both, assignment, (1,), validation_share=0).train == sorted(both.header.sources[0].subjects)
+    with pytest.raises(DatasetError, match=r"validation subjects are in a fold.*folds of two alone"):
+        splits.leave_out(both, assignment, (1,), validation_share=0.2)
+
+
+@pytest.mark.parametrize(
+    ("uses", "message"),
+    [
+        ({"train_only": ["three"]}, "merged from; found 'three' for .*Its sources are one, two"),
+        ({"train_only": ["one"], "score_only": ["one"]}, "in training only or in scores only; found 'one' in both"),
+        ({"train_only": ["one", "two"]}, "some source is left .*found none to score"),
+        ({"score_only": ["two", "one"]}, "some source is left .*found none to train on"),
+        ({"count": 10}, "10 folds for 9 subjects of one"),
+    ],
+)
+def test_uses_of_sources_that_cannot_be(tmp_path, uses, message):
+    _, _, both = sets(tmp_path)
+    with pytest.raises(DatasetError, match=message):
+        splits.assign_folds_by_source(both, **{"count": 3, "seed": 0, **uses})
+
+
+def test_a_source_of_two_subjects_can_be_trained_on_only(tmp_path):
+    one = data(tmp_path / "one", subjects_with(2, 2))
+    merge([one, data(tmp_path / "two", {"X": [("N", [5.0])], "Y": [("N", [6.0])]})], tmp_path / "both")
+    both = open_dataset(tmp_path / "both")
+    with pytest.raises(DatasetError, match=r"3 folds for 2 subjects of two. Have it in training only: --train-only"):
+        splits.assign_folds_by_source(both, count=3, seed=0)
+    assert splits.assign_folds_by_source(both, count=3, seed=0, train_only=["two"]).train_only == ["two"]
+
+
+def test_only_a_merged_set_has_folds_by_source(dataset, tmp_path, capsys):
+    assert run(["data", "folds", dataset.folder, "--by-source", "-o", tmp_path / "f.json"]) == 2
+    assert "only a merged data set has sources" in capsys.readouterr().err
+    assert run(["data", "folds", dataset.folder, "--train-only", "one", "-o", tmp_path / "f.json"]) == 2
+    assert "go with --by-source" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_divides_by_source_and_says_so(tmp_path, capsys):
+    _, _, both = sets(tmp_path)
+    arguments = ["data", "folds", both.folder, "--by-source", "--count", 3, "--score-only", "two"]
+    assert run([*arguments, "-o", tmp_path / "f.json"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"one training and scores 3 3 3", "two scores only 5 4 5"} < set(lines)
+    assignment = FoldAssignment.load(tmp_path / "f.json")
+    assert assignment == splits.assign_folds_by_source(both, count=3, seed=0, score_only=["two"])
+    other = assignment.model_copy(update={"score_only": ["elsewhere"]})
+    with pytest.raises(DatasetError, match="'elsewhere' for"):
+        splits.check_folds(other, both)
+    with pytest.raises(DatasetError, match="every subject that has a label, and no other"):
+        splits.check_folds(assignment.model_copy(update={"train_only": ["one"]}), both)
+
+
+def test_an_assignment_without_uses_of_sources_is_written_without_them(dataset):
+    fields = splits.assign_folds(dataset, count=3, seed=0).model_dump(mode="json")
+    assert list(fields) == ["seed", "count", "dataset_sha256", "folds"]
+    for uses in ({"train_only": ["a"], "score_only": ["a"]}, {"train_only": ["a", "a"]}):
+        with pytest.raises(ValidationError, match="stands in train_only or in score_only"):
+            FoldAssignment.model_validate({**fields, **uses})

@@ -117,7 +117,8 @@ def test_the_words_are_the_tasks(made, tmp_path):
     code, text = run_for_output("card", folder, "--data", dataset.folder, "-o", tmp_path / "card.md")
     card = (tmp_path / "card.md").read_text()
     assert f"whether it shows {task.label}" in card
-    assert f"| segments, label {task.label} | 24 |" in card
+    assert f"| segments | {task.label} | not {task.label} | no label |" in card
+    assert "| 24 |" in card
     assert ("AF " in card) == (task.label == "AF")
     assert run_for_output("report", folder, "--data", dataset.folder, "-o", tmp_path / "page.html")[0] == 0
     page = (tmp_path / "page.html").read_text()

@@ -1,6 +1,7 @@
 """Training: deterministic, early stopping by its rules, a threshold folded in, checkpoints without pickle."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import batches, epochs, train
+from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
@@ -331,10 +334,59 @@ def test_the_threshold_is_folded_into_what_is_saved(dataset, loaded, tmp_path):
     trained = train.fit(config, loaded)
     train.save_trained(tmp_path, config, trained)
     scores = epochs.predict(candidate.load_network(tmp_path), loaded.validation_samples, torch.device("cpu"))
-    from ecm_edge import metrics
-
     f1 = metrics.f1(loaded.validation_labels, (scores[:, 1] - scores[:, 0]).numpy(), loaded.validation_subjects)
     assert f1 == pytest.approx(trained.record.best.f1, abs=0.02)  # folding rounds margins next to the threshold
+
+
+def test_validation_figures_of_several_sources_are_means_over_them(dataset, loaded):
+    config = configured(dataset, epochs=1, threshold="even_odds")
+    sources = (loaded.validation_subjects == loaded.validation_subjects[0]).astype(int)
+    best = train.fit(config, replace(loaded, validation_sources=sources)).record.best
+    scores = epochs.predict(train.fit(config, loaded).network, loaded.validation_samples, torch.device("cpu"))
+    margins = (scores[:, 1] - scores[:, 0]).numpy()
+    each = [
+        metrics.f1(loaded.validation_labels[own], margins[own], loaded.validation_subjects[own])
+        for own in (sources == 0, sources == 1)
+    ]
+    assert best.f1 == pytest.approx(np.mean(each))
+    assert each[0] != each[1]
+
+
+def test_subjects_without_a_positive_segment_have_a_pooled_fbeta_and_no_part_in_g():
+    labels = np.array([1, 0, 1, 0, 1, 0, 0], np.int8)  # two subjects of both classes, then three of one class each
+    margins = np.array([1, -1, -1, -1, 1, 1, -1], np.float32)  # the second is missed, and the fourth called positive
+    subjects, sources = np.array(["a", "a", "b", "b", "c", "d", "e"]), np.array([0, 0, 0, 0, 1, 1, 1])
+    both = mean_over_sources(labels, margins, subjects, sources, (1.0, 0.9))
+    assert both["fbeta_mean"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert both["g"] == 0.5
+    alone = mean_over_sources(labels[4:], margins[4:], subjects[4:], sources[4:], (1.0, 0.9))
+    assert (alone["fbeta_mean"], alone["g"]) == (1, 1)  # the contest's rule
+
+
+def test_a_source_without_positive_segments_has_no_f1(dataset, loaded):
+    config, labels = configured(dataset, epochs=1, threshold="even_odds"), loaded.validation_labels.copy()
+    sources = (loaded.validation_subjects == loaded.validation_subjects[0]).astype(int)
+    labels[sources == 1] = 0
+    of_two = replace(loaded, validation_labels=labels, validation_sources=sources)
+    others = {
+        name: getattr(of_two, name)[sources == 0]
+        for name in ("validation_samples", "validation_labels", "validation_subjects", "validation_sources")
+    }
+    best, alone = (train.fit(config, data).record.best for data in (of_two, replace(of_two, **others)))
+    assert best.f1 == alone.f1
+    assert best.fbeta_mean == alone.fbeta_mean
+
+
+def test_an_epoch_has_a_batch(dataset, loaded):
+    with pytest.raises(CandidateError, match=r"an epoch has a batch.*found sampling.segments 1, bag_windows 1"):
+        train.fit(configured(dataset, sampling={"segments": 1}), loaded)
+    with pytest.raises(ValueError, match="less than or equal to 10000000"):
+        configured(dataset, sampling={"segments": 10**30})
+
+
+def test_an_epoch_is_as_long_as_sampling_says(dataset, loaded):
+    record = train.fit(configured(dataset, epochs=3, sampling={"segments": 50, "label": 1.0}), loaded).record
+    assert record.windows_seen == 150
 
 
 def test_epochs_are_written_for_spreadsheets(dataset, loaded, tmp_path):

@@ -14,6 +14,7 @@ from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify import hops
+from ecm_edge.evaluate.verify import segments as verified
 from ecm_edge.evaluate.verify.segments import Segments
 from ecm_edge.forms import export, onnx_model, quantize, reference
 
@@ -97,6 +98,15 @@ def test_fewer_segments_are_spread_over_the_subjects(sound, data):
     record = verify.verify_candidate(sound, data, LENIENT, segments=6)
     assert (record.segments, record.subjects) == (6, ["S3", "S4"])
     assert [s.segments for s in record.hops[0].by_subject] == [3, 3]
+
+
+def test_of_many_subjects_those_stay_whose_labels_flip(sound, data, monkeypatch):
+    known = verify.verify_candidate(sound, data, LENIENT)
+    monkeypatch.setattr(verified, "MOST_SUBJECTS", 1)
+    record = verify.verify_candidate(sound, data, LENIENT)
+    flipped = [[s for s in hop.by_subject if s.label_flips] for hop in known.hops]
+    assert [hop.by_subject for hop in record.hops] == flipped
+    assert record.positive_subjects == known.positive_subjects == 2
 
 
 @pytest.mark.parametrize("layer", ["stem.0", "depthwise", "dilated", "head"])

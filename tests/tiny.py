@@ -29,7 +29,9 @@ from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit, ImageFile, ta
 from ecm_edge.forms import cost, gate, onnx_model
 
 T = 8
-TARGET = targets.load("loongson-2k0500")
+SCORED = targets.load("loongson-2k0500")
+TARGET = SCORED.model_copy(update={"promotion": SCORED.promotion.model_copy(update={"costs": "bounded"})})
+"""The board with bounds on what a challenger costs more, as boards without a rule of score have them."""
 HOPS = list(dict.fromkeys(hop for form in TARGET.precision for hop in hops_to(form, TARGET)))
 
 
@@ -97,6 +99,7 @@ def config(dataset, train=("S0", "S1"), validation=("S2",), test=("S3", "S4", "S
         seed=seed,
         split=Split(train=list(train), validation=list(validation), test=list(test)),
         dataset_sha256=dataset.header.content_sha256,
+        source_sha256=dataset.header.source_sha256,
         synthetic=dataset.header.synthetic,
         sampling_rate_hz=250,
         samples_per_segment=T,

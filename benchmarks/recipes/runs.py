@@ -23,7 +23,7 @@ from ecm_edge.metrics.rows import score_rows
 from ecm_edge.training import crossval, distill, out_of_fold, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.fold_margins import TEACHERS, fold_configs, fold_margins
-from ecm_edge.training.train_rows import trained_rows
+from ecm_edge.training.train_rows import trained_rows, windows_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,17 +128,20 @@ def run(
 def measure(setting: Setting, recipe: Recipe, seed: int, workers: int) -> Result:
     """Train a recipe's networks, one a fold, and score what they answer out of fold; n labelled rows, F folds."""
     dataset, target, folds = open_dataset(setting.data), setting.target, setting.folds
-    whole = recipe.configure(dataset, splits.everyone(dataset), seed)
+    whole = recipe.configure(dataset, splits.everyone(dataset, folds), seed)
     configs = fold_configs(whole, dataset, folds, pairs=False)
     teachers = distill.all_teachers(configs.values(), dataset, folds)
     list(distill.train_all(teachers, dataset, setting.teachers, workers))  # before the doubted segments are counted
     budgeted = [_within_budget(setting, dataset, config) for config in configs.values()]
     configs = dict(zip(configs, (config for config, _ in budgeted), strict=True))
     margins = fold_margins(configs, dataset, folds, rule=target.score, work=setting.work, workers=workers)
-    rows = out_of_fold.labelled_rows(dataset)
+    rows = out_of_fold.answered_rows(dataset, folds)
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
     for_each_fold = np.broadcast_to(margins.before, margins.others.shape)  # (F, n)
-    thresholds = crossval.fold_thresholds("chosen", labels, for_each_fold, subjects, margins.fold, target.score)
+    choose = out_of_fold.may_choose(rows, dataset, folds)  # (n,)
+    thresholds = crossval.fold_thresholds(
+        "chosen", labels[choose], for_each_fold[:, choose], subjects[choose], margins.fold[choose], target.score
+    )
     return Result(
         inputs_sha256=setting.inputs_sha256(recipe, seed),
         recipe=recipe,
@@ -165,8 +168,9 @@ def _within_budget(setting: Setting, dataset: Dataset, config: CandidateConfig) 
 
 
 def _passes(config: CandidateConfig, data: TrainingData, teaching: Teaching = NOT_TAUGHT) -> int:
-    """How many segments of the training part all epochs go through."""
-    return len(trained_rows(data, config.training, config.seed, teaching.unseen)) * config.training.epochs
+    """How many windows of the training part all epochs go through."""
+    rows = trained_rows(data, config.training, config.seed, teaching.unseen).rows
+    return windows_per_epoch(config.training, len(rows)) * config.training.epochs
 
 
 def macs(config: CandidateConfig, dataset: Dataset) -> int:

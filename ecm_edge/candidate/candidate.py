@@ -11,7 +11,7 @@ from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Record
-from ecm_edge.candidate.training_config import Scalar, TrainingConfig
+from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
 from ecm_edge.tasks import Task
 
@@ -81,12 +81,28 @@ class CandidateConfig(Record):
         return files.sha256_json(_without_unused(self.model_dump(mode="json", exclude={"task"})))
 
 
-_AUGMENTATION_ADDED = {"splice": 0, "in_band": 0.0, "recut": False, "tempo": 0.0}
-_ADDED_LATER: dict[str, Scalar | list[str]] = {
+_TRAINING_ADDED: dict[str, Any] = {
+    "sampling": Sampling().model_dump(),
+    "augmentation.splice": 0,
+    "augmentation.in_band": 0.0,
+    "augmentation.recut": False,
+    "augmentation.tempo": 0.0,
+    "augmentation.qrs": 0.0,
+    "augmentation.p_wave": 0.0,
+    "augmentation.t_wave": 0.0,
+    "augmentation.recorded": "",
+    "augmentation.recorded_snr_db": 0.0,
+    "bag_windows": 1,
+    "bag": "mean",
+    "quiet_below": 0.0,
+    "unlabelled": False,
+    "auxiliary": 0.0,
+}
+_ADDED_LATER: dict[str, Any] = {
     "source_sha256": [],
     "unit": "mV",
-    **{f"training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
-    **{f"training.teacher.training.augmentation.{name}": unused for name, unused in _AUGMENTATION_ADDED.items()},
+    **{f"training.{name}": unused for name, unused in _TRAINING_ADDED.items()},
+    **{f"training.teacher.training.{name}": unused for name, unused in _TRAINING_ADDED.items()},
     "training.teacher.count": 1,
 }
 """Fields that configurations did not have at first, by their path, and the value that stands for their absence."""

@@ -44,6 +44,21 @@ def spread(dataset: Dataset, rows: NDArray[np.int64], count: int | None) -> NDAr
     return rows if count is None else rows[spread_over(dataset.table["subject"][rows], count)]
 
 
+def spread_by_source(dataset: Dataset, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of `rows`, ascending, evenly over the sources of a merged data set, and in each as by `spread`.
+
+    A source of few subjects is not lost among thousands of another. One with fewer rows than its part gives them all,
+    and the others have its rest.
+    """
+    place = dataset.sources[dataset.table["subject"][rows]]  # (n,)
+    parts = sorted((rows[place == number] for number in np.unique(place)), key=len)
+    chosen, left = [rows[:0]], count
+    for number, part in enumerate(parts):
+        chosen.append(spread(dataset, part, left // (len(parts) - number)))
+        left -= len(chosen[-1])
+    return np.sort(np.concatenate(chosen))
+
+
 def spread_over(subjects: NDArray[Any], count: int) -> NDArray[np.int64]:
     """At most `count` positions, ascending, in an array (n,) of each row's subject; chosen as by `spread`."""
     rows = np.arange(len(subjects))

@@ -23,7 +23,8 @@ class Augmentation(Record):
     noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
     shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
     recut: bool = Field(
-        default=False, description="random crop: each time, a segment is cut from another place of its 10 s episode"
+        default=False,
+        description="random crop: each time, a segment is cut from another place of its passage of the recording",
     )
     tempo: float = Field(
         default=0,
@@ -63,6 +64,34 @@ class Augmentation(Record):
     cutout: int = Field(
         default=0, ge=0, description="so many samples in a row become the segment's mean, in 3 of 10 segments"
     )
+    qrs: float = Field(
+        default=0, ge=0, le=1, description="share of the segments whose QRS is broadened, alike for all of their beats"
+    )
+    p_wave: float = Field(
+        default=0, ge=0, le=1, description="share of the segments whose P waves are taken out, scaled or inverted"
+    )
+    t_wave: float = Field(default=0, ge=0, le=1, description="share of the segments whose T waves are moved")
+    recorded: str = Field(
+        default="", description="a folder of WFDB records of noise; half of the segments get some of it"
+    )
+    recorded_snr_db: float = Field(
+        default=0, ge=-20, le=40, description="least ratio of ECG to recorded noise; drawn from there to 24 dB above"
+    )
+
+
+class Sampling(Record):
+    """How often segments are drawn in an epoch; `ecm_edge.training.sampling` says how balances work.
+
+    Without any of it every segment is drawn once.
+    """
+
+    segments: int = Field(
+        default=0, ge=0, le=10_000_000, description="segments of an epoch; 0: as many as are trained on"
+    )
+    source: float = Field(default=0, ge=0, le=1, description="balance of sources: 0 as they are, 1 all alike")
+    label: float = Field(default=0, ge=0, le=1, description="balance of the classes of a source")
+    rhythm: float = Field(default=0, ge=0, le=1, description="balance of the rhythms of a class")
+    subject: float = Field(default=0, ge=0, le=1, description="balance of the subjects of a rhythm")
 
 
 class TrainingConfig(Record):
@@ -71,6 +100,15 @@ class TrainingConfig(Record):
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
     weight_decay: float = Field(default=1e-2, ge=0, le=1)
     batch_size: int = Field(default=256, ge=2, le=65536)
+    bag_windows: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="so many random crops of a segment's passage are answered together; they overlap in a short one",
+    )
+    bag: Literal["mean", "loudest"] = Field(
+        default="mean", description="with bag_windows: their answer, the mean of their margins or the largest one"
+    )
     epochs: int = Field(default=10, ge=1, le=10_000)
     keep: Literal["best", "last"] = Field(
         default="best",
@@ -95,6 +133,12 @@ class TrainingConfig(Record):
     data_share: float = Field(
         default=1, gt=0, le=1, description="of each subject's episodes; a smaller share is a part of a larger one"
     )
+    quiet_below: float = Field(
+        default=0,
+        ge=0,
+        lt=1,
+        description="windows are left out whose deviation is below this share of the median of their passage's windows",
+    )
     label_smoothing: float = Field(
         default=0, ge=0, lt=1, description="how much of the target is spread over both classes"
     )
@@ -103,8 +147,14 @@ class TrainingConfig(Record):
     distill: float = Field(
         default=0, ge=0, le=1, description="the teachers' share in the target; the label has the rest"
     )
-    doubted: Literal["keep", "drop"] = Field(
-        default="keep", description="whether to train on segments whose label the out-of-fold teacher contradicts"
+    unlabelled: bool = Field(
+        default=False,
+        description="with distill: segments without a label too; the teachers' answer is all their target",
+    )
+    doubted: Literal["keep", "drop", "soften"] = Field(
+        default="keep",
+        description="segments whose label the out-of-fold teacher contradicts: trained on, left out, or taught by "
+        "its answer",
     )
     doubt_above: float = Field(
         default=0.95,
@@ -116,18 +166,36 @@ class TrainingConfig(Record):
     qat_learning_rate: float = Field(
         default=3e-4, gt=0, le=1, description="the highest learning rate of the epochs with int8 simulated"
     )
+    auxiliary: float = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="weight of a further loss: the network also predicts how much RR intervals vary; "
+        "that output is cut off after training",
+    )
     augmentation: Augmentation = Augmentation()
+    sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
     def _has_teacher(self) -> TrainingConfig:
         if self.teacher is None and self.uses_teachers:
-            raise ValueError("distill and doubted = drop need a teacher")
+            raise ValueError("distill and doubted = drop or soften need a teacher")
+        if self.unlabelled and not self.distill:
+            raise ValueError("unlabelled segments have no target but that of distill, which is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _bags_are_whole(self) -> TrainingConfig:
+        if self.bag_windows > 1 and not self.augmentation.recut:
+            raise ValueError("bag_windows takes random crops: set augmentation.recut = true")
+        if self.batch_size % self.bag_windows:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of bag_windows {self.bag_windows}")
         return self
 
     @property
     def uses_teachers(self) -> bool:
         """Whether teachers have a part in the training."""
-        return self.distill > 0 or self.doubted == "drop"
+        return self.distill > 0 or self.doubted != "keep"
 
 
 class Teacher(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -9,9 +10,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from ecm_edge.data.dataset import LeftOut, Note
+    from ecm_edge.data.dataset import Dataset, LeftOut, Note
     from ecm_edge.data.info import SourceCounts
     from ecm_edge.data.rhythms import RhythmCount
+    from ecm_edge.data.splits import FoldAssignment
 
 
 class _OfRecordings(Protocol):
@@ -83,18 +85,37 @@ def show_rhythms(labels: Iterable[RhythmCount]) -> None:
 def show_sources(sources: Sequence[SourceCounts]) -> None:
     """A table of the sources of a merged data set."""
     from ecm_edge.base.tables import show
+    from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     labels = list(sources[0].labels) if sources else []
     show(
         "Sources",
-        ["source", "format", "subjects", "segments", *labels, "content"],
+        ["source", "format", "subjects", "segments", *labels, "content", "licence"],
         [
             [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
             + [f"{s.labels[name]:,}" for name in labels]
-            + [s.content_sha256[:12]]
+            + [s.content_sha256[:12], s.licence or LICENCE_UNSTATED]
             for s in sources
         ],
     )
+
+
+def show_folds(record: FoldAssignment, dataset: Dataset | None = None) -> None:
+    """The subjects in each fold; of a merged data set, their number by source."""
+    from ecm_edge.base.tables import printable, show
+
+    numbers = range(record.count)
+    if dataset is None:
+        for number in numbers:
+            click.echo(f"fold {number}: {printable(', '.join(record.subjects(number)))}")
+        return
+    rows = []
+    for source in dataset.header.sources:
+        inside = Counter(record.folds.get(name) for name in source.subjects)
+        use = "scores only" if source.name in record.score_only else "training and scores"
+        use = "training only" if source.name in record.train_only else use
+        rows.append([source.name, use, *(f"{inside[number]:,}" for number in numbers)])
+    show("Subjects", ["source", "is in", *(f"fold {number}" for number in numbers)], rows)
 
 
 def say_if_one_class(classes: Collection[str]) -> None:

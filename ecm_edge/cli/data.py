@@ -18,7 +18,7 @@ from ecm_edge.cli._recordings import (
     rhythm_options,
     rhythm_rules,
 )
-from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_rhythms, show_sources, tell
+from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_folds, show_rhythms, show_sources, tell
 from ecm_edge.data.recordings.formats import FORMATS, usage
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def command() -> None:
 @on_error_option
 @click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
+@click.option("--licence", help="That of the recordings, as `data info` and model cards show it, such as ODC-By 1.0.")
 @json_option
 def import_(
     source: Path,
@@ -69,6 +70,7 @@ def import_(
     on_error: OnError,
     blank: Blank,
     synthetic: bool,
+    licence: str | None,
     as_json: bool,
     **given: Any,  # noqa: ANN401 - fields of Options
 ) -> None:
@@ -93,6 +95,7 @@ def import_(
         on_error=on_error,
         blank=blank,
         synthetic=synthetic,
+        licence=licence,
         problems_shown=sys.maxsize if as_json else 10,
     )
     _note_left_out(record)
@@ -256,6 +259,7 @@ def info(dataset: Path, *, check: bool, as_json: bool) -> None:
 
 def _show_info(record: InfoRecord) -> None:
     from ecm_edge.base.tables import printable, show
+    from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     header, counts = record.header, record.counts
     names = list(counts.rhythms)
@@ -277,6 +281,7 @@ def _show_info(record: InfoRecord) -> None:
         "splits": ", ".join(f"{number} {name}" for name, number in counts.splits.items()) or "none fixed",
         "signal": f"{header.sampling_rate_hz:g} Hz, {header.samples_per_segment} samples, unit {header.unit}",
         "source": ", ".join([header.source.format, *(f"{k}={v}" for k, v in header.source.options.items())]),
+        "licence": header.source.licence or ("by source" if header.sources else LICENCE_UNSTATED),
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
@@ -294,19 +299,51 @@ def _show_info(record: InfoRecord) -> None:
 @click.option("-o", "--out", type=PATH, required=True, help="The JSON file to write, for `ecm-edge train --folds`.")
 @click.option("--count", type=click.IntRange(min=3), default=5, show_default=True, help="Number of folds.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
+@click.option(
+    "--by-source",
+    is_flag=True,
+    help="Divide each source of a merged data set by itself: its folds are those of the source alone.",
+)
+@click.option(
+    "--train-only",
+    multiple=True,
+    metavar="SOURCE",
+    help="Train every network on this source, and score none of it out of fold; with --by-source, may be repeated.",
+)
+@click.option(
+    "--score-only",
+    multiple=True,
+    metavar="SOURCE",
+    help="Train and tune no network on this source, and score all of it; with --by-source, may be repeated.",
+)
 @json_option
-def folds(dataset: Path, out: Path, count: int, seed: int, *, as_json: bool) -> None:
-    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds."""
+def folds(
+    dataset: Path,
+    out: Path,
+    count: int,
+    seed: int,
+    train_only: tuple[str, ...],
+    score_only: tuple[str, ...],
+    *,
+    by_source: bool,
+    as_json: bool,
+) -> None:
+    """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds.
+
+    `ecm-edge train --folds` keeps to the sources in training only or in scores only for the candidate itself too.
+    """
     from ecm_edge.data import splits
 
-    record = splits.assign_folds(open_data(dataset), count=count, seed=seed)
+    if (train_only or score_only) and not by_source:
+        raise click.UsageError("--train-only and --score-only go with --by-source")
+    opened = open_data(dataset)
+    if by_source:
+        use = {"train_only": train_only, "score_only": score_only}
+        record = splits.assign_folds_by_source(opened, count=count, seed=seed, **use)
+    else:
+        record = splits.assign_folds(opened, count=count, seed=seed)
     record.save(out)
-
-    def render() -> None:
-        for number in range(record.count):
-            click.echo(f"fold {number}: {', '.join(record.subjects(number))}")
-
-    emit(record, as_json=as_json, render=render)
+    emit(record, as_json=as_json, render=lambda: show_folds(record, opened if by_source else None))
 
 
 @command.command("audit", short_help="look for leakage, duplicates, bad signals and contradicted labels")

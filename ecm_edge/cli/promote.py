@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py; the candidate's own by default.",
 )
 @form_option("the target's first")
+@click.option(
+    "--source",
+    help="Of a merged data set: the source that the figures, the comparison and the entry's name are of.  "
+    "[default: the incumbent's or the only one that both have, else all]",
+)
 @json_option
 def command(
     candidate: Path,
@@ -38,6 +43,7 @@ def command(
     registry: Path,
     latency_files: tuple[Path, ...],
     form: Form | None,
+    source: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -51,7 +57,7 @@ def command(
     from ecm_edge.registry.promote import promote
 
     board, segments = targets.load(target), open_dataset(data)
-    record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form)
+    record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form, source=source)
     emit(record, as_json=as_json, render=lambda: _render(record))
     if record.entry is None:
         click.get_current_context().exit(1)

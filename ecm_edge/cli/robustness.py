@@ -35,11 +35,24 @@ if TYPE_CHECKING:
 @form_option()
 @subjects_option
 @click.option(
+    "--out-of-fold",
+    "out_of_fold",
+    is_flag=True,
+    help="All subjects in folds, each answered by the network of a candidate's cross-validation that has not seen it.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="Of a merged data set, take the subjects of this source alone; may be repeated.",
+)
+@click.option(
     "--segments",
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="At most so many, evenly spread over the subjects.",
+    help="At most so many, evenly spread over the sources of a merged data set, and in each over its subjects.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
 @json_option
@@ -49,32 +62,37 @@ def command(
     target: str | None,
     form: Form | None,
     subjects: str | None,
+    sources: tuple[str, ...],
     segments: int,
     seed: int,
     *,
+    out_of_fold: bool,
     as_json: bool,
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
-    A candidate keeps the record of its own data set as robustness.json; an entry of a registry is left as it is. Exits
-    with 1 if an answer was not finite.
+    A candidate keeps the record of its own data set as robustness.json, but for one of some sources alone; an entry of
+    a registry is left as it is. Exits with 1 if an answer was not finite, or if networks out of fold do not answer what
+    is on record.
     """
     from ecm_edge import targets
-    from ecm_edge.evaluate.robustness import ROBUSTNESS, check_robustness
+    from ecm_edge.evaluate.robustness import ROBUSTNESS, check_out_of_fold, check_robustness
     from ecm_edge.evaluate.score import parse_subjects
 
+    if out_of_fold and subjects is not None:
+        raise click.UsageError("--out-of-fold takes all subjects; leave out --subjects")
+    if out_of_fold and form not in {None, "float32"}:
+        raise click.UsageError("--out-of-fold is of float32 networks; leave out --form")
     board = targets.load(target) if target else None
-    form = choose_form(model, form, board)
-    record = check_robustness(
-        model,
-        open_data(data),
-        target=board,
-        subjects=parse_subjects(subjects),
-        form=form,
-        segments=segments,
-        seed=seed,
-    )
-    if keeps_records(model) and record.origin and record.origin.relation == "own":
+    dataset, chosen = open_data(data), parse_subjects(subjects)
+    if out_of_fold:
+        record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
+    else:
+        form = choose_form(model, form, board)
+        record = check_robustness(
+            model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
+        )
+    if keeps_records(model) and not record.sources and record.origin and record.origin.relation == "own":
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
@@ -85,11 +103,20 @@ def _render(record: RobustnessRecord) -> None:
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(record.subjects, record.positive_subjects, record.label)
+    part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
+    part += f" of {', '.join(record.sources)}" if record.sources else ""
     title = (
-        f"{record.verdict}: {record.model} on {record.dataset}, {record.part} subjects: "
+        f"{record.verdict}: {record.model} on {record.dataset}, {part}: "
         f"{record.segments} segments of {counted}{made_up}"
     )
+    if record.statement:
+        click.echo(f"{record.statement}; it answered what is no ECG")
+    for gate in record.gates:
+        if gate.verdict != "PASS":
+            click.echo(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
     _show_disturbances(title, record)
+    _show_sources(record)
+    _show_broadened(record)
     _show_rhythms(record)
     _show_degenerate(record)
 
@@ -112,6 +139,55 @@ def _show_disturbances(title: str, record: RobustnessRecord) -> None:
             for row in record.rows
         ],
     )
+
+
+def _show_sources(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import point
+    from ecm_edge.base.tables import show
+
+    sources = [own.source for own in record.rows[0].by_source]
+    if sources:
+        show(
+            "By source: change of mean Fβ, specificity, sensitivity",
+            ["disturbance", *sources],
+            [
+                [
+                    row.name,
+                    *(
+                        f"{own.fbeta_change.value:+.3f}  {point(own.specificity)}  {point(own.sensitivity)}"
+                        for own in row.by_source
+                    ),
+                ]
+                for row in record.rows
+            ],
+        )
+
+
+def _show_broadened(record: RobustnessRecord) -> None:
+    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.tables import show
+
+    made = record.broadened
+    if made is None:
+        return
+    called = f"called {record.label} (95 %)"
+    if made.rows:
+        show(
+            "Regular sinus rhythm, QRS made broad",
+            ["source", "QRS", "measured", "subjects", "segments", "left out", called, "as they are (95 %)"],
+            [
+                [
+                    row.source,
+                    f"{row.width_ms} ms",
+                    f"{row.measured_ms:.0f} ms",
+                    *map(str, (row.subjects, row.segments, row.left_out)),
+                    *map(figure, (row.called_positive, row.as_they_are)),
+                ]
+                for row in made.rows
+            ],
+        )
+    for reason, count in made.left_out.items():
+        click.echo(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
 
 
 def _show_rhythms(record: RobustnessRecord) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
-    from ecm_edge.metrics import Scores
+    from ecm_edge.metrics import Calibration, Scores
     from ecm_edge.metrics.evaluate import SourceScore
 
 
@@ -42,7 +42,17 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
 @form_option()
 @subjects_option
 @click.option(
-    "--out-of-fold", "out_of_fold", is_flag=True, help="All subjects, by the cross-validation of a candidate's recipe."
+    "--out-of-fold",
+    "out_of_fold",
+    is_flag=True,
+    help="All subjects in folds, by the cross-validation of a candidate's recipe.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="Of a merged data set, score the subjects of this source alone; may be repeated.",
 )
 @click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
 @json_option
@@ -52,6 +62,7 @@ def command(
     target: str | None,
     form: Form | None,
     subjects: str | None,
+    sources: tuple[str, ...],
     latency_file: Path | None,
     *,
     out_of_fold: bool,
@@ -74,20 +85,23 @@ def command(
     dataset = open_data(data)
     latency = Latency.load(latency_file) if latency_file else None
     if out_of_fold:
-        record = score_out_of_fold(model, dataset, target=board, form=form, latency=latency)
+        record = score_out_of_fold(model, dataset, target=board, sources=sources, form=form, latency=latency)
     else:
         chosen = parse_subjects(subjects)
-        record = score_model(model, dataset, target=board, subjects=chosen, form=form, latency=latency)
+        record = score_model(model, dataset, target=board, subjects=chosen, sources=sources, form=form, latency=latency)
     if _is_kept(record, model):
         record.save(model / candidate.SCORE)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _is_kept(record: ScoreRecord, model: Path) -> bool:
-    """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none."""
+    """Whether a candidate keeps it: of its own data set, its test subjects, or out of fold where it has none.
+
+    One of some sources alone is kept out of fold only, where folds.json has the figures of all of them.
+    """
     from ecm_edge.candidate.candidate import load_config
 
-    if not keeps_records(model):
+    if not keeps_records(model) or (record.sources and record.part != "out_of_fold"):
         return False
     config = load_config(model)
     part = "test" if config.split.test else "out_of_fold"
@@ -103,6 +117,7 @@ def _render(record: ScoreRecord) -> None:
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
+    part += f" of {', '.join(record.sources)}" if record.sources else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
     title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
     if record.statement:
@@ -110,32 +125,48 @@ def _render(record: ScoreRecord) -> None:
     elif record.origin and record.origin.relation != "own":
         click.echo(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
     averaged = dict(scores.averaged)
-    rows = [
-        [name, figure(getattr(scores, name)), figure(averaged[name]) if name in averaged else ""] for name in _FIGURES
-    ]
-    show(title, ["figure", "pooled (95 %)", "mean over subjects (95 %)"], rows)
+    columns = {"pooled": dict(scores), "mean over subjects": averaged}
+    if record.even_odds:
+        columns["at even odds"] = dict(record.even_odds)
+    rows = [[name, *(figure(of[name]) if name in of else "" for of in columns.values())] for name in _FIGURES]
+    show(title, ["figure", *(f"{column} (95 %)" for column in columns)], rows)
+    click.echo(_calibration(scores.calibration))
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
     _show_rhythms(scores, record.label)
     _show_subjects(scores, record.label)
     if record.board:
         _render_board(record.board, record.task)
+    if record.even_odds and record.even_odds.board_points is not None and record.board and record.board.board_score:
+        points = record.even_odds.board_points
+        click.echo(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
     if missing := undefined(scores, record.label):
         click.echo(missing)
 
 
+def _calibration(calibration: Calibration | None) -> str:
+    from ecm_edge.base.numbers import figure, ratio
+
+    if calibration is None:
+        return "calibration: not known, since no record says what threshold was taken off these scores"
+    return (
+        f"calibration: Brier score {figure(calibration.brier)}, skill {figure(calibration.skill)} against a base rate "
+        f"of {ratio(calibration.base_rate)}, expected error {ratio(calibration.expected_error)}"
+    )
+
+
 def _show_rhythms(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import ratio
+    from ecm_edge.base.numbers import NONE, figure
     from ecm_edge.base.tables import show
 
     show(
-        "By rhythm",
+        "By rhythm (95 %)",
         ["rhythm", "subjects", "segments", f"called {label}", "sensitivity", "specificity"],
         [
             [
                 r.rhythm,
                 *map(str, (r.subjects, r.segments, r.called_positive)),
-                *map(ratio, (r.sensitivity, r.specificity)),
+                *(figure(r.interval) if share is not None else NONE for share in (r.sensitivity, r.specificity)),
             ]
             for r in scores.by_rhythm
         ],
@@ -175,6 +206,7 @@ def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
             [f"with {label}", *(f"{source.positive_subjects:,}" for source in sources)],
             ["segments", *(f"{source.segments:,}" for source in sources)],
             *([name, *(figure(getattr(source, name)) for source in sources)] for name in _FIGURES),
+            ["brier", *(figure(s.calibration.brier if s.calibration else None) for s in sources)],
         ],
     )
 

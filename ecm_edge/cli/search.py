@@ -220,4 +220,5 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
     scored = next((t for t in ranked if t.validation_subjects), None)
     if scored and scored.validation_subjects:
         counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
-        click.echo(f"validated on {counted}; one without has Fβ = 1 by rule")
+        sources = f" of {scored.validation_sources} sources, which count alike" if scored.validation_sources > 1 else ""
+        click.echo(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")

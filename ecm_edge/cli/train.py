@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +43,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 
         if not isinstance(value, str):
             return value
-        if value.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?\d{1,18}", value):
             if int(value) < 3:  # noqa: PLR2004 - as many as `assign_folds` takes
                 self.fail(f"{value} is not in the range x>=3.", param, ctx)
             return int(value)
@@ -66,7 +67,9 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
     help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.",
 )
 @click.option(
-    "--refit", is_flag=True, help="Train it on all subjects of the data set, at the threshold that --folds finds."
+    "--refit",
+    is_flag=True,
+    help="Train it on all subjects of the data set, but none in scores only, at the threshold that --folds finds.",
 )
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes for --folds, of one thread each.  [default: one a core]"
@@ -114,12 +117,15 @@ def command(
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
+    unlabelled = teachers is not None and changes.get("training.unlabelled") is True
+    if unlabelled:
+        del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
     dataset = open_data(data)
     config = (
         _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
     )
     if teachers:
-        config = distill.taught_by_its_kind(config, teachers)
+        config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
     result = train_candidate(
         out,
         config,
@@ -136,11 +142,14 @@ def command(
 
 def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> None:
     from ecm_edge.base.numbers import point, with_positives
+    from ecm_edge.base.tables import printable
 
     for gate in result.cost.gates:
         value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
         click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
     if result.training:
+        for line in _concerned(result.training, config):
+            click.echo(line)
         click.echo(f"{_kept(result.training, config)}; {out}")
     if result.folds:
         scores = result.folds.scores
@@ -149,6 +158,29 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
             f"out of fold over {counted}: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
             f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
         )
+        for source in scores.by_source:
+            counted = with_positives(source.subjects, source.positive_subjects, config.task.label)
+            click.echo(
+                f"  {printable(source.source)}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
+                f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
+            )
+
+
+def _concerned(record: TrainingRecord, config: CandidateConfig) -> list[str]:
+    """How many segments an option concerned that asks for them, also where there were none."""
+    asked = config.training
+    said = [
+        (asked.quiet_below > 0, f"{record.left_out_quiet:,} quiet windows were not trained on"),
+        (
+            asked.doubted == "soften",
+            f"{record.softened_labels:,} doubted labels were replaced by the teacher's answers",
+        ),
+        (
+            asked.unlabelled,
+            f"{record.unlabelled_segments:,} segments without a label were taught by the teachers alone",
+        ),
+    ]
+    return [f"{line} (of {record.train_segments:,} in training)" for wanted, line in said if wanted]
 
 
 def _kept(record: TrainingRecord, config: CandidateConfig) -> str:

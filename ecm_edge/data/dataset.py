@@ -87,11 +87,16 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
+LICENCE_UNSTATED = "licence not stated"
+"""Stands where whoever imported the recordings did not say what licence they are under."""
+
+
 class Source(Record):
-    """The format of the recordings and the options they were read with."""
+    """The format of the recordings, the options they were read with, and their licence, None where it is not stated."""
 
     format: str
     options: dict[str, str] = Field(default_factory=dict)
+    licence: Utf8 | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class SourceSet(Record):
@@ -234,14 +239,15 @@ class Dataset:
         Raises:
             DatasetError: a subject that is not in the data set.
         """
-        unknown = sorted(set(subjects) - set(self.header.subjects), key=natural_key)
+        chosen = set(subjects)
+        unknown = sorted(chosen - set(self.header.subjects), key=natural_key)
         if unknown:
             raise DatasetError(
                 "subjects must be in the data set",
                 f"{unknown[0]!r} in {self.folder}",
                 "`ecm-edge data info` lists its subjects.",
             )
-        wanted = np.isin(self.header.subjects, list(subjects))
+        wanted = np.array([name in chosen for name in self.header.subjects])
         rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])
         return rows
 

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class SourceCounts(Record):
     """One source of a merged data set: its segments, its subjects, and its segments by label.
 
-    `format` is that of its recordings, `content_sha256` that of the whole set as it was before the merge.
+    `format` and `licence` are those of its recordings, `content_sha256` that of the whole set before the merge.
     """
 
     source: str
     format: str
+    licence: str | None = None
     content_sha256: str
     segments: int
     subjects: int
@@ -90,6 +91,7 @@ def _by_source(dataset: Dataset) -> list[SourceCounts]:
         SourceCounts(
             source=source.name,
             format=source.source.format,
+            licence=source.source.licence,
             content_sha256=source.content_sha256,
             segments=int(np.sum(of_rows == place)),
             subjects=len(source.subjects),

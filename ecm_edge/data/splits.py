@@ -5,7 +5,8 @@ validation: early stopping, the decision threshold and the search's objective.
 test:       the reported figures; touched by score, robustness, promote and report only.
 
 Subjects are ordered by source in a merged data set, then by their share of AF, and by name where shares are equal. They
-are drawn by `seed` within bands of neighbours, so that every part and every fold is mixed alike.
+are drawn by `seed` within bands of neighbours, so that every part and every fold is mixed alike. Folds by source are
+those of each source by itself.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pydantic import Field, model_validator
 
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.records import Record
+from ecm_edge.data import sources
 from ecm_edge.data.dataset import natural_key
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ecm_edge.data.dataset import Dataset
 
@@ -45,17 +47,27 @@ class Split(Record):
 
 
 class FoldAssignment(Record):
-    """Which fold each subject of a data set is in: `folds` maps its name to a number from 0 to count - 1."""
+    """Which fold each subject of a data set is in: `folds` maps its name to a number from 0 to count - 1.
+
+    `train_only` and `score_only` name sources of a merged data set. The subjects of the former are in no fold: every
+    network is trained on them, and none answers them out of fold. Those of the latter are in folds, and answered there;
+    no network is trained on them, and no epoch and no threshold is chosen on them.
+    """
 
     seed: int
     count: int = Field(ge=_FEWEST_FOLDS)
     dataset_sha256: str
     folds: dict[str, int]
+    train_only: list[str] = Field(default_factory=list, exclude_if=lambda names: not names)  # files without stay as is
+    score_only: list[str] = Field(default_factory=list, exclude_if=lambda names: not names)
 
     @model_validator(mode="after")
     def _every_fold(self) -> FoldAssignment:
         if self.seed < 0:
             raise ValueError("a seed is 0 or more")
+        named = [*self.train_only, *self.score_only]
+        if len(set(named)) != len(named):
+            raise ValueError("a source stands in train_only or in score_only, and there once")
         numbers = set(self.folds.values())
         if len(numbers) != self.count or numbers != set(range(len(numbers))):
             raise ValueError(f"every fold from 0 to {self.count - 1} has a subject, and there is no other")
@@ -85,27 +97,85 @@ def assign_folds(dataset: Dataset, *, count: int, seed: int) -> FoldAssignment:
     Raises:
         DatasetError: fewer than three folds or subjects, or more folds than subjects.
     """
-    order, generator = _by_af_share(dataset), np.random.default_rng(seed)
+    return _assignment(dataset, count, seed, _dealt(_by_af_share(dataset), count, seed))
+
+
+def assign_folds_by_source(
+    dataset: Dataset, *, count: int, seed: int, train_only: Sequence[str] = (), score_only: Sequence[str] = ()
+) -> FoldAssignment:
+    """The subjects of each source in folds on their own, as `assign_folds` gives them for that source's data set.
+
+    They are so as long as the merge neither left out a segment nor changed a label.
+
+    Args:
+        dataset: a merged one.
+        count: folds of each source.
+        seed: the same one for every source.
+        train_only: sources whose subjects are in no fold; see `FoldAssignment`.
+        score_only: sources that no network is trained on.
+
+    Raises:
+        DatasetError: the data set was not merged, an unknown source or one in both lists, no source left to train on or
+            to score, or, for a source, as `assign_folds`.
+    """
+    sources.check(dataset, [*train_only, *score_only])
+    for other, use in ((score_only, "train on"), (train_only, "score")):
+        if set(other) >= set(sources.names(dataset)):
+            raise DatasetError(
+                "some source is left to train on, and one to score", f"none to {use}", "Name fewer sources."
+            )
+    if both := set(train_only) & set(score_only):
+        raise DatasetError("a source is in training only or in scores only", f"{min(both)!r} in both", "Name it once.")
+    merged = dataset.header.sources
+    former = {name: before for source in merged for name, before in source.renamed.items()}
+    order = _by_af_share(dataset, former)
+    folds: dict[str, int] = {}
+    for source in merged:
+        if source.name not in train_only:
+            own = set(source.subjects)
+            folds |= _dealt([name for name in order if name in own], count, seed, source=source.name)
+    return _assignment(dataset, count, seed, folds, sorted(set(train_only)), sorted(set(score_only)))
+
+
+def _dealt(order: Sequence[str], count: int, seed: int, *, source: str = "") -> dict[str, int]:
+    """The fold of each name: each band of `count` neighbours is permuted over the folds."""
     if not _FEWEST_FOLDS <= count <= len(order):
+        fewer = "Ask for fewer folds." if len(order) >= _FEWEST_FOLDS else "Have it in training only: --train-only."
         raise DatasetError(
             f"folds lie between {_FEWEST_FOLDS} and the number of subjects",
-            f"{count} folds for {len(order)} subjects",
-            "Ask for fewer folds." if count > len(order) else "Ask for more folds: two take turns to be left out.",
+            f"{count} folds for {len(order)} subjects{f' of {source}' if source else ''}",
+            fewer if count > len(order) else "Ask for more folds: two take turns to be left out.",
         )
+    generator = np.random.default_rng(seed)
     folds: dict[str, int] = {}
     for start in range(0, len(order), count):
         band = order[start : start + count]
         folds.update(zip(band, generator.permutation(count).tolist(), strict=False))  # the last band may be short
+    return folds
+
+
+def _assignment(
+    dataset: Dataset,
+    count: int,
+    seed: int,
+    folds: Mapping[str, int],
+    train_only: Sequence[str] = (),
+    score_only: Sequence[str] = (),
+) -> FoldAssignment:
     return FoldAssignment(
         seed=seed,
         count=count,
         dataset_sha256=dataset.header.content_sha256,
         folds={name: folds[name] for name in sorted(folds, key=natural_key)},
+        train_only=list(train_only),
+        score_only=list(score_only),
     )
 
 
 def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
     """Check that an assignment was made for this data set, and names every subject in it that has a label.
+
+    Subjects of sources in training only are not named.
 
     Raises:
         DatasetError: it was not, or does not.
@@ -117,7 +187,10 @@ def check_folds(assignment: FoldAssignment, dataset: Dataset) -> None:
             f"content {here[:12]} in {dataset.folder}, not {assignment.dataset_sha256[:12]}",
             "Make them anew with `ecm-edge data folds`.",
         )
-    if different := set(assignment.folds) ^ set(_by_af_share(dataset)):
+    if named := [*assignment.train_only, *assignment.score_only]:
+        sources.check(dataset, named)
+    without = sources.subjects_of(dataset, assignment.train_only)
+    if different := set(assignment.folds) ^ (set(_by_af_share(dataset)) - without):
         raise DatasetError(
             "folds hold every subject that has a label, and no other",
             f"{min(different, key=natural_key)!r} in only one of the two",
@@ -130,15 +203,56 @@ def leave_out(
 ) -> Split:
     """A split that tests the folds `numbers` and trains on the others, of which it may draw validation subjects.
 
-    Nothing in it depends on a label of a subject that is left out.
+    Sources in training only are in the training part, and sources in scores only are not. Nothing in the split depends
+    on a label of a subject that is left out.
 
     Raises:
-        DatasetError: the training part holds one class only.
+        DatasetError: the training part holds one class only, or nobody is there to draw validation subjects of.
     """
-    rest = [name for name in _by_af_share(dataset) if assignment.folds[name] not in numbers]
+    away = sources.subjects_of(dataset, assignment.score_only)
+    order = [name for name in _by_af_share(dataset) if name not in away]
+    rest = [name for name in order if name in assignment.folds and assignment.folds[name] not in numbers]
+    if validation_share and not rest:
+        raise DatasetError(
+            "validation subjects are in a fold, and of a source that is trained on",
+            f"folds of {', '.join(assignment.score_only)} alone, in scores only",
+            "Say --set training.keep=last, or make folds of another source too.",
+        )
     generator = np.random.default_rng([assignment.seed, *numbers])
-    test = assignment.subjects(*numbers)
-    return _checked(dataset, _train_and_validation(rest, validation_share, test, generator))
+    split = _train_and_validation(rest, validation_share, assignment.subjects(*numbers), generator)
+    always = [name for name in order if name not in assignment.folds]
+    return _checked(dataset, split.model_copy(update={"train": sorted([*split.train, *always])}))
+
+
+def judging_folds(dataset: Dataset, assignment: FoldAssignment) -> dict[str, int]:
+    """The fold of every labelled subject, also of those of sources in training only: they take turns.
+
+    A network that judges the labels of some subjects must not have seen them, so it is trained without their fold.
+    """
+    always = (name for name in _by_af_share(dataset) if name not in assignment.folds)
+    return {**assignment.folds, **{name: place % assignment.count for place, name in enumerate(always)}}
+
+
+def apart(dataset: Dataset, split: Split, assignment: FoldAssignment) -> Split:
+    """The split with sources in training only in its training part, and those in scores only in its test part.
+
+    Raises:
+        DatasetError: the training part would hold one class only.
+    """
+    to_train, to_test = (
+        sources.subjects_of(dataset, names) & set(_by_af_share(dataset))
+        for names in (assignment.train_only, assignment.score_only)
+    )
+    if not to_train | to_test:
+        return split
+    return _checked(
+        dataset,
+        Split(
+            train=sorted((set(split.train) | to_train) - to_test),
+            validation=[name for name in split.validation if name not in to_train | to_test],
+            test=sorted((set(split.test) | to_test) - to_train),
+        ),
+    )
 
 
 def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 0.2) -> list[Split]:
@@ -151,13 +265,14 @@ def folds(dataset: Dataset, *, count: int, seed: int, validation_share: float = 
     return [leave_out(dataset, assignment, [number], validation_share=validation_share) for number in range(count)]
 
 
-def everyone(dataset: Dataset) -> Split:
-    """Every labelled subject in the training part; validation and test are empty.
+def everyone(dataset: Dataset, assignment: FoldAssignment | None = None) -> Split:
+    """Every labelled subject in the training part, but none of a source in scores only; the other parts are empty.
 
     Raises:
         DatasetError: fewer than three subjects, or one class only.
     """
-    return _checked(dataset, Split(train=sorted(_by_af_share(dataset)), validation=[], test=[]))
+    away = sources.subjects_of(dataset, assignment.score_only) if assignment else set()
+    return _checked(dataset, Split(train=sorted(set(_by_af_share(dataset)) - away), validation=[], test=[]))
 
 
 def fixed(dataset: Dataset, *, seed: int, validation_share: float = 0.2) -> Split:
@@ -189,9 +304,13 @@ def _subjects_in(dataset: Dataset, part: int) -> list[str]:
     return [dataset.header.subjects[code] for code in codes]
 
 
-def _by_af_share(dataset: Dataset) -> list[str]:
-    """The subjects that have a label, by source, then by share of AF, then by name in natural order."""
-    sources = dataset.sources  # (S,)
+def _by_af_share(dataset: Dataset, former: Mapping[str, str] | None = None) -> list[str]:
+    """The subjects that have a label, by source, then by share of AF, then by name in natural order.
+
+    `former` has the names before a merge of subjects that it renamed; these count for the order.
+    """
+    before = former or {}
+    place = dataset.sources  # (S,)
     labels, subject = dataset.labels, dataset.table["subject"]  # (N,)
     names = dataset.header.subjects
     segments, positives = (Counter(subject[chosen].tolist()) for chosen in (labels >= 0, labels == 1))
@@ -202,7 +321,12 @@ def _by_af_share(dataset: Dataset) -> list[str]:
             "Import more subjects.",
         )
     codes = sorted(
-        segments, key=lambda code: (sources[code], positives[code] / segments[code], natural_key(names[code]))
+        segments,
+        key=lambda code: (
+            place[code],
+            positives[code] / segments[code],
+            natural_key(before.get(names[code], names[code])),
+        ),
     )
     return [names[code] for code in codes]
 

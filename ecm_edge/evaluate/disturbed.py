@@ -5,7 +5,7 @@ N segments, n of a block, T samples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,11 +16,16 @@ from ecm_edge.evaluate.disturbances import DISTURBANCES, Block
 from ecm_edge.forms import onnx_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.evaluate.disturbances import Samples
     from ecm_edge.forms.onnx_model import Classifier
+
+Answer: TypeAlias = "Callable[[Samples, NDArray[np.int64]], NDArray[np.float32]]"
+"""Samples (n, T) made of the segments of rows (n,) to their margins (n,); the rows say whose they are."""
 
 UNDISTURBED = "undisturbed"
 
@@ -41,25 +46,30 @@ class DegenerateAnswer(Record):
     refused: str = ""
 
 
+def by_model(classifier: Classifier) -> Answer:
+    """The answers of one model in onnxruntime, whosever the segments are; they raise ModelError where that fails."""
+    session = onnx_model.open_session(classifier.proto)
+    return lambda samples, _rows: _margins(session, classifier, samples)
+
+
 def disturbed_margins(
-    classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64], seed: int
+    answer: Answer, dataset: Dataset, rows: NDArray[np.int64], seed: int
 ) -> dict[str, NDArray[np.float32]]:
     """The margins (N,) of these rows as they are and under each disturbance, by its name.
 
     Raises:
         DatasetError: a sample that is not finite.
-        ModelError: onnxruntime fails.
+        ModelError: the answer fails.
     """
-    session = onnx_model.open_session(classifier.proto)
     margins = {name: np.zeros(len(rows), np.float32) for name in (UNDISTURBED, *DISTURBANCES)}
-    for start in track(range(0, len(rows), _BLOCK), f"disturbing {classifier.path.name}"):
+    for start in track(range(0, len(rows), _BLOCK), "disturbing segments"):
         here = slice(start, start + _BLOCK)
         block = Block(np.asarray(dataset.samples[rows[here]]), rows[here], dataset.header.sampling_rate_hz, seed)
         if not np.isfinite(block.samples).all():
             raise DatasetError("segments are finite", f"NaN or infinity in {dataset.folder}", "Leave those out.")
-        margins[UNDISTURBED][here] = _margins(session, classifier, block.samples)
+        margins[UNDISTURBED][here] = answer(block.samples, block.rows)
         for name, disturbance in DISTURBANCES.items():
-            margins[name][here] = _margins(session, classifier, disturbance(block))
+            margins[name][here] = answer(disturbance(block), block.rows)
     return margins
 
 
@@ -94,7 +104,7 @@ def answer_degenerate(classifier: Classifier, sampling_rate_hz: float) -> list[D
         f"square of 1 Hz, ±{FULL_SCALE:g}": square,
         f"one spike of +{FULL_SCALE:g}": spike,
     }
-    margins = _margins(onnx_model.open_session(classifier.proto), classifier, np.stack([*segments.values()]))
+    margins = by_model(classifier)(np.stack([*segments.values()]), np.arange(len(segments)))
     answered = [
         DegenerateAnswer(name=name, label=int(margin >= 0), margin=float(margin) if np.isfinite(margin) else None)
         for name, margin in zip(segments, margins, strict=True)

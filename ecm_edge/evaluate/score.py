@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+import numpy as np
+from pydantic import Field
+
 from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
 from ecm_edge.candidate.candidate import check_task
+from ecm_edge.data.sources import rows_in
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.even_odds import EvenOdds, even_odds, folded_threshold
 from ecm_edge.evaluate.external import Origin, origin, same_names, trained_on
 from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ecm_edge.data.dataset import Dataset
@@ -57,9 +61,11 @@ class ScoreRecord(Record):
 
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
     (see `statement`): then `scores` are those of the recipe, and model and costs those of the candidate trained by it.
+    Of a merged data set, `sources` are those whose subjects alone were scored; empty where that was not asked for.
     `trained_on` are the scored subjects that the answering network was trained or tuned on; None where the file does
     not name them. `task` is that of the data set, and `label` its word for a positive segment. `origin` says whether
-    the data set is external to the model.
+    the data set is external to the model. `even_odds` are figures before the threshold was taken off; absent where
+    the threshold is not known, as that of a bare file.
     """
 
     model: str
@@ -73,11 +79,13 @@ class ScoreRecord(Record):
     task: str = "af-5s"
     label: str = "AF"
     part: Part | Literal["chosen", "out_of_fold"]
+    sources: list[str] = Field(default_factory=list)
     statement: str | None = None
     trained_on: list[str] | None
     origin: Origin | None = None
     warnings: list[str]
     scores: Scores
+    even_odds: EvenOdds | None = None
     board: BoardResult | None
     provenance: Provenance
 
@@ -88,6 +96,7 @@ def score_model(
     *,
     target: Target | None = None,
     subjects: Subjects | None = None,
+    sources: Sequence[str] = (),
     form: Form = "float32",
     latency: Latency | None = None,
 ) -> ScoreRecord:
@@ -98,6 +107,7 @@ def score_model(
         dataset: the segments; unlabelled ones are left out.
         target: gives beta, the limit of G, and the board's score.
         subjects: by default a candidate's test subjects on its own data set, and else all of them.
+        sources: of a merged data set, score these alone; all of them where none is named.
         form: which form of a candidate; a file is what it is.
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
@@ -105,8 +115,8 @@ def score_model(
         CandidateError: the folder is no candidate or lacks the form, the latency is an emulator's, or the data set is
             of another task (`check_task`).
         ModelError: the file is not a classifier of these segments, or its scores are not finite.
-        DatasetError: no labelled segment among the subjects, an unknown subject, or a part of a split that the data
-            set does not have.
+        DatasetError: no labelled segment among the subjects, an unknown subject or source, or a part of a split that
+            the data set does not have.
     """
     _check_latency(latency)
     model = open_detector(path, form)
@@ -115,7 +125,9 @@ def score_model(
     if subjects is None:
         subjects = default_subjects(model, dataset)
     rows = dataset.rows_of(subject_names(subjects, model, dataset))
-    return record_of_margins(model, dataset, rows, margins(model.classifier, dataset, rows), subjects, target, latency)
+    rows = rows[rows_in(rows, dataset, sources)]
+    margin = margins(model.classifier, dataset, rows)
+    return record_of_margins(model, dataset, rows, margin, subjects, target, latency, sources)
 
 
 def record_of_margins(
@@ -126,12 +138,16 @@ def record_of_margins(
     subjects: Subjects,
     target: Target | None = None,
     latency: Latency | None = None,
+    sources: Sequence[str] = (),
 ) -> ScoreRecord:
     """The score of these rows, (n,), given the model's margins for them, (n,); all else as for `score_model`."""
-    scores = score_rows(margin, dataset, rows, target)
+    threshold = folded_threshold(model.folder, model.config) if model.folder and model.config else None
+    before = None if threshold is None else margin + np.float32(threshold)  # nothing is known of any other file
+    scores = score_rows(margin, dataset, rows, target, before)
     seen = trained_on(model, dataset, [subject.subject for subject in scores.by_subject])
     part = "chosen" if isinstance(subjects, list) else subjects
-    return _record(model, dataset, target, scores, latency, part=part, trained_on=seen)
+    record = _record(model, dataset, target, scores, latency, part=part, trained_on=seen, sources=sources)
+    return record if before is None else _beside(record, before, dataset, rows, target)
 
 
 def score_out_of_fold(
@@ -139,20 +155,23 @@ def score_out_of_fold(
     dataset: Dataset,
     *,
     target: Target | None = None,
+    sources: Sequence[str] = (),
     form: Form = "float32",
     latency: Latency | None = None,
 ) -> ScoreRecord:
-    """Score a candidate's recipe on all subjects, by the margins of its cross-validation out of fold.
+    """Score a candidate's recipe on all subjects in folds, by the margins of its cross-validation out of fold.
 
     Args:
         folder: the candidate, trained with --folds.
         dataset: the one that it was made from.
         target: as for `score_model`.
+        sources: as for `score_model`.
         form: the form whose costs the board's score counts; the answers are those of float32 networks.
         latency: as for `score_model`.
 
     Raises:
         CandidateError: as for `score_model` and `out_of_fold.load`.
+        DatasetError: an unknown source, or one without an answer.
         ModelError: the file is not a classifier.
     """
     _check_latency(latency)
@@ -162,9 +181,15 @@ def score_out_of_fold(
             "out of fold is a candidate's recipe", f"the file {folder}", "Give the folder of a candidate."
         )
     answers = out_of_fold.load(folder, model.config, dataset)
-    scores = score_rows(answers.after, dataset, out_of_fold.labelled_rows(dataset), target)
-    statement = out_of_fold.STATEMENT
-    return _record(model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], statement=statement)
+    folds = answers.record.assignment
+    rows = out_of_fold.answered_rows(dataset, folds)
+    chosen = rows_in(rows, dataset, sources)
+    scores = score_rows(answers.after[chosen], dataset, rows[chosen], target, answers.before[chosen])
+    statement = out_of_fold.statement(folds)
+    record = _record(
+        model, dataset, target, scores, latency, part="out_of_fold", trained_on=[], sources=sources, statement=statement
+    )
+    return _beside(record, answers.before[chosen], dataset, rows[chosen], target)
 
 
 def _check_latency(latency: Latency | None) -> None:
@@ -185,11 +210,13 @@ def _record(
     *,
     part: Part | Literal["chosen", "out_of_fold"],
     trained_on: list[str] | None,
+    sources: Sequence[str] = (),
     statement: str | None = None,
 ) -> ScoreRecord:
     return ScoreRecord(
         **model_and_data(model, dataset),
         part=part,
+        sources=list(dict.fromkeys(sources)),
         statement=statement,
         trained_on=trained_on,
         origin=origin(model, dataset),
@@ -201,6 +228,18 @@ def _record(
         board=board_result(model, target, scores, dataset.header.task, latency) if target else None,
         provenance=provenance.collect(),
     )
+
+
+def _beside(
+    record: ScoreRecord,
+    before: NDArray[np.float32],
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    target: Target | None,
+) -> ScoreRecord:
+    """The record with the figures at even odds of these rows, (n,), given margins before the threshold, (n,)."""
+    costs = (record.board.latency_ms.mean_ms, record.board.flash_bytes / KIB) if record.board else None
+    return record.model_copy(update={"even_odds": even_odds(before, dataset, rows, target, costs)})
 
 
 def model_and_data(model: ModelFile, dataset: Dataset) -> dict[str, Any]:

@@ -6,6 +6,7 @@ scores[:, 0]), `subjects` (N,) names or codes. A segment is called positive wher
 
 from ecm_edge.metrics.auc import auc
 from ecm_edge.metrics.board import BoardScore, BoardTerm, board_score, detection_points
+from ecm_edge.metrics.calibration import Calibration, ReliabilityBin, calibrate
 from ecm_edge.metrics.counts import (
     BETA,
     GOOD_SUBJECT_ABOVE,
@@ -20,7 +21,13 @@ from ecm_edge.metrics.counts import (
     g,
 )
 from ecm_edge.metrics.evaluate import Confusion, Figures, RhythmScore, Scores, SubjectScore, evaluate, on_board
-from ecm_edge.metrics.resample import RESAMPLES, PairedStatistic, paired_difference
+from ecm_edge.metrics.resample import (
+    RESAMPLES,
+    GainParts,
+    PairedStatistic,
+    paired_difference,
+    paired_parts,
+)
 from ecm_edge.metrics.threshold import Objective, ThresholdRule, beta_threshold, choose_threshold, find_threshold
 
 __all__ = [
@@ -29,11 +36,14 @@ __all__ = [
     "RESAMPLES",
     "BoardScore",
     "BoardTerm",
+    "Calibration",
     "Confusion",
     "Counts",
     "Figures",
+    "GainParts",
     "Objective",
     "PairedStatistic",
+    "ReliabilityBin",
     "RhythmScore",
     "Scores",
     "SubjectScore",
@@ -41,6 +51,7 @@ __all__ = [
     "auc",
     "beta_threshold",
     "board_score",
+    "calibrate",
     "choose_threshold",
     "confusion",
     "count_by_subject",
@@ -55,4 +66,5 @@ __all__ = [
     "g",
     "on_board",
     "paired_difference",
+    "paired_parts",
 ]

@@ -10,7 +10,8 @@ from pydantic import AliasChoices, Field
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.metrics.auc import weighted_auc
 from ecm_edge.metrics.board import board_score
-from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures
+from ecm_edge.metrics.calibration import Calibration, calibrate
+from ecm_edge.metrics.counts import check_rows, count, criteria, fbeta, figures, ratio
 from ecm_edge.metrics.resample import averaged, interval, resampled, weights_for
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class RhythmScore(Record):
     """The segments of one rhythm ("blank" where the name had none) and one label.
 
     `sensitivity` is the share called positive where the label is, `specificity` the share not called so elsewhere.
+    `interval` has the one that is there with its ends, by resampling subjects; None in records of earlier versions.
     """
 
     rhythm: str
@@ -71,6 +73,7 @@ class RhythmScore(Record):
     called_positive: int = Field(validation_alias=AliasChoices("called_positive", "called_af"))
     sensitivity: float | None
     specificity: float | None
+    interval: Interval | None = None
 
 
 class SourceScore(Figures):
@@ -84,6 +87,7 @@ class SourceScore(Figures):
     auc: Interval | None
     fbeta_mean: Interval
     g: Interval
+    calibration: Calibration | None = None
 
 
 class Scores(Figures):
@@ -91,7 +95,7 @@ class Scores(Figures):
 
     `f1`, `accuracy` and the other ratios at this level are pooled; `averaged` has them as means over the subjects in
     which they are defined. `auc` is pooled, None where only one class is there. `by_source` is empty where the segments
-    are of one source.
+    are of one source. `calibration` is None where the log-odds of the answers are not known.
     """
 
     segments: int
@@ -106,6 +110,7 @@ class Scores(Figures):
     by_subject: list[SubjectScore]
     by_rhythm: list[RhythmScore]
     by_source: list[SourceScore] = Field(default_factory=list)
+    calibration: Calibration | None = None
 
     @property
     def positive_subjects(self) -> int:
@@ -119,8 +124,11 @@ def evaluate(
     subjects: ArrayLike,
     rhythms: ArrayLike,
     rule: ScoreRule | None = None,
+    log_odds: ArrayLike | None = None,
 ) -> Scores:
     """Score one model; `rhythms` (N,) names, "" where blank; beta and G's limit are those of the board's rule, if any.
+
+    `log_odds` (N,) are the margins before a threshold was taken off, for the calibration; None where they are unknown.
 
     Raises:
         DatasetError: no rows, lengths that differ, or a label other than 0 and 1.
@@ -143,7 +151,8 @@ def evaluate(
             "good_subject_above": good_above,
             "averaged": {name: interval(draws) for name, draws in averaged(counts, weights).items()},
             "by_subject": _by_subject(counts, beta),
-            "by_rhythm": _by_rhythm(rows, np.asarray(rhythms)),
+            "by_rhythm": _by_rhythm(rows, np.asarray(rhythms), weights),
+            "calibration": None if log_odds is None else calibrate(labels, log_odds, subjects),
         }
     )
 
@@ -177,25 +186,33 @@ def _by_subject(counts: Counts, beta: float) -> list[SubjectScore]:
     ]
 
 
-def _by_rhythm(rows: Rows, rhythms: NDArray[np.str_]) -> list[RhythmScore]:
+def _by_rhythm(rows: Rows, rhythms: NDArray[np.str_], weights: NDArray[np.float64]) -> list[RhythmScore]:
     pairs = sorted(
         {(str(rhythm), int(label)) for rhythm, label in zip(rhythms.tolist(), rows.positive.tolist(), strict=True)}
     )
     return [
-        _rhythm(rows, (rhythms == rhythm) & (rows.positive == bool(label)), rhythm, label) for rhythm, label in pairs
+        _rhythm(rows, (rhythms == rhythm) & (rows.positive == bool(label)), rhythm, label, weights)
+        for rhythm, label in pairs
     ]
 
 
-def _rhythm(rows: Rows, chosen: NDArray[np.bool_], rhythm: str, label: int) -> RhythmScore:
-    segments, called = int(chosen.sum()), int((rows.margins[chosen] >= 0).sum())
+def _rhythm(
+    rows: Rows, chosen: NDArray[np.bool_], rhythm: str, label: int, weights: NDArray[np.float64]
+) -> RhythmScore:
+    """The chosen segments; `weights` (R, S) are those of all subjects, and resamples without these have no figure."""
+    called = rows.margins >= 0
+    by_subject = np.bincount(rows.subject[chosen], minlength=len(rows.names))  # (S,)
+    right = np.bincount(rows.subject[chosen & (called == bool(label))], minlength=len(rows.names))
+    share = right.sum() / by_subject.sum()
     return RhythmScore(
         rhythm=rhythm or "blank",
         label=label,
-        subjects=len(np.unique(rows.subject[chosen])),
-        segments=segments,
-        called_positive=called,
-        sensitivity=called / segments if label else None,
-        specificity=None if label else 1 - called / segments,
+        subjects=int((by_subject > 0).sum()),
+        segments=int(by_subject.sum()),
+        called_positive=int((called & chosen).sum()),
+        sensitivity=share if label else None,
+        specificity=None if label else share,
+        interval=interval(ratio(weights @ right, weights @ by_subject)),
     )
 
 

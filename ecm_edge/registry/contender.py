@@ -17,6 +17,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate.candidate import FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.board_cost import board_cost
+from ecm_edge.evaluate.even_odds import folded_threshold
 from ecm_edge.firmware import fit_records
 from ecm_edge.firmware.fit_records import FirmwareRecord
 from ecm_edge.firmware.form_build import build_form
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form, Latency
     from ecm_edge.candidate.candidate import CandidateConfig
-    from ecm_edge.data.dataset import Dataset
+    from ecm_edge.data.dataset import Dataset, SourceSet
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
@@ -48,11 +49,15 @@ Basis = Literal["test", "out_of_fold"]
 
 @dataclass(frozen=True)
 class Answers:
-    """Margins (n,) float32 of the rows (n,) int64 of the data set, ascending."""
+    """Margins (n,) float32 of the rows (n,) int64 of the data set, ascending.
+
+    `before` are those before the threshold was taken off, (n,) float32; None where the threshold is not known.
+    """
 
     basis: Basis
     rows: NDArray[np.int64]
     margins: NDArray[np.float32]
+    before: NDArray[np.float32] | None
     dataset: Dataset
     target: Target
 
@@ -62,8 +67,10 @@ class Answers:
         return score_rows(self.margins, self.dataset, self.rows, self.target)
 
     def on(self, rows: NDArray[np.int64]) -> Answers:
-        """The answers on some of the rows, given ascending."""
-        return replace(self, rows=rows, margins=self.margins[np.isin(self.rows, rows)])
+        """The answers on those of the rows that have one."""
+        chosen = np.isin(self.rows, rows)
+        before = None if self.before is None else self.before[chosen]
+        return replace(self, rows=self.rows[chosen], margins=self.margins[chosen], before=before)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Contender:
     """One side of the decision. Its answers are computed when they are first asked for, and once.
 
     `fit` is what was found when its firmware was built, and `fit_target_sha256` the hash of the target as it was then;
-    absent where the target has no firmware.
+    absent where the target has no firmware. `source` is the one that the promotion is about, None for the whole data
+    set. `dataset` is the challenger's, on both sides.
     """
 
     folder: Path
@@ -85,6 +93,7 @@ class Contender:
     target: Target
     fit: FormFit | None = None
     fit_target_sha256: str = ""
+    source: SourceSet | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -100,21 +109,50 @@ class Contender:
         """
         return out_of_fold.load(self.folder, self.config, self.dataset)
 
+    @property
+    def test(self) -> list[str]:
+        """Its own test subjects, of the source only."""
+        test = self.config.split.test
+        if self.source is None:
+            return test
+        own = set(self.source.subjects)
+        return [name for name in test if name in own]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it answers subjects, of the source only, that it has not seen; raises as `cross_validation`."""
+        return bool(self.test) if self.config.split.test else self.out_of_fold.rows.size > 0
+
     @cached_property
     def answers(self) -> Answers:
-        """The answers on its own test subjects; out of fold on all subjects where it has none."""
-        test = self.config.split.test
-        return self.answers_on(self.dataset.rows_of(test)) if test else self.out_of_fold
+        """The answers on its own test subjects; out of fold on all subjects where it has none; of the source only.
+
+        Raises:
+            CandidateError: as `cross_validation`, or none of them is of the source.
+        """
+        answers = self.answers_on(self.dataset.rows_of(self.test)) if self.config.split.test else self.out_of_fold
+        if self.source and not answers.rows.size:
+            raise CandidateError(
+                "a promotion is about a source with answers on subjects that the model has not seen",
+                f"none on {self.source.name}, by {self.folder}",
+                "Name another source with --source.",
+            )
+        return answers
 
     @cached_property
     def out_of_fold(self) -> Answers:
-        """The answers out of fold on all labelled rows; raises as `cross_validation`."""
-        rows = out_of_fold.labelled_rows(self.dataset)
-        return Answers("out_of_fold", rows, self.cross_validation.after, self.dataset, self.target)
+        """The answers out of fold on the subjects in folds, of the source only; raises as `cross_validation`."""
+        known = self.cross_validation
+        rows = out_of_fold.answered_rows(self.dataset, known.record.assignment)
+        answers = Answers("out_of_fold", rows, known.after, known.before, self.dataset, self.target)
+        return answers.on(self.dataset.rows_of(self.source.subjects)) if self.source else answers
 
     def answers_on(self, rows: NDArray[np.int64]) -> Answers:
         """What the model itself answers on these rows."""
-        return Answers("test", rows, margins(self.model.classifier, self.dataset, rows), self.dataset, self.target)
+        after = margins(self.model.classifier, self.dataset, rows)
+        threshold = folded_threshold(self.folder, self.config)
+        before = None if threshold is None else after + np.float32(threshold)
+        return Answers("test", rows, after, before, self.dataset, self.target)
 
 
 def open_challenger(
@@ -158,7 +196,8 @@ def open_incumbent(shelf: Path, event: Event, latencies: Mapping[str, Latency], 
     """
     dataset, target = challenger.dataset, challenger.target
     folder, manifest = registry.entry_of(shelf, event)
-    side = _open(folder, manifest.form, {manifest.model_sha256: manifest.latency_ms, **latencies}, dataset, target)
+    known = {manifest.model_sha256: manifest.latency_ms, **latencies}
+    side = replace(_open(folder, manifest.form, known, dataset, target), source=challenger.source)
     if target.firmware is None:
         return side
     record = fit_records.load(folder, target)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class PromoteRecord(Record):
     """The decision: PASS if the candidate is the incumbent now. `replaces` is the entry that was it before.
 
-    `image` is what would ship, if all of it was verified; `board_latency_ms` is an estimate, where there is one.
+    `source` is the source of a merged data set that the decision is about; None for the whole data set. `image` is what
+    would ship, if all of it was verified; `board_latency_ms` is an estimate, where there is one.
     """
 
     verdict: Verdict
@@ -35,6 +36,7 @@ class PromoteRecord(Record):
     model_sha256: str
     config_sha256: str
     dataset_sha256: str
+    source: str | None = None
     synthetic: bool
     gates: list[Gate]
     latency_ms: Latency
@@ -90,6 +92,7 @@ def write(shelf: Path, challenger: Contender, decision: Decision, hashes: dict[s
         model_sha256=challenger.sha256,
         config_sha256=challenger.config.sha256,
         dataset_sha256=challenger.dataset.header.content_sha256,
+        source=challenger.source.name if challenger.source else None,
         synthetic=challenger.synthetic,
         gates=decision.gates,
         latency_ms=challenger.latency,
@@ -114,6 +117,8 @@ def _manifest(challenger: Contender, decision: Decision, hashes: dict[str, str])
         model_sha256=challenger.sha256,
         config_sha256=challenger.config.sha256,
         dataset_sha256=dataset.header.content_sha256,
+        source=challenger.source.name if challenger.source else None,
+        source_sha256=challenger.source.content_sha256 if challenger.source else None,
         synthetic=challenger.synthetic,
         verdicts={gate.name: gate.verdict for gate in decision.gates},
         latency_ms=challenger.latency,
@@ -135,4 +140,6 @@ def _event(record: PromoteRecord, manifest_sha256: str | None) -> Event:
         manifest_sha256=manifest_sha256,
         replaces=record.replaces,
         gates=record.gates,
+        source=record.source,
+        parts=record.comparison.parts if record.comparison else None,
     )

@@ -41,7 +41,8 @@ class Manifest(Record):
     """What an entry is made of: `files` maps each name to its SHA-256, and binds model, configuration and verdicts.
 
     `entry` is its name, without the number that a second entry of that name gets. `image` is absent for a target
-    without firmware, and in entries of a time before there was any.
+    without firmware, and in entries of a time before there was any. `source` is the source of a merged data set that
+    the entry's name and verdicts are about, with its content hash; absent where they are about the whole data set.
     """
 
     entry: str
@@ -51,6 +52,8 @@ class Manifest(Record):
     model_sha256: str
     config_sha256: str
     dataset_sha256: str
+    source: str | None = None
+    source_sha256: str | None = None
     synthetic: bool
     verdicts: dict[str, Verdict]
     latency_ms: Latency

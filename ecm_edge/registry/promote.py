@@ -10,11 +10,15 @@ once the others have passed.
    that it ran on the emulated board.
 4. Measured latency: an estimate is no evidence.
 5. Claim: a candidate without test subjects was measured out of fold, and ships the threshold that was found there. Its
-   entry is named after those scores.
+   entry is named after those scores; where its data set is merged, after those of one source (`source.choose_source`).
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
-   subjects. Where there are no such subjects, what both answered out of fold is compared.
-7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared.
+   subjects. Where there are no such subjects, what both answered out of fold is compared. Where the challenger's data
+   set has further sources, with answers of networks that have not seen them, the Fβ of all segments is compared there:
+   the mean over the sources decides, and on none may it be worse by the whole interval. `--source` looks at one alone.
+7. Costs: latency, flash and RAM are no worse than the target's tolerances allow. Only like evidence is compared. Where
+   the target says that costs are scored and the task has a rule there, the budgets alone bound them, and rule 6 is
+   about the whole score with its points for latency and size.
 8. Board latency, for a target with firmware: the same for the estimated time on the board. The estimate rests on
    instructions counted in the emulator, and is never taken for measured time.
 
@@ -26,6 +30,7 @@ emulator can show. Without any latency evidence nothing is decided.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
@@ -36,7 +41,6 @@ from ecm_edge.base.records import (
     Gate,
     Verdict,
     at_least,
-    at_most,
     condition,
     not_run,
     verdict_of_all,
@@ -55,10 +59,12 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.registry import decision, entries, registry
+from ecm_edge.registry import costs, decision, entries, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
+from ecm_edge.registry.score_gate import TOTAL, mean_difference, on_other_source, parts_of, score_gate, signed
+from ecm_edge.registry.source import choose_source
 from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
 
@@ -66,7 +72,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ecm_edge.base.records import Form, Interval, Latency
+    from ecm_edge.base.records import Form, Latency
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.registry.contender import Contender
@@ -74,9 +80,8 @@ if TYPE_CHECKING:
     from ecm_edge.registry.registry import Event
     from ecm_edge.targets import Target
 
-BOARD_LATENCY = "board_latency_estimated_vs_incumbent"
 _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
-_NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", BOARD_LATENCY)
+_NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", costs.BOARD_LATENCY)
 
 
 def promote(
@@ -87,6 +92,7 @@ def promote(
     *,
     latency_files: Sequence[Path] = (),
     form: Form | None = None,
+    source: str | None = None,
 ) -> PromoteRecord:
     """Decide, write the decision into the registry's history, and install the candidate if it passed.
 
@@ -98,10 +104,12 @@ def promote(
         latency_files: bench.json or pytest-benchmark's JSON; the candidate's own bench.json by default. One that also
             names the incumbent's model is used for both.
         form: what would ship; the target's first form by default.
+        source: of a merged data set, the one that figures, comparison and the entry's name are about; by default the
+            incumbent's, or else the only one that both data sets have, or else all.
 
     Raises:
         CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
-            file, or no latency evidence names its model.
+            file, no latency evidence names its model, or the source is not there or has no answers.
         DatasetError: the data set changed since it was written, or the test subjects have no segment.
         ModelError: a model is corrupt or its scores are not finite.
         RegistryError: the registry is damaged, or an entry of it was changed.
@@ -114,12 +122,19 @@ def promote(
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
         verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
-        decided = _decide(challenger, verified, former, shelf, latencies)
+        challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
+        decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes)
 
 
 def _decide(
-    challenger: Contender, verified: VerifyRecord, former: Event | None, shelf: Path, latencies: dict[str, Latency]
+    challenger: Contender,
+    verified: VerifyRecord,
+    former: Event | None,
+    shelf: Path,
+    latencies: dict[str, Latency],
+    *,
+    everywhere: bool,
 ) -> Decision:
     """Apply the rules in their order."""
     gates = [
@@ -133,11 +148,11 @@ def _decide(
     comparison: Comparison | str | None = None
     if former and _verdict(gates, target) == Verdict.PASS:
         incumbent = open_incumbent(shelf, former, latencies, challenger)
-        comparison = compare(challenger, incumbent)
+        comparison = compare(challenger, incumbent, elsewhere=everywhere)
         gates += [
-            _score(comparison),  # rule 6
-            *_costs(challenger, incumbent),  # rule 7
-            *_board_latency(challenger, incumbent),  # rule 8
+            score_gate(comparison, scored=costs.are_scored(challenger)),  # rule 6
+            *costs.cost_gates(challenger, incumbent),  # rule 7
+            *costs.board_latency_gates(challenger, incumbent),  # rule 8
         ]
     return Decision(
         verdict=_verdict(gates, target),
@@ -269,104 +284,25 @@ def _claim(challenger: Contender) -> list[Gate]:
     if own != chosen:
         detail = f"a network at the threshold {own:.6g}, not {chosen:.6g}; train with --refit"
         return [condition("claim", detail, holds=False)]
-    scores = challenger.out_of_fold.scores
+    scores = challenger.answers.scores
     figures = f"mean Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
     counted = with_positives(scores.subjects, scores.positive_subjects, challenger.config.task.label)
-    return [condition("claim", f"{figures} over {counted}, out of fold", holds=True)]
+    return [condition("claim", f"{figures} over {counted}{_whose(challenger)}, out of fold", holds=True)]
 
 
-def _score(comparison: Comparison | str) -> Gate:
-    """Rule 6: the difference is above 0; an equal score does not replace anything."""
-    if isinstance(comparison, str):
-        return condition("score", comparison, holds=False)
-    value = comparison.difference.value
-    whose = "subjects out of fold" if comparison.basis == "out_of_fold" else "subjects"
-    certain = {True: "significant", False: "not significant", None: "one subject, no interval"}[comparison.significant]
-    detail = f"{_signed(comparison.difference)}, {certain}, {len(comparison.subjects)} {whose}; must be above 0"
-    return Gate(
-        name="score",
-        verdict=Verdict.PASS if value > 0 else Verdict.FAIL,
-        value=value,
-        limit=0.0,
-        unit=comparison.statistic,
-        margin=value,
-        detail=detail,
-    )
-
-
-def _signed(figure: Interval) -> str:
-    """A difference with its sign and its interval."""
-    ends = "" if figure.low is None or figure.high is None else f" ({figure.low:+.3f} … {figure.high:+.3f})"
-    return f"{figure.value:+.3f}{ends}"
-
-
-def _costs(challenger: Contender, incumbent: Contender) -> list[Gate]:
-    """Rule 7: latency, by medians where both have one and else by means, flash and RAM are no worse."""
-    tolerance, ours, theirs = challenger.target.promotion, challenger.cost, incumbent.cost
-    mine, other = challenger.latency, incumbent.latency
-    times = mine.mean_ms, other.mean_ms
-    if mine.median_ms is not None and other.median_ms is not None:
-        times = mine.median_ms, other.median_ms
-    timed = (mine.evidence, mine.source), (other.evidence, other.source)
-    sized = (ours.evidence, ours.source), (theirs.evidence, theirs.source)
-    flash, ram = (ours.flash_bytes, theirs.flash_bytes), (ours.ram_bytes, theirs.ram_bytes)
-    return [
-        _no_worse("latency_vs_incumbent", times, tolerance.latency_tolerance, "ms", timed),
-        _no_worse("flash_vs_incumbent", flash, tolerance.flash_tolerance, "B", sized),
-        _no_worse("ram_vs_incumbent", ram, tolerance.ram_tolerance, "B", sized),
-    ]
-
-
-def _board_latency(challenger: Contender, incumbent: Contender) -> list[Gate]:
-    """Rule 8: the estimated time on the board is no worse; NOT RUN where one side's instructions were not counted."""
-    ours, theirs = challenger.fit, incumbent.fit
-    if ours is None:
-        return []
-    if ours.instructions is None:
-        why = f"nothing was counted: {ours.reason}; run `ecm-edge firmware build` where the board's emulator is"
-        return [not_run(BOARD_LATENCY, why)]
-    if theirs is None or theirs.instructions is None:
-        reason = f": {theirs.reason}" if theirs and theirs.reason else ""
-        why = f"nothing was counted of the incumbent{reason}; run `ecm-edge promote` where the board's emulator is"
-        return [not_run(BOARD_LATENCY, why)]
-    counted = "instructions counted in the emulator and the core's model of target"
-    origins = (
-        (ours.latency_ms.evidence, f"{counted} {challenger.fit_target_sha256[:12]}"),
-        (theirs.latency_ms.evidence, f"{counted} {incumbent.fit_target_sha256[:12]}"),
-    )
-    times, tolerance = (ours.latency_ms.mean_ms, theirs.latency_ms.mean_ms), challenger.target.promotion
-    return [_no_worse(BOARD_LATENCY, times, tolerance.latency_tolerance, "ms", origins)]
-
-
-def _no_worse(
-    name: str,
-    values: tuple[float, float],
-    tolerance: float,
-    unit: str,
-    origins: tuple[tuple[str, str], tuple[str, str]],
-) -> Gate:
-    """The challenger's value against the incumbent's and the tolerance.
-
-    Args:
-        name: of the gate.
-        values: the challenger's and the incumbent's, in `unit`.
-        tolerance: how much more is allowed, as a share of the incumbent's value.
-        unit: of the values.
-        origins: kind of evidence and source of each value; unlike ones are not compared.
-    """
-    (ours, theirs), (our_origin, their_origin) = values, origins
-    if our_origin != their_origin:
-        detail = f"unlike evidence: {' by '.join(our_origin)} against {' by '.join(their_origin)}"
-        return condition(name, detail, holds=False)
-    detail = f"{our_origin[0]}; the incumbent has {theirs:,.6g} {unit}, {tolerance:.0%} more is tolerated"
-    return at_most(name, ours, theirs * (1 + tolerance), unit, detail)
+def _whose(challenger: Contender) -> str:
+    """The source that a figure is about, or that it mixes several; empty where the data set was not merged."""
+    if challenger.source:
+        return f", of {challenger.source.name}"
+    names = [source.name for source in challenger.dataset.header.sources]
+    return f", of {' and '.join(names)} together (--source names one)" if names else ""
 
 
 def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
     """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
     failed = any(gate.verdict == Verdict.FAIL for gate in gates)
     why = f"not compared: a gate before it {'failed' if failed else 'did not run'}" if former else "no incumbent yet"
-    return [not_run(name, why) for name in (*_VS_INCUMBENT, *([BOARD_LATENCY] if target.firmware else []))]
+    return [not_run(name, why) for name in (*_VS_INCUMBENT, *([costs.BOARD_LATENCY] if target.firmware else []))]
 
 
 def _applicable(gates: Sequence[Gate], target: Target) -> list[Gate]:
@@ -387,5 +323,9 @@ def _reason(gates: Sequence[Gate], target: Target, comparison: Comparison | str 
         return "; ".join(f"{gate.name}: {gate.detail or gate.value}" for gate in due)
     if not isinstance(comparison, Comparison):
         return "the first of its target, and all gates passed"
-    by = f"{comparison.statistic} {_signed(comparison.difference)} on {len(comparison.subjects)} subjects"
-    return f"better by {by}; costs within tolerance"
+    of_source = f" of {comparison.source}" if comparison.source else ""
+    by = f"{comparison.statistic} {signed(comparison.difference)} on {len(comparison.subjects)} subjects{of_source}"
+    elsewhere = "".join(f"; {on_other_source(other)}" for other in comparison.elsewhere)
+    price = "the score counts the costs" if any(g.unit == TOTAL for g in gates) else "costs within tolerance"
+    mean = f"{mean_difference(comparison):+.3f} in the mean over sources, " if comparison.elsewhere else ""
+    return f"better by {mean}{by}{parts_of(comparison)}{elsewhere}; {price}"

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.records import Gate, Record
+from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ ENTRIES = "entries"
 class Event(Record):
     """One decision. `entry` is the incumbent that it made, and `replaces` the entry that a rollback returns to.
 
-    A refusal makes none; its `replaces` is the incumbent that stayed.
+    A refusal makes none; its `replaces` is the incumbent that stayed. `source` is the one that the decision is about,
+    and `parts` what the difference to the incumbent is due to, where there was a comparison.
     """
 
     event: Literal["promoted", "refused", "rolled back"]
@@ -46,6 +48,8 @@ class Event(Record):
     manifest_sha256: str | None
     replaces: str | None
     gates: list[Gate]
+    source: str | None = None
+    parts: GainParts | None = None
 
 
 class HistoryRecord(Record):
@@ -150,7 +154,9 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         target = promoted[wanted]
         entry_of(shelf, target)
         reason = f"rolled back from {now.entry}"
-        event = target.model_copy(update={"event": "rolled back", "date_utc": date_utc, "reason": reason, "gates": []})
+        event = target.model_copy(
+            update={"event": "rolled back", "date_utc": date_utc, "reason": reason, "gates": [], "parts": None}
+        )
         install(shelf, event)
         return event
 

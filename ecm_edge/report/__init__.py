@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.metrics import Scores
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
@@ -66,8 +67,8 @@ def write_report(
     if is_validation(path, dataset):
         validation = validate(path, dataset)
         strips = _strips(validation.mistakes.examples, dataset)
-        subjects = {"subjects": charts.subjects_chart(validation.score.scores)}
-        files.write_atomic(out, page.render_validation(validation, subjects, strips).encode())
+        drawn = _score_charts(validation.score.scores)
+        files.write_atomic(out, page.render_validation(validation, drawn, strips).encode())
         return validation
     record = gather(path, dataset, registry)
     commands = Commands(candidate.locate(path), str(dataset.folder), record.target or "TARGET")
@@ -83,9 +84,7 @@ def to_html(record: ReportRecord, dataset: Dataset, commands: Commands) -> str:
 
 def _charts(record: ReportRecord) -> dict[str, str]:
     """Every chart for which there is something to draw."""
-    drawn = {}
-    if record.records.score:
-        drawn["subjects"] = charts.subjects_chart(record.records.score.scores)
+    drawn = _score_charts(record.records.score.scores) if record.records.score else {}
     if record.records.training:
         drawn["losses"] = charts.losses_chart(record.records.training)
         if record.records.training.validation_subjects:
@@ -98,6 +97,13 @@ def _charts(record: ReportRecord) -> dict[str, str]:
             drawn["instructions"] = charts.instructions_chart(fit)
     if record.run:
         drawn["pareto"] = charts.pareto_chart(record.run)
+    return drawn
+
+
+def _score_charts(scores: Scores) -> dict[str, str]:
+    drawn = {"subjects": charts.subjects_chart(scores)}
+    if scores.calibration:
+        drawn["reliability"] = charts.reliability_chart(scores.calibration)
     return drawn
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ecm_edge.firmware.fit_records import FormFit
-    from ecm_edge.metrics import Scores
+    from ecm_edge.metrics import Calibration, Scores
     from ecm_edge.report.records import RunRecords
     from ecm_edge.search.trial_record import TrialRecord
     from ecm_edge.training.epochs import Epoch
@@ -85,6 +85,32 @@ def subjects_chart(scores: Scores) -> str:
         axes.set_yticks(range(len(ranked)), [_short(s.subject) for s in ranked])
         axes.set_ylim(len(ranked) - 0.4, -0.6)
         axes.set_xlim(-0.03, 1.03)
+        _legend(axes, columns=3)
+    return svg[0]
+
+
+def reliability_chart(calibration: Calibration) -> str:
+    """The observed share of positive segments against the predicted probability; the share of all segments behind."""
+    bins = [one for one in calibration.bins if one.segments]
+    total = sum(one.segments for one in bins)
+    with _chart("reliability", "Reliability curve", height_in=3.6) as (svg, axes):
+        axes.bar(
+            [one.low for one in bins],
+            [one.segments / total for one in bins],
+            [one.high - one.low for one in bins],
+            align="edge",
+            color=_BAND,
+            label="share of all segments",
+        )
+        axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (2, 2)), label="calibrated")
+        points = [
+            (one.predicted, one.observed) for one in bins if one.predicted is not None and one.observed is not None
+        ]
+        axes.plot(*zip(*points, strict=True), "o-", color=_BLUE, label="observed", clip_on=False)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("predicted probability")
+        axes.set_ylabel("observed share")
         _legend(axes, columns=3)
     return svg[0]
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.report.candidate_records import CandidateRecords
 
 
@@ -46,7 +48,7 @@ def make_again(records: CandidateRecords, data: str) -> list[str]:
     if records.stages.folds:
         assignment = records.stages.folds.assignment
         seeded = ("--count", str(assignment.count), "--seed", str(assignment.seed))
-        lines.append(_line("data", "folds", data, *seeded, "--out", "folds.json"))
+        lines.append(_line("data", "folds", data, *seeded, *_by_source(records, assignment), "--out", "folds.json"))
         train = ("--folds", "folds.json", *(() if has_test_subjects else ("--refit",)))
     return [
         *lines,
@@ -56,20 +58,40 @@ def make_again(records: CandidateRecords, data: str) -> list[str]:
         _line("verify", "NEW", *board),
         _line("firmware", "build", "NEW", "--target", commands.target),
         _line("bench", "NEW", *board),
-        _line("score", "NEW", *board, *(() if has_test_subjects else ("--out-of-fold",))),
+        _line("score", "NEW", *board, *_score_options(records)),
         _line("robustness", "NEW", *board, *_robustness_options(records)),
         _line("card", "NEW", *options, "--out", "MODEL_CARD.md"),
     ]
+
+
+def _by_source(records: CandidateRecords, assignment: FoldAssignment) -> Iterator[str]:
+    """A merged data set is divided by source; no record says whether it was."""
+    if records.config.source_sha256:
+        yield "--by-source"
+    for option, sources in (("--train-only", assignment.train_only), ("--score-only", assignment.score_only)):
+        for source in sources:
+            yield from (option, source)
+
+
+def _score_options(records: CandidateRecords) -> Iterator[str]:
+    if not records.config.split.test:
+        yield "--out-of-fold"
+    for source in records.stages.score.sources if records.stages.score else []:
+        yield from ("--source", source)
 
 
 def _robustness_options(records: CandidateRecords) -> tuple[str, ...]:
     """Those that the record was made with; without a record, those that the candidate needs."""
     record = records.robustness
     if record is None:
-        return () if records.config.split.test else ("--subjects", "all")
+        unseen = ("--out-of-fold",) if records.stages.folds else ("--subjects", "all")
+        return () if records.config.split.test else unseen
+    sampled = ("--segments", str(record.segments), "--seed", str(record.seed))
+    if record.part == "out_of_fold":
+        return ("--out-of-fold", *sampled)
     subjects = "SUBJECTS" if record.part == "chosen" else record.part
     form = ("--form", record.form) if record.form else ()
-    return (*form, "--subjects", subjects, "--segments", str(record.segments), "--seed", str(record.seed))
+    return (*form, "--subjects", subjects, *sampled)
 
 
 def _line(*words: str) -> str:

@@ -14,11 +14,13 @@ from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.data import info
+from ecm_edge.data.dataset import LICENCE_UNSTATED
 from ecm_edge.evaluate.robustness import ROBUSTNESS
 from ecm_edge.metrics.worst import left_out, shown
-from ecm_edge.report import templates
+from ecm_edge.report import card_facts, templates
 from ecm_edge.report.candidate_records import changed_files, load_records, model_files
 from ecm_edge.report.commands import make_again
+from ecm_edge.report.page import BUDGETS
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.metrics import ReliabilityBin
     from ecm_edge.report.candidate_records import CandidateRecords
 
 TEMPLATE = "model_card.md.jinja"
@@ -95,10 +98,10 @@ def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra
 def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequence[str]) -> str:
     """The card as Markdown."""
     environment = templates.environment(keep_trailing_newline=True)  # Markdown, in which `plain` escapes names
-    environment.filters |= {"plain": plain, "shown": shown, "left_out": left_out}
-    environment.globals |= {"head": head, "row": row}
+    environment.filters |= {"plain": plain, "shown": shown, "left_out": left_out, "bin": _bin}
+    environment.globals |= {"head": head, "row": row, **_PICKED}
     config = records.config
-    settings = {"network": config.network, "training": config.training.model_dump()}
+    counts = info.counts(dataset) if dataset else None
     return environment.get_template(TEMPLATE).render(
         r=records,
         config=config,
@@ -106,9 +109,14 @@ def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequenc
         robustness=records.robustness,
         models={FORM_FILES[form]: sha256 for form, sha256 in records.model_sha256.items()},
         dataset=dataset,
-        counts=info.counts(dataset) if dataset else None,
-        settings=templates.flat(settings),
-        out_of_fold_statement=out_of_fold.STATEMENT,
+        counts=counts,
+        sources=card_facts.sources(dataset, counts) if dataset and counts else [],
+        unstated=LICENCE_UNSTATED,
+        settings=card_facts.chosen_settings(config),
+        forms=card_facts.forms(records),
+        budgets=BUDGETS,
+        worst=card_facts.SUBJECTS,
+        out_of_fold_statement=out_of_fold.statement,
         sections=sections,
         commands=make_again(records, str(dataset.folder) if dataset else "DATA"),
     )
@@ -142,6 +150,18 @@ def head(*columns: str) -> str:
     | --- | ---: |
     """
     return f"{row(*columns)}\n{row('---', *['---:'] * (len(columns) - 1))}"
+
+
+def _bin(reliability: ReliabilityBin) -> str:
+    return f"{reliability.low:.1f} to {reliability.high:.1f}"
+
+
+_PICKED = {
+    "wrong": card_facts.wrong,
+    "wrong_rhythms": card_facts.wrong_rhythms,
+    "told_hops": card_facts.told_hops,
+    "costly": card_facts.costly,
+}
 
 
 def _check_made_from(records: CandidateRecords) -> None:

@@ -114,8 +114,9 @@ def _mistakes(records: CandidateRecords, dataset: Dataset) -> Mistakes | None:
     if not records.config.split.test:
         if not out_of_fold.has_folds(records.folder):
             return None
-        answers = out_of_fold.load(records.folder, records.config, dataset).after
-        return find_mistakes(dataset, out_of_fold.labelled_rows(dataset), answers, "float32")
+        answers = out_of_fold.load(records.folder, records.config, dataset)
+        rows = out_of_fold.answered_rows(dataset, answers.record.assignment)
+        return find_mistakes(dataset, rows, answers.after, "float32")
     if not (records.folder / FORM_FILES[records.form]).is_file():
         return None
     rows = dataset.rows_of(records.config.split.test)

@@ -55,13 +55,14 @@ def validate(path: Path, dataset: Dataset) -> ValidationRecord:
     margin = margins(model.classifier, dataset, rows)
     rule = targets.load(board) if board in targets.names() else None
     score = record_of_margins(model, dataset, rows, margin, "all", rule)
+    beside = score.even_odds and score.even_odds.model_copy(update={"board_points": None})
     return ValidationRecord(
         model=folder.name,
         target=board,
         synthetic=score.synthetic,
         data=facts(dataset),
         origin=origin(model, dataset),
-        score=score.model_copy(update={"board": None}),
+        score=score.model_copy(update={"board": None, "even_odds": beside}),
         mistakes=find_mistakes(dataset, rows, margin, model.form),
         provenance=provenance.collect(),
     )

@@ -59,12 +59,14 @@ class RungRecord(Record):
 def config_at(rung: Rung, config: CandidateConfig) -> CandidateConfig:
     """The configuration at a rung's fidelity; by the same seed, a rung's episodes are among those of the next.
 
-    Nothing is fine-tuned there for int8: a rung compares what the float networks learn.
+    Where the training sets how many segments an epoch draws, the rung draws its share of them. Nothing is
+    fine-tuned there for int8: a rung compares what the float networks learn.
     """
     full = config.training
     epochs = max(1, round(full.epochs * rung.epochs_share))
     share = full.data_share * rung.data_share
-    training = full.model_copy(update={"epochs": epochs, "data_share": share, "qat_epochs": 0})
+    sampling = full.sampling.model_copy(update={"segments": math.ceil(full.sampling.segments * rung.data_share)})
+    training = full.model_copy(update={"epochs": epochs, "data_share": share, "sampling": sampling, "qat_epochs": 0})
     return config.model_copy(update={"training": training})
 
 
@@ -81,7 +83,7 @@ def rung_record(rung: Rung, trained: TrainingRecord, objective: float) -> RungRe
         g=best.g,
         specificity=best.specificity,
         epochs=len(trained.epochs),
-        segments=trained.train_segments * len(trained.epochs),
+        segments=trained.windows_seen,
         seconds=trained.seconds,
     )
 

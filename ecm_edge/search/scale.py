@@ -75,7 +75,13 @@ def scale(
     check_dataset(config, dataset)
     bar = most_flash_bytes or target.budget.flash_bytes
     limited = target.model_copy(update={"budget": target.budget.model_copy(update={"flash_bytes": bar})})
-    setting = Setting(dataset, train.load_data(dataset, config.split), limited, objective, _VERIFY_SEGMENTS)
+    setting = Setting(
+        dataset,
+        train.load_data(dataset, config.split, unlabelled=config.training.unlabelled),
+        limited,
+        objective,
+        _VERIFY_SEGMENTS,
+    )
     trials: list[TrialRecord] = []
     with files.staged_folder(out) as staged:
         for number, scaled in enumerate(_scaled(config, _widths(config, widths))):

@@ -115,7 +115,7 @@ def _remove_half_written(out: Path) -> None:
 def _setting(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting:
     return Setting(
         dataset=dataset,
-        data=train.load_data(dataset, settings.split),
+        data=train.load_data(dataset, settings.split, unlabelled="unlabelled" in settings.space.training),
         target=settings.target,
         objective=settings.objective,
         verify_segments=settings.verify_segments,

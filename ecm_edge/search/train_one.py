@@ -12,6 +12,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate
+from ecm_edge.data import splits
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.search.gate import gate_candidate
 from ecm_edge.targets import score_rule
@@ -65,7 +66,8 @@ def train_candidate(
         target: whose budgets count and whose rule chooses the threshold.
         folds: also measure the configuration out of fold, over these folds or over so many.
         refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
-            of the cross-validation. A split without validation and test subjects asks for the same.
+            of the cross-validation. A split without validation and test subjects asks for the same. Sources that the
+            folds have in training only or in scores only are so for the candidate itself as well.
         workers: as for `crossval.cross_validate`.
         on_epoch: called after every epoch of the candidate itself.
         on_network: called for every network of the cross-validation, and for every teacher of the candidate itself.
@@ -77,9 +79,9 @@ def train_candidate(
     """
     candidate.check_dataset(config, dataset)
     refit = refit or not (config.split.validation or config.split.test)  # of a refitted one, given as --like
-    if refit:
-        config = _for_everyone(config, dataset, folds)
-    data, work = train.load_data(dataset, config.split), out.with_name(f".{out.name}.folds")
+    config = _for_everyone(config, dataset, folds) if refit else _apart(config, dataset, folds)
+    data = train.load_data(dataset, config.split, unlabelled=config.training.unlabelled)
+    work = out.with_name(f".{out.name}.folds")
     with files.staged_folder(out) as staged:
         _, costs = gate_candidate(config, target, data.train_samples[:1, 0].numpy())
         config.save(staged / candidate.CONFIG)
@@ -111,7 +113,14 @@ def _for_everyone(config: CandidateConfig, dataset: Dataset, folds: int | FoldAs
         raise CandidateError(
             "a network of all subjects takes its threshold from a cross-validation", "no folds", "Say --folds 5."
         )
-    return crossval.for_everyone(config, dataset)
+    return crossval.for_everyone(config, dataset, None if isinstance(folds, int) else folds)
+
+
+def _apart(config: CandidateConfig, dataset: Dataset, folds: int | FoldAssignment | None) -> CandidateConfig:
+    """The configuration with the sources that the folds name in the parts of its split that they may be in."""
+    if folds is None or isinstance(folds, int):
+        return config
+    return config.model_copy(update={"split": splits.apart(dataset, config.split, folds)})
 
 
 def _cross_validated(

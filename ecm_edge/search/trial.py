@@ -221,8 +221,9 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
         specificity=record.best.specificity,
         validation_subjects=record.validation_subjects,
         validation_positive_subjects=record.validation_positive_subjects,
+        validation_sources=record.validation_sources,
         epochs=len(record.epochs),
-        segments_seen=sum(rung.segments for rung in facts.rungs) + record.train_segments * len(record.epochs),
+        segments_seen=sum(rung.segments for rung in facts.rungs) + record.windows_seen,
     )
     return record
 

@@ -40,7 +40,8 @@ class TrialRecord(Record):
 
     `objective`, `f1`, `fbeta_mean`, `g`, `specificity` and `epochs` are those of the full training, and absent if it
     was not begun: what the ladder found stands in `rungs`, beside its fidelity. They are of `validation_subjects`, of
-    whom `validation_positive_subjects` have a positive segment. `segments_seen` were trained on in all, with repeats.
+    whom `validation_positive_subjects` have a positive segment; F1, Fβ and G are means over their `validation_sources`.
+    `segments_seen` were trained on in all, with repeats.
     """
 
     number: int
@@ -55,6 +56,7 @@ class TrialRecord(Record):
     specificity: float | None = None
     validation_subjects: int | None = None
     validation_positive_subjects: int | None = None
+    validation_sources: int = 1
     epochs: int = 0
     parameters: int
     macs: int

@@ -6,7 +6,7 @@ A target is one TOML file. Those in this folder are known by name; any other is 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -102,8 +102,13 @@ class ParityLimits(Record):
 
 
 class Promotion(Record):
-    """How much worse than the incumbent a challenger may be in cost; shares of the incumbent's figure."""
+    """How much worse than the incumbent a challenger may be in cost; shares of the incumbent's figure.
 
+    With `costs` "scored" it may be worse by any amount within the budgets, where its task has a rule of score on the
+    board: that rule says what milliseconds and bytes are worth.
+    """
+
+    costs: Literal["bounded", "scored"] = "bounded"
     latency_tolerance: float = Field(ge=0)
     flash_tolerance: float = Field(ge=0)
     ram_tolerance: float = Field(ge=0)

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, drawn for each segment. Time is scaled evenly or a piece is cut out, never warped."""
+"""Augmentation of whole batches, drawn for each segment. The rhythm stays, but for a piece that is cut out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import numpy as np
 import torch
 
 from ecm_edge.data import disturb
+from ecm_edge.training import beat_shape
+from ecm_edge.training.interpolation import interpolated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ecm_edge.candidate.training_config import Augmentation
@@ -20,6 +25,7 @@ _STRETCHED = 0.5  # of the segments
 _DISTURBED = 0.5  # of the segments, for each layer
 _FILTERED = 0.5  # of the segments
 _TAPS = 9  # of the random filter
+_SNR_RANGE_DB = 24
 _CUT_OUT = 0.3  # of the segments
 _SPLICED = 0.3  # of the segments
 _LEAST_SPLICE = 0.2  # of the longest cut
@@ -36,10 +42,22 @@ class Augmenter:
         samples: T.
         sampling_rate_hz: what the disturbances' frequencies refer to.
         seed: of the pool; what a batch draws comes from the generator given with it.
+        noise: what `options.recorded` names, each signal longer than T.
     """
 
-    def __init__(self, options: Augmentation, samples: int, sampling_rate_hz: float, seed: int) -> None:
-        self._options = options
+    def __init__(
+        self,
+        options: Augmentation,
+        samples: int,
+        sampling_rate_hz: float,
+        seed: int,
+        noise: Sequence[NDArray[np.float32]] = (),
+    ) -> None:
+        self._options, self._rate_hz = options, sampling_rate_hz
+        self._noise = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *noise]))
+        ends = np.cumsum([len(signal) for signal in noise])
+        starts = [np.arange(end - len(signal), end - samples + 1) for end, signal in zip(ends, noise, strict=True)]
+        self._starts = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *starts]))  # where T samples are left
         self._pool = torch.empty(0, samples)
         if options.disturbance:
             rng = np.random.default_rng(seed)
@@ -50,6 +68,7 @@ class Augmenter:
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """A changed copy of (N, 1, T) float32 samples; the same for the same state of `generator`, on any device."""
         options, length = self._options, batch.shape[2]
+        batch = beat_shape.reshaped(batch, options, self._rate_hz, generator)
         if options.shift:
             batch = _shifted(batch, options.shift, generator)
         batch = _scaled(
@@ -58,7 +77,7 @@ class Augmenter:
         for change, amount in ((_stretch, options.stretch), (_splice, options.splice), (_filter, options.filter)):
             if amount:
                 change(batch, amount, generator)
-        if not (options.noise or options.disturbance or options.cutout):
+        if not (options.noise or options.disturbance or options.cutout or options.recorded):
             return batch
         mean = batch.mean(2, keepdim=True)  # (N, 1, 1)
         spread = _spread(batch, mean)
@@ -67,9 +86,24 @@ class Augmenter:
             batch.addcmul_(noise, spread * options.noise)
         for _ in range(options.disturbance_layers if options.disturbance else 0):
             self._disturb(batch, spread, generator)
+        if options.recorded:
+            self._add_recorded(batch, spread, generator)
         if options.cutout:
             _cut_out(batch, mean, options.cutout, generator)
         return batch
+
+    def _add_recorded(self, batch: Tensor, spread: Tensor, generator: torch.Generator) -> None:
+        """Half of the segments get a passage of recorded noise, at a drawn ratio of ECG to noise in decibels."""
+        count, _, length = batch.shape
+        drawn = torch.rand(count, 3, generator=generator)
+        chosen = torch.nonzero(drawn[:, 0] < _DISTURBED)[:, 0]
+        starts = self._starts[(drawn[chosen, 1] * len(self._starts)).long().clamp(max=len(self._starts) - 1)]
+        passages = self._noise[starts.unsqueeze(1) + torch.arange(length)].unsqueeze(1)  # (n, 1, T)
+        passages -= passages.mean(2, keepdim=True)
+        ratio_db = self._options.recorded_snr_db + _SNR_RANGE_DB * drawn[chosen, 2].view(-1, 1, 1)
+        passages *= 10 ** (-ratio_db / 20) / _spread(passages, torch.zeros(())).clamp(min=_FLAT)
+        chosen = chosen.to(batch.device)
+        batch.index_add_(0, chosen, passages.to(batch.device) * spread[chosen])
 
     def _disturb(self, batch: Tensor, spread: Tensor, generator: torch.Generator) -> None:
         """One layer of disturbances: small ones more often than large ones, and none on half of the segments."""
@@ -139,24 +173,6 @@ def _resample(batch: Tensor, chosen: Tensor, places: Tensor) -> None:
     batch.index_copy_(0, chosen, read.unsqueeze(1))
 
 
-def interpolated(flat: Tensor, begin: Tensor, places: Tensor, last: Tensor | int) -> Tensor:
-    """(n, T) values at `places`, linear between samples.
-
-    Args:
-        flat: (M,) samples of many passages, one after the other.
-        begin: (n, 1) where in `flat` each one's passage begins.
-        places: (n, T) in samples from there; what lies outside 0 ... `last` is read at that edge.
-        last: of the passage, the same for all or (n, 1); at least 1.
-    """
-    last = torch.as_tensor(last, device=places.device)
-    places = places.clamp(min=0).minimum(last)
-    before = places.floor().minimum(last - 1)
-    share = places.sub_(before)
-    index = before.long().add_(begin).view(-1)  # of the sample before
-    left, right = flat.index_select(0, index), flat.index_select(0, index.add_(1))
-    return torch.lerp(left.view_as(share), right.view_as(share), share)
-
-
 def _filter(batch: Tensor, strength: float, generator: torch.Generator) -> None:
     """Half of the segments through a short filter each, drawn around doing nothing; edges as if zeros followed."""
     count, _, length = batch.shape
@@ -184,7 +200,7 @@ def mix(batch: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tenso
     """Mixup: each segment with another of the batch, brought to its own spread first; targets are mixed alike.
 
     Args:
-        batch: (N, 1, T) samples.
+        batch: (N, k, T) samples; where k is not 1, a bag of windows, each of which is mixed with one of the other bag.
         targets: (N, …) what is to be answered, by segment.
         rng: draws one share for the whole batch, and the partners.
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from ecm_edge import metrics
 from ecm_edge.base import files
-from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate.candidate import check_dataset
 from ecm_edge.data import splits
 from ecm_edge.metrics.rows import score_rows
@@ -52,11 +52,11 @@ def cross_validate(
     workers: int | None = None,
     on_network: Callable[[Progress], None] = lambda _: None,
 ) -> OutOfFold:
-    """Train the configuration once for each fold and each pair of folds, and score all subjects out of fold.
+    """Train the configuration once for each fold and each pair of folds, and score out of fold all subjects in folds.
 
     Args:
         config: its own split is not used.
-        dataset: the one whose hash the configuration names; every labelled subject is answered once.
+        dataset: the one whose hash the configuration names; every subject in a fold is answered once.
         target: its scoring rule, if any, chooses the thresholds.
         folds: which subject is in which fold; or their number, assigned by the configuration's seed.
         work: as for `fold_margins`.
@@ -65,16 +65,41 @@ def cross_validate(
 
     Raises:
         CandidateError: the configuration was made for another data set, or training gave no finite loss.
-        DatasetError: the folds were made for another data set, or as `splits.assign_folds` and `splits.leave_out`.
+        DatasetError: the folds were made for another data set, nobody is there to choose a threshold on, or as
+            `splits.assign_folds` and `splits.leave_out`.
         OutputError: `work` cannot be written, or another process works there.
     """
     check_dataset(config, dataset)
     if isinstance(folds, int):
         folds = splits.assign_folds(dataset, count=folds, seed=config.seed)
     configs = fold_configs(config, dataset, folds, pairs=config.training.threshold == "chosen")
+    _check_choice(config, dataset, folds)
     rule = score_rule(target, dataset.header.task)
     margins = fold_margins(configs, dataset, folds, rule=rule, work=work, workers=workers, on_network=on_network)
     return _out_of_fold(margins, config, dataset, target, folds)
+
+
+def _check_choice(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> None:
+    """Check that the threshold of each fold has rows of both classes to be chosen on, where it is chosen."""
+    if config.training.threshold != "chosen":
+        return
+    rows = out_of_fold.answered_rows(dataset, folds)
+    rows = rows[out_of_fold.may_choose(rows, dataset, folds)]
+    if not rows.size:
+        raise DatasetError(
+            "a threshold is chosen on subjects in folds, and not on those of a source in scores only",
+            f"folds of {', '.join(folds.score_only)} alone, in scores only",
+            "Say --set training.threshold=by_beta, or make folds of another source too.",
+        )
+    labels, fold = dataset.labels[rows], out_of_fold.fold_of(rows, dataset, folds.folds)  # (n,)
+    for f in range(folds.count):
+        shown = labels[fold != f]
+        if not 0 < shown.sum() < len(shown):
+            raise DatasetError(
+                "the threshold of a fold is chosen on segments of both classes in the other folds",
+                f"{int(shown.sum())} positive of {len(shown)} without fold {f}",
+                "Say --set training.threshold=by_beta, or make other folds.",
+            )
 
 
 def fold_thresholds(
@@ -101,8 +126,10 @@ def fold_thresholds(
     ]
 
 
-def for_everyone(config: CandidateConfig, dataset: Dataset) -> CandidateConfig:
+def for_everyone(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment | None = None) -> CandidateConfig:
     """The configuration with every subject of the data set in its training part, and none in the others.
+
+    Subjects of a source that the folds have in scores only are in no part.
 
     Raises:
         CandidateError: it chooses its epoch, for which nobody would be left.
@@ -114,7 +141,7 @@ def for_everyone(config: CandidateConfig, dataset: Dataset) -> CandidateConfig:
             f"training.keep = {config.training.keep}",
             "Say --set training.keep=last.",
         )
-    return config.model_copy(update={"split": splits.everyone(dataset)})
+    return config.model_copy(update={"split": splits.everyone(dataset, folds)})
 
 
 def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> Trained:
@@ -134,12 +161,14 @@ def with_threshold(trained: Trained, threshold: float, probe: torch.Tensor) -> T
 def _out_of_fold(
     margins: FoldMargins, config: CandidateConfig, dataset: Dataset, target: Target, folds: FoldAssignment
 ) -> OutOfFold:
-    """Thresholds, scores and record of what the networks answered; n labelled rows."""
-    rows, kind = out_of_fold.labelled_rows(dataset), config.training.threshold
+    """Thresholds, scores and record of what the networks answered; n answered rows."""
+    rows, kind = out_of_fold.answered_rows(dataset, folds), config.training.threshold
     rule = score_rule(target, dataset.header.task)
     before, fold = margins.before, margins.fold
     labels, subjects = dataset.labels[rows], np.array(dataset.subject_names(rows))  # (n,)
-    thresholds = fold_thresholds(kind, labels, margins.others, subjects, fold, rule)
+    choose = out_of_fold.may_choose(rows, dataset, folds)  # (n,)
+    shown = labels[choose], subjects[choose]
+    thresholds = fold_thresholds(kind, shown[0], margins.others[:, choose], shown[1], fold[choose], rule)
     after = before - np.asarray(thresholds, np.float32)[fold]
     record = CrossValidationRecord(
         config_sha256=config.sha256,
@@ -150,10 +179,11 @@ def _out_of_fold(
             Fold(number=f, subjects=folds.subjects(f), segments=int((fold == f).sum()), threshold=thresholds[f])
             for f in range(folds.count)
         ],
-        threshold=metrics.find_threshold(kind, labels, before, subjects, rule),
-        scores=score_rows(after, dataset, rows, target),
+        threshold=metrics.find_threshold(kind, shown[0], before[choose], shown[1], rule),
+        scores=score_rows(after, dataset, rows, target, before),
         networks=margins.networks,
         train_seconds=margins.seconds,
         margins_sha256=files.sha256_bytes(out_of_fold.to_bytes(before=before, after=after)),
+        networks_sha256=files.sha256_bytes(margins.kept),
     )
-    return OutOfFold(record, before, after)
+    return OutOfFold(record, before, after, margins.kept)

@@ -18,13 +18,17 @@ class TrainingData:
     """The tensors of a split, in memory; shared by every candidate that is trained on it."""
 
     train_samples: Tensor  # (N, 1, T) float32
-    train_labels: Tensor  # (N,) int64, 0 or 1
+    train_labels: Tensor  # (N,) int64, 0 or 1; -1 where there is none
     train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
     train_subjects: np.ndarray  # (N,) str
-    train_episodes: np.ndarray  # (N,) int: segments of one number were cut from one passage, and adjoin in it
+    train_rhythms: np.ndarray  # (N,) int
+    train_sources: np.ndarray  # (N,) int: of a merged data set
+    train_episodes: np.ndarray  # (N,) int: two windows in a row of one record have the same number
+    train_passages: np.ndarray  # (N,) int: segments of one number are one part of a recording, and adjoin in it
     validation_samples: Tensor  # (V, 1, T) float32; V may be 0
     validation_labels: np.ndarray  # (V,) int8, 0 or 1
     validation_subjects: np.ndarray  # (V,) str
+    validation_sources: np.ndarray  # (V,) int: of a merged data set
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Teaching:
     """What teachers give to a training, empty if it uses none; `distill.teaching` makes it.
 
     ensemble: networks in evaluation mode, trained on the same subjects; they answer every changed batch, for `distill`.
-    unseen:   (N,) float32 probabilities of AF, of teachers that have not seen the segment's subject, for `doubted`.
+    unseen:   (n,) float32 probabilities of AF for the n labelled segments, of teachers that have not seen the segment's
+              subject, for `doubted`.
     """
 
     ensemble: tuple[nn.Module, ...] = ()

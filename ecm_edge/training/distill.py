@@ -87,12 +87,14 @@ def teaching(
         on_teacher(number, len(members), time.perf_counter() - started)
     return Teaching(
         ensemble=tuple(followed),
-        unseen=_unseen(subjects, teacher, dataset, cache, folds) if training.doubted == "drop" else None,
+        unseen=_unseen(subjects, teacher, dataset, cache, folds) if training.doubted != "keep" else None,
     )
 
 
-def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
+def taught_by_its_kind(config: CandidateConfig, count: int, *, unlabelled: bool = False) -> CandidateConfig:
     """The configuration of a student with `count` teachers of its own kind; these learn from the labels alone.
+
+    With `unlabelled` they teach it on segments without a label too.
 
     Raises:
         CandidateError: its schedule needs validation, which teachers do without.
@@ -102,7 +104,8 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
         raise CandidateError(
             "a teacher is trained without validation", "schedule = plateau", "Set training.schedule=one_cycle."
         )
-    alone = {"keep": "last", "teacher": None, "distill": 0.0, "doubted": "keep", "qat_epochs": 0}
+    untaught = {"teacher": None, "distill": 0.0, "doubted": "keep", "unlabelled": False}
+    alone = {**untaught, "keep": "last", "qat_epochs": 0}
     teacher = Teacher(
         family=config.family,
         factory=config.factory,
@@ -111,7 +114,8 @@ def taught_by_its_kind(config: CandidateConfig, count: int) -> CandidateConfig:
         seed=config.seed + 1,
         count=count,
     )
-    return config.model_copy(update={"training": training.model_copy(update={"teacher": teacher, "distill": 1.0})})
+    followed = {"teacher": teacher, "distill": 1.0, "unlabelled": unlabelled or training.unlabelled}
+    return config.model_copy(update={"training": training.model_copy(update=followed)})
 
 
 def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignment) -> list[CandidateConfig]:
@@ -124,7 +128,7 @@ def teachers_for(config: CandidateConfig, dataset: Dataset, folds: FoldAssignmen
     if teacher is None:
         return []
     followed = ensemble(config, teacher, dataset) if training.distill else []
-    doubting = training.doubted == "drop"
+    doubting = training.doubted != "keep"
     return [*followed, *(out_of_fold_teachers(subjects, teacher, dataset, folds).values() if doubting else [])]
 
 
@@ -208,7 +212,7 @@ def _unseen(
         folds = splits.assign_folds(dataset, count=FOLDS, seed=teacher.seed)
     splits.check_folds(folds, dataset)
     rows = dataset.rows_of(subjects)  # (N,)
-    fold = fold_of(rows, dataset, folds)  # (N,)
+    fold = fold_of(rows, dataset, splits.judging_folds(dataset, folds))  # (N,)
     answers = torch.empty(len(rows))
     for number, config in out_of_fold_teachers(subjects, teacher, dataset, folds).items():
         own = fold == number
@@ -226,7 +230,8 @@ def out_of_fold_teachers(
     Raises:
         DatasetError: the subjects are of one fold only.
     """
-    present = sorted({folds.folds[name] for name in subjects})
+    fold = splits.judging_folds(dataset, folds)
+    present = sorted({fold[name] for name in subjects})
     if len(present) < _FEWEST_FOLDS:
         raise DatasetError(
             f"a teacher's training subjects are of {_FEWEST_FOLDS} folds or more",
@@ -234,7 +239,7 @@ def out_of_fold_teachers(
             "Divide the subjects into more folds.",
         )
     return {
-        number: _configured(teacher, [name for name in subjects if folds.folds[name] != number], dataset, teacher.seed)
+        number: _configured(teacher, [name for name in subjects if fold[name] != number], dataset, teacher.seed)
         for number in present
     }
 

@@ -20,9 +20,12 @@ from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.networks import batch_last
+from ecm_edge.training.auxiliary import variation_loss
+from ecm_edge.training.bags import pooled
 from ecm_edge.training.batches import Batches
+from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
-from ecm_edge.training.losses import cross_entropy, loss_function
+from ecm_edge.training.losses import cross_entropy, labelled, loss_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +46,9 @@ Stopped = Literal["finished", "patience", "gap", "pruned", "diverged"]
 class Epoch(Record):
     """The figures of one epoch. Losses are cross-entropies, whatever loss was minimised, so that any two compare.
 
-    The scores are those of the validation subjects at `threshold`, by the training's rule for it. Without validation
-    subjects these figures are absent, and the threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
+    The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
+    F1, Fβ and G are those of `mean_over_sources`. Without validation subjects these figures are absent, and the
+    threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
     """
 
     epoch: int
@@ -64,14 +68,14 @@ class Loop:
     """The state of one training: weights, schedule, the epochs so far, and the one of them that is kept.
 
     Args:
-        network: trained in place.
+        network: trained in place; with a third score if the training has an auxiliary loss.
         config: what the network was built from, and how it is trained.
         data: the tensors of the configuration's split.
         device: where the network lies.
         rule: how the threshold weighs Fβ and G; mean Fβ alone without one.
         teaching: what its teachers give to the training.
-        forward: (N, 1, T) samples to (N, 2) scores; what gradients come from, the fastest way through the network if
-            None.
+        forward: (N, 1, T) samples to the network's scores; what gradients come from, the fastest way through the
+            network if None.
         begun: epochs of an earlier training of the same weights; numbers go on from there.
 
     Raises:
@@ -100,7 +104,7 @@ class Loop:
         self.epochs: list[Epoch] = []
         self.kept: Epoch | None = None
         self.kept_state: dict[str, Tensor] = {}
-        self._training = training
+        self._training, self._rate_hz = training, config.sampling_rate_hz
         self._loss = loss_function(training.loss, focus=training.focus)
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
@@ -174,15 +178,23 @@ class Loop:
         )
 
     def _pass(self) -> float:
-        """Train on every batch once; the mean cross-entropy over segments, as trained, against their labels alone."""
+        """Train on every batch once; the mean cross-entropy over what has labels, as trained, against these alone."""
         self.network.train()
         total, count = torch.zeros((), device=self.device), 0
         for samples, labels, targets in self.batches:
-            scores = self.forward(samples)
-            self._step(self._loss(scores, targets))
-            total += cross_entropy(scores.detach(), labels) * len(samples)
-            count += len(samples)
-        return float(total) / count
+            answers = self.forward(samples)
+            scores = pooled(answers[:, :2], self._training)
+            loss = self._loss(scores, targets)
+            if self._training.auxiliary:
+                loss = loss + self._training.auxiliary * variation_loss(answers[:, 2], samples, self._rate_hz)
+            self._step(loss)
+            shown = scores.detach(), labels
+            if self.batches.unlabelled:
+                shown = labelled(*shown)
+            if len(shown[1]):
+                total += cross_entropy(*shown) * len(shown[1])
+                count += len(shown[1])
+        return float(total) / count if count else math.nan
 
     def _step(self, loss: Tensor) -> None:
         """Move the weights against the gradient of a batch's loss, and the schedule and the average with them."""
@@ -200,16 +212,14 @@ class Loop:
         threshold = metrics.find_threshold(self._training.threshold, labels, margins, subjects, self.rule)
         beta, good_above = metrics.criteria(self.rule)
         decided = margins - np.float32(threshold)
-        pooled = {}
+        further = {}
         if self.rule and self.rule.fbeta_pooled:
-            pooled["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
+            further["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
         _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
         return {
-            **pooled,
+            **further,
             "validation_loss": validation_loss,
-            "f1": metrics.f1(labels, decided, subjects),
-            "fbeta_mean": metrics.fbeta_mean(labels, decided, subjects, beta),
-            "g": metrics.g(labels, decided, subjects, beta, good_above),
+            **mean_over_sources(labels, decided, subjects, self.data.validation_sources, (beta, good_above)),
             "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
@@ -236,10 +246,10 @@ def _loss(epoch: Epoch) -> float:
 
 
 def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:
-    """(N, 2) scores of (N, 1, T) samples in evaluation mode, on the CPU."""
+    """(N, 2) scores of (N, 1, T) samples in evaluation mode, on the CPU; a third one of the network is left out."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(batch.to(device)).cpu() for batch in torch.split(samples, _EVALUATION_BATCH)])
+        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in torch.split(samples, _EVALUATION_BATCH)])
 
 
 def _schedule(optimizer: torch.optim.Optimizer, training: TrainingConfig, batches: int) -> LRScheduler:

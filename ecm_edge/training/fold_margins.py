@@ -1,7 +1,8 @@
 """Networks by fold: each is trained without some folds of the subjects and then answers exactly these.
 
 The teachers of a network are trained within the same folds, before it. Every network's margins are written down as soon
-as it has them, and are used again by the next run that asks for the same network.
+as it has them, and are used again by the next run that asks for the same network. The networks that were trained
+without one fold are kept too.
 """
 
 from __future__ import annotations
@@ -16,17 +17,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.processes import run_all
+from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.training import distill, epochs, out_of_fold, train
+from ecm_edge.training import distill, epochs, fold_networks, out_of_fold, train
+from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
@@ -52,13 +59,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class FoldMargins:
-    """What networks answer to subjects that they have not seen, no threshold taken off; n labelled rows, F folds.
+    """What networks answer to subjects that they have not seen, no threshold taken off; n answered rows, F folds.
 
     before:   (n,) float32 margins, ascending by row, of the networks that were trained without the row's own fold.
     others:   (F, n) float32, others[f] of the networks without the row's own fold and f; NaN where there is none.
     fold:     (n,) the fold of each row.
     networks: how many there are.
     seconds:  that their trainings took, added up over the processes.
+    kept:     the networks that were trained without one fold, as `fold_networks.to_bytes` gives them.
     """
 
     before: NDArray[np.float32]
@@ -66,6 +74,7 @@ class FoldMargins:
     fold: NDArray[np.int64]
     networks: int
     seconds: float
+    kept: bytes
 
 
 def fold_configs(
@@ -128,7 +137,8 @@ def fold_margins(
     jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
     with files.locked(work):
         networks = _networks(setting, jobs, dataset, workers or os.cpu_count() or 1, on_network)
-    return _placed(networks, dataset, folds)
+        kept = fold_networks.to_bytes({job.left_out[0]: _state(job) for job in jobs if job.keeps_network})
+    return _placed(networks, dataset, folds, kept)
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,11 @@ class _Job:
         }
         return self.setting.work / f"{files.sha256_json(inputs)[:32]}.npz"
 
+    @property
+    def keeps_network(self) -> bool:
+        """Whether the network itself is of use later: it is the one that answers its fold."""
+        return len(self.left_out) == 1
+
 
 @dataclass(frozen=True)
 class _Network:
@@ -192,7 +207,7 @@ def _networks(
     for network in networks:
         done(network.left_out, network.seconds)
     for teacher, seconds in distill.train_all(teachers, dataset, setting.teachers, workers):
-        seen = {folds.folds[name] for name in teacher.split.train}
+        seen = {folds.folds[name] for name in teacher.split.train if name in folds.folds}
         done(tuple(sorted(set(range(folds.count)) - seen)), seconds, is_teacher=True)
     for network in run_all([partial(_train, job) for job in missing], workers):
         done(network.left_out, network.seconds)
@@ -204,11 +219,15 @@ def _train(job: _Job) -> _Network:
     """Train one network, and write down what it answers."""
     setting, config, dataset = job.setting, job.config, open_dataset(job.setting.data)
     teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
-    trained = train.fit(config, train.load_data(dataset, config.split), rule=setting.rule, teaching=teaching)
+    data = train.load_data(dataset, config.split, unlabelled=config.training.unlabelled)
+    trained = train.fit(config, data, rule=setting.rule, teaching=teaching)
     samples = train.samples_of(dataset, dataset.rows_of(config.split.test))
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
     seconds = np.array(trained.record.seconds, np.float32)
+    if job.keeps_network:
+        raw = fold_threshold(trained.network, -trained.record.best.threshold, samples[:1])
+        files.write_atomic(_state_path(job), safetensors_bytes(candidate.network_state(raw)))
     files.write_atomic(job.path, out_of_fold.to_bytes(margins=margins, seconds=seconds))
     return _Network(job.left_out, margins, float(seconds))
 
@@ -219,12 +238,26 @@ def _saved(job: _Job, dataset: Dataset) -> _Network | None:
     arrays = out_of_fold.from_bytes(path.read_bytes()) if path.is_file() else {}
     if {name: array.shape for name, array in arrays.items()} != {"margins": rows.shape, "seconds": ()}:
         return None
+    if job.keeps_network and not _state(job):
+        return None
     return _Network(job.left_out, arrays["margins"], float(arrays["seconds"]))
 
 
-def _placed(networks: Sequence[_Network], dataset: Dataset, folds: FoldAssignment) -> FoldMargins:
+def _state_path(job: _Job) -> Path:
+    return job.path.with_suffix(".safetensors")
+
+
+def _state(job: _Job) -> dict[str, Tensor]:
+    """The state of the network without its threshold; empty where it was not kept whole."""
+    try:
+        return load_file(_state_path(job))
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _placed(networks: Sequence[_Network], dataset: Dataset, folds: FoldAssignment, kept: bytes) -> FoldMargins:
     """The margins of all networks by row."""
-    fold = out_of_fold.fold_of(out_of_fold.labelled_rows(dataset), dataset, folds)  # (n,)
+    fold = out_of_fold.fold_of(out_of_fold.answered_rows(dataset, folds), dataset, folds.folds)  # (n,)
     before = np.full(len(fold), np.nan, np.float32)
     others = np.full((folds.count, len(fold)), np.nan, np.float32)
     for network in networks:
@@ -236,4 +269,4 @@ def _placed(networks: Sequence[_Network], dataset: Dataset, folds: FoldAssignmen
         own = fold[rows]
         others[second, rows[own == first]] = network.margins[own == first]
         others[first, rows[own == second]] = network.margins[own == second]
-    return FoldMargins(before, others, fold, len(networks), sum(network.seconds for network in networks))
+    return FoldMargins(before, others, fold, len(networks), sum(network.seconds for network in networks), kept)

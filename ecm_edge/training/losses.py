@@ -46,6 +46,12 @@ def soft_fbeta(scores: Tensor, targets: Tensor) -> Tensor:
     return 1 - fbeta + 0.5 * cross_entropy(scores, targets)
 
 
+def labelled(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 2) scores and (n,) labels of what has a label; where there is none it is NaN."""
+    known = ~labels.isnan()
+    return scores[known], labels[known]
+
+
 def loss_function(name: str, *, focus: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of a training configuration's name; `focus` is that of the focal one."""
     losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,8 +1,9 @@
 """What a candidate's recipe answers out of fold: every subject by a network that has not seen it.
 
     folds.json   CrossValidationRecord: who was in which fold, what was chosen there, the scores over all subjects
-    folds.npz    before, after: (n,) float32 margins of the data set's labelled rows, ascending, before and after the
-                 threshold of their fold was taken off
+    folds.npz    before, after: (n,) float32 margins of the labelled rows of the subjects in folds, ascending,
+                 before and after the threshold of their fold was taken off
+    folds.safetensors    the networks that answered, as `fold_networks` reads them
 
 `crossval` makes both; scores, comparisons and pages only read them.
 """
@@ -16,15 +17,18 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import model_validator
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
+from ecm_edge.data.sources import subjects_of
 from ecm_edge.data.splits import FoldAssignment
 from ecm_edge.metrics import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,12 +37,23 @@ if TYPE_CHECKING:
 
 FOLDS = "folds.json"
 MARGINS = "folds.npz"
+NETWORKS = "folds.safetensors"
 
 STATEMENT = (
     "every subject was answered by a float32 network of this recipe that had not seen it, at a threshold in which its "
     "labels had no part; the candidate's own network took no part"
 )
 """What figures out of fold are; shown beside them."""
+
+
+def statement(folds: FoldAssignment) -> str:
+    """What figures out of fold are, with the sources that had another use."""
+    told = [STATEMENT]
+    if folds.train_only:
+        told.append(f"subjects of {', '.join(folds.train_only)} were only trained on, and have no figures")
+    if folds.score_only:
+        told.append(f"nothing was trained, and no threshold chosen, on subjects of {', '.join(folds.score_only)}")
+    return "; ".join(told)
 
 
 class Fold(Record):
@@ -54,7 +69,8 @@ class CrossValidationRecord(Record):
     """Scores over all subjects, each out of its fold; every fold's threshold is taken off, so margins are cut at 0.
 
     `threshold` is the one for a network of all subjects: by the recipe's rule, from the margins of all, out of fold.
-    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz.
+    `networks` were trained in `train_seconds`, added up over the processes. `margins_sha256` is that of folds.npz, and
+    `networks_sha256` that of folds.safetensors; None where the networks were not kept.
     """
 
     config_sha256: str
@@ -67,30 +83,49 @@ class CrossValidationRecord(Record):
     networks: int
     train_seconds: float
     margins_sha256: str
+    networks_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _each_fold_once(self) -> CrossValidationRecord:
+        if [fold.number for fold in self.folds] != list(range(self.assignment.count)):
+            raise ValueError(f"folds are those from 0 to {self.assignment.count - 1}, in their order")
+        return self
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The record with its margins, (n,) float32 each, of the data set's labelled rows."""
+    """The record with its margins, (n,) float32 each, of the `answered_rows`.
+
+    `networks` is the content of folds.safetensors; empty where it was not kept, or not read.
+    """
 
     record: CrossValidationRecord
     before: NDArray[np.float32]
     after: NDArray[np.float32]
+    networks: bytes = b""
 
     def save(self, folder: Path) -> None:
-        """Write folds.npz and then folds.json into a candidate's folder."""
+        """Write folds.npz, folds.safetensors if there is one, and then folds.json into a candidate's folder."""
+        if self.networks:
+            files.write_atomic(folder / NETWORKS, self.networks)
         files.write_atomic(folder / MARGINS, to_bytes(before=self.before, after=self.after))
         self.record.save(folder / FOLDS)
 
 
-def labelled_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """The rows that have margins: all labelled ones, (n,) ascending."""
-    return np.flatnonzero(dataset.labels >= 0)
+def answered_rows(dataset: Dataset, folds: FoldAssignment) -> NDArray[np.int64]:
+    """The rows that have margins, (n,) ascending: the labelled ones of the subjects that are in a fold."""
+    return dataset.rows_of(folds.folds)
 
 
-def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.int64]:
-    """(n,) the fold of the subject of each of (n,) labelled rows."""
-    return np.array([folds.folds[name] for name in dataset.subject_names(rows)], np.int64)
+def fold_of(rows: NDArray[np.int64], dataset: Dataset, folds: Mapping[str, int]) -> NDArray[np.int64]:
+    """(n,) the fold of the subject of each of (n,) rows, by its name in `folds`."""
+    return np.array([folds[name] for name in dataset.subject_names(rows)], np.int64)
+
+
+def may_choose(rows: NDArray[np.int64], dataset: Dataset, folds: FoldAssignment) -> NDArray[np.bool_]:
+    """(n,) whether a threshold may be chosen on each of (n,) rows: not on those of a source in scores only."""
+    away = subjects_of(dataset, folds.score_only)
+    return np.array([name not in away for name in dataset.subject_names(rows)], np.bool_)
 
 
 def has_folds(folder: Path) -> bool:
@@ -110,11 +145,28 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         CandidateError: nothing was measured out of fold, or it was with another configuration or data set, or one of
             the two files changed.
     """
+    loaded = load_elsewhere(folder, config)
+    check_dataset(config, dataset)
+    rows = len(answered_rows(dataset, loaded.record.assignment))
+    if len(loaded.before) != rows:
+        raise _other_rows(folder, rows, f"{len(loaded.before)} margins")
+    return loaded
+
+
+def load_elsewhere(folder: Path, config: CandidateConfig) -> OutOfFold:
+    """What `save` wrote, where the data set of the candidate is not at hand; the rows are those of that data set.
+
+    Args:
+        folder: the candidate's.
+        config: the one that lies there.
+
+    Raises:
+        CandidateError: as `load`, but that no data set is held against it.
+    """
     if not has_folds(folder):
         raise CandidateError(
             "figures out of fold come from a cross-validation", f"no {FOLDS} in {folder}", "Train with --folds."
         )
-    check_dataset(config, dataset)
     record, path = CrossValidationRecord.load(folder / FOLDS), folder / MARGINS
     if (record.config_sha256, record.dataset_sha256) != (config.sha256, config.dataset_sha256):
         raise CandidateError(
@@ -128,15 +180,19 @@ def load(folder: Path, config: CandidateConfig, dataset: Dataset) -> OutOfFold:
         raise CandidateError(
             f"{MARGINS} stays as it was written", f"{path} changed or is gone", "Restore it, or train with --folds."
         )
-    arrays = from_bytes(content)
-    rows = len(labelled_rows(dataset))
+    arrays, rows = from_bytes(content), record.scores.segments
     if {name: array.shape for name, array in arrays.items()} != {"before": (rows,), "after": (rows,)}:
-        raise CandidateError(
-            f"{MARGINS} has a margin before and after the threshold for each of {rows} labelled segments",
-            f"{', '.join(f'{name} {array.shape}' for name, array in arrays.items()) or 'no arrays'} in {path}",
-            "Restore it, or train with --folds.",
-        )
+        found = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays"
+        raise _other_rows(folder, rows, found)
     return OutOfFold(record, arrays["before"], arrays["after"])
+
+
+def _other_rows(folder: Path, rows: int, found: str) -> CandidateError:
+    return CandidateError(
+        f"{MARGINS} has a margin before and after the threshold for each of {rows} segments",
+        f"{found} in {folder / MARGINS}",
+        "Restore it, or train with --folds.",
+    )
 
 
 def to_bytes(**arrays: NDArray[np.float32]) -> bytes:

@@ -16,6 +16,7 @@ import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from onnx import TensorProto, numpy_helper
 from torch import fx
@@ -61,7 +62,7 @@ def fine_tune(
     The training loss is that of the simulated int8 network; validation figures and the threshold are the float one's.
 
     Args:
-        network: with the weights that `before` kept.
+        network: with the weights that `before` kept, and two scores; there is no auxiliary loss here.
         config: what it was trained by.
         before: the loop that trained it. Scales are calibrated on some of its segments, before and after every epoch.
         teaching: as for `train.fit`.
@@ -73,8 +74,9 @@ def fine_tune(
         ModelError: the network cannot be exported or quantised.
     """
     data, training = before.data, config.training
-    chosen = row_sampling.spread_over(data.train_subjects, CALIBRATION_SEGMENTS)
-    batch = min(training.batch_size, len(before.batches.rows))
+    labelled = np.flatnonzero(data.train_labels.numpy() >= 0)
+    chosen = labelled[row_sampling.spread_over(data.train_subjects[labelled], CALIBRATION_SEGMENTS)]
+    batch = min(training.batch_size, before.batches.segments)
     simulated = Simulated(network, data.train_samples[chosen, 0].numpy(), batch=batch)
     begun, finer = len(before.epochs), _fine_tuning(config)
     loop = Loop(network, finer, data, before.device, before.rule, teaching, forward=simulated, begun=begun)
@@ -89,7 +91,7 @@ def fine_tune(
 def _fine_tuning(config: CandidateConfig) -> CandidateConfig:
     """The configuration of the epochs with int8 simulated."""
     training = config.training
-    changes = {"epochs": training.qat_epochs, "learning_rate": training.qat_learning_rate}
+    changes = {"epochs": training.qat_epochs, "learning_rate": training.qat_learning_rate, "auxiliary": 0.0}
     steady = {"keep": "last", "schedule": "one_cycle", "weight_average": "none"}
     return config.model_copy(update={"training": training.model_copy(update={**changes, **steady})})
 

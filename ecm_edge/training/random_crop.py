@@ -1,8 +1,9 @@
 """Random crop: each time, a training segment is cut from another place of the passage of the recording around it.
 
-The two halves of a 10 s episode are one of many ways to cut it. Cut at a random place, and in half of the cases read
+Windows side by side are one of many ways to cut a recording. Cut at a random place, and in half of the cases read
 somewhat slower or faster, it gives other beats, in other places and at other rates. The ratios of its RR intervals
-stay, and no sample has to be repeated at an edge. The option is called `recut`.
+stay, and no sample has to be repeated at an edge. The option is called `recut`. How far a passage reaches is known from
+`passages`: a whole recording where its windows are all there, the two halves of an episode in the contest's files.
 
 Shapes: N segments, n of them in a batch, T samples.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ecm_edge.training.augment import interpolated
+from ecm_edge.training.interpolation import interpolated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +28,13 @@ _OTHER_TEMPO = 0.5  # of the segments
 class RandomCrop:
     """Cuts batches out of the passages of a training part.
 
-    A passage is rows of one episode and one label that are trained on. A row that stands alone, because its other half
-    is missing, of the other class or left out of the training, gives itself, or a part of it where it is to be slowed.
+    It cuts from neighbours of one passage and one label that are trained on. A row that stands alone, because those
+    beside it are missing, of the other class or left out of the training, gives itself, or a part of it where it is to
+    be slowed.
 
     Args:
-        samples: (N, 1, T) float32, rows as in a data set: those of an episode adjoin in time.
-        episodes: (N,) of each row.
+        samples: (N, 1, T) float32, rows as in a data set: those of a passage adjoin in time.
+        passages: (N,) of each row.
         labels: (N,) of each row.
         rows: those that are trained on.
         tempo: half of the segments are read slower or faster by a factor of up to 1 + tempo, where their passage has as
@@ -42,18 +44,18 @@ class RandomCrop:
     def __init__(
         self,
         samples: Tensor,
-        episodes: NDArray[np.int64],
+        passages: NDArray[np.int64],
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
         tempo: float,
     ) -> None:
         used = np.zeros(len(labels), bool)
         used[rows] = True
-        first, count = _passages(episodes, labels, used)
+        first, count = _runs(passages, labels, used)
         self._length = samples.shape[2]
         self._flat = samples.reshape(-1)
-        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's passage, in `_flat`
-        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the passage
+        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's run, in `_flat`
+        self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the run
         self._tempo = tempo
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -70,11 +72,14 @@ class RandomCrop:
         return interpolated(self._flat, self._begin[rows], places, last).unsqueeze(1)
 
 
-def _passages(
-    episodes: NDArray[np.int64], labels: NDArray[np.int64], used: NDArray[np.bool_]
+def _runs(
+    passages: NDArray[np.int64], labels: NDArray[np.int64], used: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) the row at which each row's passage begins, and (N,) how many rows it has."""
-    joined = (episodes[1:] == episodes[:-1]) & (labels[1:] == labels[:-1]) & used[1:] & used[:-1]
+    """(N,) the first row of each row's run, and (N,) how many rows the run has.
+
+    A run is neighbours of one passage and one label that are trained on, or a row that stands alone.
+    """
+    joined = (passages[1:] == passages[:-1]) & (labels[1:] == labels[:-1]) & used[1:] & used[:-1]
     begins = np.flatnonzero(np.concatenate([[True], ~joined]))
-    sizes = np.diff(begins, append=len(episodes))
+    sizes = np.diff(begins, append=len(passages))
     return np.repeat(begins, sizes), np.repeat(sizes, sizes)

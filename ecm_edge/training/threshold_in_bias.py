@@ -33,16 +33,25 @@ def fold_threshold(network: nn.Module, threshold: float, probe: Tensor) -> nn.Mo
         ModelError: the network does not end in a linear layer of two scores with a bias.
     """
     folded = copy.deepcopy(network)
-    linears = [module for module in folded.modules() if isinstance(module, nn.Linear)]
-    if not linears or linears[-1].out_features != 2 or linears[-1].bias is None:  # noqa: PLR2004 - two scores
-        raise _not_last(repr(linears[-1]) if linears else "no Linear")
     with torch.no_grad():
-        linears[-1].bias[1] -= threshold
+        score_layer(folded).bias[1] -= threshold
         before, after = network(probe), folded(probe)  # (n, 2)
     off = (after - before + torch.tensor([0.0, threshold])).abs().max()
     if off > _ROUNDING * max(1.0, float(before.abs().max())):
         raise _not_last("a last Linear whose bias is not added to the scores themselves")
     return folded
+
+
+def score_layer(network: nn.Module, scores: int = 2) -> nn.Linear:
+    """The last linear layer of a network, which gives its scores.
+
+    Raises:
+        ModelError: there is none, or it has another number of outputs or no bias.
+    """
+    linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linears or linears[-1].out_features != scores or linears[-1].bias is None:
+        raise _not_last(repr(linears[-1]) if linears else "no Linear")
+    return linears[-1]
 
 
 def _not_last(found: str) -> ModelError:

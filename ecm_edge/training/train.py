@@ -19,8 +19,10 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
+from ecm_edge.training import auxiliary
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.epochs import Epoch, Loop, Stopped
+from ecm_edge.training.passages import passages
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
@@ -41,9 +43,15 @@ class TrainingRecord(Record):
     The last `qat_epochs` of `epochs` simulated int8: their training loss is that of the rounded network, all else that
     of the float one. `samples_per_second`, `layout` and `compiled` are those of the epochs before.
 
+    train_segments: those that were trained on; `unlabelled_segments` of them have no label, and `softened_labels` a
+              doubting teacher's answer in place of it.
+    left_out_quiet: windows that were not trained on only because they are quiet.
+    windows_seen: how many windows the network was trained on in all epochs, each time counted.
     layout:   which axis came last in training: the batch where that was to be compiled, which is several times as fast,
               and else time, since without compiling it would be slower.
     validation_positive_subjects: those with a positive segment; absent in records of earlier versions.
+    validation_sources: how many sources of a merged data set they are of, over which the figures are means.
+    noise_sha256: the hash of the recorded noise that was added, if any was.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
     """
 
@@ -56,16 +64,22 @@ class TrainingRecord(Record):
     epochs: list[Epoch]
     qat_epochs: int = 0
     train_segments: int
+    unlabelled_segments: int = 0
+    softened_labels: int = 0
+    left_out_quiet: int = 0
+    windows_seen: int = 0
     validation_segments: int
     train_subjects: int
     validation_subjects: int
     validation_positive_subjects: int | None = None
+    validation_sources: int = 1
     samples_per_second: float
     seconds: float
     device: str
     threads: int
     layout: Literal["batch_first", "batch_last"] = "batch_first"
     compiled: bool = False
+    noise_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,20 @@ class Trained:
     record: TrainingRecord
 
 
-def load_data(dataset: Dataset, split: Split) -> TrainingData:
+def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
     """Read the training and validation segments of a split into memory; the latter part may be empty.
+
+    Args:
+        dataset: the one that the split is of.
+        split: names the subjects.
+        unlabelled: read the training subjects' segments without a label too, for `training.unlabelled`.
 
     Raises:
         DatasetError: validation segments of one class only, so that no threshold could be chosen.
     """
     train, validation = dataset.rows_of(split.train), dataset.rows_of(split.validation)
+    if unlabelled:
+        train = np.union1d(train, _unlabelled_rows(dataset, split.train))
     labels = dataset.labels[validation]
     if split.validation and not 0 < labels.sum() < len(labels):
         raise DatasetError(
@@ -100,11 +121,21 @@ def load_data(dataset: Dataset, split: Split) -> TrainingData:
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
         train_subjects=np.array(dataset.subject_names(train)),
+        train_rhythms=np.asarray(dataset.table["rhythm"][train]),
+        train_sources=dataset.sources[dataset.table["subject"][train]],
         train_episodes=np.asarray(dataset.table["episode"][train]),
+        train_passages=passages(dataset, train),
         validation_samples=samples_of(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
+        validation_sources=dataset.sources[dataset.table["subject"][validation]],
     )
+
+
+def _unlabelled_rows(dataset: Dataset, subjects: list[str]) -> np.ndarray:
+    """(n,) the rows of these subjects that have no label, ascending."""
+    wanted = np.isin(dataset.header.subjects, subjects)
+    return np.flatnonzero((dataset.labels < 0) & wanted[dataset.table["subject"]])
 
 
 def samples_of(dataset: Dataset, rows: np.ndarray) -> Tensor:
@@ -135,16 +166,21 @@ def fit(
         CandidateError: the network gave no finite loss in its first epoch, or the training needs validation subjects or
             teachers that are not there.
         DatasetError: the segments that are trained on are of one class only.
-        ModelError: the network does not end in a linear layer into which the threshold can be folded.
+        ModelError: the network does not end in a linear layer into which the threshold can be folded, and that can give
+            the auxiliary output.
     """
     started = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = candidate.build_network(config).to(device)
+        if config.training.auxiliary:
+            auxiliary.widen(network, data.train_samples[:1].to(device))
         loop = Loop(network, config, data, device, rule, teaching)
         stopped = loop.run(on_epoch, should_stop)
         best, finer = _kept(loop, config), loop
+        if config.training.auxiliary:
+            auxiliary.narrow(network)
         if config.training.qat_epochs and stopped != "pruned":
             from ecm_edge.training import qat
 
@@ -183,16 +219,22 @@ def _record(
         epochs=[*loop.epochs, *fine_tuned],
         qat_epochs=len(fine_tuned),
         train_segments=len(loop.batches.rows),
+        unlabelled_segments=loop.batches.unlabelled,
+        softened_labels=loop.batches.softened,
+        left_out_quiet=loop.batches.left_out_quiet,
+        windows_seen=loop.batches.segments * (len(loop.epochs) + len(fine_tuned)),
         validation_segments=len(loop.data.validation_labels),
         train_subjects=len(config.split.train),
         validation_subjects=len(config.split.validation),
         validation_positive_subjects=_positive_subjects(loop),
-        samples_per_second=len(loop.batches.rows) * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
+        validation_sources=max(1, len(np.unique(loop.data.validation_sources))),
+        samples_per_second=loop.batches.segments * len(loop.epochs) / sum(epoch.seconds for epoch in loop.epochs),
         seconds=seconds,
         device=str(loop.device),
         threads=torch.get_num_threads(),
         layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
+        noise_sha256=loop.batches.noise_sha256,
     )
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecm_edge.candidate.networks.beat_times import BeatTimes, SideBySide
 from ecm_edge.candidate.networks.blocks import Normalize, Pool, Residual, SqueezeExcite, normalized, statistics
 from ecm_edge.candidate.networks.rhythm_wave import RhythmWave
 
@@ -307,6 +308,17 @@ def _rhythm_wave(module: RhythmWave) -> Layer:
     return run
 
 
+def _beat_times(module: BeatTimes) -> Layer:
+    """(1, T, N) -> (1, T', N); there is nothing to train in it, and pooling is made for the other layout."""
+    return lambda x: module(_batch_first(x)).permute(1, 2, 0)
+
+
+def _side_by_side(module: SideBySide) -> Layer:
+    """(C, T, N) -> (N, F)."""
+    views = [_layer(view) for view in module.views]
+    return lambda x: torch.cat([view(x) for view in views], 1)
+
+
 _LAYERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     **dict.fromkeys(
         (nn.Identity, nn.Dropout, nn.ReLU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU),
@@ -323,5 +335,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     SqueezeExcite: _squeeze_excite,
     Residual: _residual,
     RhythmWave: _rhythm_wave,
+    BeatTimes: _beat_times,
+    SideBySide: _side_by_side,
 }
 """The function of each type of module."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import nn
 
+from ecm_edge.candidate.networks.beat_times import SideBySide, times_branch
 from ecm_edge.candidate.networks.blocks import (
     Pool,
     PooledParams,
@@ -36,6 +37,10 @@ class Params(PooledParams):
     first_stride: int | None = Field(default=None, ge=1, le=16, description="of the stem's first: as stride")
     block_kernel: int | None = Field(default=None, ge=1, le=31, description="of the residual blocks: as kernel")
     separable: bool = False
+    times_channels: int = Field(
+        default=0, ge=0, le=64, description="of a branch that sees beats only as times; 0: none"
+    )
+    times_depth: int = Field(default=4, ge=1, le=6, description="residual blocks of that branch")
 
 
 def build(params: Params, samples_per_segment: int) -> nn.Module:
@@ -58,5 +63,9 @@ def build(params: Params, samples_per_segment: int) -> nn.Module:
         separable=params.separable,
         squeeze_excite=params.squeeze_excite,
     )
-    head = pooled_classifier(width, params)
-    return nn.Sequential(front_end(params), *stem, dilated, Pool(params.pooling), head)
+    head = pooled_classifier(width + params.times_channels, params)
+    shape = [*stem, dilated, Pool(params.pooling)]
+    if params.times_channels == 0:
+        return nn.Sequential(front_end(params), *shape, head)
+    times = times_branch(params.times_channels, params.times_depth, act, params.pooling)
+    return nn.Sequential(front_end(params), SideBySide(nn.Sequential(*shape), times), head)

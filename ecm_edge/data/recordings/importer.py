@@ -82,6 +82,7 @@ def import_recordings(
     on_error: OnError = "fail",
     blank: Blank = "negative",
     synthetic: bool = False,
+    licence: str | None = None,
     problems_shown: int = 10,
 ) -> ImportRecord:
     """Read every recording of a folder into a new data set at `out`.
@@ -89,7 +90,8 @@ def import_recordings(
     With `on_error="fail"` one problem is enough to write nothing; with "skip" the rest is imported and the header
     keeps what was left out, and why. The error shows each reason once, at most `problems_shown` of them, and so many
     names of each. Hidden files and those of operating systems are left out and stop nothing. `task` is AF in 5 s by
-    default, and `rules` are the task's; the positive rhythms of `rules` take the place of the task's.
+    default, and `rules` are the task's; the positive rhythms of `rules` take the place of the task's. The header keeps
+    the `licence` of the recordings, which changes no hash.
 
     Raises:
         RecordingError: no folder of recordings, one of another format or with `out` in it, an option that is missing or
@@ -113,7 +115,7 @@ def import_recordings(
     if on_error == "fail":
         blocks = _without_problems(blocks, problems_shown)
     labelling = Labelling(rules, blank)
-    description = _description(file_format, options, task, rules, blank, on_error, synthetic=synthetic)
+    description = _description(file_format, options, task, rules, blank, on_error, synthetic=synthetic, licence=licence)
     labelled = labelling.label(with_repeats(blocks))
     write_dataset(out, description, chain(labelled, _not_seen(task, stated, labelling)))
     return _record(open_dataset(out), file_format, labelling.table(), begin_s)
@@ -217,6 +219,7 @@ def _description(
     on_error: OnError,
     *,
     synthetic: bool,
+    licence: str | None,
 ) -> Description:
     stated = {name: _text(value) for name, value in vars(options).items() if value not in (None, ())}
     signal = task.signal if FORMATS[file_format].continuous else _FILTERED
@@ -230,7 +233,9 @@ def _description(
         synthetic=synthetic,
         task=task,
         source=Source(
-            format=file_format, options={**stated, **rules.statement(), "on_error": on_error, "signal": signal}
+            format=file_format,
+            options={**stated, **rules.statement(), "on_error": on_error, "signal": signal},
+            licence=" ".join((licence or "").split()) or None,
         ),
     )
 

@@ -204,7 +204,7 @@ def conditioned(recording: Recording, task: Task, start_s: float, stop_s: float)
     begin_s = max(0.0, start_s - margin_s)
     raw = recording.read(round(begin_s * rate_hz), min(recording.length, round((stop_s + margin_s) * rate_hz)))
     first = round((start_s - begin_s) * task.sampling_rate_hz)
-    return _condition(raw, rate_hz, task)[first : first + round((stop_s - start_s) * task.sampling_rate_hz)]
+    return condition(raw, rate_hz, task)[first : first + round((stop_s - start_s) * task.sampling_rate_hz)]
 
 
 def in_order(spans: Sequence[Span]) -> list[Span]:
@@ -271,7 +271,7 @@ def _cut(recording: Recording, task: Task, wanted: np.ndarray, hop_s: float) -> 
     begin_s = wanted * hop_s - (first_s - before_s)  # (n,) from the first sample of `raw`
     reasons = [_fault(raw, round(s * rate_hz), round(task.window_s * rate_hz)) for s in begin_s]
     usable = np.array([not reason for reason in reasons], bool)
-    clean = _condition(raw, rate_hz, task)
+    clean = condition(raw, rate_hz, task)
     places = np.round(begin_s[usable] * task.sampling_rate_hz).astype(np.int64)
     samples = clean[places[:, None] + np.arange(task.samples_per_segment)].astype(np.float32)
     return Windows(wanted[usable], samples, {int(k): r for k, r in zip(wanted, reasons, strict=True) if r})
@@ -290,7 +290,7 @@ def _fault(raw: np.ndarray, start: int, length: int) -> str:
     return "flat: every sample is the same" if np.ptp(window) == 0 else ""
 
 
-def _condition(raw: np.ndarray, rate_hz: float, task: Task) -> np.ndarray:
+def condition(raw: np.ndarray, rate_hz: float, task: Task) -> np.ndarray:
     """(t,) at `rate_hz` to (t',) at the task's rate, band-passed; missing samples are bridged, their windows unused."""
     from scipy import signal
 

@@ -28,7 +28,7 @@ from ecm_edge.evaluate.verify.records import (
     VerifyRecord,
     judged_by,
 )
-from ecm_edge.evaluate.verify.segments import Segments, segments_from, segments_of
+from ecm_edge.evaluate.verify.segments import Segments, positive_subjects, segments_from, segments_of
 from ecm_edge.firmware import generate
 from ecm_edge.forms import onnx_model, reference, simplify
 from ecm_edge.forms.decision import TWO_SCORES
@@ -381,6 +381,7 @@ def _source(dataset: Dataset | Samples, segments: Segments) -> dict[str, Any]:
         "label": dataset.header.task.label,
         "synthetic": dataset.header.synthetic,
         "subjects": sorted(set(segments.subjects)),
+        "subjects_with_positives": positive_subjects(segments),
     }
 
 

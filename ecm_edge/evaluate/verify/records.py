@@ -133,7 +133,8 @@ class Hop(Record):
     one LSB of each other in the reference (int8 runtime only). `score_max_lsb` is the largest difference of a final
     score, to which differences of single layers may add up. `f1` is None where no segment is AF. `specificity` is None
     where all are, and in records of earlier versions. `accuracy` is the share of right labels of a model of several
-    classes. `first_diverging` is there only if the hop fails.
+    classes. `first_diverging` is there only if the hop fails. `by_subject` has every subject, or of more than 200 those
+    of which a label flips.
     """
 
     name: str
@@ -190,7 +191,7 @@ class VerifyRecord(Record):
     `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
     `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
     `dataset` may also be a file of samples, or noise: then there are no task and no subjects. `facts` are those of a
-    model that is no float32 detector.
+    model that is no float32 detector. `subjects_with_positives` counts those with a positive segment.
     """
 
     verdict: Verdict
@@ -205,6 +206,7 @@ class VerifyRecord(Record):
     synthetic: bool
     segments: int
     subjects: list[str]
+    subjects_with_positives: int | None = None
     first_diverging_hop: str | None
     hops: list[Hop]
     model_sha256: dict[str, str]
@@ -215,6 +217,8 @@ class VerifyRecord(Record):
     @property
     def positive_subjects(self) -> int | None:
         """How many of the subjects have a positive segment; None where no hop compared their answers."""
+        if self.subjects_with_positives is not None:
+            return self.subjects_with_positives
         compared = next((hop.by_subject for hop in self.hops if hop.by_subject), None)
         return None if compared is None else sum(subject.f1_before is not None for subject in compared)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ecm_edge.forms.decision import Decision
     from ecm_edge.forms.onnx_model import Floats
     from ecm_edge.forms.sample_file import Samples
+
+MOST_SUBJECTS = 200
+"""Up to so many, every subject stands in a hop's record."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,10 @@ def flips(segments: Segments, reference: Floats, other: Floats) -> list[Flip]:
 
 
 def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[SubjectChange]:
-    """F1 and Fβ of every subject before and after; empty without labels of two classes; scores must be finite."""
+    """F1 and Fβ of every subject before and after; empty without labels of two classes; scores must be finite.
+
+    Of more than `MOST_SUBJECTS`, those of which a label flips.
+    """
     labels = segments.binary_labels
     if labels is None:
         return []
@@ -97,19 +104,27 @@ def by_subject(segments: Segments, reference: Floats, other: Floats) -> list[Sub
     before, after = (metrics.count_by_subject(labels, c, segments.subjects) for c in called)
     betas = [metrics.fbeta_by_subject(labels, c, segments.subjects, segments.beta) for c in called]
     subjects = np.asarray(segments.subjects)
-    changed = subjects[parity.flipped(reference, other, segments.decision)]
+    counts = Counter(subjects.tolist())
+    flips = Counter(subjects[parity.flipped(reference, other, segments.decision)].tolist())
     return [
         SubjectChange(
             subject=name,
-            segments=int(np.sum(subjects == name)),
-            label_flips=int(np.sum(changed == name)),
+            segments=counts[name],
+            label_flips=flips[name],
             f1_before=_f1(before, s),
             f1_after=_f1(after, s),
             fbeta_before=betas[0][name],
             fbeta_after=betas[1][name],
         )
         for s, name in enumerate(before.subjects)
+        if flips[name] or len(counts) <= MOST_SUBJECTS
     ]
+
+
+def positive_subjects(segments: Segments) -> int | None:
+    """How many subjects have a positive segment; None without labels of two classes."""
+    labels = segments.binary_labels
+    return None if labels is None else len(set(np.asarray(segments.subjects)[labels == 1].tolist()))
 
 
 def f1(segments: Segments, scores: Floats) -> float | None:
