@@ -40,6 +40,7 @@ from ecm_edge.registry.promote import promote
 from ecm_edge.registry.registry import history_record as history
 from ecm_edge.registry.registry import rollback
 from ecm_edge.report import write_report as report
+from ecm_edge.report.compare import compare_models as compare
 from ecm_edge.report.episodes import write_episodes as episodes
 from ecm_edge.report.model_card import write_card as card
 from ecm_edge.search.runs import default_settings
@@ -61,6 +62,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "compare",
     "cross_validate",
     "default_settings",
     "episodes",

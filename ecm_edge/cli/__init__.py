@@ -45,6 +45,7 @@ _COMMANDS = {
     "promote": "let a candidate replace the incumbent, or print why not",
     "rollback": "make an earlier entry the incumbent again",
     "history": "list what was promoted, refused and rolled back",
+    "compare": "compare models with each other: accuracy, cost, parity, configuration",
     "bundle": "pack image, C, model and proofs for a contest entry or a firmware team",
     "report": "write one HTML page about a candidate or a run",
     "card": "write a model card in Markdown: purpose, limits and figures of a model",
