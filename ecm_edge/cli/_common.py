@@ -188,9 +188,11 @@ def tell(facts: ModelFacts | None, serial: str = "") -> None:
 
 def print_gates(gates: Iterable[Gate]) -> None:
     """One line for each gate; the value goes before a detail that begins with "of"."""
+    from ecm_edge.base.tables import say
+
     for gate in gates:
         count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+        say(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}", indent=8)
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:

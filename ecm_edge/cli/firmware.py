@@ -140,7 +140,7 @@ def build_(
 
 def _render_images(record: FirmwareRecord) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     rows = [
         [
@@ -153,7 +153,16 @@ def _render_images(record: FirmwareRecord) -> None:
         ]
         for form in record.forms
     ]
-    columns = ["form", "verdict", "image", "flash B", "RAM B", "stack B", "instructions", "estimated ms"]
+    columns: list[str | Column] = [
+        "form",
+        "verdict",
+        Column("image", drop=1, wraps=True),
+        "flash B",
+        "RAM B",
+        Column("stack B", drop=2),
+        "instructions",
+        "estimated ms",
+    ]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
     for form in record.forms:
         for gate in form.gates:

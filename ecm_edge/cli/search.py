@@ -213,12 +213,24 @@ def verdict_of(trial: TrialRecord) -> str:
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
     from ecm_edge.base.numbers import ratio, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
     show(
         title,
-        ["trial", "family", objective, "F1", "Fβ", "G", "specificity", "MACs", "flash KiB", "RAM KiB", "verify"],
+        [
+            "trial",
+            "family",
+            objective,
+            Column("F1", drop=1),
+            Column("Fβ", drop=4),
+            Column("G", drop=2),
+            "specificity",
+            Column("MACs", drop=3),
+            "flash KiB",
+            "RAM KiB",
+            "verify",
+        ],
         [
             [
                 f"{t.number:04d}{' *' if t.number == best else ''}",

@@ -119,17 +119,26 @@ def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
 
 def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.numbers import with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
     source = counted if record.task else record.dataset
     title = f"{record.model}: {record.segments} segments of {source}; {record.target}{made_up}"
     classes = record.facts is not None and record.facts.scores > 2  # noqa: PLR2004 - of two scores one is positive
-    figures = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
+    names = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
+    figures = [Column(name, drop=3 + number) for number, name in enumerate(reversed(names))][::-1]
     show(
         title,
-        ["hop", "verdict", "max abs", "cos", "flips", *figures, "max LSB"],
+        [
+            "hop",
+            "verdict",
+            "max abs",
+            Column("cos", drop=1),
+            "flips",
+            *figures,
+            Column("max LSB", drop=2),
+        ],
         [_row(hop, classes=classes) for hop in record.hops],
     )
     tell(record.facts)
