@@ -8,7 +8,10 @@ import pytest
 
 from ecm_edge import tasks
 from ecm_edge.base import names
+from ecm_edge.base.errors import RecordingError
 from ecm_edge.cli import main
+from ecm_edge.data.recordings.opening import open_recordings
+from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.rhythms import RhythmRules, not_known
 
 from . import report_records as made
@@ -82,7 +85,6 @@ def test_a_family_and_its_parameters(given, meant, known, place, capsys):
         (("fit", "{at}/mymet.onnx", "--target", "host"), "{at}/mynet.onnx"),
         (("fit", "{at}/mynet.onnx", "--target", "{at}/board.toml"), "{at}/boards.toml"),
         (("verify", "{at}/mynet.onnx", "--target", "host", "--samples", "{at}/mynet.npx"), "{at}/mynet.npz"),
-        (("predict", "{at}/run", "{at}/recording", "-o", "{at}/new", "--task", "af-5s"), "{at}/recordings"),
         (("data", "import", "{at}/recording", "-o", "{at}/new", "--format", "wfdb"), "{at}/recordings"),
         (("history", "--target", "host", "--registry", "{at}/regisry"), "{at}/registry"),
         (("rollback", "--target", "host", "--registry", "{at}/regisry"), "{at}/registry/host"),
@@ -100,6 +102,12 @@ def test_a_path(arguments, meant, place, capsys):
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]), place / "mynet.onnx")
     said = error([word.format(at=place) for word in arguments], capsys)
     assert said["hint"].startswith(f"Did you mean {meant.format(at=place)!r}? ")
+
+
+def test_a_recording(tmp_path):
+    (tmp_path / "holter.edf").touch()
+    with pytest.raises(RecordingError, match="Did you mean '.*holter.edf'"):
+        open_recordings(tmp_path / "holter.ef", None, Options(), tasks.default())
 
 
 def test_a_field_of_a_file(tmp_path, capsys):
