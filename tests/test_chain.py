@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ecm_edge import api, targets
+from ecm_edge import targets
 from ecm_edge.cli import schemas
 
 from .test_cli import LEAVES
@@ -115,8 +115,3 @@ def test_a_candidate_trained_again_is_the_same(chain):
     trained = chain["train"][1]["training"]
     (best,) = [t for t in chain["search"][1]["trials"] if t["number"] == chain["search"][1]["best"]]
     assert trained["best"]["f1"] == best["f1"]
-
-
-@pytest.mark.parametrize("name", api.__all__)
-def test_every_verb_is_a_documented_function(name):
-    assert getattr(api, name).__doc__

@@ -106,7 +106,7 @@ def test_a_path(arguments, meant, place, capsys):
 
 def test_a_recording(tmp_path):
     (tmp_path / "holter.edf").touch()
-    with pytest.raises(RecordingError, match="Did you mean '.*holter.edf'"):
+    with pytest.raises(RecordingError, match=r"Did you mean '.*holter\.edf'"):
         open_recordings(tmp_path / "holter.ef", None, Options(), tasks.default())
 
 
