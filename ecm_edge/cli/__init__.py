@@ -13,11 +13,14 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import NoSuchCommand
 
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
 from ecm_edge.cli._help import Group, example
 
@@ -167,11 +170,25 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        message = problem.format_message().rstrip(".?")
-        return EcmEdgeError("the command line has to be valid", message, f"See `{command} --help`.")
+        found = problem.message if isinstance(problem, click.NoSuchOption) else problem.format_message()
+        hint = f"{_meant(problem)}See `{command} --help`."
+        return EcmEdgeError("the command line has to be valid", found.rstrip(".?"), hint)
     place = f" at {problem.filename}" if problem.filename else ""
+    there = path_meant(Path(problem.filename)) if isinstance(problem.filename, str) else ""
     return EcmEdgeError(
         "files must be readable and writable",
         f"{problem.strerror or problem}{place}",
-        "Check the path, its rights and the free space.",
+        f"{there}Check the path, its rights and the free space.",
     )
+
+
+def _meant(problem: click.UsageError) -> str:
+    """What a hint begins with where a command, an option or a value of a list is not known."""
+    match problem:
+        case NoSuchCommand(ctx=click.Context(command=click.Group() as group) as context):
+            return or_known(problem.command_name, group.list_commands(context), "commands") + " "
+        case click.NoSuchOption(ctx=click.Context(command=command)):
+            return did_you_mean(problem.option_name, (word for p in command.params for word in p.opts))
+        case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
+            return did_you_mean(problem.message.partition("'")[2].partition("'")[0], choices)
+    return ""
