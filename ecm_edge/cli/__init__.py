@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ecm_edge.base import progress
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.tables import printable
+from ecm_edge.base.threads import choose_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,17 +86,18 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    as_json = "--json" in (
-        sys.argv[1:] if arguments is None else arguments
-    )  # even if the other arguments are not valid
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words  # even if the other arguments are not valid
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
+    choose_threads()
     received: list[int] = []
     try:
         with (
             _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ecm_edge.base import progress
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -185,6 +187,7 @@ def print_gates(gates: Iterable[Gate]) -> None:
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
     """Print the record as JSON, or call `render` to show it to people; exit 1 if its verdict is FAIL."""
+    progress.hide()
     context = click.get_current_context()
     if as_json:
         click.echo(record.model_dump_json(), file=context.obj)  # stdout itself; prints go to stderr meanwhile

@@ -86,7 +86,7 @@ def command(
     in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
-    from ecm_edge.base.tables import counter
+    from ecm_edge.base.progress import counter
     from ecm_edge.search import runs, search
 
     dataset = open_data(data)
@@ -104,7 +104,7 @@ def command(
         advance(trained)
         print_trial(trial)
 
-    with counter("trained candidates", trials) as advance:
+    with counter("trained", trials) as advance:
         record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
@@ -204,7 +205,8 @@ class _Run:
         if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
             return trial
         folder = trial_folder(self.out, trial.number)
-        verified = verify_candidate(folder, self.dataset, self.settings.target)
+        with doing(f"trial {trial.number}"), doing("verify on every validation segment"):
+            verified = verify_candidate(folder, self.dataset, self.settings.target)
         verdict = shipping_verdict(verified, self.settings.target)
         proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
         proven.save(folder / TRIAL)
@@ -248,7 +250,7 @@ class _Run:
                 return None
             number = self._number(optuna_trial)
             config, judge = self._config(point, number), _Judge(self, optuna_trial, deadline)
-            with files.staged_folder(trial_folder(self.out, number)) as staged:
+            with files.staged_folder(trial_folder(self.out, number)) as staged, doing(f"trial {number}"):
                 record = run_trial(staged, number, point, config, self.setting, judge)
         except BaseException:
             self.study.tell(optuna_trial, state=TrialState.FAIL)
