@@ -37,7 +37,7 @@ _FIRST_AFTER_S = 0.5  # what ends before is not announced
 
 
 @dataclass
-class _Line:
+class Line:
     """The steps in progress, outermost first, each with what it says of itself; `live` draws them."""
 
     steps: list[list[str]] = field(default_factory=list)
@@ -73,7 +73,7 @@ class _Line:
             self.live = None
 
 
-_LINE = _Line()
+_LINE = Line()
 
 
 @contextmanager
@@ -121,6 +121,11 @@ def say(text: str) -> None:
         _LINE.draw()
 
 
+def steps() -> list[str]:
+    """The steps in progress, outermost first, each with what it says of itself."""
+    return [" ".join(filter(None, step)) for step in _LINE.steps]
+
+
 def hide() -> None:
     """Take the line away until all steps have ended: a command prints its result."""
     _LINE.is_hidden = True
@@ -154,7 +159,7 @@ def _is_shown() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and multiprocessing.parent_process() is None
 
 
-def _started(line: _Line) -> Live:
+def _started(line: Line) -> Live:
     from rich.console import Console
     from rich.live import Live
 

@@ -101,8 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
+            click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
