@@ -1,4 +1,4 @@
-"""The README's table of the model that ships, from the records of the entries in data/reference/."""
+"""The tables of the models that ship, from the records of the entries in data/reference/."""
 
 from __future__ import annotations
 
@@ -35,6 +35,42 @@ def table() -> str:
         *_decision(),
     ]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def summary() -> str:
+    """The few figures of README.md, a column for each board."""
+    columns = [_column(board) for board in counts.BOARDS]
+    titles = "".join(f" `{board}` |" for board in counts.BOARDS)
+    lines = [f"| the model that ships, {FORM} |{titles} evidence |", "|---|---|---|---|"]
+    for cells in zip(*columns, strict=True):
+        (what, _, evidence), values = cells[0], [value for _, value, _ in cells]
+        assert all((name, kind) == (what, evidence) for name, _, kind in cells)
+        lines.append(f"| {' | '.join([what, *values, evidence])} |")
+    return "\n".join(lines)
+
+
+def _column(board: str) -> list[tuple[str, str, str]]:
+    """Each line's title, its figure for a board, and where that comes from."""
+    entry = counts.incumbent(board)
+    scores = _record(entry, "score")["scores"]
+    (ours,) = (form for form in _record(entry, "firmware")["forms"] if form["form"] == FORM)
+    latency = ours["latency_ms"]
+    low, mean, high = (f"{latency[f'{name}_ms']:.2f}" for name in ("low", "mean", "high"))
+    hops = {hop["name"].replace(board, "board"): hop["parity"] for hop in _record(entry, "verify")["hops"]}
+    here, there = hops[f"{FORM}: reference→C"], hops[f"{FORM}: C→board (emulated)"]
+    flips = f"{here['label_flips']} of {here['segments']:,}, {there['label_flips']} of {there['segments']:,}"
+    detection = "specificity", "recall"
+    return [
+        (f"mean Fβ, {scores['subjects']} subjects of the contest", _interval(scores["fbeta_mean"]), "out of fold"),
+        *((_TITLES[name], _interval(scores[name]), "out of fold") for name in detection),
+        *((f"{what}", figures, evidence) for what, figures, evidence in _elsewhere(entry)),
+        ("flash, RAM", ", ".join(f"{ours[name] / KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes")), "measured"),
+        ("one inference", f"{mean} ms ({low} … {high})", "estimated"),
+        ("labels that differ: reference and C, C on host and board", flips, "emulated"),
+    ]
+
+
+_TITLES = {"specificity": "specificity, the same subjects", "recall": "sensitivity, the same subjects"}
 
 
 def _record(entry: Path, name: str) -> dict[str, Any]:

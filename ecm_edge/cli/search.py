@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     resumable,
     same_command,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 
-@click.command("search")
+@click.command(
+    "search", epilog=example("ecm-edge search --data af --target loongson-2k0500 --space quick --trials 4 -o run")
+)
 @data_option
-@click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
+@click.option(
+    "--target",
+    help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
+)
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
 @click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
 @click.option(
@@ -44,8 +50,20 @@ if TYPE_CHECKING:
     type=FiniteRange(min=0),
     help="Seconds after which this command stops.  [default: none, or as the run had it]",
 )
-@click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe", "nsga2", "grid"]),
+    default="tpe",
+    show_default=True,
+    help="How Optuna draws the candidates.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "halving", "none"]),
+    default="median",
+    show_default=True,
+    help="How Optuna ends a training that does worse than others.",
+)
 @click.option(
     "--ladder/--no-ladder",
     "ladder",
@@ -56,14 +74,13 @@ if TYPE_CHECKING:
 @click.option(
     "--objective",
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
-    help="[default: the board's score, or fbeta_mean]",
+    help="What is made as large as possible.  [default: the board's score, or fbeta_mean]",
 )
 @click.option(
     "--least-objective",
-    "--standard",
     "least_objective",
     type=FiniteRange(),
-    help="The least objective wanted: reach it and stop; what stays below is avoided.",
+    help="The least objective wanted: reach it and stop; what stays below is avoided.  [default: none]",
 )
 @click.option(
     "--split",
@@ -73,7 +90,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
 @click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
