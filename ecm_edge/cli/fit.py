@@ -41,12 +41,12 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.fit import fit_model
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
