@@ -16,6 +16,7 @@ BASES = {"test": "answers itself", "out_of_fold": "out of fold"}
 
 FIGURES = {
     "detection_points": "points for Fβ and G",
+    "pooled_points": "points for Fβ of all segments",
     "fbeta_mean": "mean Fβ",
     "fbeta_pooled": "Fβ, all segments",
     "g": "G",
