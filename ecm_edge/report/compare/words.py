@@ -94,16 +94,18 @@ def layer_cells(layer: LayerCost | None) -> tuple[str, str, str]:
     return layer.name, instructions, NONE if layer.ms is None else number(layer.ms, 3)
 
 
-def hops_table(parities: Sequence[ModelParity]) -> list[list[str]]:
-    """A row for each hop of any model, in their order, and a cell for each model."""
+def hops_table(parities: Sequence[ModelParity], *, short: bool = False) -> list[list[str]]:
+    """A row for each hop of any model, in their order, and a cell for each model; `short` has no differences."""
     names = list(dict.fromkeys(hop.name for parity in parities for hop in parity.hops))
     known = [{hop.name: hop for hop in parity.hops} for parity in parities]
-    return [[name, *(_hop(hops.get(name)) for hops in known)] for name in names]
+    return [[name, *(_hop(hops.get(name), short=short) for hops in known)] for name in names]
 
 
-def _hop(hop: HopOutcome | None) -> str:
+def _hop(hop: HopOutcome | None, *, short: bool) -> str:
     if hop is None:
         return NONE
     if hop.max_abs is None:
         return hop.verdict.value
+    if short:
+        return f"{hop.verdict.value} {hop.label_flips:,}"
     return f"{hop.verdict.value}, {hop.label_flips:,} flips, {number(hop.max_abs, 3)}"
