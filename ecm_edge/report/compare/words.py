@@ -32,10 +32,10 @@ MADE = {"record": "on record", "built": "built here", "counted": "graph only"}
 def title_of(pair: PairComparison, label: str) -> str:
     """Which models, on which subjects, and who answered."""
     counted = with_positives(pair.subjects, pair.positive_subjects, label)
-    source = f" of {pair.source}" if pair.source else ""
+    source = f" on {pair.source}" if pair.source else ""
     from_record = "; counts on record" if pair.evidence == "on record" else ""
     return (
-        f"{pair.model} against {pair.against} on {counted}{source} "
+        f"{pair.model} against {pair.against}{source}: {counted} "
         f"({pair.model} {BASES[pair.basis]}, {pair.against} {BASES[pair.against_basis]}{from_record})"
     )
 
@@ -57,9 +57,9 @@ def figures_of(pair: PairComparison) -> list[tuple[str, str, str, str]]:
 def verdict_of(pair: PairComparison) -> str:
     """Whether the model is better, and how sure that is."""
     if pair.significant is None:
-        return "one subject: no interval"
+        return "One subject: no interval"
     if not pair.significant:
-        return "no clear difference: the interval contains 0"
+        return "No clear difference: the interval contains 0"
     return f"{pair.model if pair.difference.value > 0 else pair.against} is better: the interval does not contain 0"
 
 
