@@ -32,6 +32,7 @@ EVENTS_SHOWN = 200
 _INCUMBENTS_DRAWN = 24
 _CARD_TITLE = b"# Model card: "
 _COSTS = {"flash_bytes": "flash, B", "ram_bytes": "RAM, B", "latency_ms": "ms, estimated", "macs": "MACs"}
+_DRAWN_COSTS = ("flash_bytes", "ram_bytes", "latency_ms")
 _FIGURES = {"fbeta_mean": "mean Fβ", "f1": "F1", "specificity": "specificity"}
 
 
@@ -145,7 +146,8 @@ def _charts(incumbents: list[Incumbent]) -> list[tuple[str, Markup]]:
             for one, figure in figures
         ]
         drawn.append((f"{label}, with its 95 % interval", trend(points, label)))
-    for name, label in _COSTS.items():
+    for name in _DRAWN_COSTS:
+        label = _COSTS[name]
         points = [Point(str(one.event.entry), one.costs.get(name)) for one in incumbents]
         drawn.append((label, trend(points, label)))
     return [(caption, svg) for caption, svg in drawn if svg is not None]

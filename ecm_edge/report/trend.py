@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,18 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
+def round_values(low: float, high: float) -> list[float]:
+    """Some round values from low to high, low < high.
+
+    >>> round_values(0.86, 0.97), round_values(35164.0, 36968.0)
+    ([0.86, 0.88, 0.9, 0.92, 0.94, 0.96], [35500.0, 36000.0, 36500.0])
+    """
+    power = 10 ** math.floor(math.log10((high - low) / _TICKS))
+    step = next(power * times for times in (1, 2, 5, 10) if (high - low) / (power * times) <= _TICKS + 3)
+    first = math.ceil(low / step)
+    return [float(f"{step * number:.6g}") for number in range(first, math.floor(high / step) + 1)]
+
+
 @dataclass(frozen=True)
 class _Scale:
     """From figures to places in the drawing."""
@@ -68,7 +81,7 @@ class _Scale:
 
     def axis(self) -> list[Markup]:
         """Lines across, with their values at the left."""
-        values = [self.low + (self.high - self.low) * tick / (_TICKS + 1) for tick in range(1, _TICKS + 1)]
+        values = round_values(self.low, self.high)
         tick = Markup('<path class="grid" d="M{0} {2:.1f}H{1}"/><text class="tick" x="{3}" y="{4:.1f}">{5}</text>')
         return [
             tick.format(_LEFT, _WIDTH - _RIGHT, self.y(value), _LEFT - 6, self.y(value) + 4, number(value, 3))
