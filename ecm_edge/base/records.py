@@ -9,18 +9,23 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ecm_edge.base import files
+from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from ecm_edge.base.errors import EcmEdgeError
+    from ecm_edge.base.plots import Colours
 
 R = TypeVar("R", bound="Record")
 
@@ -36,7 +41,14 @@ _MOST_UNKNOWN = 100
 
 
 class Record(BaseModel):
-    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity."""
+    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity.
+
+    `KEYS` are the paths of the fields that its line shows, by default its first ones. `TABLES` are those of the lists
+    of records that `to_frame` makes tables of, by default all that are fields of its own.
+    """
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    TABLES: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,6 +58,28 @@ class Record(BaseModel):
         if isinstance(content, dict) and len(content) > len(cls.model_fields) + _MOST_UNKNOWN:
             raise ValueError(f"{len(content):,} fields where {len(cls.model_fields)} are known")
         return content
+
+    def __repr__(self) -> str:
+        return shown.line(self, self.KEYS)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the line, and the first table that has rows."""
+        return shown.html(self, self.KEYS, self._tables())
+
+    def to_frame(self, table: str | None = None) -> pd.DataFrame:
+        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that it has.
+
+        Raises:
+            EcmEdgeError: it has no such table, or pandas is not installed.
+        """
+        return shown.frame(self, self._tables(), table)
+
+    def _tables(self) -> tuple[str, ...]:
+        return self.TABLES or tuple(
+            name for name, field in type(self).model_fields.items() if _is_table(field.annotation)
+        )
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""
@@ -87,6 +121,30 @@ class Record(BaseModel):
             ) from None
         except (ValueError, RecursionError) as problem:  # no JSON
             raise error(f"{path.name} holds a {cls.__name__}", f"{problem} at {path}", "Check the file.") from None
+
+
+class Drawable(Record):
+    """A record that has a drawing."""
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """Draw it on these axes."""
+        raise NotImplementedError
+
+    def plot(self) -> Figure:
+        """The drawing as a matplotlib figure, which a notebook shows."""
+        from ecm_edge.base import plots
+
+        return plots.figure(self.draw, self._height_in())
+
+    def _height_in(self) -> float:
+        return 3.2
+
+
+def _is_table(annotation: object) -> bool:
+    """Whether a field of this type is a list of records."""
+    return any(isinstance(of, type) and issubclass(of, Record) for of in get_args(annotation)) and (
+        getattr(annotation, "__origin__", None) is list
+    )
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:

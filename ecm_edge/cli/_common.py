@@ -65,6 +65,14 @@ SEED = click.IntRange(0, 2**31 - 1)
 """The seeds that torch, NumPy and Optuna take; a trial's number may be added to one."""
 
 
+model_argument = click.argument(
+    "model", type=CANDIDATE, help="A candidate's folder, a run's (its best candidate), or an ONNX file."
+)
+
+candidate_argument = click.argument("candidate", type=CANDIDATE, help="A candidate's folder, or a run's (its best).")
+
+dataset_argument = click.argument("dataset", type=PATH, help="The data set's folder.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """With it stdout holds exactly one JSON object, and no text for people."""
 
@@ -78,15 +86,17 @@ target_option = click.option(
     "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
 )
 
-rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+rule_option = click.option(
+    "--target", help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]"
+)
 """Of a command that scores, and needs no board for that."""
 
 task_option = click.option("--task", help="The task: a name, or the path of a TOML file.  [default: af-5s]")
 
 subjects_option = click.option(
     "--subjects",
-    help="test, validation, train, all, or names with commas; by default a candidate's test subjects on its own data "
-    "set, and else all.",
+    help="test, validation, train, all, or names with commas.  "
+    "[default: on a candidate's own data set its test subjects, else all]",
 )
 
 threshold_option = click.option(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, json_option, open_data, own_data_option
+from ecm_edge.cli._common import candidate_argument, emit, json_option, open_data, own_data_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from ecm_edge.forms.export import ExportResult
 
 
-@click.command("export")
-@click.argument("candidate", type=CANDIDATE)
+@click.command("export", epilog=example("ecm-edge export one --data af"))
+@candidate_argument
 @own_data_option
 @json_option
 def command(candidate: Path, data: Path, *, as_json: bool) -> None:

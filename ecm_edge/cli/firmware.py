@@ -16,12 +16,14 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     print_gates,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +35,19 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
-@click.group("firmware")
+@click.group(
+    "firmware", cls=Group, epilog=example("ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image")
+)
 def command() -> None:
     """Generate the C of a model, build it for a board, and serve it as a board."""
 
 
-@command.command("generate", short_help="write the C99 of a model")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "generate",
+    short_help="write the C99 of a model",
+    epilog=example("ecm-edge firmware generate mynet.onnx --target nucleo-l432kc -o c"),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
@@ -90,8 +98,15 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
     tell(record.facts)
 
 
-@command.command("build", short_help="build the images of a model and hold them to the budgets")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "build",
+    short_help="build the images of a model and hold them to the budgets",
+    epilog=example(
+        "ecm-edge firmware build run --target loongson-2k0500",
+        "ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image",
+    ),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
@@ -150,8 +165,12 @@ def _render_images(record: FirmwareRecord) -> None:
     click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
-@command.command("serve", short_help="run an image in the emulator, behind a serial port")
-@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
+@command.command(
+    "serve",
+    short_help="run an image in the emulator, behind a serial port",
+    epilog=example("ecm-edge firmware serve run --target loongson-2k0500 --link board"),
+)
+@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE, help="The same, or an image for the emulator's board.")
 @target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     emit,
     form_option,
     json_option,
+    model_argument,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,8 @@ _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency",
 _LARGEST = 5
 
 
-@click.command("fit")
-@click.argument("model", type=CANDIDATE)
+@click.command("fit", epilog=example("ecm-edge fit mynet.onnx --target nucleo-l432kc"))
+@model_argument
 @target_option
 @form_option("all that the target runs; the first one decides")
 @threshold_option

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import emit, json_option, registry_option, target_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("history")
+@click.command("history", epilog=example("ecm-edge history --target loongson-2k0500 --registry registry"))
 @target_option
 @registry_option
 @json_option

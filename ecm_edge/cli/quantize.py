@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     emit,
     json_option,
+    model_argument,
     open_data,
     refuse_for_candidate,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-@click.command("quantize")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="The data set to calibrate on.")
-@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.")
-@click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
-@click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")
+@click.command(
+    "quantize",
+    epilog=example("ecm-edge quantize one --data af", "ecm-edge quantize mynet.onnx --samples mynet.npz -o small"),
+)
+@model_argument
+@click.option("--data", "data", type=PATH, help="The data set to calibrate on.  [default: --samples]")
+@click.option(
+    "--samples",
+    type=PATH,
+    help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.  [default: --data]",
+)
+@click.option(
+    "--out", "-o", type=PATH, help="A new folder for the forms of an ONNX file.  [default: the candidate's own]"
+)
+@click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on.  [default: all]")
 @threshold_option
 @json_option
 def command(

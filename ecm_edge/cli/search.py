@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, SEED, FiniteRange, data_option, emit, json_option, open_data
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,17 +19,36 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 
-@click.command("search")
+@click.command(
+    "search", epilog=example("ecm-edge search --data af --target loongson-2k0500 --space quick --trials 4 -o run")
+)
 @data_option
-@click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
+@click.option(
+    "--target",
+    help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
+)
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
 @click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
 @click.option(
     "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Trained candidates in the run."
 )
-@click.option("--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.")
-@click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option(
+    "--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.  [default: no limit]"
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe", "nsga2", "grid"]),
+    default="tpe",
+    show_default=True,
+    help="How Optuna draws the candidates.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "halving", "none"]),
+    default="median",
+    show_default=True,
+    help="How Optuna ends a training that does worse than others.",
+)
 @click.option(
     "--ladder/--no-ladder",
     "ladder",
@@ -39,14 +59,13 @@ if TYPE_CHECKING:
 @click.option(
     "--objective",
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
-    help="[default: the board's score, or fbeta_mean]",
+    help="What is made as large as possible.  [default: the board's score, or fbeta_mean]",
 )
 @click.option(
     "--least-objective",
-    "--standard",
     "least_objective",
     type=FiniteRange(),
-    help="The least objective wanted: reach it and stop; what stays below is avoided.",
+    help="The least objective wanted: reach it and stop; what stays below is avoided.  [default: none]",
 )
 @click.option(
     "--split",
@@ -56,7 +75,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
 @click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option

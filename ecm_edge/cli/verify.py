@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     emit,
     json_option,
+    model_argument,
     open_data,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,14 +30,35 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-@click.command("verify")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="A data set; of a candidate the one that it was made from.")
-@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) for an ONNX file of any shape.")
-@click.option("--noise", type=click.IntRange(min=1), help="So many segments of seeded noise, for an ONNX file.")
+@click.command(
+    "verify",
+    epilog=example(
+        "ecm-edge verify run --data af --target loongson-2k0500",
+        "ecm-edge verify mynet.onnx --noise 20 --target nucleo-l432kc",
+    ),
+)
+@model_argument
+@click.option(
+    "--data",
+    "data",
+    type=PATH,
+    help="A data set; of a candidate the one that it was made from.  [default: --samples or --noise]",
+)
+@click.option(
+    "--samples",
+    type=PATH,
+    help="A .npy or .npz file of segments (N, …) for an ONNX file.  [default: --data or --noise]",
+)
+@click.option(
+    "--noise",
+    type=click.IntRange(min=1),
+    help="So many segments of seeded noise, for an ONNX file.  [default: --data or --samples]",
+)
 @target_option
 @threshold_option
-@click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
+@click.option(
+    "--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.  [default: all]"
+)
 @click.option(
     "--emulated",
     type=click.IntRange(min=1),

@@ -42,6 +42,7 @@ RECORDS = {
     "promote": "ecm_edge.registry.decision:PromoteRecord",
     "rollback": "ecm_edge.registry.registry:Event",
     "history": "ecm_edge.registry.registry:HistoryRecord",
+    "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }
