@@ -13,12 +13,17 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import NoSuchCommand
 
+from ecm_edge.base import progress
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
+from ecm_edge.base.threads import choose_threads
 from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
@@ -110,22 +115,24 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    as_json = "--json" in (
-        sys.argv[1:] if arguments is None else arguments
-    )  # even if the other arguments are not valid
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words  # even if the other arguments are not valid
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
+    choose_threads()
     received: list[int] = []
     try:
         with (
             _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
+            click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
@@ -167,11 +174,25 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        message = problem.format_message().rstrip(".?")
-        return EcmEdgeError("the command line has to be valid", message, f"See `{command} --help`.")
+        found = problem.message if isinstance(problem, click.NoSuchOption) else problem.format_message()
+        hint = f"{_meant(problem)}See `{command} --help`."
+        return EcmEdgeError("the command line has to be valid", found.rstrip(".?"), hint)
     place = f" at {problem.filename}" if problem.filename else ""
+    there = path_meant(Path(problem.filename)) if isinstance(problem.filename, str) else ""
     return EcmEdgeError(
         "files must be readable and writable",
         f"{problem.strerror or problem}{place}",
-        "Check the path, its rights and the free space.",
+        f"{there}Check the path, its rights and the free space.",
     )
+
+
+def _meant(problem: click.UsageError) -> str:
+    """What a hint begins with where a command, an option or a value of a list is not known."""
+    match problem:
+        case NoSuchCommand(ctx=click.Context(command=click.Group() as group) as context):
+            return or_known(problem.command_name, group.list_commands(context), "commands") + " "
+        case click.NoSuchOption(ctx=click.Context(command=command)):
+            return did_you_mean(problem.option_name, (word for p in command.params for word in p.opts))
+        case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
+            return did_you_mean(problem.message.partition("'")[2].partition("'")[0], choices)
+    return ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(target: str, registry: Path, *, as_json: bool) -> None:
     """List every decision about a target, oldest first."""
     from ecm_edge import targets
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.registry.registry import history_record, shelf_of
 
     name = targets.load(target).name
@@ -29,10 +29,18 @@ def command(target: str, registry: Path, *, as_json: bool) -> None:
     def render() -> None:
         show(
             f"{name}: the incumbent is {record.incumbent or 'nobody'}",
-            ["date", "event", "entry", "replaces", "candidate", "model", "why"],
+            [
+                "date",
+                "event",
+                "entry",
+                "replaces",
+                Column("candidate", drop=2),
+                Column("model", drop=1),
+                "why",
+            ],
             [
                 [
-                    event.date_utc,
+                    event.date_utc[:10],
                     event.event,
                     event.entry or "–",
                     event.replaces or "–",

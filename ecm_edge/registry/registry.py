@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.records import Gate, Record
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
@@ -72,7 +73,8 @@ def history_record(shelf: Path, target: str) -> HistoryRecord:
         RegistryError: there is no registry, or it is damaged.
     """
     if not shelf.parent.is_dir():
-        raise RegistryError("a registry is a folder", f"none at {shelf.parent}", "`ecm-edge promote` makes one.")
+        hint = f"{path_meant(shelf.parent)}`ecm-edge promote` makes one."
+        raise RegistryError("a registry is a folder", f"none at {shelf.parent}", hint)
     now = incumbent(shelf)
     return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
 
@@ -140,7 +142,8 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
     """
     if not shelf.is_dir():
-        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", "`ecm-edge promote` makes one.")
+        hint = f"{path_meant(shelf)}`ecm-edge promote` makes one."
+        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", hint)
     with locked(shelf):
         now = incumbent(shelf)
         wanted = entry or (now.replaces if now else None)
@@ -148,9 +151,9 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         if now is None or wanted not in promoted or wanted == now.entry:
             asked_for = f"{entry} asked for" if entry else "no earlier entry"
             incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
-            raise RegistryError(
-                "a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", "`ecm-edge history` lists them."
-            )
+            others = [name for name in promoted if name and now and name != now.entry]
+            hint = f"{did_you_mean(entry or '', others)}`ecm-edge history` lists them."
+            raise RegistryError("a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", hint)
         target = promoted[wanted]
         entry_of(shelf, target)
         reason = f"rolled back from {now.entry}"
