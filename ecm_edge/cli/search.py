@@ -193,7 +193,7 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import ratio, with_positives
+    from ecm_edge.base.numbers import fixed, ratio, with_positives
     from ecm_edge.base.tables import Column, show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
@@ -217,10 +217,9 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 f"{t.number:04d}{' *' if t.number == best else ''}",
                 t.family,
                 f"{t.objective:.4f}",
-                f"{t.f1:.4f}",
-                f"{t.fbeta_mean:.4f}",
-                f"{t.g:.3f}",
-                ratio(t.specificity),
+                fixed(t.f1, 4),
+                fixed(t.fbeta_mean, 4),
+                *map(ratio, (t.g, t.specificity)),
                 f"{t.macs:,}",
                 f"{t.flash_bytes / 1024:.1f}",
                 f"{t.ram_bytes / 1024:.1f}",
