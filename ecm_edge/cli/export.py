@@ -34,7 +34,7 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
 
 def _render(record: ExportResult) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     before, after = record.simplify.nodes_by_op_before, record.simplify.nodes_by_op_after
     rows = [[op, str(before.get(op, 0)), str(after.get(op, 0))] for op in sorted({*before, *after})]
@@ -45,5 +45,5 @@ def _render(record: ExportResult) -> None:
         rows,
     )
     for gate in record.simplify.gates:
-        click.echo(f"{gate.verdict.value}  {gate.name} {gate.value:g} (limit {gate.limit:g})")
-    click.echo(f"{record.verdict.value}: {record.simplify.parity.segments} segments compared")
+        say(f"{gate.verdict.value}  {gate.name} {gate.value:g} (limit {gate.limit:g})")
+    say(f"{record.verdict.value}: {record.simplify.parity.segments} segments compared")

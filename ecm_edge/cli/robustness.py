@@ -100,6 +100,7 @@ def command(
 
 def _render(record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import with_positives
+    from ecm_edge.base.tables import say
 
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -111,10 +112,10 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.segments} segments of {counted}{made_up}"
     )
     if record.statement:
-        click.echo(f"{record.statement}; it answered what is no ECG")
+        say(f"{record.statement}; it answered what is no ECG")
     for gate in record.gates:
         if gate.verdict != "PASS":
-            click.echo(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
+            say(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
     _show_disturbances(title, record)
     _show_sources(record)
     _show_broadened(record)
@@ -174,8 +175,8 @@ def _show_sources(record: RobustnessRecord) -> None:
 
 
 def _show_broadened(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.numbers import figure, whole
+    from ecm_edge.base.tables import Column, say, show
 
     made = record.broadened
     if made is None:
@@ -199,18 +200,18 @@ def _show_broadened(record: RobustnessRecord) -> None:
                     row.source,
                     f"{row.width_ms} ms",
                     f"{row.measured_ms:.0f} ms",
-                    *map(str, (row.subjects, row.segments, row.left_out)),
+                    *map(whole, (row.subjects, row.segments, row.left_out)),
                     *map(figure, (row.called_positive, row.as_they_are)),
                 ]
                 for row in made.rows
             ],
         )
     for reason, count in made.left_out.items():
-        click.echo(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
+        say(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
 
 
 def _show_rhythms(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.numbers import figure, whole
     from ecm_edge.base.tables import show
 
     show(
@@ -219,9 +220,7 @@ def _show_rhythms(record: RobustnessRecord) -> None:
         [
             [
                 r.rhythm,
-                str(r.subjects),
-                str(r.segments),
-                str(r.called_positive),
+                *map(whole, (r.subjects, r.segments, r.called_positive)),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

@@ -61,7 +61,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", help="A network family.  [default: afnet]")
+@click.option("--family", help="A network family, or a name for --factory's.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @click.option(
     "--set",
@@ -136,9 +136,8 @@ def command(
     if unlabelled:
         del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
     dataset = open_data(data)
-    config = (
-        _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
-    )
+    named = family or factory or "afnet"  # a network of one's own has no family's name
+    config = _like(like, changes, dataset, seed) if like else _new(named, factory, changes, dataset, seed or 0)
     if teachers:
         config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
     result = train_candidate(

@@ -240,7 +240,7 @@ def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
     gates = [
         _image_gates(fit, target),
         condition("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
-        condition("image_of_verified_sources", detail, holds=same),
+        condition(decision.IMAGE_GATE, detail, holds=same),
     ]
     if is_this_host(target):
         return gates
