@@ -76,10 +76,10 @@ def test_force_replaces_a_candidate_and_nothing_else(dataset, tmp_path, capsys):
 
 def test_a_factory_names_its_network(dataset, tmp_path):
     factory = "tests.test_networks:users_own"
-    options = ["--factory", factory, "--set", "wide=4", "--set", "training.epochs=1", "--no-export"]
+    options = ["--factory", factory, "--set", "outputs=2", "--set", "training.epochs=1", "--no-export"]
     assert train(dataset, tmp_path / "c", *options) == 0
     config = candidate.load_config(tmp_path / "c")
-    assert (config.family, config.factory, config.network) == (factory, factory, {"wide": 4})
+    assert (config.family, config.factory, config.network) == (factory, factory, {"outputs": 2})
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_an_interrupt_says_how_to_go_on(dataset, tmp_path, folds, said):
     ) as run:
         next(line for line in run.stderr if line.startswith("family afnet"))
         run.send_signal(signal.SIGINT)
-        told = run.stderr.read().splitlines()
+        lines = run.stderr.read().splitlines()
     assert run.returncode == 130
-    quoted = " ".join(f"'{word}'" if " " in word else word for word in [*typed, "--set", "training.keep=last"])
-    assert f"{said}: ecm-edge {quoted}" in told
+    quoted = " ".join(f"'{word}'" if " " in word else word for word in typed)
+    assert f"{said}: ecm-edge {quoted}" in lines
     assert not (tmp_path / "my c").exists()

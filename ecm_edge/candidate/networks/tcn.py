@@ -33,7 +33,7 @@ DEFAULTS = {
     "separable": True,
     "pooling": "mean_max_std",
 }
-"""The network that `ecm-edge train` takes unless told otherwise: the smaller reference model, which fits every board."""
+"""The network that `ecm-edge train` takes by default: the smaller reference model, which fits every board."""
 
 
 class Params(PooledParams):
