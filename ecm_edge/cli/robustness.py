@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     open_data,
     rule_option,
     subjects_option,
+    unkept,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
@@ -85,14 +86,15 @@ def command(
     if out_of_fold and form not in {None, "float32"}:
         raise click.UsageError("--out-of-fold is of float32 networks; leave out --form")
     board = targets.load(target) if target else None
-    dataset, chosen = open_data(data), parse_subjects(subjects)
-    if out_of_fold:
-        record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
-    else:
-        form = choose_form(model, form, board)
-        record = check_robustness(
-            model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
-        )
+    with unkept():
+        dataset, chosen = open_data(data), parse_subjects(subjects)
+        if out_of_fold:
+            record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
+        else:
+            form = choose_form(model, form, board)
+            record = check_robustness(
+                model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
+            )
     if keeps_records(model) and not record.sources and record.origin and record.origin.relation == "own":
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
