@@ -54,6 +54,8 @@ def chain(tmp_path_factory):
         "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run"),
         "train": ("train", *data, *target, "--like", at / "run", "-o", at / "c"),
         "export": ("export", at / "c", *data),
+        "gate": ("gate", at / "c", *target),
+        "simplify": ("simplify", at / "c", *data),
         "quantize": ("quantize", at / "c", *data),
         "fit": ("fit", at / "c", *target),
         "firmware-generate": ("firmware", "generate", at / "c", *target, "-o", at / "sources"),

@@ -33,6 +33,7 @@ from ecm_edge.api.candidates import (
     configure,
     cross_validate,
     export,
+    gate,
     load_classifier,
     load_network,
     locate,
@@ -40,6 +41,8 @@ from ecm_edge.api.candidates import (
     quantize,
     quantize_file,
     read_samples,
+    simplify,
+    simplify_file,
     train,
 )
 from ecm_edge.api.datasets import (
@@ -105,10 +108,12 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.sample_file import Samples
+    from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
@@ -169,10 +174,12 @@ RECORDS = {
     "ecm_edge.firmware.serve": ["Board"],
     "ecm_edge.firmware.sources": ["GenerateRecord"],
     "ecm_edge.forms.export": ["ExportResult"],
+    "ecm_edge.forms.gate": ["CostRecord"],
     "ecm_edge.forms.model_file": ["ModelFile"],
     "ecm_edge.forms.onnx_model": ["Classifier"],
     "ecm_edge.forms.quantize": ["QuantizeRecord"],
     "ecm_edge.forms.sample_file": ["Samples"],
+    "ecm_edge.forms.simplify": ["SimplifyRecord"],
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
@@ -203,6 +210,7 @@ __all__ = [
     "CandidateError",
     "CardRecord",
     "Classifier",
+    "CostRecord",
     "Dataset",
     "DatasetError",
     "EcmEdgeError",
@@ -254,6 +262,7 @@ __all__ = [
     "SearchError",
     "SearchRecord",
     "SearchSettings",
+    "SimplifyRecord",
     "Space",
     "SpaceError",
     "Split",
@@ -289,6 +298,7 @@ __all__ = [
     "episodes",
     "export",
     "fit",
+    "gate",
     "generate_firmware",
     "history",
     "import_recordings",
@@ -317,6 +327,8 @@ __all__ = [
     "score_out_of_fold",
     "search",
     "serve",
+    "simplify",
+    "simplify_file",
     "start_search",
     "synthesise",
     "targets",

@@ -38,10 +38,12 @@ _CHAIN = {
     },
     "A model for a board": {
         "fit": "check whether a model fits a board, by building it",
+        "gate": "hold an untrained candidate against a board's budgets",
         "search": "find the best candidate that fits a board: the main job",
         "train": "train one candidate",
         "scale": "widen a candidate until score and size both meet their bars",
         "export": "write a candidate's network as ONNX and simplify it",
+        "simplify": "make a graph smaller, its answers the same",
         "quantize": "make the int8 and float16 forms",
     },
     "Proofs and figures": {
