@@ -30,7 +30,6 @@ FLAGS = (
     "disable-gpu",
     "hide-scrollbars",
     "no-first-run",
-    "blink-settings=preferredColorScheme=1",
 )
 
 

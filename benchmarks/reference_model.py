@@ -58,19 +58,20 @@ def _column(board: str) -> list[tuple[str, str, str]]:
     low, mean, high = (f"{latency[f'{name}_ms']:.2f}" for name in ("low", "mean", "high"))
     hops = {hop["name"].replace(board, "board"): hop["parity"] for hop in _record(entry, "verify")["hops"]}
     here, there = hops[f"{FORM}: reference→C"], hops[f"{FORM}: C→board (emulated)"]
-    flips = f"{here['label_flips']} of {here['segments']:,}, {there['label_flips']} of {there['segments']:,}"
-    detection = "specificity", "recall"
+    flips = f"{here['label_flips']} of {here['segments']:,}; {there['label_flips']} of {there['segments']:,}"
+    (other,) = _other_sources(entry)
     return [
         (f"mean Fβ, {scores['subjects']} subjects of the contest", _interval(scores["fbeta_mean"]), "out of fold"),
-        *((_TITLES[name], _interval(scores[name]), "out of fold") for name in detection),
-        *((f"{what}", figures, evidence) for what, figures, evidence in _elsewhere(entry)),
+        ("specificity, the same subjects", _interval(scores["specificity"]), "out of fold"),
+        (
+            f"specificity, {other['subjects']:,} subjects of another recorder",
+            _interval(other["specificity"]),
+            "out of fold",
+        ),
         ("flash, RAM", ", ".join(f"{ours[name] / KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes")), "measured"),
-        ("one inference", f"{mean} ms ({low} … {high})", "estimated"),
-        ("labels that differ: reference and C, C on host and board", flips, "emulated"),
+        ("latency of one inference", f"{mean} ms ({low} … {high})", "estimated"),
+        ("labels in which the C differs: on this host; on the emulated board", flips, "`verify`"),
     ]
-
-
-_TITLES = {"specificity": "specificity, the same subjects", "recall": "sensitivity, the same subjects"}
 
 
 def _record(entry: Path, name: str) -> dict[str, Any]:
@@ -102,16 +103,15 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _elsewhere(entry: Path) -> Iterator[tuple[str, str, str]]:
-    """The sources that score.json is not of."""
+    for source in _other_sources(entry):
+        figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
+        yield f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity", figures, "out of fold"
+
+
+def _other_sources(entry: Path) -> list[dict[str, Any]]:
+    """The figures of the sources that score.json is not of."""
     claimed = _record(entry, "score")["sources"]
-    for source in _record(entry, "folds")["scores"]["by_source"]:
-        if source["source"] not in claimed:
-            figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
-            yield (
-                f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity",
-                figures,
-                "out of fold",
-            )
+    return [each for each in _record(entry, "folds")["scores"]["by_source"] if each["source"] not in claimed]
 
 
 def _robustness(entry: Path) -> Iterator[tuple[str, str, str]]:

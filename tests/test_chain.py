@@ -48,6 +48,8 @@ def chain(tmp_path_factory):
         "data-synth-wfdb": ("data", "synth", "-o", at / "wfdb", "--subjects", 2, "--seed", 6, "--format", "wfdb"),
         "data-import-wfdb": ("data", "import", at / "wfdb", "-o", at / "other", "--format", "wfdb", "--synthetic"),
         "data-merge": ("data", "merge", at / "d", at / "other", "-o", at / "both", "--unit", "mV"),
+        "doctor": ("doctor",),
+        "completion": ("completion", "fish"),
         "tasks": ("tasks",),
         "targets": ("targets",),
         "space": ("space", at / "space.toml"),

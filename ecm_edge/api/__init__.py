@@ -62,7 +62,7 @@ from ecm_edge.api.datasets import (
 )
 from ecm_edge.api.decisions import card, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, fit, generate_firmware, serve
+from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
 from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
     from ecm_edge.evaluate.verify.chain import Watch
+    from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
@@ -170,6 +171,7 @@ RECORDS = {
     "ecm_edge.evaluate.score": ["ScoreRecord", "Subjects"],
     "ecm_edge.evaluate.verify": ["VerifyRecord"],
     "ecm_edge.evaluate.verify.chain": ["Watch"],
+    "ecm_edge.firmware.doctor": ["DoctorRecord"],
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
     "ecm_edge.firmware.sources": ["GenerateRecord"],
@@ -213,6 +215,7 @@ __all__ = [
     "CostRecord",
     "Dataset",
     "DatasetError",
+    "DoctorRecord",
     "EcmEdgeError",
     "EpisodesRecord",
     "Epoch",
@@ -295,6 +298,7 @@ __all__ = [
     "configure",
     "cross_validate",
     "default_settings",
+    "doctor",
     "episodes",
     "export",
     "fit",

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import NoSuchCommand
 
+from ecm_edge.base import progress
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
+from ecm_edge.base.threads import choose_threads
 from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ _CHAIN = {
     "Use of a model": {
         "predict": "write what a model answers to recordings or a data set",
         "episodes": "find episodes in recordings: burden, notes, strip charts",
+    },
+    "This machine": {
+        "doctor": "say what is installed, what is missing, and how to get it",
+        "completion": "print the script for completion in bash, zsh or fish",
     },
 }
 """Every command with its line of help, in the order of the chain, by the headings of the help."""
@@ -115,22 +121,24 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    as_json = "--json" in (
-        sys.argv[1:] if arguments is None else arguments
-    )  # even if the other arguments are not valid
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words  # even if the other arguments are not valid
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
+    choose_threads()
     received: list[int] = []
     try:
         with (
             _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
+            click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:

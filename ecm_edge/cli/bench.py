@@ -20,6 +20,7 @@ from ecm_edge.cli._common import (
     threshold_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
 )
-@click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
+@click.option(
+    "--target",
+    shell_complete=shipped("targets"),
+    help="A board to build and count every form for.  [default: as firmware.json has them]",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @threshold_option
@@ -72,12 +77,23 @@ def command(
 
 def _render(record: BenchRecord) -> None:
     from ecm_edge.base.numbers import fixed
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     forms = [*record.forms, *record.against]
     show(
         f"{record.verdict}: latency in ms, measured on this host",
-        ["form", "file KiB", "weights KiB", "median", "p95", "mean", "min", "max", "std", "runs"],
+        [
+            "form",
+            Column("file KiB", drop=5),
+            Column("weights KiB", drop=4),
+            "median",
+            "p95",
+            "mean",
+            Column("min", drop=3),
+            Column("max", drop=2),
+            Column("std", drop=1),
+            "runs",
+        ],
         [
             [
                 f"{'against ' if form in record.against else ''}{form.form or form.file}",
@@ -101,12 +117,22 @@ def _render(record: BenchRecord) -> None:
 def _render_boards(record: BenchRecord) -> None:
     """The forms on a board, if they were built for one, with their evidence."""
     from ecm_edge.base.numbers import fixed, whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     on_board = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
     if not on_board:
         return
-    columns = ["form", "flash B", "RAM B", "stack B", "instructions", "a MAC", "ms", "low", "high"]
+    columns: list[str | Column] = [
+        "form",
+        "flash B",
+        "RAM B",
+        Column("stack B", drop=2),
+        "instructions",
+        Column("a MAC", drop=1),
+        "ms",
+        "low",
+        "high",
+    ]
     rows = [
         [
             f"{'against ' if form in record.against else ''}{form.form or form.file}",

@@ -402,7 +402,7 @@ def audit(dataset: Path, *, as_json: bool) -> None:
 
 
 def _show_audit(record: AuditRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.data.audit import CLASSES
 
     show(
@@ -412,7 +412,7 @@ def _show_audit(record: AuditRecord) -> None:
     )
     show(
         "Findings",
-        ["kind", "segments", "detail", "such as"],
+        ["kind", "segments", Column("detail", wraps=True), Column("such as", drop=1)],
         [[f.kind, str(f.segments), f.detail, ", ".join(f.examples[:3])] for f in record.findings],
     )
     _show_contradictions(record)

@@ -144,11 +144,11 @@ def _reference(task: Task, excluded: str, start_s: float, options: dict[str, Any
 
 def _render(record: EpisodesRecord) -> None:
     from ecm_edge.base.numbers import clock, percent, whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     show(
         f"{record.label} episodes{' SYNTHETIC DATA' if record.synthetic else ''}",
-        ["recording", "duration", "analysed", "episodes", record.label, "burden", "longest"],
+        ["recording", "duration", Column("analysed", drop=1), "episodes", record.label, "burden", "longest"],
         [
             [
                 one.name,

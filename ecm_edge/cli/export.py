@@ -24,11 +24,11 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
     Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms.export import export_candidate
 
     dataset = open_data(data)
-    with busy("exporting and simplifying"):
+    with doing("exporting and simplifying"):
         record = export_candidate(candidate, dataset)
     emit(record, as_json=as_json, render=lambda: _render(record))
 

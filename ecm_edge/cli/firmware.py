@@ -121,14 +121,14 @@ def build_(
     firmware.json, in its folder. Each image's answers are compared with those of the same C on this host.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.record import build_candidate, build_model
 
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
     refuse_for_candidate(model, threshold, classes)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         names = class_names(classes)
         record = (
             build_candidate(model, board)
@@ -140,7 +140,7 @@ def build_(
 
 def _render_images(record: FirmwareRecord) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     rows = [
         [
@@ -153,7 +153,16 @@ def _render_images(record: FirmwareRecord) -> None:
         ]
         for form in record.forms
     ]
-    columns = ["form", "verdict", "image", "flash B", "RAM B", "stack B", "instructions", "estimated ms"]
+    columns: list[str | Column] = [
+        "form",
+        "verdict",
+        Column("image", drop=1, wraps=True),
+        "flash B",
+        "RAM B",
+        Column("stack B", drop=2),
+        "instructions",
+        "estimated ms",
+    ]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
     for form in record.forms:
         for gate in form.gates:
@@ -210,7 +219,7 @@ def _servable(
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.interface import serial_answers
     from ecm_edge.firmware.make import make_image, make_sources
     from ecm_edge.forms.model_file import open_model
@@ -224,7 +233,7 @@ def _servable(
     shipped = _shipped(opened, board)
     if shipped is not None:
         return shipped, asked, said
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
     return image.elf, asked, said

@@ -9,6 +9,7 @@ import click
 from ecm_edge.cli._assignments import divide, parse_all, set_option
 from ecm_edge.cli._common import CANDIDATE, emit, json_option, print_gates, target_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import families, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +41,15 @@ _NAMES = {
     help="A candidate's folder, or a run's (its best), trained or not.  [default: --family]",
 )
 @target_option
-@click.option("--family", help="A network family.  [default: afnet]")
+@click.option("--family", shell_complete=families, help="A network family.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @set_option
 @click.option("--like", type=CANDIDATE, help="Another candidate's network; --set changes it.  [default: none]")
-@click.option("--task", help="The task, for the length of a segment.  [default: the candidate's, or af-5s]")
+@click.option(
+    "--task",
+    shell_complete=shipped("tasks"),
+    help="The task, for the length of a segment.  [default: the candidate's, or af-5s]",
+)
 @json_option
 def command(
     candidate: Path | None,
@@ -63,7 +68,6 @@ def command(
     broken, and which layer weighs most. Nothing is written; no data set is needed. Exits with 1 if it does not fit.
     """
     from ecm_edge import targets, tasks
-    from ecm_edge.base.tables import busy
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.search.gate import gate_network
 
@@ -78,8 +82,7 @@ def command(
         samples = samples or config.samples_per_segment
     samples = samples or tasks.default().samples_per_segment
     family = family or ("own" if factory else "afnet")
-    with busy(f"building {family} for {board.name}"):
-        record = gate_network(family, changes, samples, board, factory=factory)
+    record = gate_network(family, changes, samples, board, factory=factory)
     emit(record, as_json=as_json, render=lambda: _render(record, _named(family, factory, changes)))
 
 

@@ -59,7 +59,7 @@ def command(
 
     A candidate is calibrated on its training subjects alone. The forms of a file of one score keep its threshold.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms.quantize import quantize_candidate, quantize_file
     from ecm_edge.forms.sample_file import Samples
 
@@ -72,13 +72,13 @@ def command(
     if model.is_dir() and not isinstance(source, Samples):
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
-        with busy("quantising and ranking layers"):
+        with doing("quantising and ranking layers"):
             record = quantize_candidate(model, source)
     else:
         if out is None:
             raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else None
-        with busy("quantising and ranking layers"):
+        with doing("quantising and ranking layers"):
             record = quantize_file(model, source, out, subjects=chosen, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 

@@ -32,7 +32,7 @@ def command(model: Path, data: Path | None, samples: Path | None, out: Path | No
     `export` does it too, so a candidate needs it by itself only after a change of the tools. Of a candidate
     model.simplified.onnx and simplify.json are replaced; of a file a new one is written, if the answers stay the same.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms.export import simplify_candidate
 
     if model.is_dir():
@@ -41,7 +41,7 @@ def command(model: Path, data: Path | None, samples: Path | None, out: Path | No
         if data is None:
             raise click.UsageError("a candidate is compared on segments of its own data set: --data")
         dataset = open_data(data)
-        with busy("simplifying"):
+        with doing("simplifying"):
             record = simplify_candidate(model, dataset)
     else:
         record = _file(model, data, samples, out)
@@ -49,7 +49,7 @@ def command(model: Path, data: Path | None, samples: Path | None, out: Path | No
 
 
 def _file(model: Path, data: Path | None, samples: Path | None, out: Path | None) -> SimplifyRecord:
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms import onnx_model, sample_file
     from ecm_edge.forms.simplify import simplify_file
 
@@ -58,7 +58,7 @@ def _file(model: Path, data: Path | None, samples: Path | None, out: Path | None
     if out is None:
         raise click.UsageError("a simplified ONNX file needs a name of its own: --out FILE")
     given = sample_file.read(samples, onnx_model.load_classifier(model)) if samples else None
-    with busy("simplifying"):
+    with doing("simplifying"):
         return simplify_file(model, out, given)
 
 

@@ -10,6 +10,7 @@ import click
 from ecm_edge.cli._assignments import divide, parse_all, set_option
 from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import families
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", help="A network family.  [default: afnet]")
+@click.option("--family", shell_complete=families, help="A network family.  [default: afnet]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @set_option
 @click.option(

@@ -23,6 +23,7 @@ from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.names import path_meant
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.data.arrays import check_finite, check_indices, map_array
 from ecm_edge.tasks import Task
@@ -296,6 +297,7 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder, header, samples, table)
 
 
+@doing("check the data set")
 def check_content(dataset: Dataset, arrays: Collection[str] = (SAMPLES_FILE, TABLE_FILE)) -> None:
     """Recompute the hashes of a data set's arrays; reads all of them.
 

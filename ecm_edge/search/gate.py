@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.progress import doing
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware import image_gate
 from ecm_edge.firmware.placeholder_forms import noise
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
+@doing("build the untrained network's image")
 def gate_candidate(
     config: CandidateConfig, target: Target, segment: NDArray[np.float32]
 ) -> tuple[onnx.ModelProto, CostRecord]:
@@ -36,6 +38,7 @@ def gate_candidate(
     return graphs.template, image_gate.gate_graph(graphs.simplified, target)
 
 
+@doing("build the untrained network's image")
 def gate_network(
     family: str,
     network: dict[str, Scalar],
