@@ -262,13 +262,24 @@ def check_task(config: CandidateConfig, dataset: Dataset) -> list[str]:
 
 def build_network(config: CandidateConfig) -> nn.Module:
     """The untrained network of a configuration; the same weights each time."""
+    return new_network(config.family, config.network, config.samples_per_segment, config.factory, config.seed)
+
+
+def new_network(
+    family: str, network: dict[str, Scalar], samples_per_segment: int, factory: str | None = None, seed: int = 0
+) -> nn.Module:
+    """An untrained network of a family; the same weights each time.
+
+    Raises:
+        SpaceError: as `networks.build`.
+    """
     import torch
 
     from ecm_edge.candidate import networks
 
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return networks.build(config.family, config.network, config.samples_per_segment, config.factory)
+        torch.manual_seed(seed)
+        return networks.build(family, network, samples_per_segment, factory)
 
 
 def load_network(folder: Path) -> nn.Module:

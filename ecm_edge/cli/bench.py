@@ -20,6 +20,7 @@ from ecm_edge.cli._common import (
     threshold_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
 )
-@click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
+@click.option(
+    "--target",
+    shell_complete=shipped("targets"),
+    help="A board to build and count every form for.  [default: as firmware.json has them]",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @threshold_option

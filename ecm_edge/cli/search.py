@@ -19,6 +19,7 @@ from ecm_edge.cli._common import (
     same_command,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +38,18 @@ if TYPE_CHECKING:
 @data_option
 @click.option(
     "--target",
+    shell_complete=shipped("targets"),
     help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
 )
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
-@click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
+@click.option(
+    "--space",
+    "space_name",
+    shell_complete=shipped("candidate/spaces"),
+    default="default",
+    show_default=True,
+    help="A shipped space or a TOML file.",
+)
 @click.option(
     "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING
 
 import click
 
+from ecm_edge.cli._assignments import divide, parse_all, set_option
 from ecm_edge.cli._common import (
     CANDIDATE,
     PATH,
@@ -22,6 +21,7 @@ from ecm_edge.cli._common import (
     target_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import families
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,15 +73,13 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", help="A network family, or a name for --factory's.  [default: tcn]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter of the family, or training.NAME; may be repeated.  [default: a small network, ten epochs]",
+    "--family",
+    shell_complete=families,
+    help="A network family, or a name for --factory's.  [default: tcn]",
 )
+@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
+@set_option
 @click.option(
     "--like",
     type=CANDIDATE,
@@ -143,7 +141,7 @@ def command(
     from ecm_edge.training import distill
 
     # Above 40 lines: the command has a parameter for each of its options.
-    changes = dict(_parse(assignment) for assignment in assignments)
+    changes = parse_all(assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
     if teachers and any(name.startswith(_OF_TEACHERS) for name in changes):
@@ -263,20 +261,6 @@ def _print_network(network: Progress) -> None:
     click.echo(f"{what} {network.number:3d} of {network.total}, trained {trained}: {network.seconds:.1f} s", err=True)
 
 
-def _parse(assignment: str) -> tuple[str, Scalar]:
-    """`name=value`; the value is a JSON scalar, or else text."""
-    name, equals, text = assignment.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--set takes NAME=VALUE, not {assignment!r}")
-    try:
-        value: Scalar = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        raise click.UsageError(f"--set takes a finite number, true, false or text, not {text!r}")
-    return name, value
-
-
 def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
     """Name the family and all of its parameters that are not its own defaults."""
     parameters = ", ".join(f"{name}={value}" for name, value in config.network.items())
@@ -291,7 +275,7 @@ def _new(
     from ecm_edge.candidate import candidate, networks, space
     from ecm_edge.data import splits
 
-    training, network = _divide(changes)
+    training, network = divide(changes)
     family = family or factory or networks.DEFAULT_FAMILY
     if factory is None:
         network = {**networks.defaults(family), **network}
@@ -304,7 +288,7 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
     from ecm_edge.candidate import candidate, space
 
     old = candidate.load_config(folder)
-    training, network = _divide(changes)
+    training, network = divide(changes)
     flat = old.training.model_dump(exclude={"augmentation"})
     flat |= {f"augmentation.{name}": value for name, value in old.training.augmentation.model_dump().items()}
     return candidate.configure(
@@ -316,10 +300,3 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
         old.seed if seed is None else seed,
         old.factory,
     )
-
-
-def _divide(changes: dict[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Training parameters, without their prefix, and the network's."""
-    prefix = "training."
-    training = {name.removeprefix(prefix): value for name, value in changes.items() if name.startswith(prefix)}
-    return training, {name: value for name, value in changes.items() if not name.startswith(prefix)}
