@@ -30,6 +30,8 @@ EVENTS_SHOWN = 200
 """So many decisions of a board stand on the page, the newest; the record has all."""
 
 _INCUMBENTS_DRAWN = 24
+_GATES_SHOWN = 20
+_LONGEST = 2000  # characters of a reason
 _CARD_TITLE = b"# Model card: "
 _COSTS = {"flash_bytes": "flash, B", "ram_bytes": "RAM, B", "latency_ms": "ms, estimated", "macs": "MACs"}
 _DRAWN_COSTS = ("flash_bytes", "ram_bytes", "latency_ms")
@@ -93,6 +95,8 @@ def render(shelves: list[Shelf], registry: str) -> str:
         registry=registry,
         provenance=provenance.collect(),
         events_shown=EVENTS_SHOWN,
+        gates_shown=_GATES_SHOWN,
+        longest=_LONGEST,
         drawn=_INCUMBENTS_DRAWN,
         unpassed=unpassed,
         figures=_FIGURES,

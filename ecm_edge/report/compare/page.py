@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SUBJECTS_SHOWN = 20
 """So many subjects of a pair stand on the page: those whose figures differ most."""
 
-LAYERS_SHOWN = 200
+ROWS_SHOWN = 200
+"""So many rows of any other table stand on the page, which says how many there are."""
 
 
 def render(record: CompareRecord) -> str:
@@ -34,7 +35,7 @@ def render(record: CompareRecord) -> str:
         most_instructions=_most_instructions(record.layers),
         w=words,
         subjects_shown=SUBJECTS_SHOWN,
-        layers_shown=LAYERS_SHOWN,
+        rows_shown=ROWS_SHOWN,
     )
 
 
