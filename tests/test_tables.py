@@ -37,7 +37,8 @@ def test_a_narrow_table_leaves_columns_out_and_says_which(printed, width):
     text = printed(width, NAMES, [ROW])
     assert max(map(len, text.splitlines())) <= width
     assert "PASS" in text
-    assert "max LSB. A wider" in " ".join(text.split())
+    assert "Left out: " in text
+    assert "specificity. A wider" in " ".join(text.replace(", max LSB", "").split())
     assert "COLUMNS=112" in text
     assert "Left out" not in printed(112, NAMES, [ROW])
 
@@ -57,6 +58,13 @@ def test_a_verdict_is_whole_at_any_width(printed):
     assert "PASS on 12,400" in text
     assert "NOT RUN" in text
     assert max(map(len, text.splitlines())) <= 40
+
+
+def test_a_verdict_within_a_column_of_text_changes_nothing_but_its_colour(printed):
+    rows = [["flash", "PASS", "PASS"], ["image", "PASS", LONG]]
+    lines = printed(60, ["gate", "verdict", "why"], rows).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[3] == "  flash  PASS     PASS"
 
 
 def test_text_stands_left_and_numbers_right(printed):

@@ -21,7 +21,8 @@ _NUMBER = re.compile(
     r"([-+±<≤≥]?\s?[\d.][\d,.]*([eE][-+]?\d+)?\s?(%|KiB|B|ms|s|Hz|dB|µV|mV)?( \(.*\)| → .*| of [\d,]+)?|[-–]|inf)?"
 )
 _BY_PLACE = 1_000_000  # names alone are left out from the right, after columns that say when
-_LEAST_TEXT = 24  # a column of text is not made narrower than this before others are left out
+_DIGIT = re.compile(r"\d")
+_LEAST_TEXT = 20  # a column of text is not made narrower than this before others are left out
 _LEAST_NAME = 40  # of a text that stays on one line if it can
 _LONGEST_WORD = 32  # a longer one, such as a hash or a path, may break
 
@@ -52,7 +53,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A column with the widths that it can have, when it is left out (0: never), and whether its text may wrap."""
+    """A column with the widths that it can have, when it is left out (0: never), and whether its text may wrap.
+
+    `folds` says that its numbers may take two lines; `whole` is the width of the longest word of the heading, or of the
+    longest verdict: what never breaks.
+    """
 
     index: int
     align: Literal["left", "right"]
@@ -61,7 +66,8 @@ class _Measured:
     drop: float
     wraps: bool
     is_text: bool
-    heading: int
+    folds: bool
+    whole: int
 
 
 def is_verdict(cell: str) -> bool:
@@ -111,27 +117,29 @@ def lines_of(cell: str, width: int) -> list[str]:
 
 
 def _parts(number: str) -> list[str]:
-    """A number and its interval, or a number and what it changed to."""
-    return number.replace(" (", "\n(").replace(" → ", " →\n").split("\n")
+    """A number and its interval, what it is of, or what it changed to."""
+    return re.sub(r" (?=\(|of )|(?<=→) ", "\n", number).split("\n")
 
 
 def _measure(index: int, columns: Sequence[str | Column], cells: list[str]) -> _Measured:
     given = columns[index]
     column = given if isinstance(given, Column) else Column(given)
-    verdicts, numbers = any(map(is_verdict, cells)), any(cells) and all(map(is_number, cells))
-    is_text, is_last = not (verdicts or numbers), index == len(columns) - 1
-    wraps = is_text and (is_last if column.wraps is None else column.wraps)
-    spared = isinstance(given, Column) or index == 0 or verdicts or wraps
-    heading, figures = _widest(column.name.split()), _widest(map(_narrowed, cells))
+    verdicts, numbers = [*filter(is_verdict, cells)], any(map(_DIGIT.search, cells)) and all(map(is_number, cells))
+    is_last, only_verdicts = index == len(columns) - 1, bool(verdicts) and len(verdicts) == len([*filter(None, cells)])
+    wraps = not (numbers or only_verdicts) and (is_last if column.wraps is None else column.wraps)
+    spared = isinstance(given, Column) or index == 0 or bool(verdicts) or wraps
+    whole = _widest([*column.name.split(), *verdicts])
+    least = _widest(map(_narrowed, cells)) if numbers else _least_of_text(cells, _LEAST_TEXT if wraps else _LEAST_NAME)
     return _Measured(
         index=index,
         align=column.align or ("right" if numbers else "left"),
         widest=_widest([column.name, *cells]),
-        least=max(heading, _least_of_text(cells, _LEAST_TEXT if wraps else _LEAST_NAME) if is_text else figures),
+        least=max(whole, least),
         drop=column.drop if spared else _BY_PLACE - index,
         wraps=wraps,
-        is_text=is_text,
-        heading=heading,
+        is_text=not numbers,
+        folds=numbers and least < _widest(cells),
+        whole=whole,
     )
 
 
@@ -157,18 +165,19 @@ def _total(columns: Sequence[_Measured]) -> int:
 def _widths(columns: Sequence[_Measured], width: int) -> dict[int, int]:
     """The width of each column, by its index; together at most `width`, if texts can be made narrow enough for that.
 
-    Each gets all that it can use or no more than it needs, and the texts that wrap the rest. What is still too much is
-    taken from the widest texts.
+    Each gets all that it can use or no more than it needs; of numbers that may fold, either all get it or none. The
+    texts that wrap get the rest. What is still too much is taken from the widest texts.
     """
     widths = {column.index: column.least for column in columns}
     spare = width - sum(widths.values())
+    fold = sum(column.widest - column.least for column in columns if not column.wraps) > spare
     for column in sorted(columns, key=lambda column: column.wraps):
         more = column.widest - column.least
-        if more <= spare or column.wraps:
+        if column.wraps or (more <= spare and not (fold and column.folds)):
             more = max(0, min(more, spare))
             widths[column.index] += more
             spare -= more
-    least = {column.index: min(column.heading, _LEAST_TEXT) for column in columns if column.is_text}
+    least = {column.index: column.whole for column in columns if column.is_text}
     for _ in range(-spare):
         above = [index for index, floor in least.items() if widths[index] > floor]
         if above:

@@ -57,10 +57,10 @@ def show(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[st
     console.print()
 
 
-def say(text: str) -> None:
+def say(text: str, indent: int | None = None) -> None:
     """Print one line, a verdict in front in colour; where a terminal or `COLUMNS` sets a width it breaks between words.
 
-    Further lines stand under the text after a mark ("- ") or the spaces in front.
+    Further lines have `indent` spaces in front, or stand under the text after a mark ("- ") and spaces.
     """
     import textwrap
 
@@ -68,18 +68,22 @@ def say(text: str) -> None:
 
     console = _console()
     bare = text.lstrip(" -")
-    indent = " " * (len(text) - len(bare))
+    before = len(text) - len(bare)
     lines = [text]
     if console.is_terminal or _stated_width():
         lines = textwrap.wrap(
-            text, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            text,
+            console.width,
+            subsequent_indent=" " * (before if indent is None else indent),
+            break_long_words=False,
+            break_on_hyphens=False,
         ) or [""]
     for index, line in enumerate(lines):
         written = Text(line)
         if index == 0:
             for verdict, style in _STYLES.items():
                 if re.match(rf"{verdict}\b", bare):
-                    written.stylize(style, len(indent), len(indent) + len(verdict))
+                    written.stylize(style, before, before + len(verdict))
         console.print(written, soft_wrap=True)
 
 

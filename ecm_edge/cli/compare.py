@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, emit, form_option, json_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 _WIDE_TABLE = 4  # models, of which a table of layers has room for
 
 
-@click.command("compare")
-@click.argument("models", metavar="MODEL...", type=PATH, nargs=-1, required=True)
+@click.command(
+    "compare",
+    epilog=example(
+        "ecm-edge compare data/reference/loongson-2k0500/entries/96-90 run --data af --target loongson-2k0500"
+    ),
+)
+@click.argument(
+    "models",
+    metavar="MODEL...",
+    type=PATH,
+    nargs=-1,
+    required=True,
+    help="Candidates, runs (their best candidates), entries of a registry, or ONNX files.",
+)
 @click.option("--data", type=PATH, help="A data set to answer.  [default: accuracy from what is on record]")
 @click.option("--target", help="The board: a name, or a TOML file.  [default: the costs on record]")
 @click.option("--against", type=PATH, help="The model to compare with.  [default: the first MODEL]")
@@ -41,8 +54,6 @@ def command(
     A MODEL is a candidate's folder, a run (its best candidate), an entry of a registry, or an ONNX file, whose cost
     alone is compared. Accuracy is that on subjects that neither of two models was fitted to, or out of fold; the
     difference is paired and has its 95 % interval. What cannot be compared is listed with its reason.
-
-    Example: ecm-edge compare data/reference/loongson-2k0500/entries/96-90 run --data af --target loongson-2k0500
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset

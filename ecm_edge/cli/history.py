@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, emit, json_option, registry_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
 
 
-@click.command("history")
+@click.command("history", epilog=example("ecm-edge history --registry data/reference --html history.html"))
 @registry_option
 @click.option("--target", help="The board: a name, or a TOML file.  [default: all boards of the registry]")
 @click.option("--out", "--html", "-o", "out", type=PATH, help="An HTML page; replaced if it is there.")
@@ -23,8 +24,6 @@ def command(registry: Path, target: str | None, out: Path | None, *, as_json: bo
     """List every decision about a target, or about all targets of a registry, oldest first.
 
     The page shows what replaced what and why, and how the figures and the costs of the incumbents changed.
-
-    Example: ecm-edge history --registry data/reference --html history.html
     """
     from ecm_edge import targets
     from ecm_edge.registry.registry import history_record, shelf_of, whole_history
@@ -64,7 +63,7 @@ def _show(record: HistoryRecord) -> None:
         ["date", "event", "entry", Column("replaces"), Column("candidate", drop=2), Column("model", drop=1), "why"],
         [
             [
-                event.date_utc,
+                event.date_utc[:10],
                 event.event,
                 event.entry or "–",
                 event.replaces or "–",

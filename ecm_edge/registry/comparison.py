@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from ecm_edge import metrics
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.evaluate.external import trained_on
 from ecm_edge.evaluate.score import BoardResult, board_result
@@ -102,6 +103,7 @@ class Comparison(Record):
     incumbent: BoardResult
 
 
+@doing("compare with the incumbent")
 def compare(challenger: Contender, incumbent: Contender, *, elsewhere: bool = False) -> Comparison | str:
     """The paired comparison, or why there is nothing to compare.
 

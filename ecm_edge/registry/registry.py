@@ -18,6 +18,7 @@ from pydantic import RootModel, ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.records import Gate, Record
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
@@ -82,7 +83,8 @@ def shelves(registry: Path) -> list[str]:
         RegistryError: there is no registry: no folder, or one without any shelf.
     """
     if not registry.is_dir():
-        raise RegistryError("a registry is a folder", f"none at {registry}", "`ecm-edge promote` makes one.")
+        hint = f"{path_meant(registry)}`ecm-edge promote` makes one."
+        raise RegistryError("a registry is a folder", f"none at {registry}", hint)
     found = sorted(path.name for path in registry.iterdir() if _is_shelf(path))
     if not found:
         rule = f"a registry has a folder for each target, with {HISTORY} or {ENTRIES} in it"
@@ -179,7 +181,8 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
     """
     if not shelf.is_dir():
-        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", "`ecm-edge promote` makes one.")
+        hint = f"{path_meant(shelf)}`ecm-edge promote` makes one."
+        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", hint)
     with locked(shelf):
         now = incumbent(shelf)
         wanted = entry or (now.replaces if now else None)
@@ -187,9 +190,9 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         if now is None or wanted not in promoted or wanted == now.entry:
             asked_for = f"{entry} asked for" if entry else "no earlier entry"
             incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
-            raise RegistryError(
-                "a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", "`ecm-edge history` lists them."
-            )
+            others = [name for name in promoted if name and now and name != now.entry]
+            hint = f"{did_you_mean(entry or '', others)}`ecm-edge history` lists them."
+            raise RegistryError("a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", hint)
         target = promoted[wanted]
         entry_of(shelf, target)
         reason = f"rolled back from {now.entry}"
