@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ecm_edge import api
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.records import at_least, not_run
 from ecm_edge.candidate import candidate
@@ -190,3 +191,10 @@ def test_the_json_is_one_object_of_the_schema(shelf, target):
     _, text = tiny.run_for_output("history", "--registry", shelf.parent, *target, "--json")
     jsonschema.validate(json.loads(text), schemas.schema("history"))
     assert ("shelves" in json.loads(text)) == (not target)
+
+
+def test_the_api_writes_the_page_of_all_boards_or_of_one(shelf, tmp_path):
+    assert api.histories(str(shelf.parent), out=str(tmp_path / "all.html")).shelves[0].incumbent == "100-80"
+    assert api.history(str(shelf.parent), NAME, out=tmp_path / "one.html").incumbent == "100-80"
+    assert (tmp_path / "all.html").is_file()
+    assert (tmp_path / "one.html").is_file()

@@ -14,6 +14,7 @@ from ecm_edge.candidate.candidate import SCORE
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry.registry import ENTRIES, HistoryRecord, shelf_of
 from ecm_edge.registry.score_gate import signed
+from ecm_edge.report import cards
 from ecm_edge.report.page import environment
 from ecm_edge.report.trend import Point, trend
 
@@ -90,7 +91,7 @@ def render(shelves: list[Shelf], registry: str) -> str:
     """The page as HTML; every text of the records is escaped."""
     made = environment()
     made.filters["signed"] = signed
-    return made.get_template("history.html.jinja").render(
+    html = made.get_template("history.html.jinja").render(
         shelves=shelves,
         registry=registry,
         provenance=provenance.collect(),
@@ -102,6 +103,7 @@ def render(shelves: list[Shelf], registry: str) -> str:
         figures=_FIGURES,
         costs=_COSTS,
     )
+    return cards.with_labels(html)
 
 
 def unpassed(event: Event) -> list[Gate]:
