@@ -17,6 +17,9 @@
     episodes.py            the episodes of recordings, as a folder of files
     strip_chart.py         the HTML page of one recording; timeline.py draws the whole of it
 
+    compare/               models side by side, as a record and as a page
+    history.py, trend.py   the history of a registry as a page, with its drawings
+
     model_card.py          the Markdown file
 
 Only the commands and `ecm_edge.api` import this package.
