@@ -38,7 +38,8 @@ _FLAGS = (
 _SCROLLING = """
 return [...document.querySelectorAll('main *, header *, footer *')].filter(element => {
   const style = getComputedStyle(element);
-  return ['auto', 'scroll'].includes(style.overflowX) && element.scrollWidth > element.clientWidth + 1;
+  const open = element.checkVisibility({contentVisibilityAuto: true});
+  return open && ['auto', 'scroll'].includes(style.overflowX) && element.scrollWidth > element.clientWidth + 1;
 }).map(element => element.className + ': ' + element.innerText.slice(0, 60));
 """
 
