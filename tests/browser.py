@@ -35,6 +35,8 @@ _FLAGS = (
     "disable-sync",
 )
 
+_SLOW_S = 300  # axe takes a second for a long page, and many where cores are shared
+
 _SCROLLING = """
 return [...document.querySelectorAll('main *, header *, footer *')].filter(element => {
   const style = getComputedStyle(element);
@@ -59,6 +61,7 @@ def chromium(folder):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_script_timeout(_SLOW_S)
     try:
         yield driver
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
     from ecm_edge.search.trial_record import TrialRecord
+
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # before a number, but not in 1e-3
 
 SECTIONS = (
     ("score", "Score"),
@@ -202,7 +205,6 @@ def environment() -> Environment:
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:
     def written(*values: Any) -> str:  # noqa: ANN401 - what `write` takes
-        text = write(*values)
-        return f"−{text[1:]}" if text.startswith("-") else text
+        return _MINUS.sub("−", write(*values))
 
     return written

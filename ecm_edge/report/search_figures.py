@@ -79,9 +79,10 @@ def _front(trials: Sequence[TrialRecord], name: str) -> Any:  # noqa: ANN401 - p
             for trial in trials
         ]
     )
-    return optuna.visualization.plot_pareto_front(
+    figure = optuna.visualization.plot_pareto_front(
         study, target_names=["MACs", name], targets=lambda t: (t.values[1], t.values[0])
     )
+    return figure.update_traces(marker={"size": 11, "line": {"width": 1, "color": "#5b6675"}})
 
 
 def _shared(trials: Sequence[TrialRecord]) -> dict[str, list[Scalar]]:
