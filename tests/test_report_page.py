@@ -215,7 +215,6 @@ def test_score_stands_before_gates_and_what_passed_is_folded(html):
 
 
 def test_a_cell_is_told_the_heading_of_its_column(html):
-    assert re.search(r'<td data-label="average precision"|<td data-label="segments">3</td>', html)
     for row in re.findall(r"<tr>.*?</tr>", html[html.index("By rhythm") : html.index("The board's score")], re.DOTALL)[
         1:
     ]:
@@ -236,9 +235,9 @@ def test_int8_that_is_slower_is_explained(tmp_path):
 
 def test_the_axis_begins_where_the_data_do(tmp_path):
     rows = [("AFIB", [1.0])] * 9 + [("AFIB", [-1.0])] + [("N", [-1.0])] * 10
-    data = tiny.data(tmp_path / "d", dict.fromkeys(["S0", "S1"], rows))
+    data = tiny.data(tmp_path / "d", dict.fromkeys(["S3", "S4"], rows))
     drawn = score_charts.subjects_chart(
-        score_model(tiny.make_candidate(tmp_path / "c", data, test=["S0", "S1"]), data).scores
+        score_model(tiny.make_candidate(tmp_path / "c", data, test=["S3", "S4"]), data).scores
     )
     ticks = [float(text) for text in re.findall(r">(\d\.\d+)</text>", drawn)]
     assert min(ticks) >= 0.88  # the least figure is a sensitivity of 0.9

@@ -1,4 +1,4 @@
-"""The page of a search: what it draws, what it says where there is too little, and that no name gets out of its text."""
+"""The page of a search: what it draws, what it says where there is too little, and that names stay escaped."""
 
 from __future__ import annotations
 
