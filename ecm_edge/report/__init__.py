@@ -29,6 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
+from ecm_edge.base.progress import doing
 from ecm_edge.report import charts, page, score_charts, search_page
 from ecm_edge.report.ecg import draw_strip
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["to_html", "write_report"]
 
 
+@doing("read the records and draw the page")
 def write_report(
     path: Path, dataset: Dataset, out: Path, *, registry: Path | None = None
 ) -> ReportRecord | ValidationRecord:
