@@ -43,6 +43,7 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 
 def _render(record: ReportRecord, out: Path) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.report.search_page import beside
 
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     show(
@@ -51,6 +52,8 @@ def _render(record: ReportRecord, out: Path) -> None:
         [[s.name, s.verdict.value if s.verdict else "ran", s.detail] for s in [*record.stages, record.promotion]],
     )
     click.echo(out)
+    if record.run:
+        click.echo(beside(out))
 
 
 def _render_validation(record: ValidationRecord, out: Path) -> None:
