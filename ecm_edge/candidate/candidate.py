@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
@@ -155,9 +155,12 @@ def load_config(folder: Path) -> CandidateConfig:
     Raises:
         CandidateError: no such folder, or not a candidate.
     """
-    if not folder.is_dir():
+    if not (folder / CONFIG).exists():
+        take_files = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
         raise CandidateError(
-            "a candidate is a folder", f"{folder}", "Make one with `ecm-edge train` or `ecm-edge search`."
+            "a candidate is a folder that `ecm-edge train` or `ecm-edge search` made",
+            f"{contents.of_path(folder)} at {folder}",
+            f"Check the path and the order of the arguments.{take_files if folder.is_file() else ''}",
         )
     return CandidateConfig.load(folder / CONFIG)
 

@@ -134,8 +134,8 @@ def load(name_or_path: str) -> Space:
     except ValidationError as problem:
         raise SpaceError(
             "a space file holds values, ranges and choices",
-            f"{first_fault(problem)} of {path}",
-            "See `ecm-edge space`.",
+            f"{first_fault(problem)} in {path}",
+            "Correct it; `ecm-edge space quick` shows one that works.",
         ) from None
 
 
@@ -278,7 +278,9 @@ def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
         return TrainingConfig.model_validate(_nested(values))
     except ValidationError as problem:
         raise SpaceError(
-            "a training parameter must exist and be in range", first_fault(problem, "training"), "See `ecm-edge space`."
+            "a training parameter must exist and be in range",
+            first_fault(problem, "training"),
+            f"Correct it. Training has {', '.join(TrainingConfig.model_fields)}.",
         ) from None
 
 

@@ -141,7 +141,7 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        message = problem.format_message().rstrip(".?")
+        message = " ".join(problem.format_message().split()).rstrip(".?,")
         return EcmEdgeError("the command line has to be valid", message, f"See `{command} --help`.")
     place = f" at {problem.filename}" if problem.filename else ""
     return EcmEdgeError(

@@ -87,8 +87,10 @@ def command(
     settings that it was started with, so of the options only --trials, --timeout and --storage count then.
     """
     from ecm_edge.base.tables import counter
-    from ecm_edge.search import runs, search
+    from ecm_edge.search import runs, search, study
 
+    if storage:
+        study.check_url(storage)
     dataset = open_data(data)
     if not resume:
         settings = _settings(

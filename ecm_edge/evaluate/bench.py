@@ -210,7 +210,9 @@ def open_forms(path: Path, threshold: float | None = None) -> list[ModelFile]:
     forms = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
     if not forms:
         raise CandidateError(
-            "a candidate to be timed has an ONNX file", f"none in {path}", "Run `ecm-edge export` first."
+            "a candidate to be timed has an ONNX file",
+            f"none in {path}",
+            f"Make it: `ecm-edge export {path} --data DATASET`.",
         )
     return [open_model(path, form) for form in forms]
 

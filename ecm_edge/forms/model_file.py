@@ -70,7 +70,7 @@ def open_model(
         raise CandidateError(
             f"a candidate's {form} form is {file.name}",
             f"none in {path}",
-            "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
+            f"Make it: `ecm-edge {'export' if form == 'float32' else 'quantize'} {path} --data DATASET`.",
         )
     classifier = onnx_model.load_classifier(file, threshold, classes)
     made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)

@@ -45,7 +45,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, load_config
+from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, check_dataset, load_config
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -115,7 +115,9 @@ def promote(
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
-    load_config(folder)  # says so if there is no candidate, before anything else is missed
+    check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
+    _check_stages(folder, target, timed=bool(latency_files))
+    registry.check_registry(registry_folder, may_be_new=True)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -125,6 +127,28 @@ def promote(
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
         decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes)
+
+
+def _check_stages(folder: Path, target: Target, *, timed: bool) -> None:
+    """Refuse a candidate that a stage before promotion has not seen, with every command that has to run first.
+
+    Raises:
+        CandidateError: a record is missing; `timed` is whether latency evidence was given besides.
+    """
+    data, board = "--data DATASET", f"--target {target.name}"
+    commands = {FORM_FILES["float32"]: f"export {folder} {data}"}
+    if target.firmware is not None:
+        commands[FIRMWARE] = f"firmware build {folder} {board}"
+    commands[VERIFY] = f"verify {folder} {data} {board}"
+    if not timed:
+        commands[BENCH] = f"bench {folder} {data}"
+    missing = [name for name in commands if not (folder / name).is_file()]
+    if missing:
+        raise CandidateError(
+            "a candidate to be promoted was exported, built, verified and timed",
+            f"no {', '.join(missing)} in {folder}",
+            f"Run first: {', then '.join(f'`ecm-edge {commands[name]}`' for name in missing)}.",
+        )
 
 
 def _decide(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.records import Gate, Record
 from ecm_edge.metrics import GainParts
@@ -71,10 +71,27 @@ def history_record(shelf: Path, target: str) -> HistoryRecord:
     Raises:
         RegistryError: there is no registry, or it is damaged.
     """
-    if not shelf.parent.is_dir():
-        raise RegistryError("a registry is a folder", f"none at {shelf.parent}", "`ecm-edge promote` makes one.")
+    check_registry(shelf.parent)
     now = incumbent(shelf)
     return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
+
+
+def check_registry(registry: Path, *, may_be_new: bool = False) -> None:
+    """Refuse a folder that holds other things than a registry: neither history nor promotion would say that it does.
+
+    Raises:
+        RegistryError: no folder (unless it `may_be_new`), or one that has something in it and no board's entries.
+    """
+    if not registry.exists() and may_be_new:
+        return
+    if registry.is_dir() and (not any(registry.iterdir()) or any(registry.glob(f"*/{ENTRIES}"))):
+        return
+    of_board = f" Give {registry.parent}: {registry} is of one board." if (registry / ENTRIES).is_dir() else ""
+    raise RegistryError(
+        "a registry is a folder that `ecm-edge promote` made, with a folder for each board",
+        f"{contents.of_path(registry)} at {registry}",
+        of_board.strip() or "Check the path; `ecm-edge promote` makes a registry in a new or an empty folder.",
+    )
 
 
 @contextmanager

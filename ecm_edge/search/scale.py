@@ -13,6 +13,7 @@ from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
 from ecm_edge.metrics import Objective
+from ecm_edge.search.runs import check_least_objective
 from ecm_edge.search.trial import Setting, run_trial
 from ecm_edge.search.trial_record import TrialRecord
 from ecm_edge.training import train
@@ -73,6 +74,7 @@ def scale(
         SpaceError: the family has no known widths and none were given, or a width is no number of the candidate's.
     """
     check_dataset(config, dataset)
+    check_least_objective(objective, least_objective)
     bar = most_flash_bytes or target.budget.flash_bytes
     limited = target.model_copy(update={"budget": target.budget.model_copy(update={"flash_bytes": bar})})
     setting = Setting(
@@ -114,7 +116,9 @@ def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
     for name in chosen:
         if name not in config.network:
             raise SpaceError(
-                "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
+                "a width is one of the candidate's parameters",
+                f"{name!r} for the family {config.family!r}",
+                f"Name one of {', '.join(config.network)}." if config.network else "It has none: scale another one.",
             )
     own = networks.widths(config.family)
     if not chosen and not own:

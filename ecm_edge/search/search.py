@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import space
@@ -68,6 +68,12 @@ def search(
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
+    if not (out / RUN_SETTINGS).is_file():
+        raise SearchError(
+            "a search goes on in the folder of a run",
+            f"{contents.of_path(out)} at {out}",
+            "Leave --resume out to begin.",
+        )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
     with files.locked(out), study.clear_storage_errors():
         run = _open_run(dataset, out, settings, storage)

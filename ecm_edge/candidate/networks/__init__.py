@@ -55,13 +55,15 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     Raises:
         SpaceError: an unknown family, or a parameter that does not fit it.
     """
+    kind: type[Record] = _module(family).Params
     try:
-        checked: Record = _module(family).Params.model_validate(dict(params))
+        return kind.model_validate(dict(params))
     except ValidationError as problem:
         raise SpaceError(
-            f"parameters must fit the family {family}", first_fault(problem), "Change it, see `ecm-edge space`."
+            f"parameters must fit the family {family}",
+            first_fault(problem),
+            f"The family has {', '.join(kind.model_fields)}; those of training are written training.NAME.",
         ) from None
-    return checked
 
 
 def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS` and `build`
