@@ -10,6 +10,7 @@ from pydantic import Field
 from ecm_edge import tasks
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
@@ -156,11 +157,12 @@ def load_config(folder: Path) -> CandidateConfig:
         CandidateError: no such folder, or not a candidate.
     """
     if not (folder / CONFIG).exists():
-        take_files = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
+        of_file = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
+        hint = f"{path_meant(folder)}Check the path and the order of the arguments."
         raise CandidateError(
             "a candidate is a folder that `ecm-edge train` or `ecm-edge search` made",
             f"{contents.of_path(folder)} at {folder}",
-            f"Check the path and the order of the arguments.{take_files if folder.is_file() else ''}",
+            hint + of_file * folder.is_file(),
         )
     return CandidateConfig.load(folder / CONFIG)
 

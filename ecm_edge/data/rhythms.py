@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
 from ecm_edge.data.reasons import some
@@ -234,7 +235,8 @@ def not_known(rules: RhythmRules, unknown: Sequence[str], found: str) -> Recordi
     if others:
         first, mapped = shlex.quote(others[0]), shlex.quote(f"{others[0]}=KNOWN")
         say = f"Say what {others[0]!r} is too" if near else "Say what each is"
-        hints.append(f"{say}: --negative {first}, --positive, --ignore, or --map {mapped}.")
+        asked = "" if rules.codes == "snomed" else did_you_mean(others[0], VOCABULARIES[rules.codes])
+        hints.append(f"{asked}{say}: --negative {first}, --positive, --ignore, or --map {mapped}.")
     if others == ["0", "1"]:
         hints.append(f"Where 1 stands for {rules.positive[0]}: --negative 0 --map 1={rules.positive[0]}.")
     hint = " ".join(hints)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SpaceError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
@@ -118,7 +119,7 @@ def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
             raise SpaceError(
                 "a width is one of the candidate's parameters",
                 f"{name!r} for the family {config.family!r}",
-                f"Name one of {', '.join(config.network)}." if config.network else "It has none: scale another one.",
+                f"{did_you_mean(name, config.network)}Name one of {', '.join(config.network) or 'none: it has none'}.",
             )
     own = networks.widths(config.family)
     if not chosen and not own:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.files import read_bounded
+from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import LeftOut, natural_key
 from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
@@ -247,7 +248,9 @@ def rows(
                     raise _bad(path, reader.line_num, f"{len(row)} values", f"The header has {len(header)}.")
                 yield reader.line_num, dict(zip(header, map(str.strip, row), strict=True))
     except OSError as problem:
-        raise RecordingError("a table is CSV in UTF-8", f"{problem.strerror} at {path}", "Check the path.") from None
+        raise RecordingError(
+            "a table is CSV in UTF-8", f"{problem.strerror} at {path}", f"{path_meant(path)}Check the path."
+        ) from None
     except (UnicodeDecodeError, csv.Error) as problem:
         raise RecordingError("a table is CSV in UTF-8", f"{problem} in {path}", _SAVE_AGAIN) from None
 
