@@ -147,6 +147,18 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_file(path: Path) -> None:
+    """Refuse a path at which no file can be written, before the work for it is done.
+
+    Raises:
+        OutputError: a folder is there, or the folder that it would lie in is not.
+    """
+    if path.is_dir():
+        raise cannot_write(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not path.parent.is_dir():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
 def cannot_write(path: Path, problem: OSError) -> OutputError:
     """The error for a path that could not be written, with the system's own reason."""
     found = problem.strerror or str(problem)

@@ -7,7 +7,6 @@ import io
 import itertools
 import math
 import re
-import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
@@ -259,7 +258,7 @@ def _check_header(path: Path, header: Sequence[str], columns: Sequence[str], kno
     names = ", ".join(known or columns)
     missing = [name for name in columns if name not in header]
     if missing:
-        written = textwrap.shorten(", ".join(header) or "none", _SHOWN, placeholder=" …")[:_SHOWN]
+        written = (", ".join(header) or "none")[:_SHOWN]
         one = f"Name one of them {missing[0]}" if len(header) > 1 else _SAVE_AGAIN.removesuffix(".")
         found = f"columns {written}, and none is called {' or '.join(missing)},"
         raise _bad(path, 1, found, f"{one}; a table's columns are {names}.")
