@@ -162,9 +162,22 @@ def start(out: Path, settings: SearchSettings) -> None:
             f"none for {settings.task.name} on {settings.target.name}",
             "Use --objective fbeta_mean.",
         )
+    check_least_objective(settings.objective, settings.standard)
     with files.staged_folder(out) as staged:
         (staged / RUN_TRIALS).mkdir()
         settings.save(staged / RUN_SETTINGS)
+
+
+def check_least_objective(objective: Objective, least: float | None) -> None:
+    """Refuse a least objective that nothing can reach: F1 and Fβ are shares, and only the board's score has points.
+
+    Raises:
+        SearchError: with the highest value there is.
+    """
+    if objective != "board_score" and least is not None and least > 1:
+        raise SearchError(
+            f"the objective {objective} is a share, 1 at most", f"a least objective of {least:g}", "Give a share."
+        )
 
 
 def objective_of(record: TrialRecord) -> float:

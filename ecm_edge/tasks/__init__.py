@@ -101,7 +101,7 @@ def load(name_or_path: str) -> Task:
     except ValidationError as problem:
         raise TaskError(
             "a task file has the fields of a shipped one",
-            f"{first_fault(problem)} of {path}",
+            f"{first_fault(problem)} in {path}",
             f"{field_meant(problem, Task)}Compare it with `ecm-edge tasks --json`.",
         ) from None
 
