@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ecm_edge.report.compare.records import CompareRecord
 
 
+_WIDE_TABLE = 4  # models, of which a table of layers has room for
+
+
 @click.command(
     "compare",
     epilog=example(
@@ -69,23 +72,36 @@ def _render(record: CompareRecord, out: Path | None) -> None:
     _layers(record)
     _parity(record)
     _settings(record)
-    for note in record.notes:
-        click.echo(f"note: {note}")
-    if record.not_compared:
-        click.echo("Not compared:")
-        for missing in record.not_compared:
-            click.echo(f"  {missing.model} {missing.what}: {missing.reason}")
+    _not_compared(record)
     if out:
         click.echo(out)
 
 
+def _not_compared(record: CompareRecord) -> None:
+    from ecm_edge.base.tables import say
+
+    for note in record.notes:
+        say(f"note: {note}")
+    if record.not_compared:
+        say("Not compared:")
+    for missing in record.not_compared:
+        say(f"- {missing.model} {missing.what}: {missing.reason}")
+
+
 def _models(record: CompareRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     show(
         f"Models; differences are each model less A{synthetic}",
-        ["model", "is", "form", "family", "made for", "SHA-256"],
+        [
+            "model",
+            Column("is"),
+            Column("form"),
+            Column("family", drop=2),
+            Column("made for"),
+            Column("SHA-256", drop=1),
+        ],
         [
             [
                 f"{m.letter} {m.name}",
@@ -101,7 +117,7 @@ def _models(record: CompareRecord) -> None:
 
 
 def _accuracy(record: CompareRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.registry.score_gate import signed
     from ecm_edge.report.compare.words import FIGURES, figures_of, title_of, verdict_of
 
@@ -109,11 +125,11 @@ def _accuracy(record: CompareRecord) -> None:
         columns = ["figure", pair.against, pair.model, "difference (95 %)"]
         show(title_of(pair, record.label), columns, figures_of(pair))
         parts = pair.parts
-        told = f"; of {FIGURES[pair.statistic]}, " if parts else ""
+        say(f"{verdict_of(pair)}.")
         if parts:
-            told += f"{signed(parts.network)} by the network at even odds, {signed(parts.threshold)} by the threshold"
-        click.echo(f"{verdict_of(pair)}{told}")
-        click.echo("")
+            say(f"Of {FIGURES[pair.statistic]}: {signed(parts.network)} by the network, at even odds,")
+            say(f"and {signed(parts.threshold)} by the threshold.")
+        say("")
     if record.recorded and not record.data:
         _recorded(record)
 
@@ -150,13 +166,16 @@ def _costs(record: CompareRecord) -> None:
 
 
 def _layers(record: CompareRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.report.compare.words import layer_cells
 
     if not record.layers:
         return
     letters = [model.letter for model in record.models]
-    columns = ["layer", *(f"{letter} {what}" for letter in letters for what in ("instructions", "ms"))]
+    columns: list[str | Column] = ["layer"]
+    for place, letter in enumerate(letters):
+        late = 2 if place >= _WIDE_TABLE else 0
+        columns += [Column(f"{letter} instructions", drop=late), Column(f"{letter} ms", drop=1)]
     rows = []
     for row in record.layers:
         name = next(layer.name for layer in row.layers if layer)
@@ -165,25 +184,21 @@ def _layers(record: CompareRecord) -> None:
 
 
 def _parity(record: CompareRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.report.compare.words import hops_table
 
     told = ", ".join(f"{parity.model} {parity.verdict.value}" for parity in record.parity)
-    columns = ["hop", *(parity.model for parity in record.parity)]
-    show(
-        f"Parity by verify.json: {told}; labels that flip, largest difference of a score",
-        columns,
-        hops_table(record.parity),
-    )
+    columns = [Column("hop", wraps=True), *(Column(parity.model, wraps=True) for parity in record.parity)]
+    show(f"Parity by verify.json: {told}; and the labels that flip", columns, hops_table(record.parity, short=True))
 
 
 def _settings(record: CompareRecord) -> None:
     from ecm_edge.base.numbers import setting
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     if record.settings:
-        columns = ["parameter", *(model.letter for model in record.models)]
-        rows = [[one.name, *map(setting, one.values)] for one in record.settings]
+        columns = [Column("parameter", wraps=True), *(Column(m.letter, wraps=True) for m in record.models)]
+        rows = [[one.name.removeprefix("training."), *map(setting, one.values)] for one in record.settings]
         show("Configurations: what is not the same in all", columns, rows)
     elif sum(model.kind != "file" for model in record.models) > 1:
         click.echo("Configurations: the same in all")

@@ -145,13 +145,14 @@ def rows_of(ours: Answers, theirs: Answers) -> Rows:
     return Rows(labels, subjects, (ours.before, ours.margins), (theirs.before, theirs.margins), rule)
 
 
-def paired(rows: Rows, others: Sequence[PairedStatistic] = OTHERS) -> Paired:
+def paired(rows: Rows, others: Sequence[PairedStatistic] = OTHERS, *, pooled: bool = False) -> Paired:
     """The differences of two sides, each with its interval by resampling subjects.
 
-    The first is in points of the board's rule, or in mean Fβ where there is no rule. `others` leaves out what these
-    segments do not define: without a positive one F1 and the like, without a negative one specificity.
+    The first is in points of the board's rule for Fβ and G, or in mean Fβ where there is no rule; if `pooled`, those of
+    the Fβ of all segments. `others` leaves out what these segments do not define: without a positive one F1 and the
+    like, without a negative one specificity.
     """
-    statistic: PairedStatistic = "detection_points" if rows.rule else "fbeta_mean"
+    statistic = _statistic(rows, pooled=pooled)
     none_positive, all_positive = not rows.labels.any(), bool(rows.labels.all())
     undefined = {
         "f1": none_positive,
@@ -174,6 +175,12 @@ def fair_subjects(challenger: Contender, incumbent: Contender) -> list[str]:
     split, test = incumbent.config.split, challenger.test
     seen = {*split.train, *split.validation, *(trained_on(incumbent.model, challenger.dataset, test) or [])}
     return [name for name in test if name not in seen]
+
+
+def _statistic(rows: Rows, *, pooled: bool) -> PairedStatistic:
+    if pooled:
+        return "pooled_points" if rows.rule else "fbeta_pooled"
+    return "detection_points" if rows.rule else "fbeta_mean"
 
 
 def _difference(rows: Rows, name: PairedStatistic) -> Interval:

@@ -200,8 +200,8 @@ def pair_of(
     rows: Rows, ours: tuple[str, Basis], theirs: tuple[str, Basis], *, source: str | None, on_record: bool
 ) -> PairComparison:
     """The comparison of two models on these rows; `ours` and `theirs` are letter and basis."""
-    found = paired(rows, OTHERS)
     counts, other = (metrics.count_by_subject(rows.labels, m[1], rows.subjects) for m in (rows.ours, rows.theirs))
+    found = paired(rows, OTHERS, pooled=_mostly_one_class(counts))
     each = _by_subject(counts, other, rows.rule)
     return PairComparison(
         model=ours[0],
@@ -223,6 +223,12 @@ def pair_of(
         by_subject=each[:MOST_SUBJECTS],
         subjects_left_out=max(0, len(each) - MOST_SUBJECTS),
     )
+
+
+def _mostly_one_class(counts: Counts) -> bool:
+    """Whether most subjects have segments of one class only: the mean of Fβ over subjects says nothing then."""
+    both = (counts.tp + counts.fn > 0) & (counts.tn + counts.fp > 0)
+    return 2 * int(both.sum()) < len(counts.subjects)
 
 
 def _figures(counts: Counts, rule: ScoreRule | None) -> FiguresOfRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.compare.sides import Side
 
 _LONGEST = 80
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def parity_of(side: Side) -> ModelParity:
@@ -68,7 +70,9 @@ def _short(value: Any) -> bool | float | str | None:  # noqa: ANN401 - whatever 
     if value is None or isinstance(value, bool | int | float):
         return value
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if _SHA256.fullmatch(text):
+        return text[:12]
     if len(text) <= _LONGEST:
-        return text
+        return text or None
     digest = files.sha256_json(value)[:8]
-    return f"{len(value):,} values, {digest}" if isinstance(value, list) else f"{text[:40]}…, {digest}"
+    return f"{len(value):,} of {digest}" if isinstance(value, list) else f"{text[:40]}…, {digest}"

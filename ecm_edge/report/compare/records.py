@@ -72,7 +72,8 @@ class PairComparison(Record):
     evidence:   "answers" to the data set that was given, or the counts by subject "on record".
     source:     of a merged data set; None where the segments are of the whole data set.
     basis:      whether the model itself answered, or the networks of its cross-validation; `against_basis` that of A.
-    statistic:  what `difference` is in: points of the board's rule for Fβ and G, or mean Fβ where there is no rule.
+    statistic:  what `difference` is in: points of the board's rule for Fβ and G, or mean Fβ where there is no rule; of
+                the Fβ of all segments where most subjects have segments of one class only.
     parts:      how much of the difference is the network's, and how much the threshold's; None where a threshold, or
                 what the network answered before it, is not known.
     others:     further differences, by name.

@@ -16,6 +16,7 @@ BASES = {"test": "answers itself", "out_of_fold": "out of fold"}
 
 FIGURES = {
     "detection_points": "points for Fβ and G",
+    "pooled_points": "points for Fβ of all segments",
     "fbeta_mean": "mean Fβ",
     "fbeta_pooled": "Fβ, all segments",
     "g": "G",
@@ -31,10 +32,10 @@ MADE = {"record": "on record", "built": "built here", "counted": "graph only"}
 def title_of(pair: PairComparison, label: str) -> str:
     """Which models, on which subjects, and who answered."""
     counted = with_positives(pair.subjects, pair.positive_subjects, label)
-    source = f" of {pair.source}" if pair.source else ""
+    source = f" on {pair.source}" if pair.source else ""
     from_record = "; counts on record" if pair.evidence == "on record" else ""
     return (
-        f"{pair.model} against {pair.against} on {counted}{source} "
+        f"{pair.model} against {pair.against}{source}: {counted} "
         f"({pair.model} {BASES[pair.basis]}, {pair.against} {BASES[pair.against_basis]}{from_record})"
     )
 
@@ -56,9 +57,9 @@ def figures_of(pair: PairComparison) -> list[tuple[str, str, str, str]]:
 def verdict_of(pair: PairComparison) -> str:
     """Whether the model is better, and how sure that is."""
     if pair.significant is None:
-        return "one subject: no interval"
+        return "One subject: no interval"
     if not pair.significant:
-        return "no clear difference: the interval contains 0"
+        return "No clear difference: the interval contains 0"
     return f"{pair.model if pair.difference.value > 0 else pair.against} is better: the interval does not contain 0"
 
 
@@ -93,16 +94,18 @@ def layer_cells(layer: LayerCost | None) -> tuple[str, str, str]:
     return layer.name, instructions, NONE if layer.ms is None else number(layer.ms, 3)
 
 
-def hops_table(parities: Sequence[ModelParity]) -> list[list[str]]:
-    """A row for each hop of any model, in their order, and a cell for each model."""
+def hops_table(parities: Sequence[ModelParity], *, short: bool = False) -> list[list[str]]:
+    """A row for each hop of any model, in their order, and a cell for each model; `short` has no differences."""
     names = list(dict.fromkeys(hop.name for parity in parities for hop in parity.hops))
     known = [{hop.name: hop for hop in parity.hops} for parity in parities]
-    return [[name, *(_hop(hops.get(name)) for hops in known)] for name in names]
+    return [[name, *(_hop(hops.get(name), short=short) for hops in known)] for name in names]
 
 
-def _hop(hop: HopOutcome | None) -> str:
+def _hop(hop: HopOutcome | None, *, short: bool) -> str:
     if hop is None:
         return NONE
     if hop.max_abs is None:
         return hop.verdict.value
+    if short:
+        return f"{hop.verdict.value} {hop.label_flips:,}"
     return f"{hop.verdict.value}, {hop.label_flips:,} flips, {number(hop.max_abs, 3)}"
