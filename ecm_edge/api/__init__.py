@@ -1,11 +1,22 @@
 """The verbs of the command line as typed functions, for Python and notebooks.
 
 A path may be text; a board, a task and a search space may be a name; a data set may be its folder's path; and a run's
-folder stands for its best candidate. A board's name, for instance, is enough:
+folder stands for its best candidate. Four subjects of synthetic ECG, to try it:
 
     >>> from ecm_edge import api
+    >>> api.synthesise("af", subjects=4, seed=1)
+    <SynthRecord path='af' format='dataset' subjects=4 segments=160>
+    >>> api.info("af").header.subjects
+    ['P0', 'P1', 'P2', 'P3']
     >>> api.load_target("loongson-2k0500")
     <Target name='loongson-2k0500' title='Loongson 2K0500 (IESD-2024 contest board)'>
+
+With ten times as many, in minutes, a search, and questions about its best candidate:
+
+    >>> run = api.search("af", "loongson-2k0500", "run", space="quick", trials=2)  # doctest: +SKIP
+    >>> run.plot()  # doctest: +SKIP
+    >>> api.score("run", "af", target="loongson-2k0500").to_frame("by_rhythm")  # doctest: +SKIP
+    >>> api.fit("run", "nucleo-l432kc").verdict is api.Verdict.PASS  # doctest: +SKIP
 
 Every verb gives back a record. In a notebook it shows itself as a table; `to_frame()` makes a pandas table of it, and
 `plot()`, where there is something to draw, a matplotlib figure. Whatever is wrong with an argument is an

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH_IN = 6.4
 DOTTED = (0, (2, 2))
 _LONGEST_NAME = 15
+_THOUSAND = 1000
 _DOTS_PER_INCH = 110
 
 
@@ -84,3 +85,12 @@ def whole_numbers(axes: Axes) -> None:
 def legend(axes: Axes, columns: int) -> None:
     """The legend above the drawing."""
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handletextpad=0.4, columnspacing=1.2)
+
+
+def log_axis(axes: Axes, values: Sequence[int]) -> None:
+    """A logarithmic horizontal axis around these values, with plain numbers at 1, 2 and 5 times powers of ten."""
+    axes.set_xscale("log")
+    axes.set_xlim(min(values) / 1.25, max(values) * 1.25)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / _THOUSAND:,.4g} k"))

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.records import Gate, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
 
@@ -58,6 +59,8 @@ class HistoryRecord(Record):
     target: str
     incumbent: str | None
     events: list[Event]
+
+    TABLES: ClassVar[Tables] = {"events": ("date_utc", "event", "entry", "replaces", "candidate", "reason")}
 
 
 def shelf_of(registry: Path, target: str) -> Path:

@@ -23,6 +23,20 @@ TRIAL = "trial.json"
 
 Outcome = Literal["unfit", "pruned", "failed", "done"]
 
+TRIAL_COLUMNS = (
+    "number",
+    "outcome",
+    "family",
+    "objective",
+    "f1",
+    "fbeta_mean",
+    "specificity",
+    "macs",
+    "flash_bytes",
+    "verdict",
+)
+"""What a table of trials shows."""
+
 
 class TrialRecord(Record):
     """What became of one candidate.
