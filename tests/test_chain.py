@@ -68,7 +68,7 @@ def chain(tmp_path_factory):
         "promote": ("promote", at / "c", *data, *target, *registry),
         "history": ("history", *target, *registry),
         "bundle": ("bundle", at / "c", *target, "-o", at / "bundle.zip"),
-        "scale": ("scale", at / "c", *data, *target, "-o", at / "scaled", "--standard", 0.0),
+        "scale": ("scale", at / "c", *data, *target, "-o", at / "scaled", "--least-objective", 0.0),
         "report": ("report", at / "run", *data, "-o", at / "report.html"),
     }  # fmt: skip
     results = {name: run(*arguments, "--json") for name, arguments in steps.items()}

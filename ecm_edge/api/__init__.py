@@ -29,7 +29,7 @@ Every verb gives back a record. In a notebook it shows itself as a table; `to_fr
     evaluation.py   verify, score, robustness, bench
     answering.py    answers to recordings, and those of a board
     images.py       fit, C, images and bundles
-    decisions.py    the registry, the report and the model card
+    decisions.py    the registry, the comparison, the report and the model card
 
 Importing this package imports none of the heavy libraries: each verb imports what it needs when it is called.
 """
@@ -68,7 +68,7 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, history, promote, report, rollback
+from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import build_firmware, build_model, bundle, fit, generate_firmware, serve
 from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
@@ -111,7 +111,6 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
-    from ecm_edge.evaluate.verify.chain import Watch
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
@@ -123,7 +122,8 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
     from ecm_edge.search.runs import SearchRecord, SearchSettings
@@ -175,7 +175,6 @@ RECORDS = {
     "ecm_edge.evaluate.robustness": ["RobustnessRecord"],
     "ecm_edge.evaluate.score": ["ScoreRecord", "Subjects"],
     "ecm_edge.evaluate.verify": ["VerifyRecord"],
-    "ecm_edge.evaluate.verify.chain": ["Watch"],
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
     "ecm_edge.firmware.sources": ["GenerateRecord"],
@@ -187,7 +186,8 @@ RECORDS = {
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
-    "ecm_edge.registry.registry": ["Event", "HistoryRecord"],
+    "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
     "ecm_edge.search.runs": ["SearchRecord", "SearchSettings"],
@@ -214,6 +214,7 @@ __all__ = [
     "CandidateError",
     "CardRecord",
     "Classifier",
+    "CompareRecord",
     "Dataset",
     "DatasetError",
     "EcmEdgeError",
@@ -254,6 +255,7 @@ __all__ = [
     "RecordingError",
     "Reference",
     "RegistryError",
+    "RegistryHistory",
     "ReportRecord",
     "RhythmRules",
     "RobustnessRecord",
@@ -284,7 +286,6 @@ __all__ = [
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
-    "Watch",
     "assign_folds",
     "assign_folds_by_source",
     "audit",
@@ -294,6 +295,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "compare",
     "configure",
     "cross_validate",
     "default_settings",

@@ -1,8 +1,8 @@
-"""Verbs on a registry and the pages: promote, history, rollback, the report and the model card."""
+"""Verbs on a registry and the pages: promote, history, rollback, compare, the report and the model card."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ecm_edge.api import given
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyDataset, AnyPath, AnyTarget
     from ecm_edge.base.records import Form
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
 
@@ -62,17 +63,37 @@ def promote(
     )
 
 
-def history(registry: AnyPath, target: AnyTarget) -> HistoryRecord:
-    """What was decided for a target, oldest first.
+@overload
+def history(registry: AnyPath, target: AnyTarget, *, out: AnyPath | None = None) -> HistoryRecord: ...
+
+
+@overload
+def history(registry: AnyPath, target: None = None, *, out: AnyPath | None = None) -> RegistryHistory: ...
+
+
+def history(
+    registry: AnyPath, target: AnyTarget | None = None, *, out: AnyPath | None = None
+) -> HistoryRecord | RegistryHistory:
+    """What was decided for a target, oldest first; without a target, for every target of the registry.
+
+    Args:
+        registry: its folder.
+        target: the board.
+        out: an HTML page to write; replaced if it is there.
 
     Raises:
         RegistryError: there is no registry, or it is damaged.
         TargetError: no such target.
+        OutputError: `out` cannot be written.
     """
-    from ecm_edge.registry.registry import history_record
+    from ecm_edge.registry.registry import history_record, whole_history
+    from ecm_edge.report.history import write_history
 
-    shelf, name = _shelf(registry, target)
-    return history_record(shelf, name)
+    folder = given.path(registry)
+    record = whole_history(folder) if target is None else history_record(*_shelf(folder, target))
+    if out is not None:
+        write_history(record, folder, given.path(out))
+    return record
 
 
 def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:
@@ -86,6 +107,46 @@ def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> 
     from ecm_edge.registry.registry import rollback as inner
 
     return inner(_shelf(registry, target)[0], date_utc(), entry)
+
+
+def compare(
+    models: Sequence[AnyPath],
+    dataset: AnyDataset | None = None,
+    *,
+    target: AnyTarget | None = None,
+    against: AnyPath | None = None,
+    form: Form | None = None,
+    out: AnyPath | None = None,
+) -> CompareRecord:
+    """Compare models, each with the first: accuracy, cost, parity and configuration.
+
+    Args:
+        models: candidates, runs, entries of a registry, or ONNX files, whose cost alone is compared.
+        dataset: what all answer, on subjects that neither of two was fitted to; without one, accuracy is from what is
+            on record.
+        target: the board whose costs are compared; a model without an image for it is built and counted. Without one,
+            costs are those on record.
+        against: the model that the others are compared with; by default the first.
+        form: which form of a candidate; by default that of an entry, else the target's first, else the one on record.
+        out: an HTML page to write; replaced if it is there.
+
+    Raises:
+        CandidateError: fewer than two models or too many, one twice, or a folder that is no candidate.
+        ModelError: a file that is no classifier.
+        RegistryError: an entry's manifest is damaged.
+        DatasetError: the data set changed since it was written.
+        OutputError: `out` cannot be written.
+    """
+    from ecm_edge.report.compare import compare_models
+
+    return compare_models(
+        [given.path(one) for one in models],
+        given.dataset(dataset, check=False),
+        target=given.target(target),
+        against=given.path(against),
+        form=form,
+        out=given.path(out),
+    )
 
 
 def report(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.names import or_known, path_meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +37,7 @@ JSON becomes Python's values before it is checked: pydantic's own reader copies 
 """
 
 
+_UNKNOWN = "extra_forbidden"  # what pydantic calls a field that a record does not have
 _MOST_UNKNOWN = 100
 """Unknown fields of a record; pydantic makes a fault of each, and a million of them take gigabytes and a minute."""
 
@@ -105,7 +107,9 @@ class Record(BaseModel):
             return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
             raise error(
-                f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
+                f"{path.name} holds a {cls.__name__}",
+                f"no file at {path}",
+                f"{path_meant(path)}Run the stage that writes it first.",
             ) from None
         except ValidationError as problem:
             raise error(
@@ -141,12 +145,31 @@ class Drawable(Record):
 def first_fault(problem: ValidationError, within: str = "") -> str:
     """The first fault of a record's fields, with every place that has it: "Field required at depth, kernel".
 
+    A field that is not known comes first: it is often why another one is missing.
     `within` is the name of the table that the fields are in, if any.
     """
-    faults = problem.errors(include_url=False, include_input=False)
+    faults = sorted(problem.errors(include_url=False, include_input=False), key=lambda fault: fault["type"] != _UNKNOWN)
     first = faults[0]["msg"]
     places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
     return f"{first} at {', '.join(places)}"
+
+
+def field_meant(problem: ValidationError, kind: type[BaseModel], names: str = "fields") -> str:
+    """A hint on the first field that a record does not know: the closest one that it knows there, and all of them.
+
+    Empty where every field is known.
+    """
+    places = [fault["loc"] for fault in problem.errors(include_url=False) if fault["type"] == _UNKNOWN]
+    if not places:
+        return ""
+    *tables, name = map(str, places[0])
+    for table in tables:
+        inner = kind.model_fields[table].annotation if table in kind.model_fields else None
+        found = [one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not found:
+            return ""
+        kind = found[0]
+    return or_known(name, kind.model_fields, names) + " "
 
 
 class Verdict(StrEnum):

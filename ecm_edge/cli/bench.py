@@ -12,12 +12,14 @@ from ecm_edge.cli._common import (
     emit,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     print_gates,
     refuse_for_candidate,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.bench import BenchRecord, OnBoard
 
 
-@click.command("bench")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="A data set whose segments are fed; noise without it.")
+@click.command("bench", epilog=example("ecm-edge bench run --data af --target loongson-2k0500"))
+@model_argument
+@click.option("--data", "data", type=PATH, help="A data set whose segments are fed.  [default: noise]")
 @click.option(
-    "--against", type=CANDIDATE, help="Another candidate, entry of a registry or file, timed in the same turns."
+    "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
 )
 @click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
@@ -70,12 +72,23 @@ def command(
 
 def _render(record: BenchRecord) -> None:
     from ecm_edge.base.numbers import fixed
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     forms = [*record.forms, *record.against]
     show(
         f"{record.verdict}: latency in ms, measured on this host",
-        ["form", "file KiB", "weights KiB", "median", "p95", "mean", "min", "max", "std", "runs"],
+        [
+            "form",
+            Column("file KiB", drop=5),
+            Column("weights KiB", drop=4),
+            "median",
+            "p95",
+            "mean",
+            Column("min", drop=3),
+            Column("max", drop=2),
+            Column("std", drop=1),
+            "runs",
+        ],
         [
             [
                 f"{'against ' if form in record.against else ''}{form.form or form.file}",
@@ -99,12 +112,22 @@ def _render(record: BenchRecord) -> None:
 def _render_boards(record: BenchRecord) -> None:
     """The forms on a board, if they were built for one, with their evidence."""
     from ecm_edge.base.numbers import fixed, whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     on_board = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
     if not on_board:
         return
-    columns = ["form", "flash B", "RAM B", "stack B", "instructions", "a MAC", "ms", "low", "high"]
+    columns: list[str | Column] = [
+        "form",
+        "flash B",
+        "RAM B",
+        Column("stack B", drop=2),
+        "instructions",
+        Column("a MAC", drop=1),
+        "ms",
+        "low",
+        "high",
+    ]
     rows = [
         [
             f"{'against ' if form in record.against else ''}{form.form or form.file}",

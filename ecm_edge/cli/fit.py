@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     emit,
     form_option,
     json_option,
+    model_argument,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,8 @@ _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency",
 _LARGEST = 5
 
 
-@click.command("fit")
-@click.argument("model", type=CANDIDATE)
+@click.command("fit", epilog=example("ecm-edge fit mynet.onnx --target nucleo-l432kc"))
+@model_argument
 @target_option
 @form_option("all that the target runs; the first one decides")
 @threshold_option
@@ -40,31 +41,49 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.fit import fit_model
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: FitRecord) -> None:
+    from ecm_edge.base.tables import say
+
+    fits = ", ".join(record.fits) or "none"
+    say(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
+    for sentence in [*_in_the_way(record.forms[0]), *record.advice]:
+        say(f"- {sentence}")
     tell(record.facts, record.serial)
+    click.echo("")
     for form in record.forms:
         render_form(form, record.target)
-    fits = ", ".join(record.fits) or "none"
-    click.echo(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
-    for sentence in record.advice:
-        click.echo(f"- {sentence}")
     tools = ", ".join(filter(None, [record.compiler, record.emulator])) or "no tools"
-    click.echo(f"{tools}; {record.seconds:.1f} s")
+    say(f"{tools}; {record.seconds:.1f} s")
+
+
+def _in_the_way(form: FormFit) -> list[str]:
+    """Of the form that would ship: what fails beside the budgets, what did not run; or the budget that is used most."""
+    failed = [gate for gate in form.gates if gate.verdict == "FAIL" and gate.name not in _BUDGETS and not form.advice]
+    if form.verdict == "FAIL":
+        return [f"{gate.name} fails: {gate.detail or _value(gate)}" for gate in failed]
+    missing = [gate.name for gate in form.gates if gate.verdict == "NOT RUN"]
+    not_run = [f"Not run: {', '.join(missing)}. {form.reason}".rstrip(" .") + "."] if missing or form.reason else []
+    budgets = [gate for gate in form.gates if gate.name in _BUDGETS and gate.value is not None and gate.limit]
+    if not budgets:
+        return not_run
+    tightest = max(budgets, key=lambda gate: (gate.value or 0.0) / (gate.limit or 1.0))
+    used, limit, percent = _used(tightest)
+    return [*not_run, f"Of its budgets {_BUDGETS[tightest.name]} is used most: {used} of {limit} ({percent} %)."]
 
 
 def render_form(form: FormFit, target: str) -> None:
     """The use of each budget by one form, with its sections, layers and largest tensors."""
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     title = f"{form.verdict}: {form.form} on {target}" + (f" ({form.note})" if form.note else "")
     evidence = {"flash_bytes": form.size_evidence, "ram_bytes": form.size_evidence, "latency_ms": "estimated"}
@@ -81,11 +100,11 @@ def render_form(form: FormFit, target: str) -> None:
         _layers(form)
         _tensors(form)
     low, high = form.latency_ms.low_ms, form.latency_ms.high_ms
-    click.echo(f"latency {form.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {form.latency_ms.evidence}")
-    click.echo(f"  from {form.latency_ms.source}")
+    say(f"latency {form.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {form.latency_ms.evidence}")
+    say(f"  from {form.latency_ms.source}")
     for gate in form.gates:
         if gate.name not in _BUDGETS:
-            click.echo(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)}  {gate.detail}".rstrip())
+            say(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)}  {gate.detail}".rstrip(), indent=8)
     click.echo("")
 
 
@@ -120,7 +139,7 @@ def _sections(form: FormFit) -> None:
 
 def _layers(form: FormFit) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     counts = form.instructions
     rows = [
@@ -136,7 +155,16 @@ def _layers(form: FormFit) -> None:
     ]
     counted = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
     each = "" if form.instructions_per_mac is None else f", {form.instructions_per_mac:.2f} a MAC"
-    columns = ["layer", "MACs", "instructions", "%", "a MAC", "code B", "constants B", "alive B"]
+    columns: list[str | Column] = [
+        "layer",
+        "MACs",
+        "instructions",
+        "%",
+        Column("a MAC", drop=1),
+        "code B",
+        "constants B",
+        "alive B",
+    ]
     show(f"Layers: {counted}{each}", columns, rows)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     SEED,
     choose_form,
     data_option,
@@ -15,10 +14,12 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
-@click.command("robustness")
-@click.argument("model", type=CANDIDATE)
+@click.command("robustness", epilog=example("ecm-edge robustness run --data af"))
+@model_argument
 @data_option
 @rule_option
 @form_option()
@@ -123,11 +124,20 @@ def _render(record: RobustnessRecord) -> None:
 
 def _show_disturbances(title: str, record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import point
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     show(
         title,
-        ["disturbance", "Fβ mean", "change", "G", "specificity", "sensitivity", "F1", "labels changed"],
+        [
+            "disturbance",
+            "Fβ mean",
+            "change",
+            Column("G", drop=2),
+            "specificity",
+            "sensitivity",
+            Column("F1", drop=1),
+            "labels changed",
+        ],
         [
             [
                 row.name,
@@ -165,7 +175,7 @@ def _show_sources(record: RobustnessRecord) -> None:
 
 def _show_broadened(record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import figure
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     made = record.broadened
     if made is None:
@@ -174,7 +184,16 @@ def _show_broadened(record: RobustnessRecord) -> None:
     if made.rows:
         show(
             "Regular sinus rhythm, QRS made broad",
-            ["source", "QRS", "measured", "subjects", "segments", "left out", called, "as they are (95 %)"],
+            [
+                "source",
+                "QRS",
+                Column("measured", drop=2),
+                "subjects",
+                Column("segments", drop=3),
+                Column("left out", drop=1),
+                called,
+                "as they are (95 %)",
+            ],
             [
                 [
                     row.source,

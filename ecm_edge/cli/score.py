@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     choose_form,
     data_option,
@@ -15,10 +14,12 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
     from ecm_edge.metrics import Calibration, Scores
+    from ecm_edge.metrics.board import BoardTerm
     from ecm_edge.metrics.evaluate import SourceScore
 
 
@@ -35,8 +37,8 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
 """Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
-@click.command("score")
-@click.argument("model", type=CANDIDATE)
+@click.command("score", epilog=example("ecm-edge score run --data af --target loongson-2k0500"))
+@model_argument
 @data_option
 @rule_option
 @form_option()
@@ -54,7 +56,9 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
     metavar="SOURCE",
     help="Of a merged data set, score the subjects of this source alone; may be repeated.",
 )
-@click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
+@click.option(
+    "--latency", "latency_file", type=PATH, help="A JSON latency record of the board.  [default: an estimate]"
+)
 @json_option
 def command(
     model: Path,
@@ -110,7 +114,7 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 def _render(record: ScoreRecord) -> None:
     from ecm_edge.base.numbers import figure, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.evaluate.score import undefined
 
     scores = record.scores
@@ -130,7 +134,7 @@ def _render(record: ScoreRecord) -> None:
         columns["at even odds"] = dict(record.even_odds)
     rows = [[name, *(figure(of[name]) if name in of else "" for of in columns.values())] for name in _FIGURES]
     show(title, ["figure", *(f"{column} (95 %)" for column in columns)], rows)
-    click.echo(_calibration(scores.calibration))
+    say(_calibration(scores.calibration))
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
     _show_rhythms(scores, record.label)
@@ -175,12 +179,23 @@ def _show_rhythms(scores: Scores, label: str) -> None:
 
 def _show_subjects(scores: Scores, label: str) -> None:
     from ecm_edge.base.numbers import ratio
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.metrics.worst import left_out, shown
 
     show(
         "By subject, worst first",
-        ["subject", "segments", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "ppv", "fbeta"],
+        [
+            "subject",
+            "segments",
+            "tp",
+            "fp",
+            "tn",
+            "fn",
+            "sensitivity",
+            "specificity",
+            Column("ppv", drop=1),
+            "fbeta",
+        ],
         [
             [
                 s.subject,
@@ -212,13 +227,18 @@ def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
 
 
 def _render_board(board: BoardResult, task: str) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
-    click.echo(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
+    say(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
     click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
     if board.board_score is None:
         click.echo(f"no points: there is no rule of score for the task {task} on {board.target}")
         return
     score = board.board_score
-    terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
+    terms = [[t.name, _term(t), f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
     show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
+
+
+def _term(term: BoardTerm) -> str:
+    """The value of a term; a size as everywhere, with one decimal."""
+    return f"{term.value:,.1f} KiB" if term.unit == "KiB" else f"{term.value:.4g} {term.unit}"
