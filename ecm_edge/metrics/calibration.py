@@ -70,11 +70,7 @@ class Calibration(Drawable):
         axes.plot([0, 1], [0, 1], color=colours.muted, linewidth=1, linestyle=plots.DOTTED, label="calibrated")
         points = [(b.predicted, b.observed) for b in filled if b.predicted is not None and b.observed is not None]
         axes.plot(*zip(*points, strict=True), "o-", color=colours.blue, label="observed", clip_on=False)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("predicted probability")
-        axes.set_ylabel("observed share")
-        plots.legend(axes, columns=3)
+        plots.unit_square(axes, "predicted probability", "observed share")
 
 
 def calibrate(labels: ArrayLike, log_odds: ArrayLike, subjects: ArrayLike) -> Calibration:

@@ -31,5 +31,6 @@ def draw_subjects(scores: Scores, axes: Axes, colours: Colours) -> None:
     plots.row_marks(axes, [s.specificity for s in ranked], 0.22, "s", colours.blue, "specificity")
     plots.row_marks(axes, [s.fbeta for s in ranked], 0.0, "D", colours.green, f"F{scores.beta:g}")
     plots.row_names(axes, [s.subject for s in ranked])
-    axes.set_xlim(-0.03, 1.03)
+    drawn = [value for s in ranked for value in (s.sensitivity, s.specificity, s.fbeta)]
+    plots.share_axis(axes, [*drawn, mean.value, mean.low, scores.good_subject_above])
     plots.legend(axes, columns=3)

@@ -123,7 +123,15 @@ class SearchRecord(Drawable):
             if shown:  # else not even a line in the legend
                 heights = [objective_of(trial) for trial in shown]
                 size = 14 if label == "best" else 5.5
-                axes.plot([t.macs for t in shown], heights, marker, color=colour, markersize=size, label=label)
+                axes.plot(
+                    [t.macs for t in shown],
+                    heights,
+                    marker,
+                    color=colour,
+                    markerfacecolor="none" if label == "pruned" else colour,
+                    markersize=size,
+                    label=label,
+                )
         unfit = [trial.macs for trial in self.trials if trial.outcome == "unfit"]
         bottom = axes.get_xaxis_transform()
         height = [0.025] * len(unfit)

@@ -97,10 +97,10 @@ class TrainingRecord(Drawable):
 
         numbers = [epoch.epoch for epoch in self.epochs]
         losses = [epoch.train_loss for epoch in self.epochs]
-        axes.plot(numbers, losses, "o-", color=colours.blue, label="training")
+        axes.plot(numbers, losses, "o-", color=colours.blue, label="training", markersize=4.5)
         if self.validation_subjects:
             losses = [math.nan if epoch.validation_loss is None else epoch.validation_loss for epoch in self.epochs]
-            axes.plot(numbers, losses, "s--", color=colours.orange, label="validation")
+            axes.plot(numbers, losses, "s--", color=colours.orange, label="validation", markersize=4.5)
         axes.axvline(self.best.epoch, color=colours.muted, linewidth=1, linestyle=plots.DOTTED, label="kept epoch")
         plots.whole_numbers(axes)
         axes.set_xlim(0.7, len(self.epochs) + 0.3)
