@@ -48,11 +48,11 @@ class Record(BaseModel):
     """Base of every record: frozen, exact about its fields, JSON without NaN or infinity.
 
     `KEYS` are the paths of the fields that its line shows, by default its first ones. `TABLES` are those of the lists
-    of records that `to_frame` makes tables of, by default all that are fields of its own.
+    of records that `to_frame` makes tables of, with the columns that HTML shows; by default all fields that are such.
     """
 
     KEYS: ClassVar[tuple[str, ...]] = ()
-    TABLES: ClassVar[tuple[str, ...]] = ()
+    TABLES: ClassVar[shown.Tables] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -73,17 +73,15 @@ class Record(BaseModel):
         return shown.html(self, self.KEYS, self._tables())
 
     def to_frame(self, table: str | None = None) -> pd.DataFrame:
-        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that it has.
+        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that has rows.
 
         Raises:
             EcmEdgeError: it has no such table, or pandas is not installed.
         """
         return shown.frame(self, self._tables(), table)
 
-    def _tables(self) -> tuple[str, ...]:
-        return self.TABLES or tuple(
-            name for name, field in type(self).model_fields.items() if _is_table(field.annotation)
-        )
+    def _tables(self) -> shown.Tables:
+        return self.TABLES or shown.tables_of(type(self))
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""
@@ -137,13 +135,6 @@ class Drawable(Record):
 
     def _height_in(self) -> float:
         return 3.2
-
-
-def _is_table(annotation: object) -> bool:
-    """Whether a field of this type is a list of records."""
-    return any(isinstance(of, type) and issubclass(of, Record) for of in get_args(annotation)) and (
-        getattr(annotation, "__origin__", None) is list
-    )
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:
@@ -224,6 +215,10 @@ class Gate(Record):
     unit: str
     margin: float | None
     detail: str = ""
+
+
+GATE_COLUMNS = ("name", "verdict", "value", "limit", "unit", "detail")
+"""What a table of gates shows."""
 
 
 def at_most(name: str, value: float, limit: float, unit: str, detail: str = "") -> Gate:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import RootModel, ValidationError
 
@@ -20,6 +20,7 @@ from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.records import Gate, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
 
@@ -59,6 +60,8 @@ class HistoryRecord(Record):
     target: str
     incumbent: str | None
     events: list[Event]
+
+    TABLES: ClassVar[Tables] = {"events": ("date_utc", "event", "entry", "replaces", "candidate", "reason")}
 
 
 class RegistryHistory(Record):

@@ -5,18 +5,19 @@ Widths are multiplied by FACTORS, narrowest first, and the first that meets both
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
 from ecm_edge.metrics import Objective
 from ecm_edge.search.runs import check_least_objective
 from ecm_edge.search.trial import Setting, run_trial
-from ecm_edge.search.trial_record import TrialRecord
+from ecm_edge.search.trial_record import TRIAL_COLUMNS, TrialRecord
 from ecm_edge.training import train
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class ScaleRecord(Record):
     most_flash_bytes: int
     best: int | None
     trials: list[TrialRecord]
+
+    KEYS = ("target", "objective", "standard", "best")
+    TABLES: ClassVar[Tables] = {"trials": TRIAL_COLUMNS}
 
 
 def scale(

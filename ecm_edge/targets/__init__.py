@@ -129,6 +129,8 @@ class Target(Record):
     parity: ParityLimits
     promotion: Promotion
 
+    KEYS = ("name", "title")
+
     @model_validator(mode="after")
     def _within_memory(self) -> Target:
         for name in ("flash_bytes", "ram_bytes"):

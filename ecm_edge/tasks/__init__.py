@@ -47,6 +47,8 @@ class Task(Record):
     leads: list[str] = Field(default_factory=list)
     score: dict[str, ScoreRule] = Field(default_factory=dict, exclude_if=lambda rules: not rules)
 
+    KEYS = ("name", "title")
+
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         samples = self.window_s * self.sampling_rate_hz
