@@ -52,7 +52,7 @@ def load_network(candidate: AnyPath) -> nn.Module:
 
 def configure(
     dataset: AnyDataset,
-    family: str = "afnet",
+    family: str | None = None,
     *,
     network: Mapping[str, Scalar] | None = None,
     training: Mapping[str, Scalar] | None = None,
@@ -63,8 +63,8 @@ def configure(
 
     Args:
         dataset: what it will be trained on.
-        family: a shipped family of networks; `load_space` shows their parameters.
-        network: parameters of the family.
+        family: a shipped family of networks, "tcn" by default; `load_space` shows their parameters.
+        network: parameters of the family; those not named have its defaults, of a small network.
         training: parameters of the training, such as {"epochs": 6}.
         seed: of the split, of the first weights and of the order of segments.
         factory: a network of one's own, "module:function", in place of a family.
@@ -74,12 +74,13 @@ def configure(
         SpaceError: a parameter of the training that is unknown or out of its range.
     """
     from ecm_edge.candidate.candidate import configure as inner
+    from ecm_edge.candidate.networks import chosen
     from ecm_edge.candidate.space import training_config
     from ecm_edge.data.splits import holdout
 
     data = given.dataset(dataset)
     split, trained = holdout(data, seed=seed), training_config(dict(training or {}))
-    return inner(data, split, family, dict(network or {}), trained, seed, factory)
+    return inner(data, split, *chosen(family, network or {}, factory), trained, seed, factory)
 
 
 def train(
@@ -191,7 +192,7 @@ def export(candidate: AnyPath, dataset: AnyDataset, *, template: onnx.ModelProto
 
 def gate(
     target: AnyTarget,
-    family: str = "afnet",
+    family: str | None = None,
     network: Mapping[str, Scalar] | None = None,
     *,
     factory: str | None = None,
@@ -202,8 +203,8 @@ def gate(
 
     Args:
         target: the board.
-        family: a shipped family of networks.
-        network: parameters of the family; with `like`, those that are changed.
+        family: a shipped family of networks, "tcn" by default.
+        network: parameters of the family, whose others have its defaults; with `like`, those that are changed.
         factory: a network of one's own, "module:function", in place of a family.
         samples_per_segment: T, the samples of a segment.
         like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
@@ -213,13 +214,15 @@ def gate(
         SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
         ModelError: the network cannot be exported.
     """
+    from ecm_edge.candidate.networks import chosen
     from ecm_edge.search.gate import gate_network
 
-    parameters = dict(network or {})
-    if like is not None:
+    if like is None:
+        family, parameters = chosen(family, network or {}, factory)
+    else:
         config = given.config(like)
         family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
-        parameters = {**config.network, **parameters}
+        parameters = {**config.network, **(network or {})}
     return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
 
 

@@ -276,9 +276,7 @@ def _new(
     from ecm_edge.data import splits
 
     training, network = divide(changes)
-    family = family or factory or networks.DEFAULT_FAMILY
-    if factory is None:
-        network = {**networks.defaults(family), **network}
+    family, network = networks.chosen(family, network, factory)
     return candidate.configure(
         dataset, splits.holdout(dataset, seed=seed), family, network, space.training_config(training), seed, factory
     )
