@@ -26,6 +26,7 @@ OFFERED = [
     ("fit", "form", records.Form),
     ("robustness", "form", records.Form),
     ("bundle", "form", records.Form),
+    ("compare", "form", records.Form),
     ("measure", "form", records.Form),
     ("firmware generate", "form", records.Form),
     ("firmware serve", "form", records.Form),

@@ -11,7 +11,7 @@ import pytest
 from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
-from ecm_edge.report import charts
+from ecm_edge.report import charts, score_charts
 from tests import report_records as made
 from tests import tiny
 
@@ -71,8 +71,8 @@ def test_every_reference_has_its_target(html):
 
 def test_every_figure_has_a_drawing_and_a_caption(html):
     figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
-    # subjects, reliability, losses, epochs, front; instructions, flash, arena; three of each mistake
-    assert len(figures) == 5 + 3 + 6
+    # subjects, ROC, precision, reliability, rhythms, losses, epochs, front; three of the board; three of each mistake
+    assert len(figures) == 8 + 3 + 6
     assert all(
         'role="img" aria-label="' in figure and "<path" in figure and "<figcaption>" in figure for figure in figures
     )
@@ -117,7 +117,7 @@ def test_what_has_not_run_is_printed(tmp_path):
 
 def test_the_boards_gates_and_sections_are_shown(html):
     board = html[html.index('<section id="board">') : html.index('<section id="latency">')]
-    assert re.search(r"unaligned accesses</th>\s*<td class=\"text\"><span class=\"badge pass\">✓ PASS", board)
+    assert re.search(r"unaligned accesses</th>\s*<td class=\"text\"[^>]*><span class=\"badge pass\">✓ PASS", board)
     for text in ("text: code", "arena: all activations", "emulated</span>", "estimated</span>", "measured</span>"):
         assert text in board
     assert "&lt;h0&gt;" in board
@@ -179,12 +179,12 @@ def test_scores_of_one_subject_have_no_interval(tmp_path):
 def test_a_chart_takes_any_name(name, shown, tmp_path):
     data = tiny.data(tmp_path / "d", {name: [("AFIB", [1.0]), ("N", [-1.0])]})
     scores = score_model(tiny.make_candidate(tmp_path / "c", data, test=[name]), data).scores
-    assert f">{shown}<" in charts.subjects_chart(scores)
+    assert f">{shown}<" in score_charts.subjects_chart(scores)
 
 
 def test_the_reliability_curve_leaves_out_what_has_no_segment():
     odds = np.log([0.05 / 0.95, 0.45 / 0.55, 0.95 / 0.05])
-    drawn = charts.reliability_chart(metrics.calibrate([0, 1, 1], odds, ["A", "B", "C"]))
+    drawn = score_charts.reliability_chart(metrics.calibrate([0, 1, 1], odds, ["A", "B", "C"]))
     curve = re.search(r'<path d="([^"]*)" style="fill: none; stroke: var\(--blue\)', drawn)[1]
     assert len(re.findall(r"[ML] ", curve)) == 3
 

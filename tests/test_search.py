@@ -521,12 +521,11 @@ def test_a_run_without_a_finished_trial_says_so(begun):
         candidate.locate(begun())
 
 
-@pytest.mark.parametrize("option", ["--least-objective", "--standard"])
-def test_the_least_objective_has_two_names(dataset, tmp_path, monkeypatch, option):
+def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "run_trial", fake())
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--trials", "1", option, "0.5"])
+        main([*arguments, "--trials", "1", "--least-objective", "0.5"])
     assert ended.value.code == 0
     assert runs.SearchSettings.load(tmp_path / "run" / "search.json").standard == 0.5

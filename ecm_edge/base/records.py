@@ -9,18 +9,24 @@ from __future__ import annotations
 import json
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ecm_edge.base import files
+from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.names import or_known, path_meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from ecm_edge.base.errors import EcmEdgeError
+    from ecm_edge.base.plots import Colours
 
 R = TypeVar("R", bound="Record")
 
@@ -31,12 +37,20 @@ JSON becomes Python's values before it is checked: pydantic's own reader copies 
 """
 
 
+_UNKNOWN = "extra_forbidden"  # what pydantic calls a field that a record does not have
 _MOST_UNKNOWN = 100
 """Unknown fields of a record; pydantic makes a fault of each, and a million of them take gigabytes and a minute."""
 
 
 class Record(BaseModel):
-    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity."""
+    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity.
+
+    `KEYS` are the paths of the fields that its line shows, by default its first ones. `TABLES` are those of the lists
+    of records that `to_frame` makes tables of, by default all that are fields of its own.
+    """
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    TABLES: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,6 +60,28 @@ class Record(BaseModel):
         if isinstance(content, dict) and len(content) > len(cls.model_fields) + _MOST_UNKNOWN:
             raise ValueError(f"{len(content):,} fields where {len(cls.model_fields)} are known")
         return content
+
+    def __repr__(self) -> str:
+        return shown.line(self, self.KEYS)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the line, and the first table that has rows."""
+        return shown.html(self, self.KEYS, self._tables())
+
+    def to_frame(self, table: str | None = None) -> pd.DataFrame:
+        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that it has.
+
+        Raises:
+            EcmEdgeError: it has no such table, or pandas is not installed.
+        """
+        return shown.frame(self, self._tables(), table)
+
+    def _tables(self) -> tuple[str, ...]:
+        return self.TABLES or tuple(
+            name for name, field in type(self).model_fields.items() if _is_table(field.annotation)
+        )
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""
@@ -73,7 +109,9 @@ class Record(BaseModel):
             return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
             raise error(
-                f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
+                f"{path.name} holds a {cls.__name__}",
+                f"no file at {path}",
+                f"{path_meant(path)}Run the stage that writes it first.",
             ) from None
         except ValidationError as problem:
             raise error(
@@ -89,15 +127,58 @@ class Record(BaseModel):
             raise error(f"{path.name} holds a {cls.__name__}", f"{problem} at {path}", "Check the file.") from None
 
 
+class Drawable(Record):
+    """A record that has a drawing."""
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """Draw it on these axes."""
+        raise NotImplementedError
+
+    def plot(self) -> Figure:
+        """The drawing as a matplotlib figure, which a notebook shows."""
+        from ecm_edge.base import plots
+
+        return plots.figure(self.draw, self._height_in())
+
+    def _height_in(self) -> float:
+        return 3.2
+
+
+def _is_table(annotation: object) -> bool:
+    """Whether a field of this type is a list of records."""
+    return any(isinstance(of, type) and issubclass(of, Record) for of in get_args(annotation)) and (
+        getattr(annotation, "__origin__", None) is list
+    )
+
+
 def first_fault(problem: ValidationError, within: str = "") -> str:
     """The first fault of a record's fields, with every place that has it: "Field required at depth, kernel".
 
+    A field that is not known comes first: it is often why another one is missing.
     `within` is the name of the table that the fields are in, if any.
     """
-    faults = problem.errors(include_url=False, include_input=False)
+    faults = sorted(problem.errors(include_url=False, include_input=False), key=lambda fault: fault["type"] != _UNKNOWN)
     first = faults[0]["msg"]
     places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
     return f"{first} at {', '.join(places)}"
+
+
+def field_meant(problem: ValidationError, kind: type[BaseModel], names: str = "fields") -> str:
+    """A hint on the first field that a record does not know: the closest one that it knows there, and all of them.
+
+    Empty where every field is known.
+    """
+    places = [fault["loc"] for fault in problem.errors(include_url=False) if fault["type"] == _UNKNOWN]
+    if not places:
+        return ""
+    *tables, name = map(str, places[0])
+    for table in tables:
+        inner = kind.model_fields[table].annotation if table in kind.model_fields else None
+        found = [one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not found:
+            return ""
+        kind = found[0]
+    return or_known(name, kind.model_fields, names) + " "
 
 
 class Verdict(StrEnum):

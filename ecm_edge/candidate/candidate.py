@@ -10,6 +10,7 @@ from pydantic import Field
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
@@ -157,7 +158,9 @@ def load_config(folder: Path) -> CandidateConfig:
     """
     if not folder.is_dir():
         raise CandidateError(
-            "a candidate is a folder", f"{folder}", "Make one with `ecm-edge train` or `ecm-edge search`."
+            "a candidate is a folder",
+            f"{folder}",
+            f"{path_meant(folder)}Make one with `ecm-edge train` or `ecm-edge search`.",
         )
     return CandidateConfig.load(folder / CONFIG)
 

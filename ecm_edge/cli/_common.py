@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ecm_edge.base import progress
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ecm_edge.base.records import Form, Gate, Record
     from ecm_edge.data.dataset import Dataset
@@ -65,6 +70,14 @@ SEED = click.IntRange(0, 2**31 - 1)
 """The seeds that torch, NumPy and Optuna take; a trial's number may be added to one."""
 
 
+model_argument = click.argument(
+    "model", type=CANDIDATE, help="A candidate's folder, a run's (its best candidate), or an ONNX file."
+)
+
+candidate_argument = click.argument("candidate", type=CANDIDATE, help="A candidate's folder, or a run's (its best).")
+
+dataset_argument = click.argument("dataset", type=PATH, help="The data set's folder.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """With it stdout holds exactly one JSON object, and no text for people."""
 
@@ -78,15 +91,17 @@ target_option = click.option(
     "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
 )
 
-rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+rule_option = click.option(
+    "--target", help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]"
+)
 """Of a command that scores, and needs no board for that."""
 
 task_option = click.option("--task", help="The task: a name, or the path of a TOML file.  [default: af-5s]")
 
 subjects_option = click.option(
     "--subjects",
-    help="test, validation, train, all, or names with commas; by default a candidate's test subjects on its own data "
-    "set, and else all.",
+    help="test, validation, train, all, or names with commas.  "
+    "[default: on a candidate's own data set its test subjects, else all]",
 )
 
 threshold_option = click.option(
@@ -187,8 +202,31 @@ def print_gates(gates: Iterable[Gate]) -> None:
         say(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}", indent=8)
 
 
+@contextmanager
+def resumable(command: Callable[[], Sequence[object]], said: str = "go on with") -> Iterator[None]:
+    """On Ctrl-C, say with which command the work goes on: the words of `command` then, quoted for a shell."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"{said}: {shlex.join(map(str, command()))}")
+        raise
+
+
+def same_command() -> list[str]:
+    """The command as it was typed."""
+    return ["ecm-edge", *sys.argv[1:]]
+
+
+@contextmanager
+def unkept() -> Iterator[None]:
+    """On Ctrl-C, say that nothing is kept of the work, and the command that begins it again."""
+    with resumable(same_command, "nothing was kept; begin again with"):
+        yield
+
+
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
     """Print the record as JSON, or call `render` to show it to people; exit 1 if its verdict is FAIL."""
+    progress.hide()
     context = click.get_current_context()
     if as_json:
         click.echo(record.model_dump_json(), file=context.obj)  # stdout itself; prints go to stderr meanwhile

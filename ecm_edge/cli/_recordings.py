@@ -20,28 +20,38 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _READING: dict[str, Callable[[Any], Any]] = {
     "sampling_rate_hz": click.option(
-        "--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}."
+        "--sampling-rate-hz",
+        type=float,
+        help=f"Of the recordings; {usage('sampling_rate_hz')}.  [default: as the file says]",
     ),
-    "lead": click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}."),
+    "lead": click.option(
+        "--lead",
+        help=f"The signal's or column's name, where there are several; {usage('lead')}.  "
+        "[default: the task's, or the only one]",
+    ),
     "labels": click.option(
-        "--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}."
+        "--labels",
+        type=PATH,
+        help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.  [default: none]",
     ),
     "annotator": click.option(
-        "--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}."
+        "--annotator", help=f"The suffix of the files with rhythm notes; {usage('annotator')}.  [default: atr]"
     ),
     "subjects": click.option(
         "--subjects",
         type=PATH,
-        help=f"The table record,subject; without it each record is a subject; {usage('subjects')}.",
+        help=f"The table record,subject; {usage('subjects')}.  [default: each record is a subject]",
     ),
-    "unit": click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}."),
+    "unit": click.option(
+        "--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.  [default: as the file says]"
+    ),
     "delimiter": click.option(
         "--delimiter",
         type=click.Choice([",", ";", "tab", "space"]),
-        help=f"Of columns; {usage('delimiter')}, else found.",
+        help=f"Of columns; {usage('delimiter')}.  [default: found]",
     ),
     "decimal": click.option(
-        "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found."
+        "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}.  [default: found]"
     ),
 }
 """The options that are fields of `Options`, by the field, but for `splits`, which `data import` alone takes."""
@@ -55,12 +65,18 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
         help="The vocabulary of the rhythm codes.",
     ),
     "positive": click.option(
-        "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, in place of the task's."
+        "--positive", default="", show_default="the task's", metavar="CODES", help="The positive rhythms, by commas."
     ),
     "negative": click.option(
-        "--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative."
+        "--negative",
+        default="",
+        show_default="the task's",
+        metavar="CODES",
+        help="Codes that the vocabulary does not have: negative.",
     ),
-    "ignore": click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out."),
+    "ignore": click.option(
+        "--ignore", default="", show_default="the task's", metavar="CODES", help="Codes whose windows are left out."
+    ),
     "mapping": click.option(
         "--map",
         "mapping",

@@ -12,12 +12,14 @@ from ecm_edge.cli._common import (
     emit,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     print_gates,
     refuse_for_candidate,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.bench import BenchRecord, OnBoard
 
 
-@click.command("bench")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="A data set whose segments are fed; noise without it.")
+@click.command("bench", epilog=example("ecm-edge bench run --data af --target loongson-2k0500"))
+@model_argument
+@click.option("--data", "data", type=PATH, help="A data set whose segments are fed.  [default: noise]")
 @click.option(
-    "--against", type=CANDIDATE, help="Another candidate, entry of a registry or file, timed in the same turns."
+    "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
 )
 @click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")

@@ -21,6 +21,7 @@ from ecm_edge.cli._common import (
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
     from ecm_edge.registry.bundle import BundleRecord
 
 
-@click.command("bundle")
-@click.argument("model", metavar="MODEL|CANDIDATE|ENTRY", type=CANDIDATE)
+@click.command("bundle", epilog=example("ecm-edge bundle run --target loongson-2k0500 -o bundle"))
+@click.argument(
+    "model",
+    metavar="MODEL|CANDIDATE|ENTRY",
+    type=CANDIDATE,
+    help="An ONNX file, a candidate, or an entry of a registry.",
+)
 @target_option
 @form_option("the target's first")
 @threshold_option
 @classes_option
-@click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
+@click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.  [default: none]")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
 @json_option
 def command(

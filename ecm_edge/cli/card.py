@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import CANDIDATE, PATH, emit, json_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +15,16 @@ if TYPE_CHECKING:
     from ecm_edge.report.model_card import CardRecord
 
 
-@click.command("card")
-@click.argument("folder", metavar="CANDIDATE|ENTRY", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="The data set that the candidate was made from, to be counted.")
+@click.command("card", epilog=example("ecm-edge card run --data af -o MODEL_CARD.md"))
+@click.argument(
+    "folder", metavar="CANDIDATE|ENTRY", type=CANDIDATE, help="A candidate's folder, or that of a registry's entry."
+)
+@click.option(
+    "--data",
+    "data",
+    type=PATH,
+    help="The data set that the candidate was made from, to be counted.  [default: not counted]",
+)
 @click.option("--extra", multiple=True, type=PATH, help="A Markdown file to put in before the commands; repeatable.")
 @click.option("--out", "-o", type=PATH, required=True, help="The Markdown file; replaced if it is there.")
 @json_option

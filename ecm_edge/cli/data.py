@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, emit, json_option, open_data, task_option
+from ecm_edge.cli._common import PATH, SEED, dataset_argument, emit, json_option, open_data, task_option
+from ecm_edge.cli._help import Group, example
 from ecm_edge.cli._recordings import (
     listed,
     mapped,
@@ -35,15 +36,23 @@ _DUPLICATES_SHOWN = 10
 _LINES_SHOWN = 20  # of what was left out and noted
 
 
-@click.group("data")
+@click.group(
+    "data", cls=Group, epilog=example("ecm-edge data synth -o af --subjects 30 --seed 1", "ecm-edge data info af")
+)
 def command() -> None:
     """Read, make, count and audit data sets."""
 
 
-@command.command("import", short_help="read recordings into a data set")
-@click.argument("source", type=PATH)
-@click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
-@click.option("--format", "file_format", type=click.Choice(list(FORMATS)), required=True)
+@command.command(
+    "import",
+    short_help="read recordings into a data set",
+    epilog=example("ecm-edge data import recordings -o af --format wfdb"),
+)
+@click.argument("source", type=PATH, help="The folder of recordings.")
+@click.option("--out", "-o", type=PATH, required=True, help="The data set to make; it must not exist.")
+@click.option(
+    "--format", "file_format", type=click.Choice(list(FORMATS)), required=True, help="The format of the recordings."
+)
 @reading_options()
 @click.option(
     "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
@@ -51,9 +60,18 @@ def command() -> None:
 @rhythm_options
 @task_option
 @on_error_option
-@click.option("--blank", type=click.Choice(["negative", "drop"]), default="negative", show_default=True)
+@click.option(
+    "--blank",
+    type=click.Choice(["negative", "drop"]),
+    default="negative",
+    show_default=True,
+    help="What a blank rhythm counts as: negative, or no label.",
+)
 @click.option("--synthetic", is_flag=True, help="The recordings are synthetic: every report is marked so.")
-@click.option("--licence", help="That of the recordings, as `data info` and model cards show it, such as ODC-By 1.0.")
+@click.option(
+    "--licence",
+    help="That of the recordings, as `data info` and model cards show it, such as ODC-By 1.0.  [default: not stated]",
+)
 @json_option
 def import_(
     source: Path,
@@ -126,18 +144,30 @@ def _split(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-@command.command("merge", short_help="put data sets of several sources together")
-@click.argument("datasets", type=PATH, nargs=-1, required=True)
-@click.option("-o", "--out", type=PATH, required=True, help="The data set to make; it must not exist.")
+@command.command(
+    "merge",
+    short_help="put data sets of several sources together",
+    epilog=example("ecm-edge data merge af cinc -o both --unit unstated"),
+)
+@click.argument("datasets", type=PATH, nargs=-1, required=True, help="The folders of two data sets or more.")
+@click.option("--out", "-o", type=PATH, required=True, help="The data set to make; it must not exist.")
 @click.option(
-    "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, where the sets do not agree."
+    "--positive",
+    default="",
+    show_default="theirs",
+    metavar="CODES",
+    help="The positive rhythms, by commas, where the sets do not agree.",
 )
 @click.option(
     "--map", "mapping", multiple=True, metavar="CODE=KNOWN", help="A rhythm that becomes another; may be repeated."
 )
-@click.option("--unit", help="The unit of sets that state none; `unstated` to state none for the whole.")
 @click.option(
-    "--blank", type=click.Choice(["negative", "drop"]), help="What a blank rhythm counts as, where sets do not agree."
+    "--unit", help="The unit of sets that state none; `unstated` to state none for the whole.  [default: theirs]"
+)
+@click.option(
+    "--blank",
+    type=click.Choice(["negative", "drop"]),
+    help="What a blank rhythm counts as, where sets do not agree.  [default: as in the sets]",
 )
 @click.option("--drop-duplicates", is_flag=True, help="Leave out segments with the samples of one in an earlier set.")
 @json_option
@@ -197,11 +227,15 @@ def _show_merge(record: MergeRecord) -> None:
     say_if_one_class({row.meaning for row in record.labels if row.segments})
 
 
-@command.command("synth", short_help="make deterministic synthetic ECG")
-@click.option("-o", "--out", type=PATH, required=True, help="The folder to make; it must not exist.")
+@command.command(
+    "synth",
+    short_help="make deterministic synthetic ECG",
+    epilog=example("ecm-edge data synth -o af --subjects 30 --seed 1"),
+)
+@click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Number of subjects.")
 @click.option("--seed", type=SEED, required=True, help="The same seed gives the same bytes.")
-@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="Even.")
+@click.option("--segments-per-subject", type=click.IntRange(2), default=40, show_default=True, help="An even number.")
 @click.option(
     "--format",
     "file_format",
@@ -244,8 +278,10 @@ def synth(
     emit(record, as_json=as_json, render=render)
 
 
-@command.command("info", short_help="count a data set by subject, rhythm, label and split")
-@click.argument("dataset", type=PATH)
+@command.command(
+    "info", short_help="count a data set by subject, rhythm, label and split", epilog=example("ecm-edge data info af")
+)
+@dataset_argument
 @click.option("--check", is_flag=True, help="Read everything and recompute the hashes.")
 @json_option
 def info(dataset: Path, *, check: bool, as_json: bool) -> None:
@@ -294,9 +330,13 @@ def _show_info(record: InfoRecord) -> None:
     say_if_one_class({name for name, number in counts.labels.items() if number})
 
 
-@command.command("folds", short_help="assign the subjects to folds, once and for all")
-@click.argument("dataset", type=PATH)
-@click.option("-o", "--out", type=PATH, required=True, help="The JSON file to write, for `ecm-edge train --folds`.")
+@command.command(
+    "folds",
+    short_help="assign the subjects to folds, once and for all",
+    epilog=example("ecm-edge data folds af -o folds.json --count 5"),
+)
+@dataset_argument
+@click.option("--out", "-o", type=PATH, required=True, help="The JSON file to write, for `ecm-edge train --folds`.")
 @click.option("--count", type=click.IntRange(min=3), default=5, show_default=True, help="Number of folds.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same folds.")
 @click.option(
@@ -346,8 +386,12 @@ def folds(
     emit(record, as_json=as_json, render=lambda: show_folds(record, opened if by_source else None))
 
 
-@command.command("audit", short_help="look for leakage, duplicates, bad signals and contradicted labels")
-@click.argument("dataset", type=PATH)
+@command.command(
+    "audit",
+    short_help="look for leakage, duplicates, bad signals and contradicted labels",
+    epilog=example("ecm-edge data audit af"),
+)
+@dataset_argument
 @json_option
 def audit(dataset: Path, *, as_json: bool) -> None:
     """Look in DATASET for leakage, duplicates, bad signals and labels that other subjects contradict."""

@@ -16,12 +16,14 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     print_gates,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +35,19 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
-@click.group("firmware")
+@click.group(
+    "firmware", cls=Group, epilog=example("ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image")
+)
 def command() -> None:
     """Generate the C of a model, build it for a board, and serve it as a board."""
 
 
-@command.command("generate", short_help="write the C99 of a model")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "generate",
+    short_help="write the C99 of a model",
+    epilog=example("ecm-edge firmware generate mynet.onnx --target nucleo-l432kc -o c"),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
@@ -92,8 +100,15 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
     tell(record.facts)
 
 
-@command.command("build", short_help="build the images of a model and hold them to the budgets")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "build",
+    short_help="build the images of a model and hold them to the budgets",
+    epilog=example(
+        "ecm-edge firmware build run --target loongson-2k0500",
+        "ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image",
+    ),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
@@ -108,14 +123,14 @@ def build_(
     firmware.json, in its folder. Each image's answers are compared with those of the same C on this host.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.record import build_candidate, build_model
 
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
     refuse_for_candidate(model, threshold, classes)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         names = class_names(classes)
         record = (
             build_candidate(model, board)
@@ -161,8 +176,12 @@ def _render_images(record: FirmwareRecord) -> None:
     say(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
-@command.command("serve", short_help="run an image in the emulator, behind a serial port")
-@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
+@command.command(
+    "serve",
+    short_help="run an image in the emulator, behind a serial port",
+    epilog=example("ecm-edge firmware serve run --target loongson-2k0500 --link board"),
+)
+@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE, help="The same, or an image for the emulator's board.")
 @target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")
@@ -202,7 +221,7 @@ def _servable(
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.interface import serial_answers
     from ecm_edge.firmware.make import make_image, make_sources
     from ecm_edge.forms.model_file import open_model
@@ -216,7 +235,7 @@ def _servable(
     shipped = _shipped(opened, board)
     if shipped is not None:
         return shipped, asked, said
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
     return image.elf, asked, said

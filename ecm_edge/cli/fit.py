@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     emit,
     form_option,
     json_option,
+    model_argument,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,8 @@ _BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency",
 _LARGEST = 5
 
 
-@click.command("fit")
-@click.argument("model", type=CANDIDATE)
+@click.command("fit", epilog=example("ecm-edge fit mynet.onnx --target nucleo-l432kc"))
+@model_argument
 @target_option
 @form_option("all that the target runs; the first one decides")
 @threshold_option
@@ -40,12 +41,12 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.fit import fit_model
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"building {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 

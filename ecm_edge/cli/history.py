@@ -6,49 +6,66 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import emit, json_option, registry_option, target_option
+from ecm_edge.cli._common import PATH, emit, json_option, registry_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
 
-@click.command("history")
-@target_option
+
+@click.command("history", epilog=example("ecm-edge history --registry data/reference --html history.html"))
 @registry_option
+@click.option("--target", help="The board: a name, or a TOML file.  [default: all boards of the registry]")
+@click.option("--out", "--html", "-o", "out", type=PATH, help="An HTML page; replaced if it is there.")
 @json_option
-def command(target: str, registry: Path, *, as_json: bool) -> None:
-    """List every decision about a target, oldest first."""
+def command(registry: Path, target: str | None, out: Path | None, *, as_json: bool) -> None:
+    """List every decision about a target, or about all targets of a registry, oldest first.
+
+    The page shows what replaced what and why, and how the figures and the costs of the incumbents changed.
+    """
     from ecm_edge import targets
+    from ecm_edge.registry.registry import history_record, shelf_of, whole_history
+
+    record: HistoryRecord | RegistryHistory
+    if target:
+        name = targets.load(target).name
+        record = history_record(shelf_of(registry, name), name)
+    else:
+        record = whole_history(registry)
+    if out:
+        from ecm_edge.report.history import write_history
+
+        write_history(record, registry, out)
+    emit(record, as_json=as_json, render=lambda: _render(record, out))
+
+
+def _render(record: HistoryRecord | RegistryHistory, out: Path | None) -> None:
+    from ecm_edge.registry.registry import HistoryRecord
+
+    for shelf in [record] if isinstance(record, HistoryRecord) else record.shelves:
+        _show(shelf)
+    if out:
+        click.echo(out)
+
+
+def _show(record: HistoryRecord) -> None:
     from ecm_edge.base.tables import Column, show
-    from ecm_edge.registry.registry import history_record, shelf_of
 
-    name = targets.load(target).name
-    record = history_record(shelf_of(registry, name), name)
-
-    def render() -> None:
-        show(
-            f"{name}: the incumbent is {record.incumbent or 'nobody'}",
+    show(
+        f"{record.target}: the incumbent is {record.incumbent or 'nobody'}",
+        ["date", "event", "entry", Column("replaces"), Column("candidate", drop=2), Column("model", drop=1), "why"],
+        [
             [
-                "date",
-                "event",
-                "entry",
-                "replaces",
-                Column("candidate", drop=2),
-                Column("model", drop=1),
-                "why",
-            ],
-            [
-                [
-                    event.date_utc[:10],
-                    event.event,
-                    event.entry or "–",
-                    event.replaces or "–",
-                    event.candidate + (" (synthetic)" if event.synthetic else ""),
-                    event.model_sha256[:12],
-                    event.reason,
-                ]
-                for event in record.events
-            ],
-        )
-
-    emit(record, as_json=as_json, render=render)
+                event.date_utc[:10],
+                event.event,
+                event.entry or "–",
+                event.replaces or "–",
+                event.candidate + (" (synthetic)" if event.synthetic else ""),
+                event.model_sha256[:12],
+                event.reason,
+            ]
+            for event in record.events
+        ],
+    )

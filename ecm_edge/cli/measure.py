@@ -19,26 +19,38 @@ from ecm_edge.cli._common import (
     open_data,
     rule_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.measure import MeasureRecord
 
 
-@click.command("measure")
+@click.command(
+    "measure",
+    epilog=example(
+        "ecm-edge measure --port /dev/ttyUSB0 --data af --model run --target loongson-2k0500 -o answers.jsonl"
+    ),
+)
 @click.option("--port", required=True, help="The serial device, or the link that `ecm-edge firmware serve` printed.")
 @data_option
 @click.option(
     "--subjects",
-    help="all, names with commas, or with --model test, validation or train; the model's test subjects by default.",
+    help="all, names with commas, or with --model test, validation or train.  [default: the model's test subjects]",
 )
-@click.option("--model", type=CANDIDATE, help="The candidate or ONNX file in the image, to compare the labels with.")
+@click.option(
+    "--model",
+    type=CANDIDATE,
+    help="The candidate or ONNX file in the image, to compare the labels with.  [default: none]",
+)
 @form_option()
 @rule_option
-@click.option("--image", type=PATH, help="The file that runs on the board, for its size in the board's score.")
 @click.option(
+    "--image", type=PATH, help="The file that runs on the board, for its size in the board's score.  [default: none]"
+)
+@click.option(
+    "--out",
     "-o",
-    "--output",
     "answers",
     type=PATH,
     default=Path("answers.jsonl"),

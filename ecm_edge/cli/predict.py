@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, choose_form, emit, form_option, json_option
+from ecm_edge.cli._common import PATH, choose_form, emit, form_option, json_option, model_argument
+from ecm_edge.cli._help import example
 from ecm_edge.cli._recordings import format_option, model_task_option, on_error_option, reading_options
 from ecm_edge.cli._told import lines_of, tell
 
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.predict import PredictRecord
 
 
-@click.command("predict")
-@click.argument("model", type=CANDIDATE)
-@click.argument("source", metavar="RECORDING|FOLDER|DATASET", type=PATH)
+@click.command("predict", epilog=example("ecm-edge predict run recordings -o answers.csv"))
+@model_argument
+@click.argument(
+    "source",
+    metavar="RECORDING|FOLDER|DATASET",
+    type=PATH,
+    help="A recording, a folder of them, or a data set.",
+)
 @click.option("--out", "-o", type=PATH, required=True, help="The CSV file to write; it must not exist.")
 @form_option("float32")
 @model_task_option

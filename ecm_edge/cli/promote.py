@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, form_option, json_option, own_data_option, target_option
+from ecm_edge.cli._common import (
+    PATH,
+    candidate_argument,
+    emit,
+    form_option,
+    json_option,
+    own_data_option,
+    target_option,
+)
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +25,8 @@ if TYPE_CHECKING:
     from ecm_edge.registry.remedies import Asked
 
 
-@click.command("promote")
-@click.argument("candidate", type=CANDIDATE)
+@click.command("promote", epilog=example("ecm-edge promote run --data af --target loongson-2k0500 --registry registry"))
+@candidate_argument
 @own_data_option
 @target_option
 @click.option(
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     "latency_files",
     type=PATH,
     multiple=True,
-    help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py; the candidate's own by default.",
+    help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py.  [default: the candidate's own]",
 )
 @form_option("the target's first")
 @click.option(

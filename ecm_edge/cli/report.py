@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, data_option, emit, json_option
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from ecm_edge.report.records import ReportRecord, ValidationRecord
 
 
-@click.command("report")
-@click.argument("path", metavar="MODEL|RUN", type=PATH)
+@click.command("report", epilog=example("ecm-edge report run --data af --registry registry -o report.html"))
+@click.argument("path", metavar="MODEL|RUN", type=PATH, help="A candidate, an ONNX file, or a run.")
 @data_option
-@click.option("--registry", type=PATH, help="A registry whose decisions are shown.")
+@click.option("--registry", type=PATH, help="A registry whose decisions are shown.  [default: none]")
 @click.option("--out", "-o", type=PATH, required=True, help="The HTML file; replaced if it is there.")
 @json_option
 def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json: bool) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     SEED,
     choose_form,
     data_option,
@@ -15,10 +14,12 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
-@click.command("robustness")
-@click.argument("model", type=CANDIDATE)
+@click.command("robustness", epilog=example("ecm-edge robustness run --data af"))
+@model_argument
 @data_option
 @rule_option
 @form_option()

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, data_option, emit, json_option, open_data, target_option
+from ecm_edge.cli._common import (
+    PATH,
+    FiniteRange,
+    candidate_argument,
+    data_option,
+    emit,
+    json_option,
+    open_data,
+    target_option,
+)
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,26 +24,33 @@ if TYPE_CHECKING:
 _KIB = 1024
 
 
-@click.command("scale")
-@click.argument("candidate", type=CANDIDATE)
+@click.command(
+    "scale", epilog=example("ecm-edge scale run --data af --target nucleo-l432kc --least-objective 0.9 -o scaled")
+)
+@candidate_argument
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to write.")
 @click.option(
     "--least-objective",
-    "--standard",
     "least_objective",
     type=FiniteRange(),
     required=True,
     help="The least objective that will do.",
 )
 @click.option(
-    "--objective", type=click.Choice(["f1", "fbeta_mean", "board_score"]), default="fbeta_mean", show_default=True
+    "--objective",
+    type=click.Choice(["f1", "fbeta_mean", "board_score"]),
+    default="fbeta_mean",
+    show_default=True,
+    help="What has to reach --least-objective.",
 )
 @click.option(
     "--flash-kib", type=FiniteRange(min=1), help="The most flash that will do.  [default: the target's budget]"
 )
-@click.option("--width", "widths", multiple=True, help="A parameter to multiply.  [default: the family's own]")
+@click.option(
+    "--width", "widths", multiple=True, help="A parameter to multiply; may be repeated.  [default: the family's own]"
+)
 @json_option
 def command(
     candidate: Path,
@@ -47,10 +64,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Scale a candidate's widths, narrowest first, until score and size both meet their bars.
-
-    For instance: ecm-edge scale run --data af --target nucleo-l432kc --least-objective 0.9 -o scaled
-    """
+    """Scale a candidate's widths, narrowest first, until score and size both meet their bars."""
     from ecm_edge import targets
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.cli.search import print_trial, show_trials

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     choose_form,
     data_option,
@@ -15,10 +14,12 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
 """Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
-@click.command("score")
-@click.argument("model", type=CANDIDATE)
+@click.command("score", epilog=example("ecm-edge score run --data af --target loongson-2k0500"))
+@model_argument
 @data_option
 @rule_option
 @form_option()
@@ -55,7 +56,9 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
     metavar="SOURCE",
     help="Of a merged data set, score the subjects of this source alone; may be repeated.",
 )
-@click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
+@click.option(
+    "--latency", "latency_file", type=PATH, help="A JSON latency record of the board.  [default: an estimate]"
+)
 @json_option
 def command(
     model: Path,

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, FiniteRange, data_option, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    PATH,
+    SEED,
+    FiniteRange,
+    data_option,
+    emit,
+    json_option,
+    open_data,
+    resumable,
+    same_command,
+)
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
@@ -18,17 +31,39 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 
-@click.command("search")
+@click.command(
+    "search", epilog=example("ecm-edge search --data af --target loongson-2k0500 --space quick --trials 4 -o run")
+)
 @data_option
-@click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
+@click.option(
+    "--target",
+    help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
+)
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
 @click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
 @click.option(
-    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Trained candidates in the run."
+    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
 )
-@click.option("--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.")
-@click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=FiniteRange(min=0),
+    help="Seconds after which this command stops.  [default: none, or as the run had it]",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe", "nsga2", "grid"]),
+    default="tpe",
+    show_default=True,
+    help="How Optuna draws the candidates.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "halving", "none"]),
+    default="median",
+    show_default=True,
+    help="How Optuna ends a training that does worse than others.",
+)
 @click.option(
     "--ladder/--no-ladder",
     "ladder",
@@ -39,14 +74,13 @@ if TYPE_CHECKING:
 @click.option(
     "--objective",
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
-    help="[default: the board's score, or fbeta_mean]",
+    help="What is made as large as possible.  [default: the board's score, or fbeta_mean]",
 )
 @click.option(
     "--least-objective",
-    "--standard",
     "least_objective",
     type=FiniteRange(),
-    help="The least objective wanted: reach it and stop; what stays below is avoided.",
+    help="The least objective wanted: reach it and stop; what stays below is avoided.  [default: none]",
 )
 @click.option(
     "--split",
@@ -56,7 +90,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
 @click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
@@ -65,7 +99,7 @@ def command(
     target: str | None,
     out: Path,
     space_name: str,
-    trials: int,
+    trials: int | None,
     timeout_s: float | None,
     sampler: Sampler,
     pruner: Pruner,
@@ -84,29 +118,57 @@ def command(
     What does not fit is never trained. With a ladder, each candidate is first trained on an eighth of the episodes for
     a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing else is trained
     in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
-    settings that it was started with, so of the options only --trials, --timeout and --storage count then.
+    settings that it was started with, its number of trials and its time limit: of the options only --trials, --timeout
+    and --storage count then.
     """
-    from ecm_edge.base.tables import counter
-    from ecm_edge.search import runs, search
+    going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
+    going_on += ["--storage", storage] if storage else []
+    _check_folder(out, going_on, resume=resume)
+    with resumable(lambda: going_on if _is_run(out) else same_command()):
+        from ecm_edge.search import runs, search
 
-    dataset = open_data(data)
-    if not resume:
-        settings = _settings(
-            dataset, target, space_name, split_name, seed,
-            ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
-        )  # fmt: skip
-        runs.start(out, settings)
-    trained = 0
-
-    def on_trial(trial: TrialRecord) -> None:
-        nonlocal trained
-        trained += trial.trained
-        advance(trained)
-        print_trial(trial)
-
-    with counter("trained candidates", trials) as advance:
-        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
+        dataset = open_data(data)
+        if not resume:
+            settings = _settings(
+                dataset, target, space_name, split_name, seed,
+                ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
+            )  # fmt: skip
+            runs.start(out, settings)
+        limits = search.limits_of(out, trials, timeout_s)
+        record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+_OF_RESUMED = {"data", "out", "resume", "trials", "timeout_s", "storage", "as_json"}
+"""The parameters that count when a run is resumed."""
+
+
+def _check_folder(out: Path, going_on: Sequence[object], *, resume: bool) -> None:
+    """Refuse to begin where a run is, and to go on where none is; say which options do not count."""
+    from ecm_edge.base.errors import SearchError
+
+    is_run = _is_run(out)
+    if is_run and not resume:
+        hint = f"Go on with it: `{shlex.join(map(str, going_on))}`; or choose another --out."
+        raise SearchError("a new run has a new folder", f"a run in {out}", hint)
+    if resume and not is_run:
+        raise SearchError(
+            "--resume goes on with a run", f"none in {out}", "Check --out, or start one without --resume."
+        )
+    context = click.get_current_context()
+    given = [p.opts[0] for p in context.command.params if p.name not in _OF_RESUMED and _is_given(context, p)]
+    if resume and given:
+        click.echo(f"{', '.join(given)}: not changed; a run keeps what it was started with", err=True)
+
+
+def _is_run(out: Path) -> bool:
+    from ecm_edge.candidate.candidate import RUN_SETTINGS
+
+    return (out / RUN_SETTINGS).is_file()
+
+
+def _is_given(context: click.Context, parameter: click.Parameter) -> bool:
+    return context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
 
 
 def _settings(

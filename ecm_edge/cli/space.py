@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from ecm_edge.cli._common import emit, json_option
+from ecm_edge.cli._help import example
 
 
-@click.command("space")
-@click.argument("name_or_path", default="default")
+@click.command("space", epilog=example("ecm-edge space quick"))
+@click.argument(
+    "name_or_path", default="default", help="A shipped space, or a TOML file of your own.  [default: default]"
+)
 @json_option
 def command(name_or_path: str, *, as_json: bool) -> None:
     """Show a search space: a shipped one (default, reference, afnet, quick) or the path of a TOML file."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,21 +51,36 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
         return FoldAssignment.load(PATH.convert(value, param, ctx), DatasetError)
 
 
-@click.command("train")
+@click.command(
+    "train",
+    epilog=example(
+        "ecm-edge train --data af --target nucleo-l432kc -o one --family separable "
+        "--set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6"
+    ),
+)
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
 @click.option("--family", help="A network family, or a name for --factory's.  [default: afnet]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.")
+@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @click.option(
-    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the family, or training.NAME."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the family, or training.NAME; may be repeated.",
 )
-@click.option("--like", type=CANDIDATE, help="Train another candidate's configuration again; --set changes it.")
-@click.option("--seed", type=SEED, help="[default: 0, or that of --like]")
+@click.option(
+    "--like",
+    type=CANDIDATE,
+    help="Train another candidate's configuration again; --set changes it.  [default: a new one]",
+)
+@click.option("--seed", type=SEED, help="Of the split, the weights and the order.  [default: 0, or that of --like]")
 @click.option(
     "--folds",
     type=_Folds(),
-    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.",
+    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.  "
+    "[default: not measured]",
 )
 @click.option(
     "--refit",
@@ -77,7 +93,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--teachers",
     type=click.IntRange(1, 32),
-    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.",
+    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.  "
+    "[default: none]",
 )
 @json_option
 def command(
@@ -102,8 +119,6 @@ def command(
     training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
-    For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
-    --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
     from ecm_edge import targets
     from ecm_edge.search.train_one import train_candidate

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     emit,
     json_option,
+    model_argument,
     open_data,
     refuse_for_candidate,
     target_option,
     tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from ecm_edge.evaluate.verify import Hop, VerifyRecord
@@ -29,14 +29,35 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-@click.command("verify")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="A data set; of a candidate the one that it was made from.")
-@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) for an ONNX file of any shape.")
-@click.option("--noise", type=click.IntRange(min=1), help="So many segments of seeded noise, for an ONNX file.")
+@click.command(
+    "verify",
+    epilog=example(
+        "ecm-edge verify run --data af --target loongson-2k0500",
+        "ecm-edge verify mynet.onnx --noise 20 --target nucleo-l432kc",
+    ),
+)
+@model_argument
+@click.option(
+    "--data",
+    "data",
+    type=PATH,
+    help="A data set; of a candidate the one that it was made from.  [default: --samples or --noise]",
+)
+@click.option(
+    "--samples",
+    type=PATH,
+    help="A .npy or .npz file of segments (N, …) for an ONNX file.  [default: --data or --noise]",
+)
+@click.option(
+    "--noise",
+    type=click.IntRange(min=1),
+    help="So many segments of seeded noise, for an ONNX file.  [default: --data or --samples]",
+)
 @target_option
 @threshold_option
-@click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
+@click.option(
+    "--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.  [default: all]"
+)
 @click.option(
     "--emulated",
     type=click.IntRange(min=1),
@@ -72,12 +93,10 @@ def command(
         raise click.UsageError("--samples and --noise are for an ONNX file; a candidate needs its data: --data.")
     board, dataset = targets.load(target), open_data(data) if data else None
     if model.is_dir() and dataset:
-        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated, watch=_watch)
+        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated)
     else:
         source = dataset or _segments(model, samples, noise or 0)
-        record = verify_model(
-            model, source, board, segments=segments, emulated=emulated, threshold=threshold, watch=_watch
-        )
+        record = verify_model(model, source, board, segments=segments, emulated=emulated, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
@@ -87,12 +106,6 @@ def _segments(model: Path, path: Path | None, noise: int) -> Samples:
 
     classifier = onnx_model.load_classifier(model)
     return sample_file.read(path, classifier) if path else sample_file.noise(noise, classifier)
-
-
-def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
-    from ecm_edge.base.tables import track
-
-    return track(steps, "comparing", len(steps))
 
 
 def _render(record: VerifyRecord) -> None:

@@ -22,6 +22,8 @@ from pydantic import AfterValidator, Field, PositiveInt
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.names import path_meant
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.data.arrays import check_finite, check_indices, map_array
 from ecm_edge.tasks import Task
@@ -274,7 +276,7 @@ def open_dataset(folder: Path) -> Dataset:
         raise DatasetError(
             "a data set is a folder that `ecm-edge data import` or `data synth` made",
             f"no {HEADER_FILE} in {folder}",
-            "Check the path, or make it.",
+            f"{path_meant(folder)}Check the path, or make it.",
         )
     header = DatasetHeader.load(folder / HEADER_FILE, DatasetError)
     if header.content_sha256 != content_sha256(header, header.subjects, header.rhythms, header.sha256):
@@ -295,6 +297,7 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder, header, samples, table)
 
 
+@doing("check the data set")
 def check_content(dataset: Dataset, arrays: Collection[str] = (SAMPLES_FILE, TABLE_FILE)) -> None:
     """Recompute the hashes of a data set's arrays; reads all of them.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
 from ecm_edge.data.reasons import some
@@ -229,7 +230,8 @@ def not_known(rules: RhythmRules, unknown: Sequence[str], found: str) -> Recordi
         hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {others}."
     else:
         first, mapped = shlex.quote(unknown[0]), shlex.quote(f"{unknown[0]}=KNOWN")
-        hint = f"Say what each is: --negative {first}, --positive, --ignore, or --map {mapped}."
+        asked = "" if rules.codes == "snomed" else did_you_mean(unknown[0], VOCABULARIES[rules.codes])
+        hint = f"{asked}Say what each is: --negative {first}, --positive, --ignore, or --map {mapped}."
     vocabularies = ", ".join(name for name in VOCABULARIES if name != rules.codes)
     return RecordingError(
         f"every rhythm code is one of the vocabulary {rules.codes}, or is stated",

@@ -26,8 +26,8 @@ import numpy as np
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError, TaskError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.data import synthetic_egm
 from ecm_edge.data.dataset import Description, Source
 from ecm_edge.data.dataset_writer import write_dataset

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import doing, track
 from ecm_edge.base.records import (
     Evidence,
     Form,
@@ -29,7 +30,6 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_what_ran,
 )
-from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
@@ -168,6 +168,7 @@ def bench_candidate(
     )
 
 
+@doing("build and count the image")
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Interval, Record
-from ecm_edge.base.tables import track
 from ecm_edge.data.beats import find_beats, qrs_extent, rr_variation
 from ecm_edge.data.rhythms import AF_RHYTHM
 from ecm_edge.evaluate.broadened import broaden

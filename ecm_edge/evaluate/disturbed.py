@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.evaluate.disturbances import DISTURBANCES, Block
 from ecm_edge.forms import onnx_model
 

@@ -19,6 +19,7 @@ from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError, FirmwareError
 from ecm_edge.base.numbers import KIB
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import (
     Evidence,
     Form,
@@ -30,7 +31,6 @@ from ecm_edge.base.records import (
     at_most,
     not_run,
 )
-from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate import answers as answers_file
 from ecm_edge.evaluate import score, timing

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware import emulate, toolchain
@@ -85,6 +86,7 @@ def open_forms(
     return [open_model(path, form) for form in there]
 
 
+@doing("build the images and run them in the emulator")
 def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRecord:
     counted = _float32_cost(models)
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch, ThreadPoolExecutor(len(models)) as pool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import CandidateError, ModelError
-from ecm_edge.base.tables import track
+from ecm_edge.base.progress import track
 from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, load_config
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.decision import text_of

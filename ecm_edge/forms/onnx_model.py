@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
@@ -151,7 +152,7 @@ def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
     try:
         content = files.read_bounded(path, _LARGEST_BYTES)
     except OSError as problem:
-        raise ModelError(rule, f"{path} ({problem.strerror})", hint) from None
+        raise ModelError(rule, f"{path} ({problem.strerror})", f"{path_meant(path)}{hint}") from None
     try:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.names import path_meant
 from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _real(values: np.ndarray, classifier: Classifier) -> Floats:
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     rule = "samples are a NumPy array, .npy or .npz"
     if not path.is_file():
-        raise DatasetError(rule, f"no file {path}", _HINT)
+        raise DatasetError(rule, f"no file {path}", f"{path_meant(path)}{_HINT}")
     try:
         if not zipfile.is_zipfile(path):
             return _mapped(path), None

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Form,
     Gate,
@@ -108,6 +109,7 @@ class _Parts:
     scores: Floats
 
 
+@doing("pack")
 def bundle(
     path: Path,
     target: Target,
@@ -159,6 +161,7 @@ def bundle(
     )
 
 
+@doing("build the image")
 def _build(model: ModelFile, target: Target, scratch: Path) -> _Parts:
     proto = model.classifier.proto
     sources = make.make_sources(proto, target, scratch, model=model.path.name)
@@ -274,6 +277,7 @@ def _licence() -> bytes:
     return b"MIT\n"
 
 
+@doing("compare with the emulated board")
 def _on_board(parts: _Parts, scratch: Path) -> Gate:
     """Whether the emulated board answers the bundle's segments as this host does, to the bit."""
     name = "emulated_answers_differing"

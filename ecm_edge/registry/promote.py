@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.numbers import point, with_positives
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Evidence,
     Gate,
@@ -84,6 +85,7 @@ _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_
 _NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", costs.BOARD_LATENCY)
 
 
+@doing("hold it against the rules of promotion")
 def promote(
     folder: Path,
     dataset: Dataset,

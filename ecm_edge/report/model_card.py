@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
@@ -59,6 +60,7 @@ class CardRecord(Record):
     sections: list[str]
 
 
+@doing("write the card")
 def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra: Sequence[Path] = ()) -> CardRecord:
     """Write the card of a candidate or of an entry of a registry.
 

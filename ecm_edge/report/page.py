@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
 from ecm_edge.metrics.worst import left_out, shown
-from ecm_edge.report import templates
+from ecm_edge.report import cards, headline, templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 SECTIONS = (
-    ("verdicts", "Verdicts"),
     ("score", "Score"),
+    ("mistakes", "Wrong segments"),
+    ("verdicts", "Gates"),
     ("budgets", "Budgets"),
     ("board", "On the board"),
     ("latency", "Latency"),
     ("parity", "Parity"),
     ("training", "Training"),
     ("search", "Search"),
-    ("mistakes", "Wrong segments"),
     ("promotion", "Promotion"),
     ("provenance", "Provenance"),
     ("use", "Intended use"),
@@ -95,7 +95,8 @@ def render(
     from markupsafe import Markup
 
     template = environment().get_template("page.html.jinja")
-    return template.render(
+    groups, fit = gate_groups(record), reported_fit(record)
+    html = template.render(
         r=record,
         score=record.records.score,
         validation=False,
@@ -104,8 +105,11 @@ def render(
         strips=strips,
         stage={stage.name: stage for stage in record.stages},
         counts=gate_counts(record),
-        gate_groups=gate_groups(record),
-        fit=reported_fit(record),
+        unpassed=headline.unpassed(groups),
+        passed=headline.passed(groups),
+        head_budgets=headline.budgets(record, fit, tuple(BUDGETS)),
+        head_parity=headline.parity(record),
+        fit=fit,
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
@@ -118,6 +122,7 @@ def render(
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
     )
+    return cards.with_labels(html)
 
 
 def render_validation(
@@ -127,7 +132,7 @@ def render_validation(
     from markupsafe import Markup
 
     template = environment().get_template("validation.html.jinja")
-    return template.render(
+    html = template.render(
         r=record,
         score=record.score,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
@@ -136,6 +141,7 @@ def render_validation(
         label=record.score.label,
         figures=FIGURES,
     )
+    return cards.with_labels(html)
 
 
 def gate_counts(record: ReportRecord) -> dict[str, int]:

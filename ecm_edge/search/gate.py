@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ecm_edge.base.progress import doing
 from ecm_edge.firmware import image_gate
 from ecm_edge.forms import export
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
+@doing("build the untrained network's image")
 def gate_candidate(
     config: CandidateConfig, target: Target, segment: NDArray[np.float32]
 ) -> tuple[onnx.ModelProto, CostRecord]:

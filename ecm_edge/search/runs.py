@@ -3,6 +3,7 @@
 A run is a folder:
 
     search.json     SearchSettings: what a resumed run must agree with
+    limits.json     KeptLimits: when it stops, by the last command
     study.db        Optuna's study, unless the run has another storage
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
 
 AVOID = "avoid.json"
+LIMITS = "limits.json"
 DATABASE = "study.db"
 TEACHERS = ".teachers"
 
@@ -69,6 +71,13 @@ class SearchSettings(Record):
     standard: float | None = None
     avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
     verify_segments: int = Field(default=256, ge=1)
+
+
+class KeptLimits(Record):
+    """When a run stops: at so many trained candidates, or so many seconds after a command began; as last said."""
+
+    trials: int = Field(ge=1)
+    timeout_s: float | None = Field(default=None, ge=0)
 
 
 class SearchRecord(Record):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SpaceError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
@@ -114,7 +115,9 @@ def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
     for name in chosen:
         if name not in config.network:
             raise SpaceError(
-                "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
+                "a width is one of the candidate's parameters",
+                repr(name),
+                f"{did_you_mean(name, config.network)}Name one of {', '.join(config.network)}.",
             )
     own = networks.widths(config.family)
     if not chosen and not own:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Evidence, Gate, Record, Verdict
 from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.search.ladder import RungRecord
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 TRIAL = "trial.json"
 
 Outcome = Literal["unfit", "pruned", "failed", "done"]
+
+_SHOWN = {"rungs": "train at a lower fidelity", "quantize": "quantise"}  # stages whose names say too little to people
 
 
 class TrialRecord(Record):
@@ -92,7 +95,8 @@ class Clock:
         """Count the block's time as that stage's, whether it ends well or not."""
         started = time.perf_counter()
         try:
-            yield
+            with doing(_SHOWN.get(name, name)):
+                yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import TargetError
-from ecm_edge.base.records import Form, Record, first_fault
+from ecm_edge.base.records import Form, Record, field_meant, first_fault
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Firmware, Pipeline
 from ecm_edge.tasks.score import ScoreRule
@@ -158,7 +158,7 @@ def load(name_or_path: str) -> Target:
         raise TargetError(
             "a target file has the fields of a shipped one",
             f"{first_fault(problem)} of {path}",
-            "Compare it with `ecm-edge targets --json`.",
+            f"{field_meant(problem, Target)}Compare it with `ecm-edge targets --json`.",
         ) from None
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import TaskError
-from ecm_edge.base.records import Record, first_fault
+from ecm_edge.base.records import Record, field_meant, first_fault
 from ecm_edge.tasks.score import ScoreRule
 
 _FOLDER = Path(__file__).parent
@@ -102,7 +102,7 @@ def load(name_or_path: str) -> Task:
         raise TaskError(
             "a task file has the fields of a shipped one",
             f"{first_fault(problem)} of {path}",
-            "Compare it with `ecm-edge tasks --json`.",
+            f"{field_meant(problem, Task)}Compare it with `ecm-edge tasks --json`.",
         ) from None
 
 

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import say
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.auxiliary import variation_loss
@@ -134,6 +135,7 @@ class Loop:
                 return "diverged"
             self.epochs.append(epoch)
             kept = self._keep_better(epoch)
+            say(_told(epoch, self.begun + self._training.epochs))
             on_epoch(epoch)
             if should_stop(epoch):
                 return "pruned"
@@ -238,6 +240,12 @@ def _check_validation_subjects(training: TrainingConfig, data: TrainingData) -> 
             f"none, keep = {training.keep}, schedule = {training.schedule}",
             "Train with keep = last and schedule = one_cycle.",
         )
+
+
+def _told(epoch: Epoch, epochs: int) -> str:
+    """An epoch as it is shown while training goes on."""
+    figure = f"training loss {epoch.train_loss:.4f}" if epoch.f1 is None else f"validation F1 {epoch.f1:.4f}"
+    return f"epoch {epoch.epoch} of {epochs}, {figure}"
 
 
 def _loss(epoch: Epoch) -> float:

@@ -17,6 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.training import auxiliary
@@ -94,6 +95,7 @@ class Trained:
     record: TrainingRecord
 
 
+@doing("read the segments")
 def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
     """Read the training and validation segments of a split into memory; the latter part may be empty.
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ecm_edge.base.errors import SpaceError
-from ecm_edge.base.records import first_fault
+from ecm_edge.base.names import did_you_mean
+from ecm_edge.base.records import field_meant, first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,11 +56,14 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     Raises:
         SpaceError: an unknown family, or a parameter that does not fit it.
     """
+    kind: type[Record] = _module(family).Params
     try:
-        checked: Record = _module(family).Params.model_validate(dict(params))
+        checked: Record = kind.model_validate(dict(params))
     except ValidationError as problem:
         raise SpaceError(
-            f"parameters must fit the family {family}", first_fault(problem), "Change it, see `ecm-edge space`."
+            f"parameters must fit the family {family}",
+            first_fault(problem),
+            f"{field_meant(problem, kind, 'parameters')}Change it, see `ecm-edge space`.",
         ) from None
     return checked
 
@@ -67,7 +71,9 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
 def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS` and `build`
     if family not in FAMILIES:
         raise SpaceError(
-            f"a family is one of {', '.join(FAMILIES)}, or has a factory", repr(family), "See `ecm-edge space`."
+            f"a family is one of {', '.join(FAMILIES)}, or has a factory",
+            repr(family),
+            f"{did_you_mean(family, FAMILIES)}See `ecm-edge space`.",
         )
     return importlib.import_module(FAMILIES[family])
 

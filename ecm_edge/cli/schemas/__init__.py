@@ -41,7 +41,8 @@ RECORDS = {
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
     "promote": "ecm_edge.registry.decision:PromoteRecord",
     "rollback": "ecm_edge.registry.registry:Event",
-    "history": "ecm_edge.registry.registry:HistoryRecord",
+    "history": "ecm_edge.registry.registry:AnyHistory",
+    "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }

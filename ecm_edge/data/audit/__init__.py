@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_all
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
@@ -115,6 +116,7 @@ def _finding(dataset: Dataset, kind: str, rows: np.ndarray, detail: str) -> Find
     return Finding(kind=kind, segments=len(rows), detail=detail, examples=dataset.names(rows[:_EXAMPLES]))
 
 
+@doing("look for faults of the signal")
 def _signal_findings(dataset: Dataset, pairs: np.ndarray) -> list[Finding]:
     flat, clipped = faults(dataset)
     repeats = f"repeats another segment, or correlates with it above {NEAR}; shifted copies are not looked for"

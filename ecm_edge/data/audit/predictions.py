@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.data.audit.duplicates import parts
 from ecm_edge.data.audit.features import SHORTEST_S, SLOWEST_HZ, features
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ecm_edge import tasks
 from ecm_edge.base.errors import RecordingError
-from ecm_edge.base.tables import track
+from ecm_edge.base.progress import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
 from ecm_edge.data.recordings.options import rows
 from ecm_edge.data.recordings.windows import WINDOWS_PER_EPISODE, Unfit, blocks, problem_block

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.files import read_bounded
+from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import LeftOut, natural_key
 from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
@@ -244,7 +245,7 @@ def rows(
                 yield reader.line_num, dict(zip(header, map(str.strip, row), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise RecordingError(
-            "a table is CSV in UTF-8", f"{problem} at {path}", "Check the path and the file."
+            "a table is CSV in UTF-8", f"{problem} at {path}", f"{path_meant(path)}Check the path and the file."
         ) from None
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.tables import track
+from ecm_edge.base.progress import track
 from ecm_edge.data.dataset import UNSTATED, LeftOut, Origin, SegmentBlock
 
 if TYPE_CHECKING:
