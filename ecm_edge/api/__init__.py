@@ -60,7 +60,7 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, history, promote, report, rollback
+from ecm_edge.api.decisions import card, compare, histories, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
 from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
@@ -118,7 +118,8 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.report.compare.records import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
     from ecm_edge.search.runs import SearchRecord, SearchSettings
@@ -185,7 +186,8 @@ RECORDS = {
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
-    "ecm_edge.registry.registry": ["Event", "HistoryRecord"],
+    "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.report.compare.records": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
     "ecm_edge.search.runs": ["SearchRecord", "SearchSettings"],
@@ -212,6 +214,7 @@ __all__ = [
     "CandidateError",
     "CardRecord",
     "Classifier",
+    "CompareRecord",
     "CostRecord",
     "Dataset",
     "DatasetError",
@@ -254,6 +257,7 @@ __all__ = [
     "RecordingError",
     "Reference",
     "RegistryError",
+    "RegistryHistory",
     "ReportRecord",
     "RhythmRules",
     "RobustnessRecord",
@@ -295,6 +299,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "compare",
     "configure",
     "cross_validate",
     "default_settings",
@@ -304,6 +309,7 @@ __all__ = [
     "fit",
     "gate",
     "generate_firmware",
+    "histories",
     "history",
     "import_recordings",
     "info",

@@ -20,7 +20,7 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A parameter of the family, or training.NAME; may be repeated.",
+    help="A parameter of the family, or training.NAME; may be repeated.  [default: a small network, ten epochs]",
 )
 
 

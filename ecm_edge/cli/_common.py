@@ -193,10 +193,12 @@ def tell(facts: ModelFacts | None, serial: str = "") -> None:
 
     One more on its serial answers, where they are not in the contest's frame.
     """
+    from ecm_edge.base.tables import say
+
     if facts:
-        click.echo(facts.text)
+        say(facts.text)
     if serial:
-        click.echo(serial)
+        say(serial)
 
 
 def print_gates(gates: Iterable[Gate]) -> None:

@@ -198,12 +198,12 @@ def _parity(record: CompareRecord) -> None:
 
 
 def _settings(record: CompareRecord) -> None:
-    from ecm_edge.base.numbers import setting
     from ecm_edge.base.tables import Column, show
+    from ecm_edge.report.compare.words import settings_table
 
     if record.settings:
         columns = [Column("parameter", wraps=True), *(Column(m.letter, wraps=True) for m in record.models)]
-        rows = [[one.name.removeprefix("training."), *map(setting, one.values)] for one in record.settings]
+        rows = [[name.removeprefix("training."), *values] for name, *values in settings_table(record)]
         show("Configurations: what is not the same in all", columns, rows)
     elif sum(model.kind != "file" for model in record.models) > 1:
         click.echo("Configurations: the same in all")

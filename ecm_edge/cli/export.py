@@ -34,7 +34,8 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
 
 def _render(record: ExportResult) -> None:
+    from ecm_edge.base.tables import say
     from ecm_edge.cli.simplify import render
 
-    click.echo(f"exported with opset {record.export.opset}, and simplified")
+    say(f"exported with opset {record.export.opset}, and simplified")
     render(record.simplify)

@@ -41,7 +41,7 @@ _NAMES = {
     help="A candidate's folder, or a run's (its best), trained or not.  [default: --family]",
 )
 @target_option
-@click.option("--family", shell_complete=families, help="A network family.  [default: afnet]")
+@click.option("--family", shell_complete=families, help="A network family.  [default: tcn]")
 @click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @set_option
 @click.option("--like", type=CANDIDATE, help="Another candidate's network; --set changes it.  [default: none]")
@@ -68,6 +68,7 @@ def command(
     broken, and which layer weighs most. Nothing is written; no data set is needed. Exits with 1 if it does not fit.
     """
     from ecm_edge import targets, tasks
+    from ecm_edge.candidate import networks
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.search.gate import gate_network
 
@@ -81,7 +82,9 @@ def command(
         family, factory, changes = config.family, config.factory, {**config.network, **changes}
         samples = samples or config.samples_per_segment
     samples = samples or tasks.default().samples_per_segment
-    family = family or ("own" if factory else "afnet")
+    family = family or factory or networks.DEFAULT_FAMILY
+    if not folder and factory is None:
+        changes = {**networks.defaults(family), **changes}
     record = gate_network(family, changes, samples, board, factory=factory)
     emit(record, as_json=as_json, render=lambda: _render(record, _named(family, factory, changes)))
 

@@ -45,14 +45,19 @@ def command(registry: Path, target: str | None, out: Path | None, *, as_json: bo
         from ecm_edge.report.history import write_history
 
         write_history(record, registry, out)
-    emit(record, as_json=as_json, render=lambda: _render(record, out))
+    emit(record, as_json=as_json, render=lambda: _render(record, registry, out))
 
 
-def _render(record: HistoryRecord | RegistryHistory, out: Path | None) -> None:
-    from ecm_edge.registry.registry import HistoryRecord
+def _render(record: HistoryRecord | RegistryHistory, registry: Path, out: Path | None) -> None:
+    from ecm_edge.base.tables import say
+    from ecm_edge.registry.registry import HistoryRecord, shelves
 
     for shelf in [record] if isinstance(record, HistoryRecord) else record.shelves:
-        _show(shelf)
+        if shelf.events:
+            _show(shelf)
+        else:
+            known = ", ".join(shelves(registry))
+            say(f"Nothing was decided for {shelf.target} yet. The registry has: {known}.")
     if out:
         click.echo(out)
 
