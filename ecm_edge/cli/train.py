@@ -62,7 +62,10 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
 @click.option("--family", help="A network family.  [default: afnet]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
+@click.option(
+    "--factory",
+    help="Your own network: module:function, called with (params, samples_per_segment).  [default: none]",
+)
 @click.option(
     "--set",
     "assignments",
@@ -79,7 +82,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--folds",
     type=_Folds(),
-    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.  "
+    help="Also measure it out of fold: over K folds of subjects, or those in a file of `ecm-edge data folds`.  "
     "[default: not measured]",
 )
 @click.option(
@@ -93,7 +96,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--teachers",
     type=click.IntRange(1, 32),
-    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.  "
+    help="First train this many networks like it; it then learns their mean answer in place of the labels.  "
     "[default: none]",
 )
 @json_option
@@ -115,7 +118,7 @@ def command(
 ) -> None:
     """Gate and train one candidate; what does not fit the board is not trained (exit 1).
 
-    With --folds K, K networks more are trained: every subject is answered by one that has not seen it. Where
+    --folds K trains K more networks, so that each subject is answered by a network that has not seen it. Where
     training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
