@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.sample_file import Samples
+    from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.search.train_one import TrainResult
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.fold_margins import Progress
@@ -185,6 +187,73 @@ def export(candidate: AnyPath, dataset: AnyDataset, *, template: onnx.ModelProto
     from ecm_edge.forms.export import export_candidate
 
     return export_candidate(given.model(candidate), given.dataset(dataset), template=template)
+
+
+def gate(
+    target: AnyTarget,
+    family: str = "afnet",
+    network: Mapping[str, Scalar] | None = None,
+    *,
+    factory: str | None = None,
+    samples_per_segment: int = 1250,
+    like: AnyConfig | None = None,
+) -> CostRecord:
+    """What an untrained network costs on a board, held against its budgets; no data set is needed.
+
+    Args:
+        target: the board.
+        family: a shipped family of networks.
+        network: parameters of the family; with `like`, those that are changed.
+        factory: a network of one's own, "module:function", in place of a family.
+        samples_per_segment: T, the samples of a segment.
+        like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
+
+    Raises:
+        CandidateError: no candidate is at `like`.
+        SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
+        ModelError: the network cannot be exported.
+    """
+    from ecm_edge.search.gate import gate_network
+
+    parameters = dict(network or {})
+    if like is not None:
+        config = given.config(like)
+        family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
+        parameters = {**config.network, **parameters}
+    return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
+
+
+def simplify(candidate: AnyPath, dataset: AnyDataset) -> SimplifyRecord:
+    """Simplify the model that a candidate was exported to, which `export` has done already.
+
+    Args:
+        candidate: its folder, or that of a run.
+        dataset: the one it was made from; segments of its training subjects compare the graphs before and after.
+
+    Raises:
+        CandidateError: not a candidate, made from another data set, or not exported as it is now.
+        ModelError: the model cannot be simplified or run.
+    """
+    from ecm_edge.forms.export import simplify_candidate
+
+    return simplify_candidate(given.model(candidate), given.dataset(dataset))
+
+
+def simplify_file(path: AnyPath, out: AnyPath, samples: Samples | None = None) -> SimplifyRecord:
+    """Simplify any float32 ONNX classifier into the new file `out`; it is not written where the answers change.
+
+    Args:
+        path: the model.
+        out: the file to make.
+        samples: segments that compare the graphs before and after, as `read_samples` gives them; noise by default.
+
+    Raises:
+        ModelError: no classifier, one that is quantised, or one that cannot be simplified or run.
+        OutputError: `out` exists, or cannot be written.
+    """
+    from ecm_edge.forms.simplify import simplify_file as inner
+
+    return inner(given.path(path), given.path(out), samples)
 
 
 def quantize(candidate: AnyPath, dataset: AnyDataset, *, rank_segments: int = 32) -> QuantizeRecord:

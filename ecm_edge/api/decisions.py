@@ -1,4 +1,4 @@
-"""Verbs on a registry and the pages: promote, history, rollback, the report and the model card."""
+"""Verbs on a registry and the pages: promote, history, rollback, compare, the report and the model card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyDataset, AnyPath, AnyTarget
     from ecm_edge.base.records import Form
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.report.compare.records import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
 
@@ -62,17 +63,77 @@ def promote(
     )
 
 
-def history(registry: AnyPath, target: AnyTarget) -> HistoryRecord:
-    """What was decided for a target, oldest first.
+def history(registry: AnyPath, target: AnyTarget, *, out: AnyPath | None = None) -> HistoryRecord:
+    """What was decided for a target, oldest first; with `out` also as an HTML page.
 
     Raises:
         RegistryError: there is no registry, or it is damaged.
         TargetError: no such target.
+        OutputError: `out` cannot be written.
     """
     from ecm_edge.registry.registry import history_record
 
     shelf, name = _shelf(registry, target)
-    return history_record(shelf, name)
+    record = history_record(shelf, name)
+    _write_history(record, registry, out)
+    return record
+
+
+def histories(registry: AnyPath, *, out: AnyPath | None = None) -> RegistryHistory:
+    """What was decided for every target of a registry; raises as `history`."""
+    from ecm_edge.registry.registry import whole_history
+
+    record = whole_history(given.path(registry))
+    _write_history(record, registry, out)
+    return record
+
+
+def _write_history(record: HistoryRecord | RegistryHistory, registry: AnyPath, out: AnyPath | None) -> None:
+    from ecm_edge.report.history import write_history
+
+    if out is not None:
+        write_history(record, given.path(registry), given.path(out))
+
+
+def compare(
+    models: Sequence[AnyPath],
+    dataset: AnyDataset | None = None,
+    *,
+    target: AnyTarget | None = None,
+    against: AnyPath | None = None,
+    form: Form | None = None,
+    out: AnyPath | None = None,
+) -> CompareRecord:
+    """Compare models, each with the first: accuracy, cost, parity and configuration.
+
+    Args:
+        models: candidates, runs (their best candidate), entries of a registry, or ONNX files, whose cost alone is
+            compared.
+        dataset: what all answer, on subjects that neither of two was fitted to; without one, accuracy is from what is
+            on record.
+        target: the board whose costs are compared; a model without an image for it is built and counted. Without one,
+            costs are those on record.
+        against: the model that the others are compared with; the first of `models` by default.
+        form: which form of a candidate; by default that of an entry, else the target's first, else the one on record.
+        out: an HTML page to write; replaced if it is there.
+
+    Raises:
+        CandidateError: fewer than two models or too many, one twice, or a folder that is no candidate.
+        ModelError: a file that is no classifier.
+        RegistryError: an entry's manifest is damaged.
+        DatasetError: the data set changed since it was written.
+        OutputError: `out` cannot be written.
+    """
+    from ecm_edge.report.compare import compare_models
+
+    return compare_models(
+        [given.path(one) for one in models],
+        given.dataset(dataset, check=False),
+        target=given.target(target),
+        against=given.path(against),
+        form=form,
+        out=given.path(out),
+    )
 
 
 def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:

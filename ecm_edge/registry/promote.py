@@ -30,6 +30,7 @@ emulator can show. Without any latency evidence nothing is decided.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def promote(
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
     check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
-    _check_stages(folder, target, timed=bool(latency_files))
+    _check_stages(folder, dataset, target, has_latency=bool(latency_files))
     registry.check_registry(registry_folder)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
@@ -131,19 +132,20 @@ def promote(
         return decision.write(shelf, challenger, decided, hashes)
 
 
-def _check_stages(folder: Path, target: Target, *, timed: bool) -> None:
+def _check_stages(folder: Path, dataset: Dataset, target: Target, *, has_latency: bool) -> None:
     """Refuse a candidate that a stage before promotion has not seen, with every command that has to run first.
 
     Raises:
-        CandidateError: a record is missing; `timed` is whether latency evidence was given besides.
+        CandidateError: a record is missing; `has_latency` is whether latency evidence was given besides.
     """
-    data, board = "--data DATASET", f"--target {target.name}"
-    commands = {FORM_FILES["float32"]: f"export {folder} {data}"}
+    place, data = shlex.quote(str(folder)), f"--data {shlex.quote(str(dataset.folder))}"
+    board = f"--target {target.name}"
+    commands = {FORM_FILES["float32"]: f"export {place} {data}"}
     if target.firmware is not None:
-        commands[FIRMWARE] = f"firmware build {folder} {board}"
-    commands[VERIFY] = f"verify {folder} {data} {board}"
-    if not timed:
-        commands[BENCH] = f"bench {folder} {data}"
+        commands[FIRMWARE] = f"firmware build {place} {board}"
+    commands[VERIFY] = f"verify {place} {data} {board}"
+    if not has_latency:
+        commands[BENCH] = f"bench {place} {data}"
     missing = [name for name in commands if not (folder / name).is_file()]
     if missing:
         raise CandidateError(
@@ -264,7 +266,7 @@ def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
     gates = [
         _image_gates(fit, target),
         condition("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
-        condition("image_of_verified_sources", detail, holds=same),
+        condition(decision.IMAGE_GATE, detail, holds=same),
     ]
     if is_this_host(target):
         return gates

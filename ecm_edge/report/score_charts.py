@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 _DOTTED = (0, (2, 2))
 _STEP = 0.05
+_FEW = 24  # subjects on rows of full height
 
 
 def subjects_chart(scores: Scores) -> str:
     """Sensitivity, specificity and Fβ of the worst subjects, worst first, with the mean Fβ and its interval behind."""
     ranked = shown(scores.by_subject)
-    with chart("subjects", "Score by subject", height_in=1.2 + 0.27 * len(ranked)) as (svg, axes):
+    many = len(ranked) > _FEW
+    with chart("subjects", "Score by subject", height_in=1.2 + (0.14 if many else 0.27) * len(ranked)) as (svg, axes):
         mean = scores.fbeta_mean
         if mean.low is not None and mean.high is not None:
             axes.axvspan(mean.low, mean.high, color=BAND, linewidth=0, zorder=0)
@@ -32,7 +34,8 @@ def subjects_chart(scores: Scores) -> str:
         _row_marks(axes, [s.sensitivity for s in ranked], -0.22, "o", ORANGE, "sensitivity")
         _row_marks(axes, [s.specificity for s in ranked], 0.22, "s", BLUE, "specificity")
         _row_marks(axes, [s.fbeta for s in ranked], 0.0, "D", GREEN, f"F{scores.beta:g}")
-        axes.set_yticks(range(len(ranked)), [short(s.subject) for s in ranked])
+        names = [short(s.subject) for s in ranked]
+        axes.set_yticks(range(len(ranked)), names, fontsize=7 if many else None)
         axes.set_ylim(len(ranked) - 0.4, -0.6)
         drawn = [value for s in ranked for value in (s.sensitivity, s.specificity, s.fbeta)]
         _share_axis(axes, [*drawn, mean.value, mean.low, scores.good_subject_above])
