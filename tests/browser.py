@@ -35,10 +35,13 @@ _FLAGS = (
     "disable-sync",
 )
 
+_SLOW_S = 300  # axe takes a second for a long page, and many where cores are shared
+
 _SCROLLING = """
 return [...document.querySelectorAll('main *, header *, footer *')].filter(element => {
   const style = getComputedStyle(element);
-  return ['auto', 'scroll'].includes(style.overflowX) && element.scrollWidth > element.clientWidth + 1;
+  const open = element.checkVisibility({contentVisibilityAuto: true});
+  return open && ['auto', 'scroll'].includes(style.overflowX) && element.scrollWidth > element.clientWidth + 1;
 }).map(element => element.className + ': ' + element.innerText.slice(0, 60));
 """
 
@@ -58,6 +61,7 @@ def chromium(folder):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_script_timeout(_SLOW_S)
     try:
         yield driver
     finally:

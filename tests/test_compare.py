@@ -8,7 +8,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from ecm_edge import targets
+from ecm_edge import api, targets
 from ecm_edge.base.errors import CandidateError, FirmwareError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
@@ -278,3 +278,20 @@ def test_what_is_no_model_is_refused(tmp_path, dataset, wrong):
     (tmp_path / "file.txt").write_text("no model")
     code, text = tiny.run_for_output("compare", ready(tmp_path / "a", dataset, 1), tmp_path / wrong, "--json")
     assert (code, set(json.loads(text)["error"])) == (2, {"rule", "found", "hint"})
+
+
+def test_counts_on_record_of_two_sources_say_that_they_mix_them(tmp_path, dataset):
+    other = tiny.data(tmp_path / "other", {"P0": [("AFIB", [1.0] * 8), ("N", [-1.0] * 8)]}, synthetic=False)
+    merge([dataset, other], tmp_path / "both", MergeRules())
+    both = open_dataset(tmp_path / "both")
+    a, b, c = (refitted(tmp_path / name, data, 1) for name, data in (("a", both), ("b", both), ("c", dataset)))
+    assert "do not tell data and other apart" in reasons(compare_models([a, b]), "sources")["B"]
+    assert reasons(compare_models([a, c]), "sources") == {}
+
+
+def test_the_api_takes_texts(tmp_path, dataset):
+    ready(tmp_path / "a", dataset, 2)
+    ready(tmp_path / "b", dataset, 1)
+    out = tmp_path / "page.html"
+    record = api.compare([str(tmp_path / "a"), str(tmp_path / "b")], str(dataset.folder), out=str(out))
+    assert (record.accuracy[0].others["recall"].value, out.is_file()) == (pytest.approx(0.1), True)

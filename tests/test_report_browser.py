@@ -43,7 +43,7 @@ def test_nothing_but_the_page_is_requested(page):
 def test_every_figure_is_drawn(page):
     browser.show(page, 1280)
     figures = page.execute_script(DRAWN)
-    assert len(figures) == 14
+    assert len(figures) == 17
     for figure in figures:
         assert min(figure["width"], figure["height"]) > 20
         assert figure["paths"] >= 3
@@ -61,6 +61,19 @@ def test_the_page_fits_every_width(page, width):
 def test_axe_has_no_objection(page, width, scheme):
     browser.show(page, width, scheme)
     assert browser.violations(page) == []
+
+
+def test_only_tables_that_say_so_scroll_sideways(page):
+    browser.show(page, 1280)
+    assert browser.scrolling(page) == []
+    browser.show(page, 768)
+    assert [name for name in browser.scrolling(page) if not name.startswith("wide scrolls:")] == []
+    browser.show(page, 380)  # tables are cards
+    assert browser.scrolling(page) == []
+
+
+def test_the_page_prints_on_few_sheets(page):
+    assert 2 <= browser.printed_pages(page) <= 8
 
 
 def test_the_page_says_what_it_is(page):

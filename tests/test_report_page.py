@@ -12,6 +12,7 @@ from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
 from ecm_edge.report import charts, score_charts
+from ecm_edge.report.time_notes import time_notes
 from tests import report_records as made
 from tests import tiny
 
@@ -46,7 +47,8 @@ def html(tmp_path_factory):
 
 def test_the_page_loads_nothing(html):
     links = [v for _, a in Elements(html).tags for k, v in a.items() if k in {"href", "src", "xlink:href", "srcset"}]
-    assert all(link.startswith(("#", "data:")) for link in links)
+    elsewhere = [link for link in links if not link.startswith(("#", "data:"))]
+    assert elsewhere == ["./report.search.html"]  # a link to follow, which loads nothing
     assert not re.findall(r"@import|url\((?!#)", html)
     assert Elements(html).of("script") == []
 
@@ -193,3 +195,55 @@ def test_a_chart_of_one_epoch_is_drawn(tmp_path):
     record = made.training(tiny.config(made.dataset(tmp_path / "data")))
     one = record.model_copy(update={"epochs": record.epochs[:1]})
     assert charts.losses_chart(one).startswith("<svg")
+
+
+def test_the_top_has_the_three_figures_and_leads_to_what_failed(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    tight = tiny.TARGET.model_copy(update={"budget": tiny.TARGET.budget.model_copy(update={"macs": 1})})
+    html = written(tmp_path, tiny.make_candidate(tmp_path / "c", data, target=tight, test=["S5"]), data)
+    top = html[html.index("<header>") : html.index("</header>")]
+    assert '<a href="#gate-0">Budgets of the board: macs</a>, 16 MAC against 1' in top
+    assert "<b>1600 %</b> <span>of the tightest budget, MACs</span>" in top
+    assert "No subject was scored." in top
+    assert "Nothing was compared." in top
+
+
+def test_score_stands_before_gates_and_what_passed_is_folded(html):
+    assert html.index('<section id="score">') < html.index('<section id="verdicts">')
+    folded = html[html.index("<details><summary>27 gates passed") :]
+    assert "unaligned accesses" in folded[: folded.index("</details>")]
+
+
+def test_a_cell_is_told_the_heading_of_its_column(html):
+    for row in re.findall(r"<tr>.*?</tr>", html[html.index("By rhythm") : html.index("The board's score")], re.DOTALL)[
+        1:
+    ]:
+        assert re.findall('data-label="([^"]*)"', row)[1:4] == ["subjects", "segments", "called AF"]
+
+
+def test_int8_that_is_slower_is_explained(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    record = made.firmware(folder)
+    slow = record.forms[1].latency_ms.model_copy(update={"low_ms": 0.001, "mean_ms": 0.009, "high_ms": 0.01})
+    forms = [record.forms[0], record.forms[1].model_copy(update={"latency_ms": slow, "instructions_per_mac": 30.5})]
+    notes = time_notes(record.model_copy(update={"forms": forms}))
+    assert notes[0].startswith("int8 is slower than float32 on this core (30.50 instructions a MAC against 16.25)")
+    assert notes[1].startswith("the interval of int8 is lopsided")
+    assert time_notes(record) == []
+
+
+def test_the_axis_begins_where_the_data_do(tmp_path):
+    rows = [("AFIB", [1.0])] * 9 + [("AFIB", [-1.0])] + [("N", [-1.0])] * 10
+    data = tiny.data(tmp_path / "d", dict.fromkeys(["S3", "S4"], rows))
+    drawn = score_charts.subjects_chart(
+        score_model(tiny.make_candidate(tmp_path / "c", data, test=["S3", "S4"]), data).scores
+    )
+    ticks = [float(text) for text in re.findall(r">(\d\.\d+)</text>", drawn)]
+    assert min(ticks) >= 0.88  # the least figure is a sensitivity of 0.9
+
+
+def test_a_segment_has_a_mark_and_the_parts_that_spoke_for_its_answer(html):
+    mistakes = html[html.index('<section id="mistakes">') : html.index('<section id="verdicts">')]
+    assert ">1 mV</text>" in mistakes or ">2 mV</text>" in mistakes
+    assert mistakes.count('class="mark"') == 6

@@ -210,6 +210,51 @@ def test_resuming_goes_on_where_it_stopped(dataset, begun):
     assert second.trials[:2] == first.trials
 
 
+def test_a_resumed_run_keeps_its_limits(dataset, begun):
+    out = begun()
+    assert search.limits_of(out) == Limits(20)
+    search.search(dataset, out, Limits(2, timeout_s=500))
+    assert search.limits_of(out) == Limits(2, 500)
+    assert search.limits_of(out, trials=4) == Limits(4, 500)
+    assert search.search(dataset, out).trained == 2
+    assert search.search(dataset, out, search.limits_of(out, trials=4)).trained == 4
+    assert search.limits_of(out, timeout_s=0) == Limits(4, 0)
+
+
+def command(dataset, out, *further):
+    return ["search", "--data", str(dataset.folder), "-o", str(out), *further]
+
+
+def test_resume_alone_goes_on_to_the_same_number(dataset, begun, capsys):
+    out = begun()
+    for words, trained in (("--trials", "3"), 3), ((), 3), (("--trials", "4"), 4):
+        with pytest.raises(SystemExit):
+            main(command(dataset, out, "--resume", *words, "--json"))
+        assert json.loads(capsys.readouterr().out)["trained"] == trained
+
+
+def test_options_of_a_new_run_do_not_count_and_that_is_said(dataset, begun, capsys):
+    with pytest.raises(SystemExit):
+        main(command(dataset, begun(), "--resume", "--trials", "1", "--seed", "3", "--space", "quick"))
+    assert "--space, --seed: not changed; a run keeps what it was started with" in capsys.readouterr().err
+
+
+def test_a_new_search_where_a_run_is_says_how_to_go_on(dataset, begun, capsys):
+    out = begun()
+    spaced = out.rename(out.with_name("my run"))
+    with pytest.raises(SystemExit) as ended:
+        main(command(dataset, spaced, "--target", TARGET.name))
+    assert ended.value.code == 2
+    assert f"`ecm-edge search --data {dataset.folder} -o '{spaced}' --resume`" in capsys.readouterr().err
+
+
+def test_resuming_where_no_run_is_says_so(dataset, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(command(dataset, tmp_path / "none", "--resume"))
+    assert ended.value.code == 2
+    assert f"--resume goes on with a run; found none in {tmp_path / 'none'}" in capsys.readouterr().err
+
+
 def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
     out = begun()
     search.search(dataset, out, Limits(2))

@@ -27,7 +27,7 @@ def printed(capsys, monkeypatch):
 def test_a_pipe_has_120_columns_and_cuts_no_heading(printed):
     text = printed(None, NAMES, [ROW])
     assert "…" not in text
-    assert "Left out" not in text
+    assert "Not shown" not in text
     assert all(word in text for name in NAMES for word in name.split())
     assert max(map(len, text.splitlines())) <= 120
 
@@ -37,18 +37,18 @@ def test_a_narrow_table_leaves_columns_out_and_says_which(printed, width):
     text = printed(width, NAMES, [ROW])
     assert max(map(len, text.splitlines())) <= width
     assert "PASS" in text
-    assert "Left out: " in text
+    assert "Not shown: " in text
     assert "specificity. A wider" in " ".join(text.replace(", max LSB", "").split())
     assert "COLUMNS=112" in text
-    assert "Left out" not in printed(112, NAMES, [ROW])
+    assert "Not shown" not in printed(112, NAMES, [ROW])
 
 
 def test_the_least_important_columns_go_first(printed):
     columns = [Column("a"), Column("second", drop=2), Column("first", drop=1), Column("stays")]
     text = printed(40, columns, [["x" * 10, "1" * 12, "2" * 12, "3" * 12]])
-    assert "Left out: first. " in " ".join(text.split())
+    assert "Not shown: first. " in " ".join(text.split())
     text = printed(40, columns, [["x" * 20, "1" * 12, "2" * 12, "3" * 12]])
-    assert "Left out: second, first. " in " ".join(text.split())
+    assert "Not shown: second, first. " in " ".join(text.split())
     assert "3" * 12 in text
 
 
@@ -76,7 +76,7 @@ def test_text_stands_left_and_numbers_right(printed):
 def test_long_text_wraps_between_words_in_the_last_column(printed):
     lines = printed(60, ["gate", "verdict", "why"], [["flash", "FAIL", LONG]]).splitlines()
     assert " ".join(line[17:].strip() for line in lines[3:-1]) == LONG
-    assert "Left out" not in " ".join(lines)
+    assert "Not shown" not in " ".join(lines)
 
 
 def test_an_interval_moves_under_its_number(printed):

@@ -44,6 +44,7 @@ from ecm_edge.api.candidates import (
     configure,
     cross_validate,
     export,
+    gate,
     load_classifier,
     load_network,
     locate,
@@ -51,6 +52,8 @@ from ecm_edge.api.candidates import (
     quantize,
     quantize_file,
     read_samples,
+    simplify,
+    simplify_file,
     train,
 )
 from ecm_edge.api.datasets import (
@@ -68,9 +71,9 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
+from ecm_edge.api.decisions import card, compare, histories, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, fit, generate_firmware, serve
+from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
 from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
 
 if TYPE_CHECKING:
@@ -111,19 +114,22 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
+    from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.sample_file import Samples
+    from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
-    from ecm_edge.report.compare import CompareRecord
+    from ecm_edge.report.compare.records import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
     from ecm_edge.search.runs import SearchRecord, SearchSettings
@@ -175,19 +181,22 @@ RECORDS = {
     "ecm_edge.evaluate.robustness": ["RobustnessRecord"],
     "ecm_edge.evaluate.score": ["ScoreRecord", "Subjects"],
     "ecm_edge.evaluate.verify": ["VerifyRecord"],
+    "ecm_edge.firmware.doctor": ["DoctorRecord"],
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
     "ecm_edge.firmware.sources": ["GenerateRecord"],
     "ecm_edge.forms.export": ["ExportResult"],
+    "ecm_edge.forms.gate": ["CostRecord"],
     "ecm_edge.forms.model_file": ["ModelFile"],
     "ecm_edge.forms.onnx_model": ["Classifier"],
     "ecm_edge.forms.quantize": ["QuantizeRecord"],
     "ecm_edge.forms.sample_file": ["Samples"],
+    "ecm_edge.forms.simplify": ["SimplifyRecord"],
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
     "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
-    "ecm_edge.report.compare": ["CompareRecord"],
+    "ecm_edge.report.compare.records": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
     "ecm_edge.search.runs": ["SearchRecord", "SearchSettings"],
@@ -215,8 +224,10 @@ __all__ = [
     "CardRecord",
     "Classifier",
     "CompareRecord",
+    "CostRecord",
     "Dataset",
     "DatasetError",
+    "DoctorRecord",
     "EcmEdgeError",
     "EpisodesRecord",
     "Epoch",
@@ -267,6 +278,7 @@ __all__ = [
     "SearchError",
     "SearchRecord",
     "SearchSettings",
+    "SimplifyRecord",
     "Space",
     "SpaceError",
     "Split",
@@ -299,10 +311,13 @@ __all__ = [
     "configure",
     "cross_validate",
     "default_settings",
+    "doctor",
     "episodes",
     "export",
     "fit",
+    "gate",
     "generate_firmware",
+    "histories",
     "history",
     "import_recordings",
     "info",
@@ -330,6 +345,8 @@ __all__ = [
     "score_out_of_fold",
     "search",
     "serve",
+    "simplify",
+    "simplify_file",
     "start_search",
     "synthesise",
     "targets",

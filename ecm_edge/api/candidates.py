@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.splits import FoldAssignment
     from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.sample_file import Samples
+    from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.search.train_one import TrainResult
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.fold_margins import Progress
@@ -88,6 +90,8 @@ def train(
     *,
     folds: int | FoldAssignment | None = None,
     refit: bool = False,
+    replace: bool = False,
+    forms: bool = True,
     workers: int | None = None,
     on_epoch: Callable[[Epoch], None] = nothing,
     on_network: Callable[[Progress], None] = nothing,
@@ -106,6 +110,8 @@ def train(
         refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
             of the cross-validation. A split without validation and test subjects asks for the same. Sources that the
             folds have in training only or in scores only are so for the candidate itself as well.
+        replace: put it in the place of the candidate that `train` made there before, once it is trained.
+        forms: also export it, and make its float16 and int8 forms.
         workers: as for `cross_validate`.
         on_epoch: called after every epoch of the candidate itself.
         on_network: called for every network of the cross-validation, and for every teacher of the candidate itself.
@@ -114,20 +120,25 @@ def train(
         CandidateError: the configuration was made for another data set, or training gave no finite loss; for a refit,
             there are no folds, or the configuration does not keep its last epoch.
         DatasetError: as `cross_validate`.
+        ModelError: the network cannot be exported or quantised.
+        OutputError: `out` exists, or is to be replaced and is no candidate by itself.
     """
-    from ecm_edge.search.train_one import train_candidate
+    from ecm_edge.search.train_one import train_candidate, with_forms
 
-    return train_candidate(
-        given.path(out),
+    folder, data = given.path(out), given.dataset(dataset)
+    result = train_candidate(
+        folder,
         given.config(config),
-        given.dataset(dataset),
+        data,
         given.target(target),
         folds=folds,
         refit=refit,
+        replace=replace,
         workers=workers,
         on_epoch=on_epoch,
         on_network=on_network,
     )
+    return with_forms(result, folder, data) if forms and result.training else result
 
 
 def cross_validate(
@@ -185,6 +196,73 @@ def export(candidate: AnyPath, dataset: AnyDataset, *, template: onnx.ModelProto
     from ecm_edge.forms.export import export_candidate
 
     return export_candidate(given.model(candidate), given.dataset(dataset), template=template)
+
+
+def gate(
+    target: AnyTarget,
+    family: str = "afnet",
+    network: Mapping[str, Scalar] | None = None,
+    *,
+    factory: str | None = None,
+    samples_per_segment: int = 1250,
+    like: AnyConfig | None = None,
+) -> CostRecord:
+    """What an untrained network costs on a board, held against its budgets; no data set is needed.
+
+    Args:
+        target: the board.
+        family: a shipped family of networks.
+        network: parameters of the family; with `like`, those that are changed.
+        factory: a network of one's own, "module:function", in place of a family.
+        samples_per_segment: T, the samples of a segment.
+        like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
+
+    Raises:
+        CandidateError: no candidate is at `like`.
+        SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
+        ModelError: the network cannot be exported.
+    """
+    from ecm_edge.search.gate import gate_network
+
+    parameters = dict(network or {})
+    if like is not None:
+        config = given.config(like)
+        family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
+        parameters = {**config.network, **parameters}
+    return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
+
+
+def simplify(candidate: AnyPath, dataset: AnyDataset) -> SimplifyRecord:
+    """Simplify the model that a candidate was exported to, which `export` has done already.
+
+    Args:
+        candidate: its folder, or that of a run.
+        dataset: the one it was made from; segments of its training subjects compare the graphs before and after.
+
+    Raises:
+        CandidateError: not a candidate, made from another data set, or not exported as it is now.
+        ModelError: the model cannot be simplified or run.
+    """
+    from ecm_edge.forms.export import simplify_candidate
+
+    return simplify_candidate(given.model(candidate), given.dataset(dataset))
+
+
+def simplify_file(path: AnyPath, out: AnyPath, samples: Samples | None = None) -> SimplifyRecord:
+    """Simplify any float32 ONNX classifier into the new file `out`; it is not written where the answers change.
+
+    Args:
+        path: the model.
+        out: the file to make.
+        samples: segments that compare the graphs before and after, as `read_samples` gives them; noise by default.
+
+    Raises:
+        ModelError: no classifier, one that is quantised, or one that cannot be simplified or run.
+        OutputError: `out` exists, or cannot be written.
+    """
+    from ecm_edge.forms.simplify import simplify_file as inner
+
+    return inner(given.path(path), given.path(out), samples)
 
 
 def quantize(candidate: AnyPath, dataset: AnyDataset, *, rank_segments: int = 32) -> QuantizeRecord:

@@ -1,4 +1,4 @@
-"""Verbs on a board: whether a model fits it, the C, the images, the emulated board and the bundle."""
+"""Verbs on a board: whether a model fits it, the C, the images, the emulated board, the bundle, and the tools."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyPath, AnyTarget
     from ecm_edge.base.records import Form
+    from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
@@ -167,3 +168,10 @@ def bundle(
         threshold=threshold,
         classes=classes,
     )
+
+
+def doctor() -> DoctorRecord:
+    """Look at what this machine has of all that the verbs want; nothing is installed or changed."""
+    from ecm_edge.firmware.doctor import doctor as inner
+
+    return inner()

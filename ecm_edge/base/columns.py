@@ -21,6 +21,7 @@ _NUMBER = re.compile(
     r"([-+±<≤≥]?\s?[\d.][\d,.]*([eE][-+]?\d+)?\s?(%|KiB|B|ms|s|Hz|dB|µV|mV)?( \(.*\)| → .*| of [\d,]+)?|[-–]|inf)?"
 )
 _BY_PLACE = 1_000_000  # names alone are left out from the right, after columns that say when
+_JOINT = "\ue000"  # stands for a space that does not break, and is in no text
 _DIGIT = re.compile(r"\d")
 _LEAST_TEXT = 20  # a column of text is not made narrower than this before others are left out
 _LEAST_NAME = 40  # of a text that stays on one line if it can
@@ -112,8 +113,13 @@ def lines_of(cell: str, width: int) -> list[str]:
         return [cell]
     if is_number(cell):
         return _parts(cell)
-    wrapped = Text(cell).wrap(Console(width=width), width, overflow="fold")
-    return [line.plain.rstrip() for line in wrapped]
+    wrapped = Text(_joined(cell)).wrap(Console(width=width), width, overflow="fold")
+    return [line.plain.rstrip().replace(_JOINT, " ") for line in wrapped]
+
+
+def _joined(text: str) -> str:
+    """The text with a number and its percent sign as one word."""
+    return re.sub(r"(?<=\d) (?=%)", _JOINT, text)
 
 
 def _parts(number: str) -> list[str]:
@@ -128,7 +134,7 @@ def _measure(index: int, columns: Sequence[str | Column], cells: list[str]) -> _
     is_last, only_verdicts = index == len(columns) - 1, bool(verdicts) and len(verdicts) == len([*filter(None, cells)])
     wraps = not (numbers or only_verdicts) and (is_last if column.wraps is None else column.wraps)
     spared = isinstance(given, Column) or index == 0 or bool(verdicts) or wraps
-    whole = _widest([*column.name.split(), *verdicts])
+    whole = _widest([*_joined(column.name).split(), *verdicts])
     least = _widest(map(_narrowed, cells)) if numbers else _least_of_text(cells, _LEAST_TEXT if wraps else _LEAST_NAME)
     return _Measured(
         index=index,

@@ -57,9 +57,9 @@ def short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def row_names(axes: Axes, names: Sequence[str]) -> None:
+def row_names(axes: Axes, names: Sequence[str], font_size: float | None = None) -> None:
     """One row for each name, the first on top."""
-    axes.set_yticks(range(len(names)), [short(name) for name in names])
+    axes.set_yticks(range(len(names)), [short(name) for name in names], fontsize=font_size)
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 

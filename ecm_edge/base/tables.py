@@ -51,7 +51,7 @@ def show(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[st
     if len(placed) < len(columns):
         kept = {column.index for column in placed}
         names = [name for index, name in enumerate(names) if index not in kept]
-        say(f"  Left out: {', '.join(names)}. A wider terminal (or COLUMNS={needed}) or --json shows them.")
+        say(f"  Not shown: {', '.join(names)}. A wider terminal (or COLUMNS={needed}) or --json shows them.")
     if len(every) > _MOST_ROWS:
         say(f"  … and {len(every) - _MOST_ROWS:,} more rows: --json has all of them")
     console.print()

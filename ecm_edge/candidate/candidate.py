@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -191,6 +192,30 @@ def trial_folder(run: Path, number: int) -> Path:
     return run / RUN_TRIALS / f"{number:04d}"
 
 
+def check_forms(folder: Path, *forms: Form, data: Path | None = None) -> None:
+    """Check that a candidate has one of these forms, or any where none is named.
+
+    Args:
+        folder: the candidate's.
+        forms: those that would do.
+        data: the data set that it was made from, for the command that makes them, if it is known.
+
+    Raises:
+        CandidateError: it has none of them; the command to type is named.
+    """
+    wanted = forms or tuple(FORM_FILES)
+    if any((folder / FORM_FILES[form]).is_file() for form in wanted):
+        return
+    verbs = [] if (folder / FORM_FILES["float32"]).is_file() else ["export"]
+    verbs += [] if "float32" in wanted else ["quantize"]
+    place = f"{shlex.quote(str(folder))} --data {shlex.quote(str(data)) if data else 'DATA'}"
+    raise CandidateError(
+        f"a candidate has its {' or '.join(wanted)} form",
+        f"no {', '.join(FORM_FILES[form] for form in wanted)} in {folder}",
+        f"Type `{' && '.join(f'ecm-edge {verb} {place}' for verb in verbs)}` first.",
+    )
+
+
 def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
     """Check that this is the data set that the candidate was made from.
 
@@ -237,13 +262,24 @@ def check_task(config: CandidateConfig, dataset: Dataset) -> list[str]:
 
 def build_network(config: CandidateConfig) -> nn.Module:
     """The untrained network of a configuration; the same weights each time."""
+    return new_network(config.family, config.network, config.samples_per_segment, config.factory, config.seed)
+
+
+def new_network(
+    family: str, network: dict[str, Scalar], samples_per_segment: int, factory: str | None = None, seed: int = 0
+) -> nn.Module:
+    """An untrained network of a family; the same weights each time.
+
+    Raises:
+        SpaceError: as `networks.build`.
+    """
     import torch
 
     from ecm_edge.candidate import networks
 
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return networks.build(config.family, config.network, config.samples_per_segment, config.factory)
+        torch.manual_seed(seed)
+        return networks.build(family, network, samples_per_segment, factory)
 
 
 def load_network(folder: Path) -> nn.Module:

@@ -40,10 +40,12 @@ _CHAIN = {
     },
     "A model for a board": {
         "fit": "check whether a model fits a board, by building it",
+        "gate": "hold an untrained candidate against a board's budgets",
         "search": "find the best candidate that fits a board: the main job",
         "train": "train one candidate",
         "scale": "widen a candidate until score and size both meet their bars",
         "export": "write a candidate's network as ONNX and simplify it",
+        "simplify": "make a graph smaller, its answers the same",
         "quantize": "make the int8 and float16 forms",
     },
     "Proofs and figures": {
@@ -66,6 +68,10 @@ _CHAIN = {
     "Use of a model": {
         "predict": "write what a model answers to recordings or a data set",
         "episodes": "find episodes in recordings: burden, notes, strip charts",
+    },
+    "This machine": {
+        "doctor": "say what is installed, what is missing, and how to get it",
+        "completion": "print the script for completion in bash, zsh or fish",
     },
 }
 """Every command with its line of help, in the order of the chain, by the headings of the help."""

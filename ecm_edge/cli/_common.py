@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ecm_edge.base import progress
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,15 +89,22 @@ own_data_option = click.option(
 )
 
 target_option = click.option(
-    "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
+    "--target",
+    required=True,
+    shell_complete=shipped("targets"),
+    help="The board: a name from `ecm-edge targets`, or the path of a TOML file.",
 )
 
 rule_option = click.option(
-    "--target", help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]"
+    "--target",
+    shell_complete=shipped("targets"),
+    help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]",
 )
 """Of a command that scores, and needs no board for that."""
 
-task_option = click.option("--task", help="The task: a name, or the path of a TOML file.  [default: af-5s]")
+task_option = click.option(
+    "--task", shell_complete=shipped("tasks"), help="The task: a name, or the path of a TOML file.  [default: af-5s]"
+)
 
 subjects_option = click.option(
     "--subjects",
@@ -185,10 +193,12 @@ def tell(facts: ModelFacts | None, serial: str = "") -> None:
 
     One more on its serial answers, where they are not in the contest's frame.
     """
+    from ecm_edge.base.tables import say
+
     if facts:
-        click.echo(facts.text)
+        say(facts.text)
     if serial:
-        click.echo(serial)
+        say(serial)
 
 
 def print_gates(gates: Iterable[Gate]) -> None:

@@ -23,9 +23,9 @@ def example(*commands: str) -> str:
 
 
 def _lines(command: str) -> list[str]:
-    """A command on lines that fit, broken before an option; a shell takes lines that end in a backslash as one."""
+    """A command on lines that fit, broken before an option or a `>`, with the backslash that a shell wants there."""
     lines = [""]
-    for part in re.split(r" (?=-)", command):
+    for part in re.split(r" (?=-|> )", command):
         if lines[-1] and len(f"{lines[-1]} {part}") > _WIDTH:
             lines[-1] += " \\"
             lines.append("    ")

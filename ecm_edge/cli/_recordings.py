@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ecm_edge.cli._common import PATH
+from ecm_edge.cli._names import shipped
 from ecm_edge.data.recordings.formats import FORMATS, known_suffixes, usage
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
 RHYTHM_OPTIONS = tuple(_RHYTHMS)
 
 model_task_option = click.option(
-    "--task", help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]"
+    "--task",
+    shell_complete=shipped("tasks"),
+    help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]",
 )
 
 format_option = click.option(

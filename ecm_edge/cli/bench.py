@@ -20,6 +20,7 @@ from ecm_edge.cli._common import (
     threshold_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 @click.option(
     "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
 )
-@click.option("--target", help="A board to build and count every form for.  [default: as firmware.json has them]")
+@click.option(
+    "--target",
+    shell_complete=shipped("targets"),
+    help="A board to build and count every form for.  [default: as firmware.json has them]",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @threshold_option
@@ -72,7 +77,7 @@ def command(
 
 def _render(record: BenchRecord) -> None:
     from ecm_edge.base.numbers import fixed
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
 
     forms = [*record.forms, *record.against]
     show(
@@ -100,19 +105,19 @@ def _render(record: BenchRecord) -> None:
             for form, t in ((form, form.latency_ms) for form in forms)
         ],
     )
-    click.echo(f"measured: {forms[0].latency_ms.source}; fed with {record.segments}")
-    click.echo(f"{record.macs:,} MACs, {record.parameters:,} parameters")
+    say(f"measured: {forms[0].latency_ms.source}; fed with {record.segments}")
+    say(f"{record.macs:,} MACs, {record.parameters:,} parameters")
     tell(record.facts)
     _render_boards(record)
     if record.board_latency_ms:
-        click.echo(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
+        say(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")
     print_gates(record.gates)
 
 
 def _render_boards(record: BenchRecord) -> None:
     """The forms on a board, if they were built for one, with their evidence."""
     from ecm_edge.base.numbers import fixed, whole
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
 
     on_board = [(form, form.on_board) for form in [*record.forms, *record.against] if form.on_board]
     if not on_board:
@@ -143,7 +148,7 @@ def _render_boards(record: BenchRecord) -> None:
     for form, board in on_board:
         if board.by_class:
             kinds = ", ".join(f"{kind} {number:,}" for kind, number in board.by_class.items())
-            click.echo(f"{form.form or form.file}: {kinds}")
+            say(f"{form.form or form.file}: {kinds}")
 
 
 def _interval(board: OnBoard) -> tuple[float | None, ...]:

@@ -72,9 +72,11 @@ def command(
 
 
 def _render(record: BundleRecord) -> None:
+    from ecm_edge.base.tables import say
+
     packed = record.manifest
-    click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
+    say(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
     tell(record.facts, record.serial)
     print_gates(record.gates)
     if record.archive_sha256:
-        click.echo(f"SHA-256 {record.archive_sha256}")
+        say(f"SHA-256 {record.archive_sha256}")

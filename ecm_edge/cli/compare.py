@@ -8,6 +8,7 @@ import click
 
 from ecm_edge.cli._common import PATH, emit, form_option, json_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,11 @@ _WIDE_TABLE = 4  # models, of which a table of layers has room for
     help="Candidates, runs (their best candidates), entries of a registry, or ONNX files.",
 )
 @click.option("--data", type=PATH, help="A data set to answer.  [default: accuracy from what is on record]")
-@click.option("--target", help="The board: a name, or a TOML file.  [default: the costs on record]")
+@click.option(
+    "--target",
+    shell_complete=shipped("targets"),
+    help="The board: a name, or a TOML file.  [default: the costs on record]",
+)
 @click.option("--against", type=PATH, help="The model to compare with.  [default: the first MODEL]")
 @form_option("an entry's own, else the target's first, else the one on record")
 @click.option("--out", "-o", type=PATH, help="An HTML page; replaced if it is there.  [default: no page]")
@@ -193,12 +198,12 @@ def _parity(record: CompareRecord) -> None:
 
 
 def _settings(record: CompareRecord) -> None:
-    from ecm_edge.base.numbers import setting
     from ecm_edge.base.tables import Column, show
+    from ecm_edge.report.compare.words import settings_table
 
     if record.settings:
         columns = [Column("parameter", wraps=True), *(Column(m.letter, wraps=True) for m in record.models)]
-        rows = [[one.name.removeprefix("training."), *map(setting, one.values)] for one in record.settings]
+        rows = [[name.removeprefix("training."), *values] for name, *values in settings_table(record)]
         show("Configurations: what is not the same in all", columns, rows)
     elif sum(model.kind != "file" for model in record.models) > 1:
         click.echo("Configurations: the same in all")

@@ -402,7 +402,7 @@ def audit(dataset: Path, *, as_json: bool) -> None:
 
 
 def _show_audit(record: AuditRecord) -> None:
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
     from ecm_edge.data.audit import CLASSES
 
     show(
@@ -419,14 +419,14 @@ def _show_audit(record: AuditRecord) -> None:
     click.echo(record.rule, err=True)
     for gate in record.gates:
         if gate.name == CLASSES and gate.detail:
-            click.echo(gate.detail)
+            say(gate.detail)
 
 
 def _show_contradictions(record: AuditRecord) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     if record.out_of_fold_auc is None:
-        click.echo("Labels contradicted out of fold: NOT RUN, too few or too short segments, or too few subjects")
+        say("Labels contradicted out of fold: NOT RUN, too few or too short segments, or too few subjects")
         return
     show(
         f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",

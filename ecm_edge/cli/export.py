@@ -34,16 +34,8 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
 
 def _render(record: ExportResult) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say
+    from ecm_edge.cli.simplify import render
 
-    before, after = record.simplify.nodes_by_op_before, record.simplify.nodes_by_op_after
-    rows = [[op, str(before.get(op, 0)), str(after.get(op, 0))] for op in sorted({*before, *after})]
-    rows.append(["all", str(record.simplify.nodes_before), str(record.simplify.nodes_after)])
-    show(
-        f"Opset {record.export.opset}, {record.simplify.weight_bytes:,} B of weights",
-        ["nodes", "exported", "simplified"],
-        rows,
-    )
-    for gate in record.simplify.gates:
-        click.echo(f"{gate.verdict.value}  {gate.name} {gate.value:g} (limit {gate.limit:g})")
-    click.echo(f"{record.verdict.value}: {record.simplify.parity.segments} segments compared")
+    say(f"exported with opset {record.export.opset}, and simplified")
+    render(record.simplify)

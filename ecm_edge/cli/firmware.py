@@ -83,12 +83,14 @@ def generate_(
 
 
 def _render_sources(record: GenerateRecord, out: Path) -> None:
+    from ecm_edge.base.tables import say
+
     print_gates(record.gates)
     if not record.files:
-        click.echo(f"nothing written: the C of {record.model} does not answer as the model does; report it, please")
+        say(f"nothing written: the C of {record.model} does not answer as the model does; report it, please")
         return
-    click.echo(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
-    click.echo(
+    say(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
+    say(
         f"{record.layers} layers, {record.macs:,} MACs, {record.constant_bytes:,} bytes of constants, "
         f"an arena of {record.arena_bytes:,} bytes"
     )
@@ -140,7 +142,7 @@ def build_(
 
 def _render_images(record: FirmwareRecord) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
 
     rows = [
         [
@@ -167,11 +169,11 @@ def _render_images(record: FirmwareRecord) -> None:
     for form in record.forms:
         for gate in form.gates:
             if gate.verdict.value != "PASS":
-                click.echo(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
+                say(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
         for sentence in form.advice:
-            click.echo(f"- {sentence}")
+            say(f"- {sentence}")
     tell(record.facts, record.serial)
-    click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
+    say(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
 @command.command(

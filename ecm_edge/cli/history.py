@@ -8,6 +8,7 @@ import click
 
 from ecm_edge.cli._common import PATH, emit, json_option, registry_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 
 @click.command("history", epilog=example("ecm-edge history --registry data/reference --html history.html"))
 @registry_option
-@click.option("--target", help="The board: a name, or a TOML file.  [default: all boards of the registry]")
-@click.option("--out", "--html", "-o", "out", type=PATH, help="An HTML page; replaced if it is there.")
+@click.option(
+    "--target",
+    shell_complete=shipped("targets"),
+    help="The board: a name, or a TOML file.  [default: all boards of the registry]",
+)
+@click.option(
+    "--out", "--html", "-o", "out", type=PATH, help="An HTML page; replaced if it is there.  [default: no page]"
+)
 @json_option
 def command(registry: Path, target: str | None, out: Path | None, *, as_json: bool) -> None:
     """List every decision about a target, or about all targets of a registry, oldest first.
@@ -38,14 +45,19 @@ def command(registry: Path, target: str | None, out: Path | None, *, as_json: bo
         from ecm_edge.report.history import write_history
 
         write_history(record, registry, out)
-    emit(record, as_json=as_json, render=lambda: _render(record, out))
+    emit(record, as_json=as_json, render=lambda: _render(record, registry, out))
 
 
-def _render(record: HistoryRecord | RegistryHistory, out: Path | None) -> None:
-    from ecm_edge.registry.registry import HistoryRecord
+def _render(record: HistoryRecord | RegistryHistory, registry: Path, out: Path | None) -> None:
+    from ecm_edge.base.tables import say
+    from ecm_edge.registry.registry import HistoryRecord, shelves
 
     for shelf in [record] if isinstance(record, HistoryRecord) else record.shelves:
-        _show(shelf)
+        if shelf.events:
+            _show(shelf)
+        else:
+            known = ", ".join(shelves(registry))
+            say(f"Nothing was decided for {shelf.target} yet. The registry has: {known}.")
     if out:
         click.echo(out)
 

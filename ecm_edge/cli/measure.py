@@ -116,7 +116,7 @@ def command(
 
 def _render(record: MeasureRecord) -> None:
     from ecm_edge.base.numbers import figure, fixed, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     scores, t = record.scores, record.latency_ms
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -143,6 +143,6 @@ def _render(record: MeasureRecord) -> None:
     )
     for gate in record.gates:
         count = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+        say(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
     if record.board_score:
-        click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
+        say(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")

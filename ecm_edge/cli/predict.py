@@ -74,9 +74,10 @@ def command(
 
 def _render(record: PredictRecord) -> None:
     from ecm_edge.base.numbers import whole
+    from ecm_edge.base.tables import say
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    click.echo(
+    say(
         f"{whole(record.answered)} of {whole(record.windows)} windows answered, {whole(record.positive)} "
         f"{record.label}, in {record.answers} ({record.seconds:.1f} s){made_up}"
     )

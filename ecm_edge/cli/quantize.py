@@ -96,7 +96,7 @@ def _source(model: Path, data: Path | None, samples: Path | None) -> Dataset | S
 
 def _render(record: QuantizeRecord) -> None:
     from ecm_edge.base.numbers import fixed
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     count = len(record.layers)
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
@@ -108,6 +108,6 @@ def _render(record: QuantizeRecord) -> None:
     subjects = len(record.calibration_subjects)
     of = f"{subjects} training subjects" if subjects else "the file of samples"
     if recurrent := [op for op in ("LSTM", "GRU", "RNN") if op in record.nodes_by_op]:
-        click.echo(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
-    click.echo(f"calibrated on {record.calibration_segments} segments of {of}")
+        say(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
+    say(f"calibrated on {record.calibration_segments} segments of {of}")
     tell(record.facts)

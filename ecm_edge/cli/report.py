@@ -43,6 +43,7 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 
 def _render(record: ReportRecord, out: Path) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.report.search_page import beside
 
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     show(
@@ -51,16 +52,18 @@ def _render(record: ReportRecord, out: Path) -> None:
         [[s.name, s.verdict.value if s.verdict else "ran", s.detail] for s in [*record.stages, record.promotion]],
     )
     click.echo(out)
+    if record.run:
+        click.echo(beside(out))
 
 
 def _render_validation(record: ValidationRecord, out: Path) -> None:
     from ecm_edge.base.numbers import figure, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.evaluate.score import undefined
 
     scores = record.score.scores
     tell([], record.score.warnings)
-    click.echo(record.origin.statement)
+    say(record.origin.statement)
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.score.label)
     show(
@@ -70,4 +73,4 @@ def _render_validation(record: ValidationRecord, out: Path) -> None:
     )
     click.echo(out)
     if missing := undefined(scores, record.score.label):
-        click.echo(missing)
+        say(missing)

@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     open_data,
     rule_option,
     subjects_option,
+    unkept,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
@@ -85,14 +86,15 @@ def command(
     if out_of_fold and form not in {None, "float32"}:
         raise click.UsageError("--out-of-fold is of float32 networks; leave out --form")
     board = targets.load(target) if target else None
-    dataset, chosen = open_data(data), parse_subjects(subjects)
-    if out_of_fold:
-        record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
-    else:
-        form = choose_form(model, form, board)
-        record = check_robustness(
-            model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
-        )
+    with unkept():
+        dataset, chosen = open_data(data), parse_subjects(subjects)
+        if out_of_fold:
+            record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
+        else:
+            form = choose_form(model, form, board)
+            record = check_robustness(
+                model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
+            )
     if keeps_records(model) and not record.sources and record.origin and record.origin.relation == "own":
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
@@ -100,6 +102,7 @@ def command(
 
 def _render(record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import with_positives
+    from ecm_edge.base.tables import say
 
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -111,10 +114,10 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.segments} segments of {counted}{made_up}"
     )
     if record.statement:
-        click.echo(f"{record.statement}; it answered what is no ECG")
+        say(f"{record.statement}; it answered what is no ECG")
     for gate in record.gates:
         if gate.verdict != "PASS":
-            click.echo(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
+            say(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
     _show_disturbances(title, record)
     _show_sources(record)
     _show_broadened(record)
@@ -174,8 +177,8 @@ def _show_sources(record: RobustnessRecord) -> None:
 
 
 def _show_broadened(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.numbers import figure, whole
+    from ecm_edge.base.tables import Column, say, show
 
     made = record.broadened
     if made is None:
@@ -199,18 +202,18 @@ def _show_broadened(record: RobustnessRecord) -> None:
                     row.source,
                     f"{row.width_ms} ms",
                     f"{row.measured_ms:.0f} ms",
-                    *map(str, (row.subjects, row.segments, row.left_out)),
+                    *map(whole, (row.subjects, row.segments, row.left_out)),
                     *map(figure, (row.called_positive, row.as_they_are)),
                 ]
                 for row in made.rows
             ],
         )
     for reason, count in made.left_out.items():
-        click.echo(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
+        say(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
 
 
 def _show_rhythms(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.numbers import figure, whole
     from ecm_edge.base.tables import show
 
     show(
@@ -219,9 +222,7 @@ def _show_rhythms(record: RobustnessRecord) -> None:
         [
             [
                 r.rhythm,
-                str(r.subjects),
-                str(r.segments),
-                str(r.called_positive),
+                *map(whole, (r.subjects, r.segments, r.called_positive)),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

@@ -15,6 +15,7 @@ from ecm_edge.cli._common import (
     json_option,
     open_data,
     target_option,
+    unkept,
 )
 from ecm_edge.cli._help import example
 
@@ -70,17 +71,18 @@ def command(
     from ecm_edge.cli.search import print_trial, show_trials
     from ecm_edge.search import scale
 
-    record = scale.scale(
-        load_config(candidate),
-        open_data(data),
-        targets.load(target),
-        out,
-        objective=objective,  # type: ignore[arg-type] # click.Choice has checked it
-        least_objective=least_objective,
-        most_flash_bytes=round(flash_kib * _KIB) if flash_kib else None,
-        widths=widths,
-        on_trial=print_trial,
-    )
+    with unkept():
+        record = scale.scale(
+            load_config(candidate),
+            open_data(data),
+            targets.load(target),
+            out,
+            objective=objective,  # type: ignore[arg-type] # click.Choice has checked it
+            least_objective=least_objective,
+            most_flash_bytes=round(flash_kib * _KIB) if flash_kib else None,
+            widths=widths,
+            on_trial=print_trial,
+        )
     emit(
         record,
         as_json=as_json,

@@ -123,11 +123,11 @@ def _render(record: ScoreRecord) -> None:
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
     part += f" of {', '.join(record.sources)}" if record.sources else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
-    title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
+    title = f"{record.model} on {record.dataset}, {part}: {scores.segments:,} segments of {counted}{made_up}"
     if record.statement:
-        click.echo(record.statement)
+        say(record.statement)
     elif record.origin and record.origin.relation != "own":
-        click.echo(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
+        say(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
     averaged = dict(scores.averaged)
     columns = {"pooled": dict(scores), "mean over subjects": averaged}
     if record.even_odds:
@@ -143,9 +143,9 @@ def _render(record: ScoreRecord) -> None:
         _render_board(record.board, record.task)
     if record.even_odds and record.even_odds.board_points is not None and record.board and record.board.board_score:
         points = record.even_odds.board_points
-        click.echo(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
+        say(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
     if missing := undefined(scores, record.label):
-        click.echo(missing)
+        say(missing)
 
 
 def _calibration(calibration: Calibration | None) -> str:
@@ -160,7 +160,7 @@ def _calibration(calibration: Calibration | None) -> str:
 
 
 def _show_rhythms(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import NONE, figure
+    from ecm_edge.base.numbers import NONE, figure, whole
     from ecm_edge.base.tables import show
 
     show(
@@ -169,7 +169,7 @@ def _show_rhythms(scores: Scores, label: str) -> None:
         [
             [
                 r.rhythm,
-                *map(str, (r.subjects, r.segments, r.called_positive)),
+                *map(whole, (r.subjects, r.segments, r.called_positive)),
                 *(figure(r.interval) if share is not None else NONE for share in (r.sensitivity, r.specificity)),
             ]
             for r in scores.by_rhythm
@@ -178,8 +178,8 @@ def _show_rhythms(scores: Scores, label: str) -> None:
 
 
 def _show_subjects(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import ratio
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.numbers import ratio, whole
+    from ecm_edge.base.tables import Column, say, show
     from ecm_edge.metrics.worst import left_out, shown
 
     show(
@@ -199,14 +199,14 @@ def _show_subjects(scores: Scores, label: str) -> None:
         [
             [
                 s.subject,
-                *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
+                *map(whole, (s.segments, s.tp, s.fp, s.tn, s.fn)),
                 *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
             for s in shown(scores.by_subject)
         ],
     )
     if others := left_out(scores.by_subject, label=label):
-        click.echo(others)
+        say(others)
 
 
 def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
@@ -230,9 +230,9 @@ def _render_board(board: BoardResult, task: str) -> None:
     from ecm_edge.base.tables import say, show
 
     say(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
-    click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
+    say(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
     if board.board_score is None:
-        click.echo(f"no points: there is no rule of score for the task {task} on {board.target}")
+        say(f"no points: there is no rule of score for the task {task} on {board.target}")
         return
     score = board.board_score
     terms = [[t.name, _term(t), f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]

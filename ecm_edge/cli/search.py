@@ -19,6 +19,7 @@ from ecm_edge.cli._common import (
     same_command,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +38,18 @@ if TYPE_CHECKING:
 @data_option
 @click.option(
     "--target",
+    shell_complete=shipped("targets"),
     help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
 )
 @click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
-@click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
+@click.option(
+    "--space",
+    "space_name",
+    shell_complete=shipped("candidate/spaces"),
+    default="default",
+    show_default=True,
+    help="A shipped space or a TOML file.",
+)
 @click.option(
     "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
 )
@@ -236,6 +245,7 @@ def _specificity(value: float | None) -> str:
 
 
 def _show(record: SearchRecord, out: Path) -> None:
+    from ecm_edge.base.tables import say
     from ecm_edge.candidate.candidate import trial_folder
 
     at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
@@ -245,7 +255,7 @@ def _show(record: SearchRecord, out: Path) -> None:
     )
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
-        click.echo(f"best: {trial_folder(out, record.best)}")
+        say(f"best: {trial_folder(out, record.best)}")
 
 
 def verdict_of(trial: TrialRecord) -> str:
@@ -255,8 +265,8 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import ratio, with_positives
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.numbers import fixed, ratio, with_positives
+    from ecm_edge.base.tables import Column, say, show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
     show(
@@ -279,10 +289,9 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 f"{t.number:04d}{' *' if t.number == best else ''}",
                 t.family,
                 f"{t.objective:.4f}",
-                f"{t.f1:.4f}",
-                f"{t.fbeta_mean:.4f}",
-                f"{t.g:.3f}",
-                ratio(t.specificity),
+                fixed(t.f1, 4),
+                fixed(t.fbeta_mean, 4),
+                *map(ratio, (t.g, t.specificity)),
                 f"{t.macs:,}",
                 f"{t.flash_bytes / 1024:.1f}",
                 f"{t.ram_bytes / 1024:.1f}",
@@ -295,4 +304,4 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
     if scored and scored.validation_subjects:
         counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
         sources = f" of {scored.validation_sources} sources, which count alike" if scored.validation_sources > 1 else ""
-        click.echo(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")
+        say(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")

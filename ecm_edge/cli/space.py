@@ -6,11 +6,15 @@ import click
 
 from ecm_edge.cli._common import emit, json_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 
 @click.command("space", epilog=example("ecm-edge space quick"))
 @click.argument(
-    "name_or_path", default="default", help="A shipped space, or a TOML file of your own.  [default: default]"
+    "name_or_path",
+    default="default",
+    shell_complete=shipped("candidate/spaces"),
+    help="A shipped space, or a TOML file of your own.  [default: default]",
 )
 @json_option
 def command(name_or_path: str, *, as_json: bool) -> None:

@@ -8,13 +8,19 @@ import click
 
 from ecm_edge.cli._common import emit, json_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
 @click.command("targets", epilog=example("ecm-edge targets nucleo-l432kc"))
-@click.argument("name_or_path", required=False, help="One board, or a TOML file.  [default: all that ship]")
+@click.argument(
+    "name_or_path",
+    required=False,
+    shell_complete=shipped("targets"),
+    help="One board, or a TOML file.  [default: all that ship]",
+)
 @json_option
 def command(name_or_path: str | None, *, as_json: bool) -> None:
     """List the boards that ship with ecm-edge, or check and show one (a name, or the path of a TOML file)."""

@@ -6,10 +6,16 @@ import click
 
 from ecm_edge.cli._common import emit, json_option
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 
 @click.command("tasks", epilog=example("ecm-edge tasks va-5s"))
-@click.argument("name_or_path", required=False, help="One task, or a TOML file.  [default: all that ship]")
+@click.argument(
+    "name_or_path",
+    required=False,
+    shell_complete=shipped("tasks"),
+    help="One task, or a TOML file.  [default: all that ship]",
+)
 @json_option
 def command(name_or_path: str | None, *, as_json: bool) -> None:
     """List the tasks that ship with ecm-edge, or check and show one (a name, or the path of a TOML file)."""

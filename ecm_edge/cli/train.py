@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
+from ecm_edge.cli._assignments import divide, parse_all, set_option
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    SEED,
+    data_option,
+    emit,
+    json_option,
+    open_data,
+    resumable,
+    same_command,
+    target_option,
+)
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import families
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,22 +65,21 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.command(
     "train",
     epilog=example(
-        "ecm-edge train --data af --target nucleo-l432kc -o one --family separable "
-        "--set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6"
+        "ecm-edge train --data af --target nucleo-l432kc -o one",
+        "ecm-edge train --data af --target nucleo-l432kc -o two --family separable "
+        "--set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6",
     ),
 )
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", help="A network family.  [default: afnet]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
 @click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter of the family, or training.NAME; may be repeated.",
+    "--family",
+    shell_complete=families,
+    help="A network family, or a name for --factory's.  [default: tcn]",
 )
+@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
+@set_option
 @click.option(
     "--like",
     type=CANDIDATE,
@@ -96,6 +106,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
     help="Train so many networks like it first, and let it follow their mean answer in place of the labels.  "
     "[default: none]",
 )
+@click.option("--export/--no-export", "export", default=True, help="Also export and quantise it.  [default: export]")
+@click.option("--force", is_flag=True, help="Replace the candidate in --out, once the new one is trained.")
 @json_option
 def command(
     data: Path,
@@ -111,9 +123,13 @@ def command(
     teachers: int | None,
     *,
     refit: bool,
+    export: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Gate and train one candidate; what does not fit the board is not trained (exit 1).
+    """Gate, train, export and quantise one candidate; what does not fit the board is not trained (exit 1).
+
+    Without --family and --set it is a small network that fits every board that ships.
 
     With --folds K, K networks more are trained: every subject is answered by one that has not seen it. Where
     training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
@@ -121,11 +137,11 @@ def command(
     A family's parameters are those that `ecm-edge space` lists.
     """
     from ecm_edge import targets
-    from ecm_edge.search.train_one import train_candidate
+    from ecm_edge.search.train_one import train_candidate, with_forms
     from ecm_edge.training import distill
 
     # Above 40 lines: the command has a parameter for each of its options.
-    changes = dict(_parse(assignment) for assignment in assignments)
+    changes = parse_all(assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
     if teachers and any(name.startswith(_OF_TEACHERS) for name in changes):
@@ -135,23 +151,29 @@ def command(
     unlabelled = teachers is not None and changes.get("training.unlabelled") is True
     if unlabelled:
         del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
-    dataset = open_data(data)
-    config = (
-        _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
-    )
-    if teachers:
-        config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
-    result = train_candidate(
-        out,
-        config,
-        dataset,
-        targets.load(target),
-        folds=folds,
-        refit=refit,
-        workers=workers,
-        on_epoch=_print_epoch,
-        on_network=_print_network,
-    )
+    kept = folds is not None
+    said = "the networks of the folds are kept; go on with" if kept else "nothing was kept; begin again with"
+    with resumable(same_command, said):
+        dataset = open_data(data)
+        config = _like(like, changes, dataset, seed) if like else _new(family, factory, changes, dataset, seed or 0)
+        if teachers:
+            config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
+        _say_network(config, chosen=bool(like or family or factory))
+        result = train_candidate(
+            out,
+            config,
+            dataset,
+            targets.load(target),
+            folds=folds,
+            refit=refit,
+            replace=force,
+            workers=workers,
+            on_epoch=_print_epoch,
+            on_network=_print_network,
+        )
+    if export and result.training:
+        with resumable(lambda: ["ecm-edge", "export", out, "--data", data], "trained; go on with"):
+            result = with_forms(result, out, dataset)
     emit(result, as_json=as_json, render=lambda: _print_result(result, config, out))
 
 
@@ -166,6 +188,11 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
         for line in _concerned(result.training, config):
             click.echo(line)
         click.echo(f"{_kept(result.training, config)}; {out}")
+    elif result.verdict.value == "FAIL":
+        click.echo(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
+    if result.export and result.quantize:
+        forms = ", ".join(f"{form} {size:,} B" for form, size in result.quantize.weight_bytes.items())
+        click.echo(f"exported: {result.export.verdict}; weights: {forms}")
     if result.folds:
         scores = result.folds.scores
         counted = with_positives(scores.subjects, scores.positive_subjects, config.task.label)
@@ -234,25 +261,24 @@ def _print_network(network: Progress) -> None:
     click.echo(f"{what} {network.number:3d} of {network.total}, trained {trained}: {network.seconds:.1f} s", err=True)
 
 
-def _parse(assignment: str) -> tuple[str, Scalar]:
-    """`name=value`; the value is a JSON scalar, or else text."""
-    name, equals, text = assignment.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--set takes NAME=VALUE, not {assignment!r}")
-    try:
-        value: Scalar = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        raise click.UsageError(f"--set takes a finite number, true, false or text, not {text!r}")
-    return name, value
+def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
+    """Name the family and all of its parameters that are not its own defaults."""
+    parameters = ", ".join(f"{name}={value}" for name, value in config.network.items())
+    default = "" if chosen else ", the default (--family names another)"
+    click.echo(f"family {config.family}{default}: {parameters or 'no parameters'}", err=True)
 
 
-def _new(family: str, factory: str | None, changes: dict[str, Scalar], dataset: Dataset, seed: int) -> CandidateConfig:
-    from ecm_edge.candidate import candidate, space
+def _new(
+    family: str | None, factory: str | None, changes: dict[str, Scalar], dataset: Dataset, seed: int
+) -> CandidateConfig:
+    """A new configuration; a network of the user's own is called as its factory unless it has another name."""
+    from ecm_edge.candidate import candidate, networks, space
     from ecm_edge.data import splits
 
-    training, network = _divide(changes)
+    training, network = divide(changes)
+    family = family or factory or networks.DEFAULT_FAMILY
+    if factory is None:
+        network = {**networks.defaults(family), **network}
     return candidate.configure(
         dataset, splits.holdout(dataset, seed=seed), family, network, space.training_config(training), seed, factory
     )
@@ -262,7 +288,7 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
     from ecm_edge.candidate import candidate, space
 
     old = candidate.load_config(folder)
-    training, network = _divide(changes)
+    training, network = divide(changes)
     flat = old.training.model_dump(exclude={"augmentation"})
     flat |= {f"augmentation.{name}": value for name, value in old.training.augmentation.model_dump().items()}
     return candidate.configure(
@@ -274,10 +300,3 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
         old.seed if seed is None else seed,
         old.factory,
     )
-
-
-def _divide(changes: dict[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Training parameters, without their prefix, and the network's."""
-    prefix = "training."
-    training = {name.removeprefix(prefix): value for name, value in changes.items() if name.startswith(prefix)}
-    return training, {name: value for name, value in changes.items() if not name.startswith(prefix)}

@@ -110,12 +110,12 @@ def _segments(model: Path, path: Path | None, noise: int) -> Samples:
 
 def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.numbers import with_positives
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
     source = counted if record.task else record.dataset
-    title = f"{record.model}: {record.segments} segments of {source}; {record.target}{made_up}"
+    title = f"{record.model}: {record.segments:,} segments of {source}; {record.target}{made_up}"
     classes = record.facts is not None and record.facts.scores > 2  # noqa: PLR2004 - of two scores one is positive
     names = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
     figures = [Column(name, drop=3 + number) for number, name in enumerate(reversed(names))][::-1]
@@ -136,14 +136,17 @@ def _render(record: VerifyRecord) -> None:
     _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)
-    click.echo(record.verdict.value)
+    say(record.verdict.value)
 
 
 def _tell_emulated(record: VerifyRecord) -> None:
     """Say where the board answered some of the segments only: the figures of its hop are then those of these."""
+    from ecm_edge.base.tables import say
+
     counts = {form.emulated_segments for form in record.firmware if 0 < form.emulated_segments < record.segments}
     for count in sorted(counts):
-        click.echo(f"{record.target}: {count} of the {record.segments} segments, and its figures are of these alone")
+        of = f"{count:,} of the {record.segments:,} segments"
+        say(f"{record.target}: {of}, and its figures are of these alone")
 
 
 def _row(hop: Hop, *, classes: bool) -> list[str]:
@@ -182,21 +185,22 @@ def _change(before: float | None, after: float | None) -> str:
 def _explain(hop: Hop) -> None:
     """The reason of a hop that did not run; the gates that failed, with the layer and the files."""
     from ecm_edge.base.numbers import number
+    from ecm_edge.base.tables import say
 
     if hop.reason:
-        click.echo(f"{hop.name}: {hop.reason}")
+        say(f"{hop.name}: {hop.reason}")
     for gate in hop.gates:
         if gate.verdict.value == "NOT RUN":
-            click.echo(f"{hop.name}: {gate.name} NOT RUN: {gate.detail}")
+            say(f"{hop.name}: {gate.name} NOT RUN: {gate.detail}")
         if gate.verdict.value == "FAIL":
-            click.echo(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
+            say(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
     if hop.first_diverging:
         layer = hop.first_diverging
-        click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
+        say(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
         if layer.first:
-            click.echo(f"{hop.name}: {_first(layer.first)}")
+            say(f"{hop.name}: {_first(layer.first)}")
     for flip in hop.label_flips[:_SHOWN]:
         margins = f"{number(flip.reference_margin, 3)} → {number(flip.other_margin, 3)}"
-        click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")
+        say(f"{hop.name}: label of {flip.name} flips, margin {margins}")
     if len(hop.label_flips) > _SHOWN:
-        click.echo(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")
+        say(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")

@@ -32,7 +32,7 @@ from ecm_edge.base.records import (
     verdict_of_what_ran,
 )
 from ecm_edge.base.shown import Tables
-from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
+from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, check_forms, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.firmware.form_build import build_form
@@ -216,11 +216,8 @@ def open_forms(path: Path, threshold: float | None = None) -> list[ModelFile]:
     if not path.is_dir():
         return [open_model(path, threshold=threshold)]
     load_config(path)
+    check_forms(path)
     forms = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
-    if not forms:
-        raise CandidateError(
-            "a candidate to be timed has an ONNX file", f"none in {path}", "Run `ecm-edge export` first."
-        )
     return [open_model(path, form) for form in forms]
 
 

@@ -82,7 +82,7 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
         "ram_bytes": ram_bytes,
         "latency_ms": latency.mean_ms,
     }
-    gates = hold(figures, target, details(graph))
+    gates = hold(figures, target, details(graph, form))
     return CostRecord(
         target=target.name,
         form=form,
@@ -113,13 +113,14 @@ def hold(figures: Mapping[str, float], target: Target, details: Mapping[str, str
     ]
 
 
-def details(graph: GraphCost) -> dict[str, str]:
-    """Which layer weighs most, for each budget."""
+def details(graph: GraphCost, form: Form = "float32") -> dict[str, str]:
+    """Which layer weighs most, for each budget; bytes are those of the form, as the budgets' figures are."""
+    weights, activations = _WEIGHT_ITEM_BYTES[form], _ACTIVATION_ITEM_BYTES[form]
     return {
         "parameters": _heaviest(graph, "parameters"),
         "macs": _heaviest(graph, "macs"),
-        "flash_bytes": _heaviest(graph, "weight_bytes"),
-        "ram_bytes": _heaviest(graph, "live_bytes", share=False),
+        "flash_bytes": _heaviest(graph, "weight_bytes", item_bytes=weights),
+        "ram_bytes": _heaviest(graph, "live_bytes", item_bytes=activations, share=False),
         "latency_ms": _heaviest(graph, "macs"),
     }
 
@@ -141,9 +142,13 @@ def estimated_latency(macs: int, target: Target) -> Latency:
 
 
 def _heaviest(
-    graph: GraphCost, cost: Literal["parameters", "macs", "weight_bytes", "live_bytes"], *, share: bool = True
+    graph: GraphCost,
+    cost: Literal["parameters", "macs", "weight_bytes", "live_bytes"],
+    *,
+    item_bytes: int = _FLOAT32_BYTES,
+    share: bool = True,
 ) -> str:
-    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)".
+    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)", with items of so many bytes.
 
     Bytes that are alive while a layer runs add up to no whole of which there could be a share.
     """
@@ -152,4 +157,4 @@ def _heaviest(
         return "the graph has no layers"
     most = max(weights)
     part = f" ({100 * most / max(1, sum(weights)):.0f} %)" if share else ""
-    return f"heaviest: {graph.layers[weights.index(most)].name}, {most:,}{part}"
+    return f"heaviest: {graph.layers[weights.index(most)].name}, {most * item_bytes // _FLOAT32_BYTES:,}{part}"

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from ecm_edge.base.plots import Colours
     from ecm_edge.metrics.evaluate import Scores
 
+_FEW = 24  # subjects on rows of full height
+
 
 def subjects_height_in(scores: Scores) -> float:
     """The height that the drawing needs."""
-    return 1.2 + 0.27 * len(shown(scores.by_subject))
+    count = len(shown(scores.by_subject))
+    return 1.2 + (0.14 if count > _FEW else 0.27) * count
 
 
 def draw_subjects(scores: Scores, axes: Axes, colours: Colours) -> None:
@@ -30,7 +33,7 @@ def draw_subjects(scores: Scores, axes: Axes, colours: Colours) -> None:
     plots.row_marks(axes, [s.sensitivity for s in ranked], -0.22, "o", colours.orange, "sensitivity")
     plots.row_marks(axes, [s.specificity for s in ranked], 0.22, "s", colours.blue, "specificity")
     plots.row_marks(axes, [s.fbeta for s in ranked], 0.0, "D", colours.green, f"F{scores.beta:g}")
-    plots.row_names(axes, [s.subject for s in ranked])
+    plots.row_names(axes, [s.subject for s in ranked], font_size=7 if len(ranked) > _FEW else None)
     drawn = [value for s in ranked for value in (s.sensitivity, s.specificity, s.fbeta)]
     plots.share_axis(axes, [*drawn, mean.value, mean.low, scores.good_subject_above])
     plots.legend(axes, columns=3)

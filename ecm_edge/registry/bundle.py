@@ -44,6 +44,7 @@ from ecm_edge.firmware import build, emulate, generate, known_answer, make, tool
 from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
+from ecm_edge.registry.decision import IMAGE_GATE
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
 
@@ -293,7 +294,7 @@ def _on_board(parts: _Parts, scratch: Path) -> Gate:
 
 def _as_verified(parts: _Parts) -> Gate:
     """Whether the image is the one that verify built of the C that it ran; NOT RUN where nothing was verified."""
-    name, folder = "image_as_verified", parts.model.folder
+    name, folder = IMAGE_GATE, parts.model.folder
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
         why = f"there is no {candidate.VERIFY}" if folder else "an ONNX file keeps no record: see `ecm-edge verify`"

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ecm_edge.registry.contender import Contender
 
 
+IMAGE_GATE = "image_of_verified_sources"
+"""The gate that holds where the image is, to the byte, the one that `verify` built of the C that it ran."""
+
+
 class PromoteRecord(Record):
     """The decision: PASS if the candidate is the incumbent now. `replaces` is the entry that was it before.
 

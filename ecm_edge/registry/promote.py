@@ -30,6 +30,7 @@ emulator can show. Without any latency evidence nothing is decided.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, load_config
+from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, check_forms, load_config
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -118,6 +119,7 @@ def promote(
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
     load_config(folder)  # says so if there is no candidate, before anything else is missed
+    _check_stages(folder, dataset, target, has_latency=bool(latency_files))
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -127,6 +129,19 @@ def promote(
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
         decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes)
+
+
+def _check_stages(folder: Path, dataset: Dataset, target: Target, *, has_latency: bool) -> None:
+    """Check that export, verify and bench have left their records, and name the first command that is missing."""
+    check_forms(folder, data=dataset.folder)
+    place, data = shlex.quote(str(folder)), f"--data {shlex.quote(str(dataset.folder))}"
+    stages = [(VERIFY, f"ecm-edge verify {place} {data} --target {target.name}")]
+    stages += [] if has_latency else [(BENCH, f"ecm-edge bench {place} {data}")]
+    for name, command in stages:
+        if not (folder / name).is_file():
+            raise CandidateError(
+                f"a candidate to be promoted has {name}", f"none in {folder}", f"Type `{command}` first."
+            )
 
 
 def _decide(
@@ -240,7 +255,7 @@ def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
     gates = [
         _image_gates(fit, target),
         condition("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
-        condition("image_of_verified_sources", detail, holds=same),
+        condition(decision.IMAGE_GATE, detail, holds=same),
     ]
     if is_this_host(target):
         return gates

@@ -16,6 +16,7 @@ from ecm_edge.base.records import Verdict
 from ecm_edge.firmware.emulated_run import GATES
 from ecm_edge.forms.gate import BUDGETS
 from ecm_edge.registry.costs import BOARD_LATENCY
+from ecm_edge.registry.decision import IMAGE_GATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +197,7 @@ _SENTENCES: dict[str, _Sentence] = {
     ),
     "stack_bound": _stack,
     "stack_high_water": _stack,
-    "image_of_verified_sources": _same_image,
+    IMAGE_GATE: _same_image,
     "latency_measured": _bench,
     "data_trained_on": _train,
     "claim": _claim,

@@ -12,10 +12,15 @@
     occlusion.py           which parts of a segment spoke for a wrong answer
     drawing.py             how matplotlib draws a chart as SVG; the charts are score_charts.py and charts.py
     ecg.py                 segments as SVG, on ECG paper
+    time_notes.py          why estimated times are as they are
     page.py                the HTML page: headline.py is its top, cards.py makes its tables fit a telephone
+    search_page.py         the page of a search beside it, with the figures of search_figures.py to point at
 
     episodes.py            the episodes of recordings, as a folder of files
     strip_chart.py         the HTML page of one recording; timeline.py draws the whole of it
+
+    compare/               models side by side, as a record and as a page
+    history.py, trend.py   the history of a registry as a page, with its drawings
 
     model_card.py          the Markdown file
 
@@ -28,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.progress import doing
-from ecm_edge.report import charts, page, score_charts
+from ecm_edge.report import charts, page, score_charts, search_page
 from ecm_edge.report.ecg import draw_strip
 
 if TYPE_CHECKING:
@@ -57,7 +62,7 @@ def write_report(
     Args:
         path: the candidate's folder, that of an entry of a registry, the run's, or an ONNX file.
         dataset: the one that the candidate was made from, or any other.
-        out: the HTML file; replaced if it is there.
+        out: the HTML file; replaced if it is there. Of a run, `NAME.search.html` is written beside it.
         registry: a registry whose decisions are shown; not on the page of a validation.
 
     Raises:
@@ -77,14 +82,19 @@ def write_report(
         return validation
     record = gather(path, dataset, registry)
     commands = Commands(candidate.locate(path), str(dataset.folder), record.target or "TARGET")
-    files.write_atomic(out, to_html(record, dataset, commands).encode())
+    files.write_atomic(out, to_html(record, dataset, commands, search_page.url_of(search_page.beside(out))).encode())
+    if record.run:
+        files.write_atomic(search_page.beside(out), search_page.render(record, out).encode())
     return record
 
 
-def to_html(record: ReportRecord, dataset: Dataset, commands: Commands) -> str:
-    """The page of a record; the segments that it shows are read from the data set."""
+def to_html(record: ReportRecord, dataset: Dataset, commands: Commands, search_url: str = "") -> str:
+    """The page of a record; the segments that it shows are read from the data set.
+
+    `search_url` leads to the page of its search, where there is one.
+    """
     examples = record.mistakes.examples if record.mistakes else []
-    return page.render(record, _charts(record), _strips(examples, dataset), commands)
+    return page.render(record, _charts(record), _strips(examples, dataset), commands, search_url)
 
 
 def _charts(record: ReportRecord) -> dict[str, str]:

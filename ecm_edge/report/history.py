@@ -14,6 +14,7 @@ from ecm_edge.candidate.candidate import SCORE
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry.registry import ENTRIES, HistoryRecord, shelf_of
 from ecm_edge.registry.score_gate import signed
+from ecm_edge.report import cards
 from ecm_edge.report.page import environment
 from ecm_edge.report.trend import Point, trend
 
@@ -30,6 +31,8 @@ EVENTS_SHOWN = 200
 """So many decisions of a board stand on the page, the newest; the record has all."""
 
 _INCUMBENTS_DRAWN = 24
+_GATES_SHOWN = 20
+_LONGEST = 2000  # characters of a reason
 _CARD_TITLE = b"# Model card: "
 _COSTS = {"flash_bytes": "flash, B", "ram_bytes": "RAM, B", "latency_ms": "ms, estimated", "macs": "MACs"}
 _DRAWN_COSTS = ("flash_bytes", "ram_bytes", "latency_ms")
@@ -88,16 +91,19 @@ def render(shelves: list[Shelf], registry: str) -> str:
     """The page as HTML; every text of the records is escaped."""
     made = environment()
     made.filters["signed"] = signed
-    return made.get_template("history.html.jinja").render(
+    html = made.get_template("history.html.jinja").render(
         shelves=shelves,
         registry=registry,
         provenance=provenance.collect(),
         events_shown=EVENTS_SHOWN,
+        gates_shown=_GATES_SHOWN,
+        longest=_LONGEST,
         drawn=_INCUMBENTS_DRAWN,
         unpassed=unpassed,
         figures=_FIGURES,
         costs=_COSTS,
     )
+    return cards.with_labels(html)
 
 
 def unpassed(event: Event) -> list[Gate]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
 from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import cards, headline, templates
+from ecm_edge.report.time_notes import time_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ecm_edge.report.ecg import Strip
     from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
     from ecm_edge.search.trial_record import TrialRecord
+
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # before a number, but not in 1e-3
 
 SECTIONS = (
     ("score", "Score"),
@@ -82,7 +86,11 @@ PARITY_FIGURES = ("acc", "rmse", "mae", "l2r", "mean", "std", "nse", "cos", "max
 
 
 def render(
-    record: ReportRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]], commands: Commands
+    record: ReportRecord,
+    charts: Mapping[str, str],
+    strips: Sequence[tuple[Mistake, Strip]],
+    commands: Commands,
+    search_url: str = "",
 ) -> str:
     """The whole page as HTML.
 
@@ -91,6 +99,7 @@ def render(
         charts: inline SVG by name, trusted; absent where there is nothing to draw.
         strips: the examples of wrong segments with their drawings.
         commands: those that run what has not run.
+        search_url: where the page of its search lies.
     """
     from markupsafe import Markup
 
@@ -113,6 +122,8 @@ def render(
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
+        search_url=search_url,
+        time_notes=time_notes(record.records.firmware) if record.records.firmware else [],
         folds_command=commands.retrain("--folds", "5"),
         quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
@@ -194,7 +205,6 @@ def environment() -> Environment:
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:
     def written(*values: Any) -> str:  # noqa: ANN401 - what `write` takes
-        text = write(*values)
-        return f"−{text[1:]}" if text.startswith("-") else text
+        return _MINUS.sub("−", write(*values))
 
     return written

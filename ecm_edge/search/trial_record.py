@@ -51,9 +51,10 @@ class TrialRecord(Record):
     done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
             on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
 
-    `evidence` is of flash_bytes and ram_bytes: of the untrained network's image, where one can be built;
-    latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
-    images of the trained forms. `overhead_seconds` is what all stages but training took.
+    `evidence` is of flash_bytes and ram_bytes: of the image that ships, or of the untrained network's where none was
+    made or the trial is not done; latency_ms is an estimate, from counted instructions where they can be counted.
+    `firmware` is the verdict on the images of the trained forms. `overhead_seconds` is what all stages but training
+    took.
 
     `objective`, `f1`, `fbeta_mean`, `g`, `specificity` and `epochs` are those of the full training, and absent if it
     was not begun: what the ladder found stands in `rungs`, beside its fidelity. They are of `validation_subjects`, of

@@ -29,7 +29,11 @@ FAMILIES = {
     "tcn": "ecm_edge.candidate.networks.tcn",
     "rhythm_wave": "ecm_edge.candidate.networks.rhythm_wave",
 }
-"""The families that ship: each module has `Params`, a record, `WIDTHS` and `build(Params, samples_per_segment)`."""
+"""The families that ship. Each module has `Params`, a record, `WIDTHS`, `DEFAULTS`, and
+`build(Params, samples_per_segment)`."""
+
+DEFAULT_FAMILY = "tcn"
+"""The family that is trained unless another one is named: that of the reference models."""
 
 
 def build(family: str, params: Mapping[str, Any], samples_per_segment: int, factory: str | None = None) -> nn.Module:
@@ -68,7 +72,7 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     return checked
 
 
-def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS` and `build`
+def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS`, `DEFAULTS` and `build`
     if family not in FAMILIES:
         raise SpaceError(
             f"a family is one of {', '.join(FAMILIES)}, or has a factory",
@@ -84,6 +88,15 @@ def widths(family: str) -> tuple[str, ...]:
         return ()
     names: tuple[str, ...] = _module(family).WIDTHS
     return names
+
+
+def defaults(family: str) -> dict[str, bool | int | float | str]:
+    """The parameters of a small network of a shipped family, which fits every board that ships.
+
+    Raises:
+        SpaceError: an unknown family.
+    """
+    return dict(_module(family).DEFAULTS)
 
 
 def find_factory(factory: str) -> Callable[[dict[str, Any], int], nn.Module]:

@@ -23,10 +23,12 @@ RECORDS = {
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
+    "gate": "ecm_edge.forms.gate:CostRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
     "train": "ecm_edge.search.train_one:TrainResult",
     "export": "ecm_edge.forms.export:ExportResult",
+    "simplify": "ecm_edge.forms.simplify:SimplifyRecord",
     "quantize": "ecm_edge.forms.quantize:QuantizeRecord",
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",
     "bench": "ecm_edge.evaluate.bench:BenchRecord",
@@ -44,6 +46,8 @@ RECORDS = {
     "history": "ecm_edge.registry.registry:AnyHistory",
     "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
+    "doctor": "ecm_edge.firmware.doctor:DoctorRecord",
+    "completion": "ecm_edge.cli._completion_record:CompletionRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }
 """Which record each command prints."""

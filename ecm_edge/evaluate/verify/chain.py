@@ -76,10 +76,11 @@ def verify_candidate(
         emulated: the largest number of them for the emulated board.
 
     Raises:
-        CandidateError: not a candidate, or made from another data set.
+        CandidateError: not a candidate, one that was not exported, or made from another data set.
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
+    candidate.check_forms(folder, data=dataset.folder)
     chosen = row_sampling.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
     whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))

@@ -63,7 +63,17 @@ def compare_records(sides: Sequence[Side], target: Target | None) -> Answered:
         pair = pair_of(rows, (side.letter, bases[0]), (first.letter, bases[1]), source=None, on_record=True)
         found.pairs.append(pair)
         found.missing.append(NotCompared(model=side.letter, what="parts", reason=_NO_PARTS))
+        mixed = sorted(_sources(side.records) & _sources(first.records))
+        if len(mixed) > 1:
+            reason = f"counts on record do not tell {' and '.join(mixed)} apart: give the data set with --data"
+            found.missing.append(NotCompared(model=side.letter, what="sources", reason=reason))
     return found
+
+
+def _sources(records: CandidateRecords | None) -> set[str]:
+    """The sources that the figures out of fold are about."""
+    folds = records.stages.folds if records else None
+    return {source.source for source in folds.scores.by_source} if folds else set()
 
 
 _NO_SUBJECTS = (

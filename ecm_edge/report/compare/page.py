@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.registry.score_gate import signed
+from ecm_edge.report import cards
 from ecm_edge.report.compare import words
 from ecm_edge.report.page import environment
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 SUBJECTS_SHOWN = 20
 """So many subjects of a pair stand on the page: those whose figures differ most."""
 
-LAYERS_SHOWN = 200
+ROWS_SHOWN = 200
+"""So many rows of any other table stand on the page, which says how many there are."""
 
 
 def render(record: CompareRecord) -> str:
@@ -25,17 +27,19 @@ def render(record: CompareRecord) -> str:
     made = environment()
     made.filters["signed"] = signed
     template = made.get_template("compare.html.jinja")
-    return template.render(
+    html = template.render(
         r=record,
         first=record.models[0],
         pairs=[(pair, words.figures_of(pair), _widest(pair)) for pair in record.accuracy],
         costs=words.costs_table(record.costs),
         hops=words.hops_table(record.parity),
+        settings=words.settings_table(record),
         most_instructions=_most_instructions(record.layers),
         w=words,
         subjects_shown=SUBJECTS_SHOWN,
-        layers_shown=LAYERS_SHOWN,
+        rows_shown=ROWS_SHOWN,
     )
+    return cards.with_labels(html)
 
 
 def _widest(pair: PairComparison) -> float:

@@ -184,7 +184,7 @@ class Setting(Record):
 
 
 class NotCompared(Record):
-    """What of a model was not compared, and why; `what` is accuracy, parts, cost, layers, parity or configuration."""
+    """What of a model was not compared, and why; `what` is accuracy, parts, sources, cost, parity and the like."""
 
     model: str
     what: str
@@ -196,6 +196,7 @@ class CompareRecord(Record):
 
     board:        whose images the costs are of; None where no model has one and none was named.
     rule:         the board by whose rule Fβ, G and points are; None where beta is 2 and there are no points.
+    label:        the word of the first model's task for a positive segment.
     data:         the data set that was answered; None where accuracy is from what is on record.
     not_compared: everything that could not be compared, with its reason.
     """

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge.base.numbers import NONE, number, point, with_positives
+from ecm_edge.base.numbers import NONE, number, point, setting, with_positives
 from ecm_edge.registry.score_gate import signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecm_edge.report.compare.records import HopOutcome, LayerCost, ModelCost, ModelParity, PairComparison
+    from ecm_edge.report.compare.records import (
+        CompareRecord,
+        HopOutcome,
+        LayerCost,
+        ModelCost,
+        ModelParity,
+        PairComparison,
+    )
 
 BASES = {"test": "answers itself", "out_of_fold": "out of fold"}
 
@@ -92,6 +99,15 @@ def layer_cells(layer: LayerCost | None) -> tuple[str, str, str]:
         return NONE, NONE, NONE
     instructions = NONE if layer.instructions is None else f"{layer.instructions:,}"
     return layer.name, instructions, NONE if layer.ms is None else number(layer.ms, 3)
+
+
+def settings_table(record: CompareRecord) -> list[list[str]]:
+    """A row for each parameter that is not the same in all, and a cell for each model; a file has none."""
+    files = [model.kind == "file" for model in record.models]
+    return [
+        [one.name, *(NONE if file else setting(value) for value, file in zip(one.values, files, strict=True))]
+        for one in record.settings
+    ]
 
 
 def hops_table(parities: Sequence[ModelParity], *, short: bool = False) -> list[list[str]]:
