@@ -105,7 +105,7 @@ def inner_of(verb):
 @pytest.mark.parametrize("name", VERBS)
 def test_the_defaults_are_those_of_the_stage(name):
     verb, inner = getattr(api, name), inner_of(getattr(api, name))
-    if not inspect.isfunction(inner) or name in {"configure", "search", "resume_search", "generate_firmware"}:
+    if not inspect.isfunction(inner) or name in {"train", "configure", "search", "resume_search", "generate_firmware"}:
         return  # these do more than to pass their arguments on
     own, theirs = inspect.signature(verb).parameters, inspect.signature(inner).parameters
     shared = [known for known in own if known in theirs and not callable(theirs[known].default)]
@@ -149,7 +149,7 @@ def test_a_changed_data_set_is_refused_where_its_path_is_given(made, tmp_path):
         ("TargetError", lambda at: api.history(f"{at}/registry", "loongson")),
         ("RegistryError", lambda at: api.history(f"{at}/nowhere", "loongson-2k0500")),
         ("RegistryError", lambda at: api.history(at, "loongson-2k0500")),
-        ("RegistryError", lambda at: api.history(f"{at}/run")),
+        ("RegistryError", lambda at: api.histories(f"{at}/run")),
         ("ModelError", lambda at: api.compare([f"{at}/run", f"{at}/nowhere"])),
         ("RegistryError", lambda at: api.rollback(f"{at}/nowhere", "loongson-2k0500")),
         ("SpaceError", lambda at: api.search(f"{at}/d", "loongson-2k0500", f"{at}/new", space="quik")),

@@ -91,6 +91,8 @@ def train(
     *,
     folds: int | FoldAssignment | None = None,
     refit: bool = False,
+    replace: bool = False,
+    forms: bool = True,
     workers: int | None = None,
     on_epoch: Callable[[Epoch], None] = nothing,
     on_network: Callable[[Progress], None] = nothing,
@@ -109,6 +111,8 @@ def train(
         refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
             of the cross-validation. A split without validation and test subjects asks for the same. Sources that the
             folds have in training only or in scores only are so for the candidate itself as well.
+        replace: put it in the place of the candidate that `train` made there before, once it is trained.
+        forms: also export it, and make its float16 and int8 forms.
         workers: as for `cross_validate`.
         on_epoch: called after every epoch of the candidate itself.
         on_network: called for every network of the cross-validation, and for every teacher of the candidate itself.
@@ -117,20 +121,25 @@ def train(
         CandidateError: the configuration was made for another data set, or training gave no finite loss; for a refit,
             there are no folds, or the configuration does not keep its last epoch.
         DatasetError: as `cross_validate`.
+        ModelError: the network cannot be exported or quantised.
+        OutputError: `out` exists, or is to be replaced and is no candidate by itself.
     """
-    from ecm_edge.search.train_one import train_candidate
+    from ecm_edge.search.train_one import train_candidate, with_forms
 
-    return train_candidate(
-        given.path(out),
+    folder, data = given.path(out), given.dataset(dataset)
+    result = train_candidate(
+        folder,
         given.config(config),
-        given.dataset(dataset),
+        data,
         given.target(target),
         folds=folds,
         refit=refit,
+        replace=replace,
         workers=workers,
         on_epoch=on_epoch,
         on_network=on_network,
     )
+    return with_forms(result, folder, data) if forms and result.training else result
 
 
 def cross_validate(
