@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,9 @@ def test_a_changed_data_set_is_refused_where_its_path_is_given(made, tmp_path):
         ("TargetError", lambda at: api.score(f"{at}/run", f"{at}/d", target="loongson")),
         ("TargetError", lambda at: api.history(f"{at}/registry", "loongson")),
         ("RegistryError", lambda at: api.history(f"{at}/nowhere", "loongson-2k0500")),
+        ("RegistryError", lambda at: api.history(at, "loongson-2k0500")),
+        ("RegistryError", lambda at: api.history(f"{at}/run")),
+        ("ModelError", lambda at: api.compare([f"{at}/run", f"{at}/nowhere"])),
         ("RegistryError", lambda at: api.rollback(f"{at}/nowhere", "loongson-2k0500")),
         ("SpaceError", lambda at: api.search(f"{at}/d", "loongson-2k0500", f"{at}/new", space="quik")),
         ("TaskError", lambda at: api.predict(f"{at}/run", f"{at}/d", f"{at}/new.csv", task="af")),
@@ -159,8 +163,33 @@ def test_a_wrong_folder_or_name_is_an_error(made, error, call):
 
 
 @pytest.mark.parametrize("module", sorted(TREES))
-def test_the_examples_of_its_docstrings(module):
+def test_the_examples_of_its_docstrings(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert doctest.testmod(importlib.import_module(f"ecm_edge.api.{module}".removesuffix(".__init__"))).failed == 0
+
+
+def examples():
+    """The code of all examples in docstrings, also of those that are not run since they take minutes."""
+    modules = [importlib.import_module(f"ecm_edge.api.{name}".removesuffix(".__init__")) for name in TREES]
+    found = [test for module in modules for test in doctest.DocTestFinder(exclude_empty=True).find(module)]
+    sources = [example.source for test in found for example in test.examples]
+    names = ", ".join(sorted({test.name.rpartition(".")[2] for test in found} - {"api", "path"}))
+    return f"from ecm_edge.api import {names}\nfrom ecm_edge.api.given import path\n{''.join(sources)}"
+
+
+WRONG = "from ecm_edge import api\napi.score(3, 'af')\napi.score('run', 'af').scoress\napi.score('run')\n"
+
+
+def test_the_examples_are_typed_and_a_wrong_type_is_found(tmp_path):
+    (tmp_path / "right.py").write_text(examples(), encoding="utf-8")
+    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
+    root = PACKAGE.parents[1]
+    command = [sys.executable, "-m", "mypy", tmp_path / "right.py", tmp_path / "wrong.py"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    found = re.findall(r"(\w+)\.py:(\d+): error", done.stdout)
+    assert "api.search" in examples()
+    assert found == [("wrong", "2"), ("wrong", "3"), ("wrong", "4")], done.stdout + done.stderr
 
 
 def test_none_stays_none():

@@ -194,7 +194,7 @@ def test_the_json_is_one_object_of_the_schema(shelf, target):
 
 
 def test_the_api_writes_the_page_of_all_boards_or_of_one(shelf, tmp_path):
-    assert api.histories(str(shelf.parent), out=str(tmp_path / "all.html")).shelves[0].incumbent == "100-80"
+    assert api.history(str(shelf.parent), out=str(tmp_path / "all.html")).shelves[0].incumbent == "100-80"
     assert api.history(str(shelf.parent), NAME, out=tmp_path / "one.html").incumbent == "100-80"
     assert (tmp_path / "all.html").is_file()
     assert (tmp_path / "one.html").is_file()

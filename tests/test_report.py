@@ -160,7 +160,7 @@ def test_a_data_set_that_changed_is_refused(full, data):
 
 def test_a_damaged_record_is_an_error(full, data):
     (full / candidate.BENCH).write_text('{"verdict": "PASS"}')
-    with pytest.raises(CandidateError, match="holds a BenchRecord"):
+    with pytest.raises(CandidateError, match="holds the record BenchRecord"):
         gather(full, data)
 
 

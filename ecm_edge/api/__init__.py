@@ -1,11 +1,22 @@
 """The verbs of the command line as typed functions, for Python and notebooks.
 
 A path may be text; a board, a task and a search space may be a name; a data set may be its folder's path; and a run's
-folder stands for its best candidate. A board's name, for instance, is enough:
+folder stands for its best candidate. Four subjects of synthetic ECG, to try it:
 
     >>> from ecm_edge import api
+    >>> api.synthesise("af", subjects=4, seed=1)
+    <SynthRecord path='af' format='dataset' subjects=4 segments=160>
+    >>> api.info("af").header.subjects
+    ['P0', 'P1', 'P2', 'P3']
     >>> api.load_target("loongson-2k0500")
     <Target name='loongson-2k0500' title='Loongson 2K0500 (IESD-2024 contest board)'>
+
+With ten times as many, in minutes, a search, and questions about its best candidate:
+
+    >>> run = api.search("af", "loongson-2k0500", "run", space="quick", trials=2)  # doctest: +SKIP
+    >>> run.plot()  # doctest: +SKIP
+    >>> api.score("run", "af", target="loongson-2k0500").to_frame("by_rhythm")  # doctest: +SKIP
+    >>> api.fit("run", "nucleo-l432kc").verdict is api.Verdict.PASS  # doctest: +SKIP
 
 Every verb gives back a record. In a notebook it shows itself as a table; `to_frame()` makes a pandas table of it, and
 `plot()`, where there is something to draw, a matplotlib figure. Whatever is wrong with an argument is an
@@ -18,7 +29,7 @@ Every verb gives back a record. In a notebook it shows itself as a table; `to_fr
     evaluation.py   verify, score, robustness, bench
     answering.py    answers to recordings, and those of a board
     images.py       fit, C, images and bundles
-    decisions.py    the registry, the report and the model card
+    decisions.py    the registry, the comparison, the report and the model card
 
 Importing this package imports none of the heavy libraries: each verb imports what it needs when it is called.
 """
@@ -60,7 +71,7 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, compare, histories, history, promote, report, rollback
+from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
 from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
@@ -103,7 +114,6 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
-    from ecm_edge.evaluate.verify.chain import Watch
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
     from ecm_edge.firmware.serve import Board
@@ -119,7 +129,7 @@ if TYPE_CHECKING:
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
-    from ecm_edge.report.compare.records import CompareRecord
+    from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
     from ecm_edge.search.runs import SearchRecord, SearchSettings
@@ -171,7 +181,6 @@ RECORDS = {
     "ecm_edge.evaluate.robustness": ["RobustnessRecord"],
     "ecm_edge.evaluate.score": ["ScoreRecord", "Subjects"],
     "ecm_edge.evaluate.verify": ["VerifyRecord"],
-    "ecm_edge.evaluate.verify.chain": ["Watch"],
     "ecm_edge.firmware.doctor": ["DoctorRecord"],
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
@@ -187,7 +196,7 @@ RECORDS = {
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
     "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
-    "ecm_edge.report.compare.records": ["CompareRecord"],
+    "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
     "ecm_edge.search.runs": ["SearchRecord", "SearchSettings"],
@@ -289,7 +298,6 @@ __all__ = [
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
-    "Watch",
     "assign_folds",
     "assign_folds_by_source",
     "audit",
@@ -309,7 +317,6 @@ __all__ = [
     "fit",
     "gate",
     "generate_firmware",
-    "histories",
     "history",
     "import_recordings",
     "info",

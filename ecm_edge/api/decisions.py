@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ecm_edge.api import given
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
-    from ecm_edge.report.compare.records import CompareRecord
+    from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
 
@@ -63,36 +63,50 @@ def promote(
     )
 
 
-def history(registry: AnyPath, target: AnyTarget, *, out: AnyPath | None = None) -> HistoryRecord:
-    """What was decided for a target, oldest first; with `out` also as an HTML page.
+@overload
+def history(registry: AnyPath, target: AnyTarget, *, out: AnyPath | None = None) -> HistoryRecord: ...
+
+
+@overload
+def history(registry: AnyPath, target: None = None, *, out: AnyPath | None = None) -> RegistryHistory: ...
+
+
+def history(
+    registry: AnyPath, target: AnyTarget | None = None, *, out: AnyPath | None = None
+) -> HistoryRecord | RegistryHistory:
+    """What was decided for a target, oldest first; without a target, for every target of the registry.
+
+    Args:
+        registry: its folder.
+        target: the board.
+        out: an HTML page to write; replaced if it is there.
 
     Raises:
         RegistryError: there is no registry, or it is damaged.
         TargetError: no such target.
         OutputError: `out` cannot be written.
     """
-    from ecm_edge.registry.registry import history_record
-
-    shelf, name = _shelf(registry, target)
-    record = history_record(shelf, name)
-    _write_history(record, registry, out)
-    return record
-
-
-def histories(registry: AnyPath, *, out: AnyPath | None = None) -> RegistryHistory:
-    """What was decided for every target of a registry; raises as `history`."""
-    from ecm_edge.registry.registry import whole_history
-
-    record = whole_history(given.path(registry))
-    _write_history(record, registry, out)
-    return record
-
-
-def _write_history(record: HistoryRecord | RegistryHistory, registry: AnyPath, out: AnyPath | None) -> None:
+    from ecm_edge.registry.registry import history_record, whole_history
     from ecm_edge.report.history import write_history
 
+    folder = given.path(registry)
+    record = whole_history(folder) if target is None else history_record(*_shelf(folder, target))
     if out is not None:
-        write_history(record, given.path(registry), given.path(out))
+        write_history(record, folder, given.path(out))
+    return record
+
+
+def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:
+    """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
+
+    Raises:
+        RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
+        TargetError: no such target.
+    """
+    from ecm_edge.base.provenance import date_utc
+    from ecm_edge.registry.registry import rollback as inner
+
+    return inner(_shelf(registry, target)[0], date_utc(), entry)
 
 
 def compare(
@@ -107,13 +121,12 @@ def compare(
     """Compare models, each with the first: accuracy, cost, parity and configuration.
 
     Args:
-        models: candidates, runs (their best candidate), entries of a registry, or ONNX files, whose cost alone is
-            compared.
+        models: candidates, runs, entries of a registry, or ONNX files, whose cost alone is compared.
         dataset: what all answer, on subjects that neither of two was fitted to; without one, accuracy is from what is
             on record.
         target: the board whose costs are compared; a model without an image for it is built and counted. Without one,
             costs are those on record.
-        against: the model that the others are compared with; the first of `models` by default.
+        against: the model that the others are compared with; by default the first.
         form: which form of a candidate; by default that of an entry, else the target's first, else the one on record.
         out: an HTML page to write; replaced if it is there.
 
@@ -134,19 +147,6 @@ def compare(
         form=form,
         out=given.path(out),
     )
-
-
-def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:
-    """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
-
-    Raises:
-        RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
-        TargetError: no such target.
-    """
-    from ecm_edge.base.provenance import date_utc
-    from ecm_edge.registry.registry import rollback as inner
-
-    return inner(_shelf(registry, target)[0], date_utc(), entry)
 
 
 def report(

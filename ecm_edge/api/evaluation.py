@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
-    from ecm_edge.evaluate.verify.chain import Watch
     from ecm_edge.forms.sample_file import Samples
 
 
@@ -26,7 +25,6 @@ def verify(
     *,
     segments: int | None = None,
     emulated: int = 500,
-    watch: Watch = iter,
 ) -> VerifyRecord:
     """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
 
@@ -38,7 +36,6 @@ def verify(
         target: whose thresholds hold.
         segments: at most so many, spread evenly over the subjects; all where None.
         emulated: the largest number of them for the emulated board.
-        watch: iterates over the hops that it is given, for a progress bar.
 
     Raises:
         CandidateError: not a candidate, or made from another data set.
@@ -52,7 +49,6 @@ def verify(
         given.target(target),
         segments=segments,
         emulated=emulated,
-        watch=watch,
     )
 
 
@@ -64,7 +60,6 @@ def verify_model(
     segments: int | None = None,
     emulated: int = 500,
     threshold: float | None = None,
-    watch: Watch = iter,
 ) -> VerifyRecord:
     """Check any ONNX classifier: onnxruntime and C against the reference and, if it is not quantised, simplified.
 
@@ -77,7 +72,6 @@ def verify_model(
         segments: as above.
         emulated: as above.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
-        watch: as above.
 
     Raises:
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
@@ -91,7 +85,6 @@ def verify_model(
         segments=segments,
         emulated=emulated,
         threshold=threshold,
-        watch=watch,
     )
 
 

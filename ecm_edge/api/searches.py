@@ -100,7 +100,7 @@ def resume_search(
     dataset: AnyDataset,
     out: AnyPath,
     *,
-    trials: int,
+    trials: int | None = None,
     timeout_s: float | None = None,
     storage: str | None = None,
     on_trial: Callable[[TrialRecord], None] = nothing,
@@ -112,19 +112,20 @@ def resume_search(
     Args:
         dataset: the data set that the run was started with.
         out: the run's folder.
-        trials: how many candidates are trained in the run, those of before counted.
-        timeout_s: seconds from now after which no further trial begins.
+        trials: how many candidates are trained in the run, those of before counted; by default as said last.
+        timeout_s: seconds from now after which no further trial begins; by default as said last.
         storage: the Optuna storage URL that the run has; by default the SQLite file in its folder.
         on_trial: called with every finished trial.
 
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
-    from ecm_edge.search.search import Limits
+    from ecm_edge.search.search import limits_of
     from ecm_edge.search.search import search as inner
 
-    limits = Limits(trials, timeout_s)
-    return inner(given.dataset(dataset), given.path(out), limits, storage=storage, on_trial=on_trial)
+    folder = given.path(out)
+    limits = limits_of(folder, trials, timeout_s)
+    return inner(given.dataset(dataset), folder, limits, storage=storage, on_trial=on_trial)
 
 
 def scale(

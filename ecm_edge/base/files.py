@@ -24,6 +24,17 @@ _READ_BYTES = 1 << 20
 _LOCK = ".lock"
 _UNFINISHED = ".unfinished"
 _REPLACED = ".replaced"
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or choose another place.",
+    errno.EDQUOT: "Free some space, or choose another place.",
+    errno.ENOENT: "Make its folder first (`mkdir -p`), or choose another place.",
+    errno.EISDIR: "A folder is there: give the name of a file.",
+    errno.ENOTDIR: "A part of the path is a file: choose another place.",
+    errno.EEXIST: "A part of the path is a file: choose another place.",
+    errno.EACCES: "You have no right to write there: choose another place.",
+    errno.EROFS: "Nothing can be written there: choose another place.",
+}
+"""What to do where a path cannot be written, by the system's reason."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -161,11 +172,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_file(path: Path) -> None:
+    """Refuse a path at which no file can be written, before the work for it is done.
+
+    Raises:
+        OutputError: a folder is there, or the folder that it would lie in is not.
+    """
+    if path.is_dir():
+        raise cannot_write(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not path.parent.is_dir():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
 def cannot_write(path: Path, problem: OSError) -> OutputError:
     """The error for a path that could not be written, with the system's own reason."""
-    return OutputError(
-        f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
-    )
+    found = problem.strerror or str(problem)
+    return OutputError(f"{path} must be writable", found, _REMEDIES.get(problem.errno or 0, "Choose another place."))
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

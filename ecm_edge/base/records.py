@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pydantic_core import ErrorDetails
 
     from ecm_edge.base.errors import EcmEdgeError
     from ecm_edge.base.plots import Colours
@@ -46,11 +48,11 @@ class Record(BaseModel):
     """Base of every record: frozen, exact about its fields, JSON without NaN or infinity.
 
     `KEYS` are the paths of the fields that its line shows, by default its first ones. `TABLES` are those of the lists
-    of records that `to_frame` makes tables of, by default all that are fields of its own.
+    of records that `to_frame` makes tables of, with the columns that HTML shows; by default all fields that are such.
     """
 
     KEYS: ClassVar[tuple[str, ...]] = ()
-    TABLES: ClassVar[tuple[str, ...]] = ()
+    TABLES: ClassVar[shown.Tables] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -71,17 +73,15 @@ class Record(BaseModel):
         return shown.html(self, self.KEYS, self._tables())
 
     def to_frame(self, table: str | None = None) -> pd.DataFrame:
-        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that it has.
+        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that has rows.
 
         Raises:
             EcmEdgeError: it has no such table, or pandas is not installed.
         """
         return shown.frame(self, self._tables(), table)
 
-    def _tables(self) -> tuple[str, ...]:
-        return self.TABLES or tuple(
-            name for name, field in type(self).model_fields.items() if _is_table(field.annotation)
-        )
+    def _tables(self) -> shown.Tables:
+        return self.TABLES or shown.tables_of(type(self))
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""
@@ -105,26 +105,19 @@ class Record(BaseModel):
     @classmethod
     def load(cls, path: Path, error: type[EcmEdgeError] = CandidateError) -> Self:
         """Read a record back; anything but an exact match is `error`."""
+        rule = f"{path.name} holds the record {cls.__name__}, as JSON"
         try:
             return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
-            raise error(
-                f"{path.name} holds a {cls.__name__}",
-                f"no file at {path}",
-                f"{path_meant(path)}Run the stage that writes it first.",
-            ) from None
+            hint = f"{path_meant(path)}Check the path, or run the command that writes it."
+            raise error(rule, f"no file at {path}", hint) from None
         except ValidationError as problem:
-            raise error(
-                f"{path.name} holds a {cls.__name__}",
-                f"{first_fault(problem)} of {path}",
-                "Run the stage that writes it again.",
-            ) from None
+            found = f"{first_fault(problem)} in {path}"
+            raise error(rule, found, "Run the command that writes it again.") from None
         except OSError as problem:
-            raise error(
-                f"{path.name} holds a {cls.__name__}", f"{problem.strerror} at {path}", "Check the file."
-            ) from None
+            raise error(rule, f"{problem.strerror} at {path}", "Check the path.") from None
         except (ValueError, RecursionError) as problem:  # no JSON
-            raise error(f"{path.name} holds a {cls.__name__}", f"{problem} at {path}", "Check the file.") from None
+            raise error(rule, f"{path}, which is no JSON ({problem})", "Check the path.") from None
 
 
 class Drawable(Record):
@@ -144,23 +137,35 @@ class Drawable(Record):
         return 3.2
 
 
-def _is_table(annotation: object) -> bool:
-    """Whether a field of this type is a list of records."""
-    return any(isinstance(of, type) and issubclass(of, Record) for of in get_args(annotation)) and (
-        getattr(annotation, "__origin__", None) is list
-    )
-
-
 def first_fault(problem: ValidationError, within: str = "") -> str:
-    """The first fault of a record's fields, with every place that has it: "Field required at depth, kernel".
+    """The first fault of a record's fields, with its place and the value: "Field required at depth, kernel".
 
-    A field that is not known comes first: it is often why another one is missing.
-    `within` is the name of the table that the fields are in, if any.
+    Unknown fields come first: they are often the misspelt names of those that are missing. `within` is the name of the
+    table that the fields are in, if any.
     """
-    faults = sorted(problem.errors(include_url=False, include_input=False), key=lambda fault: fault["type"] != _UNKNOWN)
-    first = faults[0]["msg"]
-    places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
-    return f"{first} at {', '.join(places)}"
+    faults = problem.errors(include_url=False)
+    unknown, missing = _places(faults, "extra_forbidden", within), _places(faults, "missing", within)
+    parts = [f"unknown field {', '.join(unknown)}"] if unknown else []
+    if missing and (unknown or faults[0]["type"] == "missing"):
+        parts.append(f"Field required at {', '.join(missing)}")
+    return "; ".join(parts) or _fault(faults[0], within)
+
+
+def _fault(fault: ErrorDetails, within: str) -> str:
+    """One fault that is no unknown and no missing field: what is asked for, the value found, and its place."""
+    asked = fault["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    value, place = fault["input"], _place(fault, within)
+    found = f", not {reprlib.repr(value)}" if isinstance(value, str | int | float) else ""
+    return f"{asked}{f' at {place}' if place else ''}{found}"
+
+
+def _places(faults: Iterable[ErrorDetails], kind: str, within: str) -> list[str]:
+    return [_place(fault, within) for fault in faults if fault["type"] == kind]
+
+
+def _place(fault: ErrorDetails, within: str) -> str:
+    """The path of the field that is at fault; empty for the record as a whole."""
+    return ".".join(filter(None, [within, *map(str, fault["loc"])]))
 
 
 def field_meant(problem: ValidationError, kind: type[BaseModel], names: str = "fields") -> str:
@@ -210,6 +215,10 @@ class Gate(Record):
     unit: str
     margin: float | None
     detail: str = ""
+
+
+GATE_COLUMNS = ("name", "verdict", "value", "limit", "unit", "detail")
+"""What a table of gates shows."""
 
 
 def at_most(name: str, value: float, limit: float, unit: str, detail: str = "") -> Gate:

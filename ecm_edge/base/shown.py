@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from html import escape
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+
+Tables: TypeAlias = "Mapping[str, tuple[str, ...]]"
+"""The lists of records that a record has tables of, by their paths, with the columns that HTML shows of each."""
 
 _LINE = 100  # characters of a line
 _TEXT = 60  # of a text in it
@@ -40,25 +43,28 @@ def line(record: BaseModel, keys: Sequence[str]) -> str:
     return f"<{' '.join(words)}>"
 
 
-def html(record: BaseModel, keys: Sequence[str], tables: Sequence[str]) -> str:
-    """The line and the first table that has rows, as HTML; long tables are cut, and say so."""
+def html(record: BaseModel, keys: Sequence[str], tables: Tables) -> str:
+    """The line and the first table that has rows, as HTML; a table is cut at 20 rows, and says so.
+
+    Without columns of its own a table has its first ones, up to 10, that are not empty in all rows.
+    """
     heading = f"<p><code>{escape(line(record, keys))}</code></p>"
-    filled = next((name for name in tables if at(record, name)), None)
-    if filled is None:
+    shown = _first_filled(record, tables)
+    every = list(rows(record, shown)) if shown else []
+    if not every:
         return heading
-    every = list(rows(record, filled))
-    columns = [name for name in _columns(every) if any(row.get(name) is not None for row in every)][:_COLUMNS]
+    columns = tables[shown] or [name for name in _columns(every) if _says_something(name, every)][:_COLUMNS]
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(text(row.get(name)))}</td>' for name in columns)}</tr>" for row in every[:_ROWS]
     )
     left_out = f"{len(every) - _ROWS:,} more rows, and all columns" if len(every) > _ROWS else "All columns"
-    note = f"<p>{left_out}: <code>to_frame({_last(filled)!r})</code></p>"
+    note = f"<p>{left_out}: <code>to_frame({_last(shown)!r})</code></p>"
     return f"{heading}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 
-def frame(record: BaseModel, tables: Sequence[str], name: str | None) -> pd.DataFrame:
-    """A table of the record with pandas: the one of that name, or the first.
+def frame(record: BaseModel, tables: Tables, name: str | None) -> pd.DataFrame:
+    """A table of the record with pandas: the one of that name, or the first that has rows.
 
     Raises:
         EcmEdgeError: the record has no such table, or pandas is not installed.
@@ -76,7 +82,7 @@ def frame(record: BaseModel, tables: Sequence[str], name: str | None) -> pd.Data
         raise EcmEdgeError(
             "to_frame() makes a table of pandas", "no pandas in this Python", 'Run `pip install "ecm-edge[pandas]"`.'
         ) from None
-    every = list(rows(record, known[name] if name else tables[0]))
+    every = list(rows(record, known[name] if name else _first_filled(record, tables)))
     return pd.DataFrame(every, columns=list(_columns(every)))
 
 
@@ -120,16 +126,41 @@ def _flat(record: BaseModel, before: str) -> Iterator[tuple[str, object]]:
     for name in type(record).model_fields:
         value = getattr(record, name)
         path = before.rstrip(".") if name == "value" and before else f"{before}{name}"
+        of = _record_in(type(record).model_fields[name].annotation)
         if isinstance(value, BaseModel):
             yield from _flat(value, f"{path}.")
-        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        elif of and isinstance(value, list):
             yield path, len(value)  # a table of its own
+        elif value is None and of and "value" not in of.model_fields:
+            continue  # its fields are the columns
         else:
             yield path, value.value if isinstance(value, Enum) else value
 
 
+def tables_of(record: type[BaseModel]) -> Tables:
+    """The fields that are lists of records, each with columns to be chosen from its rows."""
+    fields = record.model_fields.items()
+    return {name: () for name, of in fields if get_origin(of.annotation) is list and _record_in(of.annotation)}
+
+
+def _record_in(annotation: object) -> type[BaseModel] | None:
+    """The record that a field of this type holds, by itself, in a list, or perhaps."""
+    kinds = [annotation, *get_args(annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _first_filled(record: BaseModel, tables: Tables) -> str:
+    """The first table that has rows, or else the first."""
+    return next((path for path in tables if at(record, path)), next(iter(tables), ""))
+
+
+def _says_something(column: str, every: Sequence[Mapping[str, object]]) -> bool:
+    """Whether a row has a value there that fits a cell."""
+    return any(row.get(column) not in {None, ""} for row in every if not isinstance(row.get(column), list | dict))
+
+
 def _plain_fields(record: BaseModel) -> list[str]:
-    plain = (str, int, float, bool, Enum)
+    plain = (str, int, float, bool, Enum, list, dict)
     names = [name for name in type(record).model_fields if not name.endswith(_HASH)]
     return [name for name in names if isinstance(getattr(record, name), plain)]
 
@@ -147,7 +178,7 @@ def _quoted(value: object) -> str:
     """A value within a line."""
     if isinstance(value, str) and not isinstance(value, Enum):
         return repr(value if len(value) <= _TEXT else f"{value[: _TEXT - 1]}…")
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         return str(len(value))
     shown = getattr(value, "value", None)  # of an interval, that is
     low, high = getattr(value, "low", None), getattr(value, "high", None)

@@ -41,4 +41,4 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
             f"{did_you_mean(name_or_path, shipped) or path_meant(path)}`{_SHOWN_BY[kind]}` shows the shipped ones.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
+        raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Correct that line.") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
@@ -157,11 +157,13 @@ def load_config(folder: Path) -> CandidateConfig:
     Raises:
         CandidateError: no such folder, or not a candidate.
     """
-    if not folder.is_dir():
+    if not (folder / CONFIG).exists():
+        of_file = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
+        hint = f"{path_meant(folder)}Check the path and the order of the arguments."
         raise CandidateError(
-            "a candidate is a folder",
-            f"{folder}",
-            f"{path_meant(folder)}Make one with `ecm-edge train` or `ecm-edge search`.",
+            "a candidate is a folder that `ecm-edge train` or `ecm-edge search` made",
+            f"{contents.of_path(folder)} at {folder}",
+            hint + of_file * folder.is_file(),
         )
     return CandidateConfig.load(folder / CONFIG)
 

@@ -135,8 +135,8 @@ def load(name_or_path: str) -> Space:
     except ValidationError as problem:
         raise SpaceError(
             "a space file holds values, ranges and choices",
-            f"{first_fault(problem)} of {path}",
-            f"{_family_meant(content['families'])}See `ecm-edge space`.",
+            f"{first_fault(problem)} in {path}",
+            f"{_family_meant(content['families'])}Correct it; `ecm-edge space quick` shows one that works.",
         ) from None
 
 
@@ -287,7 +287,7 @@ def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
         raise SpaceError(
             "a training parameter must exist and be in range",
             first_fault(problem, "training"),
-            f"{field_meant(problem, TrainingConfig, 'training parameters')}See `ecm-edge space`.",
+            f"{field_meant(problem, TrainingConfig, 'training parameters')}Correct it, see `ecm-edge space`.",
         ) from None
 
 

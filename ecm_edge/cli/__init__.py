@@ -182,7 +182,7 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
         found = problem.message if isinstance(problem, click.NoSuchOption) else problem.format_message()
         hint = f"{_meant(problem)}See `{command} --help`."
-        return EcmEdgeError("the command line has to be valid", found.rstrip(".?"), hint)
+        return EcmEdgeError("the command line has to be valid", " ".join(found.split()).rstrip(".?,"), hint)
     place = f" at {problem.filename}" if problem.filename else ""
     there = path_meant(Path(problem.filename)) if isinstance(problem.filename, str) else ""
     return EcmEdgeError(

@@ -134,8 +134,10 @@ def command(
     going_on += ["--storage", storage] if storage else []
     _check_folder(out, going_on, resume=resume)
     with resumable(lambda: going_on if _is_run(out) else same_command()):
-        from ecm_edge.search import runs, search
+        from ecm_edge.search import runs, search, study
 
+        if storage:
+            study.check_url(storage)
         dataset = open_data(data)
         if not resume:
             settings = _settings(

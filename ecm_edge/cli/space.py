@@ -23,6 +23,8 @@ def command(name_or_path: str, *, as_json: bool) -> None:
     from ecm_edge.candidate import space
 
     loaded = space.load(name_or_path)
+    if name_or_path not in space.names():
+        space.check(loaded)
 
     def render() -> None:
         for family in loaded.families:

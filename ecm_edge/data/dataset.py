@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, PositiveInt
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.names import path_meant
 from ecm_edge.base.progress import doing
@@ -275,8 +275,9 @@ def open_dataset(folder: Path) -> Dataset:
     if not (folder / HEADER_FILE).is_file():
         raise DatasetError(
             "a data set is a folder that `ecm-edge data import` or `data synth` made",
-            f"no {HEADER_FILE} in {folder}",
-            f"{path_meant(folder)}Check the path, or make it.",
+            f"no {HEADER_FILE} in {folder} ({contents.of_path(folder)})",
+            f"{path_meant(folder)}Check the path and the order of the arguments. `ecm-edge data import` reads "
+            "recordings, `ecm-edge data synth` makes synthetic ones.",
         )
     header = DatasetHeader.load(folder / HEADER_FILE, DatasetError)
     if header.content_sha256 != content_sha256(header, header.subjects, header.rhythms, header.sha256):

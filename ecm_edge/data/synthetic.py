@@ -175,6 +175,8 @@ class SynthRecord(Record):
     content_sha256: str | None
     seconds: float
 
+    KEYS = ("path", "format", "subjects", "segments")
+
 
 def synthesise(
     path: Path,

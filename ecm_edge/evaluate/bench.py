@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.progress import doing, track
 from ecm_edge.base.records import (
+    GATE_COLUMNS,
     Evidence,
     Form,
     Gate,
@@ -30,6 +31,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_what_ran,
 )
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, check_forms, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
@@ -112,6 +114,12 @@ class BenchRecord(Record):
     board_latency_ms: Latency | None
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     provenance: Provenance
+
+    KEYS = ("macs", "parameters", "board", "board_latency_ms.mean_ms")
+    TABLES: ClassVar[Tables] = {
+        "forms": ("form", "file_bytes", "weight_bytes", "latency_ms.median_ms", "latency_ms.p95_ms"),
+        "gates": GATE_COLUMNS,
+    }
 
 
 def bench_candidate(

@@ -95,6 +95,9 @@ class MeasureRecord(Record):
     seconds: float
     provenance: Provenance
 
+    KEYS = ("port", "emulator", "scores.fbeta_mean")
+    TABLES = score.ScoreRecord.TABLES
+
 
 def measure(
     port: str,

@@ -47,7 +47,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, check_forms, load_config
+from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, check_dataset, load_config
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -118,8 +118,9 @@ def promote(
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
-    load_config(folder)  # says so if there is no candidate, before anything else is missed
+    check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
     _check_stages(folder, dataset, target, has_latency=bool(latency_files))
+    registry.check_registry(registry_folder)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -132,16 +133,26 @@ def promote(
 
 
 def _check_stages(folder: Path, dataset: Dataset, target: Target, *, has_latency: bool) -> None:
-    """Check that export, verify and bench have left their records, and name the first command that is missing."""
-    check_forms(folder, data=dataset.folder)
+    """Refuse a candidate that a stage before promotion has not seen, with every command that has to run first.
+
+    Raises:
+        CandidateError: a record is missing; `has_latency` is whether latency evidence was given besides.
+    """
     place, data = shlex.quote(str(folder)), f"--data {shlex.quote(str(dataset.folder))}"
-    stages = [(VERIFY, f"ecm-edge verify {place} {data} --target {target.name}")]
-    stages += [] if has_latency else [(BENCH, f"ecm-edge bench {place} {data}")]
-    for name, command in stages:
-        if not (folder / name).is_file():
-            raise CandidateError(
-                f"a candidate to be promoted has {name}", f"none in {folder}", f"Type `{command}` first."
-            )
+    board = f"--target {target.name}"
+    commands = {FORM_FILES["float32"]: f"export {place} {data}"}
+    if target.firmware is not None:
+        commands[FIRMWARE] = f"firmware build {place} {board}"
+    commands[VERIFY] = f"verify {place} {data} {board}"
+    if not has_latency:
+        commands[BENCH] = f"bench {place} {data}"
+    missing = [name for name in commands if not (folder / name).is_file()]
+    if missing:
+        raise CandidateError(
+            "a candidate to be promoted was exported, built, verified and timed",
+            f"no {', '.join(missing)} in {folder}",
+            f"Run first: {', then '.join(f'`ecm-edge {commands[name]}`' for name in missing)}.",
+        )
 
 
 def _decide(

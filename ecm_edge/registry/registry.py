@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import RootModel, ValidationError
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.records import Gate, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
 
@@ -60,6 +61,8 @@ class HistoryRecord(Record):
     incumbent: str | None
     events: list[Event]
 
+    TABLES: ClassVar[Tables] = {"events": ("date_utc", "event", "entry", "replaces", "candidate", "reason")}
+
 
 class RegistryHistory(Record):
     """What was decided for every target of a registry, by the target's name."""
@@ -84,7 +87,7 @@ def shelves(registry: Path) -> list[str]:
     """
     if not registry.is_dir():
         hint = f"{path_meant(registry)}`ecm-edge promote` makes one."
-        raise RegistryError("a registry is a folder", f"none at {registry}", hint)
+        raise RegistryError("a registry is a folder", f"{contents.of_path(registry)} at {registry}", hint)
     found = sorted(path.name for path in registry.iterdir() if _is_shelf(path))
     if not found:
         rule = f"a registry has a folder for each target, with {HISTORY} or {ENTRIES} in it"
@@ -111,6 +114,16 @@ def history_record(shelf: Path, target: str) -> HistoryRecord:
     shelves(shelf.parent)
     now = incumbent(shelf)
     return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
+
+
+def check_registry(registry: Path) -> None:
+    """Refuse a folder to promote into that holds other things than a registry; a new or an empty one becomes one.
+
+    Raises:
+        RegistryError: a file, or a folder with something in it and no shelf.
+    """
+    if registry.exists() and not (registry.is_dir() and not any(registry.iterdir())):
+        shelves(registry)
 
 
 def whole_history(registry: Path) -> RegistryHistory:

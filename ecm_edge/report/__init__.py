@@ -74,6 +74,7 @@ def write_report(
     from ecm_edge.report.report_record import gather
     from ecm_edge.report.validation import is_validation, validate
 
+    files.check_file(out)
     if is_validation(path, dataset):
         validation = validate(path, dataset)
         strips = _strips(validation.mistakes.examples, dataset)

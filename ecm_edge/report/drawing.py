@@ -12,6 +12,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base.plots import Colours
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 _WIDTH_IN = 4.6
 MARK = 5.5
 """The size of a mark, in points."""
-
-_LONGEST_NAME = 15
 
 _VARIABLES = {
     "#010101": "ink",
@@ -34,6 +34,8 @@ _VARIABLES = {
     "#080808": "band",
 }
 INK, MUTED, LINE, BLUE, ORANGE, GREEN, PAPER, BAND = _VARIABLES
+COLOURS = Colours(muted=MUTED, blue=BLUE, orange=ORANGE, green=GREEN, band=BAND)
+"""The placeholders, for a record that draws itself."""
 
 _STYLE: Any = {  # matplotlib's own type names every key there is
     "svg.fonttype": "none",
@@ -95,24 +97,3 @@ def inline(document: str, name: str, label: str) -> str:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg
-
-
-def short(name: str) -> str:
-    """A name that leaves room for the chart; the table beside it has the whole one.
-
-    >>> short("S47"), short("a-very-long-subject-name")
-    ('S47', 'a-very-long-su…')
-    """
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def whole_numbers(axes: Axes) -> None:
-    """Whole numbers on the horizontal axis."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def legend(axes: Axes, columns: int) -> None:
-    """The legend above the axes, in so many columns."""
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, handletextpad=0.4, columnspacing=1.2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing, say
 from ecm_edge.base.records import Verdict
@@ -90,6 +90,12 @@ def search(
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
+    if not (out / RUN_SETTINGS).is_file():
+        raise SearchError(
+            "a search goes on in the folder of a run",
+            f"{contents.of_path(out)} at {out}",
+            "Leave --resume out to begin.",
+        )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
     limits = limits or limits_of(out)
     with files.locked(out), study.clear_storage_errors(), doing("search"):

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
-from ecm_edge.base.records import Record, Verdict
+from ecm_edge.base.records import GATE_COLUMNS, Drawable, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
 from ecm_edge.forms import export, quantize
 from ecm_edge.forms.export import ExportResult
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
+from ecm_edge.metrics.evaluate import SUBJECT_COLUMNS
 from ecm_edge.search.gate import gate_candidate
 from ecm_edge.search.trial_record import TRIAL
 from ecm_edge.targets import score_rule
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
+    from ecm_edge.base.plots import Colours
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import FoldAssignment
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
 _BELONGING = (TRIAL, "manifest.json")  # in a candidate that belongs to a run, or to a registry
 
 
-class TrainResult(Record):
+class TrainResult(Drawable):
     """One candidate by itself: FAIL if it does not fit the target, and then it was not trained.
 
     Exported, it is FAIL too if the simplified network does not answer as the trained one does.
@@ -53,6 +58,18 @@ class TrainResult(Record):
     folds: CrossValidationRecord | None
     export: ExportResult | None = None
     quantize: QuantizeRecord | None = None
+
+    KEYS = ("training.family", "training.best.f1", "training.best.fbeta_mean", "cost.macs")
+    TABLES: ClassVar[Tables] = {
+        "training.epochs": TrainingRecord.TABLES["epochs"],
+        "cost.gates": GATE_COLUMNS,
+        "folds.scores.by_subject": SUBJECT_COLUMNS,
+    }
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The training; nothing where the candidate did not fit and was not trained."""
+        if self.training:
+            self.training.draw(axes, colours)
 
 
 def train_candidate(

@@ -26,6 +26,20 @@ Outcome = Literal["unfit", "pruned", "failed", "done"]
 
 _SHOWN = {"rungs": "train at a lower fidelity", "quantize": "quantise"}  # stages whose names say too little to people
 
+TRIAL_COLUMNS = (
+    "number",
+    "outcome",
+    "family",
+    "objective",
+    "f1",
+    "fbeta_mean",
+    "specificity",
+    "macs",
+    "flash_bytes",
+    "verdict",
+)
+"""What a table of trials shows."""
+
 
 class TrialRecord(Record):
     """What became of one candidate.

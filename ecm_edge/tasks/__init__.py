@@ -47,6 +47,8 @@ class Task(Record):
     leads: list[str] = Field(default_factory=list)
     score: dict[str, ScoreRule] = Field(default_factory=dict, exclude_if=lambda rules: not rules)
 
+    KEYS = ("name", "title")
+
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         samples = self.window_s * self.sampling_rate_hz
@@ -101,7 +103,7 @@ def load(name_or_path: str) -> Task:
     except ValidationError as problem:
         raise TaskError(
             "a task file has the fields of a shipped one",
-            f"{first_fault(problem)} of {path}",
+            f"{first_fault(problem)} in {path}",
             f"{field_meant(problem, Task)}Compare it with `ecm-edge tasks --json`.",
         ) from None
 

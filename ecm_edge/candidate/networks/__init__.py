@@ -62,14 +62,13 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     """
     kind: type[Record] = _module(family).Params
     try:
-        checked: Record = kind.model_validate(dict(params))
+        return kind.model_validate(dict(params))
     except ValidationError as problem:
         raise SpaceError(
             f"parameters must fit the family {family}",
             first_fault(problem),
-            f"{field_meant(problem, kind, 'parameters')}Change it, see `ecm-edge space`.",
+            f"{field_meant(problem, kind, 'parameters')}Those of training are written training.NAME.",
         ) from None
-    return checked
 
 
 def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS`, `DEFAULTS` and `build`

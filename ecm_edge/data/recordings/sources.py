@@ -68,6 +68,10 @@ def check_format(contents: Contents, file_format: Format, source: Path) -> None:
     """
     there = {name for name, entry in FORMATS.items() if any(suffix in contents.suffixes for suffix in entry.suffixes)}
     wanted = FORMATS[file_format]
+    if not contents.suffixes and not contents.problems:
+        raise RecordingError(
+            "recordings are read from a folder of recordings", f"no file in {source}", "Check the path."
+        )
     if wanted.any_suffix or file_format in there or not there:
         return
     suffixes = {suffix for entry in FORMATS.values() for suffix in entry.suffixes}
