@@ -149,7 +149,7 @@ def test_a_changed_data_set_is_refused_where_its_path_is_given(made, tmp_path):
         ("TargetError", lambda at: api.history(f"{at}/registry", "loongson")),
         ("RegistryError", lambda at: api.history(f"{at}/nowhere", "loongson-2k0500")),
         ("RegistryError", lambda at: api.history(at, "loongson-2k0500")),
-        ("RegistryError", lambda at: api.histories(f"{at}/run")),
+        ("RegistryError", lambda at: api.history(f"{at}/run")),
         ("ModelError", lambda at: api.compare([f"{at}/run", f"{at}/nowhere"])),
         ("RegistryError", lambda at: api.rollback(f"{at}/nowhere", "loongson-2k0500")),
         ("SpaceError", lambda at: api.search(f"{at}/d", "loongson-2k0500", f"{at}/new", space="quik")),
