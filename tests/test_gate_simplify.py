@@ -66,6 +66,12 @@ def test_gate_says_what_training_would_be_told(config, dataset, capsys):
     assert code == (1 if told.verdict == "FAIL" else 0)
 
 
+def test_gate_without_a_family_is_of_the_network_that_train_takes(capsys):
+    _, out, _ = run(("gate", "--target", "host", "--json"), capsys)
+    assert json.loads(out) == json.loads(api.gate("host").model_dump_json())
+    assert json.loads(out)["verdict"] == "PASS"
+
+
 def test_gate_says_by_how_much_and_which_layer(capsys):
     code, out, _ = run(
         ("gate", "--family", "separable", *SET, "--set", "channels=64", "--target", "nucleo-l432kc"), capsys

@@ -191,7 +191,7 @@ def export(candidate: AnyPath, dataset: AnyDataset, *, template: onnx.ModelProto
 
 def gate(
     target: AnyTarget,
-    family: str = "afnet",
+    family: str | None = None,
     network: Mapping[str, Scalar] | None = None,
     *,
     factory: str | None = None,
@@ -202,8 +202,8 @@ def gate(
 
     Args:
         target: the board.
-        family: a shipped family of networks.
-        network: parameters of the family; with `like`, those that are changed.
+        family: a shipped family of networks; by default a small network that fits every board that ships.
+        network: parameters of the family that are not its defaults; with `like`, those that are changed.
         factory: a network of one's own, "module:function", in place of a family.
         samples_per_segment: T, the samples of a segment.
         like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
@@ -213,13 +213,17 @@ def gate(
         SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
         ModelError: the network cannot be exported.
     """
+    from ecm_edge.candidate import networks
     from ecm_edge.search.gate import gate_network
 
-    parameters = dict(network or {})
     if like is not None:
         config = given.config(like)
         family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
-        parameters = {**config.network, **parameters}
+        own = config.network
+    else:
+        family = family or factory or networks.DEFAULT_FAMILY
+        own = {} if factory else networks.defaults(family)
+    parameters = {**own, **(network or {})}
     return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
 
 
