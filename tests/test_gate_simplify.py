@@ -57,13 +57,17 @@ def exported(config, tmp_path):
     return folder
 
 
-def test_gate_says_what_training_would_be_told(config, dataset, capsys):
+def test_gate_says_what_training_would_be_told(config, dataset):
     """Without a data set and with another seed the figures are those of the gate before a training."""
-    segment = np.asarray(dataset.samples[:1])
-    _, told = gate_candidate(config, api.load_target("host"), segment)
-    code, out, _ = run(("gate", "--family", "separable", *SET, "--target", "host", "--json"), capsys)
-    assert json.loads(out) == json.loads(told.model_dump_json())
-    assert code == (1 if told.verdict == "FAIL" else 0)
+    board, length = api.load_target("nucleo-l432kc"), config.samples_per_segment
+    _, told = gate_candidate(config, board, np.asarray(dataset.samples[:1]))
+    assert api.gate(board, "separable", SMALL, samples_per_segment=length) == told
+
+
+def test_gate_without_a_family_is_of_the_network_that_train_takes(capsys):
+    _, out, _ = run(("gate", "--target", "host", "--json"), capsys)
+    assert json.loads(out) == json.loads(api.gate("host").model_dump_json())
+    assert json.loads(out)["verdict"] == "PASS"
 
 
 def test_gate_says_by_how_much_and_which_layer(capsys):

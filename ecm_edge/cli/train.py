@@ -109,7 +109,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
     help="First train this many networks like it; it then learns their mean answer in place of the labels.  "
     "[default: none]",
 )
-@click.option("--export/--no-export", "export", default=True, help="Also export and quantise it.  [default: export]")
+@click.option("--export/--no-export", "export", default=True, show_default=True, help="Also export and quantise it.")
 @click.option("--force", is_flag=True, help="Replace the candidate in --out, once the new one is trained.")
 @json_option
 def command(
