@@ -88,21 +88,10 @@ def test_a_factory_names_its_network(dataset, tmp_path):
 )
 def test_an_interrupt_says_how_to_go_on(dataset, tmp_path, folds, said):
     typed = ["train", "--data", str(dataset.folder), "--target", "host", "-o", str(tmp_path / "my c"), *SMALL, *folds]
-    typed[typed.index("training.epochs=1")] = "training.epochs=1000"
-    command = [
-        "env",
-        "--default-signal=INT",
-        sys.executable,
-        "-m",
-        "ecm_edge.cli",
-        *typed,
-        "--set",
-        "training.keep=last",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
-    ) as run:
+    typed += ["--set", "training.epochs=1000", "--set", "training.keep=last"]
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "ecm_edge.cli", *typed]
+    told = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **told) as run:
         next(line for line in run.stderr if line.startswith("family afnet"))
         run.send_signal(signal.SIGINT)
         lines = run.stderr.read().splitlines()

@@ -1,26 +1,22 @@
-"""Tables on stdout and progress on stderr, for people."""
+"""Tables on stdout, for people."""
 
 from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ecm_edge.base.columns import GAP, Column, arrange, is_verdict, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
-    from rich.progress import Progress
     from rich.text import Text
 
     from ecm_edge.base.columns import Placed
 
-Item = TypeVar("Item")
-
-__all__ = ["Column", "busy", "counter", "printable", "say", "show", "track"]
+__all__ = ["Column", "printable", "say", "show"]
 
 _PIPE_WIDTH = 120
 _LEAST_WIDTH = 40  # of a table; numbers alone need that much
@@ -128,36 +124,3 @@ def printable(text: str) -> str:
     'a\\nb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-@contextmanager
-def counter(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr and the function that sets its count; silent where stderr is not a terminal."""
-    with _progress() as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda completed: progress.update(task, completed=completed)
-
-
-@contextmanager
-def busy(description: str) -> Iterator[None]:
-    """A spinner on stderr for work of a few seconds without steps to count; silent where it is no terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status(description) if console.is_terminal else nullcontext():
-        yield
-
-
-def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` under a progress bar on stderr; silent where stderr is not a terminal."""
-    with _progress() as progress:
-        yield from progress.track(items, description=description, total=total)
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ecm_edge import targets
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Form, Verdict
-from ecm_edge.base.tables import busy
 from ecm_edge.firmware import fit_records
 from ecm_edge.firmware.fit import fit_model
 from ecm_edge.firmware.generate import form_of
@@ -79,7 +79,7 @@ def _build(side: Side, target: Target) -> FormFit:
     forms: list[Form] = [side.form] if side.form else []
     if side.records is None and not isinstance(side.model, str):
         forms = [form_of(side.model.classifier.proto)]
-    with busy(f"building {side.name} for {target.name}"):
+    with doing(f"building {side.name} for {target.name}"):
         return fit_model(side.path, target, forms or None).forms[0]
 
 
