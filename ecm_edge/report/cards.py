@@ -15,7 +15,7 @@ _WIDE = re.compile(r'\bcolspan="(\d+)"')
 
 
 def with_labels(html: str) -> str:
-    """A page with `data-label` on each cell of a table that has a head; texts of data in it must be escaped.
+    """A page with `data-label` on each cell, but on no name of a row, of tables with a head; data in it are escaped.
 
     >>> with_labels("<table><thead><tr><th>a <i>b</i></th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>")
     '<table><thead><tr><th>a <i>b</i></th></tr></thead><tbody><tr><td data-label="a b">1</td></tr></tbody></table>'
@@ -40,6 +40,8 @@ def _row(html: str, labels: list[str]) -> str:
         wide = _WIDE.search(attributes)
         label = "" if wide or place >= len(labels) else labels[place]
         place += int(wide[1]) if wide else 1
+        if tag == "th":  # the row's own name
+            return cell[0]
         return f'<{tag}{attributes} data-label="{label}">{content}</{tag}>'
 
     return _CELL.sub(labelled, html)
