@@ -153,7 +153,7 @@ def _calibration(calibration: Calibration | None) -> str:
     from ecm_edge.base.numbers import figure, ratio
 
     if calibration is None:
-        return "calibration: not known, since no record says what threshold was taken off these scores"
+        return "calibration: not known; no record says which threshold is in these scores"
     return (
         f"calibration: Brier score {figure(calibration.brier)}, skill {figure(calibration.skill)} against a base rate "
         f"of {ratio(calibration.base_rate)}, expected error {ratio(calibration.expected_error)}"
