@@ -27,7 +27,7 @@ def outputs(tmp_path_factory):
     """The outputs of every code cell, by the first line of its code."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
-    client = NotebookClient(notebook, timeout=300, kernel_manager_class=_ThisPython)
+    client = NotebookClient(notebook, timeout=540, kernel_manager_class=_ThisPython)
     client.execute(env=environment, cwd=str(tmp_path_factory.mktemp("tour")))
     return {cell.source.split("\n")[0]: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
 
@@ -47,13 +47,13 @@ def test_every_cell_runs_and_shows_tables_and_drawings(outputs):
     tables = [line for line, kind in shown.items() if "text/html" in kind]
     drawings = [line for line, kind in shown.items() if "image/png" in kind]
     assert drawings == [
-        "found.plot()",
-        'best = api.locate("run")',
-        'score = api.score("run", "af", target="loongson-2k0500")',
+        "trained.plot()",
+        'score = api.score("one", "af", target="loongson-2k0500")',
         "score.scores.calibration.plot()",
         "cost.plot()",
     ]
-    assert 'verified = api.verify("run", "af", "loongson-2k0500", segments=32, emulated=8)' in tables
+    assert "config = api.configure(" in tables
+    assert 'verified = api.verify("one", "af", "loongson-2k0500", segments=32, emulated=8)' in tables
     assert 'score.to_frame("by_rhythm")' in tables
     (said,) = outputs["try:"]
     assert "not-there" in said["text"]

@@ -52,7 +52,7 @@ def load_network(candidate: AnyPath) -> nn.Module:
 
 def configure(
     dataset: AnyDataset,
-    family: str = "afnet",
+    family: str | None = None,
     *,
     network: Mapping[str, Scalar] | None = None,
     training: Mapping[str, Scalar] | None = None,
@@ -63,8 +63,8 @@ def configure(
 
     Args:
         dataset: what it will be trained on.
-        family: a shipped family of networks; `load_space` shows their parameters.
-        network: parameters of the family.
+        family: a shipped family of networks, "tcn" by default; `load_space` shows their parameters.
+        network: parameters of the family; those not named have its defaults, of a small network.
         training: parameters of the training, such as {"epochs": 6}.
         seed: of the split, of the first weights and of the order of segments.
         factory: a network of one's own, "module:function", in place of a family.
@@ -74,12 +74,13 @@ def configure(
         SpaceError: a parameter of the training that is unknown or out of its range.
     """
     from ecm_edge.candidate.candidate import configure as inner
+    from ecm_edge.candidate.networks import chosen
     from ecm_edge.candidate.space import training_config
     from ecm_edge.data.splits import holdout
 
     data = given.dataset(dataset)
     split, trained = holdout(data, seed=seed), training_config(dict(training or {}))
-    return inner(data, split, family, dict(network or {}), trained, seed, factory)
+    return inner(data, split, *chosen(family, network or {}, factory), trained, seed, factory)
 
 
 def train(
@@ -90,6 +91,8 @@ def train(
     *,
     folds: int | FoldAssignment | None = None,
     refit: bool = False,
+    replace: bool = False,
+    forms: bool = True,
     workers: int | None = None,
     on_epoch: Callable[[Epoch], None] = nothing,
     on_network: Callable[[Progress], None] = nothing,
@@ -108,6 +111,8 @@ def train(
         refit: train on every subject of the data set, whatever the configuration's split says; the threshold is the one
             of the cross-validation. A split without validation and test subjects asks for the same. Sources that the
             folds have in training only or in scores only are so for the candidate itself as well.
+        replace: put it in the place of the candidate that `train` made there before, once it is trained.
+        forms: also export it, and make its float16 and int8 forms.
         workers: as for `cross_validate`.
         on_epoch: called after every epoch of the candidate itself.
         on_network: called for every network of the cross-validation, and for every teacher of the candidate itself.
@@ -116,20 +121,25 @@ def train(
         CandidateError: the configuration was made for another data set, or training gave no finite loss; for a refit,
             there are no folds, or the configuration does not keep its last epoch.
         DatasetError: as `cross_validate`.
+        ModelError: the network cannot be exported or quantised.
+        OutputError: `out` exists, or is to be replaced and is no candidate by itself.
     """
-    from ecm_edge.search.train_one import train_candidate
+    from ecm_edge.search.train_one import train_candidate, with_forms
 
-    return train_candidate(
-        given.path(out),
+    folder, data = given.path(out), given.dataset(dataset)
+    result = train_candidate(
+        folder,
         given.config(config),
-        given.dataset(dataset),
+        data,
         given.target(target),
         folds=folds,
         refit=refit,
+        replace=replace,
         workers=workers,
         on_epoch=on_epoch,
         on_network=on_network,
     )
+    return with_forms(result, folder, data) if forms and result.training else result
 
 
 def cross_validate(
@@ -191,7 +201,7 @@ def export(candidate: AnyPath, dataset: AnyDataset, *, template: onnx.ModelProto
 
 def gate(
     target: AnyTarget,
-    family: str = "afnet",
+    family: str | None = None,
     network: Mapping[str, Scalar] | None = None,
     *,
     factory: str | None = None,
@@ -202,8 +212,8 @@ def gate(
 
     Args:
         target: the board.
-        family: a shipped family of networks.
-        network: parameters of the family; with `like`, those that are changed.
+        family: a shipped family of networks, "tcn" by default.
+        network: parameters of the family, whose others have its defaults; with `like`, those that are changed.
         factory: a network of one's own, "module:function", in place of a family.
         samples_per_segment: T, the samples of a segment.
         like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
@@ -213,13 +223,15 @@ def gate(
         SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
         ModelError: the network cannot be exported.
     """
+    from ecm_edge.candidate.networks import chosen
     from ecm_edge.search.gate import gate_network
 
-    parameters = dict(network or {})
-    if like is not None:
+    if like is None:
+        family, parameters = chosen(family, network or {}, factory)
+    else:
         config = given.config(like)
         family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
-        parameters = {**config.network, **parameters}
+        parameters = {**config.network, **(network or {})}
     return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
 
 

@@ -112,9 +112,9 @@ class _LazyGroup(Group):
 )
 @click.version_option(package_name="ecm-edge")
 def cli() -> None:
-    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
+    """Turn labelled ECG recordings into a firmware image for a named board: verified, counted, measured.
 
-    A run's folder stands for its best candidate wherever a command takes a candidate.
+    Where a command takes a candidate, the folder of a run stands for its best candidate.
     Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted (143 by SIGTERM).
     """
 

@@ -108,18 +108,19 @@ task_option = click.option(
 
 subjects_option = click.option(
     "--subjects",
-    help="test, validation, train, all, or names with commas.  "
+    help="test, validation, train, all, or names of subjects, separated by commas.  "
     "[default: on a candidate's own data set its test subjects, else all]",
 )
 
 threshold_option = click.option(
     "--threshold",
     type=FiniteRange(),
-    help="Of a model of one score, from which on the label is 1.  [default: 0.5 for a sigmoid, 0 for a logit]",
+    help="For a model with one score: the label is 1 from this score on.  [default: 0.5 for a sigmoid, 0 for a logit]",
 )
 
 classes_option = click.option(
-    "--classes", help="A name for each label, with commas, for the C.  [default: as the file's metadata have them]"
+    "--classes",
+    help="The names of the labels, separated by commas, for the C code.  [default: as the file's metadata have them]",
 )
 
 

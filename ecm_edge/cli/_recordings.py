@@ -23,7 +23,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "sampling_rate_hz": click.option(
         "--sampling-rate-hz",
         type=float,
-        help=f"Of the recordings; {usage('sampling_rate_hz')}.  [default: as the file says]",
+        help=f"The sampling rate of the recordings; {usage('sampling_rate_hz')}.  [default: as the file says]",
     ),
     "lead": click.option(
         "--lead",
@@ -33,7 +33,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "labels": click.option(
         "--labels",
         type=PATH,
-        help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.  [default: none]",
+        help=f"The labels: a CSV table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.  [default: none]",
     ),
     "annotator": click.option(
         "--annotator", help=f"The suffix of the files with rhythm notes; {usage('annotator')}.  [default: atr]"
@@ -41,7 +41,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "subjects": click.option(
         "--subjects",
         type=PATH,
-        help=f"The table record,subject; {usage('subjects')}.  [default: each record is a subject]",
+        help=f"A CSV table with the columns record,subject; {usage('subjects')}.  [default: each record is a subject]",
     ),
     "unit": click.option(
         "--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.  [default: as the file says]"
@@ -49,7 +49,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "delimiter": click.option(
         "--delimiter",
         type=click.Choice([",", ";", "tab", "space"]),
-        help=f"Of columns; {usage('delimiter')}.  [default: found]",
+        help=f"What separates the columns; {usage('delimiter')}.  [default: found]",
     ),
     "decimal": click.option(
         "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}.  [default: found]"
@@ -73,7 +73,7 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
         default="",
         show_default="the task's",
         metavar="CODES",
-        help="Codes that the vocabulary does not have: negative.",
+        help="More codes that count as negative.",
     ),
     "ignore": click.option(
         "--ignore", default="", show_default="the task's", metavar="CODES", help="Codes whose windows are left out."
@@ -83,7 +83,7 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
         "mapping",
         multiple=True,
         metavar="CODE=KNOWN",
-        help="Another spelling of a known code; may be repeated.",
+        help="Read CODE as the known code KNOWN; may be repeated.",
     ),
 }
 """The options that say what a rhythm code counts as."""
@@ -100,7 +100,7 @@ format_option = click.option(
     "--format",
     "file_format",
     type=click.Choice(list(FORMATS)),
-    help=f"Of the recordings.  [default: that of the suffix: {known_suffixes()}]",
+    help=f"The format of the recordings.  [default: that of the suffix: {known_suffixes()}]",
 )
 
 on_error_option = click.option(

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @click.command("bench", epilog=example("ecm-edge bench run --data af --target loongson-2k0500"))
 @model_argument
-@click.option("--data", "data", type=PATH, help="A data set whose segments are fed.  [default: noise]")
+@click.option("--data", "data", type=PATH, help="A data set whose segments are the input.  [default: noise]")
 @click.option(
-    "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in the same turns.  [default: none]"
+    "--against", type=CANDIDATE, help="Another candidate, entry or file, timed in alternation.  [default: none]"
 )
 @click.option(
     "--target",
@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Time MODEL, a candidate's folder or any ONNX file, in onnxruntime on one thread of this host.
 
-    A candidate keeps the record as bench.json, which `promote` takes as the latency evidence. An entry of a registry
-    is left as it is. The costs of each form on a board are printed too: the image's sizes, counted instructions, and an
-    estimate of the time, which `promote` does not take.
+    The record is kept in a candidate's folder as bench.json, and `promote` reads it. An entry of a registry is not
+    changed. The costs of each form on a board are printed too: the image's sizes, counted instructions, and an estimate
+    of the time, which `promote` does not take.
     """
     from ecm_edge import targets
     from ecm_edge.candidate import candidate

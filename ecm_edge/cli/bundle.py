@@ -55,7 +55,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Pack the image of MODEL for a board, its C with a Makefile for any compiler, the ONNX file and what is known.
+    """Pack the image of MODEL for a board, its C code with a Makefile for any compiler, the ONNX file and its records.
 
     Unpacked anywhere, `make check` gives the same answers to the bit. Exits with 1 if the emulated board does not, or
     if the image is not the one that was verified.

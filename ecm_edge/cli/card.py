@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def command(folder: Path, data: Path | None, extra: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     """Write the model card of a candidate or of an entry of a registry, from the records in its folder.
 
-    What is in no record stands on the card as not measured, with the command that measures it.
+    Where a record is missing, the card says "not measured" and names the command that measures it.
     """
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report.model_card import write_card

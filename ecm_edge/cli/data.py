@@ -55,7 +55,11 @@ def command() -> None:
 )
 @reading_options()
 @click.option(
-    "--split", "splits", multiple=True, metavar="NAME=CSV", help=f"A fixed split, label,Filename; {usage('splits')}."
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME=CSV",
+    help=f"A part of a fixed split and the CSV file that lists it, with the columns label,Filename; {usage('splits')}.",
 )
 @rhythm_options
 @task_option
@@ -94,9 +98,9 @@ def import_(
 ) -> None:
     """Read the recordings of folder SOURCE into a data set.
 
-    Each file that cannot be used is listed with its reason: nothing is written then, or the rest with --on-error skip.
-    A blank rhythm is kept as blank; with --blank it counts as negative, or as no label. A rhythm code that the
-    vocabulary does not have stops the import: --positive, --negative, --ignore and --map state what it is.
+    A file that cannot be used stops the import, and is listed with its reason; --on-error skip imports the rest. A
+    blank rhythm is kept as blank; with --blank it counts as negative, or as no label. An unknown rhythm code stops the
+    import: --positive, --negative, --ignore and --map say what it is.
     """
     from ecm_edge import tasks
     from ecm_edge.data.recordings.importer import import_recordings
@@ -146,7 +150,7 @@ def _split(text: str) -> tuple[str, Path]:
 
 @command.command(
     "merge",
-    short_help="put data sets of several sources together",
+    short_help="merge data sets of several sources",
     epilog=example("ecm-edge data merge af cinc -o both --unit unstated"),
 )
 @click.argument("datasets", type=PATH, nargs=-1, required=True, help="The folders of two data sets or more.")
@@ -182,10 +186,10 @@ def merge(
     drop_duplicates: bool,
     as_json: bool,
 ) -> None:
-    """Put DATASETS together into one, in which every subject keeps its source.
+    """Merge DATASETS into one, in which every subject keeps its source.
 
-    A subject whose name an earlier set has is renamed SOURCE:SUBJECT. Segments with the same samples in two sets are
-    told. Splits mix every part alike by source, and `ecm-edge score` has figures by source.
+    A subject whose name an earlier set has is renamed SOURCE:SUBJECT. Segments that two sets have in common are
+    reported. A split takes subjects of every source into each part, and `ecm-edge score` has figures by source.
     """
     from ecm_edge.data.merge import merge as put_together
     from ecm_edge.data.merge.agreement import MergeRules
@@ -332,7 +336,7 @@ def _show_info(record: InfoRecord) -> None:
 
 @command.command(
     "folds",
-    short_help="assign the subjects to folds, once and for all",
+    short_help="assign the subjects to folds",
     epilog=example("ecm-edge data folds af -o folds.json --count 5"),
 )
 @dataset_argument
@@ -370,7 +374,7 @@ def folds(
 ) -> None:
     """Assign every labelled subject of DATASET to a fold; positives are spread alike over the folds.
 
-    `ecm-edge train --folds` keeps to the sources in training only or in scores only for the candidate itself too.
+    `ecm-edge train --folds` follows --train-only and --score-only for the candidate itself too.
     """
     from ecm_edge.data import splits
 

@@ -55,7 +55,12 @@ _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RH
 )
 @click.option("--reference", "with_reference", is_flag=True, help="Compare with the recordings' own rhythms, by EC57.")
 @click.option(
-    "--start", "start_s", type=FiniteRange(0), default=300.0, show_default=True, help="Of the comparison, in seconds."
+    "--start",
+    "start_s",
+    type=FiniteRange(0),
+    default=300.0,
+    show_default=True,
+    help="The comparison leaves out this time at the start of each recording, in seconds.",
 )
 @click.option(
     "--exclude",

@@ -190,11 +190,12 @@ def _render_images(record: FirmwareRecord) -> None:
 def serve_(
     model: Path, target: str, link: Path | None, form: Form | None, threshold: float | None, *, as_json: bool
 ) -> None:
-    """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
+    """Run MODEL's image in the emulator, with a pseudo-terminal as its serial line, until Ctrl-C (exit 0).
 
-    Any program can use the port that is printed, 115200 8N1; `ecm-edge measure --port` does. Its latency is not a
-    board's. MODEL may also be an image for the emulator's board, if that answers in the contest's protocol. Answers
-    have scores where the model does not fit that protocol, or the target does not name it (firmware_check/README.md).
+    Any program can use the port that is printed, 115200 8N1; `ecm-edge measure --port` does. The latency that it
+    reports is that of the emulator, not of a board. MODEL may also be an image for the emulator's board, if that
+    answers in the contest's protocol. Answers have scores where the model does not fit that protocol, or the target
+    does not name it (firmware_check/README.md).
     """
     import tempfile
     from contextlib import suppress

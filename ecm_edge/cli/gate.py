@@ -81,10 +81,9 @@ def command(
         config = load_config(folder)
         family, factory, changes = config.family, config.factory, {**config.network, **changes}
         samples = samples or config.samples_per_segment
+    else:
+        family, changes = networks.chosen(family, changes, factory)
     samples = samples or tasks.default().samples_per_segment
-    family = family or factory or networks.DEFAULT_FAMILY
-    if not folder and factory is None:
-        changes = {**networks.defaults(family), **changes}
     record = gate_network(family, changes, samples, board, factory=factory)
     emit(record, as_json=as_json, render=lambda: _render(record, _named(family, factory, changes)))
 

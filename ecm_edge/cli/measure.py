@@ -58,8 +58,14 @@ if TYPE_CHECKING:
     help="The file of answers.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the answers in that file.")
-@click.option("--emulated", is_flag=True, help="No board is there: the latency is not called measured.")
-@click.option("--retries", type=click.IntRange(0, 100), default=3, show_default=True, help="Of a segment, at most.")
+@click.option("--emulated", is_flag=True, help="The port is an emulator: its latency is not called measured.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=3,
+    show_default=True,
+    help="How often a segment is sent again, at most.",
+)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -89,7 +95,7 @@ def command(
 
     The protocol is the contest's, 115200 8N1, or with --target the one that this board names. Answers are kept as they
     come: after an error or Ctrl-C --resume goes on. The latency is the one that the board reports; that of an emulator
-    is labelled so, and no score takes it. With --model the labels have to be those of the model.
+    is marked as such and enters no score. With --model the labels have to be those of the model.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.exchange import LineOptions

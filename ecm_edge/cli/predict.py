@@ -51,8 +51,8 @@ def command(
 
     The file has start_s, score, label and reason; several recordings also name and subject. Of a data set it has name,
     which ends in the start, subject, score and label. The score is the margin: the model's score for the positive class
-    less that against it, log-odds of a network trained here. The label is 1 where it is at least 0. A window that
-    cannot be used has a reason in place of a score.
+    minus that for the negative class; for a network trained here it is in log-odds. The label is 1 where it is at least
+    0. A window that cannot be used has a reason in place of a score.
     """
     from ecm_edge import tasks
     from ecm_edge.data.recordings.options import Options

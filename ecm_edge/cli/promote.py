@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @form_option("the target's first")
 @click.option(
     "--source",
-    help="Of a merged data set: the source that the figures, the comparison and the entry's name are of.  "
+    help="For a merged data set: the one source to compare on, which the figures and the entry's name are about.  "
     "[default: the incumbent's or the only one that both have, else all]",
 )
 @click.option(
@@ -63,8 +63,8 @@ def command(
 ) -> None:
     """Let CANDIDATE replace the incumbent of a target, or say why not (exit 1).
 
-    It must be verified, timed and within budget; and against an incumbent, score better on the same subjects and cost
-    no more than the target tolerates.
+    It must be verified, timed and within budget. If there is an incumbent, it must also score better on the same
+    subjects and cost no more than the target tolerates.
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json: bool) -> None:
     """Write one self-contained HTML page about a candidate, or about a run and its best candidate.
 
-    What has not run stands on the page as NOT RUN, with the command that would run it. Exits with 1 if a gate failed.
+    A stage that has not run is shown as NOT RUN, with the command that runs it. Exits with 1 if a gate failed.
 
-    With data that MODEL was not made from, and for an ONNX file, the page is a validation: by source, rhythm and
-    subject, and whether it is external by what the model was trained on.
+    For an ONNX file, and on data that MODEL was not made from, the page is a validation: figures by source, rhythm and
+    subject, and whether the data are external, that is, unseen by the model.
     """
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report import write_report

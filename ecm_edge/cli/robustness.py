@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="At most so many, evenly spread over the sources of a merged data set, and in each over its subjects.",
+    help="At most this many segments, spread evenly over the sources of a merged data set and their subjects.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
 @json_option
@@ -73,9 +73,9 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
-    A candidate keeps the record of its own data set as robustness.json, but for one of some sources alone; an entry of
-    a registry is left as it is. Exits with 1 if an answer was not finite, or if networks out of fold do not answer what
-    is on record.
+    On a candidate's own data set the record is kept in its folder as robustness.json, unless --source is given. An
+    entry of a registry is not changed. Exits with 1 if an answer was not finite, or if the networks out of fold do not
+    give the answers on record.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.robustness import ROBUSTNESS, check_out_of_fold, check_robustness
@@ -114,7 +114,7 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.segments} segments of {counted}{made_up}"
     )
     if record.statement:
-        say(f"{record.statement}; it answered what is no ECG")
+        say(f"{record.statement}; signals that are not an ECG got an answer")
     for gate in record.gates:
         if gate.verdict != "PASS":
             say(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")

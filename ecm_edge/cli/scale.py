@@ -37,7 +37,7 @@ _KIB = 1024
     "least_objective",
     type=FiniteRange(),
     required=True,
-    help="The least objective that will do.",
+    help="The lowest objective that is good enough.",
 )
 @click.option(
     "--objective",
@@ -47,7 +47,7 @@ _KIB = 1024
     help="What has to reach --least-objective.",
 )
 @click.option(
-    "--flash-kib", type=FiniteRange(min=1), help="The most flash that will do.  [default: the target's budget]"
+    "--flash-kib", type=FiniteRange(min=1), help="The most flash that it may take.  [default: the target's budget]"
 )
 @click.option(
     "--width", "widths", multiple=True, help="A parameter to multiply; may be repeated.  [default: the family's own]"
@@ -65,7 +65,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Scale a candidate's widths, narrowest first, until score and size both meet their bars."""
+    """Train a candidate at several widths, narrowest first, until its score and its size both meet their limits."""
     from ecm_edge import targets
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.cli.search import print_trial, show_trials

@@ -74,8 +74,9 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
 
-    A candidate scored on its test subjects keeps the record as score.json, and one without any that of --out-of-fold;
-    an entry of a registry is left as it is. On any other data set all subjects are scored: external validation.
+    The record is kept in a candidate's folder as score.json where its test subjects were scored, or where it has none
+    and --out-of-fold was given. An entry of a registry is not changed. On any other data set all subjects are scored:
+    external validation.
     """
     from ecm_edge import targets
     from ecm_edge.base.records import Latency

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     "--ladder/--no-ladder",
     "ladder",
     default=None,
-    help="Train each candidate at two low fidelities first, and only the better ones in full.  "
+    help="Train each candidate briefly on a part of the data first, and only the better ones in full.  "
     "[default: where there are 16,000 training segments, 8 epochs and one objective]",
 )
 @click.option(
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     "--least-objective",
     "least_objective",
     type=FiniteRange(),
-    help="The least objective wanted: reach it and stop; what stays below is avoided.  [default: none]",
+    help="Stop when a candidate reaches it; try nothing near a candidate that stays below it.  [default: none]",
 )
 @click.option(
     "--split",
@@ -124,11 +124,11 @@ def command(
 ) -> None:
     """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
 
-    What does not fit is never trained. With a ladder, each candidate is first trained on an eighth of the episodes for
-    a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing else is trained
-    in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
-    settings that it was started with, its number of trials and its time limit: of the options only --trials, --timeout
-    and --storage count then.
+    A candidate that does not fit is not trained. With a ladder, each candidate is first trained on an eighth of the
+    episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
+    else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
+    the settings that it was started with, its number of trials and its time limit: of the options only --trials,
+    --timeout and --storage count then.
     """
     going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
     going_on += ["--storage", storage] if storage else []

@@ -78,7 +78,10 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
     shell_complete=families,
     help="A network family, or a name for --factory's.  [default: tcn]",
 )
-@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
+@click.option(
+    "--factory",
+    help="Your own network: module:function, called with (params, samples_per_segment).  [default: none]",
+)
 @set_option
 @click.option(
     "--like",
@@ -89,7 +92,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--folds",
     type=_Folds(),
-    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.  "
+    help="Also measure it out of fold: over K folds of subjects, or those in a file of `ecm-edge data folds`.  "
     "[default: not measured]",
 )
 @click.option(
@@ -103,7 +106,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--teachers",
     type=click.IntRange(1, 32),
-    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.  "
+    help="First train this many networks like it; it then learns their mean answer in place of the labels.  "
     "[default: none]",
 )
 @click.option("--export/--no-export", "export", default=True, help="Also export and quantise it.  [default: export]")
@@ -131,7 +134,7 @@ def command(
 
     Without --family and --set it is a small network that fits every board that ships.
 
-    With --folds K, K networks more are trained: every subject is answered by one that has not seen it. Where
+    --folds K trains K more networks, so that each subject is answered by a network that has not seen it. Where
     training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
@@ -276,9 +279,7 @@ def _new(
     from ecm_edge.data import splits
 
     training, network = divide(changes)
-    family = family or factory or networks.DEFAULT_FAMILY
-    if factory is None:
-        network = {**networks.defaults(family), **network}
+    family, network = networks.chosen(family, network, factory)
     return candidate.configure(
         dataset, splits.holdout(dataset, seed=seed), family, network, space.training_config(training), seed, factory
     )

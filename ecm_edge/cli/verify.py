@@ -51,19 +51,21 @@ _SHOWN = 20
 @click.option(
     "--noise",
     type=click.IntRange(min=1),
-    help="So many segments of seeded noise, for an ONNX file.  [default: --data or --samples]",
+    help="This many segments of random noise, the same each time, for an ONNX file.  [default: --data or --samples]",
 )
 @target_option
 @threshold_option
 @click.option(
-    "--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.  [default: all]"
+    "--segments",
+    type=click.IntRange(min=1),
+    help="Compare at most this many segments, spread evenly over the subjects.  [default: all]",
 )
 @click.option(
     "--emulated",
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
-    help="At most so many of them on the emulated board.",
+    help="Run at most this many of them on the emulated board.",
 )
 @json_option
 def command(

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 from ecm_edge import tasks
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import DatasetError
-from ecm_edge.base.names import path_meant
+from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.data.arrays import check_finite, check_indices, map_array
@@ -247,7 +247,7 @@ class Dataset:
             raise DatasetError(
                 "subjects must be in the data set",
                 f"{unknown[0]!r} in {self.folder}",
-                "`ecm-edge data info` lists its subjects.",
+                f"{did_you_mean(unknown[0], self.header.subjects)}`ecm-edge data info` lists its subjects.",
             )
         wanted = np.array([name in chosen for name in self.header.subjects])
         rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])

@@ -38,7 +38,10 @@ _BLOCK = 500  # segments read at a time
 
 
 class DegenerateAnswer(Record):
-    """The answer to a segment that is no ECG. `margin` is None where it is not finite; a refused one has no label."""
+    """The answer to a segment that is not an ECG; a refused one has no label.
+
+    `margin` is None where it is not finite.
+    """
 
     name: str
     label: int | None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ecm_edge.base.records import Record
+    from ecm_edge.candidate.training_config import Scalar
 
 FAMILIES = {
     "afnet": "ecm_edge.candidate.networks.afnet",
@@ -89,13 +90,32 @@ def widths(family: str) -> tuple[str, ...]:
     return names
 
 
-def defaults(family: str) -> dict[str, bool | int | float | str]:
+def defaults(family: str) -> dict[str, Scalar]:
     """The parameters of a small network of a shipped family, which fits every board that ships.
 
     Raises:
         SpaceError: an unknown family.
     """
     return dict(_module(family).DEFAULTS)
+
+
+def chosen(
+    family: str | None, network: Mapping[str, Scalar], factory: str | None = None
+) -> tuple[str, dict[str, Scalar]]:
+    """The family and all parameters of a network of which some were named; a factory's is called as the factory.
+
+    Args:
+        family: a shipped one, or a name for the factory's network; DEFAULT_FAMILY where neither is named.
+        network: the parameters that were named; the rest are the family's defaults.
+        factory: a user's own `module:function`, which has no defaults here.
+
+    Raises:
+        SpaceError: an unknown family.
+    """
+    if factory is not None:
+        return family or factory, dict(network)
+    family = family or DEFAULT_FAMILY
+    return family, {**defaults(family), **network}
 
 
 def find_factory(factory: str) -> Callable[[dict[str, Any], int], nn.Module]:
