@@ -84,10 +84,8 @@ def test_gate_says_by_how_much_and_which_layer(capsys):
 def test_gate_takes_a_candidates_network_and_changes_it(exported, capsys):
     target = ("--target", "host", "--json")
     code, out, _ = run(("gate", exported, *target), capsys)
-    _, like, _ = run(("gate", "--like", exported, *target), capsys)
     _, changed, _ = run(("gate", exported, "--set", "channels=8", *target), capsys)
     assert code == 0
-    assert like == out
     assert json.loads(changed)["parameters"] > json.loads(out)["parameters"]
     record = api.gate("host", like=str(exported), network={"channels": 8})
     assert record.parameters == json.loads(changed)["parameters"]
@@ -109,9 +107,8 @@ def test_gate_says_that_nothing_is_trained(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("{c}", "--like", "{c}"), "named once"),
         (("{c}", "--family", "tcn"), "brings its own family"),
-        (("--like", "{c}", "--factory", "a:b"), "brings its own family"),
+        (("{c}", "--factory", "a:b"), "brings its own family"),
         (("--set", "channels"), "NAME=VALUE"),
         (("{c}/none",), "a candidate is a folder"),
     ],
@@ -125,6 +122,11 @@ def test_gate_refuses(words, said, exported, capsys):
 def test_gate_in_python_refuses_an_unknown_parameter():
     with pytest.raises(SpaceError, match="Did you mean 'channels'"):
         api.gate("host", "separable", {**SMALL, "chanels": 8})
+
+
+def test_gate_in_python_refuses_a_family_beside_a_candidate(exported):
+    with pytest.raises(SpaceError, match="'tcn' beside it"):
+        api.gate("host", "tcn", like=exported)
 
 
 def test_simplify_leaves_the_model_and_its_record(exported, dataset, capsys):

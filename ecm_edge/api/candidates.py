@@ -205,7 +205,7 @@ def gate(
     network: Mapping[str, Scalar] | None = None,
     *,
     factory: str | None = None,
-    samples_per_segment: int = 1250,
+    samples_per_segment: int | None = None,
     like: AnyConfig | None = None,
 ) -> CostRecord:
     """What an untrained network costs on a board, held against its budgets; no data set is needed.
@@ -215,24 +215,29 @@ def gate(
         family: a shipped family of networks, "tcn" by default.
         network: parameters of the family, whose others have its defaults; with `like`, those that are changed.
         factory: a network of one's own, "module:function", in place of a family.
-        samples_per_segment: T, the samples of a segment.
-        like: a configuration, or the folder of a candidate that has it; it stands for all the rest.
+        samples_per_segment: T, the samples of a segment; by default that of `like`, or 1,250, as the task af-5s has.
+        like: a configuration, or the folder of a candidate that has it, in place of `family` and `factory`.
 
     Raises:
         CandidateError: no candidate is at `like`.
-        SpaceError: an unknown family, a parameter that does not fit it, or a factory that fails.
+        SpaceError: an unknown family, one beside `like`, a parameter that does not fit it, or a factory that fails.
         ModelError: the network cannot be exported.
     """
+    from ecm_edge import tasks
+    from ecm_edge.base.errors import SpaceError
     from ecm_edge.candidate.networks import chosen
     from ecm_edge.search.gate import gate_network
 
     if like is None:
         family, parameters = chosen(family, network or {}, factory)
+        length = tasks.default().samples_per_segment
     else:
+        if family or factory:
+            raise SpaceError("`like` brings its own family", f"{factory or family!r} beside it", "Leave it out.")
         config = given.config(like)
-        family, factory, samples_per_segment = config.family, config.factory, config.samples_per_segment
+        family, factory, length = config.family, config.factory, config.samples_per_segment
         parameters = {**config.network, **(network or {})}
-    return gate_network(family, parameters, samples_per_segment, given.target(target), factory=factory)
+    return gate_network(family, parameters, samples_per_segment or length, given.target(target), factory=factory)
 
 
 def simplify(candidate: AnyPath, dataset: AnyDataset) -> SimplifyRecord:

@@ -144,7 +144,7 @@ def first_fault(problem: ValidationError, within: str = "") -> str:
     table that the fields are in, if any.
     """
     faults = problem.errors(include_url=False)
-    unknown, missing = _places(faults, "extra_forbidden", within), _places(faults, "missing", within)
+    unknown, missing = _places(faults, _UNKNOWN, within), _places(faults, "missing", within)
     parts = [f"unknown field {', '.join(unknown)}"] if unknown else []
     if missing and (unknown or faults[0]["type"] == "missing"):
         parts.append(f"Field required at {', '.join(missing)}")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._assignments import divide, parse_all, set_option
 from ecm_edge.cli._common import CANDIDATE, emit, json_option, print_gates, target_option
 from ecm_edge.cli._help import example
-from ecm_edge.cli._names import families, shipped
+from ecm_edge.cli._names import shipped
+from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +38,12 @@ _NAMES = {
     "candidate",
     type=CANDIDATE,
     required=False,
-    help="A candidate's folder, or a run's (its best), trained or not.  [default: --family]",
+    help="A candidate's folder, or a run's (its best); --set changes its network.  [default: --family]",
 )
 @target_option
-@click.option("--family", shell_complete=families, help="A network family.  [default: tcn]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.  [default: none]")
+@family_option
+@factory_option
 @set_option
-@click.option("--like", type=CANDIDATE, help="Another candidate's network; --set changes it.  [default: none]")
 @click.option(
     "--task",
     shell_complete=shipped("tasks"),
@@ -57,7 +56,6 @@ def command(
     family: str | None,
     factory: str | None,
     assignments: tuple[str, ...],
-    like: Path | None,
     task: str | None,
     *,
     as_json: bool,
@@ -72,13 +70,14 @@ def command(
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.search.gate import gate_network
 
-    folder = _folder(candidate, like, new=bool(family or factory))
+    if candidate and (family or factory):
+        raise click.UsageError("a candidate brings its own family; leave out --family and --factory")
     training, changes = divide(parse_all(assignments))
     if training:
         click.echo(f"note: training.{next(iter(training))} changes nothing here: nothing is trained", err=True)
     board, samples = targets.load(target), tasks.load(task).samples_per_segment if task else None
-    if folder:
-        config = load_config(folder)
+    if candidate:
+        config = load_config(candidate)
         family, factory, changes = config.family, config.factory, {**config.network, **changes}
         samples = samples or config.samples_per_segment
     else:
@@ -86,15 +85,6 @@ def command(
     samples = samples or tasks.default().samples_per_segment
     record = gate_network(family, changes, samples, board, factory=factory)
     emit(record, as_json=as_json, render=lambda: _render(record, _named(family, factory, changes)))
-
-
-def _folder(candidate: Path | None, like: Path | None, *, new: bool) -> Path | None:
-    """The folder that the network is taken from, if any; refused where it is named twice."""
-    if candidate and like:
-        raise click.UsageError("a candidate is named once: leave out --like")
-    if (candidate or like) and new:
-        raise click.UsageError("a candidate brings its own family; leave out --family and --factory")
-    return candidate or like
 
 
 def _named(family: str, factory: str | None, network: dict[str, Scalar]) -> str:

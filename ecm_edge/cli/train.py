@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._assignments import divide, parse_all, set_option
 from ecm_edge.cli._common import (
     CANDIDATE,
     PATH,
@@ -21,7 +20,7 @@ from ecm_edge.cli._common import (
     target_option,
 )
 from ecm_edge.cli._help import example
-from ecm_edge.cli._names import families
+from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,15 +72,8 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option(
-    "--family",
-    shell_complete=families,
-    help="A network family, or a name for --factory's.  [default: tcn]",
-)
-@click.option(
-    "--factory",
-    help="Your own network: module:function, called with (params, samples_per_segment).  [default: none]",
-)
+@family_option
+@factory_option
 @set_option
 @click.option(
     "--like",
@@ -265,7 +257,7 @@ def _print_network(network: Progress) -> None:
 
 
 def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
-    """Name the family and all of its parameters that are not its own defaults."""
+    """Name the family, and the parameters that the configuration has."""
     parameters = ", ".join(f"{name}={value}" for name, value in config.network.items())
     default = "" if chosen else ", the default (--family names another)"
     click.echo(f"family {config.family}{default}: {parameters or 'no parameters'}", err=True)

@@ -1,4 +1,4 @@
-"""`--set NAME=VALUE` of the commands that make a candidate."""
+"""The options that describe a network and its training: `--family`, `--factory` and `--set`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ecm_edge.cli._names import families
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ecm_edge.candidate.training_config import Scalar
 
 _TRAINING = "training."
+
+family_option = click.option(
+    "--family", shell_complete=families, help="A network family, or a name for --factory's.  [default: tcn]"
+)
+
+factory_option = click.option(
+    "--factory",
+    help="Your own network: module:function, called with (params, samples_per_segment).  [default: none]",
+)
 
 set_option = click.option(
     "--set",
