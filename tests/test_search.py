@@ -471,15 +471,18 @@ def test_a_ladder_is_the_default_where_it_helps(dataset, monkeypatch, segments, 
     split = splits.holdout(dataset, seed=0)
     monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(segments))
     long = Space.model_validate({**SPACE.model_dump(), "training": {"epochs": epochs}})
-    assert runs.wants_ladder(dataset, long, split, sampler, pruner) is wanted
+    settings = runs.default_settings(dataset, TARGET, long, split=split, sampler=sampler, pruner=pruner)
+    assert settings.ladder == (list(ladder.RUNGS) if wanted else [])
 
 
 def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
     split = splits.holdout(dataset, seed=0)
     monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(10**6))
-    assert [
-        runs.wants_ladder(dataset, space.load(name), split, "tpe", "median") for name in ("quick", "default", "afnet")
-    ] == [False, True, True]
+    ladders = [
+        runs.default_settings(dataset, TARGET, space.load(name), split=split).ladder
+        for name in ("quick", "default", "afnet")
+    ]
+    assert list(map(bool, ladders)) == [False, True, True]
 
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])

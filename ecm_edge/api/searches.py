@@ -33,7 +33,11 @@ def load_space(name_or_path: AnyPath = "default") -> Space:
 def default_settings(
     dataset: AnyDataset, target: AnyTarget, search_space: AnySpace, *, seed: int = 0, **chosen: object
 ) -> SearchSettings:
-    """Settings with the default split by subject, and the board's own score as objective where it has one."""
+    """Settings with what is `chosen`, fields of `SearchSettings`, and defaults for the rest.
+
+    By default subjects are drawn by `seed`; the objective is the board's own score where it has one, else mean Fβ; and
+    there is a ladder where it is worthwhile.
+    """
     from ecm_edge.search.runs import default_settings as inner
 
     return inner(given.dataset(dataset), given.target(target), given.space(search_space), seed=seed, **chosen)
@@ -77,22 +81,15 @@ def search(
         seed: of the split by subject and of the draws.
         storage: any Optuna storage URL; by default an SQLite file in the run's folder.
         on_trial: called with every finished trial.
-        chosen: further fields of `SearchSettings`; a ladder is used where it is worthwhile, unless it is among them.
+        chosen: further fields of `SearchSettings`; by default as `default_settings` says.
 
     Raises:
         SearchError: settings that do not go together, nothing that fits the board, or a storage that fails.
         SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
         OutputError: `out` exists or cannot be written.
     """
-    from ecm_edge.search.ladder import RUNGS
-    from ecm_edge.search.runs import wants_ladder
-
     data = given.dataset(dataset)
-    settings = default_settings(data, target, space, seed=seed, **chosen)
-    fits = wants_ladder(data, settings.space, settings.split, settings.sampler, settings.pruner)
-    if fits and "ladder" not in chosen:
-        settings = settings.model_copy(update={"ladder": list(RUNGS)})
-    start_search(out, settings)
+    start_search(out, default_settings(data, target, space, seed=seed, **chosen))
     return resume_search(data, out, trials=trials, timeout_s=timeout_s, storage=storage, on_trial=on_trial)
 
 

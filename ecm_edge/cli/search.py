@@ -190,8 +190,6 @@ def _settings(
     seed: int,
     *,
     ladder: bool | None,
-    sampler: Sampler,
-    pruner: Pruner,
     **options: object,
 ) -> SearchSettings:
     """The settings of a new run; of `options`, those that were given."""
@@ -203,17 +201,10 @@ def _settings(
 
     if target is None:
         raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-    search_space, split = space.load(space_name), _split(dataset, split_name, seed)
-    if ladder is None:
-        ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
-    chosen: dict[str, object] = {
-        "sampler": sampler,
-        "pruner": pruner,
-        "split": split,
-        "ladder": RUNGS if ladder else (),
-    }
-    chosen |= {name: value for name, value in options.items() if value is not None}
-    return runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
+    rungs = RUNGS if ladder else ()
+    options |= {"split": _split(dataset, split_name, seed), "ladder": None if ladder is None else rungs}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return runs.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
 
 
 def _split(dataset: Dataset, name: str, seed: int) -> Split:

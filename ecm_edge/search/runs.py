@@ -154,26 +154,34 @@ class SearchRecord(Drawable):
 def default_settings(
     dataset: Dataset, target: Target, search_space: Space, *, seed: int = 0, **chosen: object
 ) -> SearchSettings:
-    """Settings with the default split by subject, and the board's own score as objective where it has one."""
-    return SearchSettings.model_validate(
+    """Settings with what is `chosen`, and defaults for the rest.
+
+    By default subjects are drawn by `seed`; the objective is the board's own score where it has one, else mean Fβ; and
+    there is a ladder where it is worthwhile.
+    """
+    settings = SearchSettings.model_validate(
         {
             "target": target,
             "task": dataset.header.task,
             "space": search_space,
             "dataset_sha256": dataset.header.content_sha256,
             "synthetic": dataset.header.synthetic,
-            "split": splits.holdout(dataset, seed=seed),
+            "split": chosen.get("split") or splits.holdout(dataset, seed=seed),
             "seed": seed,
             "objective": "board_score" if score_rule(target, dataset.header.task) else "fbeta_mean",
             **chosen,
         }
     )
+    if "ladder" not in chosen and _wants_ladder(settings, dataset):
+        return settings.model_copy(update={"ladder": list(ladder.RUNGS)})
+    return settings
 
 
-def wants_ladder(dataset: Dataset, search_space: Space, split: Split, sampler: Sampler, pruner: Pruner) -> bool:
+def _wants_ladder(settings: SearchSettings, dataset: Dataset) -> bool:
     """Whether a search gains by a ladder: it is large enough for one, has one objective, and may prune."""
-    segments = len(dataset.rows_of(split.train))
-    return sampler != "nsga2" and pruner != "none" and ladder.worthwhile(segments, _fewest_epochs(search_space))
+    segments = len(dataset.rows_of(settings.split.train))
+    may = settings.sampler != "nsga2" and settings.pruner != "none"
+    return may and ladder.worthwhile(segments, _fewest_epochs(settings.space))
 
 
 def _fewest_epochs(search_space: Space) -> int:
