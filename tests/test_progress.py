@@ -88,8 +88,8 @@ def screen(monkeypatch):
 def test_steps_lie_in_each_other(screen):
     with progress.doing("trial 3"):
         with progress.doing("train"):
-            progress.say("epoch 1 of 2")
-        progress.say("trained")
+            progress.detail("epoch 1 of 2")
+        progress.detail("trained")
     assert screen.drawn == [
         ["trial 3"],
         ["trial 3", "train"],
@@ -128,7 +128,7 @@ def test_the_result_is_printed_without_the_line(screen):
 def test_other_threads_show_nothing(screen):
     def work():
         with progress.doing("build"):
-            progress.say("half")
+            progress.detail("half")
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -1,7 +1,7 @@
 """What a command does at the moment: one line on stderr, where that is a terminal.
 
     with doing("trial 3"), doing("train"):
-        say("epoch 4 of 6, validation F1 0.9162")
+        detail("epoch 4 of 6, validation F1 0.9162")
 
 shows "trial 3 · train epoch 4 of 6, validation F1 0.9162", with the seconds since the command began. Steps are entered
 anywhere, at any depth; the line is there until the outermost ends. Nothing is shown where stderr is no terminal, in a
@@ -114,7 +114,7 @@ def _step(text: str) -> Iterator[list[str]]:
             _LINE.is_hidden = False
 
 
-def say(text: str) -> None:
+def detail(text: str) -> None:
     """Show `text` behind the innermost step, in place of what was said of it last."""
     if _LINE.steps and threading.current_thread() is threading.main_thread():
         _LINE.steps[-1][1] = text

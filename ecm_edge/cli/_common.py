@@ -189,7 +189,7 @@ def keeps_records(model: Path) -> bool:
     return model.is_dir() and not (model / MANIFEST).exists()
 
 
-def tell(facts: ModelFacts | None, serial: str = "") -> None:
+def say_facts(facts: ModelFacts | None, serial: str = "") -> None:
     """One line on a model that is no float32 detector: its shapes, its rule, and what it was converted from.
 
     One more on its serial answers, where they are not in the contest's frame.

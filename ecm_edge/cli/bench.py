@@ -16,7 +16,7 @@ from ecm_edge.cli._common import (
     open_data,
     print_gates,
     refuse_for_candidate,
-    tell,
+    say_facts,
     threshold_option,
 )
 from ecm_edge.cli._help import example
@@ -76,7 +76,7 @@ def command(
 
 
 def _render(record: BenchRecord) -> None:
-    from ecm_edge.base.numbers import fixed
+    from ecm_edge.base.numbers import KIB, fixed
     from ecm_edge.base.tables import Column, say, show
 
     forms = [*record.forms, *record.against]
@@ -97,8 +97,8 @@ def _render(record: BenchRecord) -> None:
         [
             [
                 f"{'against ' if form in record.against else ''}{form.form or form.file}",
-                f"{form.file_bytes / 1024:.1f}",
-                f"{form.weight_bytes / 1024:.1f}",
+                f"{form.file_bytes / KIB:.1f}",
+                f"{form.weight_bytes / KIB:.1f}",
                 *(fixed(ms, 4) for ms in (t.median_ms, t.p95_ms, t.mean_ms, t.min_ms, t.max_ms, t.std_ms)),
                 str(t.runs),
             ]
@@ -107,7 +107,7 @@ def _render(record: BenchRecord) -> None:
     )
     say(f"measured: {forms[0].latency_ms.source}; fed with {record.segments}")
     say(f"{record.macs:,} MACs, {record.parameters:,} parameters")
-    tell(record.facts)
+    say_facts(record.facts)
     _render_boards(record)
     if record.board_latency_ms:
         say(f"{record.board}: {record.board_latency_ms.mean_ms:.3f} ms ({record.board_latency_ms.evidence})")

@@ -17,8 +17,8 @@ from ecm_edge.cli._common import (
     json_option,
     print_gates,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
 from ecm_edge.cli._help import example
@@ -76,7 +76,7 @@ def _render(record: BundleRecord) -> None:
 
     packed = record.manifest
     say(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
-    tell(record.facts, record.serial)
+    say_facts(record.facts, record.serial)
     print_gates(record.gates)
     if record.archive_sha256:
         say(f"SHA-256 {record.archive_sha256}")

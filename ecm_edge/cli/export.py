@@ -28,7 +28,7 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
     from ecm_edge.forms.export import export_candidate
 
     dataset = open_data(data)
-    with doing("exporting and simplifying"):
+    with doing("export and simplify"):
         record = export_candidate(candidate, dataset)
     emit(record, as_json=as_json, render=lambda: _render(record))
 

@@ -19,8 +19,8 @@ from ecm_edge.cli._common import (
     model_argument,
     print_gates,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
 from ecm_edge.cli._help import Group, example
@@ -97,7 +97,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
     if record.byte_entry:
         click.echo(f"{record.byte_entry};")
-    tell(record.facts)
+    say_facts(record.facts)
 
 
 @command.command(
@@ -130,7 +130,7 @@ def build_(
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
     refuse_for_candidate(model, threshold, classes)
-    with doing(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         names = class_names(classes)
         record = (
             build_candidate(model, board)
@@ -172,7 +172,7 @@ def _render_images(record: FirmwareRecord) -> None:
                 say(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
         for sentence in form.advice:
             say(f"- {sentence}")
-    tell(record.facts, record.serial)
+    say_facts(record.facts, record.serial)
     say(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
@@ -236,7 +236,7 @@ def _servable(
     shipped = _shipped(opened, board)
     if shipped is not None:
         return shipped, asked, said
-    with doing(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
     return image.elf, asked, said

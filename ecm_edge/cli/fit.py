@@ -12,8 +12,8 @@ from ecm_edge.cli._common import (
     json_option,
     model_argument,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
 from ecm_edge.cli._help import example
@@ -46,7 +46,7 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with doing(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
@@ -58,7 +58,7 @@ def _render(record: FitRecord) -> None:
     say(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
     for sentence in [*_in_the_way(record.forms[0]), *record.advice]:
         say(f"- {sentence}")
-    tell(record.facts, record.serial)
+    say_facts(record.facts, record.serial)
     click.echo("")
     for form in record.forms:
         render_form(form, record.target)

@@ -13,7 +13,7 @@ from ecm_edge.cli._common import (
     model_argument,
     open_data,
     refuse_for_candidate,
-    tell,
+    say_facts,
     threshold_option,
 )
 from ecm_edge.cli._help import example
@@ -72,13 +72,13 @@ def command(
     if model.is_dir() and not isinstance(source, Samples):
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
-        with doing("quantising and ranking layers"):
+        with doing("quantise and rank layers"):
             record = quantize_candidate(model, source)
     else:
         if out is None:
             raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else None
-        with doing("quantising and ranking layers"):
+        with doing("quantise and rank layers"):
             record = quantize_file(model, source, out, subjects=chosen, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
@@ -110,4 +110,4 @@ def _render(record: QuantizeRecord) -> None:
     if recurrent := [op for op in ("LSTM", "GRU", "RNN") if op in record.nodes_by_op]:
         say(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
     say(f"calibrated on {record.calibration_segments} segments of {of}")
-    tell(record.facts)
+    say_facts(record.facts)

@@ -22,8 +22,6 @@ from ecm_edge.cli._help import example
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KIB = 1024
-
 
 @click.command(
     "scale", epilog=example("ecm-edge scale run --data af --target nucleo-l432kc --least-objective 0.9 -o scaled")
@@ -67,6 +65,7 @@ def command(
 ) -> None:
     """Train a candidate at several widths, narrowest first, until its score and its size both meet their limits."""
     from ecm_edge import targets
+    from ecm_edge.base.numbers import KIB
     from ecm_edge.candidate.candidate import load_config
     from ecm_edge.cli.search import print_trial, show_trials
     from ecm_edge.search import scale
@@ -79,7 +78,7 @@ def command(
             out,
             objective=objective,  # type: ignore[arg-type] # click.Choice has checked it
             least_objective=least_objective,
-            most_flash_bytes=round(flash_kib * _KIB) if flash_kib else None,
+            most_flash_bytes=round(flash_kib * KIB) if flash_kib else None,
             widths=widths,
             on_trial=print_trial,
         )
@@ -88,7 +87,7 @@ def command(
         as_json=as_json,
         render=lambda: show_trials(
             f"{record.verdict}: {record.objective} of {record.standard:g} or more within "
-            f"{record.most_flash_bytes / _KIB:.0f} KiB of flash on {record.target}",
+            f"{record.most_flash_bytes / KIB:.0f} KiB of flash on {record.target}",
             record.objective,
             record.trials,
             record.best,

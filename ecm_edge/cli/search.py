@@ -258,7 +258,7 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import fixed, ratio, with_positives
+    from ecm_edge.base.numbers import KIB, fixed, ratio, with_positives
     from ecm_edge.base.tables import Column, say, show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
@@ -286,8 +286,8 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 fixed(t.fbeta_mean, 4),
                 *map(ratio, (t.g, t.specificity)),
                 f"{t.macs:,}",
-                f"{t.flash_bytes / 1024:.1f}",
-                f"{t.ram_bytes / 1024:.1f}",
+                f"{t.flash_bytes / KIB:.1f}",
+                f"{t.ram_bytes / KIB:.1f}",
                 verdict_of(t) if t.outcome == "done" else t.outcome,
             ]
             for t in ranked

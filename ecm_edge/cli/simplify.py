@@ -41,7 +41,7 @@ def command(model: Path, data: Path | None, samples: Path | None, out: Path | No
         if data is None:
             raise click.UsageError("a candidate is compared on segments of its own data set: --data")
         dataset = open_data(data)
-        with doing("simplifying"):
+        with doing("simplify"):
             record = simplify_candidate(model, dataset)
     else:
         record = _file(model, data, samples, out)
@@ -58,7 +58,7 @@ def _file(model: Path, data: Path | None, samples: Path | None, out: Path | None
     if out is None:
         raise click.UsageError("a simplified ONNX file needs a name of its own: --out FILE")
     given = sample_file.read(samples, onnx_model.load_classifier(model)) if samples else None
-    with doing("simplifying"):
+    with doing("simplify"):
         return simplify_file(model, out, given)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def command(name_or_path: str | None, *, as_json: bool) -> None:
     """List the boards that ship with ecm-edge, or check and show one (a name, or the path of a TOML file)."""
     from ecm_edge import targets
+    from ecm_edge.base.numbers import KIB
     from ecm_edge.base.tables import Column, show
 
     listing = targets.TargetList(
@@ -49,8 +50,8 @@ def command(name_or_path: str | None, *, as_json: bool) -> None:
                     t.name,
                     t.core.architecture,
                     f"{t.core.clock_hz / 1e6:,.0f}",
-                    f"{t.budget.flash_bytes / 1024:,.0f} of {t.memory.flash_bytes / 1024:,.0f}",
-                    f"{t.budget.ram_bytes / 1024:,.0f} of {t.memory.ram_bytes / 1024:,.0f}",
+                    f"{t.budget.flash_bytes / KIB:,.0f} of {t.memory.flash_bytes / KIB:,.0f}",
+                    f"{t.budget.ram_bytes / KIB:,.0f} of {t.memory.ram_bytes / KIB:,.0f}",
                     f"{t.budget.macs:,}",
                     f"{t.budget.latency_ms:,g}",
                     _scores(t),

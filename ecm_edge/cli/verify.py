@@ -13,8 +13,8 @@ from ecm_edge.cli._common import (
     model_argument,
     open_data,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
 from ecm_edge.cli._help import example
@@ -134,7 +134,7 @@ def _render(record: VerifyRecord) -> None:
         ],
         [_row(hop, classes=classes) for hop in record.hops],
     )
-    tell(record.facts)
+    say_facts(record.facts)
     _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)

@@ -201,7 +201,7 @@ def synthesise(
     task = task or tasks.default()
     rhythms = _all_rhythms(subjects, segments_per_subject, task)
     drawn = (recording(subject, seed, segments_per_subject, task) for subject in range(subjects))
-    records = track(drawn, "making ECG", total=subjects)
+    records = track(drawn, "make signals", total=subjects)
     if file_format == "dataset":
         options = {"subjects": subjects, "seed": seed, "segments_per_subject": segments_per_subject}
         content_sha256 = write_dataset(

@@ -146,7 +146,7 @@ def answer_all(
         ModelError: a score is not finite, or onnxruntime fails.
     """
     run, problems, used = _runner(model), list(listing.problems), 0
-    for name in track(listing.names, "reading recordings", total=len(listing.names)):
+    for name in track(listing.names, "read recordings", total=len(listing.names)):
         try:
             answered = answer(run, listing.load(name), task, hop_s)
         except Unfit as problem:

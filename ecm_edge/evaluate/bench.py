@@ -228,7 +228,7 @@ def time_in_turns(
     timers = [Timer(model.classifier, segments_for(model.classifier, dataset)) for model in models]
     for timer in timers:
         timer.warm_up(warm_ups)
-    for start in track(range(0, runs, TURN), "timing"):
+    for start in track(range(0, runs, TURN), "time the forms"):
         for timer in timers:
             timer.time(min(TURN, runs - start))
     return [_form_bench(model, timer, warm_ups, target) for model, timer in zip(models, timers, strict=True)]

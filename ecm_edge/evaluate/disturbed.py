@@ -65,7 +65,7 @@ def disturbed_margins(
         ModelError: the answer fails.
     """
     margins = {name: np.zeros(len(rows), np.float32) for name in (UNDISTURBED, *DISTURBANCES)}
-    for start in track(range(0, len(rows), _BLOCK), "disturbing segments"):
+    for start in track(range(0, len(rows), _BLOCK), "disturb segments"):
         here = slice(start, start + _BLOCK)
         block = Block(np.asarray(dataset.samples[rows[here]]), rows[here], dataset.header.sampling_rate_hz, seed)
         if not np.isfinite(block.samples).all():

@@ -183,7 +183,7 @@ def _answer_all(
     by_row: dict[int, SegmentAnswer] = {}
     with open_line(session.port, options.timeout_s) as line:
         answers_file.create(answers, session)
-        for row in track(rows, "sending segments"):
+        for row in track(rows, "send segments"):
             by_row[row] = _answer(line, dataset, row, options, answers, scores)
             answers_file.append(answers, by_row[row])
     return by_row

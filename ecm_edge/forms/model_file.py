@@ -120,7 +120,7 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
     session = onnx_model.open_session(classifier.proto)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     parts = [np.zeros(0, np.float32)]
-    for block in track(blocks, f"scoring {classifier.path.name}"):
+    for block in track(blocks, f"answer segments with {classifier.path.name}"):
         samples = np.asarray(dataset.samples[block])  # (n, T)
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
         parts.append(scores[:, 1] - scores[:, 0])

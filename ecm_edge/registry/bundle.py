@@ -109,7 +109,7 @@ class _Parts:
     scores: Floats
 
 
-@doing("pack")
+@doing("pack the bundle")
 def bundle(
     path: Path,
     target: Target,

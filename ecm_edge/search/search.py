@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import SearchError
-from ecm_edge.base.progress import doing, say
+from ecm_edge.base.progress import detail, doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
@@ -207,7 +207,7 @@ class _Run:
         idle = 0
         while True:
             trained = sum(trial.trained for trial in self.trials)
-            say(f"{trained:,} of {limits.trials:,} trained")
+            detail(f"{trained:,} of {limits.trials:,} trained")
             if trained >= limits.trials:
                 return "trials"
             if deadline is not None and time.monotonic() >= deadline:

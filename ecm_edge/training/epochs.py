@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.base.progress import say
+from ecm_edge.base.progress import detail
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.auxiliary import variation_loss
@@ -135,7 +135,7 @@ class Loop:
                 return "diverged"
             self.epochs.append(epoch)
             kept = self._keep_better(epoch)
-            say(_told(epoch, self.begun + self._training.epochs))
+            detail(_told(epoch, self.begun + self._training.epochs))
             on_epoch(epoch)
             if should_stop(epoch):
                 return "pruned"

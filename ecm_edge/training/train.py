@@ -121,7 +121,7 @@ class Trained:
     record: TrainingRecord
 
 
-@doing("read the segments")
+@doing("read segments")
 def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
     """Read the training and validation segments of a split into memory; the latter part may be empty.
 

@@ -49,7 +49,7 @@ def out_of_fold(dataset: Dataset) -> np.ndarray | None:
         return None
     inputs = _all_features(dataset)
     probabilities = np.empty(len(labels))
-    for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predicting out of fold", folds):
+    for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predict out of fold", folds):
         labelled = learn[labels[learn] >= 0]
         if len(labelled) < _MIN_ROWS or len(np.unique(labels[labelled])) < 2:  # noqa: PLR2004 - two classes
             return None
@@ -63,7 +63,7 @@ def _all_features(dataset: Dataset) -> np.ndarray:
     """(N, F)."""
     blocks = list(parts(np.arange(dataset.header.segments)))
     rate_hz = dataset.header.sampling_rate_hz
-    tracked = track(blocks, "finding beats", len(blocks))
+    tracked = track(blocks, "find beats", len(blocks))
     return np.concatenate([features(dataset.samples[rows], rate_hz) for rows in tracked])
 
 

@@ -61,7 +61,7 @@ class MergeRecord(Record):
     seconds: float
 
 
-@doing("merge")
+@doing("merge data sets")
 def merge(datasets: Sequence[Dataset], out: Path, rules: MergeRules | None = None) -> MergeRecord:
     """Merge data sets, in this order, into a new one at `out`; their sources are kept, those of merged sets as well.
 

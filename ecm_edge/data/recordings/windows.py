@@ -113,7 +113,7 @@ class Windows:
 def read_all(listing: Listing, task: Task) -> Iterator[SegmentBlock]:
     """The blocks of every recording, in this order; one that is `Unfit` becomes a problem."""
     yield problem_block(task, listing.problems)
-    for name in track(listing.names, "reading recordings", total=len(listing.names)):
+    for name in track(listing.names, "read recordings", total=len(listing.names)):
         try:
             yield from blocks(listing.load(name), task)
         except Unfit as problem:

@@ -343,7 +343,7 @@ def _segments(dataset: Dataset, chosen: np.ndarray, target: Target, decision: De
 
 def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | Samples, target: Target) -> VerifyRecord:
     """Run the hops of a chain and sum them up."""
-    made, segments = [step() for step in track(chain.steps, "hops compared")], chain.segments
+    made, segments = [step() for step in track(chain.steps, "compare forms, hop")], chain.segments
     counted = at_least("segments_compared", len(segments.samples), 1, "segments")
     gates = [counted, *(_gate_of(hop) for hop in made)]
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)

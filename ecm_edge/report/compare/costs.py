@@ -79,7 +79,7 @@ def _build(side: Side, target: Target) -> FormFit:
     forms: list[Form] = [side.form] if side.form else []
     if side.records is None and not isinstance(side.model, str):
         forms = [form_of(side.model.classifier.proto)]
-    with doing(f"building {side.name} for {target.name}"):
+    with doing(f"build {side.name} for {target.name}"):
         return fit_model(side.path, target, forms or None).forms[0]
 
 
