@@ -134,7 +134,7 @@ def measure(
         answers: the file to which every answer is added as it comes.
         subjects: as for `score`: by default the test subjects of `model`, all of them without one.
         model: the candidate or ONNX file that the image was made from; the board's labels are compared with its labels.
-        form: which form of a candidate.
+        form: which form of a candidate, float32 by default whatever the target.
         target: gives beta, the limit of G, the board's score and the protocol; the contest's without one.
         image: what runs on the board, for its size.
         emulated: no board is there. Not needed for a pseudo-terminal, which is recognised.

@@ -106,7 +106,7 @@ def score(
         target: gives beta, the limit of G, and the board's score.
         subjects: by default a candidate's test subjects on its own data set, and else all of them.
         sources: of a merged data set, score these alone; all of them where none is named.
-        form: which form of a candidate; a file is what it is.
+        form: which form of a candidate, float32 by default whatever the target; a file is what it is.
         latency: that of the board, in place of the estimate; the time of an emulator is none.
 
     Raises:
@@ -184,7 +184,7 @@ def robustness(
         target: gives beta and the limit of G.
         subjects: by default those that `score` takes.
         sources: of a merged data set, take these alone; all of them where none is named.
-        form: which form of a candidate; a file is what it is.
+        form: which form of a candidate, float32 by default whatever the target; a file is what it is.
         segments: at most so many, evenly spread over the sources, and in each over the subjects.
         seed: of the noise.
 

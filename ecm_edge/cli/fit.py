@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form, Gate
     from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
-_BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
+_BUDGETS = ("flash_bytes", "ram_bytes", "latency_ms", "macs")
 _LARGEST = 5
 
 
@@ -68,6 +68,8 @@ def _render(record: FitRecord) -> None:
 
 def _in_the_way(form: FormFit) -> list[str]:
     """Of the form that would ship: what fails beside the budgets, what did not run; or the budget that is used most."""
+    from ecm_edge.forms.gate import BUDGET_NAMES
+
     failed = [gate for gate in form.gates if gate.verdict == "FAIL" and gate.name not in _BUDGETS and not form.advice]
     if form.verdict == "FAIL":
         return [f"{gate.name} fails: {gate.detail or _value(gate)}" for gate in failed]
@@ -78,19 +80,20 @@ def _in_the_way(form: FormFit) -> list[str]:
         return not_run
     tightest = max(budgets, key=lambda gate: (gate.value or 0.0) / (gate.limit or 1.0))
     used, limit, percent = _used(tightest)
-    return [*not_run, f"Of its budgets {_BUDGETS[tightest.name]} is used most: {used} of {limit} ({percent} %)."]
+    return [*not_run, f"Of its budgets {BUDGET_NAMES[tightest.name]} is used most: {used} of {limit} ({percent} %)."]
 
 
 def render_form(form: FormFit, target: str) -> None:
     """The use of each budget by one form, with its sections, layers and largest tensors."""
     from ecm_edge.base.tables import say, show
+    from ecm_edge.forms.gate import BUDGET_NAMES
 
     title = f"{form.verdict}: {form.form} on {target}" + (f" ({form.note})" if form.note else "")
     evidence = {"flash_bytes": form.size_evidence, "ram_bytes": form.size_evidence, "latency_ms": "estimated"}
     budgets = {gate.name: gate for gate in form.gates}
     rows = [
-        [label, evidence.get(name, "counted"), *_used(budgets[name]), budgets[name].verdict.value]
-        for name, label in _BUDGETS.items()
+        [BUDGET_NAMES[name], evidence.get(name, "counted"), *_used(budgets[name]), budgets[name].verdict.value]
+        for name in _BUDGETS
         if name in budgets
     ]
     show(title, ["budget", "evidence", "used", "of", "%", "verdict"], rows)

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.forms.gate import CostRecord
 
-_NAMES = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "flash_bytes": "flash",
-    "ram_bytes": "RAM",
-    "latency_ms": "latency",
-}
-
 
 @click.command(
     "gate",
@@ -94,14 +86,15 @@ def _named(family: str, factory: str | None, network: dict[str, Scalar]) -> str:
 def _render(record: CostRecord, network: str) -> None:
     from ecm_edge.base.numbers import quantity
     from ecm_edge.base.tables import say, show
+    from ecm_edge.forms.gate import BUDGET_NAMES
 
-    budgets = [gate for gate in record.gates if gate.name in _NAMES]
+    budgets = [gate for gate in record.gates if gate.name in BUDGET_NAMES]
     show(
         f"{record.verdict}: {record.form} on {record.target}, untrained: {network}",
         ["budget", "evidence", "used", "of", "%", "verdict"],
         [
             [
-                _NAMES[gate.name],
+                BUDGET_NAMES[gate.name],
                 _evidence(gate, record),
                 quantity(gate.value, _unit(gate)),
                 quantity(gate.limit, _unit(gate)),
@@ -114,10 +107,12 @@ def _render(record: CostRecord, network: str) -> None:
     for gate in sorted(budgets, key=lambda gate: gate.verdict == "PASS"):
         beyond = "over" if gate.verdict == "FAIL" else "left"
         by = quantity(abs(gate.margin or 0.0), _unit(gate))
-        say(f"- {_NAMES[gate.name]}: {by} {beyond}{_of(gate)}")
-    print_gates(gate for gate in record.gates if gate.name not in _NAMES)
+        say(f"- {BUDGET_NAMES[gate.name]}: {by} {beyond}{_of(gate)}")
+    print_gates(gate for gate in record.gates if gate.name not in BUDGET_NAMES)
     for other in record.also:
-        broken = f", above its {', '.join(_NAMES.get(name, name) for name in other.broken)}" if other.broken else ""
+        broken = (
+            f", above its {', '.join(BUDGET_NAMES.get(name, name) for name in other.broken)}" if other.broken else ""
+        )
         say(f"as {other.form}: {other.verdict.value}{broken}; {quantity(other.flash_bytes, 'B')} flash")
 
 

@@ -173,31 +173,35 @@ def command(
 
 
 def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> None:
-    from ecm_edge.base.numbers import point, with_positives
-    from ecm_edge.base.tables import printable
+    from ecm_edge.base.numbers import point, quantity, with_positives
+    from ecm_edge.base.tables import printable, say
+    from ecm_edge.forms.gate import BUDGET_NAMES
 
     for gate in result.cost.gates:
-        value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
-        click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
+        used, limit = (quantity(value, gate.unit) for value in (gate.value, gate.limit))
+        say(
+            f"{gate.verdict.value:7} {BUDGET_NAMES.get(gate.name, gate.name)}  {used} of {limit}  {gate.detail}",
+            indent=8,
+        )
     if result.training:
         for line in _concerned(result.training, config):
-            click.echo(line)
-        click.echo(f"{_kept(result.training, config)}; {out}")
+            say(line)
+        say(f"{_kept(result.training, config)}; {out}")
     elif result.verdict.value == "FAIL":
-        click.echo(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
+        say(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
     if result.export and result.quantize:
         forms = ", ".join(f"{form} {size:,} B" for form, size in result.quantize.weight_bytes.items())
-        click.echo(f"exported: {result.export.verdict}; weights: {forms}")
+        say(f"exported: {result.export.verdict}; weights: {forms}")
     if result.folds:
         scores = result.folds.scores
         counted = with_positives(scores.subjects, scores.positive_subjects, config.task.label)
-        click.echo(
+        say(
             f"out of fold over {counted}: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
             f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
         )
         for source in scores.by_source:
             counted = with_positives(source.subjects, source.positive_subjects, config.task.label)
-            click.echo(
+            say(
                 f"  {printable(source.source)}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
                 f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
             )

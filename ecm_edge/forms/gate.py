@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 BUDGETS = {"parameters": "", "macs": "MAC", "flash_bytes": "B", "ram_bytes": "B", "latency_ms": "ms"}
 """The budgets of a target and their units."""
 
+BUDGET_NAMES = {
+    "parameters": "parameters",
+    "macs": "MACs",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "latency_ms": "latency",
+}
+"""What the budgets are called for people."""
+
 _FLOAT32_BYTES = 4
 _WEIGHT_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 2, "int8": 1}
 _ACTIVATION_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 4, "int8": 1}

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import cards, headline, templates
 from ecm_edge.report.time_notes import time_notes
@@ -53,15 +54,7 @@ TITLES = {
     "promotion": "Promotion",
 }
 
-BUDGETS = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "flash_bytes": "flash",
-    "ram_bytes": "RAM",
-    "latency_ms": "latency",
-}
-
-BOARD_GATES = BUDGETS | {
+BOARD_GATES = BUDGET_NAMES | {
     "memory_regions": "beyond the memory",
     "arena_off_plan": "arena off its plan",
     "forbidden_symbols": "malloc, free, printf",
@@ -116,7 +109,7 @@ def render(
         counts=gate_counts(record),
         unpassed=headline.unpassed(groups),
         passed=headline.passed(groups),
-        head_budgets=headline.budgets(record, fit, tuple(BUDGETS)),
+        head_budgets=headline.budgets(record, fit, tuple(BUDGET_NAMES)),
         head_parity=headline.parity(record),
         fit=fit,
         trials=ranked(record.run.summary.trials) if record.run else [],
@@ -128,7 +121,7 @@ def render(
         quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
         titles=TITLES,
-        budgets=BUDGETS,
+        budgets=BUDGET_NAMES,
         board_gates=BOARD_GATES,
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
