@@ -15,7 +15,6 @@ from ecm_edge.base.records import Verdict
 from ecm_edge.candidate.candidate import SCORE
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry.registry import ENTRIES, HistoryRecord, shelf_of
-from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards
 from ecm_edge.report.page import environment
 from ecm_edge.report.trend import Point, trend
@@ -89,9 +88,7 @@ def write_history(record: HistoryRecord | RegistryHistory, registry: Path, out: 
 
 def render(shelves: list[Shelf], registry: str) -> str:
     """The page as HTML; every text of the records is escaped."""
-    made = environment()
-    made.filters["signed"] = signed
-    html = made.get_template("history.html.jinja").render(
+    html = environment().get_template("history.html.jinja").render(
         shelves=shelves,
         registry=registry,
         provenance=provenance.collect(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.numbers import number
 from ecm_edge.base.plots import short
-from ecm_edge.report.drawing import BLUE, chart
+from ecm_edge.report.svg import BLUE, chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
