@@ -176,7 +176,8 @@ def _proof(entry: Path) -> Iterator[tuple[str, str, str]]:
     )
     yield (
         "onnxruntime against the int8 reference",
-        f"{other['parity']['label_flips']} labels differ; scores by {other['score_max_lsb']} quantisation steps at most",
+        f"{other['parity']['label_flips']} labels differ; scores by "
+        f"{other['score_max_lsb']} quantisation steps at most",
         "on the host",
     )
 
