@@ -88,17 +88,21 @@ def write_history(record: HistoryRecord | RegistryHistory, registry: Path, out: 
 
 def render(shelves: list[Shelf], registry: str) -> str:
     """The page as HTML; every text of the records is escaped."""
-    html = environment().get_template("history.html.jinja").render(
-        shelves=shelves,
-        registry=registry,
-        provenance=provenance.collect(),
-        events_shown=EVENTS_SHOWN,
-        gates_shown=_GATES_SHOWN,
-        longest=_LONGEST,
-        drawn=_INCUMBENTS_DRAWN,
-        unpassed=unpassed,
-        figures=_FIGURES,
-        costs=_COSTS,
+    html = (
+        environment()
+        .get_template("history.html.jinja")
+        .render(
+            shelves=shelves,
+            registry=registry,
+            provenance=provenance.collect(),
+            events_shown=EVENTS_SHOWN,
+            gates_shown=_GATES_SHOWN,
+            longest=_LONGEST,
+            drawn=_INCUMBENTS_DRAWN,
+            unpassed=unpassed,
+            figures=_FIGURES,
+            costs=_COSTS,
+        )
     )
     return cards.with_labels(html)
 
