@@ -176,7 +176,7 @@ def _proof(entry: Path) -> Iterator[tuple[str, str, str]]:
     )
     yield (
         "onnxruntime against the int8 reference",
-        f"{other['parity']['label_flips']} labels differ; scores by {other['score_max_lsb']} quantisation step at most",
+        f"{other['parity']['label_flips']} labels differ; scores by at most {other['score_max_lsb']} LSB",
         "on the host",
     )
 

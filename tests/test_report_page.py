@@ -202,7 +202,7 @@ def test_the_top_has_the_three_figures_and_leads_to_what_failed(tmp_path):
     tight = tiny.TARGET.model_copy(update={"budget": tiny.TARGET.budget.model_copy(update={"macs": 1})})
     html = written(tmp_path, tiny.make_candidate(tmp_path / "c", data, target=tight, test=["S5"]), data)
     top = html[html.index("<header>") : html.index("</header>")]
-    assert '<a href="#gate-0">Budgets of the board: macs</a>, 16 MAC against 1' in top
+    assert '<a href="#gate-0">Budgets of the board: macs</a>: 16 MAC, at most 1 MAC' in top
     assert "<b>1600 %</b> <span>of the tightest budget, MACs</span>" in top
     assert "No subject was scored." in top
     assert "Nothing was compared." in top

@@ -48,13 +48,13 @@ def figure(draw: Callable[[Axes, Colours], None], height_in: float) -> Figure:
     return drawn
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = _LONGEST_NAME) -> str:
     """A name that leaves room for the drawing.
 
     >>> short("S47"), short("a-very-long-subject-name")
     ('S47', 'a-very-long-su…')
     """
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def row_names(axes: Axes, names: Sequence[str], *, small: bool = False) -> None:

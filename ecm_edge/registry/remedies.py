@@ -168,11 +168,11 @@ def said(gate: Gate) -> str:
     >>> said(at_most("flash_bytes", 270_000, 262_144, "B", "heaviest: conv")), said(at_least("n", 3, 5, "segments"))
     ('263.7 KiB, at most 256.0 KiB; heaviest: conv', '3 segments, at least 5 segments')
     """
-    if gate.value is None or gate.limit is None or gate.name == "score":
+    if gate.value is None or gate.limit is None or gate.name == "score" or gate.unit == "bool":
         return gate.detail
     is_most = gate.margin == gate.limit - gate.value
-    unit = "" if gate.unit == "bool" else gate.unit
-    figures = f"{quantity(gate.value, unit)}, {'at most' if is_most else 'at least'} {quantity(gate.limit, unit)}"
+    limit = quantity(gate.limit, gate.unit)
+    figures = f"{quantity(gate.value, gate.unit)}, {'at most' if is_most else 'at least'} {limit}"
     return "; ".join(filter(None, [figures, gate.detail]))
 
 

@@ -10,7 +10,7 @@
     stages.py              the verdict of every stage, and the command that runs a missing one
     mistakes.py            the answers and the most confident wrong ones, which no stage records
     occlusion.py           which parts of a segment spoke for a wrong answer
-    drawing.py             how matplotlib draws a chart as SVG; the charts are score_charts.py and charts.py
+    svg.py                 how matplotlib draws a chart as SVG; the charts are score_charts.py and charts.py
     ecg.py                 segments as SVG, on ECG paper
     time_notes.py          why estimated times are as they are
     page.py                the HTML page: headline.py is its top, cards.py makes its tables fit a telephone

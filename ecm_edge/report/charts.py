@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.plots import DOTTED, legend, log_axis, row_names, whole_numbers
-from ecm_edge.report.drawing import BAND, BLUE, COLOURS, GREEN, MUTED, ORANGE, chart
+from ecm_edge.report.svg import BAND, BLUE, COLOURS, GREEN, MUTED, ORANGE, chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate.candidate import SCORE
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry.registry import ENTRIES, HistoryRecord, shelf_of
-from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards
 from ecm_edge.report.page import environment
 from ecm_edge.report.trend import Point, trend
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from markupsafe import Markup
 
     from ecm_edge.base.records import Gate, Interval
     from ecm_edge.registry.registry import Event, RegistryHistory
@@ -83,25 +82,27 @@ def write_history(record: HistoryRecord | RegistryHistory, registry: Path, out: 
         OutputError: `out` cannot be written; whatever was there is as it was.
     """
     histories = [record] if isinstance(record, HistoryRecord) else record.shelves
-    shelves = [_shelf(history, shelf_of(registry, history.target), out.parent) for history in histories]
+    shelves = [_shelf(n, one, shelf_of(registry, one.target), out.parent) for n, one in enumerate(histories)]
     files.write_atomic(out, render(shelves, registry.resolve().name).encode())
 
 
 def render(shelves: list[Shelf], registry: str) -> str:
     """The page as HTML; every text of the records is escaped."""
-    made = environment()
-    made.filters["signed"] = signed
-    html = made.get_template("history.html.jinja").render(
-        shelves=shelves,
-        registry=registry,
-        provenance=provenance.collect(),
-        events_shown=EVENTS_SHOWN,
-        gates_shown=_GATES_SHOWN,
-        longest=_LONGEST,
-        drawn=_INCUMBENTS_DRAWN,
-        unpassed=unpassed,
-        figures=_FIGURES,
-        costs=_COSTS,
+    html = (
+        environment()
+        .get_template("history.html.jinja")
+        .render(
+            shelves=shelves,
+            registry=registry,
+            provenance=provenance.collect(),
+            events_shown=EVENTS_SHOWN,
+            gates_shown=_GATES_SHOWN,
+            longest=_LONGEST,
+            drawn=_INCUMBENTS_DRAWN,
+            unpassed=unpassed,
+            figures=_FIGURES,
+            costs=_COSTS,
+        )
     )
     return cards.with_labels(html)
 
@@ -114,7 +115,7 @@ def unpassed(event: Event) -> list[Gate]:
     return failed or [gate for gate in event.gates if gate.verdict == Verdict.NOT_RUN]
 
 
-def _shelf(history: HistoryRecord, folder: Path, page_folder: Path) -> Shelf:
+def _shelf(number: int, history: HistoryRecord, folder: Path, page_folder: Path) -> Shelf:
     made = [event for event in history.events if event.entry is not None][-_INCUMBENTS_DRAWN:]
     costs = {event.entry: _costs(event) for event in history.events if event.event == "promoted"}
     incumbents = [Incumbent(event, _score(folder, str(event.entry)), costs.get(event.entry, {})) for event in made]
@@ -123,7 +124,7 @@ def _shelf(history: HistoryRecord, folder: Path, page_folder: Path) -> Shelf:
     return Shelf(
         history=history,
         incumbents=incumbents,
-        charts=list(_charts(incumbents)),
+        charts=_charts(number, incumbents),
         card=_link(card, page_folder) if there else None,
         card_of=_card_of(card) if there else None,
     )
@@ -140,7 +141,7 @@ def _costs(event: Event) -> dict[str, float]:
     return {gate.name: gate.value for gate in event.gates if gate.name in _COSTS and gate.value is not None}
 
 
-def _charts(incumbents: list[Incumbent]) -> list[tuple[str, Markup]]:
+def _charts(number: int, incumbents: list[Incumbent]) -> list[tuple[str, Markup]]:
     """A drawing of each figure and of each cost that is known of an incumbent, with its caption."""
     drawn = []
     for name, label in _FIGURES.items():
@@ -151,12 +152,12 @@ def _charts(incumbents: list[Incumbent]) -> list[tuple[str, Markup]]:
             else Point(str(one.event.entry), None)
             for one, figure in figures
         ]
-        drawn.append((f"{label}, with its 95 % interval", trend(points, label)))
+        drawn.append((f"{label}, with its 95 % interval", trend(f"board-{number}-{name}", points, label)))
     for name in _DRAWN_COSTS:
         label = _COSTS[name]
         points = [Point(str(one.event.entry), one.costs.get(name)) for one in incumbents]
-        drawn.append((label, trend(points, label)))
-    return [(caption, svg) for caption, svg in drawn if svg is not None]
+        drawn.append((label, trend(f"board-{number}-{name}", points, label)))
+    return [(caption, Markup(svg)) for caption, svg in drawn if svg is not None]  # noqa: S704 - drawn by matplotlib
 
 
 def _card_of(card: Path) -> str | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ecm_edge.base.records import Verdict, not_run
 from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
+from ecm_edge.registry.remedies import said
+from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards, headline, templates
 from ecm_edge.report.time_notes import time_notes
 
@@ -192,12 +194,17 @@ def environment() -> Environment:
     made = templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
-    made.filters |= {"shown": shown, "left_out": left_out}
+    made.filters |= {"shown": shown, "left_out": left_out, "signed": _with_minus_sign(signed), "minus": _minus}
+    made.globals["said"] = _with_minus_sign(said)
     return made
 
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:
     def written(*values: Any) -> str:  # noqa: ANN401 - what `write` takes
-        return _MINUS.sub("−", write(*values))
+        return _minus(write(*values))
 
     return written
+
+
+def _minus(text: str) -> str:
+    return _MINUS.sub("−", text)

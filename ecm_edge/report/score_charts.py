@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base.plots import DOTTED, legend, row_marks, share_axis, short, unit_square
 from ecm_edge.metrics.drawing import draw_subjects, subjects_height_in
-from ecm_edge.report.drawing import BLUE, COLOURS, INK, MUTED, ORANGE, chart
+from ecm_edge.report.svg import BLUE, COLOURS, INK, MUTED, ORANGE, chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

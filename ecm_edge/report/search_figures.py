@@ -23,6 +23,7 @@ FEWEST_TRIALS = 10
 
 _MOST_COORDINATES = 10
 _EVALUATOR_SEED = 0
+_OTHERS, _ON_FRONT = "#5bb8ee", "#d9410a"
 _LAYOUT = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
@@ -82,7 +83,10 @@ def _front(trials: Sequence[TrialRecord], name: str) -> Any:  # noqa: ANN401 - p
     figure = optuna.visualization.plot_pareto_front(
         study, target_names=["MACs", name], targets=lambda t: (t.values[1], t.values[0])
     )
-    return figure.update_traces(marker={"size": 11, "line": {"width": 1, "color": "#5b6675"}})
+    marker = {"size": 11, "line": {"width": 1, "color": "#5b6675"}, "showscale": False}
+    for trace, colour in zip(figure.data, (_OTHERS, _ON_FRONT), strict=True):
+        trace.update(marker=marker | {"color": colour})
+    return figure
 
 
 def _shared(trials: Sequence[TrialRecord]) -> dict[str, list[Scalar]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards
 from ecm_edge.report.compare import words
 from ecm_edge.report.page import environment
@@ -24,9 +23,7 @@ ROWS_SHOWN = 200
 
 def render(record: CompareRecord) -> str:
     """The whole page as HTML."""
-    made = environment()
-    made.filters["signed"] = signed
-    template = made.get_template("compare.html.jinja")
+    template = environment().get_template("compare.html.jinja")
     html = template.render(
         r=record,
         first=record.models[0],

@@ -12,6 +12,8 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import escape
+
 from ecm_edge.base.plots import Colours
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def inline(document: str, name: str, label: str) -> str:
     '<svg role="img" aria-label="X" width="1pt"><path id="x-a" fill="var(--ink)"/><use href="#x-a"/></svg>'
     """
     svg = document[document.index("<svg") :].strip()
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
