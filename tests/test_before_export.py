@@ -52,12 +52,16 @@ def test_another_form_takes_both_commands(dataset, trained, capsys):
     assert f"Type `ecm-edge quantize '{trained}' --data DATA` first." in capsys.readouterr().err
 
 
-def test_promote_names_the_stage_that_is_missing(dataset, trained, tmp_path, capsys):
+def test_promote_names_the_stages_that_are_missing(dataset, trained, tmp_path, capsys):
     (trained / candidate.FORM_FILES["float32"]).touch()
     asked = ["promote", trained, "--data", dataset.folder, *BOARD, "--registry", tmp_path / "out"]
     assert tiny.run(asked) == 2
-    place = f"'{trained}' --data {dataset.folder}"
-    assert f"Type `ecm-edge verify {place} --target loongson-2k0500` first." in capsys.readouterr().err
-    (trained / candidate.VERIFY).touch()
+    place, data, board = f"'{trained}'", f"--data {dataset.folder}", "--target loongson-2k0500"
+    assert (
+        f"Run first: `ecm-edge firmware build {place} {board}`, then `ecm-edge verify {place} {data} {board}`, "
+        f"then `ecm-edge bench {place} {data}`."
+    ) in capsys.readouterr().err
+    for record in (candidate.FIRMWARE, candidate.VERIFY):
+        (trained / record).touch()
     assert tiny.run(asked) == 2
-    assert f"Type `ecm-edge bench {place}` first." in capsys.readouterr().err
+    assert f"Run first: `ecm-edge bench {place} {data}`." in capsys.readouterr().err

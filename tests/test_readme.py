@@ -45,7 +45,7 @@ def test_the_session_on_an_onnx_file(checkout):
         pytest.skip(missing[0])
     play(lines, checkout)
     assert {line.split()[1] for line, _ in lines if line.startswith("ecm-edge ")} == {
-        *("fit", "quantize", "verify", "bench", "firmware", "bundle")
+        *("fit", "verify", "bench", "firmware", "bundle", "quantize", "compare")
     }
 
 

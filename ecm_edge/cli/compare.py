@@ -189,12 +189,16 @@ def _layers(record: CompareRecord) -> None:
 
 
 def _parity(record: CompareRecord) -> None:
-    from ecm_edge.base.tables import Column, show
+    from ecm_edge.base.tables import Column, say, show
     from ecm_edge.report.compare.words import hops_table
 
     told = ", ".join(f"{parity.model} {parity.verdict.value}" for parity in record.parity)
+    rows = hops_table(record.parity, short=True)
+    if not rows:
+        say(f"Parity by verify.json: {told}")
+        return
     columns = [Column("hop", wraps=True), *(Column(parity.model, wraps=True) for parity in record.parity)]
-    show(f"Parity by verify.json: {told}; and the labels that flip", columns, hops_table(record.parity, short=True))
+    show(f"Parity by verify.json: {told}; and the labels that flip", columns, rows)
 
 
 def _settings(record: CompareRecord) -> None:
