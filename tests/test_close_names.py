@@ -126,6 +126,12 @@ def test_a_rhythm_code():
     assert "Did you mean" not in not_known(RhythmRules("snomed"), ["164889004"], "'164889004'").hint
 
 
+def test_a_short_name_means_one_with_the_same_first_letter(tmp_path):
+    (tmp_path / "ecg").mkdir()
+    assert names.path_meant(tmp_path / "reg") == ""
+    assert names.path_meant(tmp_path / "egc") == f"Did you mean {str(tmp_path / 'ecg')!r}? "
+
+
 @pytest.mark.parametrize("path", ["a" * 5000, "nul\0", "/", "/proc/1/fd/x", ""])
 def test_a_path_that_no_file_can_have_is_no_fault(path):
     assert names.path_meant(Path(path)) == ""

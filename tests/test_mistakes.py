@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ecm_edge.base import contents
+from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate import candidate
 from ecm_edge.data import dataset
-from ecm_edge.registry import entries
+from ecm_edge.registry import entries, registry
 from tests import mistakes_world, tiny
 
 NET = "--data afib --target loongson-2k0500 -o new --family separable --set channels=4 --set depth=2 --set kernel=5"
@@ -222,7 +223,17 @@ def test_the_folders_of_this_program_are_told_by_the_files_that_they_have():
         entries.MANIFEST,
         candidate.CONFIG,
         candidate.RUN_SETTINGS,
+        registry.INCUMBENT,
     }
+
+
+def test_the_shelf_of_a_registry_is_no_candidate_and_its_entry_is_named():
+    shelf = Path(__file__).parents[1] / "data" / "reference" / "nucleo-l432kc"
+    with pytest.raises(CandidateError) as refused:
+        candidate.load_config(shelf)
+    assert refused.value.found == f"{contents.of_path(shelf)} at {shelf}"
+    assert "the shelf of a registry" in refused.value.found
+    assert refused.value.hint.startswith(f"Type {shelf / 'entries' / registry.incumbent(shelf).entry}, ")
 
 
 def test_what_lies_at_a_path(world):

@@ -27,7 +27,7 @@ REFERENCE = Path(__file__).parent.parent / "data" / "reference"
 ENTRY = REFERENCE / "loongson-2k0500" / "entries" / "96-92"
 RECORDS = {
     "bench": (BenchRecord, bench._render),
-    "firmware": (FirmwareRecord, firmware._render_images),
+    "firmware": (FirmwareRecord, lambda record: firmware._render_images(record, ENTRY)),
     "quantize": (QuantizeRecord, quantize._render),
     "robustness": (RobustnessRecord, robustness._render),
     "score": (ScoreRecord, score._render),

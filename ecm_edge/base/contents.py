@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+SHELF = "incumbent.json"
 FOLDERS = {
     "dataset.json": "a data set",
     "manifest.json": "an entry of a registry, or a bundle",
     "candidate.json": "a candidate",
     "search.json": "a run of `ecm-edge search`",
+    SHELF: "the shelf of a registry, whose entries are in its folder entries,",
 }
 """The folders that this program makes, by the file that each has; the first one found counts."""
 
@@ -45,6 +48,15 @@ def of_path(path: Path) -> str:
         return _of_folder([entry.suffix for entry in islice(path.iterdir(), _ENTRIES) if not entry.is_dir()], path)
     except OSError:
         return "a folder"
+
+
+def incumbent_of(shelf: Path) -> Path | None:
+    """The folder of the entry in use, where the path is the shelf of a registry; None elsewhere."""
+    try:
+        entry = shelf / "entries" / json.loads((shelf / SHELF).read_text(encoding="utf-8"))["entry"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return entry if entry.is_dir() else None
 
 
 def _of_folder(suffixes: list[str], path: Path) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _MOST_NAMES = 10_000  # of a folder, say; to compare more takes seconds
 _LONGEST = 256
 _CLOSE = 0.6  # of difflib: 1 for equal names
+_SHORT = 4  # such a name begins with the letter of the one that was meant: of three letters, two in common say little
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -22,8 +23,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     >>> did_you_mean("chanels", ["channels", "kernel"])
     "Did you mean 'channels'? "
-    >>> did_you_mean("esp32", ["host"])
-    ''
+    >>> did_you_mean("esp32", ["host"]), did_you_mean("reg", ["ecg"])
+    ('', '')
     """
     close = _closest(name, known)
     return f"Did you mean {close!r}? " if close else ""
@@ -31,7 +32,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def _closest(name: str, known: Iterable[str]) -> str | None:
     by_plain = {word.lower(): word for word in islice(known, _MOST_NAMES)}
-    close = get_close_matches(name.lower(), by_plain, n=1, cutoff=_CLOSE) if len(name) <= _LONGEST else []
+    plain = name.lower()
+    likely = [word for word in by_plain if len(plain) > _SHORT or word[:1] == plain[:1]]
+    close = get_close_matches(plain, likely, n=1, cutoff=_CLOSE) if len(name) <= _LONGEST else []
     return by_plain[close[0]] if close else None
 
 

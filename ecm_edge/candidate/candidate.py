@@ -159,7 +159,9 @@ def load_config(folder: Path) -> CandidateConfig:
     """
     if not (folder / CONFIG).exists():
         of_file = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
-        hint = f"{path_meant(folder)}Check the path and the order of the arguments."
+        entry = contents.incumbent_of(folder)
+        meant = f"Type {shlex.quote(str(entry))}, the entry in use. " if entry else path_meant(folder)
+        hint = f"{meant}Check the path and the order of the arguments."
         raise CandidateError(
             "a candidate is a folder that `ecm-edge train` or `ecm-edge search` made",
             f"{contents.of_path(folder)} at {folder}",

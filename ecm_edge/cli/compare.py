@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,6 @@ from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ecm_edge.base.records import Form
     from ecm_edge.report.compare.records import CompareRecord
 
@@ -60,6 +59,11 @@ def command(
     alone is compared. Accuracy is that on subjects that neither of two models was fitted to, or out of fold; the
     difference is paired and has its 95 % interval. What cannot be compared is listed with its reason.
     """
+    from ecm_edge.candidate.candidate import load_config, locate
+
+    for folder in filter(Path.is_dir, models):  # before the imports of what compares, which take seconds
+        load_config(locate(folder))
+
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.report.compare import compare_models

@@ -137,18 +137,17 @@ def build_(
             if out is None
             else build_model(model, board, out, threshold=threshold, classes=names)
         )
-    emit(record, as_json=as_json, render=lambda: _render_images(record))
+    emit(record, as_json=as_json, render=lambda: _render_images(record, model if out is None else out))
 
 
-def _render_images(record: FirmwareRecord) -> None:
+def _render_images(record: FirmwareRecord, out: Path) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import Column, say, show
+    from ecm_edge.base.tables import Column, printable, say, show
 
     rows = [
         [
             form.form,
             form.verdict.value,
-            form.image.file if form.image else f"none: {form.reason}",
             *map(whole, (form.flash_bytes, form.ram_bytes, form.stack_bound_bytes)),
             whole(form.instructions.total if form.instructions else None),
             f"{form.latency_ms.mean_ms:.3f}",
@@ -158,14 +157,16 @@ def _render_images(record: FirmwareRecord) -> None:
     columns: list[str | Column] = [
         "form",
         "verdict",
-        Column("image", drop=1, wraps=True),
         "flash B",
         "RAM B",
-        Column("stack B", drop=2),
+        Column("stack B", drop=1),
         "instructions",
         "estimated ms",
     ]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
+    for form in record.forms:
+        image = printable(str(out / form.image.file)) if form.image else f"no image: {form.reason}"
+        click.echo(f"{form.form}: {image}")
     for form in record.forms:
         for gate in form.gates:
             if gate.verdict.value != "PASS":

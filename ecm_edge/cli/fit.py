@@ -72,7 +72,7 @@ def _in_the_way(form: FormFit) -> list[str]:
 
     failed = [gate for gate in form.gates if gate.verdict == "FAIL" and gate.name not in _BUDGETS and not form.advice]
     if form.verdict == "FAIL":
-        return [f"{gate.name} fails: {gate.detail or _value(gate)}" for gate in failed]
+        return [f"{gate.name} fails: {_why(gate)}" for gate in failed]
     missing = [gate.name for gate in form.gates if gate.verdict == "NOT RUN"]
     not_run = [f"Not run: {', '.join(missing)}. {form.reason}".rstrip(" .") + "."] if missing or form.reason else []
     budgets = [gate for gate in form.gates if gate.name in _BUDGETS and gate.value is not None and gate.limit]
@@ -107,7 +107,7 @@ def render_form(form: FormFit, target: str) -> None:
     say(f"  from {form.latency_ms.source}")
     for gate in form.gates:
         if gate.name not in _BUDGETS:
-            say(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)}  {gate.detail}".rstrip(), indent=8)
+            say(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)} {gate.detail}".rstrip(), indent=8)
     click.echo("")
 
 
@@ -117,10 +117,19 @@ def _used(gate: Gate) -> list[str]:
     return [*shown, f"{100 * value / limit:.1f}" if limit else "–"]
 
 
+def _why(gate: Gate) -> str:
+    return f"{_value(gate)} {gate.detail}" if gate.detail.startswith("of ") else gate.detail or _value(gate)
+
+
 def _value(gate: Gate) -> str:
+    """What a gate found: of its limit, or where nothing is allowed, of how many, as its detail goes on."""
     if gate.value is None or gate.unit == "bool":
         return ""
-    return f"{gate.value:,.0f} of {gate.limit:,.0f} {gate.unit}"
+    if gate.limit:
+        return f"{gate.value:,.0f} of {gate.limit:,.0f} {gate.unit}"
+    if gate.unit == "B":
+        return f"{gate.value:,.0f} B"
+    return f"{gate.value:,.0f}" if gate.detail.startswith("of ") else f"found {gate.value:,.0f}"
 
 
 def _sections(form: FormFit) -> None:

@@ -178,7 +178,8 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
     from ecm_edge.forms.gate import BUDGET_NAMES
 
     for gate in result.cost.gates:
-        used, limit = (quantity(value, gate.unit) for value in (gate.value, gate.limit))
+        unit = "" if gate.unit == "MAC" else gate.unit  # the budget's name says it
+        used, limit = (quantity(value, unit) for value in (gate.value, gate.limit))
         say(
             f"{gate.verdict.value:7} {BUDGET_NAMES.get(gate.name, gate.name)}  {used} of {limit}  {gate.detail}",
             indent=8,
@@ -186,7 +187,7 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
     if result.training:
         for line in _concerned(result.training, config):
             say(line)
-        say(f"{_kept(result.training, config)}; {out}")
+        say(f"{_kept(result.training, config)}; saved in {out}")
     elif result.verdict.value == "FAIL":
         say(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
     if result.export and result.quantize:
@@ -231,7 +232,7 @@ def _kept(record: TrainingRecord, config: CandidateConfig) -> str:
     best = record.best
     kept = f"kept epoch {best.epoch}, {'the last' if config.training.keep == 'last' else 'of least validation loss'}"
     if not record.validation_subjects:
-        return f"{kept}, trained on {record.train_subjects} subjects; threshold {best.threshold:.4f}"
+        return f"{kept}, trained on {with_positives(record.train_subjects, None)}; threshold {best.threshold:.4f}"
     figures = f"F1 {_figure(best.f1)}, Fβ {_figure(best.fbeta_mean)}, G {_figure(best.g)}"
     validated = (record.validation_subjects, record.validation_positive_subjects)
     counted = with_positives(*validated, config.task.label)

@@ -120,7 +120,7 @@ def _render(record: VerifyRecord) -> None:
     title = f"{record.model}: {record.segments:,} segments of {source}; {record.target}{made_up}"
     classes = record.facts is not None and record.facts.scores > 2  # noqa: PLR2004 - of two scores one is positive
     names = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
-    figures = [Column(name, drop=3 + number) for number, name in enumerate(reversed(names))][::-1]
+    figures = [Column(name, drop=2 + number) for number, name in enumerate(reversed(names))][::-1]
     show(
         title,
         [
@@ -130,7 +130,7 @@ def _render(record: VerifyRecord) -> None:
             Column("cos", drop=1),
             "flips",
             *figures,
-            Column("max LSB", drop=2),
+            Column("max LSB", drop=2 + len(names)),
         ],
         [_row(hop, classes=classes) for hop in record.hops],
     )

@@ -89,7 +89,7 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-LICENCE_UNSTATED = "licence not stated"
+LICENCE_UNSTATED = "not stated"
 """Stands where whoever imported the recordings did not say what licence they are under."""
 
 

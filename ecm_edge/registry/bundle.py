@@ -297,15 +297,26 @@ def _as_verified(parts: _Parts) -> Gate:
     name, folder = IMAGE_GATE, parts.model.folder
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
-        why = f"there is no {candidate.VERIFY}" if folder else "an ONNX file keeps no record: see `ecm-edge verify`"
-        return not_run(name, why)
+        none = f"no {candidate.VERIFY} there: `ecm-edge verify {folder} …` makes one"
+        alone = "`ecm-edge verify` of an ONNX file keeps no record to compare with; that of a candidate does"
+        return not_run(name, none if folder else alone)
     record = VerifyRecord.load(path)
     verified = record.firmware_of(parts.model.sha256)
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
-        return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
+        again = f"`ecm-edge verify {folder} --data DATA --target {parts.target.name}` verifies all segments for it"
+        return not_run(name, f"{_unverified(record, parts)}; {again}")
     here = files.sha256_file(parts.image.shipped)
     detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
     return condition(name, detail, holds=here == verified.shipped_image)
+
+
+def _unverified(record: VerifyRecord, parts: _Parts) -> str:
+    """Why a record of verify names no image for the board of this model."""
+    if record.target != parts.target.name:
+        return f"{candidate.VERIFY} is for {record.target}"
+    if record.firmware_of(parts.model.sha256) is None:
+        return f"{candidate.VERIFY} is of another {parts.model.path.name} than lies there, or without its C"
+    return f"{candidate.VERIFY} is of a sample of {record.segments:,} segments, or without an image for the board"
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
