@@ -11,8 +11,8 @@ import pytest
 from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import score_model
+from ecm_edge.firmware.time_notes import time_notes
 from ecm_edge.report import charts, score_charts
-from ecm_edge.report.time_notes import time_notes
 from tests import report_records as made
 from tests import tiny
 
@@ -227,10 +227,10 @@ def test_int8_that_is_slower_is_explained(tmp_path):
     record = made.firmware(folder)
     slow = record.forms[1].latency_ms.model_copy(update={"low_ms": 0.001, "mean_ms": 0.009, "high_ms": 0.01})
     forms = [record.forms[0], record.forms[1].model_copy(update={"latency_ms": slow, "instructions_per_mac": 30.5})]
-    notes = time_notes(record.model_copy(update={"forms": forms}))
+    notes = time_notes(forms)
     assert notes[0].startswith("int8 is slower than float32 on this core (30.50 instructions a MAC against 16.25)")
     assert notes[1].startswith("the interval of int8 is lopsided")
-    assert time_notes(record) == []
+    assert time_notes(record.forms) == []
 
 
 def test_the_axis_begins_where_the_data_do(tmp_path):

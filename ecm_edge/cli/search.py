@@ -16,7 +16,7 @@ from ecm_edge.cli._common import (
     json_option,
     open_data,
     resumable,
-    same_command,
+    unkept,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
@@ -133,7 +133,7 @@ def command(
     going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
     going_on += ["--storage", storage] if storage else []
     _check_folder(out, going_on, resume=resume)
-    with resumable(lambda: going_on if _is_run(out) else same_command()):
+    with resumable(lambda: going_on) if resume else unkept():
         from ecm_edge.search import runs, search, study
 
         if storage:
@@ -145,6 +145,7 @@ def command(
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
             runs.start(out, settings)
+    with resumable(lambda: going_on):
         limits = search.limits_of(out, trials, timeout_s)
         record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))

@@ -7,12 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.firmware.time_notes import time_notes
 from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.registry.remedies import said
 from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards, headline, templates
-from ecm_edge.report.time_notes import time_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +118,7 @@ def render(
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
         search_url=search_url,
-        time_notes=time_notes(record.records.firmware) if record.records.firmware else [],
+        time_notes=time_notes(record.records.firmware.forms) if record.records.firmware else [],
         folds_command=commands.retrain("--folds", "5"),
         quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
