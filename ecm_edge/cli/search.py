@@ -240,7 +240,9 @@ def _specificity(value: float | None) -> str:
 
 def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.base.tables import say
-    from ecm_edge.candidate.candidate import trial_folder
+    from ecm_edge.candidate.candidate import TRAINING, load_config, trial_folder
+    from ecm_edge.cli._kept import tell_of_training
+    from ecm_edge.training.train import TrainingRecord
 
     at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
     title = (
@@ -249,7 +251,9 @@ def _show(record: SearchRecord, out: Path) -> None:
     )
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
-        say(f"best: {trial_folder(out, record.best)}")
+        best = trial_folder(out, record.best)
+        say(f"best: {best}")
+        tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
 
 
 def verdict_of(trial: TrialRecord) -> str:

@@ -113,6 +113,7 @@ def _segments(model: Path, path: Path | None, noise: int) -> Samples:
 def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.numbers import with_positives
     from ecm_edge.base.tables import Column, say, show
+    from ecm_edge.evaluate.verify.remedies import remedies
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
@@ -138,6 +139,8 @@ def _render(record: VerifyRecord) -> None:
     _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)
+    for sentence in remedies(record):
+        say(f"- {sentence}")
     say(record.verdict.value)
 
 

@@ -103,6 +103,7 @@ def render(
     html = template.render(
         r=record,
         score=record.records.score,
+        misleading=headline.misleading(record.records.score) if record.records.score else "",
         validation=False,
         label=record.config.task.label,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
@@ -141,6 +142,7 @@ def render_validation(
     html = template.render(
         r=record,
         score=record.score,
+        misleading=headline.misleading(record.score),
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
         strips=strips,
         validation=True,
