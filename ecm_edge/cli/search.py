@@ -10,6 +10,7 @@ import click
 from ecm_edge.cli._common import (
     PATH,
     SEED,
+    TARGET,
     FiniteRange,
     data_option,
     emit,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @data_option
 @click.option(
     "--target",
+    type=TARGET,
     shell_complete=shipped("targets"),
     help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
 )
