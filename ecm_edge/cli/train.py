@@ -132,9 +132,7 @@ def command(
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
     """
-    from ecm_edge import targets
-    from ecm_edge.search.train_one import train_candidate, with_forms
-    from ecm_edge.training import distill
+    from ecm_edge.candidate import networks
 
     # Above 40 lines: the command has a parameter for each of its options.
     changes = parse_all(assignments)
@@ -144,6 +142,12 @@ def command(
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
+    if family and not (like or factory):
+        networks.check_family(family)
+    from ecm_edge import targets
+    from ecm_edge.search.train_one import train_candidate, with_forms
+    from ecm_edge.training import distill
+
     unlabelled = teachers is not None and changes.get("training.unlabelled") is True
     if unlabelled:
         del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
