@@ -10,9 +10,9 @@ import pytest
 
 from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
-from ecm_edge.evaluate.score import score_model
+from ecm_edge.evaluate.score import ScoreRecord, score_model
+from ecm_edge.firmware.time_notes import time_notes
 from ecm_edge.report import charts, score_charts
-from ecm_edge.report.time_notes import time_notes
 from tests import report_records as made
 from tests import tiny
 
@@ -227,10 +227,10 @@ def test_int8_that_is_slower_is_explained(tmp_path):
     record = made.firmware(folder)
     slow = record.forms[1].latency_ms.model_copy(update={"low_ms": 0.001, "mean_ms": 0.009, "high_ms": 0.01})
     forms = [record.forms[0], record.forms[1].model_copy(update={"latency_ms": slow, "instructions_per_mac": 30.5})]
-    notes = time_notes(record.model_copy(update={"forms": forms}))
+    notes = time_notes(forms)
     assert notes[0].startswith("int8 is slower than float32 on this core (30.50 instructions a MAC against 16.25)")
     assert notes[1].startswith("the interval of int8 is lopsided")
-    assert time_notes(record) == []
+    assert time_notes(record.forms) == []
 
 
 def test_the_axis_begins_where_the_data_do(tmp_path):
@@ -247,3 +247,24 @@ def test_a_segment_has_a_mark_and_the_parts_that_spoke_for_its_answer(html):
     mistakes = html[html.index('<section id="mistakes">') : html.index('<section id="verdicts">')]
     assert ">1 mV</text>" in mistakes or ">2 mV</text>" in mistakes
     assert mistakes.count('class="mark"') == 6
+
+
+@pytest.mark.parametrize(
+    ("counts", "large"),
+    [
+        ((9, 99, 0, 0), "Calls everything AF"),
+        ((0, 0, 9, 4), "Calls nothing AF"),
+        ((34, 102, 1, 0), "Hardly better than a guess"),
+    ],
+)
+def test_a_figure_that_misleads_does_not_stand_large(tmp_path, counts, large):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    score = ScoreRecord.load(folder / candidate.SCORE)
+    confusion = score.scores.confusion.model_copy(update=dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True)))
+    scores = score.scores.model_copy(update={"confusion": confusion})
+    score.model_copy(update={"scores": scores, "warnings": ["hardly better"]}).save(folder / candidate.SCORE)
+    page = written(tmp_path, folder, data)
+    card = page[page.index('<a href="#score">Accuracy</a>') : page.index("Cost</a>")]
+    assert re.search(r'<b class="bad">(.*?)</b>', card)[1] == large
+    assert '<p class="warning"><span class="badge fail">! WARNING</span> hardly better.</p>' in card

@@ -53,6 +53,36 @@ class _CandidatePath(_Path):
 CANDIDATE = _CandidatePath(path_type=Path)
 
 
+class _ModelPath(_CandidatePath):
+    """As `_CandidatePath`, and it is there: a command loads much before it reads its model."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
+        from ecm_edge.base.errors import ModelError
+        from ecm_edge.base.names import path_meant
+
+        path = super().convert(value, param, ctx)
+        try:
+            path.stat()
+        except OSError as problem:
+            hint = f"{path_meant(path)}Check the path."
+            raise ModelError("a model is an ONNX file", f"{path} ({problem.strerror})", hint) from None
+        return path
+
+
+class _Target(click.types.StringParamType):
+    """A board's name or file, which is read before a command loads anything heavy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
+        from ecm_edge import targets
+
+        name = super().convert(value, param, ctx)
+        targets.load(name)
+        return name
+
+
+TARGET = _Target()
+
+
 class FiniteRange(click.FloatRange):
     """A finite number within the bounds; click alone would accept NaN for any bounds."""
 
@@ -72,7 +102,9 @@ SEED = click.IntRange(0, 2**31 - 1)
 
 
 model_argument = click.argument(
-    "model", type=CANDIDATE, help="A candidate's folder, a run's (its best candidate), or an ONNX file."
+    "model",
+    type=_ModelPath(path_type=Path),
+    help="A candidate's folder, a run's (its best candidate), or an ONNX file.",
 )
 
 candidate_argument = click.argument("candidate", type=CANDIDATE, help="A candidate's folder, or a run's (its best).")
@@ -90,6 +122,7 @@ own_data_option = click.option(
 
 target_option = click.option(
     "--target",
+    type=TARGET,
     required=True,
     shell_complete=shipped("targets"),
     help="The board: a name from `ecm-edge targets`, or the path of a TOML file.",
@@ -97,6 +130,7 @@ target_option = click.option(
 
 rule_option = click.option(
     "--target",
+    type=TARGET,
     shell_complete=shipped("targets"),
     help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]",
 )

@@ -108,13 +108,16 @@ def show_audit(record: AuditRecord) -> None:
         ["gate", "verdict", "found", "limit", "detail"],
         [[g.name, g.verdict, f"{g.value:g}", f"{g.limit:g}", g.detail] for g in record.gates],
     )
-    show(
-        "Findings",
-        ["kind", "segments", Column("detail", wraps=True), Column("such as", drop=1)],
-        [[f.kind, str(f.segments), f.detail, ", ".join(f.examples[:3])] for f in record.findings],
-    )
+    if record.findings:
+        show(
+            "Findings",
+            ["kind", "segments", Column("detail", wraps=True), Column("such as", drop=1)],
+            [[f.kind, str(f.segments), f.detail, ", ".join(f.examples[:3])] for f in record.findings],
+        )
+    else:
+        say("Findings: none")
     _show_contradictions(record)
-    click.echo(record.rule, err=True)
+    say(record.rule)
     for gate in record.gates:
         if gate.name == CLASSES and gate.detail:
             say(gate.detail)
@@ -122,9 +125,16 @@ def show_audit(record: AuditRecord) -> None:
 
 def _show_contradictions(record: AuditRecord) -> None:
     from ecm_edge.base.tables import say, show
+    from ecm_edge.data.audit.predictions import MANY
 
     if record.out_of_fold_auc is None:
         say("Labels contradicted out of fold: NOT RUN, too few or too short segments, or too few subjects")
+        return
+    if not record.contradictions:
+        say(
+            f"Labels contradicted out of fold (AUC {record.out_of_fold_auc}): single segments at most; no rhythm of a "
+            f"subject has {MANY} contradicted"
+        )
         return
     show(
         f"Labels contradicted out of fold (AUC {record.out_of_fold_auc})",

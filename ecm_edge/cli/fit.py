@@ -52,11 +52,13 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
 
 
 def _render(record: FitRecord) -> None:
+    """The verdict stands on top, and once more below the tables, which are longer than a screen."""
     from ecm_edge.base.tables import say
+    from ecm_edge.firmware.time_notes import slower
 
-    fits = ", ".join(record.fits) or "none"
-    say(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
-    for sentence in [*_in_the_way(record.forms[0]), *record.advice]:
+    verdict = f"{record.verdict}: {record.model} as {record.ships} on {record.target}"
+    say(f"{verdict}; fits as: {', '.join(record.fits) or 'none'}")
+    for sentence in [*_in_the_way(record.forms[0]), *record.advice, *(f"{note}." for note in slower(record.forms))]:
         say(f"- {sentence}")
     say_facts(record.facts, record.serial)
     click.echo("")
@@ -64,6 +66,7 @@ def _render(record: FitRecord) -> None:
         render_form(form, record.target)
     tools = ", ".join(filter(None, [record.compiler, record.emulator])) or "no tools"
     say(f"{tools}; {record.seconds:.1f} s")
+    say(verdict)
 
 
 def _in_the_way(form: FormFit) -> list[str]:

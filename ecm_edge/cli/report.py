@@ -31,6 +31,10 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
     subject, and whether the data are external, that is, unseen by the model.
     """
     from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.registry.registry import shelves
+
+    if registry:
+        shelves(registry)
     from ecm_edge.report import write_report
     from ecm_edge.report.records import ValidationRecord
 

@@ -10,13 +10,14 @@ import click
 from ecm_edge.cli._common import (
     PATH,
     SEED,
+    TARGET,
     FiniteRange,
     data_option,
     emit,
     json_option,
     open_data,
     resumable,
-    same_command,
+    unkept,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @data_option
 @click.option(
     "--target",
+    type=TARGET,
     shell_complete=shipped("targets"),
     help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
 )
@@ -133,7 +135,7 @@ def command(
     going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
     going_on += ["--storage", storage] if storage else []
     _check_folder(out, going_on, resume=resume)
-    with resumable(lambda: going_on if _is_run(out) else same_command()):
+    with resumable(lambda: going_on) if resume else unkept():
         from ecm_edge.search import runs, search, study
 
         if storage:
@@ -145,6 +147,7 @@ def command(
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
             runs.start(out, settings)
+    with resumable(lambda: going_on):
         limits = search.limits_of(out, trials, timeout_s)
         record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
@@ -239,7 +242,9 @@ def _specificity(value: float | None) -> str:
 
 def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.base.tables import say
-    from ecm_edge.candidate.candidate import trial_folder
+    from ecm_edge.candidate.candidate import TRAINING, load_config, trial_folder
+    from ecm_edge.cli._kept import tell_of_training
+    from ecm_edge.training.train import TrainingRecord
 
     at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
     title = (
@@ -248,7 +253,9 @@ def _show(record: SearchRecord, out: Path) -> None:
     )
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
-        say(f"best: {trial_folder(out, record.best)}")
+        best = trial_folder(out, record.best)
+        say(f"best: {best}")
+        tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
 
 
 def verdict_of(trial: TrialRecord) -> str:

@@ -20,6 +20,7 @@ from ecm_edge.cli._common import (
     target_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._kept import figure_of, kept_epoch, tell_of_training
 from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
 
 if TYPE_CHECKING:
@@ -131,9 +132,7 @@ def command(
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
     """
-    from ecm_edge import targets
-    from ecm_edge.search.train_one import train_candidate, with_forms
-    from ecm_edge.training import distill
+    from ecm_edge.candidate import networks
 
     # Above 40 lines: the command has a parameter for each of its options.
     changes = parse_all(assignments)
@@ -143,6 +142,12 @@ def command(
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
+    if family and not (like or factory):
+        networks.check_family(family)
+    from ecm_edge import targets
+    from ecm_edge.search.train_one import train_candidate, with_forms
+    from ecm_edge.training import distill
+
     unlabelled = teachers is not None and changes.get("training.unlabelled") is True
     if unlabelled:
         del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
@@ -187,7 +192,8 @@ def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> No
     if result.training:
         for line in _concerned(result.training, config):
             say(line)
-        say(f"{_kept(result.training, config)}; saved in {out}")
+        say(f"{kept_epoch(result.training, config)}; saved in {out}")
+        tell_of_training(result.training, config)
     elif result.verdict.value == "FAIL":
         say(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
     if result.export and result.quantize:
@@ -225,32 +231,13 @@ def _concerned(record: TrainingRecord, config: CandidateConfig) -> list[str]:
     return [f"{line} (of {record.train_segments:,} in training)" for wanted, line in said if wanted]
 
 
-def _kept(record: TrainingRecord, config: CandidateConfig) -> str:
-    """Which epoch was kept, and what is known of it."""
-    from ecm_edge.base.numbers import with_positives
-
-    best = record.best
-    kept = f"kept epoch {best.epoch}, {'the last' if config.training.keep == 'last' else 'of least validation loss'}"
-    if not record.validation_subjects:
-        return f"{kept}, trained on {with_positives(record.train_subjects, None)}; threshold {best.threshold:.4f}"
-    figures = f"F1 {_figure(best.f1)}, Fβ {_figure(best.fbeta_mean)}, G {_figure(best.g)}"
-    validated = (record.validation_subjects, record.validation_positive_subjects)
-    counted = with_positives(*validated, config.task.label)
-    return f"{kept}: {figures}, specificity {_figure(best.specificity)} on validation subjects ({counted})"
-
-
 def _print_epoch(epoch: Epoch) -> None:
     click.echo(
-        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {_figure(epoch.validation_loss)}  "
-        f"F1 {_figure(epoch.f1)}  Fβ {_figure(epoch.fbeta_mean)}  G {_figure(epoch.g)}  "
-        f"specificity {_figure(epoch.specificity)}  {epoch.seconds:.1f} s",
+        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {figure_of(epoch.validation_loss)}  "
+        f"F1 {figure_of(epoch.f1)}  Fβ {figure_of(epoch.fbeta_mean)}  G {figure_of(epoch.g)}  "
+        f"specificity {figure_of(epoch.specificity)}  {epoch.seconds:.1f} s",
         err=True,
     )
-
-
-def _figure(value: float | None) -> str:
-    """A figure of the validation subjects, if there are any."""
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _print_network(network: Progress) -> None:

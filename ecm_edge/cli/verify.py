@@ -85,14 +85,14 @@ def command(
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
     classifier of one input (all labelled segments, those of a file, or noise). The limits are those of the board.
     """
-    from ecm_edge import targets
-    from ecm_edge.evaluate.verify import verify_candidate, verify_model
-
     if sum(given is not None for given in (data, samples, noise)) != 1:
         raise click.UsageError("Say what is compared on, with one of --data, --samples and --noise.")
     refuse_for_candidate(model, threshold)
     if model.is_dir() and data is None:
         raise click.UsageError("--samples and --noise are for an ONNX file; a candidate needs its data: --data.")
+    from ecm_edge import targets
+    from ecm_edge.evaluate.verify import verify_candidate, verify_model
+
     board, dataset = targets.load(target), open_data(data) if data else None
     if model.is_dir() and dataset:
         record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated)
@@ -113,6 +113,7 @@ def _segments(model: Path, path: Path | None, noise: int) -> Samples:
 def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.numbers import with_positives
     from ecm_edge.base.tables import Column, say, show
+    from ecm_edge.evaluate.verify.remedies import remedies
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
@@ -138,6 +139,8 @@ def _render(record: VerifyRecord) -> None:
     _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)
+    for sentence in remedies(record):
+        say(f"- {sentence}")
     say(record.verdict.value)
 
 

@@ -12,7 +12,6 @@
     occlusion.py           which parts of a segment spoke for a wrong answer
     svg.py                 how matplotlib draws a chart as SVG; the charts are score_charts.py and charts.py
     ecg.py                 segments as SVG, on ECG paper
-    time_notes.py          why estimated times are as they are
     page.py                the HTML page: headline.py is its top, cards.py makes its tables fit a telephone
     search_page.py         the page of a search beside it, with the figures of search_figures.py to point at
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.records import Verdict
+from ecm_edge.evaluate.score import like_a_guess, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ecm_edge.base.records import Evidence, Form, Gate
+    from ecm_edge.evaluate.score import ScoreRecord
     from ecm_edge.evaluate.verify.records import Hop
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.report.records import ReportRecord
@@ -48,6 +50,19 @@ class Parity:
     flips: int
     hops: int
     segments: int
+
+
+def misleading(score: ScoreRecord) -> str:
+    """What is shown large in place of a mean Fβ that would mislead; empty where it does not.
+
+    A model that calls every segment positive has a mean Fβ near 1 where the other class is rare.
+    """
+    right = score.scores.confusion
+    if right.tn + right.fn == 0:
+        return f"calls everything {score.label}"
+    if right.tp + right.fp == 0:
+        return f"calls nothing {score.label}"
+    return "hardly better than a guess" if not undefined(score.scores) and like_a_guess(score.scores) else ""
 
 
 def unpassed(groups: Groups) -> list[Open]:

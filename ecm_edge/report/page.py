@@ -7,12 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.firmware.time_notes import time_notes
 from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.registry.remedies import said
 from ecm_edge.registry.score_gate import signed
 from ecm_edge.report import cards, headline, templates
-from ecm_edge.report.time_notes import time_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,6 +103,7 @@ def render(
     html = template.render(
         r=record,
         score=record.records.score,
+        misleading=headline.misleading(record.records.score) if record.records.score else "",
         validation=False,
         label=record.config.task.label,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
@@ -118,7 +119,7 @@ def render(
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
         search_url=search_url,
-        time_notes=time_notes(record.records.firmware) if record.records.firmware else [],
+        time_notes=time_notes(record.records.firmware.forms) if record.records.firmware else [],
         folds_command=commands.retrain("--folds", "5"),
         quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
@@ -141,6 +142,7 @@ def render_validation(
     html = template.render(
         r=record,
         score=record.score,
+        misleading=headline.misleading(record.score),
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
         strips=strips,
         validation=True,

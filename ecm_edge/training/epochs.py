@@ -49,7 +49,8 @@ class Epoch(Record):
 
     The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
     F1, Fβ and G are those of `mean_over_sources`. Without validation subjects these figures are absent, and the
-    threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
+    threshold is 0. `fbeta_pooled` is there where the rule has a term for it. `recall`, the sensitivity, is absent in
+    records of earlier versions.
     """
 
     epoch: int
@@ -60,6 +61,7 @@ class Epoch(Record):
     fbeta_mean: float | None = None
     g: float | None = None
     fbeta_pooled: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    recall: float | None = Field(default=None, exclude_if=lambda value: value is None)
     specificity: float | None = None
     threshold: float = 0.0
     seconds: float
@@ -217,11 +219,12 @@ class Loop:
         further = {}
         if self.rule and self.rule.fbeta_pooled:
             further["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
-        _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
+        tp, fp, tn, fn = metrics.confusion(labels, decided, subjects)
         return {
             **further,
             "validation_loss": validation_loss,
             **mean_over_sources(labels, decided, subjects, self.data.validation_sources, (beta, good_above)),
+            "recall": tp / (tp + fn) if tp + fn else None,
             "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }

@@ -72,13 +72,18 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
         ) from None
 
 
-def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS`, `DEFAULTS` and `build`
+def check_family(family: str) -> None:
+    """Refuse a family that does not ship; loads nothing."""
     if family not in FAMILIES:
         raise SpaceError(
             f"a family is one of {', '.join(FAMILIES)}, or has a factory",
             repr(family),
             f"{did_you_mean(family, FAMILIES)}See `ecm-edge space`.",
         )
+
+
+def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS`, `DEFAULTS` and `build`
+    check_family(family)
     return importlib.import_module(FAMILIES[family])
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
 
 RULE = (
-    "FAIL if a subject or a duplicate lies in more than one fixed split, if duplicates have two subjects or two "
-    "labels, or if there is only one class or one subject"
+    "A data set passes where no subject and no duplicate lies in more than one fixed split, duplicates have one "
+    "subject and one label, and there are two classes and two subjects with a label."
 )
 
 CLASSES = "classes"

@@ -22,6 +22,10 @@ _MIN_ROWS = 40  # a leaf of the trees holds 20 rows; with fewer than two leaves 
 _MIN_SHARE, _MIN_SEGMENTS = 0.25, 4
 
 
+MANY = f"{_MIN_SEGMENTS} segments and {_MIN_SHARE:.0%} of them"
+"""How many contradicted segments of one rhythm of a subject make a `Contradiction`, in words."""
+
+
 class Contradiction(Record):
     """A subject's rhythm whose label out-of-fold predictions contradict with confidence in many segments."""
 

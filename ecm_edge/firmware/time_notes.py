@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 from ecm_edge.base.numbers import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
+    from ecm_edge.firmware.fit_records import FormFit
 
 _LOPSIDED = 3.0  # one side of an interval so many times as long as the other
 
 
-def time_notes(built: FirmwareRecord) -> list[str]:
+def time_notes(forms: Sequence[FormFit]) -> list[str]:
     """The sentences for the images of one board; none where nothing needs a word."""
-    return [*_slower(built), *_lopsided(built)]
+    return [*slower(forms), *_lopsided(forms)]
 
 
-def _slower(built: FirmwareRecord) -> Iterator[str]:
-    plain, small = built.of("float32"), built.of("int8")
+def slower(forms: Sequence[FormFit]) -> Iterator[str]:
+    """That int8 takes longer than float32 by the estimate, and why; nothing where it does not."""
+    by_form = {fit.form: fit for fit in forms}
+    plain, small = by_form.get("float32"), by_form.get("int8")
     if plain is None or small is None or small.latency_ms.mean_ms <= plain.latency_ms.mean_ms:
         return
     counts = (small.instructions_per_mac, plain.instructions_per_mac)
@@ -31,8 +33,8 @@ def _slower(built: FirmwareRecord) -> Iterator[str]:
     )
 
 
-def _lopsided(built: FirmwareRecord) -> Iterator[str]:
-    forms = [fit for fit in built.forms if _is_lopsided(fit)]
+def _lopsided(every: Sequence[FormFit]) -> Iterator[str]:
+    forms = [fit for fit in every if _is_lopsided(fit)]
     if not forms:
         return
     of = " and ".join(fit.form for fit in forms)
