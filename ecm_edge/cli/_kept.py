@@ -20,7 +20,7 @@ def kept_epoch(record: TrainingRecord, config: CandidateConfig) -> str:
     best = record.best
     kept = f"kept epoch {best.epoch}, {'the last' if config.training.keep == 'last' else 'of least validation loss'}"
     if not record.validation_subjects:
-        return f"{kept}, trained on {record.train_subjects} subjects; threshold {best.threshold:.4f}"
+        return f"{kept}, trained on {with_positives(record.train_subjects, None)}; threshold {best.threshold:.4f}"
     figures = f"F1 {figure_of(best.f1)}, Fβ {figure_of(best.fbeta_mean)}, G {figure_of(best.g)}"
     validated = (record.validation_subjects, record.validation_positive_subjects)
     counted = with_positives(*validated, config.task.label)
