@@ -12,7 +12,7 @@ from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.registry.promote import promote
-from ecm_edge.report import cards, drawing, ecg
+from ecm_edge.report import cards, ecg, svg
 from ecm_edge.report.records import Stage
 from ecm_edge.report.report_record import gather
 from ecm_edge.report.stages import verdict_of_stages
@@ -39,7 +39,7 @@ def stage(record, name):
     return next(stage for stage in [*record.stages, record.promotion] if stage.name == name)
 
 
-@pytest.mark.parametrize("module", [cards, drawing, ecg], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [cards, ecg, svg], ids=lambda module: module.__name__)
 def test_examples_in_docstrings(module):
     results = doctest.testmod(module)
     assert results.attempted > 0

@@ -121,10 +121,10 @@ def test_a_list_is_whole(name, width):
 
 
 def test_a_data_set_is_whole(run, width, tmp_path, capsys):
-    from ecm_edge.cli import data as commands
+    from ecm_edge.cli._data_records import show_audit
 
     del run
-    commands._show_audit(audit(open_dataset(tmp_path / "data")))
+    show_audit(audit(open_dataset(tmp_path / "data")))
     check(capsys.readouterr().out, width)
     result = CliRunner().invoke(main, ["data", "info", str(tmp_path / "data")])
     check(result.output, width)
