@@ -135,7 +135,7 @@ def test_a_refusal_is_not_a_failure_of_the_candidate(tmp_path, full, data):
 
 
 def test_a_registry_that_never_heard_of_it_is_not_run(tmp_path, full, data):
-    (tmp_path / "registry").mkdir()
+    (tmp_path / "registry" / "nucleo-l432kc" / "entries").mkdir(parents=True)
     record = gather(full, data, tmp_path / "registry")
     assert record.promotion.verdict == Verdict.NOT_RUN
     assert "--registry" in record.promotion.command
@@ -165,7 +165,7 @@ def test_a_damaged_record_is_an_error(full, data):
 
 
 def test_a_folder_that_is_no_candidate_is_an_error(tmp_path, data):
-    with pytest.raises(CandidateError, match="no file at"):
+    with pytest.raises(CandidateError, match="a candidate is a folder that"):
         gather(tmp_path, data)
 
 
