@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+
+from ecm_edge.cli import _common
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
     **os.environ,
@@ -82,3 +86,9 @@ def shape(text):
     """A text whose numbers and hashes do not matter, nor how wide a table is."""
     masked = re.sub(r"\b[0-9a-f]{12}\b|\d[\d,.]*", "0", text)
     return squeezed(re.sub(r"-?\b0(?:e-?0)?\b", "0", masked))
+
+
+def parse_only(monkeypatch):
+    """The models and boards that a command names need not be there while it is parsed."""
+    monkeypatch.setattr(_common.ModelPath, "convert", _common.CandidatePath.convert)
+    monkeypatch.setattr(_common.TargetName, "convert", type(click.STRING).convert)

@@ -10,6 +10,7 @@ import pytest
 from ecm_edge import cli
 from ecm_edge.data.splits import FoldAssignment
 
+from .documents import parse_only
 from .test_cli import LEAVES, run
 
 GROUPS = {("data",): None, ("firmware",): None, (): None}
@@ -39,6 +40,7 @@ def named(command):
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)
 def test_an_example_parses(path, tmp_path, monkeypatch):
+    parse_only(monkeypatch)
     monkeypatch.chdir(tmp_path)
     FoldAssignment(seed=0, count=3, dataset_sha256="", folds={"A": 0, "B": 1, "C": 2}).save(tmp_path / "folds.json")
     shown = examples(path)

@@ -41,7 +41,7 @@ class _Path(click.Path):
 PATH = _Path(path_type=Path)
 
 
-class _CandidatePath(_Path):
+class CandidatePath(_Path):
     """A candidate's folder or a model's file; a run's folder stands for its best candidate."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
@@ -50,11 +50,11 @@ class _CandidatePath(_Path):
         return locate(super().convert(value, param, ctx))
 
 
-CANDIDATE = _CandidatePath(path_type=Path)
+CANDIDATE = CandidatePath(path_type=Path)
 
 
-class _ModelPath(_CandidatePath):
-    """As `_CandidatePath`, and it is there: a command loads much before it reads its model."""
+class ModelPath(CandidatePath):
+    """As `CandidatePath`, and it is there: a command loads much before it reads its model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
         from ecm_edge.base.errors import ModelError
@@ -69,7 +69,7 @@ class _ModelPath(_CandidatePath):
         return path
 
 
-class _Target(click.types.StringParamType):
+class TargetName(click.types.StringParamType):
     """A board's name or file, which is read before a command loads anything heavy."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
@@ -80,7 +80,7 @@ class _Target(click.types.StringParamType):
         return name
 
 
-TARGET = _Target()
+TARGET = TargetName()
 
 
 class FiniteRange(click.FloatRange):
@@ -103,7 +103,7 @@ SEED = click.IntRange(0, 2**31 - 1)
 
 model_argument = click.argument(
     "model",
-    type=_ModelPath(path_type=Path),
+    type=ModelPath(path_type=Path),
     help="A candidate's folder, a run's (its best candidate), or an ONNX file.",
 )
 
