@@ -80,6 +80,7 @@ def verify_candidate(
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
+    candidate.check_dataset(config, dataset)
     candidate.check_forms(folder, data=dataset.folder)
     chosen = row_sampling.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
