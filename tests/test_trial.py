@@ -52,7 +52,7 @@ def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch)
     monkeypatch.setattr(train_one, "train_candidate", fitting)
     out = tmp_path / "out"
     assert tiny.run(["train", "--data", dataset.folder, "--target", TARGET.name, "-o", out]) == 0
-    assert "– of –   nothing runs here" in capsys.readouterr().out
+    assert "– of –  nothing runs here" in capsys.readouterr().out
 
 
 def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):
