@@ -51,6 +51,8 @@ demo: $(STAMP) emulators
 	$(EDGE) firmware build $(ENTRY)/model.simplified.onnx --target loongson-2k0500 -o $(DEMO)/reference
 	cmp $(ENTRY)/$(IMAGE) $(DEMO)/reference/$(IMAGE)
 
+# Side by side, one process a core: each has one thread. Commands on their own choose for themselves.
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP) emulators
 	$(BIN)/python -m pytest -n auto --dist worksteal
 

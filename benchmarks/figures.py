@@ -1,10 +1,10 @@
-"""The figures of README.md and of benchmarks/README.md: each stands in a table that is made of records.
+"""The figures of the documents: each stands between two comments, and is made of records.
 
     python -m benchmarks.figures                  writes the tables anew from the records that are there
     python -m benchmarks.figures --renew          runs what is timed first, and writes its records (`make figures`)
     python -m benchmarks.figures --renew NAME…    runs only those of `timed.NAMES`
 
-A table stands between two comments that name it. Counts come from counts.json, times and recipes from records/, the
+Counts come from counts.json, times and recipes from records/, the
 figures of the model that ships from its entry in data/reference/. A test fails where a table differs from its records.
 """
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 COMMAND = "python -m benchmarks.figures"
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"reference model": reference_model.table},
+    "README.md": {"figures": reference_model.summary},
+    "data/reference/README.md": {"reference model": reference_model.table},
     "benchmarks/README.md": {
         "timed": lambda: timed.table(timed.load_all()),
         "firmware": lambda: firmware.table(firmware.rows(counts.load())),

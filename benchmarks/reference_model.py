@@ -1,4 +1,4 @@
-"""The README's table of the model that ships, from the records of the entries in data/reference/."""
+"""The tables of the models that ship, from the records of the entries in data/reference/."""
 
 from __future__ import annotations
 
@@ -37,6 +37,43 @@ def table() -> str:
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
+def summary() -> str:
+    """The few figures of README.md, a column for each board."""
+    columns = [_column(board) for board in counts.BOARDS]
+    titles = "".join(f" `{board}` |" for board in counts.BOARDS)
+    lines = [f"| the model that ships, {FORM} |{titles} evidence |", "|---|---|---|---|"]
+    for cells in zip(*columns, strict=True):
+        (what, _, evidence), values = cells[0], [value for _, value, _ in cells]
+        assert all((name, kind) == (what, evidence) for name, _, kind in cells)
+        lines.append(f"| {' | '.join([what, *values, evidence])} |")
+    return "\n".join(lines)
+
+
+def _column(board: str) -> list[tuple[str, str, str]]:
+    """Each line's title, its figure for a board, and where that comes from."""
+    entry = counts.incumbent(board)
+    scores = _record(entry, "score")["scores"]
+    (ours,) = (form for form in _record(entry, "firmware")["forms"] if form["form"] == FORM)
+    latency = ours["latency_ms"]
+    low, mean, high = (f"{latency[f'{name}_ms']:.2f}" for name in ("low", "mean", "high"))
+    hops = {hop["name"].replace(board, "board"): hop["parity"] for hop in _record(entry, "verify")["hops"]}
+    here, there = hops[f"{FORM}: reference→C"], hops[f"{FORM}: C→board (emulated)"]
+    flips = f"{here['label_flips']} of {here['segments']:,}; {there['label_flips']} of {there['segments']:,}"
+    (other,) = _other_sources(entry)
+    return [
+        (f"mean Fβ, {scores['subjects']} subjects of the contest", _interval(scores["fbeta_mean"]), "out of fold"),
+        ("specificity, the same subjects", _interval(scores["specificity"]), "out of fold"),
+        (
+            f"specificity, {other['subjects']:,} subjects of another recorder",
+            _interval(other["specificity"]),
+            "out of fold",
+        ),
+        ("flash, RAM", ", ".join(f"{ours[name] / KIB:.1f} KiB" for name in ("flash_bytes", "ram_bytes")), "measured"),
+        ("latency of one inference", f"{mean} ms ({low} … {high})", "estimated"),
+        ("labels in which the C differs: on this host; on the emulated board", flips, "`verify`"),
+    ]
+
+
 def _record(entry: Path, name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((entry / f"{name}.json").read_text(encoding="utf-8"))
     return content
@@ -66,16 +103,15 @@ def _accuracy(entry: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _elsewhere(entry: Path) -> Iterator[tuple[str, str, str]]:
-    """The sources that score.json is not of."""
+    for source in _other_sources(entry):
+        figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
+        yield f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity", figures, "out of fold"
+
+
+def _other_sources(entry: Path) -> list[dict[str, Any]]:
+    """The figures of the sources that score.json is not of."""
     claimed = _record(entry, "score")["sources"]
-    for source in _record(entry, "folds")["scores"]["by_source"]:
-        if source["source"] not in claimed:
-            figures = f"{_interval(source['recall'])} / {_interval(source['specificity'])}"
-            yield (
-                f"{source['source']}, {source['subjects']:,} subjects: sensitivity / specificity",
-                figures,
-                "out of fold",
-            )
+    return [each for each in _record(entry, "folds")["scores"]["by_source"] if each["source"] not in claimed]
 
 
 def _robustness(entry: Path) -> Iterator[tuple[str, str, str]]:
@@ -140,7 +176,7 @@ def _proof(entry: Path) -> Iterator[tuple[str, str, str]]:
     )
     yield (
         "onnxruntime against the int8 reference",
-        f"{other['parity']['label_flips']} labels differ; scores by {other['score_max_lsb']} quantisation step at most",
+        f"{other['parity']['label_flips']} labels differ; scores by at most {other['score_max_lsb']} LSB",
         "on the host",
     )
 

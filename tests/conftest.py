@@ -63,6 +63,12 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_width():
+    """What is printed is as wide as in a pipe, also where the tests run side by side, which sets COLUMNS."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """Twelve synthetic subjects with twelve segments each; read-only."""

@@ -56,8 +56,8 @@ def wrong(monkeypatch):
 @pytest.mark.parametrize(
     ("proto", "said"),
     [
-        (PLAIN, "of 12 of noise at 3 scales, on this host"),
-        (FEW, "of 12 of noise at 3 scales, on this host"),
+        (PLAIN, "of 12 segments of noise differ, at 3 scales, on this host"),
+        (FEW, "of 12 segments of noise differ, at 3 scales, on this host"),
         (SATURATED, "hardly depend on noise, so this shows little.*; 's', of which they are made, was compared too"),
         (MULTIPLIED_BY_NOTHING, "; 's', of which they are made, was compared too"),
     ],

@@ -50,5 +50,5 @@ def test_no_file_is_an_empty_list(tmp_path):
 
 def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "avoid.json").write_text('{"avoided": [{"score": 1}]}')
-    with pytest.raises(SearchError, match="holds a AvoidList"):
+    with pytest.raises(SearchError, match="holds the record AvoidList"):
         avoid.load(tmp_path / "avoid.json")

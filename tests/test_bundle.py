@@ -145,7 +145,7 @@ def test_the_emulated_board_gave_the_expected_answers(packed):
         needs(target)
         assert {gate.name: gate.verdict for gate in packed[target.name].gates} == {
             "emulated_answers_differing": "PASS",
-            "image_as_verified": "NOT RUN",
+            "image_of_verified_sources": "NOT RUN",
         }
 
 

@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy():
         "sys.stderr.write(' '.join(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Commands:" in done.stdout
+    assert "Recordings:" in done.stdout
     assert HEAVY.isdisjoint(name.partition(".")[0] for name in done.stderr.split())
 
 

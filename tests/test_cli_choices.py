@@ -26,6 +26,7 @@ OFFERED = [
     ("fit", "form", records.Form),
     ("robustness", "form", records.Form),
     ("bundle", "form", records.Form),
+    ("compare", "form", records.Form),
     ("measure", "form", records.Form),
     ("firmware generate", "form", records.Form),
     ("firmware serve", "form", records.Form),
@@ -68,7 +69,7 @@ def test_no_list_of_choices_is_left_out():
         for p in command.params
         if isinstance(p.type, click.Choice)
     }
-    checked_elsewhere = {("search", "split_name")}
+    checked_elsewhere = {("search", "split_name"), ("completion", "shell")}
     assert listed == {(command, name) for command, name, _ in OFFERED} | checked_elsewhere
 
 

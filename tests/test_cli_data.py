@@ -191,7 +191,7 @@ T = ("--target", "loongson-2k0500")
         ("data", "audit", "d"),
         ("train", "--data", "d", "-o", "new", *T),
         ("search", "--data", "d", "-o", "new", *T),
-        ("scale", "c", "--data", "d", "-o", "new", "--standard", "1", *T),
+        ("scale", "c", "--data", "d", "-o", "new", "--least-objective", "1", *T),
         ("export", "c", "--data", "d"),
         ("quantize", "c", "--data", "d"),
         ("verify", "c", "--data", "d", *T),

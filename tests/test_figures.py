@@ -32,7 +32,8 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
 @pytest.mark.parametrize(
     ("document", "headings"),
     [
-        ("README.md", ("The real thing", "The reference model", "Figures")),
+        ("README.md", ("ecm-edge", "Figures", "Boards")),
+        ("data/reference/README.md", ("The models that ship", "Figures", "How an entry was made")),
         ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", *TRAINING)),
     ],
 )
@@ -113,10 +114,10 @@ def test_a_figure_that_no_line_shows_is_an_error():
         timed.table({"import": strange})
 
 
-def test_the_entries_that_the_readme_names_are_those_of_the_shelf():
+def test_the_entries_that_the_models_page_names_are_those_of_the_shelf():
     event = registry.incumbent(SHELF)
-    section = figures.prose("README.md").split("## The reference model")[1].split("\n## ")[0]
-    assert set(re.findall(r"\b\d\d-\d\d\b", section)) == {event.replaces}
+    text = figures.prose("data/reference/README.md")
+    assert set(re.findall(r"\b\d\d-\d\d\b", text)) == {event.replaces}
 
 
 def row(text, title):
@@ -125,8 +126,8 @@ def row(text, title):
     return [cell.strip() for cell in line.strip("|").split("|")[1:]]
 
 
-def test_the_boards_that_the_readme_shows_have_these_limits():
-    text = (figures.ROOT / "README.md").read_text()
+def test_the_boards_that_their_page_shows_have_these_limits():
+    text = (figures.ROOT / "ecm_edge" / "targets" / "README.md").read_text()
     boards = [targets.load(name) for name in counts.BOARDS]
     assert row(text, "budget: parameters / MACs") == [f"{b.budget.parameters:,} / {b.budget.macs:,}" for b in boards]
     kib = [[b.budget.flash_bytes / 1024, b.budget.ram_bytes / 1024] for b in boards]
@@ -143,8 +144,8 @@ def test_the_boards_that_the_readme_shows_have_these_limits():
 
 
 @pytest.mark.parametrize("board", counts.BOARDS)
-def test_the_thresholds_that_the_readme_shows_are_the_targets(board):
-    text, parity = (figures.ROOT / "README.md").read_text(), targets.load(board).parity
+def test_the_thresholds_that_the_firmware_page_shows_are_the_targets(board):
+    text, parity = (figures.ROOT / "firmware_check" / "README.md").read_text(), targets.load(board).parity
     float32, float16, int8 = parity.float32, parity.float16, parity.int8
     assert float32.label_flips == 0
     assert f"| no label flips, max_abs ≤ {float32.max_abs:.0e}, cos ≥ {float32.cos:g} |".replace("e-03", "e-3") in text

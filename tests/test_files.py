@@ -111,3 +111,29 @@ def test_hashes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256_file(tmp_path / "a").startswith("ba7816bf8f01cfea")
     assert files.sha256_json({"b": 1, "a": 2}) == files.sha256_json({"a": 2, "b": 1})
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "old").write_text("old")
+    with files.staged_folder(tmp_path / "c", replace=True) as staged:
+        (staged / "new").write_text("new")
+        assert (tmp_path / "c" / "old").read_text() == "old"
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_folder_stays_where_its_replacement_fails(tmp_path, monkeypatch):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "old").write_text("old")
+    with pytest.raises(RuntimeError), files.staged_folder(tmp_path / "c", replace=True):
+        raise RuntimeError("while it is made")
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_rename", fails)
+    with pytest.raises(OutputError, match="No space left"), files.staged_folder(tmp_path / "c", replace=True):
+        pass
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]

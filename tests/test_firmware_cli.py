@@ -110,7 +110,7 @@ def test_a_served_board_is_scored_and_a_signal_ends_it(end, tmp_path, capsys):
         try:
             said = json.loads(served.stdout.readline())
             jsonschema.validate(said, schemas.schema("firmware-serve"))
-            answers = ["--output", tmp_path / "answers.jsonl", "--model", tmp_path / "m.onnx", "--subjects", "S5"]
+            answers = ["--out", tmp_path / "answers.jsonl", "--model", tmp_path / "m.onnx", "--subjects", "S5"]
             code = tiny.run(["measure", "--port", link, "--data", data.folder, *answers, "--json"])
             measured = json.loads(capsys.readouterr().out)
         finally:

@@ -42,6 +42,16 @@ def test_flash_counts_the_run_time_and_says_by_how_much():
     assert flash.detail == "heaviest: b, 36 (90 %)"
 
 
+@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
+def test_no_layer_holds_more_than_the_whole(form):
+    record = gate.check_cost(costing(), TARGET, form)
+    kept = {"flash_bytes": TARGET.cost_model.runtime_flash_bytes, "ram_bytes": 0}  # by the program, not by a layer
+    for name, beside in kept.items():
+        (held,) = (g for g in record.gates if g.name == name)
+        part = int(held.detail.split(", ")[1].split(" ")[0].replace(",", ""))
+        assert part <= held.value - beside
+
+
 def test_latency_is_an_estimate_with_its_interval():
     record = gate.check_cost(costing(macs=80_000), TARGET)
     assert record.latency_ms.evidence == Evidence.ESTIMATED

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ecm_edge.search import search
-from ecm_edge.search.search import Limits
+from ecm_edge.search.search import Limits, limits_of
 
 SPACE = """
 [families.separable]
@@ -45,8 +45,11 @@ def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=alone) as running:
         next(line for line in running.stderr if line.startswith("trial"))
         running.send_signal(sent)
-        running.stderr.read()
+        told = running.stderr.read()
     assert running.returncode == code
+    going_on = f"go on with: ecm-edge search --data {dataset.folder} -o {out} --resume"
+    assert (going_on in told.splitlines()) == (sent != signal.SIGKILL)
+    assert limits_of(out) == Limits(1000)
     left = sorted(path.name for path in (out / "trials").iterdir() if not path.name.startswith("."))
     record = search.search(dataset, out, Limits(len(left) + 1))
     assert record.trained == len(left) + 1

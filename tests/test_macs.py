@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ecm_edge.base.errors import ModelError
+from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.forms import cost, onnx_model
 
 SHELVES = Path(__file__).parents[1] / "data" / "reference"
@@ -201,3 +202,19 @@ def test_what_the_shelves_count_stays():
     shelf = sorted(SHELVES.glob("*/entries/*/model.simplified.onnx"))
     found = {(c.macs, c.parameters) for c in map(cost.count, map(onnx_model.load_proto, shelf))}
     assert found == {(186_800, 2292), (973_160, 12_116)}
+
+
+def test_an_int8_form_has_as_many_parameters_as_the_float_network():
+    """Scales and zero points of its activations and weights are bytes of it, but no parameters."""
+    for folder in (SHELVES / "nucleo-l432kc/entries/95-91", SHELVES / "loongson-2k0500/entries/96-92"):
+        network, int8 = (cost.count(onnx_model.load_proto(folder / FORM_FILES[form])) for form in ("float32", "int8"))
+        assert int8.parameters == network.parameters
+        assert int8.weight_bytes > int8.parameters  # a byte for each weight, 4 for a bias or a scale
+
+
+def test_scales_of_an_operator_on_integers_are_no_parameters():
+    constants = [("s", np.float32(0.1)), ("z", np.uint8(3)), ("k", w(8, 100).astype(np.uint8))]
+    quantised = node("QuantizeLinear", ["samples", "s", "z"], "q")
+    product = node("QLinearMatMul", ["q", "s", "z", "k", "s", "z", "s", "z"], "p")
+    found = counted([quantised, product, node("DequantizeLinear", ["p", "s", "z"])], (1, 8), constants)
+    assert (found.parameters, found.weight_bytes) == (800, 3 * 5 + 800)

@@ -214,7 +214,7 @@ def test_a_score_out_of_fold_says_so_once(tmp_path, full, dataset):
 def test_the_data_and_the_threshold(card, dataset):
     data = section(card, "Data")
     assert f"content of the data `{dataset.header.content_sha256}`" in section(card, "What it is")
-    assert row(data, plain(dataset.folder.name)) == ["licence not stated", "6", "36", "18", "18", "0"]
+    assert row(data, plain(dataset.folder.name)) == ["not stated", "6", "36", "18", "18", "0"]
     assert "A blank rhythm counts as not AF." in data
     assert "Folded into the last bias: 0.1," in section(card, "Threshold")
 

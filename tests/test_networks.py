@@ -179,7 +179,7 @@ def test_the_same_seed_builds_the_same_weights():
     [
         ("vgg", {}, "a family is one of afnet"),
         ("afnet", {"channel_factor": 0, "head_factor": 1}, "greater than or equal to 1 at channel_factor"),
-        ("afnet", {"channel_factor": 1, "head_factor": 1, "colour": 2}, "at colour"),
+        ("afnet", {"channel_factor": 1, "head_factor": 1, "colour": 2}, "unknown field colour"),
     ],
 )
 def test_what_does_not_fit_is_named(family, params, message):

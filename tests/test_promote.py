@@ -325,7 +325,7 @@ def test_a_missing_emulator_is_the_reason_of_the_refusal(tmp_path, dataset, deci
 def test_without_firmware_for_this_target_nothing_is_decided(tmp_path, dataset, decide):
     folder = tiny.ready(tmp_path / "c", dataset)
     (folder / "firmware.json").unlink()
-    with pytest.raises(CandidateError, match=r"firmware\.json holds a FirmwareRecord"):
+    with pytest.raises(CandidateError, match=r"no firmware\.json in .* Run first: `ecm-edge firmware build"):
         decide(folder)
     tiny.write_firmware(folder, targets.load("nucleo-l432kc"))
     with pytest.raises(CandidateError, match="needs its firmware in the form that would ship"):
@@ -392,7 +392,9 @@ def test_without_evidence_nothing_is_decided(tmp_path, dataset, decide, how):
         (other / "bench.json").replace(folder / "bench.json")
     else:
         (folder / "bench.json").write_text(how)
-    with pytest.raises(CandidateError, match=r"latency (evidence is|that was taken with exactly this model)"):
+    with pytest.raises(
+        CandidateError, match=r"no bench\.json in|latency (evidence is|that was taken with exactly this model)"
+    ):
         decide(folder)
     assert not (tmp_path / "registry").exists()
 
@@ -493,7 +495,7 @@ def test_a_configuration_or_cost_changed_since_the_export(tmp_path, dataset, dec
     with pytest.raises(CandidateError, match=r"candidate\.json of .* changed since model\.simplified\.onnx"):
         decide(folder)
     config.save(folder / "candidate.json")
-    (folder / "firmware.json").unlink()  # or its figures would count
+    tiny.write_firmware(folder, targets.load("nucleo-l432kc"))  # or its figures would count
     cost = folder / "cost.json"
     cost.write_text(cost.read_text().replace('"macs": 16', '"macs": 9'))
     with pytest.raises(CandidateError, match=r"9 MACs .* 16 in"):

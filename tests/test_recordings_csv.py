@@ -80,7 +80,7 @@ def test_a_delimiter_is_found(tmp_path, delimiter):
     assert (read(opened(tmp_path, content)) == X[:500]).all()
     name = {"\t": "tab", " ": "space"}.get(delimiter, delimiter)
     assert (read(opened(tmp_path, content, delimiter=name)) == X[:500]).all()
-    with pytest.raises(Unfit, match="line 1 is no number"):
+    with pytest.raises(Unfit, match="no line holds numbers as stated, --delimiter"):
         opened(tmp_path, content, delimiter="," if delimiter != "," else ";")
 
 

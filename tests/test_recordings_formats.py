@@ -22,7 +22,7 @@ from ecm_edge.data.recordings.physionet import write_rhythms
 from ecm_edge.data.recordings.windows import Span
 from ecm_edge.data.synthetic import SynthFormat, synthesise
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[1] / "data" / "README.md").read_text()
 SIZE = {"subjects": 3, "seed": 5, "segments_per_subject": 6}
 RESOLUTION_MV = {
     "iesd": 0,
@@ -44,7 +44,7 @@ def test_the_table_the_types_the_options_and_the_readme_name_the_same_formats():
     assert get_args(SynthFormat) == ("dataset", *names)
     assert tuple(choices(command.import_)) == names
     assert tuple(choices(command.synth)) == ("dataset", *names)
-    table = README.split("\n## Data\n")[1].split("\n## ")[0]
+    table = README.split("\n## Formats\n")[1].split("\n## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == names
     assert "--format " + r"\|".join(names) + "`" in README
     assert tuple(RESOLUTION_MV) == names

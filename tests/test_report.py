@@ -12,7 +12,7 @@ from ecm_edge.base.errors import CandidateError, DatasetError, RegistryError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.registry.promote import promote
-from ecm_edge.report import charts, ecg
+from ecm_edge.report import cards, ecg, svg
 from ecm_edge.report.records import Stage
 from ecm_edge.report.report_record import gather
 from ecm_edge.report.stages import verdict_of_stages
@@ -39,7 +39,7 @@ def stage(record, name):
     return next(stage for stage in [*record.stages, record.promotion] if stage.name == name)
 
 
-@pytest.mark.parametrize("module", [charts, ecg], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [cards, ecg, svg], ids=lambda module: module.__name__)
 def test_examples_in_docstrings(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
@@ -135,7 +135,7 @@ def test_a_refusal_is_not_a_failure_of_the_candidate(tmp_path, full, data):
 
 
 def test_a_registry_that_never_heard_of_it_is_not_run(tmp_path, full, data):
-    (tmp_path / "registry").mkdir()
+    (tmp_path / "registry" / "nucleo-l432kc" / "entries").mkdir(parents=True)
     record = gather(full, data, tmp_path / "registry")
     assert record.promotion.verdict == Verdict.NOT_RUN
     assert "--registry" in record.promotion.command
@@ -160,12 +160,12 @@ def test_a_data_set_that_changed_is_refused(full, data):
 
 def test_a_damaged_record_is_an_error(full, data):
     (full / candidate.BENCH).write_text('{"verdict": "PASS"}')
-    with pytest.raises(CandidateError, match="holds a BenchRecord"):
+    with pytest.raises(CandidateError, match="holds the record BenchRecord"):
         gather(full, data)
 
 
 def test_a_folder_that_is_no_candidate_is_an_error(tmp_path, data):
-    with pytest.raises(CandidateError, match="no file at"):
+    with pytest.raises(CandidateError, match="a candidate is a folder that"):
         gather(tmp_path, data)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from ecm_edge import metrics, report
 from ecm_edge.candidate import candidate
-from ecm_edge.evaluate.score import score_model
-from ecm_edge.report import charts
+from ecm_edge.evaluate.score import ScoreRecord, score_model
+from ecm_edge.firmware.time_notes import time_notes
+from ecm_edge.report import charts, score_charts
 from tests import report_records as made
 from tests import tiny
 
@@ -46,7 +47,8 @@ def html(tmp_path_factory):
 
 def test_the_page_loads_nothing(html):
     links = [v for _, a in Elements(html).tags for k, v in a.items() if k in {"href", "src", "xlink:href", "srcset"}]
-    assert all(link.startswith(("#", "data:")) for link in links)
+    elsewhere = [link for link in links if not link.startswith(("#", "data:"))]
+    assert elsewhere == ["./report.search.html"]  # a link to follow, which loads nothing
     assert not re.findall(r"@import|url\((?!#)", html)
     assert Elements(html).of("script") == []
 
@@ -71,8 +73,8 @@ def test_every_reference_has_its_target(html):
 
 def test_every_figure_has_a_drawing_and_a_caption(html):
     figures = re.findall(r"<figure.*?</figure>", html, re.DOTALL)
-    # subjects, reliability, losses, epochs, front; instructions, flash, arena; three of each mistake
-    assert len(figures) == 5 + 3 + 6
+    # subjects, ROC, precision, reliability, rhythms, losses, epochs, front; three of the board; three of each mistake
+    assert len(figures) == 8 + 3 + 6
     assert all(
         'role="img" aria-label="' in figure and "<path" in figure and "<figcaption>" in figure for figure in figures
     )
@@ -117,7 +119,7 @@ def test_what_has_not_run_is_printed(tmp_path):
 
 def test_the_boards_gates_and_sections_are_shown(html):
     board = html[html.index('<section id="board">') : html.index('<section id="latency">')]
-    assert re.search(r"unaligned accesses</th>\s*<td class=\"text\"><span class=\"badge pass\">✓ PASS", board)
+    assert re.search(r"unaligned accesses</th>\s*<td class=\"text\"[^>]*><span class=\"badge pass\">✓ PASS", board)
     for text in ("text: code", "arena: all activations", "emulated</span>", "estimated</span>", "measured</span>"):
         assert text in board
     assert "&lt;h0&gt;" in board
@@ -179,12 +181,12 @@ def test_scores_of_one_subject_have_no_interval(tmp_path):
 def test_a_chart_takes_any_name(name, shown, tmp_path):
     data = tiny.data(tmp_path / "d", {name: [("AFIB", [1.0]), ("N", [-1.0])]})
     scores = score_model(tiny.make_candidate(tmp_path / "c", data, test=[name]), data).scores
-    assert f">{shown}<" in charts.subjects_chart(scores)
+    assert f">{shown}<" in score_charts.subjects_chart(scores)
 
 
 def test_the_reliability_curve_leaves_out_what_has_no_segment():
     odds = np.log([0.05 / 0.95, 0.45 / 0.55, 0.95 / 0.05])
-    drawn = charts.reliability_chart(metrics.calibrate([0, 1, 1], odds, ["A", "B", "C"]))
+    drawn = score_charts.reliability_chart(metrics.calibrate([0, 1, 1], odds, ["A", "B", "C"]))
     curve = re.search(r'<path d="([^"]*)" style="fill: none; stroke: var\(--blue\)', drawn)[1]
     assert len(re.findall(r"[ML] ", curve)) == 3
 
@@ -193,3 +195,76 @@ def test_a_chart_of_one_epoch_is_drawn(tmp_path):
     record = made.training(tiny.config(made.dataset(tmp_path / "data")))
     one = record.model_copy(update={"epochs": record.epochs[:1]})
     assert charts.losses_chart(one).startswith("<svg")
+
+
+def test_the_top_has_the_three_figures_and_leads_to_what_failed(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    tight = tiny.TARGET.model_copy(update={"budget": tiny.TARGET.budget.model_copy(update={"macs": 1})})
+    html = written(tmp_path, tiny.make_candidate(tmp_path / "c", data, target=tight, test=["S5"]), data)
+    top = html[html.index("<header>") : html.index("</header>")]
+    assert '<a href="#gate-0">Budgets of the board: macs</a>: 16 MAC, at most 1 MAC' in top
+    assert "<b>1600 %</b> <span>of the tightest budget, MACs</span>" in top
+    assert "No subject was scored." in top
+    assert "Nothing was compared." in top
+
+
+def test_score_stands_before_gates_and_what_passed_is_folded(html):
+    assert html.index('<section id="score">') < html.index('<section id="verdicts">')
+    folded = html[html.index("<details><summary>27 gates passed") :]
+    assert "unaligned accesses" in folded[: folded.index("</details>")]
+
+
+def test_a_cell_is_told_the_heading_of_its_column(html):
+    for row in re.findall(r"<tr>.*?</tr>", html[html.index("By rhythm") : html.index("The board's score")], re.DOTALL)[
+        1:
+    ]:
+        assert re.findall('data-label="([^"]*)"', row)[:3] == ["subjects", "segments", "called AF"]
+
+
+def test_int8_that_is_slower_is_explained(tmp_path):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    record = made.firmware(folder)
+    slow = record.forms[1].latency_ms.model_copy(update={"low_ms": 0.001, "mean_ms": 0.009, "high_ms": 0.01})
+    forms = [record.forms[0], record.forms[1].model_copy(update={"latency_ms": slow, "instructions_per_mac": 30.5})]
+    notes = time_notes(forms)
+    assert notes[0].startswith("int8 is slower than float32 on this core (30.50 instructions a MAC against 16.25)")
+    assert notes[1].startswith("the interval of int8 is lopsided")
+    assert time_notes(record.forms) == []
+
+
+def test_the_axis_begins_where_the_data_do(tmp_path):
+    rows = [("AFIB", [1.0])] * 9 + [("AFIB", [-1.0])] + [("N", [-1.0])] * 10
+    data = tiny.data(tmp_path / "d", dict.fromkeys(["S3", "S4"], rows))
+    drawn = score_charts.subjects_chart(
+        score_model(tiny.make_candidate(tmp_path / "c", data, test=["S3", "S4"]), data).scores
+    )
+    ticks = [float(text) for text in re.findall(r">(\d\.\d+)</text>", drawn)]
+    assert min(ticks) >= 0.88  # the least figure is a sensitivity of 0.9
+
+
+def test_a_segment_has_a_mark_and_the_parts_that_spoke_for_its_answer(html):
+    mistakes = html[html.index('<section id="mistakes">') : html.index('<section id="verdicts">')]
+    assert ">1 mV</text>" in mistakes or ">2 mV</text>" in mistakes
+    assert mistakes.count('class="mark"') == 6
+
+
+@pytest.mark.parametrize(
+    ("counts", "large"),
+    [
+        ((9, 99, 0, 0), "Calls everything AF"),
+        ((0, 0, 9, 4), "Calls nothing AF"),
+        ((34, 102, 1, 0), "Hardly better than a guess"),
+    ],
+)
+def test_a_figure_that_misleads_does_not_stand_large(tmp_path, counts, large):
+    data = made.dataset(tmp_path / "data")
+    folder = made.full(tmp_path / "c", data)
+    score = ScoreRecord.load(folder / candidate.SCORE)
+    confusion = score.scores.confusion.model_copy(update=dict(zip(("tp", "fp", "tn", "fn"), counts, strict=True)))
+    scores = score.scores.model_copy(update={"confusion": confusion})
+    score.model_copy(update={"scores": scores, "warnings": ["hardly better"]}).save(folder / candidate.SCORE)
+    page = written(tmp_path, folder, data)
+    card = page[page.index('<a href="#score">Accuracy</a>') : page.index("Cost</a>")]
+    assert re.search(r'<b class="bad">(.*?)</b>', card)[1] == large
+    assert '<p class="warning"><span class="badge fail">! WARNING</span> hardly better.</p>' in card

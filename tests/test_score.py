@@ -151,13 +151,13 @@ def test_scores_that_are_not_finite(tmp_path):
 
 def test_models_that_cannot_be_scored(tmp_path, dataset):
     folder = tiny.make_candidate(tmp_path / "c", dataset, forms=("float32",))
-    with pytest.raises(CandidateError, match=r"int8 form is model\.int8\.onnx"):
+    with pytest.raises(CandidateError, match=r"no model\.int8\.onnx in"):
         score_model(folder, dataset, form="int8")
     (folder / "model.simplified.onnx").write_bytes(b"not a model")
     with pytest.raises(ModelError, match="a model is an ONNX file"):
         score_model(folder, dataset)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CandidateError, match="no file at"):
+    with pytest.raises(CandidateError, match="a candidate is a folder that"):
         score_model(tmp_path / "empty", dataset)
     with pytest.raises(ModelError, match="No such file"):
         score_model(tmp_path / "absent", dataset)

@@ -210,6 +210,51 @@ def test_resuming_goes_on_where_it_stopped(dataset, begun):
     assert second.trials[:2] == first.trials
 
 
+def test_a_resumed_run_keeps_its_limits(dataset, begun):
+    out = begun()
+    assert search.limits_of(out) == Limits(20)
+    search.search(dataset, out, Limits(2, timeout_s=500))
+    assert search.limits_of(out) == Limits(2, 500)
+    assert search.limits_of(out, trials=4) == Limits(4, 500)
+    assert search.search(dataset, out).trained == 2
+    assert search.search(dataset, out, search.limits_of(out, trials=4)).trained == 4
+    assert search.limits_of(out, timeout_s=0) == Limits(4, 0)
+
+
+def command(dataset, out, *further):
+    return ["search", "--data", str(dataset.folder), "-o", str(out), *further]
+
+
+def test_resume_alone_goes_on_to_the_same_number(dataset, begun, capsys):
+    out = begun()
+    for words, trained in (("--trials", "3"), 3), ((), 3), (("--trials", "4"), 4):
+        with pytest.raises(SystemExit):
+            main(command(dataset, out, "--resume", *words, "--json"))
+        assert json.loads(capsys.readouterr().out)["trained"] == trained
+
+
+def test_options_of_a_new_run_do_not_count_and_that_is_said(dataset, begun, capsys):
+    with pytest.raises(SystemExit):
+        main(command(dataset, begun(), "--resume", "--trials", "1", "--seed", "3", "--space", "quick"))
+    assert "--space, --seed: not changed; a run keeps what it was started with" in capsys.readouterr().err
+
+
+def test_a_new_search_where_a_run_is_says_how_to_go_on(dataset, begun, capsys):
+    out = begun()
+    spaced = out.rename(out.with_name("my run"))
+    with pytest.raises(SystemExit) as ended:
+        main(command(dataset, spaced, "--target", TARGET.name))
+    assert ended.value.code == 2
+    assert f"`ecm-edge search --data {dataset.folder} -o '{spaced}' --resume`" in capsys.readouterr().err
+
+
+def test_resuming_where_no_run_is_says_so(dataset, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(command(dataset, tmp_path / "none", "--resume"))
+    assert ended.value.code == 2
+    assert f"--resume goes on with a run; found none in {tmp_path / 'none'}" in capsys.readouterr().err
+
+
 def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
     out = begun()
     search.search(dataset, out, Limits(2))
@@ -426,15 +471,18 @@ def test_a_ladder_is_the_default_where_it_helps(dataset, monkeypatch, segments, 
     split = splits.holdout(dataset, seed=0)
     monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(segments))
     long = Space.model_validate({**SPACE.model_dump(), "training": {"epochs": epochs}})
-    assert runs.wants_ladder(dataset, long, split, sampler, pruner) is wanted
+    settings = runs.default_settings(dataset, TARGET, long, split=split, sampler=sampler, pruner=pruner)
+    assert settings.ladder == (list(ladder.RUNGS) if wanted else [])
 
 
 def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
     split = splits.holdout(dataset, seed=0)
     monkeypatch.setattr(type(dataset), "rows_of", lambda _self, _subjects: range(10**6))
-    assert [
-        runs.wants_ladder(dataset, space.load(name), split, "tpe", "median") for name in ("quick", "default", "afnet")
-    ] == [False, True, True]
+    ladders = [
+        runs.default_settings(dataset, TARGET, space.load(name), split=split).ladder
+        for name in ("quick", "default", "afnet")
+    ]
+    assert list(map(bool, ladders)) == [False, True, True]
 
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
@@ -521,12 +569,11 @@ def test_a_run_without_a_finished_trial_says_so(begun):
         candidate.locate(begun())
 
 
-@pytest.mark.parametrize("option", ["--least-objective", "--standard"])
-def test_the_least_objective_has_two_names(dataset, tmp_path, monkeypatch, option):
+def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "run_trial", fake())
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--trials", "1", option, "0.5"])
+        main([*arguments, "--trials", "1", "--least-objective", "0.5"])
     assert ended.value.code == 0
     assert runs.SearchSettings.load(tmp_path / "run" / "search.json").standard == 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ from ecm_edge.evaluate.answering import Answers
 from ecm_edge.evaluate.episodes import EpisodesRecord, Reference, Rule, detect
 from ecm_edge.report import strip_chart
 from ecm_edge.report.timeline import LEFT, TOP, timeline
-
-from .test_report_browser import FLAGS
+from tests import browser
 
 TASK = tasks.default()
 HOUR = 720  # windows
@@ -125,45 +123,36 @@ def test_bars_are_cut_at_rows_and_lie_on_a_grid():
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def opened(tmp_path_factory):
     """A page with gaps, a reference and many episodes, open in Chromium."""
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("chromium and chromedriver are not installed (apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
     at = tmp_path_factory.mktemp("browser")
     rng = np.random.default_rng(0)
     margins = [None if rng.random() < 0.05 else value for value in np.repeat(rng.normal(size=HOUR // 4), 8)]
-    (at / "r.html").write_text(page(margins, reference=Reference(RhythmRules.of(TASK), ("AFL",))), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"user-data-dir={at / 'profile'}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
-    try:
+    with browser.chromium(at) as driver:
+        (at / "r.html").write_text(page(margins, reference=Reference(RhythmRules.of(TASK), ("AFL",))), encoding="utf-8")
         driver.get((at / "r.html").as_uri())
         yield driver
-    finally:
-        driver.quit()
 
 
-def test_the_console_is_silent(browser):
-    messages = [entry["message"] for entry in browser.get_log("browser")]
-    assert [message for message in messages if not message.startswith("chrome://")] == []
+def test_the_console_is_silent(opened):
+    assert browser.complaints(opened) == []
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_fits_every_width(browser, width):
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+def test_the_page_fits_every_width(opened, width):
+    browser.show(opened, width)
+    assert browser.page_width(opened) <= width
 
 
-def test_a_bar_leads_to_its_strip(browser):
-    browser.execute_script("document.querySelector('.timeline a').dispatchEvent(new MouseEvent('click'))")
-    target = browser.execute_script("return document.querySelector(':target').id")
-    assert target == browser.execute_script("return document.querySelector('.strips figure').id")
-    assert browser.execute_script("return document.querySelector(':target').getBoundingClientRect().top") < 900
+@pytest.mark.parametrize("scheme", browser.SCHEMES)
+@pytest.mark.parametrize("width", browser.WIDTHS)
+def test_axe_has_no_objection(opened, width, scheme):
+    browser.show(opened, width, scheme)
+    assert browser.violations(opened) == []
+
+
+def test_a_bar_leads_to_its_strip(opened):
+    opened.execute_script("document.querySelector('.timeline a').dispatchEvent(new MouseEvent('click'))")
+    target = opened.execute_script("return document.querySelector(':target').id")
+    assert target == opened.execute_script("return document.querySelector('.strips figure').id")
+    assert opened.execute_script("return document.querySelector(':target').getBoundingClientRect().top") < 900

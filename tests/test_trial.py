@@ -39,8 +39,7 @@ def with_budget(**budget):
 def test_what_does_not_fit_is_not_trained(dataset, tmp_path):
     result = train_one.train_candidate(tmp_path / "c", config(dataset), dataset, with_budget(macs=100))
     assert (result.verdict, result.training) == (Verdict.FAIL, None)
-    assert not (tmp_path / "c" / candidate.CHECKPOINT).exists()
-    assert candidate.load_config(tmp_path / "c") == config(dataset)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch):
@@ -53,7 +52,7 @@ def test_gates_without_a_value_are_shown(tmp_path, dataset, capsys, monkeypatch)
     monkeypatch.setattr(train_one, "train_candidate", fitting)
     out = tmp_path / "out"
     assert tiny.run(["train", "--data", dataset.folder, "--target", TARGET.name, "-o", out]) == 0
-    assert "– of –   nothing runs here" in capsys.readouterr().out
+    assert "– of –  nothing runs here" in capsys.readouterr().out
 
 
 def test_the_untrained_graph_costs_what_the_trained_one_does(dataset, tmp_path):

@@ -234,9 +234,10 @@ def test_forms_that_the_target_does_not_run_are_not_judged(sound, data, tmp_path
     assert record.hops[3].reason == "loongson-2k0500 does not run int8"
 
 
-def test_a_candidate_without_any_form_is_not_run(tmp_path, data):
+def test_a_candidate_without_any_form_names_the_command_that_makes_them(tmp_path, data):
     folder = nets.make_candidate(tmp_path / "c", data)
-    assert verify.verify_candidate(folder, data, LENIENT).verdict == "NOT RUN"
+    with pytest.raises(CandidateError, match="Type `ecm-edge export"):
+        verify.verify_candidate(folder, data, LENIENT)
 
 
 def test_corrupt_form_and_other_data_are_refused(damaged, data, tmp_path):

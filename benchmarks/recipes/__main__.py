@@ -40,7 +40,7 @@ def main(arguments: list[str], base: Recipe = BASE) -> None:
     comparison = table.compare(setting, _results(setting, known, seeds), shlex.join([*PROGRAM.split(), *arguments]))
     sys.stdout.write(f"{table.tables([comparison], known)}\n")
     if options.write:
-        sys.stderr.write(f"{table.save(comparison)}: `python -m benchmarks.figures` shows it in README.md\n")
+        sys.stderr.write(f"{table.save(comparison)}: `python -m benchmarks.figures` shows it in benchmarks/README.md\n")
 
 
 def _results(setting: Setting, known: Sequence[Recipe], seeds: Sequence[int]) -> dict[str, list[Result]]:

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 20
 _LOCK = ".lock"
 _UNFINISHED = ".unfinished"
+_REPLACED = ".replaced"
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or choose another place.",
+    errno.EDQUOT: "Free some space, or choose another place.",
+    errno.ENOENT: "Make its folder first (`mkdir -p`), or choose another place.",
+    errno.EISDIR: "A folder is there: give the name of a file.",
+    errno.ENOTDIR: "A part of the path is a file: choose another place.",
+    errno.EEXIST: "A part of the path is a file: choose another place.",
+    errno.EACCES: "You have no right to write there: choose another place.",
+    errno.EROFS: "Nothing can be written there: choose another place.",
+}
+"""What to do where a path cannot be written, by the system's reason."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -49,20 +61,30 @@ def write_atomic(path: Path, content: bytes) -> None:
             Path(temporary).unlink()
 
 
-@contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that becomes `folder` when the block ends without an error.
-
-    `folder` must not exist yet; on any error, an interrupt included, nothing stays behind. What a killed process left
-    of the same folder is removed first.
+def check_new(folder: Path) -> None:
+    """Check that nothing is there of this name.
 
     Raises:
-        OutputError: `folder` exists, or cannot be written, or somebody else made it meanwhile.
+        OutputError: something is.
     """
     if os.path.lexists(folder):
         raise OutputError(
             "an output folder must be new", f"{folder} exists", "Choose another name, or remove it first."
         )
+
+
+@contextmanager
+def staged_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `folder` that becomes `folder` when the block ends without an error.
+
+    `folder` must not exist yet, unless it is to be replaced: then it stays as it is until the new one is whole. On any
+    error, an interrupt included, nothing stays behind. What a killed process left of the same folder is removed first.
+
+    Raises:
+        OutputError: `folder` exists, or cannot be written, or somebody else made it meanwhile.
+    """
+    if not replace:
+        check_new(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
@@ -72,7 +94,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        _rename(temporary, folder)
+        with _out_of_the_way(folder) if replace and folder.is_dir() else nullcontext():
+            _rename(temporary, folder)
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
     finally:
@@ -102,6 +125,19 @@ def _remove_abandoned(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(handle)
+
+
+@contextmanager
+def _out_of_the_way(folder: Path) -> Iterator[None]:
+    """The folder under another name while the block puts a new one in its place; it is back if that fails."""
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=_REPLACED))
+    folder.replace(old)
+    try:
+        yield
+    except BaseException:
+        old.replace(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _rename(temporary: Path, folder: Path) -> None:
@@ -136,11 +172,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_file(path: Path) -> None:
+    """Refuse a path at which no file can be written, before the work for it is done.
+
+    Raises:
+        OutputError: a folder is there, or the folder that it would lie in is not.
+    """
+    if path.is_dir():
+        raise cannot_write(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not path.parent.is_dir():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+
+
 def cannot_write(path: Path, problem: OSError) -> OutputError:
     """The error for a path that could not be written, with the system's own reason."""
-    return OutputError(
-        f"{path} must be writable", problem.strerror or str(problem), "Free some space, or choose another place."
-    )
+    found = problem.strerror or str(problem)
+    return OutputError(f"{path} must be writable", found, _REMEDIES.get(problem.errno or 0, "Choose another place."))
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

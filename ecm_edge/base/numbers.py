@@ -161,9 +161,10 @@ def with_positives(count: int, positive: int | None, label: str = "AF") -> str:
 def subjects(count: int, part: str) -> str:
     """The subjects that were scored: how many, and of which part of the data.
 
-    >>> subjects(3, "test"), subjects(6, "out_of_fold"), subjects(8226, "all")
-    ('3 test subjects', 'all 6 subjects, out of fold', 'all 8,226 subjects')
+    >>> subjects(1, "test"), subjects(6, "out_of_fold"), subjects(8226, "all")
+    ('1 test subject', 'all 6 subjects, out of fold', 'all 8,226 subjects')
     """
+    noun = f"subject{'' if count == 1 else 's'}"
     if part in {"all", "out_of_fold"}:
-        return f"all {count:,} subjects{', out of fold' if part == 'out_of_fold' else ''}"
-    return f"{count:,} {part} subjects"
+        return f"all {count:,} {noun}{', out of fold' if part == 'out_of_fold' else ''}"
+    return f"{count:,} {part} {noun}"

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ecm_edge.base import files
+from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.names import or_known, path_meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pydantic_core import ErrorDetails
+
     from ecm_edge.base.errors import EcmEdgeError
+    from ecm_edge.base.plots import Colours
 
 R = TypeVar("R", bound="Record")
 
@@ -31,12 +39,20 @@ JSON becomes Python's values before it is checked: pydantic's own reader copies 
 """
 
 
+_UNKNOWN = "extra_forbidden"  # what pydantic calls a field that a record does not have
 _MOST_UNKNOWN = 100
 """Unknown fields of a record; pydantic makes a fault of each, and a million of them take gigabytes and a minute."""
 
 
 class Record(BaseModel):
-    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity."""
+    """Base of every record: frozen, exact about its fields, JSON without NaN or infinity.
+
+    `KEYS` are the paths of the fields that its line shows, by default its first ones. `TABLES` are those of the lists
+    of records that `to_frame` makes tables of, with the columns that HTML shows; by default all fields that are such.
+    """
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    TABLES: ClassVar[shown.Tables] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,6 +62,26 @@ class Record(BaseModel):
         if isinstance(content, dict) and len(content) > len(cls.model_fields) + _MOST_UNKNOWN:
             raise ValueError(f"{len(content):,} fields where {len(cls.model_fields)} are known")
         return content
+
+    def __repr__(self) -> str:
+        return shown.line(self, self.KEYS)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the line, and the first table that has rows."""
+        return shown.html(self, self.KEYS, self._tables())
+
+    def to_frame(self, table: str | None = None) -> pd.DataFrame:
+        """A table of the record with pandas, `pip install "ecm-edge[pandas]"`: by default the first that has rows.
+
+        Raises:
+            EcmEdgeError: it has no such table, or pandas is not installed.
+        """
+        return shown.frame(self, self._tables(), table)
+
+    def _tables(self) -> shown.Tables:
+        return self.TABLES or shown.tables_of(type(self))
 
     def to_json(self) -> str:
         """The record as indented JSON, ending in a newline."""
@@ -69,35 +105,85 @@ class Record(BaseModel):
     @classmethod
     def load(cls, path: Path, error: type[EcmEdgeError] = CandidateError) -> Self:
         """Read a record back; anything but an exact match is `error`."""
+        rule = f"{path.name} holds the record {cls.__name__}, as JSON"
         try:
             return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
-            raise error(
-                f"{path.name} holds a {cls.__name__}", f"no file at {path}", "Run the stage that writes it first."
-            ) from None
+            hint = f"{path_meant(path)}Check the path, or run the command that writes it."
+            raise error(rule, f"no file at {path}", hint) from None
         except ValidationError as problem:
-            raise error(
-                f"{path.name} holds a {cls.__name__}",
-                f"{first_fault(problem)} of {path}",
-                "Run the stage that writes it again.",
-            ) from None
+            found = f"{first_fault(problem)} in {path}"
+            raise error(rule, found, "Run the command that writes it again.") from None
         except OSError as problem:
-            raise error(
-                f"{path.name} holds a {cls.__name__}", f"{problem.strerror} at {path}", "Check the file."
-            ) from None
+            raise error(rule, f"{problem.strerror} at {path}", "Check the path.") from None
         except (ValueError, RecursionError) as problem:  # no JSON
-            raise error(f"{path.name} holds a {cls.__name__}", f"{problem} at {path}", "Check the file.") from None
+            raise error(rule, f"{path}, which is no JSON ({problem})", "Check the path.") from None
+
+
+class Drawable(Record):
+    """A record that has a drawing."""
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """Draw it on these axes."""
+        raise NotImplementedError
+
+    def plot(self) -> Figure:
+        """The drawing as a matplotlib figure, which a notebook shows."""
+        from ecm_edge.base import plots
+
+        return plots.figure(self.draw, self._height_in())
+
+    def _height_in(self) -> float:
+        return 3.2
 
 
 def first_fault(problem: ValidationError, within: str = "") -> str:
-    """The first fault of a record's fields, with every place that has it: "Field required at depth, kernel".
+    """The first fault of a record's fields, with its place and the value: "Field required at depth, kernel".
 
-    `within` is the name of the table that the fields are in, if any.
+    Unknown fields come first: they are often the misspelt names of those that are missing. `within` is the name of the
+    table that the fields are in, if any.
     """
-    faults = problem.errors(include_url=False, include_input=False)
-    first = faults[0]["msg"]
-    places = [".".join(filter(None, [within, *map(str, f["loc"])])) or "the whole" for f in faults if f["msg"] == first]
-    return f"{first} at {', '.join(places)}"
+    faults = problem.errors(include_url=False)
+    unknown, missing = _places(faults, _UNKNOWN, within), _places(faults, "missing", within)
+    parts = [f"unknown field {', '.join(unknown)}"] if unknown else []
+    if missing and (unknown or faults[0]["type"] == "missing"):
+        parts.append(f"Field required at {', '.join(missing)}")
+    return "; ".join(parts) or _fault(faults[0], within)
+
+
+def _fault(fault: ErrorDetails, within: str) -> str:
+    """One fault that is no unknown and no missing field: what is asked for, the value found, and its place."""
+    asked = fault["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    value, place = fault["input"], _place(fault, within)
+    found = f", not {reprlib.repr(value)}" if isinstance(value, str | int | float) else ""
+    return f"{asked}{f' at {place}' if place else ''}{found}"
+
+
+def _places(faults: Iterable[ErrorDetails], kind: str, within: str) -> list[str]:
+    return [_place(fault, within) for fault in faults if fault["type"] == kind]
+
+
+def _place(fault: ErrorDetails, within: str) -> str:
+    """The path of the field that is at fault; empty for the record as a whole."""
+    return ".".join(filter(None, [within, *map(str, fault["loc"])]))
+
+
+def field_meant(problem: ValidationError, kind: type[BaseModel], names: str = "fields") -> str:
+    """A hint on the first field that a record does not know: the closest one that it knows there, and all of them.
+
+    Empty where every field is known.
+    """
+    places = [fault["loc"] for fault in problem.errors(include_url=False) if fault["type"] == _UNKNOWN]
+    if not places:
+        return ""
+    *tables, name = map(str, places[0])
+    for table in tables:
+        inner = kind.model_fields[table].annotation if table in kind.model_fields else None
+        found = [one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not found:
+            return ""
+        kind = found[0]
+    return or_known(name, kind.model_fields, names) + " "
 
 
 class Verdict(StrEnum):
@@ -129,6 +215,10 @@ class Gate(Record):
     unit: str
     margin: float | None
     detail: str = ""
+
+
+GATE_COLUMNS = ("name", "verdict", "value", "limit", "unit", "detail")
+"""What a table of gates shows."""
 
 
 def at_most(name: str, value: float, limit: float, unit: str, detail: str = "") -> Gate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
+from ecm_edge.base.names import did_you_mean, path_meant
 
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
@@ -37,7 +38,7 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",
             f"{name_or_path!r} ({problem.strerror})",
-            f"`{_SHOWN_BY[kind]}` shows the shipped ones.",
+            f"{did_you_mean(name_or_path, shipped) or path_meant(path)}`{_SHOWN_BY[kind]}` shows the shipped ones.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Mend that line.") from None
+        raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Correct that line.") from None

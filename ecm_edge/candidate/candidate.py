@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
@@ -155,9 +157,15 @@ def load_config(folder: Path) -> CandidateConfig:
     Raises:
         CandidateError: no such folder, or not a candidate.
     """
-    if not folder.is_dir():
+    if not (folder / CONFIG).exists():
+        of_file = " An ONNX file goes into `fit`, `quantize`, `verify`, `bench`, `score`, `firmware` and `bundle`."
+        entry = contents.incumbent_of(folder)
+        meant = f"Type {shlex.quote(str(entry))}, the entry in use. " if entry else path_meant(folder)
+        hint = f"{meant}Check the path and the order of the arguments."
         raise CandidateError(
-            "a candidate is a folder", f"{folder}", "Make one with `ecm-edge train` or `ecm-edge search`."
+            "a candidate is a folder that `ecm-edge train` or `ecm-edge search` made",
+            f"{contents.of_path(folder)} at {folder}",
+            hint + of_file * folder.is_file(),
         )
     return CandidateConfig.load(folder / CONFIG)
 
@@ -186,6 +194,30 @@ def locate(path: Path) -> Path:
 def trial_folder(run: Path, number: int) -> Path:
     """Where a run keeps its trial of that number."""
     return run / RUN_TRIALS / f"{number:04d}"
+
+
+def check_forms(folder: Path, *forms: Form, data: Path | None = None) -> None:
+    """Check that a candidate has one of these forms, or any where none is named.
+
+    Args:
+        folder: the candidate's.
+        forms: those that would do.
+        data: the data set that it was made from, for the command that makes them, if it is known.
+
+    Raises:
+        CandidateError: it has none of them; the command to type is named.
+    """
+    wanted = forms or tuple(FORM_FILES)
+    if any((folder / FORM_FILES[form]).is_file() for form in wanted):
+        return
+    verbs = [] if (folder / FORM_FILES["float32"]).is_file() else ["export"]
+    verbs += [] if "float32" in wanted else ["quantize"]
+    place = f"{shlex.quote(str(folder))} --data {shlex.quote(str(data)) if data else 'DATA'}"
+    raise CandidateError(
+        f"a candidate has its {' or '.join(wanted)} form",
+        f"no {', '.join(FORM_FILES[form] for form in wanted)} in {folder}",
+        f"Type `{' && '.join(f'ecm-edge {verb} {place}' for verb in verbs)}` first.",
+    )
 
 
 def check_dataset(config: CandidateConfig, dataset: Dataset) -> None:
@@ -234,13 +266,24 @@ def check_task(config: CandidateConfig, dataset: Dataset) -> list[str]:
 
 def build_network(config: CandidateConfig) -> nn.Module:
     """The untrained network of a configuration; the same weights each time."""
+    return new_network(config.family, config.network, config.samples_per_segment, config.factory, config.seed)
+
+
+def new_network(
+    family: str, network: dict[str, Scalar], samples_per_segment: int, factory: str | None = None, seed: int = 0
+) -> nn.Module:
+    """An untrained network of a family; the same weights each time.
+
+    Raises:
+        SpaceError: as `networks.build`.
+    """
     import torch
 
     from ecm_edge.candidate import networks
 
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        return networks.build(config.family, config.network, config.samples_per_segment, config.factory)
+        torch.manual_seed(seed)
+        return networks.build(family, network, samples_per_segment, factory)
 
 
 def load_network(folder: Path) -> nn.Module:

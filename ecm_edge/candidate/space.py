@@ -20,7 +20,8 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import SpaceError
-from ecm_edge.base.records import Record, first_fault
+from ecm_edge.base.names import did_you_mean
+from ecm_edge.base.records import Record, field_meant, first_fault
 from ecm_edge.candidate.networks import FAMILIES, find_factory, parameters
 from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 
@@ -134,9 +135,15 @@ def load(name_or_path: str) -> Space:
     except ValidationError as problem:
         raise SpaceError(
             "a space file holds values, ranges and choices",
-            f"{first_fault(problem)} of {path}",
-            "See `ecm-edge space`.",
+            f"{first_fault(problem)} in {path}",
+            f"{_family_meant(content['families'])}Correct it; `ecm-edge space quick` shows one that works.",
         ) from None
+
+
+def _family_meant(tables: Mapping[str, Any]) -> str:
+    """A hint on the first family that is none of ours and has no factory."""
+    strange = [name for name, table in tables.items() if name not in FAMILIES and "factory" not in table]
+    return did_you_mean(strange[0], FAMILIES) if strange else ""
 
 
 def _family(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +285,9 @@ def training_config(values: Mapping[str, Scalar]) -> TrainingConfig:
         return TrainingConfig.model_validate(_nested(values))
     except ValidationError as problem:
         raise SpaceError(
-            "a training parameter must exist and be in range", first_fault(problem, "training"), "See `ecm-edge space`."
+            "a training parameter must exist and be in range",
+            first_fault(problem, "training"),
+            f"{field_meant(problem, TrainingConfig, 'training parameters')}Correct it, see `ecm-edge space`.",
         ) from None
 
 

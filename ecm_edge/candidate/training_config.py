@@ -21,7 +21,7 @@ class Augmentation(Record):
     sign_flip: float = Field(default=0.5, ge=0, le=1, description="probability")
     gain: float = Field(default=0.2, ge=0, lt=1, description="factor drawn from 1 - gain to 1 + gain")
     noise: float = Field(default=0.02, ge=0, le=1, description="standard deviation, as a share of the segment's own")
-    shift: int = Field(default=25, ge=0, description="at most so many samples, edges repeated")
+    shift: int = Field(default=25, ge=0, description="largest shift in samples; the edge is repeated")
     recut: bool = Field(
         default=False,
         description="random crop: each time, a segment is cut from another place of its passage of the recording",
@@ -41,7 +41,7 @@ class Augmentation(Record):
     splice: int = Field(
         default=0,
         ge=0,
-        description="at most so many samples are cut out of 3 of 10 segments, so that a beat comes early",
+        description="most samples that are cut out, in 3 of 10 segments, so that a beat comes early",
     )
     filter: float = Field(
         default=0,
@@ -53,7 +53,7 @@ class Augmentation(Record):
         default=0,
         ge=0,
         le=3,
-        description="largest share of the segment's deviation: wander, hum, muscle, motion, steps, noise",
+        description="largest disturbance (wander, hum, muscle, motion, steps, noise), as a share of the deviation",
     )
     disturbance_layers: int = Field(
         default=2, ge=1, le=8, description="disturbances on top of each other, each on half of the segments"
@@ -62,7 +62,7 @@ class Augmentation(Record):
         default=0, ge=0, le=1, description="share of the disturbances whose frequencies are those of the ECG itself"
     )
     cutout: int = Field(
-        default=0, ge=0, description="so many samples in a row become the segment's mean, in 3 of 10 segments"
+        default=0, ge=0, description="number of samples in a row that become the segment's mean, in 3 of 10 segments"
     )
     qrs: float = Field(
         default=0, ge=0, le=1, description="share of the segments whose QRS is broadened, alike for all of their beats"
@@ -86,7 +86,10 @@ class Sampling(Record):
     """
 
     segments: int = Field(
-        default=0, ge=0, le=10_000_000, description="segments of an epoch; 0: as many as are trained on"
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="draws in an epoch: segments, or bags where bag_windows is above 1; 0: one a segment",
     )
     source: float = Field(default=0, ge=0, le=1, description="balance of sources: 0 as they are, 1 all alike")
     label: float = Field(default=0, ge=0, le=1, description="balance of the classes of a source")
@@ -104,40 +107,49 @@ class TrainingConfig(Record):
         default=1,
         ge=1,
         le=64,
-        description="so many random crops of a segment's passage are answered together; they overlap in a short one",
+        description="random crops of a segment's passage that form a bag, with one answer; they may overlap",
     )
     bag: Literal["mean", "loudest"] = Field(
-        default="mean", description="with bag_windows: their answer, the mean of their margins or the largest one"
+        default="mean",
+        description="the answer of a bag: the mean of the margins of its windows, or the largest",
     )
     epochs: int = Field(default=10, ge=1, le=10_000)
     keep: Literal["best", "last"] = Field(
         default="best",
-        description="weights of the least validation loss, or those of the last epoch, where nothing stops early",
+        description="weights of the epoch with the lowest validation loss; or the last, without early stopping",
     )
     loss: Literal["cross_entropy", "soft_fbeta", "focal"] = "cross_entropy"
     focus: float = Field(
         default=2, ge=0, le=10, description="gamma of the focal loss: the larger, the less easy segments count"
     )
     schedule: Literal["one_cycle", "plateau", "constant"] = Field(
-        default="one_cycle", description="of the learning rate; a constant one goes with a slow average of weights"
+        default="one_cycle",
+        description="course of the learning rate; use a constant one with a slow average of weights",
     )
     patience: int = Field(default=4, ge=1, description="epochs without a better validation loss before stopping")
-    gap_limit: float = Field(default=1.0, gt=0, description="stop when validation loss exceeds training loss by more")
+    gap_limit: float = Field(
+        default=1.0, gt=0, description="stop when the validation loss exceeds the training loss by more than this"
+    )
     weight_average: Literal["none", "ema"] = "none"
-    average_decay: float = Field(default=0.99, gt=0, lt=1, description="of the average of weights, by batch")
+    average_decay: float = Field(
+        default=0.99, gt=0, lt=1, description="decay of the average of weights, for each batch"
+    )
     threshold: ThresholdRule = Field(
         default="chosen",
         description="chosen: where validation subjects score best; by_beta: -ln β; even_odds: 0",
     )
     train_on_blank: bool = Field(default=False, description="whether to train on segments of blank rhythm")
     data_share: float = Field(
-        default=1, gt=0, le=1, description="of each subject's episodes; a smaller share is a part of a larger one"
+        default=1,
+        gt=0,
+        le=1,
+        description="share of each subject's episodes to train on; a smaller share lies within a larger one",
     )
     quiet_below: float = Field(
         default=0,
         ge=0,
         lt=1,
-        description="windows are left out whose deviation is below this share of the median of their passage's windows",
+        description="leave out windows whose standard deviation is below this share of the median over their passage",
     )
     label_smoothing: float = Field(
         default=0, ge=0, lt=1, description="how much of the target is spread over both classes"
@@ -145,7 +157,7 @@ class TrainingConfig(Record):
     mixup: float = Field(default=0, ge=0, le=1, description="share of the batches whose segments are mixed in pairs")
     teacher: Teacher | None = Field(default=None, description="whose answers `distill` and `doubted` use")
     distill: float = Field(
-        default=0, ge=0, le=1, description="the teachers' share in the target; the label has the rest"
+        default=0, ge=0, le=1, description="share of the teachers' answer in the target; the label has the rest"
     )
     unlabelled: bool = Field(
         default=False,

@@ -13,47 +13,74 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import NoSuchCommand
 
+from ecm_edge.base import progress
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
+from ecm_edge.base.threads import choose_threads
+from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COMMANDS = {
-    "data": "read, make, count and audit data sets",
-    "tasks": "list what a detector looks for, and in what signal",
-    "targets": "list the boards and their budgets",
-    "space": "show a search space",
-    "fit": "check whether a model fits a board, trained or not, by building it",
-    "search": "find the best candidate that fits a board: the main job",
-    "scale": "scale one family until score and size both meet their bars",
-    "train": "train one candidate",
-    "export": "write a candidate's network as ONNX and simplify it",
-    "quantize": "make the int8 and float16 forms",
-    "verify": "prove that every form gives the same answers",
-    "bench": "measure latency and cost of every form on this host",
-    "score": "measure accuracy, by subject and by rhythm",
-    "predict": "write what a model answers to recordings or a data set, labelled or not",
-    "episodes": "find episodes in recordings: burden, rhythm notes, strip charts, EC57's comparison",
-    "robustness": "measure accuracy under noise, other gains, units and recorders",
-    "firmware": "generate, build and serve the C of a model",
-    "measure": "score a board over its serial line, real or emulated",
-    "promote": "let a candidate replace the incumbent, or print why not",
-    "rollback": "make an earlier entry the incumbent again",
-    "history": "list what was promoted, refused and rolled back",
-    "bundle": "pack image, C, model and proofs for a contest entry or a firmware team",
-    "report": "write one HTML page about a candidate or a run",
-    "card": "write a model card in Markdown: purpose, limits and figures of a model",
+_CHAIN = {
+    "What there is": {
+        "tasks": "list what a detector looks for, and in what signal",
+        "targets": "list the boards and their budgets",
+        "space": "show a search space",
+    },
+    "Recordings": {
+        "data": "read, make, count and audit data sets",
+    },
+    "A model for a board": {
+        "fit": "check whether a model fits a board, by building it",
+        "gate": "hold an untrained candidate against a board's budgets",
+        "search": "find the best candidate that fits a board: the main job",
+        "train": "train one candidate",
+        "scale": "widen a candidate until score and size both meet their bars",
+        "export": "write a candidate's network as ONNX and simplify it",
+        "simplify": "make a graph smaller, its answers the same",
+        "quantize": "make the int8 and float16 forms",
+    },
+    "Proofs and figures": {
+        "verify": "prove that every form gives the same answers",
+        "firmware": "generate, build and serve the C of a model",
+        "bench": "measure latency and cost of every form on this host",
+        "score": "measure accuracy, by subject and by rhythm",
+        "robustness": "measure accuracy under noise, other gains and recorders",
+        "measure": "score a board over its serial line, real or emulated",
+    },
+    "Decisions": {
+        "promote": "let a candidate replace the incumbent, or print why not",
+        "rollback": "make an earlier entry the incumbent again",
+        "history": "list what was promoted, refused and rolled back",
+        "compare": "compare models: accuracy, cost, parity, configuration",
+        "bundle": "pack image, C, model and proofs for a firmware team",
+        "report": "write one HTML page about a candidate or a run",
+        "card": "write a model card: purpose, limits and figures",
+    },
+    "Use of a model": {
+        "predict": "write what a model answers to recordings or a data set",
+        "episodes": "find episodes in recordings: burden, notes, strip charts",
+    },
+    "This machine": {
+        "doctor": "say what is installed, what is missing, and how to get it",
+        "completion": "print the script for completion in bash, zsh or fish",
+    },
 }
-"""Every command with its line of help: the group lists them without importing their modules."""
+"""Every command with its line of help, in the order of the chain, by the headings of the help."""
+
+_COMMANDS = {name: line for section in _CHAIN.values() for name, line in section.items()}
 
 
-class _LazyGroup(click.Group):
-    """Imports `ecm_edge.cli.<name>` when `<name>` is called."""
+class _LazyGroup(Group):
+    """Imports `ecm_edge.cli.<name>` when `<name>` is called; its help is written without an import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -68,38 +95,50 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        width = max(map(len, _COMMANDS))
+        for title, section in _CHAIN.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:{width}}", line) for name, line in section.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=example(
+        "ecm-edge data synth -o af --subjects 30 --seed 1",
+        "ecm-edge search --data af --target loongson-2k0500 --space quick --trials 4 -o run",
+        "ecm-edge fit mynet.onnx --target nucleo-l432kc",
+    ),
+)
 @click.version_option(package_name="ecm-edge")
 def cli() -> None:
-    """Labelled ECG recordings and a named board in; a proven, counted, honestly measured firmware image out.
+    """Turn labelled ECG recordings into a firmware image for a named board: verified, counted, measured.
 
-    A run's folder stands for its best candidate wherever a command takes a candidate.
+    Where a command takes a candidate, the folder of a run stands for its best candidate.
     Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted (143 by SIGTERM).
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every expected failure ends here as one message."""
-    as_json = "--json" in (
-        sys.argv[1:] if arguments is None else arguments
-    )  # even if the other arguments are not valid
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words  # even if the other arguments are not valid
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
+    choose_threads()
     received: list[int] = []
     try:
         with (
             _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
+            click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (received[0] if received else signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
@@ -141,11 +180,25 @@ def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeErr
         return problem
     if isinstance(problem, click.UsageError):
         command = problem.ctx.command_path if problem.ctx else "ecm-edge"
-        message = problem.format_message().rstrip(".?")
-        return EcmEdgeError("the command line has to be valid", message, f"See `{command} --help`.")
+        found = problem.message if isinstance(problem, click.NoSuchOption) else problem.format_message()
+        hint = f"{_meant(problem)}See `{command} --help`."
+        return EcmEdgeError("the command line has to be valid", " ".join(found.split()).rstrip(".?,"), hint)
     place = f" at {problem.filename}" if problem.filename else ""
+    there = path_meant(Path(problem.filename)) if isinstance(problem.filename, str) else ""
     return EcmEdgeError(
         "files must be readable and writable",
         f"{problem.strerror or problem}{place}",
-        "Check the path, its rights and the free space.",
+        f"{there}Check the path, its rights and the free space.",
     )
+
+
+def _meant(problem: click.UsageError) -> str:
+    """What a hint begins with where a command, an option or a value of a list is not known."""
+    match problem:
+        case NoSuchCommand(ctx=click.Context(command=click.Group() as group) as context):
+            return or_known(problem.command_name, group.list_commands(context), "commands") + " "
+        case click.NoSuchOption(ctx=click.Context(command=command)):
+            return did_you_mean(problem.option_name, (word for p in command.params for word in p.opts))
+        case click.BadParameter(param=click.Parameter(type=click.Choice(choices=choices))):
+            return did_you_mean(problem.message.partition("'")[2].partition("'")[0], choices)
+    return ""

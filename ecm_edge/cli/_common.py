@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ecm_edge.base import progress
+from ecm_edge.cli._names import shipped
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ecm_edge.base.records import Form, Gate, Record
     from ecm_edge.data.dataset import Dataset
@@ -35,7 +41,7 @@ class _Path(click.Path):
 PATH = _Path(path_type=Path)
 
 
-class _CandidatePath(_Path):
+class CandidatePath(_Path):
     """A candidate's folder or a model's file; a run's folder stands for its best candidate."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
@@ -44,7 +50,37 @@ class _CandidatePath(_Path):
         return locate(super().convert(value, param, ctx))
 
 
-CANDIDATE = _CandidatePath(path_type=Path)
+CANDIDATE = CandidatePath(path_type=Path)
+
+
+class ModelPath(CandidatePath):
+    """As `CandidatePath`, and it is there: a command loads much before it reads its model."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
+        from ecm_edge.base.errors import ModelError
+        from ecm_edge.base.names import path_meant
+
+        path = super().convert(value, param, ctx)
+        try:
+            path.stat()
+        except OSError as problem:
+            hint = f"{path_meant(path)}Check the path."
+            raise ModelError("a model is an ONNX file", f"{path} ({problem.strerror})", hint) from None
+        return path
+
+
+class TargetName(click.types.StringParamType):
+    """A board's name or file, which is read before a command loads anything heavy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
+        from ecm_edge import targets
+
+        name = super().convert(value, param, ctx)
+        targets.load(name)
+        return name
+
+
+TARGET = TargetName()
 
 
 class FiniteRange(click.FloatRange):
@@ -65,6 +101,16 @@ SEED = click.IntRange(0, 2**31 - 1)
 """The seeds that torch, NumPy and Optuna take; a trial's number may be added to one."""
 
 
+model_argument = click.argument(
+    "model",
+    type=ModelPath(path_type=Path),
+    help="A candidate's folder, a run's (its best candidate), or an ONNX file.",
+)
+
+candidate_argument = click.argument("candidate", type=CANDIDATE, help="A candidate's folder, or a run's (its best).")
+
+dataset_argument = click.argument("dataset", type=PATH, help="The data set's folder.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """With it stdout holds exactly one JSON object, and no text for people."""
 
@@ -75,28 +121,40 @@ own_data_option = click.option(
 )
 
 target_option = click.option(
-    "--target", required=True, help="The board: a name from `ecm-edge targets`, or the path of a TOML file."
+    "--target",
+    type=TARGET,
+    required=True,
+    shell_complete=shipped("targets"),
+    help="The board: a name from `ecm-edge targets`, or the path of a TOML file.",
 )
 
-rule_option = click.option("--target", help="A board, for its scoring rule: a name, or the path of a TOML file.")
+rule_option = click.option(
+    "--target",
+    type=TARGET,
+    shell_complete=shipped("targets"),
+    help="A board, for its scoring rule: a name, or the path of a TOML file.  [default: no board]",
+)
 """Of a command that scores, and needs no board for that."""
 
-task_option = click.option("--task", help="The task: a name, or the path of a TOML file.  [default: af-5s]")
+task_option = click.option(
+    "--task", shell_complete=shipped("tasks"), help="The task: a name, or the path of a TOML file.  [default: af-5s]"
+)
 
 subjects_option = click.option(
     "--subjects",
-    help="test, validation, train, all, or names with commas; by default a candidate's test subjects on its own data "
-    "set, and else all.",
+    help="test, validation, train, all, or names of subjects, separated by commas.  "
+    "[default: on a candidate's own data set its test subjects, else all]",
 )
 
 threshold_option = click.option(
     "--threshold",
     type=FiniteRange(),
-    help="Of a model of one score, from which on the label is 1.  [default: 0.5 for a sigmoid, 0 for a logit]",
+    help="For a model with one score: the label is 1 from this score on.  [default: 0.5 for a sigmoid, 0 for a logit]",
 )
 
 classes_option = click.option(
-    "--classes", help="A name for each label, with commas, for the C.  [default: as the file's metadata have them]"
+    "--classes",
+    help="The names of the labels, separated by commas, for the C code.  [default: as the file's metadata have them]",
 )
 
 
@@ -165,26 +223,53 @@ def keeps_records(model: Path) -> bool:
     return model.is_dir() and not (model / MANIFEST).exists()
 
 
-def tell(facts: ModelFacts | None, serial: str = "") -> None:
+def say_facts(facts: ModelFacts | None, serial: str = "") -> None:
     """One line on a model that is no float32 detector: its shapes, its rule, and what it was converted from.
 
     One more on its serial answers, where they are not in the contest's frame.
     """
+    from ecm_edge.base.tables import say
+
     if facts:
-        click.echo(facts.text)
+        say(facts.text)
     if serial:
-        click.echo(serial)
+        say(serial)
 
 
 def print_gates(gates: Iterable[Gate]) -> None:
     """One line for each gate; the value goes before a detail that begins with "of"."""
+    from ecm_edge.base.tables import say
+
     for gate in gates:
         count = f"{gate.value:g} " if gate.value is not None and gate.detail.startswith("of ") else ""
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+        say(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}", indent=8)
+
+
+@contextmanager
+def resumable(command: Callable[[], Sequence[object]], said: str = "go on with") -> Iterator[None]:
+    """On Ctrl-C, say with which command the work goes on: the words of `command` then, quoted for a shell."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"{said}: {shlex.join(map(str, command()))}")
+        raise
+
+
+def same_command() -> list[str]:
+    """The command as it was typed."""
+    return ["ecm-edge", *sys.argv[1:]]
+
+
+@contextmanager
+def unkept() -> Iterator[None]:
+    """On Ctrl-C, say that nothing is kept of the work, and the command that begins it again."""
+    with resumable(same_command, "nothing was kept; begin again with"):
+        yield
 
 
 def emit(record: Record, *, as_json: bool, render: Callable[[], None]) -> None:
     """Print the record as JSON, or call `render` to show it to people; exit 1 if its verdict is FAIL."""
+    progress.hide()
     context = click.get_current_context()
     if as_json:
         click.echo(record.model_dump_json(), file=context.obj)  # stdout itself; prints go to stderr meanwhile

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ecm_edge.cli._common import PATH
+from ecm_edge.cli._names import shipped
 from ecm_edge.data.recordings.formats import FORMATS, known_suffixes, usage
 
 if TYPE_CHECKING:
@@ -20,28 +21,38 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _READING: dict[str, Callable[[Any], Any]] = {
     "sampling_rate_hz": click.option(
-        "--sampling-rate-hz", type=float, help=f"Of the recordings; {usage('sampling_rate_hz')}."
+        "--sampling-rate-hz",
+        type=float,
+        help=f"The sampling rate of the recordings; {usage('sampling_rate_hz')}.  [default: as the file says]",
     ),
-    "lead": click.option("--lead", help=f"The signal's or column's name, where there are several; {usage('lead')}."),
+    "lead": click.option(
+        "--lead",
+        help=f"The signal's or column's name, where there are several; {usage('lead')}.  "
+        "[default: the task's, or the only one]",
+    ),
     "labels": click.option(
-        "--labels", type=PATH, help=f"The table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}."
+        "--labels",
+        type=PATH,
+        help=f"The labels: a CSV table file,rhythm[,subject,onset_s,duration_s]; {usage('labels')}.  [default: none]",
     ),
     "annotator": click.option(
-        "--annotator", help=f"The suffix of the files with rhythm notes, by default atr; {usage('annotator')}."
+        "--annotator", help=f"The suffix of the files with rhythm notes; {usage('annotator')}.  [default: atr]"
     ),
     "subjects": click.option(
         "--subjects",
         type=PATH,
-        help=f"The table record,subject; without it each record is a subject; {usage('subjects')}.",
+        help=f"A CSV table with the columns record,subject; {usage('subjects')}.  [default: each record is a subject]",
     ),
-    "unit": click.option("--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}."),
+    "unit": click.option(
+        "--unit", help=f"The unit of a sample, such as uV or mV; {usage('unit')}.  [default: as the file says]"
+    ),
     "delimiter": click.option(
         "--delimiter",
         type=click.Choice([",", ";", "tab", "space"]),
-        help=f"Of columns; {usage('delimiter')}, else found.",
+        help=f"What separates the columns; {usage('delimiter')}.  [default: found]",
     ),
     "decimal": click.option(
-        "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}, else found."
+        "--decimal", type=click.Choice([".", ","]), help=f"The decimal sign; {usage('decimal')}.  [default: found]"
     ),
 }
 """The options that are fields of `Options`, by the field, but for `splits`, which `data import` alone takes."""
@@ -55,18 +66,24 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
         help="The vocabulary of the rhythm codes.",
     ),
     "positive": click.option(
-        "--positive", default="", metavar="CODES", help="The positive rhythms, by commas, in place of the task's."
+        "--positive", default="", show_default="the task's", metavar="CODES", help="The positive rhythms, by commas."
     ),
     "negative": click.option(
-        "--negative", default="", metavar="CODES", help="Codes that the vocabulary does not have: negative."
+        "--negative",
+        default="",
+        show_default="the task's",
+        metavar="CODES",
+        help="More codes that count as negative.",
     ),
-    "ignore": click.option("--ignore", default="", metavar="CODES", help="Codes whose windows are left out."),
+    "ignore": click.option(
+        "--ignore", default="", show_default="the task's", metavar="CODES", help="Codes whose windows are left out."
+    ),
     "mapping": click.option(
         "--map",
         "mapping",
         multiple=True,
         metavar="CODE=KNOWN",
-        help="Another spelling of a known code; may be repeated.",
+        help="Read CODE as the known code KNOWN; may be repeated.",
     ),
 }
 """The options that say what a rhythm code counts as."""
@@ -74,14 +91,16 @@ _RHYTHMS: dict[str, Callable[[Any], Any]] = {
 RHYTHM_OPTIONS = tuple(_RHYTHMS)
 
 model_task_option = click.option(
-    "--task", help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]"
+    "--task",
+    shell_complete=shipped("tasks"),
+    help="The task: a name, or the path of a TOML file.  [default: the candidate's, or af-5s for a file]",
 )
 
 format_option = click.option(
     "--format",
     "file_format",
     type=click.Choice(list(FORMATS)),
-    help=f"Of the recordings.  [default: that of the suffix: {known_suffixes()}]",
+    help=f"The format of the recordings.  [default: that of the suffix: {known_suffixes()}]",
 )
 
 on_error_option = click.option(

@@ -84,13 +84,21 @@ def show_rhythms(labels: Iterable[RhythmCount]) -> None:
 
 def show_sources(sources: Sequence[SourceCounts]) -> None:
     """A table of the sources of a merged data set."""
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
     from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     labels = list(sources[0].labels) if sources else []
     show(
         "Sources",
-        ["source", "format", "subjects", "segments", *labels, "content", "licence"],
+        [
+            "source",
+            Column("format", drop=2),
+            "subjects",
+            "segments",
+            *labels,
+            Column("content", drop=1),
+            "licence",
+        ],
         [
             [s.source, s.format, f"{s.subjects:,}", f"{s.segments:,}"]
             + [f"{s.labels[name]:,}" for name in labels]

@@ -17,10 +17,11 @@ from ecm_edge.cli._common import (
     json_option,
     print_gates,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
     from ecm_edge.registry.bundle import BundleRecord
 
 
-@click.command("bundle")
-@click.argument("model", metavar="MODEL|CANDIDATE|ENTRY", type=CANDIDATE)
+@click.command("bundle", epilog=example("ecm-edge bundle run --target loongson-2k0500 -o bundle"))
+@click.argument(
+    "model",
+    metavar="MODEL|CANDIDATE|ENTRY",
+    type=CANDIDATE,
+    help="An ONNX file, a candidate, or an entry of a registry.",
+)
 @target_option
 @form_option("the target's first")
 @threshold_option
 @classes_option
-@click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.")
+@click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.  [default: none]")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
 @json_option
 def command(
@@ -49,7 +55,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Pack the image of MODEL for a board, its C with a Makefile for any compiler, the ONNX file and what is known.
+    """Pack the image of MODEL for a board, its C code with a Makefile for any compiler, the ONNX file and its records.
 
     Unpacked anywhere, `make check` gives the same answers to the bit. Exits with 1 if the emulated board does not, or
     if the image is not the one that was verified.
@@ -66,9 +72,11 @@ def command(
 
 
 def _render(record: BundleRecord) -> None:
+    from ecm_edge.base.tables import say
+
     packed = record.manifest
-    click.echo(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
-    tell(record.facts, record.serial)
+    say(f"{record.verdict}: {packed.form} for {packed.target}, {len(packed.files) + 1} files in {record.out}")
+    say_facts(record.facts, record.serial)
     print_gates(record.gates)
     if record.archive_sha256:
-        click.echo(f"SHA-256 {record.archive_sha256}")
+        say(f"SHA-256 {record.archive_sha256}")

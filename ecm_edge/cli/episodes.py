@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ecm_edge.cli._common import CANDIDATE, PATH, FiniteRange, choose_form, emit, form_option, json_option
+from ecm_edge.cli._common import PATH, FiniteRange, choose_form, emit, form_option, json_option, model_argument
+from ecm_edge.cli._help import example
 from ecm_edge.cli._recordings import (
     RHYTHM_OPTIONS,
     format_option,
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RHYTHM_OPTIONS)
 
 
-@click.command("episodes")
-@click.argument("model", type=CANDIDATE)
-@click.argument("source", metavar="RECORDING|FOLDER", type=PATH)
+@click.command("episodes", epilog=example("ecm-edge episodes run recordings -o episodes --hop 1"))
+@model_argument
+@click.argument("source", metavar="RECORDING|FOLDER", type=PATH, help="A recording, or a folder of them.")
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option(
     "--hop", "hop_s", type=FiniteRange(0, min_open=True), help="Seconds between windows.  [default: none overlap]"
@@ -45,14 +46,30 @@ _OF_A_REFERENCE = ("start_s", "excluded", "labels", "subjects", "annotator", *RH
 )
 @click.option("--end-below", type=FiniteRange(), help="The margin below which it ends.  [default: --begin-at]")
 @click.option(
-    "--min-duration", "min_duration_s", type=FiniteRange(0), default=0.0, help="Shorter episodes are dropped, s."
+    "--min-duration",
+    "min_duration_s",
+    type=FiniteRange(0),
+    default=0.0,
+    show_default=True,
+    help="Episodes of fewer seconds are dropped.",
 )
 @click.option("--reference", "with_reference", is_flag=True, help="Compare with the recordings' own rhythms, by EC57.")
 @click.option(
-    "--start", "start_s", type=FiniteRange(0), default=300.0, show_default=True, help="Of the comparison, in seconds."
+    "--start",
+    "start_s",
+    type=FiniteRange(0),
+    default=300.0,
+    show_default=True,
+    help="The comparison leaves out this time at the start of each recording, in seconds.",
 )
 @click.option(
-    "--exclude", "-x", "excluded", default="", metavar="CODES", help="Rhythms that the detector may call, by commas."
+    "--exclude",
+    "-x",
+    "excluded",
+    default="",
+    show_default="none",
+    metavar="CODES",
+    help="Rhythms that the detector may call, by commas.",
 )
 @form_option("float32")
 @model_task_option
@@ -132,11 +149,11 @@ def _reference(task: Task, excluded: str, start_s: float, options: dict[str, Any
 
 def _render(record: EpisodesRecord) -> None:
     from ecm_edge.base.numbers import clock, percent, whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     show(
         f"{record.label} episodes{' SYNTHETIC DATA' if record.synthetic else ''}",
-        ["recording", "duration", "analysed", "episodes", record.label, "burden", "longest"],
+        ["recording", "duration", Column("analysed", drop=1), "episodes", record.label, "burden", "longest"],
         [
             [
                 one.name,

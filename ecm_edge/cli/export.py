@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, json_option, open_data, own_data_option
+from ecm_edge.cli._common import candidate_argument, emit, json_option, open_data, own_data_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from ecm_edge.forms.export import ExportResult
 
 
-@click.command("export")
-@click.argument("candidate", type=CANDIDATE)
+@click.command("export", epilog=example("ecm-edge export one --data af"))
+@candidate_argument
 @own_data_option
 @json_option
 def command(candidate: Path, data: Path, *, as_json: bool) -> None:
@@ -23,26 +24,18 @@ def command(candidate: Path, data: Path, *, as_json: bool) -> None:
 
     Leaves model.onnx, model.simplified.onnx, export.json, simplify.json and the exporter's log in the folder.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms.export import export_candidate
 
     dataset = open_data(data)
-    with busy("exporting and simplifying"):
+    with doing("export and simplify"):
         record = export_candidate(candidate, dataset)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: ExportResult) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say
+    from ecm_edge.cli.simplify import render
 
-    before, after = record.simplify.nodes_by_op_before, record.simplify.nodes_by_op_after
-    rows = [[op, str(before.get(op, 0)), str(after.get(op, 0))] for op in sorted({*before, *after})]
-    rows.append(["all", str(record.simplify.nodes_before), str(record.simplify.nodes_after)])
-    show(
-        f"Opset {record.export.opset}, {record.simplify.weight_bytes:,} B of weights",
-        ["nodes", "exported", "simplified"],
-        rows,
-    )
-    for gate in record.simplify.gates:
-        click.echo(f"{gate.verdict.value}  {gate.name} {gate.value:g} (limit {gate.limit:g})")
-    click.echo(f"{record.verdict.value}: {record.simplify.parity.segments} segments compared")
+    say(f"exported with opset {record.export.opset}, and simplified")
+    render(record.simplify)

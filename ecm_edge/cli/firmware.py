@@ -16,12 +16,14 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     print_gates,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
+from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +35,19 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
-@click.group("firmware")
+@click.group(
+    "firmware", cls=Group, epilog=example("ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image")
+)
 def command() -> None:
     """Generate the C of a model, build it for a board, and serve it as a board."""
 
 
-@command.command("generate", short_help="write the C99 of a model")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "generate",
+    short_help="write the C99 of a model",
+    epilog=example("ecm-edge firmware generate mynet.onnx --target nucleo-l432kc -o c"),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The folder to make; it must not exist.")
 @click.option("--name", default="model", show_default=True, help="The prefix of every C name.")
@@ -75,23 +83,32 @@ def generate_(
 
 
 def _render_sources(record: GenerateRecord, out: Path) -> None:
+    from ecm_edge.base.tables import say
+
     print_gates(record.gates)
     if not record.files:
-        click.echo(f"nothing written: the C of {record.model} does not answer as the model does; report it, please")
+        say(f"nothing written: the C of {record.model} does not answer as the model does; report it, please")
         return
-    click.echo(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
-    click.echo(
+    say(f"{record.model} as {record.form} C for {record.target}, in {out}: {', '.join(record.files)}")
+    say(
         f"{record.layers} layers, {record.macs:,} MACs, {record.constant_bytes:,} bytes of constants, "
         f"an arena of {record.arena_bytes:,} bytes"
     )
     click.echo(f"void {record.name}_run(const float *samples, float *scores);")
     if record.byte_entry:
         click.echo(f"{record.byte_entry};")
-    tell(record.facts)
+    say_facts(record.facts)
 
 
-@command.command("build", short_help="build the images of a model and hold them to the budgets")
-@click.argument("model", type=CANDIDATE)
+@command.command(
+    "build",
+    short_help="build the images of a model and hold them to the budgets",
+    epilog=example(
+        "ecm-edge firmware build run --target loongson-2k0500",
+        "ecm-edge firmware build mynet.onnx --target nucleo-l432kc -o image",
+    ),
+)
+@model_argument
 @target_option
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
@@ -106,52 +123,66 @@ def build_(
     firmware.json, in its folder. Each image's answers are compared with those of the same C on this host.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.record import build_candidate, build_model
 
     board = targets.load(target)
     if out is None and not keeps_records(model):
         raise click.UsageError("a file's images, and those of a registry's entry, need a folder of their own: --out")
     refuse_for_candidate(model, threshold, classes)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         names = class_names(classes)
         record = (
             build_candidate(model, board)
             if out is None
             else build_model(model, board, out, threshold=threshold, classes=names)
         )
-    emit(record, as_json=as_json, render=lambda: _render_images(record))
+    emit(record, as_json=as_json, render=lambda: _render_images(record, model if out is None else out))
 
 
-def _render_images(record: FirmwareRecord) -> None:
+def _render_images(record: FirmwareRecord, out: Path) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, printable, say, show
 
     rows = [
         [
             form.form,
             form.verdict.value,
-            form.image.file if form.image else f"none: {form.reason}",
             *map(whole, (form.flash_bytes, form.ram_bytes, form.stack_bound_bytes)),
             whole(form.instructions.total if form.instructions else None),
             f"{form.latency_ms.mean_ms:.3f}",
         ]
         for form in record.forms
     ]
-    columns = ["form", "verdict", "image", "flash B", "RAM B", "stack B", "instructions", "estimated ms"]
+    columns: list[str | Column] = [
+        "form",
+        "verdict",
+        "flash B",
+        "RAM B",
+        Column("stack B", drop=1),
+        "instructions",
+        "estimated ms",
+    ]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
+    for form in record.forms:
+        image = printable(str(out / form.image.file)) if form.image else f"no image: {form.reason}"
+        click.echo(f"{form.form}: {image}")
     for form in record.forms:
         for gate in form.gates:
             if gate.verdict.value != "PASS":
-                click.echo(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
+                say(f"{gate.verdict.value:7} {form.form} {gate.name}  {gate.detail}")
         for sentence in form.advice:
-            click.echo(f"- {sentence}")
-    tell(record.facts, record.serial)
-    click.echo(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
+            say(f"- {sentence}")
+    say_facts(record.facts, record.serial)
+    say(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
 
 
-@command.command("serve", short_help="run an image in the emulator, behind a serial port")
-@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE)
+@command.command(
+    "serve",
+    short_help="run an image in the emulator, behind a serial port",
+    epilog=example("ecm-edge firmware serve run --target loongson-2k0500 --link board"),
+)
+@click.argument("model", metavar="MODEL|IMAGE", type=CANDIDATE, help="The same, or an image for the emulator's board.")
 @target_option
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")
@@ -160,11 +191,12 @@ def _render_images(record: FirmwareRecord) -> None:
 def serve_(
     model: Path, target: str, link: Path | None, form: Form | None, threshold: float | None, *, as_json: bool
 ) -> None:
-    """Run MODEL's image in the emulator, its serial line a pseudo-terminal, until Ctrl-C, which is no failure.
+    """Run MODEL's image in the emulator, with a pseudo-terminal as its serial line, until Ctrl-C (exit 0).
 
-    Any program can use the port that is printed, 115200 8N1; `ecm-edge measure --port` does. Its latency is not a
-    board's. MODEL may also be an image for the emulator's board, if that answers in the contest's protocol. Answers
-    have scores where the model does not fit that protocol, or the target does not name it (firmware_check/README.md).
+    Any program can use the port that is printed, 115200 8N1; `ecm-edge measure --port` does. The latency that it
+    reports is that of the emulator, not of a board. MODEL may also be an image for the emulator's board, if that
+    answers in the contest's protocol. Answers have scores where the model does not fit that protocol, or the target
+    does not name it (firmware_check/README.md).
     """
     import tempfile
     from contextlib import suppress
@@ -191,7 +223,7 @@ def _servable(
     An image is taken as it is, and so is the one that a candidate ships if the emulator's board is the target's own;
     otherwise one is built in `folder`.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.interface import serial_answers
     from ecm_edge.firmware.make import make_image, make_sources
     from ecm_edge.forms.model_file import open_model
@@ -205,7 +237,7 @@ def _servable(
     shipped = _shipped(opened, board)
     if shipped is not None:
         return shipped, asked, said
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         sources = make_sources(opened.classifier.proto, board, folder)
         image = make_image(sources, "serial", folder / "serial", emulated=True)
     return image.elf, asked, said

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     emit,
     form_option,
     json_option,
+    model_argument,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form, Gate
     from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
-_BUDGETS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "macs": "MACs"}
+_BUDGETS = ("flash_bytes", "ram_bytes", "latency_ms", "macs")
 _LARGEST = 5
 
 
-@click.command("fit")
-@click.argument("model", type=CANDIDATE)
+@click.command("fit", epilog=example("ecm-edge fit mynet.onnx --target nucleo-l432kc"))
+@model_argument
 @target_option
 @form_option("all that the target runs; the first one decides")
 @threshold_option
@@ -40,38 +41,62 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     time is an estimate from them. Exits with 1 if the form that would ship does not fit.
     """
     from ecm_edge import targets
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.firmware.fit import fit_model
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with busy(f"building {model.name} for {board.name}"):
+    with doing(f"build {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
 def _render(record: FitRecord) -> None:
-    tell(record.facts, record.serial)
+    """The verdict stands on top, and once more below the tables, which are longer than a screen."""
+    from ecm_edge.base.tables import say
+    from ecm_edge.firmware.time_notes import slower
+
+    verdict = f"{record.verdict}: {record.model} as {record.ships} on {record.target}"
+    say(f"{verdict}; fits as: {', '.join(record.fits) or 'none'}")
+    for sentence in [*_in_the_way(record.forms[0]), *record.advice, *(f"{note}." for note in slower(record.forms))]:
+        say(f"- {sentence}")
+    say_facts(record.facts, record.serial)
+    click.echo("")
     for form in record.forms:
         render_form(form, record.target)
-    fits = ", ".join(record.fits) or "none"
-    click.echo(f"{record.verdict}: {record.model} as {record.ships} on {record.target}; fits as: {fits}")
-    for sentence in record.advice:
-        click.echo(f"- {sentence}")
     tools = ", ".join(filter(None, [record.compiler, record.emulator])) or "no tools"
-    click.echo(f"{tools}; {record.seconds:.1f} s")
+    say(f"{tools}; {record.seconds:.1f} s")
+    say(verdict)
+
+
+def _in_the_way(form: FormFit) -> list[str]:
+    """Of the form that would ship: what fails beside the budgets, what did not run; or the budget that is used most."""
+    from ecm_edge.forms.gate import BUDGET_NAMES
+
+    failed = [gate for gate in form.gates if gate.verdict == "FAIL" and gate.name not in _BUDGETS and not form.advice]
+    if form.verdict == "FAIL":
+        return [f"{gate.name} fails: {_why(gate)}" for gate in failed]
+    missing = [gate.name for gate in form.gates if gate.verdict == "NOT RUN"]
+    not_run = [f"Not run: {', '.join(missing)}. {form.reason}".rstrip(" .") + "."] if missing or form.reason else []
+    budgets = [gate for gate in form.gates if gate.name in _BUDGETS and gate.value is not None and gate.limit]
+    if not budgets:
+        return not_run
+    tightest = max(budgets, key=lambda gate: (gate.value or 0.0) / (gate.limit or 1.0))
+    used, limit, percent = _used(tightest)
+    return [*not_run, f"Of its budgets {BUDGET_NAMES[tightest.name]} is used most: {used} of {limit} ({percent} %)."]
 
 
 def render_form(form: FormFit, target: str) -> None:
     """The use of each budget by one form, with its sections, layers and largest tensors."""
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
+    from ecm_edge.forms.gate import BUDGET_NAMES
 
     title = f"{form.verdict}: {form.form} on {target}" + (f" ({form.note})" if form.note else "")
     evidence = {"flash_bytes": form.size_evidence, "ram_bytes": form.size_evidence, "latency_ms": "estimated"}
     budgets = {gate.name: gate for gate in form.gates}
     rows = [
-        [label, evidence.get(name, "counted"), *_used(budgets[name]), budgets[name].verdict.value]
-        for name, label in _BUDGETS.items()
+        [BUDGET_NAMES[name], evidence.get(name, "counted"), *_used(budgets[name]), budgets[name].verdict.value]
+        for name in _BUDGETS
         if name in budgets
     ]
     show(title, ["budget", "evidence", "used", "of", "%", "verdict"], rows)
@@ -81,11 +106,11 @@ def render_form(form: FormFit, target: str) -> None:
         _layers(form)
         _tensors(form)
     low, high = form.latency_ms.low_ms, form.latency_ms.high_ms
-    click.echo(f"latency {form.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {form.latency_ms.evidence}")
-    click.echo(f"  from {form.latency_ms.source}")
+    say(f"latency {form.latency_ms.mean_ms:.3f} ms ({low:.3f} … {high:.3f}), {form.latency_ms.evidence}")
+    say(f"  from {form.latency_ms.source}")
     for gate in form.gates:
         if gate.name not in _BUDGETS:
-            click.echo(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)}  {gate.detail}".rstrip())
+            say(f"{gate.verdict.value:7} {gate.name:22} {_value(gate)} {gate.detail}".rstrip(), indent=8)
     click.echo("")
 
 
@@ -95,10 +120,19 @@ def _used(gate: Gate) -> list[str]:
     return [*shown, f"{100 * value / limit:.1f}" if limit else "–"]
 
 
+def _why(gate: Gate) -> str:
+    return f"{_value(gate)} {gate.detail}" if gate.detail.startswith("of ") else gate.detail or _value(gate)
+
+
 def _value(gate: Gate) -> str:
+    """What a gate found: of its limit, or where nothing is allowed, of how many, as its detail goes on."""
     if gate.value is None or gate.unit == "bool":
         return ""
-    return f"{gate.value:,.0f} of {gate.limit:,.0f} {gate.unit}"
+    if gate.limit:
+        return f"{gate.value:,.0f} of {gate.limit:,.0f} {gate.unit}"
+    if gate.unit == "B":
+        return f"{gate.value:,.0f} B"
+    return f"{gate.value:,.0f}" if gate.detail.startswith("of ") else f"found {gate.value:,.0f}"
 
 
 def _sections(form: FormFit) -> None:
@@ -120,7 +154,7 @@ def _sections(form: FormFit) -> None:
 
 def _layers(form: FormFit) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     counts = form.instructions
     rows = [
@@ -136,7 +170,16 @@ def _layers(form: FormFit) -> None:
     ]
     counted = "not counted" if counts is None else f"{counts.total:,} instructions counted in the emulator"
     each = "" if form.instructions_per_mac is None else f", {form.instructions_per_mac:.2f} a MAC"
-    columns = ["layer", "MACs", "instructions", "%", "a MAC", "code B", "constants B", "alive B"]
+    columns: list[str | Column] = [
+        "layer",
+        "MACs",
+        "instructions",
+        "%",
+        Column("a MAC", drop=1),
+        "code B",
+        "constants B",
+        "alive B",
+    ]
     show(f"Layers: {counted}{each}", columns, rows)
 
 

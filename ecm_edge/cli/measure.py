@@ -19,26 +19,38 @@ from ecm_edge.cli._common import (
     open_data,
     rule_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.measure import MeasureRecord
 
 
-@click.command("measure")
+@click.command(
+    "measure",
+    epilog=example(
+        "ecm-edge measure --port /dev/ttyUSB0 --data af --model run --target loongson-2k0500 -o answers.jsonl"
+    ),
+)
 @click.option("--port", required=True, help="The serial device, or the link that `ecm-edge firmware serve` printed.")
 @data_option
 @click.option(
     "--subjects",
-    help="all, names with commas, or with --model test, validation or train; the model's test subjects by default.",
+    help="all, names with commas, or with --model test, validation or train.  [default: the model's test subjects]",
 )
-@click.option("--model", type=CANDIDATE, help="The candidate or ONNX file in the image, to compare the labels with.")
+@click.option(
+    "--model",
+    type=CANDIDATE,
+    help="The candidate or ONNX file in the image, to compare the labels with.  [default: none]",
+)
 @form_option()
 @rule_option
-@click.option("--image", type=PATH, help="The file that runs on the board, for its size in the board's score.")
 @click.option(
+    "--image", type=PATH, help="The file that runs on the board, for its size in the board's score.  [default: none]"
+)
+@click.option(
+    "--out",
     "-o",
-    "--output",
     "answers",
     type=PATH,
     default=Path("answers.jsonl"),
@@ -46,8 +58,14 @@ if TYPE_CHECKING:
     help="The file of answers.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the answers in that file.")
-@click.option("--emulated", is_flag=True, help="No board is there: the latency is not called measured.")
-@click.option("--retries", type=click.IntRange(0, 100), default=3, show_default=True, help="Of a segment, at most.")
+@click.option("--emulated", is_flag=True, help="The port is an emulator: its latency is not called measured.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=3,
+    show_default=True,
+    help="How often a segment is sent again, at most.",
+)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -77,7 +95,7 @@ def command(
 
     The protocol is the contest's, 115200 8N1, or with --target the one that this board names. Answers are kept as they
     come: after an error or Ctrl-C --resume goes on. The latency is the one that the board reports; that of an emulator
-    is labelled so, and no score takes it. With --model the labels have to be those of the model.
+    is marked as such and enters no score. With --model the labels have to be those of the model.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.exchange import LineOptions
@@ -104,7 +122,7 @@ def command(
 
 def _render(record: MeasureRecord) -> None:
     from ecm_edge.base.numbers import figure, fixed, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     scores, t = record.scores, record.latency_ms
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -131,6 +149,6 @@ def _render(record: MeasureRecord) -> None:
     )
     for gate in record.gates:
         count = "" if gate.value is None else f"{gate.value:g} of {record.segments} "
-        click.echo(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
+        say(f"{gate.verdict.value:7} {gate.name}  {count}{gate.detail}")
     if record.board_score:
-        click.echo(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")
+        say(f"{record.board_score.title} score: {record.board_score.total:.2f} of {record.board_score.most:g}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, choose_form, emit, form_option, json_option
+from ecm_edge.cli._common import PATH, choose_form, emit, form_option, json_option, model_argument
+from ecm_edge.cli._help import example
 from ecm_edge.cli._recordings import format_option, model_task_option, on_error_option, reading_options
 from ecm_edge.cli._told import lines_of, tell
 
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.predict import PredictRecord
 
 
-@click.command("predict")
-@click.argument("model", type=CANDIDATE)
-@click.argument("source", metavar="RECORDING|FOLDER|DATASET", type=PATH)
+@click.command("predict", epilog=example("ecm-edge predict run recordings -o answers.csv"))
+@model_argument
+@click.argument(
+    "source",
+    metavar="RECORDING|FOLDER|DATASET",
+    type=PATH,
+    help="A recording, a folder of them, or a data set.",
+)
 @click.option("--out", "-o", type=PATH, required=True, help="The CSV file to write; it must not exist.")
 @form_option("float32")
 @model_task_option
@@ -45,8 +51,8 @@ def command(
 
     The file has start_s, score, label and reason; several recordings also name and subject. Of a data set it has name,
     which ends in the start, subject, score and label. The score is the margin: the model's score for the positive class
-    less that against it, log-odds of a network trained here. The label is 1 where it is at least 0. A window that
-    cannot be used has a reason in place of a score.
+    minus that for the negative class; for a network trained here it is in log-odds. The label is 1 where it is at least
+    0. A window that cannot be used has a reason in place of a score.
     """
     from ecm_edge import tasks
     from ecm_edge.data.recordings.options import Options
@@ -68,9 +74,10 @@ def command(
 
 def _render(record: PredictRecord) -> None:
     from ecm_edge.base.numbers import whole
+    from ecm_edge.base.tables import say
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
-    click.echo(
+    say(
         f"{whole(record.answered)} of {whole(record.windows)} windows answered, {whole(record.positive)} "
         f"{record.label}, in {record.answers} ({record.seconds:.1f} s){made_up}"
     )

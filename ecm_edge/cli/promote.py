@@ -6,17 +6,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, emit, form_option, json_option, own_data_option, target_option
+from ecm_edge.cli._common import (
+    PATH,
+    candidate_argument,
+    emit,
+    form_option,
+    json_option,
+    own_data_option,
+    target_option,
+)
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form
     from ecm_edge.registry.decision import PromoteRecord
+    from ecm_edge.registry.remedies import Asked
 
 
-@click.command("promote")
-@click.argument("candidate", type=CANDIDATE)
+@click.command("promote", epilog=example("ecm-edge promote run --data af --target loongson-2k0500 --registry registry"))
+@candidate_argument
 @own_data_option
 @target_option
 @click.option(
@@ -27,13 +37,16 @@ if TYPE_CHECKING:
     "latency_files",
     type=PATH,
     multiple=True,
-    help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py; the candidate's own by default.",
+    help="A bench.json, or pytest-benchmark's JSON of benchmarks/test_latency.py.  [default: the candidate's own]",
 )
 @form_option("the target's first")
 @click.option(
     "--source",
-    help="Of a merged data set: the source that the figures, the comparison and the entry's name are of.  "
+    help="For a merged data set: the one source to compare on, which the figures and the entry's name are about.  "
     "[default: the incumbent's or the only one that both have, else all]",
+)
+@click.option(
+    "--verbose", is_flag=True, help="List every gate, the passed ones too.  [default: only what stands in the way]"
 )
 @json_option
 def command(
@@ -45,32 +58,75 @@ def command(
     form: Form | None,
     source: str | None,
     *,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Let CANDIDATE replace the incumbent of a target, or say why not (exit 1).
 
-    It must be verified, timed and within budget; and against an incumbent, score better on the same subjects and cost
-    no more than the target tolerates.
+    It must be verified, timed and within budget. If there is an incumbent, it must also score better on the same
+    subjects and cost no more than the target tolerates.
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.registry.promote import promote
+    from ecm_edge.registry.remedies import Asked
 
     board, segments = targets.load(target), open_dataset(data)
     record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form, source=source)
-    emit(record, as_json=as_json, render=lambda: _render(record))
+    asked = Asked(candidate, data, target, registry)
+    emit(record, as_json=as_json, render=lambda: _render(record, asked, verbose=verbose))
     if record.entry is None:
         click.get_current_context().exit(1)
 
 
-def _render(record: PromoteRecord) -> None:
-    from ecm_edge.base.tables import show
+def _render(record: PromoteRecord, asked: Asked, *, verbose: bool) -> None:
+    from ecm_edge.base.tables import say
 
     made_up = " (SYNTHETIC DATA)" if record.synthetic else ""
     what = f"promoted as {record.entry}" if record.entry else "refused"
+    say(f"{record.verdict}: {record.candidate} {record.form} {what}{made_up}")
+    if not record.entry:
+        _in_the_way(record, asked)
+    if verbose:
+        _every_gate(record)
+    if record.entry:
+        say(record.reason)
+    if not verbose:
+        say(_counted(record))
+
+
+def _in_the_way(record: PromoteRecord, asked: Asked) -> None:
+    """The gates that failed, then those that did not run; under each what would help."""
+    from ecm_edge.base.records import Verdict
+    from ecm_edge.base.tables import say
+    from ecm_edge.registry.remedies import due, remedy, said
+
+    for verdict in (Verdict.FAIL, Verdict.NOT_RUN):
+        for gate in due(record, verdict):
+            say(f"{verdict.value:7} {gate.name}: {said(gate)}", indent=8)
+            if help_ := remedy(gate, record, asked):
+                say(f"        {help_}")
+
+
+def _counted(record: PromoteRecord) -> str:
+    """How many gates passed, and how many say nothing."""
+    from ecm_edge.base.records import Verdict
+    from ecm_edge.registry.remedies import due
+
+    verdicts = [gate.verdict for gate in record.gates]
+    passed, void = verdicts.count(Verdict.PASS), verdicts.count(Verdict.NOT_RUN)
+    void -= 0 if record.entry else len(due(record, Verdict.NOT_RUN))
+    why = "do not apply" if record.entry else "compare with the incumbent, and were not reached"
+    others = f"; {void} {why}" if void else ""
+    return f"{passed} gates passed{others}; --verbose lists them"
+
+
+def _every_gate(record: PromoteRecord) -> None:
+    from ecm_edge.base.tables import Column, show
+
     show(
-        f"{record.verdict}: {record.candidate} {record.form} {what}{made_up}",
-        ["gate", "verdict", "value", "limit", "unit", "why"],
+        f"{len(record.gates)} gates",
+        ["gate", "verdict", Column("value", drop=3), Column("limit", drop=2), Column("unit", drop=1), "why"],
         [
             [
                 gate.name,
@@ -83,4 +139,3 @@ def _render(record: PromoteRecord) -> None:
             for gate in record.gates
         ],
     )
-    click.echo(record.reason)

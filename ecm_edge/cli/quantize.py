@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     emit,
     json_option,
+    model_argument,
     open_data,
     refuse_for_candidate,
-    tell,
+    say_facts,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-@click.command("quantize")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="The data set to calibrate on.")
-@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.")
-@click.option("-o", "--out", type=PATH, help="A new folder for the forms of an ONNX file; a candidate keeps its own.")
-@click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on; all by default.")
+@click.command(
+    "quantize",
+    epilog=example("ecm-edge quantize one --data af", "ecm-edge quantize mynet.onnx --samples mynet.npz -o small"),
+)
+@model_argument
+@click.option("--data", "data", type=PATH, help="The data set to calibrate on.  [default: --samples]")
+@click.option(
+    "--samples",
+    type=PATH,
+    help="A .npy or .npz file of segments (N, …) to calibrate an ONNX file on.  [default: --data]",
+)
+@click.option(
+    "--out", "-o", type=PATH, help="A new folder for the forms of an ONNX file.  [default: the candidate's own]"
+)
+@click.option("--subjects", help="Training subjects, with commas, to calibrate an ONNX file on.  [default: all]")
 @threshold_option
 @json_option
 def command(
@@ -49,7 +59,7 @@ def command(
 
     A candidate is calibrated on its training subjects alone. The forms of a file of one score keep its threshold.
     """
-    from ecm_edge.base.tables import busy
+    from ecm_edge.base.progress import doing
     from ecm_edge.forms.quantize import quantize_candidate, quantize_file
     from ecm_edge.forms.sample_file import Samples
 
@@ -62,13 +72,13 @@ def command(
     if model.is_dir() and not isinstance(source, Samples):
         if out is not None or subjects is not None:
             raise click.UsageError("-o and --subjects are for an ONNX file; a candidate's own split decides.")
-        with busy("quantising and ranking layers"):
+        with doing("quantise and rank layers"):
             record = quantize_candidate(model, source)
     else:
         if out is None:
             raise click.UsageError("The forms of an ONNX file need a folder of their own: -o FOLDER.")
         chosen = [name.strip() for name in subjects.split(",")] if subjects else None
-        with busy("quantising and ranking layers"):
+        with doing("quantise and rank layers"):
             record = quantize_file(model, source, out, subjects=chosen, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
@@ -86,7 +96,7 @@ def _source(model: Path, data: Path | None, samples: Path | None) -> Dataset | S
 
 def _render(record: QuantizeRecord) -> None:
     from ecm_edge.base.numbers import fixed
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
     count = len(record.layers)
     show("Forms", ["form", "weights, B"], [[form, f"{size:,}"] for form, size in record.weight_bytes.items()])
@@ -98,6 +108,6 @@ def _render(record: QuantizeRecord) -> None:
     subjects = len(record.calibration_subjects)
     of = f"{subjects} training subjects" if subjects else "the file of samples"
     if recurrent := [op for op in ("LSTM", "GRU", "RNN") if op in record.nodes_by_op]:
-        click.echo(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
-    click.echo(f"calibrated on {record.calibration_segments} segments of {of}")
-    tell(record.facts)
+        say(f"int8: {', '.join(recurrent)} computed in float32, with float32 weights")
+    say(f"calibrated on {record.calibration_segments} segments of {of}")
+    say_facts(record.facts)

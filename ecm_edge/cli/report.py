@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import PATH, data_option, emit, json_option
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -15,21 +16,25 @@ if TYPE_CHECKING:
     from ecm_edge.report.records import ReportRecord, ValidationRecord
 
 
-@click.command("report")
-@click.argument("path", metavar="MODEL|RUN", type=PATH)
+@click.command("report", epilog=example("ecm-edge report run --data af --registry registry -o report.html"))
+@click.argument("path", metavar="MODEL|RUN", type=PATH, help="A candidate, an ONNX file, or a run.")
 @data_option
-@click.option("--registry", type=PATH, help="A registry whose decisions are shown.")
+@click.option("--registry", type=PATH, help="A registry whose decisions are shown.  [default: none]")
 @click.option("--out", "-o", type=PATH, required=True, help="The HTML file; replaced if it is there.")
 @json_option
 def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json: bool) -> None:
     """Write one self-contained HTML page about a candidate, or about a run and its best candidate.
 
-    What has not run stands on the page as NOT RUN, with the command that would run it. Exits with 1 if a gate failed.
+    A stage that has not run is shown as NOT RUN, with the command that runs it. Exits with 1 if a gate failed.
 
-    With data that MODEL was not made from, and for an ONNX file, the page is a validation: by source, rhythm and
-    subject, and whether it is external by what the model was trained on.
+    For an ONNX file, and on data that MODEL was not made from, the page is a validation: figures by source, rhythm and
+    subject, and whether the data are external, that is, unseen by the model.
     """
     from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.registry.registry import shelves
+
+    if registry:
+        shelves(registry)
     from ecm_edge.report import write_report
     from ecm_edge.report.records import ValidationRecord
 
@@ -42,6 +47,7 @@ def command(path: Path, data: Path, registry: Path | None, out: Path, *, as_json
 
 def _render(record: ReportRecord, out: Path) -> None:
     from ecm_edge.base.tables import show
+    from ecm_edge.report.search_page import beside
 
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     show(
@@ -50,16 +56,18 @@ def _render(record: ReportRecord, out: Path) -> None:
         [[s.name, s.verdict.value if s.verdict else "ran", s.detail] for s in [*record.stages, record.promotion]],
     )
     click.echo(out)
+    if record.run:
+        click.echo(beside(out))
 
 
 def _render_validation(record: ValidationRecord, out: Path) -> None:
     from ecm_edge.base.numbers import figure, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.evaluate.score import undefined
 
     scores = record.score.scores
     tell([], record.score.warnings)
-    click.echo(record.origin.statement)
+    say(record.origin.statement)
     synthetic = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.score.label)
     show(
@@ -69,4 +77,4 @@ def _render_validation(record: ValidationRecord, out: Path) -> None:
     )
     click.echo(out)
     if missing := undefined(scores, record.score.label):
-        click.echo(missing)
+        say(missing)

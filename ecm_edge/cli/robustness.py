@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     SEED,
     choose_form,
     data_option,
@@ -15,10 +14,13 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
+    unkept,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
 
 
-@click.command("robustness")
-@click.argument("model", type=CANDIDATE)
+@click.command("robustness", epilog=example("ecm-edge robustness run --data af"))
+@model_argument
 @data_option
 @rule_option
 @form_option()
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="At most so many, evenly spread over the sources of a merged data set, and in each over its subjects.",
+    help="At most this many segments, spread evenly over the sources of a merged data set and their subjects.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
 @json_option
@@ -71,9 +73,9 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on disturbed segments: noise, gains, units, recorders.
 
-    A candidate keeps the record of its own data set as robustness.json, but for one of some sources alone; an entry of
-    a registry is left as it is. Exits with 1 if an answer was not finite, or if networks out of fold do not answer what
-    is on record.
+    On a candidate's own data set the record is kept in its folder as robustness.json, unless --source is given. An
+    entry of a registry is not changed. Exits with 1 if an answer was not finite, or if the networks out of fold do not
+    give the answers on record.
     """
     from ecm_edge import targets
     from ecm_edge.evaluate.robustness import ROBUSTNESS, check_out_of_fold, check_robustness
@@ -84,14 +86,15 @@ def command(
     if out_of_fold and form not in {None, "float32"}:
         raise click.UsageError("--out-of-fold is of float32 networks; leave out --form")
     board = targets.load(target) if target else None
-    dataset, chosen = open_data(data), parse_subjects(subjects)
-    if out_of_fold:
-        record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
-    else:
-        form = choose_form(model, form, board)
-        record = check_robustness(
-            model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
-        )
+    with unkept():
+        dataset, chosen = open_data(data), parse_subjects(subjects)
+        if out_of_fold:
+            record = check_out_of_fold(model, dataset, target=board, sources=sources, segments=segments, seed=seed)
+        else:
+            form = choose_form(model, form, board)
+            record = check_robustness(
+                model, dataset, target=board, subjects=chosen, sources=sources, form=form, segments=segments, seed=seed
+            )
     if keeps_records(model) and not record.sources and record.origin and record.origin.relation == "own":
         record.save(model / ROBUSTNESS)
     emit(record, as_json=as_json, render=lambda: _render(record))
@@ -99,6 +102,7 @@ def command(
 
 def _render(record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import with_positives
+    from ecm_edge.base.tables import say
 
     tell([], record.warnings)
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
@@ -110,10 +114,10 @@ def _render(record: RobustnessRecord) -> None:
         f"{record.segments} segments of {counted}{made_up}"
     )
     if record.statement:
-        click.echo(f"{record.statement}; it answered what is no ECG")
+        say(f"{record.statement}; signals that are not an ECG got an answer")
     for gate in record.gates:
         if gate.verdict != "PASS":
-            click.echo(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
+            say(f"{gate.verdict} {gate.name}: {gate.value} {gate.unit}, at most {gate.limit} {gate.detail}")
     _show_disturbances(title, record)
     _show_sources(record)
     _show_broadened(record)
@@ -123,11 +127,20 @@ def _render(record: RobustnessRecord) -> None:
 
 def _show_disturbances(title: str, record: RobustnessRecord) -> None:
     from ecm_edge.base.numbers import point
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, show
 
     show(
         title,
-        ["disturbance", "Fβ mean", "change", "G", "specificity", "sensitivity", "F1", "labels changed"],
+        [
+            "disturbance",
+            "Fβ mean",
+            "change",
+            Column("G", drop=2),
+            "specificity",
+            "sensitivity",
+            Column("F1", drop=1),
+            "labels changed",
+        ],
         [
             [
                 row.name,
@@ -164,8 +177,8 @@ def _show_sources(record: RobustnessRecord) -> None:
 
 
 def _show_broadened(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.numbers import figure, whole
+    from ecm_edge.base.tables import Column, say, show
 
     made = record.broadened
     if made is None:
@@ -174,24 +187,33 @@ def _show_broadened(record: RobustnessRecord) -> None:
     if made.rows:
         show(
             "Regular sinus rhythm, QRS made broad",
-            ["source", "QRS", "measured", "subjects", "segments", "left out", called, "as they are (95 %)"],
+            [
+                "source",
+                "QRS",
+                Column("measured", drop=2),
+                "subjects",
+                Column("segments", drop=3),
+                Column("left out", drop=1),
+                called,
+                "as they are (95 %)",
+            ],
             [
                 [
                     row.source,
                     f"{row.width_ms} ms",
                     f"{row.measured_ms:.0f} ms",
-                    *map(str, (row.subjects, row.segments, row.left_out)),
+                    *map(whole, (row.subjects, row.segments, row.left_out)),
                     *map(figure, (row.called_positive, row.as_they_are)),
                 ]
                 for row in made.rows
             ],
         )
     for reason, count in made.left_out.items():
-        click.echo(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
+        say(f"QRS not made broad in {count} of {made.sinus} sinus segments: {reason}")
 
 
 def _show_rhythms(record: RobustnessRecord) -> None:
-    from ecm_edge.base.numbers import figure
+    from ecm_edge.base.numbers import figure, whole
     from ecm_edge.base.tables import show
 
     show(
@@ -200,9 +222,7 @@ def _show_rhythms(record: RobustnessRecord) -> None:
         [
             [
                 r.rhythm,
-                str(r.subjects),
-                str(r.segments),
-                str(r.called_positive),
+                *map(whole, (r.subjects, r.segments, r.called_positive)),
                 *map(figure, (r.sensitivity, r.specificity)),
             ]
             for r in record.by_rhythm

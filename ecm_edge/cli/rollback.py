@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import emit, json_option, registry_option, target_option
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("rollback")
-@click.argument("entry", required=False)
+@click.command("rollback", epilog=example("ecm-edge rollback --target loongson-2k0500 --registry registry"))
+@click.argument(
+    "entry", required=False, help="An entry's name, such as 98-92.  [default: the one that the incumbent replaced]"
+)
 @target_option
 @registry_option
 @json_option

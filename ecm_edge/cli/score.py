@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     choose_form,
     data_option,
@@ -15,10 +14,12 @@ from ecm_edge.cli._common import (
     form_option,
     json_option,
     keeps_records,
+    model_argument,
     open_data,
     rule_option,
     subjects_option,
 )
+from ecm_edge.cli._help import example
 from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.score import BoardResult, ScoreRecord
     from ecm_edge.metrics import Calibration, Scores
+    from ecm_edge.metrics.board import BoardTerm
     from ecm_edge.metrics.evaluate import SourceScore
 
 
@@ -35,8 +37,8 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
 """Specificity stands beside mean Fβ and G, which know nothing of it where a subject has no positive segment."""
 
 
-@click.command("score")
-@click.argument("model", type=CANDIDATE)
+@click.command("score", epilog=example("ecm-edge score run --data af --target loongson-2k0500"))
+@model_argument
 @data_option
 @rule_option
 @form_option()
@@ -54,7 +56,9 @@ _FIGURES = ("accuracy", "precision", "recall", "f1", "npv", "auc", "fbeta_mean",
     metavar="SOURCE",
     help="Of a merged data set, score the subjects of this source alone; may be repeated.",
 )
-@click.option("--latency", "latency_file", type=PATH, help="A JSON latency record of the board, for the estimate.")
+@click.option(
+    "--latency", "latency_file", type=PATH, help="A JSON latency record of the board.  [default: an estimate]"
+)
 @json_option
 def command(
     model: Path,
@@ -70,8 +74,9 @@ def command(
 ) -> None:
     """Score MODEL, a candidate's folder or any ONNX file, on labelled segments.
 
-    A candidate scored on its test subjects keeps the record as score.json, and one without any that of --out-of-fold;
-    an entry of a registry is left as it is. On any other data set all subjects are scored: external validation.
+    The record is kept in a candidate's folder as score.json where its test subjects were scored, or where it has none
+    and --out-of-fold was given. An entry of a registry is not changed. On any other data set all subjects are scored:
+    external validation.
     """
     from ecm_edge import targets
     from ecm_edge.base.records import Latency
@@ -110,7 +115,7 @@ def _is_kept(record: ScoreRecord, model: Path) -> bool:
 
 def _render(record: ScoreRecord) -> None:
     from ecm_edge.base.numbers import figure, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.evaluate.score import undefined
 
     scores = record.scores
@@ -119,18 +124,18 @@ def _render(record: ScoreRecord) -> None:
     part = "all subjects out of fold" if record.part == "out_of_fold" else f"{record.part} subjects"
     part += f" of {', '.join(record.sources)}" if record.sources else ""
     counted = with_positives(scores.subjects, scores.positive_subjects, record.label)
-    title = f"{record.model} on {record.dataset}, {part}: {scores.segments} segments of {counted}{made_up}"
+    title = f"{record.model} on {record.dataset}, {part}: {scores.segments:,} segments of {counted}{made_up}"
     if record.statement:
-        click.echo(record.statement)
+        say(record.statement)
     elif record.origin and record.origin.relation != "own":
-        click.echo(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
+        say(f"{record.origin.statement}{'; all its subjects are scored' if record.part == 'all' else ''}")
     averaged = dict(scores.averaged)
     columns = {"pooled": dict(scores), "mean over subjects": averaged}
     if record.even_odds:
         columns["at even odds"] = dict(record.even_odds)
     rows = [[name, *(figure(of[name]) if name in of else "" for of in columns.values())] for name in _FIGURES]
     show(title, ["figure", *(f"{column} (95 %)" for column in columns)], rows)
-    click.echo(_calibration(scores.calibration))
+    say(_calibration(scores.calibration))
     if scores.by_source:
         _show_sources(scores.by_source, record.label)
     _show_rhythms(scores, record.label)
@@ -139,16 +144,16 @@ def _render(record: ScoreRecord) -> None:
         _render_board(record.board, record.task)
     if record.even_odds and record.even_odds.board_points is not None and record.board and record.board.board_score:
         points = record.even_odds.board_points
-        click.echo(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
+        say(f"at even odds {points:.2f}; the threshold adds {record.board.board_score.total - points:+.2f}")
     if missing := undefined(scores, record.label):
-        click.echo(missing)
+        say(missing)
 
 
 def _calibration(calibration: Calibration | None) -> str:
     from ecm_edge.base.numbers import figure, ratio
 
     if calibration is None:
-        return "calibration: not known, since no record says what threshold was taken off these scores"
+        return "calibration: not known; no record says which threshold is in these scores"
     return (
         f"calibration: Brier score {figure(calibration.brier)}, skill {figure(calibration.skill)} against a base rate "
         f"of {ratio(calibration.base_rate)}, expected error {ratio(calibration.expected_error)}"
@@ -156,7 +161,7 @@ def _calibration(calibration: Calibration | None) -> str:
 
 
 def _show_rhythms(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import NONE, figure
+    from ecm_edge.base.numbers import NONE, figure, whole
     from ecm_edge.base.tables import show
 
     show(
@@ -165,7 +170,7 @@ def _show_rhythms(scores: Scores, label: str) -> None:
         [
             [
                 r.rhythm,
-                *map(str, (r.subjects, r.segments, r.called_positive)),
+                *map(whole, (r.subjects, r.segments, r.called_positive)),
                 *(figure(r.interval) if share is not None else NONE for share in (r.sensitivity, r.specificity)),
             ]
             for r in scores.by_rhythm
@@ -174,24 +179,35 @@ def _show_rhythms(scores: Scores, label: str) -> None:
 
 
 def _show_subjects(scores: Scores, label: str) -> None:
-    from ecm_edge.base.numbers import ratio
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.numbers import ratio, whole
+    from ecm_edge.base.tables import Column, say, show
     from ecm_edge.metrics.worst import left_out, shown
 
     show(
         "By subject, worst first",
-        ["subject", "segments", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "ppv", "fbeta"],
+        [
+            "subject",
+            "segments",
+            "tp",
+            "fp",
+            "tn",
+            "fn",
+            "sensitivity",
+            "specificity",
+            Column("ppv", drop=1),
+            "fbeta",
+        ],
         [
             [
                 s.subject,
-                *map(str, (s.segments, s.tp, s.fp, s.tn, s.fn)),
+                *map(whole, (s.segments, s.tp, s.fp, s.tn, s.fn)),
                 *map(ratio, (s.sensitivity, s.specificity, s.ppv, s.fbeta)),
             ]
             for s in shown(scores.by_subject)
         ],
     )
     if others := left_out(scores.by_subject, label=label):
-        click.echo(others)
+        say(others)
 
 
 def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
@@ -212,13 +228,18 @@ def _show_sources(sources: Sequence[SourceScore], label: str) -> None:
 
 
 def _render_board(board: BoardResult, task: str) -> None:
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import say, show
 
-    click.echo(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
-    click.echo(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
+    say(f"latency {board.latency_ms.mean_ms:.3f} ms ({board.latency_ms.evidence}: {board.latency_ms.source})")
+    say(f"flash {board.flash_bytes:,} B ({board.flash_evidence})")
     if board.board_score is None:
-        click.echo(f"no points: there is no rule of score for the task {task} on {board.target}")
+        say(f"no points: there is no rule of score for the task {task} on {board.target}")
         return
     score = board.board_score
-    terms = [[t.name, f"{t.value:.4g} {t.unit}", f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
+    terms = [[t.name, _term(t), f"{t.normalised:.3f}", f"{t.points:.2f}"] for t in score.terms]
     show(f"{score.title} score: {score.total:.2f} of {score.most:g}", ["term", "value", "normalised", "points"], terms)
+
+
+def _term(term: BoardTerm) -> str:
+    """The value of a term; a size as everywhere, with one decimal."""
+    return f"{term.value:,.1f} KiB" if term.unit == "KiB" else f"{term.value:.4g} {term.unit}"

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, SEED, FiniteRange, data_option, emit, json_option, open_data
+from ecm_edge.cli._common import (
+    PATH,
+    SEED,
+    TARGET,
+    FiniteRange,
+    data_option,
+    emit,
+    json_option,
+    open_data,
+    resumable,
+    unkept,
+)
+from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
@@ -18,35 +33,65 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 
-@click.command("search")
-@data_option
-@click.option("--target", help="The board: a name from `ecm-edge targets`, or a TOML file. Needed for a new run.")
-@click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
-@click.option("--space", "space_name", default="default", show_default=True, help="A shipped space or a TOML file.")
-@click.option(
-    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Trained candidates in the run."
+@click.command(
+    "search", epilog=example("ecm-edge search --data af --target loongson-2k0500 --space quick --trials 4 -o run")
 )
-@click.option("--timeout", "timeout_s", type=FiniteRange(min=0), help="Seconds after which to stop.")
-@click.option("--sampler", type=click.Choice(["random", "tpe", "nsga2", "grid"]), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), default="median", show_default=True)
+@data_option
+@click.option(
+    "--target",
+    type=TARGET,
+    shell_complete=shipped("targets"),
+    help="The board: a name from `ecm-edge targets`, or a TOML file.  [default: with --resume, that of the run]",
+)
+@click.option("--out", "-o", type=PATH, required=True, help="The run's folder.")
+@click.option(
+    "--space",
+    "space_name",
+    shell_complete=shipped("candidate/spaces"),
+    default="default",
+    show_default=True,
+    help="A shipped space or a TOML file.",
+)
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=FiniteRange(min=0),
+    help="Seconds after which this command stops.  [default: none, or as the run had it]",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe", "nsga2", "grid"]),
+    default="tpe",
+    show_default=True,
+    help="How Optuna draws the candidates.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "halving", "none"]),
+    default="median",
+    show_default=True,
+    help="How Optuna ends a training that does worse than others.",
+)
 @click.option(
     "--ladder/--no-ladder",
     "ladder",
     default=None,
-    help="Train each candidate at two low fidelities first, and only the better ones in full.  "
+    help="Train each candidate briefly on a part of the data first, and only the better ones in full.  "
     "[default: where there are 16,000 training segments, 8 epochs and one objective]",
 )
 @click.option(
     "--objective",
     type=click.Choice(["f1", "fbeta_mean", "board_score"]),
-    help="[default: the board's score, or fbeta_mean]",
+    help="What is made as large as possible.  [default: the board's score, or fbeta_mean]",
 )
 @click.option(
     "--least-objective",
-    "--standard",
     "least_objective",
     type=FiniteRange(),
-    help="The least objective wanted: reach it and stop; what stays below is avoided.",
+    help="Stop when a candidate reaches it; try nothing near a candidate that stays below it.  [default: none]",
 )
 @click.option(
     "--split",
@@ -56,7 +101,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
 @click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
@@ -65,7 +110,7 @@ def command(
     target: str | None,
     out: Path,
     space_name: str,
-    trials: int,
+    trials: int | None,
     timeout_s: float | None,
     sampler: Sampler,
     pruner: Pruner,
@@ -81,32 +126,63 @@ def command(
 ) -> None:
     """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
 
-    What does not fit is never trained. With a ladder, each candidate is first trained on an eighth of the episodes for
-    a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing else is trained
-    in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps the
-    settings that it was started with, so of the options only --trials, --timeout and --storage count then.
+    A candidate that does not fit is not trained. With a ladder, each candidate is first trained on an eighth of the
+    episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
+    else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
+    the settings that it was started with, its number of trials and its time limit: of the options only --trials,
+    --timeout and --storage count then.
     """
-    from ecm_edge.base.tables import counter
-    from ecm_edge.search import runs, search
+    going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
+    going_on += ["--storage", storage] if storage else []
+    _check_folder(out, going_on, resume=resume)
+    with resumable(lambda: going_on) if resume else unkept():
+        from ecm_edge.search import runs, search, study
 
-    dataset = open_data(data)
-    if not resume:
-        settings = _settings(
-            dataset, target, space_name, split_name, seed,
-            ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
-        )  # fmt: skip
-        runs.start(out, settings)
-    trained = 0
-
-    def on_trial(trial: TrialRecord) -> None:
-        nonlocal trained
-        trained += trial.trained
-        advance(trained)
-        print_trial(trial)
-
-    with counter("trained candidates", trials) as advance:
-        record = search.search(dataset, out, search.Limits(trials, timeout_s), storage=storage, on_trial=on_trial)
+        if storage:
+            study.check_url(storage)
+        dataset = open_data(data)
+        if not resume:
+            settings = _settings(
+                dataset, target, space_name, split_name, seed,
+                ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
+            )  # fmt: skip
+            runs.start(out, settings)
+    with resumable(lambda: going_on):
+        limits = search.limits_of(out, trials, timeout_s)
+        record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+_OF_RESUMED = {"data", "out", "resume", "trials", "timeout_s", "storage", "as_json"}
+"""The parameters that count when a run is resumed."""
+
+
+def _check_folder(out: Path, going_on: Sequence[object], *, resume: bool) -> None:
+    """Refuse to begin where a run is, and to go on where none is; say which options do not count."""
+    from ecm_edge.base.errors import SearchError
+
+    is_run = _is_run(out)
+    if is_run and not resume:
+        hint = f"Go on with it: `{shlex.join(map(str, going_on))}`; or choose another --out."
+        raise SearchError("a new run has a new folder", f"a run in {out}", hint)
+    if resume and not is_run:
+        raise SearchError(
+            "--resume goes on with a run", f"none in {out}", "Check --out, or start one without --resume."
+        )
+    context = click.get_current_context()
+    given = [p.opts[0] for p in context.command.params if p.name not in _OF_RESUMED and _is_given(context, p)]
+    if resume and given:
+        click.echo(f"{', '.join(given)}: not changed; a run keeps what it was started with", err=True)
+
+
+def _is_run(out: Path) -> bool:
+    from ecm_edge.candidate.candidate import RUN_SETTINGS
+
+    return (out / RUN_SETTINGS).is_file()
+
+
+def _is_given(context: click.Context, parameter: click.Parameter) -> bool:
+    return context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
 
 
 def _settings(
@@ -117,8 +193,6 @@ def _settings(
     seed: int,
     *,
     ladder: bool | None,
-    sampler: Sampler,
-    pruner: Pruner,
     **options: object,
 ) -> SearchSettings:
     """The settings of a new run; of `options`, those that were given."""
@@ -130,17 +204,10 @@ def _settings(
 
     if target is None:
         raise SearchError("a new run needs a board", "no --target", "`ecm-edge targets` lists the boards.")
-    search_space, split = space.load(space_name), _split(dataset, split_name, seed)
-    if ladder is None:
-        ladder = runs.wants_ladder(dataset, search_space, split, sampler, pruner)
-    chosen: dict[str, object] = {
-        "sampler": sampler,
-        "pruner": pruner,
-        "split": split,
-        "ladder": RUNGS if ladder else (),
-    }
-    chosen |= {name: value for name, value in options.items() if value is not None}
-    return runs.default_settings(dataset, targets.load(target), search_space, seed=seed, **chosen)
+    rungs = RUNGS if ladder else ()
+    options |= {"split": _split(dataset, split_name, seed), "ladder": None if ladder is None else rungs}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return runs.default_settings(dataset, targets.load(target), space.load(space_name), seed=seed, **chosen)
 
 
 def _split(dataset: Dataset, name: str, seed: int) -> Split:
@@ -174,7 +241,10 @@ def _specificity(value: float | None) -> str:
 
 
 def _show(record: SearchRecord, out: Path) -> None:
-    from ecm_edge.candidate.candidate import trial_folder
+    from ecm_edge.base.tables import say
+    from ecm_edge.candidate.candidate import TRAINING, load_config, trial_folder
+    from ecm_edge.cli._kept import tell_of_training
+    from ecm_edge.training.train import TrainingRecord
 
     at_rungs = sum(trial.ended_at_rung is not None for trial in record.trials)
     title = (
@@ -183,7 +253,9 @@ def _show(record: SearchRecord, out: Path) -> None:
     )
     show_trials(title, record.objective, record.trials, record.best)
     if record.best is not None:
-        click.echo(f"best: {trial_folder(out, record.best)}")
+        best = trial_folder(out, record.best)
+        say(f"best: {best}")
+        tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
 
 
 def verdict_of(trial: TrialRecord) -> str:
@@ -193,25 +265,36 @@ def verdict_of(trial: TrialRecord) -> str:
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
     """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import ratio, with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.numbers import KIB, fixed, ratio, with_positives
+    from ecm_edge.base.tables import Column, say, show
 
     ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
     show(
         title,
-        ["trial", "family", objective, "F1", "Fβ", "G", "specificity", "MACs", "flash KiB", "RAM KiB", "verify"],
+        [
+            "trial",
+            "family",
+            objective,
+            Column("F1", drop=1),
+            Column("Fβ", drop=4),
+            Column("G", drop=2),
+            "specificity",
+            Column("MACs", drop=3),
+            "flash KiB",
+            "RAM KiB",
+            "verify",
+        ],
         [
             [
                 f"{t.number:04d}{' *' if t.number == best else ''}",
                 t.family,
                 f"{t.objective:.4f}",
-                f"{t.f1:.4f}",
-                f"{t.fbeta_mean:.4f}",
-                f"{t.g:.3f}",
-                ratio(t.specificity),
+                fixed(t.f1, 4),
+                fixed(t.fbeta_mean, 4),
+                *map(ratio, (t.g, t.specificity)),
                 f"{t.macs:,}",
-                f"{t.flash_bytes / 1024:.1f}",
-                f"{t.ram_bytes / 1024:.1f}",
+                f"{t.flash_bytes / KIB:.1f}",
+                f"{t.ram_bytes / KIB:.1f}",
                 verdict_of(t) if t.outcome == "done" else t.outcome,
             ]
             for t in ranked
@@ -221,4 +304,4 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
     if scored and scored.validation_subjects:
         counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
         sources = f" of {scored.validation_sources} sources, which count alike" if scored.validation_sources > 1 else ""
-        click.echo(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")
+        say(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")

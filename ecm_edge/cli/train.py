@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, PATH, SEED, data_option, emit, json_option, open_data, target_option
+from ecm_edge.cli._common import (
+    CANDIDATE,
+    PATH,
+    SEED,
+    data_option,
+    emit,
+    json_option,
+    open_data,
+    resumable,
+    same_command,
+    target_option,
+)
+from ecm_edge.cli._help import example
+from ecm_edge.cli._kept import figure_of, kept_epoch, tell_of_training
+from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,21 +62,31 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
         return FoldAssignment.load(PATH.convert(value, param, ctx), DatasetError)
 
 
-@click.command("train")
+@click.command(
+    "train",
+    epilog=example(
+        "ecm-edge train --data af --target nucleo-l432kc -o one",
+        "ecm-edge train --data af --target nucleo-l432kc -o two --family separable "
+        "--set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6",
+    ),
+)
 @data_option
 @target_option
 @click.option("--out", "-o", type=PATH, required=True, help="The candidate's folder, new.")
-@click.option("--family", help="A network family.  [default: afnet]")
-@click.option("--factory", help="A user's own module:function in place of a shipped family.")
+@family_option
+@factory_option
+@set_option
 @click.option(
-    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A parameter of the family, or training.NAME."
+    "--like",
+    type=CANDIDATE,
+    help="Train another candidate's configuration again; --set changes it.  [default: a new one]",
 )
-@click.option("--like", type=CANDIDATE, help="Train another candidate's configuration again; --set changes it.")
-@click.option("--seed", type=SEED, help="[default: 0, or that of --like]")
+@click.option("--seed", type=SEED, help="Of the split, the weights and the order.  [default: 0, or that of --like]")
 @click.option(
     "--folds",
     type=_Folds(),
-    help="Also measure it out of fold: over so many folds of subjects, or those of `ecm-edge data folds`.",
+    help="Also measure it out of fold: over K folds of subjects, or those in a file of `ecm-edge data folds`.  "
+    "[default: not measured]",
 )
 @click.option(
     "--refit",
@@ -77,8 +99,11 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 @click.option(
     "--teachers",
     type=click.IntRange(1, 32),
-    help="Train so many networks like it first, and let it follow their mean answer in place of the labels.",
+    help="First train this many networks like it; it then learns their mean answer in place of the labels.  "
+    "[default: none]",
 )
+@click.option("--export/--no-export", "export", default=True, show_default=True, help="Also export and quantise it.")
+@click.option("--force", is_flag=True, help="Replace the candidate in --out, once the new one is trained.")
 @json_option
 def command(
     data: Path,
@@ -94,73 +119,96 @@ def command(
     teachers: int | None,
     *,
     refit: bool,
+    export: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Gate and train one candidate; what does not fit the board is not trained (exit 1).
+    """Gate, train, export and quantise one candidate; what does not fit the board is not trained (exit 1).
 
-    With --folds K, K networks more are trained: every subject is answered by one that has not seen it. Where
+    Without --family and --set it is a small network that fits every board that ships.
+
+    --folds K trains K more networks, so that each subject is answered by a network that has not seen it. Where
     training.threshold is chosen, K (K - 1) / 2 further ones choose it on others. Each has --teachers of its own, who
     have not seen the subject either. Interrupted, the same command goes on where it was.
     A family's parameters are those that `ecm-edge space` lists.
-    For instance: ecm-edge train --data af --target nucleo-l432kc -o one --family separable
-    --set channels=6 --set depth=4 --set kernel=5 --set training.epochs=6
     """
-    from ecm_edge import targets
-    from ecm_edge.search.train_one import train_candidate
-    from ecm_edge.training import distill
+    from ecm_edge.candidate import networks
 
     # Above 40 lines: the command has a parameter for each of its options.
-    changes = dict(_parse(assignment) for assignment in assignments)
+    changes = parse_all(assignments)
     if like and (family or factory):
         raise click.UsageError("--like brings its own family; leave out --family and --factory")
     if teachers and any(name.startswith(_OF_TEACHERS) for name in changes):
         raise click.UsageError("--teachers says all of teacher, distill and doubted; describe others by --set alone")
     if refit and folds is None:
         raise click.UsageError("--refit takes its threshold from a cross-validation; say --folds too")
+    if family and not (like or factory):
+        networks.check_family(family)
+    from ecm_edge import targets
+    from ecm_edge.search.train_one import train_candidate, with_forms
+    from ecm_edge.training import distill
+
     unlabelled = teachers is not None and changes.get("training.unlabelled") is True
     if unlabelled:
         del changes["training.unlabelled"]  # refused in a configuration without teachers, which come later
-    dataset = open_data(data)
-    config = (
-        _like(like, changes, dataset, seed) if like else _new(family or "afnet", factory, changes, dataset, seed or 0)
-    )
-    if teachers:
-        config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
-    result = train_candidate(
-        out,
-        config,
-        dataset,
-        targets.load(target),
-        folds=folds,
-        refit=refit,
-        workers=workers,
-        on_epoch=_print_epoch,
-        on_network=_print_network,
-    )
+    kept = folds is not None
+    said = "the networks of the folds are kept; go on with" if kept else "nothing was kept; begin again with"
+    with resumable(same_command, said):
+        dataset = open_data(data)
+        config = _like(like, changes, dataset, seed) if like else _new(family, factory, changes, dataset, seed or 0)
+        if teachers:
+            config = distill.taught_by_its_kind(config, teachers, unlabelled=unlabelled)
+        _say_network(config, chosen=bool(like or family or factory))
+        result = train_candidate(
+            out,
+            config,
+            dataset,
+            targets.load(target),
+            folds=folds,
+            refit=refit,
+            replace=force,
+            workers=workers,
+            on_epoch=_print_epoch,
+            on_network=_print_network,
+        )
+    if export and result.training:
+        with resumable(lambda: ["ecm-edge", "export", out, "--data", data], "trained; go on with"):
+            result = with_forms(result, out, dataset)
     emit(result, as_json=as_json, render=lambda: _print_result(result, config, out))
 
 
 def _print_result(result: TrainResult, config: CandidateConfig, out: Path) -> None:
-    from ecm_edge.base.numbers import point, with_positives
-    from ecm_edge.base.tables import printable
+    from ecm_edge.base.numbers import point, quantity, with_positives
+    from ecm_edge.base.tables import printable, say
+    from ecm_edge.forms.gate import BUDGET_NAMES
 
     for gate in result.cost.gates:
-        value, limit = ("–" if number is None else f"{number:,.6g}" for number in (gate.value, gate.limit))
-        click.echo(f"{gate.verdict:8s} {gate.name:12s} {value:>12} of {limit} {gate.unit}  {gate.detail}")
+        unit = "" if gate.unit == "MAC" else gate.unit  # the budget's name says it
+        used, limit = (quantity(value, unit) for value in (gate.value, gate.limit))
+        say(
+            f"{gate.verdict.value:7} {BUDGET_NAMES.get(gate.name, gate.name)}  {used} of {limit}  {gate.detail}",
+            indent=8,
+        )
     if result.training:
         for line in _concerned(result.training, config):
-            click.echo(line)
-        click.echo(f"{_kept(result.training, config)}; {out}")
+            say(line)
+        say(f"{kept_epoch(result.training, config)}; saved in {out}")
+        tell_of_training(result.training, config)
+    elif result.verdict.value == "FAIL":
+        say(f"not trained, and {out} not made: it does not fit; change it with --set, or search")
+    if result.export and result.quantize:
+        forms = ", ".join(f"{form} {size:,} B" for form, size in result.quantize.weight_bytes.items())
+        say(f"exported: {result.export.verdict}; weights: {forms}")
     if result.folds:
         scores = result.folds.scores
         counted = with_positives(scores.subjects, scores.positive_subjects, config.task.label)
-        click.echo(
+        say(
             f"out of fold over {counted}: F1 {scores.f1.value if scores.f1 else 0:.4f}, "
             f"Fβ {scores.fbeta_mean.value:.4f}, G {scores.g.value:.3f}, specificity {point(scores.specificity)}"
         )
         for source in scores.by_source:
             counted = with_positives(source.subjects, source.positive_subjects, config.task.label)
-            click.echo(
+            say(
                 f"  {printable(source.source)}, {counted}: F1 {point(source.f1)}, Fβ {source.fbeta_mean.value:.4f}, "
                 f"G {source.g.value:.3f}, sensitivity {point(source.recall)}, specificity {point(source.specificity)}"
             )
@@ -183,32 +231,13 @@ def _concerned(record: TrainingRecord, config: CandidateConfig) -> list[str]:
     return [f"{line} (of {record.train_segments:,} in training)" for wanted, line in said if wanted]
 
 
-def _kept(record: TrainingRecord, config: CandidateConfig) -> str:
-    """Which epoch was kept, and what is known of it."""
-    from ecm_edge.base.numbers import with_positives
-
-    best = record.best
-    kept = f"kept epoch {best.epoch}, {'the last' if config.training.keep == 'last' else 'of least validation loss'}"
-    if not record.validation_subjects:
-        return f"{kept}, trained on {record.train_subjects} subjects; threshold {best.threshold:.4f}"
-    figures = f"F1 {_figure(best.f1)}, Fβ {_figure(best.fbeta_mean)}, G {_figure(best.g)}"
-    validated = (record.validation_subjects, record.validation_positive_subjects)
-    counted = with_positives(*validated, config.task.label)
-    return f"{kept}: {figures}, specificity {_figure(best.specificity)} on validation subjects ({counted})"
-
-
 def _print_epoch(epoch: Epoch) -> None:
     click.echo(
-        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {_figure(epoch.validation_loss)}  "
-        f"F1 {_figure(epoch.f1)}  Fβ {_figure(epoch.fbeta_mean)}  G {_figure(epoch.g)}  "
-        f"specificity {_figure(epoch.specificity)}  {epoch.seconds:.1f} s",
+        f"epoch {epoch.epoch:3d}  loss {epoch.train_loss:.4f} / {figure_of(epoch.validation_loss)}  "
+        f"F1 {figure_of(epoch.f1)}  Fβ {figure_of(epoch.fbeta_mean)}  G {figure_of(epoch.g)}  "
+        f"specificity {figure_of(epoch.specificity)}  {epoch.seconds:.1f} s",
         err=True,
     )
-
-
-def _figure(value: float | None) -> str:
-    """A figure of the validation subjects, if there are any."""
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _print_network(network: Progress) -> None:
@@ -219,25 +248,22 @@ def _print_network(network: Progress) -> None:
     click.echo(f"{what} {network.number:3d} of {network.total}, trained {trained}: {network.seconds:.1f} s", err=True)
 
 
-def _parse(assignment: str) -> tuple[str, Scalar]:
-    """`name=value`; the value is a JSON scalar, or else text."""
-    name, equals, text = assignment.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--set takes NAME=VALUE, not {assignment!r}")
-    try:
-        value: Scalar = json.loads(text)
-    except json.JSONDecodeError:
-        value = text
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
-        raise click.UsageError(f"--set takes a finite number, true, false or text, not {text!r}")
-    return name, value
+def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
+    """Name the family, and the parameters that the configuration has."""
+    parameters = ", ".join(f"{name}={value}" for name, value in config.network.items())
+    default = "" if chosen else ", the default (--family names another)"
+    click.echo(f"family {config.family}{default}: {parameters or 'no parameters'}", err=True)
 
 
-def _new(family: str, factory: str | None, changes: dict[str, Scalar], dataset: Dataset, seed: int) -> CandidateConfig:
-    from ecm_edge.candidate import candidate, space
+def _new(
+    family: str | None, factory: str | None, changes: dict[str, Scalar], dataset: Dataset, seed: int
+) -> CandidateConfig:
+    """A new configuration; a network of the user's own is called as its factory unless it has another name."""
+    from ecm_edge.candidate import candidate, networks, space
     from ecm_edge.data import splits
 
-    training, network = _divide(changes)
+    training, network = divide(changes)
+    family, network = networks.chosen(family, network, factory)
     return candidate.configure(
         dataset, splits.holdout(dataset, seed=seed), family, network, space.training_config(training), seed, factory
     )
@@ -247,7 +273,7 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
     from ecm_edge.candidate import candidate, space
 
     old = candidate.load_config(folder)
-    training, network = _divide(changes)
+    training, network = divide(changes)
     flat = old.training.model_dump(exclude={"augmentation"})
     flat |= {f"augmentation.{name}": value for name, value in old.training.augmentation.model_dump().items()}
     return candidate.configure(
@@ -259,10 +285,3 @@ def _like(folder: Path, changes: dict[str, Scalar], dataset: Dataset, seed: int 
         old.seed if seed is None else seed,
         old.factory,
     )
-
-
-def _divide(changes: dict[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Training parameters, without their prefix, and the network's."""
-    prefix = "training."
-    training = {name.removeprefix(prefix): value for name, value in changes.items() if name.startswith(prefix)}
-    return training, {name: value for name, value in changes.items() if not name.startswith(prefix)}

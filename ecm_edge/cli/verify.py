@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
-    CANDIDATE,
     PATH,
     emit,
     json_option,
+    model_argument,
     open_data,
     refuse_for_candidate,
+    say_facts,
     target_option,
-    tell,
     threshold_option,
 )
+from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from ecm_edge.evaluate.verify import Hop, VerifyRecord
@@ -29,20 +29,43 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-@click.command("verify")
-@click.argument("model", type=CANDIDATE)
-@click.option("--data", "data", type=PATH, help="A data set; of a candidate the one that it was made from.")
-@click.option("--samples", type=PATH, help="A .npy or .npz file of segments (N, …) for an ONNX file of any shape.")
-@click.option("--noise", type=click.IntRange(min=1), help="So many segments of seeded noise, for an ONNX file.")
+@click.command(
+    "verify",
+    epilog=example(
+        "ecm-edge verify run --data af --target loongson-2k0500",
+        "ecm-edge verify mynet.onnx --noise 20 --target nucleo-l432kc",
+    ),
+)
+@model_argument
+@click.option(
+    "--data",
+    "data",
+    type=PATH,
+    help="A data set; of a candidate the one that it was made from.  [default: --samples or --noise]",
+)
+@click.option(
+    "--samples",
+    type=PATH,
+    help="A .npy or .npz file of segments (N, …) for an ONNX file.  [default: --data or --noise]",
+)
+@click.option(
+    "--noise",
+    type=click.IntRange(min=1),
+    help="This many segments of random noise, the same each time, for an ONNX file.  [default: --data or --samples]",
+)
 @target_option
 @threshold_option
-@click.option("--segments", type=click.IntRange(min=1), help="At most so many segments, evenly over the subjects.")
+@click.option(
+    "--segments",
+    type=click.IntRange(min=1),
+    help="Compare at most this many segments, spread evenly over the subjects.  [default: all]",
+)
 @click.option(
     "--emulated",
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
-    help="At most so many of them on the emulated board.",
+    help="Run at most this many of them on the emulated board.",
 )
 @json_option
 def command(
@@ -62,22 +85,20 @@ def command(
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
     classifier of one input (all labelled segments, those of a file, or noise). The limits are those of the board.
     """
-    from ecm_edge import targets
-    from ecm_edge.evaluate.verify import verify_candidate, verify_model
-
     if sum(given is not None for given in (data, samples, noise)) != 1:
         raise click.UsageError("Say what is compared on, with one of --data, --samples and --noise.")
     refuse_for_candidate(model, threshold)
     if model.is_dir() and data is None:
         raise click.UsageError("--samples and --noise are for an ONNX file; a candidate needs its data: --data.")
+    from ecm_edge import targets
+    from ecm_edge.evaluate.verify import verify_candidate, verify_model
+
     board, dataset = targets.load(target), open_data(data) if data else None
     if model.is_dir() and dataset:
-        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated, watch=_watch)
+        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated)
     else:
         source = dataset or _segments(model, samples, noise or 0)
-        record = verify_model(
-            model, source, board, segments=segments, emulated=emulated, threshold=threshold, watch=_watch
-        )
+        record = verify_model(model, source, board, segments=segments, emulated=emulated, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
 
 
@@ -89,39 +110,48 @@ def _segments(model: Path, path: Path | None, noise: int) -> Samples:
     return sample_file.read(path, classifier) if path else sample_file.noise(noise, classifier)
 
 
-def _watch(steps: Sequence[Callable[[], Hop]]) -> Iterable[Callable[[], Hop]]:
-    from ecm_edge.base.tables import track
-
-    return track(steps, "comparing", len(steps))
-
-
 def _render(record: VerifyRecord) -> None:
     from ecm_edge.base.numbers import with_positives
-    from ecm_edge.base.tables import show
+    from ecm_edge.base.tables import Column, say, show
+    from ecm_edge.evaluate.verify.remedies import remedies
 
     made_up = " SYNTHETIC DATA" if record.synthetic else ""
     counted = with_positives(len(record.subjects), record.positive_subjects, record.label)
     source = counted if record.task else record.dataset
-    title = f"{record.model}: {record.segments} segments of {source}; {record.target}{made_up}"
+    title = f"{record.model}: {record.segments:,} segments of {source}; {record.target}{made_up}"
     classes = record.facts is not None and record.facts.scores > 2  # noqa: PLR2004 - of two scores one is positive
-    figures = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
+    names = ["accuracy"] if classes else ["F1", "Fβ", "specificity"]
+    figures = [Column(name, drop=2 + number) for number, name in enumerate(reversed(names))][::-1]
     show(
         title,
-        ["hop", "verdict", "max abs", "cos", "flips", *figures, "max LSB"],
+        [
+            "hop",
+            "verdict",
+            "max abs",
+            Column("cos", drop=1),
+            "flips",
+            *figures,
+            Column("max LSB", drop=2 + len(names)),
+        ],
         [_row(hop, classes=classes) for hop in record.hops],
     )
-    tell(record.facts)
+    say_facts(record.facts)
     _tell_emulated(record)
     for hop in record.hops:
         _explain(hop)
-    click.echo(record.verdict.value)
+    for sentence in remedies(record):
+        say(f"- {sentence}")
+    say(record.verdict.value)
 
 
 def _tell_emulated(record: VerifyRecord) -> None:
     """Say where the board answered some of the segments only: the figures of its hop are then those of these."""
+    from ecm_edge.base.tables import say
+
     counts = {form.emulated_segments for form in record.firmware if 0 < form.emulated_segments < record.segments}
     for count in sorted(counts):
-        click.echo(f"{record.target}: {count} of the {record.segments} segments, and its figures are of these alone")
+        of = f"{count:,} of the {record.segments:,} segments"
+        say(f"{record.target}: {of}, and its figures are of these alone")
 
 
 def _row(hop: Hop, *, classes: bool) -> list[str]:
@@ -160,21 +190,22 @@ def _change(before: float | None, after: float | None) -> str:
 def _explain(hop: Hop) -> None:
     """The reason of a hop that did not run; the gates that failed, with the layer and the files."""
     from ecm_edge.base.numbers import number
+    from ecm_edge.base.tables import say
 
     if hop.reason:
-        click.echo(f"{hop.name}: {hop.reason}")
+        say(f"{hop.name}: {hop.reason}")
     for gate in hop.gates:
         if gate.verdict.value == "NOT RUN":
-            click.echo(f"{hop.name}: {gate.name} NOT RUN: {gate.detail}")
+            say(f"{hop.name}: {gate.name} NOT RUN: {gate.detail}")
         if gate.verdict.value == "FAIL":
-            click.echo(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
+            say(f"{hop.name}: {gate.name} {number(gate.value, 3)} against {number(gate.limit, 3)} {gate.detail}")
     if hop.first_diverging:
         layer = hop.first_diverging
-        click.echo(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
+        say(f"{hop.name}: first diverging layer {layer.layer} ({layer.op}, tensor {layer.tensor})")
         if layer.first:
-            click.echo(f"{hop.name}: {_first(layer.first)}")
+            say(f"{hop.name}: {_first(layer.first)}")
     for flip in hop.label_flips[:_SHOWN]:
         margins = f"{number(flip.reference_margin, 3)} → {number(flip.other_margin, 3)}"
-        click.echo(f"{hop.name}: label of {flip.name} flips, margin {margins}")
+        say(f"{hop.name}: label of {flip.name} flips, margin {margins}")
     if len(hop.label_flips) > _SHOWN:
-        click.echo(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")
+        say(f"{hop.name}: and {len(hop.label_flips) - _SHOWN} more, which --json names")

@@ -20,8 +20,10 @@ import numpy as np
 from pydantic import AfterValidator, Field, PositiveInt
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.names import did_you_mean, path_meant
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.data.arrays import check_finite, check_indices, map_array
 from ecm_edge.tasks import Task
@@ -87,7 +89,7 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-LICENCE_UNSTATED = "licence not stated"
+LICENCE_UNSTATED = "not stated"
 """Stands where whoever imported the recordings did not say what licence they are under."""
 
 
@@ -245,7 +247,7 @@ class Dataset:
             raise DatasetError(
                 "subjects must be in the data set",
                 f"{unknown[0]!r} in {self.folder}",
-                "`ecm-edge data info` lists its subjects.",
+                f"{did_you_mean(unknown[0], self.header.subjects)}`ecm-edge data info` lists its subjects.",
             )
         wanted = np.array([name in chosen for name in self.header.subjects])
         rows: np.ndarray = np.flatnonzero((self.labels >= 0) & wanted[self.table["subject"]])
@@ -273,8 +275,9 @@ def open_dataset(folder: Path) -> Dataset:
     if not (folder / HEADER_FILE).is_file():
         raise DatasetError(
             "a data set is a folder that `ecm-edge data import` or `data synth` made",
-            f"no {HEADER_FILE} in {folder}",
-            "Check the path, or make it.",
+            f"no {HEADER_FILE} in {folder} ({contents.of_path(folder)})",
+            f"{path_meant(folder)}Check the path and the order of the arguments. `ecm-edge data import` reads "
+            "recordings, `ecm-edge data synth` makes synthetic ones.",
         )
     header = DatasetHeader.load(folder / HEADER_FILE, DatasetError)
     if header.content_sha256 != content_sha256(header, header.subjects, header.rhythms, header.sha256):
@@ -295,6 +298,7 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder, header, samples, table)
 
 
+@doing("check the data set")
 def check_content(dataset: Dataset, arrays: Collection[str] = (SAMPLES_FILE, TABLE_FILE)) -> None:
     """Recompute the hashes of a data set's arrays; reads all of them.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import BLANK_RHYTHM, Blank, LeftOut, SegmentBlock
 from ecm_edge.data.reasons import some
@@ -216,20 +217,29 @@ class Labelling:
         )
 
     def _not_known(self, unknown: list[str]) -> RecordingError:
-        found = some([f"{code!r} ({self.segments[code]} windows)" for code in unknown], _CODES_SHOWN)
+        mapped = {code: f", by --map {to!r}" for code, to in self.rules.mapping}
+        shown = [f"{code!r}{mapped.get(code, '')} ({self.segments[code]} windows)" for code in unknown]
+        found = some(shown, _CODES_SHOWN)
         return not_known(self.rules, unknown, found)
 
 
 def not_known(rules: RhythmRules, unknown: Sequence[str], found: str) -> RecordingError:
     """The error for codes that have to be stated; `found` says where they are."""
     near = [(code, known) for code in unknown if (known := _near(code, rules.positive))]
+    others = [code for code in unknown if code not in dict(near)]
+    hints = []
     if near:
         ways = " ".join(f"--map {shlex.quote(f'{code}={known}')}" for code, known in near)
-        others = shlex.quote(",".join(code for code, _ in near))
-        hint = f"Near {near[0][1]}: write {ways} if that is meant, else --negative {others}."
-    else:
-        first, mapped = shlex.quote(unknown[0]), shlex.quote(f"{unknown[0]}=KNOWN")
-        hint = f"Say what each is: --negative {first}, --positive, --ignore, or --map {mapped}."
+        stated = shlex.quote(",".join(code for code, _ in near))
+        hints.append(f"Near {near[0][1]}: write {ways} if that is meant, else --negative {stated}.")
+    if others:
+        first, mapped = shlex.quote(others[0]), shlex.quote(f"{others[0]}=KNOWN")
+        say = f"Say what {others[0]!r} is too" if near else "Say what each is"
+        asked = "" if rules.codes == "snomed" else did_you_mean(others[0], VOCABULARIES[rules.codes])
+        hints.append(f"{asked}{say}: --negative {first}, --positive, --ignore, or --map {mapped}.")
+    if others == ["0", "1"]:
+        hints.append(f"Where 1 stands for {rules.positive[0]}: --negative 0 --map 1={rules.positive[0]}.")
+    hint = " ".join(hints)
     vocabularies = ", ".join(name for name in VOCABULARIES if name != rules.codes)
     return RecordingError(
         f"every rhythm code is one of the vocabulary {rules.codes}, or is stated",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,7 +39,7 @@ def check(dataset: Dataset, chosen: Collection[str]) -> None:
         raise DatasetError(
             "a source is one of those that the data set was merged from",
             f"{unknown[0]!r} for {dataset.folder}",
-            f"Its sources are {', '.join(known)}.",
+            f"{did_you_mean(unknown[0], known)}Its sources are {', '.join(known)}.",
         )
 
 

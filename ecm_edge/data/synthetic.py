@@ -26,8 +26,8 @@ import numpy as np
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError, TaskError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.data import synthetic_egm
 from ecm_edge.data.dataset import Description, Source
 from ecm_edge.data.dataset_writer import write_dataset
@@ -175,6 +175,8 @@ class SynthRecord(Record):
     content_sha256: str | None
     seconds: float
 
+    KEYS = ("path", "format", "subjects", "segments")
+
 
 def synthesise(
     path: Path,
@@ -199,7 +201,7 @@ def synthesise(
     task = task or tasks.default()
     rhythms = _all_rhythms(subjects, segments_per_subject, task)
     drawn = (recording(subject, seed, segments_per_subject, task) for subject in range(subjects))
-    records = track(drawn, "making ECG", total=subjects)
+    records = track(drawn, "make signals", total=subjects)
     if file_format == "dataset":
         options = {"subjects": subjects, "seed": seed, "segments_per_subject": segments_per_subject}
         content_sha256 = write_dataset(

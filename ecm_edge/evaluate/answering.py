@@ -17,8 +17,8 @@ import numpy as np
 from ecm_edge import tasks
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError, RecordingError, TaskError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Form, Provenance, Record
-from ecm_edge.base.tables import track
 from ecm_edge.data.dataset import LeftOut, Note
 from ecm_edge.data.reasons import some
 from ecm_edge.data.recordings.importer import unusable
@@ -146,7 +146,7 @@ def answer_all(
         ModelError: a score is not finite, or onnxruntime fails.
     """
     run, problems, used = _runner(model), list(listing.problems), 0
-    for name in track(listing.names, "reading recordings", total=len(listing.names)):
+    for name in track(listing.names, "read recordings", total=len(listing.names)):
         try:
             answered = answer(run, listing.load(name), task, hop_s)
         except Unfit as problem:

@@ -69,7 +69,7 @@ def load(answers: Path, session: Session, *, resume: bool) -> dict[int, SegmentA
         header = Header.model_validate_json(head)
         segments = [SegmentAnswer.model_validate_json(line) for line in whole]
     except ValidationError as problem:
-        fault = f"{first_fault(problem)} of {answers}"
+        fault = f"{first_fault(problem)} in {answers}"
         raise FirmwareError("a file of answers has one record a line", fault, "Begin a new one with -o.") from None
     _check_same(answers, header, Header(**dict(session)))
     if len(whole) < len(lines):

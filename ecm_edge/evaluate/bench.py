@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
 from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import doing, track
 from ecm_edge.base.records import (
+    GATE_COLUMNS,
     Evidence,
     Form,
     Gate,
@@ -29,8 +31,8 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_what_ran,
 )
-from ecm_edge.base.tables import track
-from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, load_config
+from ecm_edge.base.shown import Tables
+from ecm_edge.candidate.candidate import COST, FIRMWARE, FORM_FILES, check_forms, load_config
 from ecm_edge.evaluate.timing import Timer, host, summary
 from ecm_edge.firmware.fit_records import FirmwareRecord, FormFit
 from ecm_edge.firmware.form_build import build_form
@@ -113,6 +115,12 @@ class BenchRecord(Record):
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     provenance: Provenance
 
+    KEYS = ("macs", "parameters", "board", "board_latency_ms.mean_ms")
+    TABLES: ClassVar[Tables] = {
+        "forms": ("form", "file_bytes", "weight_bytes", "latency_ms.median_ms", "latency_ms.p95_ms"),
+        "gates": GATE_COLUMNS,
+    }
+
 
 def bench_candidate(
     path: Path,
@@ -168,6 +176,7 @@ def bench_candidate(
     )
 
 
+@doing("build and count the image")
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:
@@ -207,11 +216,8 @@ def open_forms(path: Path, threshold: float | None = None) -> list[ModelFile]:
     if not path.is_dir():
         return [open_model(path, threshold=threshold)]
     load_config(path)
+    check_forms(path)
     forms = [form for form in get_args(Form) if (path / FORM_FILES[form]).is_file()]
-    if not forms:
-        raise CandidateError(
-            "a candidate to be timed has an ONNX file", f"none in {path}", "Run `ecm-edge export` first."
-        )
     return [open_model(path, form) for form in forms]
 
 
@@ -222,7 +228,7 @@ def time_in_turns(
     timers = [Timer(model.classifier, segments_for(model.classifier, dataset)) for model in models]
     for timer in timers:
         timer.warm_up(warm_ups)
-    for start in track(range(0, runs, TURN), "timing"):
+    for start in track(range(0, runs, TURN), "time the forms"):
         for timer in timers:
             timer.time(min(TURN, runs - start))
     return [_form_bench(model, timer, warm_ups, target) for model, timer in zip(models, timers, strict=True)]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Interval, Record
-from ecm_edge.base.tables import track
 from ecm_edge.data.beats import find_beats, qrs_extent, rr_variation
 from ecm_edge.data.rhythms import AF_RHYTHM
 from ecm_edge.evaluate.broadened import broaden
@@ -104,7 +104,7 @@ def broadened_figures(answer: Answer, dataset: Dataset, rows: NDArray[np.int64])
     if rate < _LEAST_HZ or header.samples_per_segment < _LEAST_S * rate:
         return Broadened(sinus=len(sinus), left_out={_NOT_FOUND: len(sinus)})
     found = _Found()
-    for start in track(range(0, len(sinus), _BLOCK), "broadening beats"):
+    for start in track(range(0, len(sinus), _BLOCK), "broaden beats"):
         _add(found, answer, dataset, sinus[start : start + _BLOCK])
     return Broadened(rows=_rows(found, dataset), sinus=len(sinus), left_out=dict(found.left_out))
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.evaluate.disturbances import DISTURBANCES, Block
 from ecm_edge.forms import onnx_model
 
@@ -38,7 +38,10 @@ _BLOCK = 500  # segments read at a time
 
 
 class DegenerateAnswer(Record):
-    """The answer to a segment that is no ECG. `margin` is None where it is not finite; a refused one has no label."""
+    """The answer to a segment that is not an ECG; a refused one has no label.
+
+    `margin` is None where it is not finite.
+    """
 
     name: str
     label: int | None
@@ -62,7 +65,7 @@ def disturbed_margins(
         ModelError: the answer fails.
     """
     margins = {name: np.zeros(len(rows), np.float32) for name in (UNDISTURBED, *DISTURBANCES)}
-    for start in track(range(0, len(rows), _BLOCK), "disturbing segments"):
+    for start in track(range(0, len(rows), _BLOCK), "disturb segments"):
         here = slice(start, start + _BLOCK)
         block = Block(np.asarray(dataset.samples[rows[here]]), rows[here], dataset.header.sampling_rate_hz, seed)
         if not np.isfinite(block.samples).all():

@@ -35,11 +35,11 @@ def read_latencies(path: Path) -> dict[str, Latency]:
         content = json.loads(path.read_bytes())
         latencies = _of_pytest(content) if "machine_info" in content else _of_bench(content)
     except OSError as problem:
-        raise _not_evidence(path, problem.strerror or str(problem)) from None
+        raise _not_evidence(path, f"{problem.strerror} at {path}") from None
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as problem:
-        raise _not_evidence(path, f"{type(problem).__name__}: {str(problem).splitlines()[0]}") from None
+        raise _not_evidence(path, f"{type(problem).__name__}: {str(problem).splitlines()[0]} in {path}") from None
     if not latencies:
-        raise _not_evidence(path, "no latency of any model")
+        raise _not_evidence(path, f"no latency of any model in {path}")
     return latencies
 
 
@@ -73,6 +73,6 @@ def _latency(entry: dict[str, Any]) -> Latency:
 def _not_evidence(path: Path, fault: str) -> CandidateError:
     return CandidateError(
         "latency evidence is a bench.json or pytest-benchmark's JSON of benchmarks/test_latency.py",
-        f"{fault} in {path}",
-        "Run `ecm-edge bench CANDIDATE`, or pytest with --benchmark-json.",
+        fault,
+        f"Run `ecm-edge bench {path.parent}`, or pytest with --benchmark-json.",
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,9 +74,25 @@ def open_line(port: str, timeout_s: float) -> Iterator[Serial]:
     except (serial.SerialException, OSError) as problem:
         raise FirmwareError(
             "a board is on a serial device that can be opened and stays there",
-            f"{problem} at {port}",
-            "Check the path, its rights (the group dialout), the cable, and that no other program has it open.",
+            f"{_reason(problem, port)} at {port}",
+            "Check the path, its rights (the group dialout), the cable, and that no other program has it open. "
+            f"{_ports()} Without a board: `ecm-edge firmware serve`.",
         ) from None
+
+
+def _reason(problem: OSError, port: str) -> str:
+    """Why a port does not open, in the system's words."""
+    if isinstance(problem.strerror, str) and problem.errno:
+        return os.strerror(problem.errno)
+    return "no serial device, but a file," if Path(port).is_file() else str(problem)
+
+
+def _ports() -> str:
+    """A sentence on the serial devices of this machine."""
+    from serial.tools.list_ports import comports
+
+    there = ", ".join(port.device for port in comports())
+    return f"Serial devices here: {there}." if there else "This machine shows no serial device."
 
 
 def _send(line: Serial, frame: bytes, timeout_s: float, scores: int | None) -> protocol.Answer | None:

@@ -19,6 +19,7 @@ from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError, FirmwareError
 from ecm_edge.base.numbers import KIB
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import (
     Evidence,
     Form,
@@ -30,7 +31,6 @@ from ecm_edge.base.records import (
     at_most,
     not_run,
 )
-from ecm_edge.base.tables import track
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.evaluate import answers as answers_file
 from ecm_edge.evaluate import score, timing
@@ -94,6 +94,9 @@ class MeasureRecord(Record):
     answers: str
     seconds: float
     provenance: Provenance
+
+    KEYS = ("port", "emulator", "scores.fbeta_mean")
+    TABLES = score.ScoreRecord.TABLES
 
 
 def measure(
@@ -180,7 +183,7 @@ def _answer_all(
     by_row: dict[int, SegmentAnswer] = {}
     with open_line(session.port, options.timeout_s) as line:
         answers_file.create(answers, session)
-        for row in track(rows, "sending segments"):
+        for row in track(rows, "send segments"):
             by_row[row] = _answer(line, dataset, row, options, answers, scores)
             answers_file.append(answers, by_row[row])
     return by_row

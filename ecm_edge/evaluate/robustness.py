@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field
 from ecm_edge import metrics
 from ecm_edge.base import provenance
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Form, Gate, Interval, Provenance, Record, Verdict, at_most, verdict_of_all
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.candidate.row_sampling import spread_by_source
@@ -251,6 +252,7 @@ def _answers(answer: Answer, dataset: Dataset, rows: NDArray[np.int64], seed: in
     return _Answers(rows, margins, seed, broadened_figures(answer, dataset, rows))
 
 
+@doing("score and resample subjects")
 def _record(
     model: ModelFile,
     dataset: Dataset,

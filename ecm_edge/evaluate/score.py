@@ -6,7 +6,7 @@ those subjects and warns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,8 @@ from ecm_edge import metrics
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.base.numbers import KIB
-from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record
+from ecm_edge.base.records import Drawable, Evidence, Form, Latency, Provenance, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate.candidate import check_task
 from ecm_edge.data.sources import rows_in
 from ecm_edge.evaluate.board_cost import board_cost
@@ -25,6 +26,7 @@ from ecm_edge.evaluate.units import input_warnings
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.model_file import ModelFile, margins, open_detector
 from ecm_edge.metrics import BoardScore, Scores
+from ecm_edge.metrics.drawing import draw_subjects, subjects_height_in
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from ecm_edge.base.plots import Colours
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.targets import Target
     from ecm_edge.tasks import Task
@@ -56,7 +60,7 @@ class BoardResult(Record):
     flash_evidence: Evidence
 
 
-class ScoreRecord(Record):
+class ScoreRecord(Drawable):
     """The scores of a model, the data that they are of, and warnings.
 
     `part` is "chosen" where subjects were named. It is "out_of_fold" where the networks of a cross-validation answered
@@ -88,6 +92,15 @@ class ScoreRecord(Record):
     even_odds: EvenOdds | None = None
     board: BoardResult | None
     provenance: Provenance
+    KEYS = ("model", "dataset", "scores.fbeta_mean", "scores.specificity")
+    TABLES: ClassVar[Tables] = {f"scores.{name}": columns for name, columns in Scores.TABLES.items()}
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The scores by subject; `scores.calibration` has a drawing of its own."""
+        draw_subjects(self.scores, axes, colours)
+
+    def _height_in(self) -> float:
+        return subjects_height_in(self.scores)
 
 
 def score_model(

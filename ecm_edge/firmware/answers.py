@@ -94,7 +94,7 @@ def of_image(host: Image, graph: Graph, target: Target) -> Gate:
 def _gate(host: Image, graph: Graph, target: Target, samples: Floats, values: Mapping[str, Array]) -> Gate:
     wanted = _rows(values[graph.output_name], len(samples))
     apart = _apart(wanted, emulate.run_batch(host, samples), _limit(graph, target))
-    told = f"of {len(samples)} of noise at {len(SCALES)} scales, on this host"
+    told = f"of {len(samples)} segments of noise differ, at {len(SCALES)} scales, on this host"
     if not np.isfinite(wanted).all():
         told += f"; {int((~np.isfinite(wanted)).any(axis=1).sum())} of them give NaN or infinity"
     if not _shows(wanted):

@@ -92,4 +92,6 @@ def _no_plugin() -> emulate.Unavailable | None:
 
 def _compare(emulated: Floats, host: Floats) -> Gate:
     differing = int(np.sum(emulated.view(np.uint32) != host.view(np.uint32)))
-    return at_most("emulated_answers_differing", differing, 0, "scores", f"of {host.size}, from those of this host")
+    return at_most(
+        "emulated_answers_differing", differing, 0, "scores", f"of {host.size} scores differ from those of this host"
+    )

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from ecm_edge import targets
 from ecm_edge.base import files
-from ecm_edge.base.records import Evidence, Form, Gate, Latency, Provenance, Record, Verdict, verdict_of_what_ran
+from ecm_edge.base.records import (
+    GATE_COLUMNS,
+    Drawable,
+    Evidence,
+    Form,
+    Gate,
+    Latency,
+    Provenance,
+    Record,
+    Verdict,
+    verdict_of_what_ran,
+)
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware.count import Counts
 from ecm_edge.firmware.image import Sections
@@ -20,8 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
+    from ecm_edge.base.plots import Colours
     from ecm_edge.forms.cost import GraphCost
     from ecm_edge.targets import Target
+
+_THOUSAND = 1000
+_LAYER_COLUMNS = ("name", "macs", "instructions", "cycles", "code_bytes", "constant_bytes", "live_bytes")
+_FORM_COLUMNS = ("form", "verdict", "flash_bytes", "ram_bytes", "stack_bound_bytes", "latency_ms.mean_ms", "reason")
 
 
 class LayerFit(Record):
@@ -51,7 +70,7 @@ class ImageFile(Record):
     sha256: str
 
 
-class FormFit(Record):
+class FormFit(Drawable):
     """One form of a model on a target.
 
     note:            how the form was made if it is not a file of the model; empty if it is.
@@ -92,6 +111,23 @@ class FormFit(Record):
     image: ImageFile | None = None
     gates: list[Gate]
     advice: list[str] = Field(default=[])
+
+    KEYS = ("form", "flash_bytes", "ram_bytes", "latency_ms.mean_ms", "reason")
+    TABLES: ClassVar[Tables] = {"layers": _LAYER_COLUMNS, "gates": GATE_COLUMNS, "arena": ()}
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """Counted instructions of every layer, in the order of execution."""
+        from ecm_edge.base import plots
+
+        counted = [(layer.instructions or 0) / _THOUSAND for layer in self.layers]
+        axes.barh(range(len(counted)), counted, color=colours.blue, height=0.68)
+        plots.row_names(axes, [layer.name for layer in self.layers])
+        axes.set_xlim(left=0)
+        axes.set_xlabel("thousand instructions" if self.instructions else "instructions: not counted")
+        axes.grid(visible=False, axis="y")
+
+    def _height_in(self) -> float:
+        return 0.9 + 0.21 * len(self.layers)
 
     def to_cost(self, graph: GraphCost, target: Target, also: Sequence[FormFit] = ()) -> CostRecord:
         """The figures as a cost record, held against the target's budgets as they are now.
@@ -145,7 +181,7 @@ class FormFit(Record):
         }
 
 
-class FitRecord(Record):
+class FitRecord(Drawable):
     """Whether a model fits a target, in every form wanted.
 
     verdict: that of the form that would ship: the one wanted, or the first of the target's that can be made.
@@ -168,8 +204,27 @@ class FitRecord(Record):
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     serial: str = Field(default="", exclude_if=lambda said: not said)
 
+    KEYS = ("target", "ships", "shipping.flash_bytes", "shipping.ram_bytes", "shipping.latency_ms.mean_ms")
+    TABLES: ClassVar[Tables] = {
+        "forms": _FORM_COLUMNS,
+        "shipping.layers": _LAYER_COLUMNS,
+        "shipping.gates": GATE_COLUMNS,
+    }
 
-class FirmwareRecord(Record):
+    @property
+    def shipping(self) -> FormFit:
+        """The form that would ship."""
+        return next(fit for fit in self.forms if fit.form == self.ships)
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The instructions by layer of the form that would ship."""
+        self.shipping.draw(axes, colours)
+
+    def _height_in(self) -> float:
+        return self.shipping._height_in()  # noqa: SLF001 - of the same family
+
+
+class FirmwareRecord(Drawable):
     """What lies in a candidate's `firmware/`: one image a form, of its own weights.
 
     verdict: that of the target's first form.
@@ -190,6 +245,25 @@ class FirmwareRecord(Record):
     facts: ModelFacts | None = Field(default=None, exclude_if=lambda facts: facts is None)
     serial: str = Field(default="", exclude_if=lambda said: not said)
     provenance: Provenance
+
+    KEYS = ("target", "shipping.form", "shipping.flash_bytes", "shipping.ram_bytes", "shipping.latency_ms.mean_ms")
+    TABLES: ClassVar[Tables] = {
+        "forms": _FORM_COLUMNS,
+        "shipping.layers": _LAYER_COLUMNS,
+        "shipping.gates": GATE_COLUMNS,
+    }
+
+    @property
+    def shipping(self) -> FormFit:
+        """The target's first form."""
+        return self.forms[0]
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The instructions by layer of the target's first form."""
+        self.shipping.draw(axes, colours)
+
+    def _height_in(self) -> float:
+        return self.shipping._height_in()  # noqa: SLF001 - of the same family
 
     def of(self, form: Form) -> FormFit | None:
         """The form, if it was built."""

@@ -198,7 +198,7 @@ def refused(
     node: Node,
     rule: str,
     found: str,
-    hint: str = "Export it in another way: README.md says under Firmware what is taken.",
+    hint: str = "Export it in another way: firmware_check/README.md says what is taken.",
 ) -> ModelError:
     """The error for a node of which no C can be made; it names the node."""
     return ModelError(rule, f"{found} in {node.place}", hint)

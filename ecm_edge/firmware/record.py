@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware import emulate, toolchain
@@ -75,16 +75,12 @@ def open_forms(
     if not path.is_dir():
         return [open_model(path, threshold=threshold, classes=classes)]
     candidate.load_config(path)
+    candidate.check_forms(path, *target.precision)
     there = [form for form in target.precision if (path / candidate.FORM_FILES[form]).is_file()]
-    if not there:
-        raise CandidateError(
-            f"firmware is built of a form that {target.name} runs",
-            f"none of {', '.join(candidate.FORM_FILES[form] for form in target.precision)} in {path}",
-            "Run `ecm-edge export` or `ecm-edge quantize` first; `ecm-edge fit` takes an untrained candidate.",
-        )
     return [open_model(path, form) for form in there]
 
 
+@doing("build the images and run them in the emulator")
 def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRecord:
     counted = _float32_cost(models)
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch, ThreadPoolExecutor(len(models)) as pool:

@@ -25,6 +25,7 @@ import numpy as np
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, OutputError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Record
 from ecm_edge.firmware import protocol
 
@@ -137,7 +138,8 @@ def is_pseudo_terminal(port: str) -> bool:
 
 def _describe(image: Path, target: Target) -> Emulated:
     if not image.is_file():
-        raise FirmwareError("an image is a file", f"none at {image}", "Build it first: `ecm-edge firmware build`.")
+        hint = f"{path_meant(image)}Build it first: `ecm-edge firmware build`."
+        raise FirmwareError("an image is a file", f"none at {image}", hint)
     emulator = target.firmware.emulator if target.firmware else None
     return Emulated(
         image=str(image),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ecm_edge.base import files
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Gate, Record, Verdict
 from ecm_edge.firmware import answers, generate
 from ecm_edge.forms import reference
@@ -42,6 +43,7 @@ class GenerateRecord(Record):
     byte_entry: str = Field(default="", exclude_if=lambda function: not function)
 
 
+@doing("generate C and compare it with the model")
 def generate_model(model: ModelFile, target: Target, out: Path, *, name: str = generate.NAME) -> GenerateRecord:
     """Write the C of a model for a target's core into the new folder `out`.
 

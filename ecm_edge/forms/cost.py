@@ -53,8 +53,9 @@ class GraphCost(Record):
     """The cost of a whole graph.
 
     `parameters` counts the elements of every floating-point or integer weight that a layer reads, batch norm's
-    statistics included, since they are flashed as well. `arena_bytes` is the size of the planned arena, the input and
-    the scores included; `peak_live_bytes` is its lower bound, the most that is alive at once.
+    statistics included, since they are flashed as well; scales and zero points of quantisation are in `weight_bytes`
+    alone, so that every form of a network has as many parameters. `arena_bytes` is the size of the planned arena, the
+    input and the scores included; `peak_live_bytes` is its lower bound, the most that is alive at once.
     """
 
     parameters: int

@@ -22,7 +22,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import ModelError
+from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model, simplify
@@ -140,10 +140,45 @@ def export_candidate(folder: Path, dataset: Dataset, *, template: onnx.ModelProt
         template=template,
     )
     exported.save(folder / candidate.EXPORT)
-    proto, simplified = simplify.simplify(onnx_model.load_proto(folder / candidate.EXPORTED), dataset.samples[chosen])
+    simplified = _simplify_in(folder, dataset.samples[chosen])
+    return ExportResult(verdict=simplified.verdict, export=exported, simplify=simplified)
+
+
+def simplify_candidate(folder: Path, dataset: Dataset) -> SimplifyRecord:
+    """Simplify the model that a candidate was exported to; leaves model.simplified.onnx and simplify.json.
+
+    Args:
+        folder: the candidate.
+        dataset: the one it was made from; segments of its training subjects compare the graphs before and after.
+
+    Raises:
+        CandidateError: not a candidate, made from another data set, or not exported as it is now.
+        ModelError: the model cannot be simplified or run.
+    """
+    config = candidate.load_config(folder)
+    chosen = row_sampling.training_rows(config, dataset, simplify.SEGMENTS)
+    path = folder / candidate.EXPORTED
+    if not path.is_file():
+        raise CandidateError(
+            "what is simplified was exported",
+            f"no {candidate.EXPORTED} in {folder}",
+            "Run `ecm-edge export`, which simplifies too.",
+        )
+    if onnx_model.provenance(onnx_model.load_proto(path)).get("config_sha256", config.sha256) != config.sha256:
+        raise CandidateError(
+            "a model is that of the configuration beside it",
+            f"{candidate.CONFIG} of {folder} changed since {candidate.EXPORTED} was exported",
+            "Restore it, or export again.",
+        )
+    return _simplify_in(folder, dataset.samples[chosen])
+
+
+def _simplify_in(folder: Path, segments: Floats) -> SimplifyRecord:
+    """Simplify a candidate's exported model, compared on these segments (n, T), and leave the model and the record."""
+    proto, simplified = simplify.simplify(onnx_model.load_proto(folder / candidate.EXPORTED), segments)
     onnx_model.save(proto, folder / candidate.FORM_FILES["float32"])
     simplified.save(folder / candidate.SIMPLIFY)
-    return ExportResult(verdict=simplified.verdict, export=exported, simplify=simplified)
+    return simplified
 
 
 def candidate_facts(config: CandidateConfig) -> dict[str, str]:
@@ -190,8 +225,12 @@ def untrained(config: CandidateConfig, segment: Floats) -> Untrained:
     Raises:
         ModelError: as for `export_onnx`.
     """
-    network = candidate.build_network(config)
-    template = to_onnx(network, config.samples_per_segment)
+    return untrained_network(candidate.build_network(config), config.samples_per_segment, segment)
+
+
+def untrained_network(network: nn.Module, samples_per_segment: int, segment: Floats) -> Untrained:
+    """The graphs of a network before any training; arguments and errors as `untrained` and `export_onnx`."""
+    template = to_onnx(network, samples_per_segment)
     counted = with_weights(template, randomised(network)) or template  # equal tensors would be merged
     simplified, _ = simplify.simplify(counted, segment)
     return Untrained(template, simplified)

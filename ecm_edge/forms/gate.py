@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 BUDGETS = {"parameters": "", "macs": "MAC", "flash_bytes": "B", "ram_bytes": "B", "latency_ms": "ms"}
 """The budgets of a target and their units."""
 
+BUDGET_NAMES = {
+    "parameters": "parameters",
+    "macs": "MACs",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "latency_ms": "latency",
+}
+"""What the budgets are called for people."""
+
 _FLOAT32_BYTES = 4
 _WEIGHT_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 2, "int8": 1}
 _ACTIVATION_ITEM_BYTES: dict[Form, int] = {"float32": 4, "float16": 4, "int8": 1}
@@ -82,7 +91,7 @@ def check_cost(graph: GraphCost, target: Target, form: Form | None = None) -> Co
         "ram_bytes": ram_bytes,
         "latency_ms": latency.mean_ms,
     }
-    gates = hold(figures, target, details(graph))
+    gates = hold(figures, target, details(graph, form))
     return CostRecord(
         target=target.name,
         form=form,
@@ -113,13 +122,14 @@ def hold(figures: Mapping[str, float], target: Target, details: Mapping[str, str
     ]
 
 
-def details(graph: GraphCost) -> dict[str, str]:
-    """Which layer weighs most, for each budget."""
+def details(graph: GraphCost, form: Form = "float32") -> dict[str, str]:
+    """Which layer weighs most, for each budget; bytes are those of the form, as the budgets' figures are."""
+    weights, activations = _WEIGHT_ITEM_BYTES[form], _ACTIVATION_ITEM_BYTES[form]
     return {
         "parameters": _heaviest(graph, "parameters"),
         "macs": _heaviest(graph, "macs"),
-        "flash_bytes": _heaviest(graph, "weight_bytes"),
-        "ram_bytes": _heaviest(graph, "live_bytes", share=False),
+        "flash_bytes": _heaviest(graph, "weight_bytes", item_bytes=weights),
+        "ram_bytes": _heaviest(graph, "live_bytes", item_bytes=activations, share=False),
         "latency_ms": _heaviest(graph, "macs"),
     }
 
@@ -141,9 +151,13 @@ def estimated_latency(macs: int, target: Target) -> Latency:
 
 
 def _heaviest(
-    graph: GraphCost, cost: Literal["parameters", "macs", "weight_bytes", "live_bytes"], *, share: bool = True
+    graph: GraphCost,
+    cost: Literal["parameters", "macs", "weight_bytes", "live_bytes"],
+    *,
+    item_bytes: int = _FLOAT32_BYTES,
+    share: bool = True,
 ) -> str:
-    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)".
+    """Which layer weighs most, for the record: "heaviest: conv5, 151,552 (33 %)", with items of so many bytes.
 
     Bytes that are alive while a layer runs add up to no whole of which there could be a share.
     """
@@ -152,4 +166,4 @@ def _heaviest(
         return "the graph has no layers"
     most = max(weights)
     part = f" ({100 * most / max(1, sum(weights)):.0f} %)" if share else ""
-    return f"heaviest: {graph.layers[weights.index(most)].name}, {most:,}{part}"
+    return f"heaviest: {graph.layers[weights.index(most)].name}, {most * item_bytes // _FLOAT32_BYTES:,}{part}"

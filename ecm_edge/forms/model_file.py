@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import CandidateError, ModelError
-from ecm_edge.base.tables import track
-from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, load_config
+from ecm_edge.base.progress import track
+from ecm_edge.candidate.candidate import CONFIG, FORM_FILES, CandidateConfig, check_forms, load_config
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.decision import text_of
 
@@ -66,12 +66,7 @@ def open_model(
         return ModelFile(classifier, onnx_model.stated_form(classifier.proto))
     config = load_config(path)
     file = path / FORM_FILES[form]
-    if not file.is_file():
-        raise CandidateError(
-            f"a candidate's {form} form is {file.name}",
-            f"none in {path}",
-            "Run `ecm-edge export` (float32) or `ecm-edge quantize` (the others) first.",
-        )
+    check_forms(path, form)
     classifier = onnx_model.load_classifier(file, threshold, classes)
     made_from = onnx_model.provenance(classifier.proto).get("config_sha256", config.sha256)
     if made_from != config.sha256:
@@ -125,7 +120,7 @@ def margins(classifier: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -
     session = onnx_model.open_session(classifier.proto)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     parts = [np.zeros(0, np.float32)]
-    for block in track(blocks, f"scoring {classifier.path.name}"):
+    for block in track(blocks, f"answer segments with {classifier.path.name}"):
         samples = np.asarray(dataset.samples[block])  # (n, T)
         scores = onnx_model.run_session(session, classifier, samples, [classifier.output_name])[0].reshape(-1, 2)
         parts.append(scores[:, 1] - scores[:, 0])

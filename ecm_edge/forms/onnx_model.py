@@ -21,8 +21,9 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import ModelError
+from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form
 from ecm_edge.forms import class_names, model_rules, model_sizes
 from ecm_edge.forms.as_float32 import as_float32
@@ -151,11 +152,14 @@ def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
     try:
         content = files.read_bounded(path, _LARGEST_BYTES)
     except OSError as problem:
-        raise ModelError(rule, f"{path} ({problem.strerror})", hint) from None
+        raise ModelError(rule, f"{path} ({problem.strerror})", f"{path_meant(path)}Check the path.") from None
+    what, _, remedy = contents.of_bytes(content).partition("; ")
+    if what:
+        raise ModelError(rule, f"{path}, which is {what}", f"{remedy[:1].upper()}{remedy[1:]}.")
     try:
         proto = onnx.load_model_from_string(content)
     except DecodeError as problem:
-        raise ModelError(rule, f"{path} that is corrupt or of another format ({problem})", hint) from None
+        raise ModelError(rule, f"{path}, which is cut, corrupt or of another format ({problem})", hint) from None
     _free_negative_axes(proto.graph)
     model_rules.before_inference(proto, str(path))
     beside = bring_in(proto, path)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.names import path_meant
 from ecm_edge.forms.decision import text_of
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def _real(values: np.ndarray, classifier: Classifier) -> Floats:
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     rule = "samples are a NumPy array, .npy or .npz"
     if not path.is_file():
-        raise DatasetError(rule, f"no file {path}", _HINT)
+        hint = f"{path_meant(path)}Check the path. {_HINT}"
+        raise DatasetError(rule, f"{contents.of_path(path)} at {path}", hint)
     try:
         if not zipfile.is_zipfile(path):
             return _mapped(path), None
@@ -118,6 +120,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise
     except Exception as problem:  # noqa: BLE001 - headers are read as Python text: bytes of chance may raise anything
         words = " ".join(str(problem).split())[:200] or type(problem).__name__
+        if "magic string" in words:
+            words = "a file of another kind"
         raise DatasetError(rule, f"{words} at {path}", _HINT) from None
 
 

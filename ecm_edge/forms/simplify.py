@@ -19,12 +19,15 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ecm_edge.base.errors import ModelError
+from ecm_edge.base.errors import ModelError, OutputError
 from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_what_ran
-from ecm_edge.forms import onnx_model, parity
+from ecm_edge.forms import onnx_model, parity, sample_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.sample_file import Samples
 
 SEGMENTS = 32
 """Real segments of training subjects on which a candidate's graphs are compared before and after."""
@@ -95,6 +98,37 @@ def simplify(
         gates=gates,
         verdict=verdict_of_what_ran(gates),
     )
+
+
+def simplify_file(path: Path, out: Path, samples: Samples | None = None) -> SimplifyRecord:
+    """Simplify any float32 ONNX classifier into the new file `out`; it is not written where the answers change.
+
+    Args:
+        path: the model; one in float64 or float16 is converted to float32, and a free batch axis becomes 1.
+        out: the file to make.
+        samples: segments that compare the graphs before and after, 32 at most; by default seeded noise.
+
+    Raises:
+        ModelError: no classifier, one that is quantised, or one that cannot be simplified or run.
+        OutputError: `out` exists, or cannot be written.
+    """
+    if out.exists():
+        raise OutputError(
+            "a simplified model is a new file", f"{out} exists", "Choose another name, or remove it first."
+        )
+    classifier = onnx_model.load_classifier(path)
+    quantised = sorted({node.op_type for node in classifier.proto.graph.node if "Quantize" in node.op_type})
+    if quantised:
+        raise ModelError(
+            "what is simplified computes in floats",
+            f"{', '.join(quantised)} in {path}",
+            "Simplify the float32 file, and make the int8 form of that: `ecm-edge quantize`.",
+        )
+    segments = samples or sample_file.noise(SEGMENTS, classifier)
+    proto, record = simplify(classifier.proto, segments.at_most(SEGMENTS).values)
+    if record.verdict == Verdict.PASS:
+        onnx_model.save(proto, out)
+    return record
 
 
 def _nan_if_absent(value: float | None) -> float:

@@ -3,7 +3,8 @@
 Initializers, Constant nodes and the tensors of a branch count alike, and at each node that reads them: the generated C
 has them once for each. A constant that is computed from others, such as one that is spread to a shape, counts as what
 it is when it is read; one that is only moved, cast or dequantised counts as it is stored: int8 one byte, two of 4 bits
-in one.
+in one. Scales and zero points of quantisation have their bytes, but are no parameters: an int8 form has as many
+parameters as the float network that it was made of.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ _PLACES = frozenset(
     }
 )
 """Operators whose further inputs say where, not what: a shape, axes, pads."""
+_QUANTISATION = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _HALF_BYTES = ("int4", "uint4", "float4_e2m1fn")
 
 
 class Weights(NamedTuple):
-    """Elements, and their bytes as they are stored."""
+    """Elements, scales and zero points not among them; and the bytes of both as they are stored."""
 
     elements: int = 0
     size_bytes: int = 0
@@ -41,7 +43,7 @@ class Weights(NamedTuple):
 def weights_by_part(written: Written) -> list[Weights]:
     """What each node of a graph reads, in order; constants themselves read nothing."""
     stored: dict[str, tuple[str, ...]] = {}  # a moved constant: what of it the file holds
-    counted = []
+    counted, scales = [], _scales(written)
     for node, nodes in written.parts:
         if not nodes:  # nobody needs it
             counted.append(Weights())
@@ -54,9 +56,16 @@ def weights_by_part(written: Written) -> list[Weights]:
                 stored |= dict.fromkeys((name for name in node.outputs if name), tuple(sources))
             counted.append(Weights())
             continue
-        values = [written.values[name] for name in sources]
-        counted.append(Weights(sum(value.size for value in values), sum(map(_bytes, values))))
+        values = {name: written.values[name] for name in sources}
+        elements = sum(value.size for name, value in values.items() if name not in scales)
+        counted.append(Weights(elements, sum(map(_bytes, values.values()))))
     return counted
+
+
+def _scales(written: Written) -> set[str]:
+    """The names of scales and zero points: the further inputs of what quantises, also where it is part of a node."""
+    inner = (node for _, nodes in written.parts for node in nodes if node.op in _QUANTISATION)
+    return {name for node in inner for name in node.inputs[1:] if name}
 
 
 def _data(node: Node) -> list[str]:

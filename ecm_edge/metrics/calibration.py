@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.records import Interval, Record
+from ecm_edge.base.records import Drawable, Interval, Record
 from ecm_edge.metrics.counts import check_rows, ratio
 from ecm_edge.metrics.resample import interval, weights_for_subjects
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
+    from ecm_edge.base.plots import Colours
     from ecm_edge.metrics.counts import Rows
 
 BINS = 10
@@ -35,7 +37,7 @@ class ReliabilityBin(Record):
     subjects: int
 
 
-class Calibration(Record):
+class Calibration(Drawable):
     """How far probabilities agree with labels.
 
     brier:          the mean squared difference of probability and label, 0 at best, with its 95 % interval.
@@ -50,6 +52,25 @@ class Calibration(Record):
     base_rate: float
     expected_error: float
     bins: list[ReliabilityBin]
+
+    KEYS = ("brier", "skill", "expected_error")
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The observed share of positive segments against the predicted probability; the share of all segments behind.
+
+        A curve below the dotted line: fewer segments are positive than the probability says.
+        """
+        from ecm_edge.base import plots
+
+        filled = [one for one in self.bins if one.segments]
+        shares = [one.segments / sum(one.segments for one in filled) for one in filled]
+        widths = [one.high - one.low for one in filled]
+        lows = [one.low for one in filled]
+        axes.bar(lows, shares, widths, align="edge", color=colours.band, label="share of all segments")
+        axes.plot([0, 1], [0, 1], color=colours.muted, linewidth=1, linestyle=plots.DOTTED, label="calibrated")
+        points = [(b.predicted, b.observed) for b in filled if b.predicted is not None and b.observed is not None]
+        axes.plot(*zip(*points, strict=True), "o-", color=colours.blue, label="observed", clip_on=False)
+        plots.unit_square(axes, "predicted probability", "observed share")
 
 
 def calibrate(labels: ArrayLike, log_odds: ArrayLike, subjects: ArrayLike) -> Calibration:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import AliasChoices, Field
 
 from ecm_edge.base.records import Interval, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics.auc import weighted_auc
 from ecm_edge.metrics.board import board_score
 from ecm_edge.metrics.calibration import Calibration, calibrate
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ecm_edge.metrics.board import BoardScore
     from ecm_edge.metrics.counts import Counts, Rows
     from ecm_edge.tasks.score import ScoreRule
+
+SUBJECT_COLUMNS = ("subject", "segments", "sensitivity", "specificity", "ppv", "f1", "fbeta")
+"""What a table by subject shows."""
 
 
 class Confusion(Record):
@@ -111,6 +115,9 @@ class Scores(Figures):
     by_rhythm: list[RhythmScore]
     by_source: list[SourceScore] = Field(default_factory=list)
     calibration: Calibration | None = None
+
+    KEYS = ("fbeta_mean", "g", "specificity", "subjects", "segments")
+    TABLES: ClassVar[Tables] = {"by_subject": SUBJECT_COLUMNS, "by_rhythm": (), "by_source": ()}
 
     @property
     def positive_subjects(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import doing
 from ecm_edge.metrics.evaluate import SourceScore, evaluate
 from ecm_edge.targets import score_rule
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 
+@doing("score and resample subjects")
 def score_rows(
     margin: NDArray[np.float32],
     dataset: Dataset,

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import OutputError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Form,
     Gate,
@@ -43,6 +44,7 @@ from ecm_edge.firmware import build, emulate, generate, known_answer, make, tool
 from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
+from ecm_edge.registry.decision import IMAGE_GATE
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
 
@@ -107,6 +109,7 @@ class _Parts:
     scores: Floats
 
 
+@doing("pack the bundle")
 def bundle(
     path: Path,
     target: Target,
@@ -158,6 +161,7 @@ def bundle(
     )
 
 
+@doing("build the image")
 def _build(model: ModelFile, target: Target, scratch: Path) -> _Parts:
     proto = model.classifier.proto
     sources = make.make_sources(proto, target, scratch, model=model.path.name)
@@ -273,6 +277,7 @@ def _licence() -> bytes:
     return b"MIT\n"
 
 
+@doing("compare with the emulated board")
 def _on_board(parts: _Parts, scratch: Path) -> Gate:
     """Whether the emulated board answers the bundle's segments as this host does, to the bit."""
     name = "emulated_answers_differing"
@@ -289,18 +294,29 @@ def _on_board(parts: _Parts, scratch: Path) -> Gate:
 
 def _as_verified(parts: _Parts) -> Gate:
     """Whether the image is the one that verify built of the C that it ran; NOT RUN where nothing was verified."""
-    name, folder = "image_as_verified", parts.model.folder
+    name, folder = IMAGE_GATE, parts.model.folder
     path = folder / candidate.VERIFY if folder else None
     if path is None or not path.is_file():
-        why = f"there is no {candidate.VERIFY}" if folder else "an ONNX file keeps no record: see `ecm-edge verify`"
-        return not_run(name, why)
+        none = f"no {candidate.VERIFY} there: `ecm-edge verify {folder} …` makes one"
+        alone = "`ecm-edge verify` of an ONNX file keeps no record to compare with; that of a candidate does"
+        return not_run(name, none if folder else alone)
     record = VerifyRecord.load(path)
     verified = record.firmware_of(parts.model.sha256)
     if verified is None or verified.shipped_image is None or record.target != parts.target.name:
-        return not_run(name, f"{candidate.VERIFY} has no image for {parts.target.name} of this model")
+        again = f"`ecm-edge verify {folder} --data DATA --target {parts.target.name}` verifies all segments for it"
+        return not_run(name, f"{_unverified(record, parts)}; {again}")
     here = files.sha256_file(parts.image.shipped)
     detail = f"{here[:12]}… here, {verified.shipped_image[:12]}… in {candidate.VERIFY}"
     return condition(name, detail, holds=here == verified.shipped_image)
+
+
+def _unverified(record: VerifyRecord, parts: _Parts) -> str:
+    """Why a record of verify names no image for the board of this model."""
+    if record.target != parts.target.name:
+        return f"{candidate.VERIFY} is for {record.target}"
+    if record.firmware_of(parts.model.sha256) is None:
+        return f"{candidate.VERIFY} is of another {parts.model.path.name} than lies there, or without its C"
+    return f"{candidate.VERIFY} is of a sample of {record.segments:,} segments, or without an image for the board"
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:

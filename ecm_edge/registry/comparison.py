@@ -7,13 +7,14 @@ merged data set these are the subjects of the source that the promotion is about
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
 from ecm_edge import metrics
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Interval, Record
 from ecm_edge.evaluate.external import trained_on
 from ecm_edge.evaluate.score import BoardResult, board_result
@@ -24,12 +25,40 @@ from ecm_edge.targets import score_rule
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ecm_edge.registry.contender import Answers, Contender
+    from ecm_edge.tasks.score import ScoreRule
 
 OTHERS: tuple[PairedStatistic, ...] = ("accuracy", "f1", "fbeta_mean", "g", "specificity")
 """Differences that are recorded for information; F1 only where a segment is AF, specificity where one is not."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n segments that both sides answer: labels (n,) 0 or 1, subjects (n,), margins (n,) of each side.
+
+    Each side has its margins before its threshold was taken off, None where they are not known, and after it.
+    """
+
+    labels: NDArray[np.int8]
+    subjects: NDArray[np.str_]
+    ours: tuple[NDArray[np.float32] | None, NDArray[np.float32]]
+    theirs: tuple[NDArray[np.float32] | None, NDArray[np.float32]]
+    rule: ScoreRule | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Our side less theirs on the same segments: the figure that decides, its parts, and others for information."""
+
+    statistic: PairedStatistic
+    difference: Interval
+    parts: GainParts | None
+    significant: bool | None
+    others: dict[str, Interval]
 
 
 class ElsewhereDifference(Record):
@@ -74,6 +103,7 @@ class Comparison(Record):
     incumbent: BoardResult
 
 
+@doing("compare with the incumbent")
 def compare(challenger: Contender, incumbent: Contender, *, elsewhere: bool = False) -> Comparison | str:
     """The paired comparison, or why there is nothing to compare.
 
@@ -90,28 +120,53 @@ def compare(challenger: Contender, incumbent: Contender, *, elsewhere: bool = Fa
         return answers
     ours, theirs = answers
     target, task = challenger.target, challenger.dataset.header.task
-    rule = score_rule(target, task)
-    labels, subjects = _labels_and_subjects(ours)
-
-    def difference(name: PairedStatistic) -> Interval:
-        return metrics.paired_difference(labels, ours.margins, theirs.margins, subjects, name, rule=rule)
-
-    statistic: PairedStatistic = "detection_points" if rule else "fbeta_mean"
-    others = _elsewhere(challenger, incumbent) if elsewhere else {}
-    main, undefined = difference(statistic), {"f1": not labels.any(), "specificity": labels.all()}
+    rows, others = rows_of(ours, theirs), _elsewhere(challenger, incumbent) if elsewhere else {}
+    found = paired(rows)
     return Comparison(
         basis=ours.basis,
         source=challenger.source.name if challenger.source else None,
-        statistic=statistic,
-        difference=main,
-        parts=_parts(ours, theirs, statistic),
+        statistic=found.statistic,
+        difference=found.difference,
+        parts=found.parts,
         elsewhere=[_difference_on(name, *both) for name, both in others.items()],
-        significant=None if main.low is None or main.high is None else main.low > 0 or main.high < 0,
-        others={name: difference(name) for name in OTHERS if not undefined.get(name, False)},
-        subjects=sorted(set(subjects.tolist())),
+        significant=found.significant,
+        others=found.others,
+        subjects=sorted(set(rows.subjects.tolist())),
         segments=len(ours.rows),
         challenger=board_result(challenger.model, target, ours.scores, task),
         incumbent=board_result(incumbent.model, target, theirs.scores, task),
+    )
+
+
+def rows_of(ours: Answers, theirs: Answers) -> Rows:
+    """Two sides' answers to the same rows of a data set."""
+    labels, subjects = _labels_and_subjects(ours)
+    rule = score_rule(ours.target, ours.dataset.header.task)
+    return Rows(labels, subjects, (ours.before, ours.margins), (theirs.before, theirs.margins), rule)
+
+
+def paired(rows: Rows, others: Sequence[PairedStatistic] = OTHERS, *, pooled: bool = False) -> Paired:
+    """The differences of two sides, each with its interval by resampling subjects.
+
+    The first is in points of the board's rule for Fβ and G, or in mean Fβ where there is no rule; if `pooled`, those of
+    the Fβ of all segments. `others` leaves out what these segments do not define: without a positive one F1 and the
+    like, without a negative one specificity.
+    """
+    statistic = _statistic(rows, pooled=pooled)
+    none_positive, all_positive = not rows.labels.any(), bool(rows.labels.all())
+    undefined = {
+        "f1": none_positive,
+        "recall": none_positive,
+        "fbeta_pooled": none_positive,
+        "specificity": all_positive,
+    }
+    main = _difference(rows, statistic)
+    return Paired(
+        statistic=statistic,
+        difference=main,
+        parts=_parts(rows, statistic),
+        significant=None if main.low is None or main.high is None else main.low > 0 or main.high < 0,
+        others={name: _difference(rows, name) for name in others if not undefined.get(name, False)},
     )
 
 
@@ -122,13 +177,22 @@ def fair_subjects(challenger: Contender, incumbent: Contender) -> list[str]:
     return [name for name in test if name not in seen]
 
 
-def _parts(ours: Answers, theirs: Answers, statistic: PairedStatistic) -> GainParts | None:
-    if ours.before is None or theirs.before is None:
+def _statistic(rows: Rows, *, pooled: bool) -> PairedStatistic:
+    if pooled:
+        return "pooled_points" if rows.rule else "fbeta_pooled"
+    return "detection_points" if rows.rule else "fbeta_mean"
+
+
+def _difference(rows: Rows, name: PairedStatistic) -> Interval:
+    return metrics.paired_difference(rows.labels, rows.ours[1], rows.theirs[1], rows.subjects, name, rule=rows.rule)
+
+
+def _parts(rows: Rows, statistic: PairedStatistic) -> GainParts | None:
+    (our_before, ours), (their_before, theirs) = rows.ours, rows.theirs
+    if our_before is None or their_before is None:
         return None
-    rule = score_rule(ours.target, ours.dataset.header.task)
-    labels, subjects = _labels_and_subjects(ours)
-    mine, other = (ours.before, ours.margins), (theirs.before, theirs.margins)
-    return metrics.paired_parts(labels, mine, other, subjects, statistic, rule=rule)
+    sides = (our_before, ours), (their_before, theirs)
+    return metrics.paired_parts(rows.labels, *sides, rows.subjects, statistic, rule=rows.rule)
 
 
 def _elsewhere(challenger: Contender, incumbent: Contender) -> dict[str, tuple[Answers, Answers]]:

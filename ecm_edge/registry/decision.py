@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from ecm_edge.base.records import Form, Gate, Latency, Provenance, Record, Verdict
+from ecm_edge.base.records import GATE_COLUMNS, Form, Gate, Latency, Provenance, Record, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics.rows import score_rows
 from ecm_edge.registry import entries, registry
 from ecm_edge.registry.comparison import Comparison
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from ecm_edge.evaluate.verify.records import VerifyRecord
     from ecm_edge.registry.contender import Contender
+
+
+IMAGE_GATE = "image_of_verified_sources"
+"""The gate that holds where the image is, to the byte, the one that `verify` built of the C that it ran."""
 
 
 class PromoteRecord(Record):
@@ -44,6 +49,9 @@ class PromoteRecord(Record):
     image: ShippedImage | None = None
     comparison: Comparison | None
     provenance: Provenance
+
+    KEYS = ("candidate", "form", "entry", "reason")
+    TABLES: ClassVar[Tables] = {"gates": GATE_COLUMNS}
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,14 @@ emulator can show. Without any latency evidence nothing is decided.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.numbers import point, with_positives
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Evidence,
     Gate,
@@ -45,7 +47,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, TRAINING, VERIFY, load_config
+from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, check_dataset, load_config
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -84,6 +86,7 @@ _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_
 _NOT_ON_HOST = ("stack_bound", "stack_high_water", "unaligned_accesses", "counts_repeatable", costs.BOARD_LATENCY)
 
 
+@doing("hold it against the rules of promotion")
 def promote(
     folder: Path,
     dataset: Dataset,
@@ -115,7 +118,9 @@ def promote(
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
-    load_config(folder)  # says so if there is no candidate, before anything else is missed
+    check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
+    _check_stages(folder, dataset, target, has_latency=bool(latency_files))
+    registry.check_registry(registry_folder)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -125,6 +130,29 @@ def promote(
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
         decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes)
+
+
+def _check_stages(folder: Path, dataset: Dataset, target: Target, *, has_latency: bool) -> None:
+    """Refuse a candidate that a stage before promotion has not seen, with every command that has to run first.
+
+    Raises:
+        CandidateError: a record is missing; `has_latency` is whether latency evidence was given besides.
+    """
+    place, data = shlex.quote(str(folder)), f"--data {shlex.quote(str(dataset.folder))}"
+    board = f"--target {target.name}"
+    commands = {FORM_FILES["float32"]: f"export {place} {data}"}
+    if target.firmware is not None:
+        commands[FIRMWARE] = f"firmware build {place} {board}"
+    commands[VERIFY] = f"verify {place} {data} {board}"
+    if not has_latency:
+        commands[BENCH] = f"bench {place} {data}"
+    missing = [name for name in commands if not (folder / name).is_file()]
+    if missing:
+        raise CandidateError(
+            "a candidate to be promoted was exported, built, verified and timed",
+            f"no {', '.join(missing)} in {folder}",
+            f"Run first: {', then '.join(f'`ecm-edge {commands[name]}`' for name in missing)}.",
+        )
 
 
 def _decide(
@@ -238,7 +266,7 @@ def _image(record: VerifyRecord, challenger: Contender) -> list[Gate]:
     gates = [
         _image_gates(fit, target),
         condition("firmware_of_model", fit.model_sha256, holds=fit.model_sha256 == challenger.sha256),
-        condition("image_of_verified_sources", detail, holds=same),
+        condition(decision.IMAGE_GATE, detail, holds=same),
     ]
     if is_this_host(target):
         return gates

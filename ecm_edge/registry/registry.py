@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import RootModel, ValidationError
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.names import did_you_mean, path_meant
 from ecm_edge.base.records import Gate, Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.metrics import GainParts
 from ecm_edge.registry.entries import Manifest, check_entry
 
@@ -59,10 +61,48 @@ class HistoryRecord(Record):
     incumbent: str | None
     events: list[Event]
 
+    TABLES: ClassVar[Tables] = {"events": ("date_utc", "event", "entry", "replaces", "candidate", "reason")}
+
+
+class RegistryHistory(Record):
+    """What was decided for every target of a registry, by the target's name."""
+
+    shelves: list[HistoryRecord]
+
+
+class AnyHistory(RootModel[HistoryRecord | RegistryHistory]):
+    """What `ecm-edge history` prints: of one target, or of all."""
+
 
 def shelf_of(registry: Path, target: str) -> Path:
     """The folder of one target in a registry."""
     return registry / target
+
+
+def shelves(registry: Path) -> list[str]:
+    """The targets that a registry has a shelf of, by name.
+
+    Raises:
+        RegistryError: there is no registry: no folder, or one without any shelf.
+    """
+    if not registry.is_dir():
+        hint = f"{path_meant(registry)}`ecm-edge promote` makes one."
+        raise RegistryError("a registry is a folder", f"{contents.of_path(registry)} at {registry}", hint)
+    found = sorted(path.name for path in registry.iterdir() if _is_shelf(path))
+    if not found:
+        rule = f"a registry has a folder for each target, with {HISTORY} or {ENTRIES} in it"
+        hint = "Name the folder that was given to `ecm-edge promote --registry`; it makes one."
+        raise RegistryError(rule, f"no such folder in {registry}{_shelf_above(registry)}", hint)
+    return found
+
+
+def _is_shelf(path: Path) -> bool:
+    return (path / ENTRIES).is_dir() or (path / HISTORY).is_file() or (path / INCUMBENT).is_file()
+
+
+def _shelf_above(registry: Path) -> str:
+    """What the folder is, where it is the shelf of one target."""
+    return f", which is itself the shelf of {registry.name} in {registry.parent}" if _is_shelf(registry) else ""
 
 
 def history_record(shelf: Path, target: str) -> HistoryRecord:
@@ -71,10 +111,24 @@ def history_record(shelf: Path, target: str) -> HistoryRecord:
     Raises:
         RegistryError: there is no registry, or it is damaged.
     """
-    if not shelf.parent.is_dir():
-        raise RegistryError("a registry is a folder", f"none at {shelf.parent}", "`ecm-edge promote` makes one.")
+    shelves(shelf.parent)
     now = incumbent(shelf)
     return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
+
+
+def check_registry(registry: Path) -> None:
+    """Refuse a folder to promote into that holds other things than a registry; a new or an empty one becomes one.
+
+    Raises:
+        RegistryError: a file, or a folder with something in it and no shelf.
+    """
+    if registry.exists() and not (registry.is_dir() and not any(registry.iterdir())):
+        shelves(registry)
+
+
+def whole_history(registry: Path) -> RegistryHistory:
+    """The history of every target; raises as `history_record`."""
+    return RegistryHistory(shelves=[history_record(shelf_of(registry, name), name) for name in shelves(registry)])
 
 
 @contextmanager
@@ -140,7 +194,8 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
     """
     if not shelf.is_dir():
-        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", "`ecm-edge promote` makes one.")
+        hint = f"{path_meant(shelf)}`ecm-edge promote` makes one."
+        raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", hint)
     with locked(shelf):
         now = incumbent(shelf)
         wanted = entry or (now.replaces if now else None)
@@ -148,9 +203,9 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         if now is None or wanted not in promoted or wanted == now.entry:
             asked_for = f"{entry} asked for" if entry else "no earlier entry"
             incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
-            raise RegistryError(
-                "a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", "`ecm-edge history` lists them."
-            )
+            others = [name for name in promoted if name and now and name != now.entry]
+            hint = f"{did_you_mean(entry or '', others)}`ecm-edge history` lists them."
+            raise RegistryError("a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", hint)
         target = promoted[wanted]
         entry_of(shelf, target)
         reason = f"rolled back from {now.entry}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.candidate.candidate import load_config
 from ecm_edge.registry import registry
 
@@ -53,6 +54,6 @@ def _named(name: str, measured: Sequence[SourceSet]) -> SourceSet:
         raise CandidateError(
             "a promotion is about a source of the candidate's data set that it was not fitted to",
             f"{name!r}, not {' or '.join(known) or 'one of a data set that was not merged'}",
-            "`ecm-edge data info` lists the sources.",
+            f"{did_you_mean(name, known)}`ecm-edge data info` lists the sources.",
         )
     return known[name]

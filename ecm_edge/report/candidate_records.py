@@ -52,9 +52,9 @@ class CandidateRecords:
 
     @property
     def target(self) -> str | None:
-        """The board that the candidate was made for; None where no record names one."""
-        stages = (self.stages.cost, self.stages.firmware, self.stages.verify)
-        return next((record.target for record in stages if record), None)
+        """The board that an entry was promoted for, or a candidate was made for; None where no record names one."""
+        records = (self.manifest, self.stages.cost, self.stages.firmware, self.stages.verify)
+        return next((record.target for record in records if record), None)
 
     @property
     def form(self) -> Form:

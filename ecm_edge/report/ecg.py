@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
 FINE_MM, BOLD_MM = 1, 5
+MARK_MM = 10.0
+"""The height of the mark beside a strip."""
+
 TALLEST_MM = 60.0
 """A higher strip is drawn at half the gain, as on paper, again and again until it fits."""
 
@@ -31,10 +34,12 @@ _MARGIN = 0.2  # of a bold square, left free above and below the trace
 class Strip:
     """A drawing in millimetres; the paths are SVG path data.
 
-    `gain_mm` is the height of one mV, or of one of whatever the data are in where `is_millivolts` is false.
+    `gain_mm` is the height of one mV, or of one of whatever the data are in where `is_millivolts` is false. `trace_mm`
+    is the length of the trace: the paper ends on a bold line behind it.
     """
 
     width_mm: int
+    trace_mm: float
     paper_mm: int
     height_mm: float
     fine: str
@@ -43,6 +48,11 @@ class Strip:
     seconds: list[tuple[float, str]]
     gain_mm: float
     is_millivolts: bool
+
+    @property
+    def mark(self) -> str:
+        """What a height of `MARK_MM` stands for."""
+        return f"{MARK_MM / self.gain_mm:g} {'mV' if self.is_millivolts else 'units'}"
 
 
 def draw_strip(samples: NDArray[np.float32], sampling_rate_hz: float, unit: str) -> Strip:
@@ -54,6 +64,7 @@ def draw_strip(samples: NDArray[np.float32], sampling_rate_hz: float, unit: str)
     top, height = _paper(values * gain)
     return Strip(
         width_mm=width,
+        trace_mm=len(samples) / sampling_rate_hz * MM_PER_S,
         paper_mm=height,
         height_mm=height + _AXIS_MM,
         fine=_grid(width, height, FINE_MM),

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.data import info
 from ecm_edge.data.dataset import LICENCE_UNSTATED
 from ecm_edge.evaluate.robustness import ROBUSTNESS
+from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
 from ecm_edge.report import card_facts, templates
 from ecm_edge.report.candidate_records import changed_files, load_records, model_files
 from ecm_edge.report.commands import make_again
-from ecm_edge.report.page import BUDGETS
 from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class CardRecord(Record):
     sections: list[str]
 
 
+@doing("write the card")
 def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra: Sequence[Path] = ()) -> CardRecord:
     """Write the card of a candidate or of an entry of a registry.
 
@@ -114,7 +116,7 @@ def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequenc
         unstated=LICENCE_UNSTATED,
         settings=card_facts.chosen_settings(config),
         forms=card_facts.forms(records),
-        budgets=BUDGETS,
+        budgets=BUDGET_NAMES,
         worst=card_facts.SUBJECTS,
         out_of_fold_statement=out_of_fold.statement,
         sections=sections,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.records import Verdict, not_run
+from ecm_edge.firmware.time_notes import time_notes
+from ecm_edge.forms.gate import BUDGET_NAMES
 from ecm_edge.metrics.worst import left_out, shown
-from ecm_edge.report import templates
+from ecm_edge.registry.remedies import said
+from ecm_edge.registry.score_gate import signed
+from ecm_edge.report import cards, headline, templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +26,18 @@ if TYPE_CHECKING:
     from ecm_edge.report.records import Mistake, ReportRecord, ValidationRecord
     from ecm_edge.search.trial_record import TrialRecord
 
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # before a number, but not in 1e-3
+
 SECTIONS = (
-    ("verdicts", "Verdicts"),
     ("score", "Score"),
+    ("mistakes", "Wrong segments"),
+    ("verdicts", "Gates"),
     ("budgets", "Budgets"),
     ("board", "On the board"),
     ("latency", "Latency"),
     ("parity", "Parity"),
     ("training", "Training"),
     ("search", "Search"),
-    ("mistakes", "Wrong segments"),
     ("promotion", "Promotion"),
     ("provenance", "Provenance"),
     ("use", "Intended use"),
@@ -49,15 +56,7 @@ TITLES = {
     "promotion": "Promotion",
 }
 
-BUDGETS = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "flash_bytes": "flash",
-    "ram_bytes": "RAM",
-    "latency_ms": "latency",
-}
-
-BOARD_GATES = BUDGETS | {
+BOARD_GATES = BUDGET_NAMES | {
     "memory_regions": "beyond the memory",
     "arena_off_plan": "arena off its plan",
     "forbidden_symbols": "malloc, free, printf",
@@ -82,7 +81,11 @@ PARITY_FIGURES = ("acc", "rmse", "mae", "l2r", "mean", "std", "nse", "cos", "max
 
 
 def render(
-    record: ReportRecord, charts: Mapping[str, str], strips: Sequence[tuple[Mistake, Strip]], commands: Commands
+    record: ReportRecord,
+    charts: Mapping[str, str],
+    strips: Sequence[tuple[Mistake, Strip]],
+    commands: Commands,
+    search_url: str = "",
 ) -> str:
     """The whole page as HTML.
 
@@ -91,33 +94,42 @@ def render(
         charts: inline SVG by name, trusted; absent where there is nothing to draw.
         strips: the examples of wrong segments with their drawings.
         commands: those that run what has not run.
+        search_url: where the page of its search lies.
     """
     from markupsafe import Markup
 
     template = environment().get_template("page.html.jinja")
-    return template.render(
+    groups, fit = gate_groups(record), reported_fit(record)
+    html = template.render(
         r=record,
         score=record.records.score,
+        misleading=headline.misleading(record.records.score) if record.records.score else "",
         validation=False,
         label=record.config.task.label,
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - drawn by matplotlib, which escapes
         strips=strips,
         stage={stage.name: stage for stage in record.stages},
         counts=gate_counts(record),
-        gate_groups=gate_groups(record),
-        fit=reported_fit(record),
+        unpassed=headline.unpassed(groups),
+        passed=headline.passed(groups),
+        head_budgets=headline.budgets(record, fit, tuple(BUDGET_NAMES)),
+        head_parity=headline.parity(record),
+        fit=fit,
         trials=ranked(record.run.summary.trials) if record.run else [],
         stage_provenance=stage_provenance(record),
         training_options=dict(templates.flat(record.config.training.model_dump())),
+        search_url=search_url,
+        time_notes=time_notes(record.records.firmware.forms) if record.records.firmware else [],
         folds_command=commands.retrain("--folds", "5"),
         quantize_command=commands.stage("quantize"),
         sections=SECTIONS,
         titles=TITLES,
-        budgets=BUDGETS,
+        budgets=BUDGET_NAMES,
         board_gates=BOARD_GATES,
         figures=FIGURES,
         parity_figures=PARITY_FIGURES,
     )
+    return cards.with_labels(html)
 
 
 def render_validation(
@@ -127,15 +139,17 @@ def render_validation(
     from markupsafe import Markup
 
     template = environment().get_template("validation.html.jinja")
-    return template.render(
+    html = template.render(
         r=record,
         score=record.score,
+        misleading=headline.misleading(record.score),
         charts={name: Markup(svg) for name, svg in charts.items()},  # noqa: S704 - as in `render`
         strips=strips,
         validation=True,
         label=record.score.label,
         figures=FIGURES,
     )
+    return cards.with_labels(html)
 
 
 def gate_counts(record: ReportRecord) -> dict[str, int]:
@@ -182,13 +196,17 @@ def environment() -> Environment:
     made = templates.environment(
         {name: _with_minus_sign(write) for name, write in templates.WRITERS.items()}, autoescape=True
     )
-    made.filters |= {"shown": shown, "left_out": left_out}
+    made.filters |= {"shown": shown, "left_out": left_out, "signed": _with_minus_sign(signed), "minus": _minus}
+    made.globals["said"] = _with_minus_sign(said)
     return made
 
 
 def _with_minus_sign(write: Callable[..., str]) -> Callable[..., str]:
     def written(*values: Any) -> str:  # noqa: ANN401 - what `write` takes
-        text = write(*values)
-        return f"−{text[1:]}" if text.startswith("-") else text
+        return _minus(write(*values))
 
     return written
+
+
+def _minus(text: str) -> str:
+    return _MINUS.sub("−", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import RootModel
+from pydantic import Field, RootModel
 
 from ecm_edge.base.records import Form, Gate, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import CandidateConfig
@@ -15,6 +15,7 @@ from ecm_edge.forms.export import ExportRecord
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.forms.simplify import SimplifyRecord
+from ecm_edge.metrics.curves import Curves
 from ecm_edge.registry.registry import Event, HistoryRecord
 from ecm_edge.search.runs import SearchRecord, SearchSettings
 from ecm_edge.training.out_of_fold import CrossValidationRecord
@@ -67,7 +68,11 @@ class DataFacts(Record):
 
 
 class Mistake(Record):
-    """One segment with a wrong answer; `margin` is scores[1] - scores[0], AF where it is at least 0."""
+    """One segment with a wrong answer; `margin` is scores[1] - scores[0], AF where it is at least 0.
+
+    `parts` are equal steps over the segment: by how much the margin moves towards the right answer when that part is
+    hidden (`report/occlusion.py`); empty where no model was at hand.
+    """
 
     row: int
     name: str
@@ -75,6 +80,7 @@ class Mistake(Record):
     rhythm: str
     is_af: bool
     margin: float
+    parts: list[float] = Field(default_factory=list)
 
 
 class Mistakes(Record):
@@ -103,7 +109,8 @@ class ReportRecord(Record):
 
     `verdict` is FAIL if any stage failed, NOT RUN if any has not run, else PASS; the promotion stands for itself, as
     a sound candidate may be refused for not being better. `decision` is the last one about exactly this candidate's
-    files; `history` is that of its target.
+    files; `history` is that of its target. `curves` are of the answers that `mistakes` are of; None where there are
+    none, or one class only.
     """
 
     verdict: Verdict
@@ -119,6 +126,7 @@ class ReportRecord(Record):
     promotion: Stage
     records: StageRecords
     mistakes: Mistakes | None
+    curves: Curves | None = None
     run: RunRecords | None
     decision: Event | None
     history: HistoryRecord | None
@@ -128,7 +136,7 @@ class ReportRecord(Record):
 class ValidationRecord(Record):
     """Everything on the page about a model on a data set that it was not made from.
 
-    `origin` says whether that data set is external to the model.
+    `origin` says whether that data set is external to the model. `curves` are absent where there is one class only.
     """
 
     model: str
@@ -138,6 +146,7 @@ class ValidationRecord(Record):
     origin: Origin
     score: ScoreRecord
     mistakes: Mistakes
+    curves: Curves | None = None
     provenance: Provenance
 
 

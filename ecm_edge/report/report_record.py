@@ -10,12 +10,13 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES, RUN_SETTINGS
 from ecm_edge.data.dataset import check_content
+from ecm_edge.data.sources import rows_in
 from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.registry import registry
 from ecm_edge.report.candidate_records import load_records
 from ecm_edge.report.commands import Commands
-from ecm_edge.report.mistakes import find_mistakes
-from ecm_edge.report.records import DataFacts, Mistakes, ReportRecord, RunRecords
+from ecm_edge.report.mistakes import Answers, find_curves, find_mistakes
+from ecm_edge.report.records import DataFacts, ReportRecord, RunRecords
 from ecm_edge.report.stages import promotion, stages, verdict_of_stages
 from ecm_edge.search.runs import SearchRecord, SearchSettings
 from ecm_edge.training import out_of_fold
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.data.dataset import Dataset
+    from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.registry.registry import Event, HistoryRecord
     from ecm_edge.report.candidate_records import CandidateRecords
 
@@ -58,7 +60,8 @@ def gather(path: Path, dataset: Dataset, registry_folder: Path | None = None) ->
     check_content(dataset)
     name = records.folder.name
     target = run.summary.target if run else records.target
-    mistakes = _mistakes(records, dataset)
+    answers = _answers(records, dataset)
+    mistakes = find_mistakes(dataset, answers) if answers else None
     decisions = load_decisions(registry_folder, target, set(records.model_sha256.values()))
     commands = Commands(records.folder, str(dataset.folder), target or "TARGET")
     outcome = stages(records, commands, mistakes)
@@ -76,6 +79,7 @@ def gather(path: Path, dataset: Dataset, registry_folder: Path | None = None) ->
         promotion=promotion(commands, decisions.about_this, registry=registry_folder),
         records=records.stages,
         mistakes=mistakes,
+        curves=find_curves(dataset, answers) if answers else None,
         run=run,
         decision=decisions.about_this,
         history=decisions.history,
@@ -109,19 +113,24 @@ def load_decisions(folder: Path | None, target: str | None, hashes: set[str]) ->
     return Decisions(history, next((event for event in reversed(history.events) if event.model_sha256 in hashes), None))
 
 
-def _mistakes(records: CandidateRecords, dataset: Dataset) -> Mistakes | None:
+def _answers(records: CandidateRecords, dataset: Dataset) -> Answers | None:
     """On the test subjects, or out of fold where there are none; None without that, or without a model of the form."""
+    exported = (records.folder / FORM_FILES[records.form]).is_file()
+    classifier = open_detector(records.folder, records.form).classifier if exported else None
     if not records.config.split.test:
-        if not out_of_fold.has_folds(records.folder):
-            return None
-        answers = out_of_fold.load(records.folder, records.config, dataset)
-        rows = out_of_fold.answered_rows(dataset, answers.record.assignment)
-        return find_mistakes(dataset, rows, answers.after, "float32")
-    if not (records.folder / FORM_FILES[records.form]).is_file():
+        return _out_of_fold(records, dataset, classifier) if out_of_fold.has_folds(records.folder) else None
+    if classifier is None:
         return None
     rows = dataset.rows_of(records.config.split.test)
-    classifier = open_detector(records.folder, records.form).classifier
-    return find_mistakes(dataset, rows, margins(classifier, dataset, rows), records.form)
+    return Answers(rows, margins(classifier, dataset, rows), records.form, classifier)
+
+
+def _out_of_fold(records: CandidateRecords, dataset: Dataset, classifier: Classifier | None) -> Answers:
+    """Of the sources that were scored; of all where the score does not say."""
+    loaded = out_of_fold.load(records.folder, records.config, dataset)
+    rows = out_of_fold.answered_rows(dataset, loaded.record.assignment)
+    chosen = rows_in(rows, dataset, records.stages.score.sources if records.stages.score else [])
+    return Answers(rows[chosen], loaded.after[chosen], "float32", classifier)
 
 
 def facts(dataset: Dataset) -> DataFacts:

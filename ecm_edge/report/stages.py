@@ -99,7 +99,8 @@ def _trained(record: TrainingRecord) -> str:
 
 
 def _quantised(record: QuantizeRecord) -> str:
-    return f"calibrated on {record.calibration_segments} segments of {len(record.calibration_subjects)} subjects"
+    subjects = numbers.with_positives(len(record.calibration_subjects), None)
+    return f"calibrated on {record.calibration_segments:,} segments of {subjects}"
 
 
 def _scored(record: ScoreRecord) -> str:
@@ -111,7 +112,8 @@ def _verify(record: VerifyRecord) -> Stage:
     hops = [gate for hop in record.hops for gate in _hop_gates(hop)]
     others = [gate for gate in record.gates if gate.name not in {hop.name for hop in record.hops}]
     diverged = f"; first to diverge: {record.first_diverging_hop}" if record.first_diverging_hop else ""
-    detail = f"{len(record.hops)} hops on {record.segments} segments of {len(record.subjects)} subjects{diverged}"
+    subjects = numbers.with_positives(len(record.subjects), None)
+    detail = f"{len(record.hops)} hops on {record.segments:,} segments of {subjects}{diverged}"
     return Stage(name="verify", verdict=record.verdict, detail=detail, gates=[*others, *hops])
 
 

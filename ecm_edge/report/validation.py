@@ -12,7 +12,7 @@ from ecm_edge.evaluate.external import origin
 from ecm_edge.evaluate.score import record_of_margins
 from ecm_edge.forms.model_file import margins, open_detector
 from ecm_edge.report.candidate_records import load_records
-from ecm_edge.report.mistakes import find_mistakes
+from ecm_edge.report.mistakes import Answers, find_curves, find_mistakes
 from ecm_edge.report.records import ValidationRecord
 from ecm_edge.report.report_record import facts
 
@@ -53,6 +53,7 @@ def validate(path: Path, dataset: Dataset) -> ValidationRecord:
         candidate.check_task(model.config, dataset)
     rows = dataset.rows_of(dataset.header.subjects)
     margin = margins(model.classifier, dataset, rows)
+    answers = Answers(rows, margin, model.form, model.classifier)
     rule = targets.load(board) if board in targets.names() else None
     score = record_of_margins(model, dataset, rows, margin, "all", rule)
     beside = score.even_odds and score.even_odds.model_copy(update={"board_points": None})
@@ -63,7 +64,8 @@ def validate(path: Path, dataset: Dataset) -> ValidationRecord:
         data=facts(dataset),
         origin=origin(model, dataset),
         score=score.model_copy(update={"board": None, "even_odds": beside}),
-        mistakes=find_mistakes(dataset, rows, margin, model.form),
+        mistakes=find_mistakes(dataset, answers),
+        curves=find_curves(dataset, answers),
         provenance=provenance.collect(),
     )
 

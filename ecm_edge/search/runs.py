@@ -3,6 +3,7 @@
 A run is a folder:
 
     search.json     SearchSettings: what a resumed run must agree with
+    limits.json     KeptLimits: when it stops, by the last command
     study.db        Optuna's study, unless the run has another storage
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
@@ -12,14 +13,15 @@ A run is a folder:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from ecm_edge import tasks
 from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
-from ecm_edge.base.records import Record, Verdict
+from ecm_edge.base.records import Drawable, Record, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_TRIALS
 from ecm_edge.candidate.space import Choices, Range, Space
@@ -30,7 +32,7 @@ from ecm_edge.metrics import Objective
 from ecm_edge.search import avoid, ladder
 from ecm_edge.search.ladder import Rung
 from ecm_edge.search.study import Pruner, Sampler
-from ecm_edge.search.trial_record import TrialRecord
+from ecm_edge.search.trial_record import TRIAL_COLUMNS, TrialRecord
 from ecm_edge.targets import Target, score_rule
 from ecm_edge.tasks import Task
 
@@ -38,9 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
+    from ecm_edge.base.plots import Colours
     from ecm_edge.data.dataset import Dataset
 
 AVOID = "avoid.json"
+LIMITS = "limits.json"
 DATABASE = "study.db"
 TEACHERS = ".teachers"
 
@@ -71,7 +77,14 @@ class SearchSettings(Record):
     verify_segments: int = Field(default=256, ge=1)
 
 
-class SearchRecord(Record):
+class KeptLimits(Record):
+    """When a run stops: at so many trained candidates, or so many seconds after a command began; as last said."""
+
+    trials: int = Field(ge=1)
+    timeout_s: float | None = Field(default=None, ge=0)
+
+
+class SearchRecord(Drawable):
     """The run so far, but for `seconds`, which are those since it was started or resumed last.
 
     `pareto` numbers the trials that no other beats in both objective and MACs.
@@ -93,30 +106,82 @@ class SearchRecord(Record):
     seconds: float
     trials: list[TrialRecord]
 
+    KEYS = ("target", "objective", "best", "best_objective", "trained", "unfit")
+    TABLES: ClassVar[Tables] = {"trials": TRIAL_COLUMNS}
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """The objective of every trial against its MACs, with the front and the best; unfit ones are ticks below."""
+        from ecm_edge.base import plots
+
+        front = sorted((t for t in self.trials if t.number in self.pareto), key=lambda t: t.macs)
+        heights = [objective_of(trial) for trial in front]
+        axes.step([t.macs for t in front], heights, where="post", color=colours.green, label="front")
+        marks = {"verified": ("o", colours.blue), "FAIL": ("X", colours.orange), "pruned": ("v", colours.muted),
+                 "stopped by a stage": ("P", colours.muted), "best": ("*", colours.green)}  # fmt: skip
+        for label, (marker, colour) in marks.items():
+            shown = [trial for trial in self.trials if label in self._marks(trial) and trial.objective is not None]
+            if shown:  # else not even a line in the legend
+                heights = [objective_of(trial) for trial in shown]
+                size = 14 if label == "best" else 5.5
+                axes.plot(
+                    [t.macs for t in shown],
+                    heights,
+                    marker,
+                    color=colour,
+                    markerfacecolor="none" if label == "pruned" else colour,
+                    markersize=size,
+                    label=label,
+                )
+        unfit = [trial.macs for trial in self.trials if trial.outcome == "unfit"]
+        bottom = axes.get_xaxis_transform()
+        height = [0.025] * len(unfit)
+        axes.plot(unfit, height, "|", color=colours.muted, markersize=9, transform=bottom, label="did not fit")
+        plots.log_axis(axes, [trial.macs for trial in self.trials])
+        axes.set_xlabel("MACs")
+        axes.set_ylabel(self.objective.replace("_", " "))
+        plots.legend(axes, columns=3)
+
+    def _marks(self, trial: TrialRecord) -> set[str]:
+        """What a trial is in the drawing; the best is verified, too."""
+        done = "verified" if trial.verdict == Verdict.PASS else "FAIL"
+        outcome = {"done": done, "failed": "stopped by a stage"}.get(trial.outcome, trial.outcome)
+        return {outcome, "best"} if trial.number == self.best else {outcome}
+
+    def _height_in(self) -> float:
+        return 3.7
+
 
 def default_settings(
     dataset: Dataset, target: Target, search_space: Space, *, seed: int = 0, **chosen: object
 ) -> SearchSettings:
-    """Settings with the default split by subject, and the board's own score as objective where it has one."""
-    return SearchSettings.model_validate(
+    """Settings with what is `chosen`, and defaults for the rest.
+
+    By default subjects are drawn by `seed`; the objective is the board's own score where it has one, else mean Fβ; and
+    there is a ladder where it is worthwhile.
+    """
+    settings = SearchSettings.model_validate(
         {
             "target": target,
             "task": dataset.header.task,
             "space": search_space,
             "dataset_sha256": dataset.header.content_sha256,
             "synthetic": dataset.header.synthetic,
-            "split": splits.holdout(dataset, seed=seed),
+            "split": chosen.get("split") or splits.holdout(dataset, seed=seed),
             "seed": seed,
             "objective": "board_score" if score_rule(target, dataset.header.task) else "fbeta_mean",
             **chosen,
         }
     )
+    if "ladder" not in chosen and _wants_ladder(settings, dataset):
+        return settings.model_copy(update={"ladder": list(ladder.RUNGS)})
+    return settings
 
 
-def wants_ladder(dataset: Dataset, search_space: Space, split: Split, sampler: Sampler, pruner: Pruner) -> bool:
+def _wants_ladder(settings: SearchSettings, dataset: Dataset) -> bool:
     """Whether a search gains by a ladder: it is large enough for one, has one objective, and may prune."""
-    segments = len(dataset.rows_of(split.train))
-    return sampler != "nsga2" and pruner != "none" and ladder.worthwhile(segments, _fewest_epochs(search_space))
+    segments = len(dataset.rows_of(settings.split.train))
+    may = settings.sampler != "nsga2" and settings.pruner != "none"
+    return may and ladder.worthwhile(segments, _fewest_epochs(settings.space))
 
 
 def _fewest_epochs(search_space: Space) -> int:
@@ -153,9 +218,22 @@ def start(out: Path, settings: SearchSettings) -> None:
             f"none for {settings.task.name} on {settings.target.name}",
             "Use --objective fbeta_mean.",
         )
+    check_least_objective(settings.objective, settings.standard)
     with files.staged_folder(out) as staged:
         (staged / RUN_TRIALS).mkdir()
         settings.save(staged / RUN_SETTINGS)
+
+
+def check_least_objective(objective: Objective, least: float | None) -> None:
+    """Refuse a least objective that nothing can reach: F1 and Fβ are shares, and only the board's score has points.
+
+    Raises:
+        SearchError: with the highest value there is.
+    """
+    if objective != "board_score" and least is not None and least > 1:
+        raise SearchError(
+            f"the objective {objective} is a share, 1 at most", f"a least objective of {least:g}", "Give a share."
+        )
 
 
 def objective_of(record: TrialRecord) -> float:

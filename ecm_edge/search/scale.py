@@ -5,16 +5,19 @@ Widths are multiplied by FACTORS, narrowest first, and the first that meets both
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SpaceError
+from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
 from ecm_edge.metrics import Objective
+from ecm_edge.search.runs import check_least_objective
 from ecm_edge.search.trial import Setting, run_trial
-from ecm_edge.search.trial_record import TrialRecord
+from ecm_edge.search.trial_record import TRIAL_COLUMNS, TrialRecord
 from ecm_edge.training import train
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ class ScaleRecord(Record):
     most_flash_bytes: int
     best: int | None
     trials: list[TrialRecord]
+
+    KEYS = ("target", "objective", "standard", "best")
+    TABLES: ClassVar[Tables] = {"trials": TRIAL_COLUMNS}
 
 
 def scale(
@@ -73,6 +79,7 @@ def scale(
         SpaceError: the family has no known widths and none were given, or a width is no number of the candidate's.
     """
     check_dataset(config, dataset)
+    check_least_objective(objective, least_objective)
     bar = most_flash_bytes or target.budget.flash_bytes
     limited = target.model_copy(update={"budget": target.budget.model_copy(update={"flash_bytes": bar})})
     setting = Setting(
@@ -114,7 +121,9 @@ def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:
     for name in chosen:
         if name not in config.network:
             raise SpaceError(
-                "a width is one of the candidate's parameters", repr(name), f"Name one of {', '.join(config.network)}."
+                "a width is one of the candidate's parameters",
+                f"{name!r} for the family {config.family!r}",
+                f"{did_you_mean(name, config.network)}Name one of {', '.join(config.network) or 'none: it has none'}.",
             )
     own = networks.widths(config.family)
     if not chosen and not own:

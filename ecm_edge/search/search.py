@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from ecm_edge.base import files
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import SearchError
+from ecm_edge.base.progress import detail, doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
 from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.search import avoid, ladder, study
-from ecm_edge.search.runs import AVOID, DATABASE, TEACHERS, SearchRecord, SearchSettings, objective_of, pareto
+from ecm_edge.search.runs import (
+    AVOID,
+    DATABASE,
+    LIMITS,
+    TEACHERS,
+    KeptLimits,
+    SearchRecord,
+    SearchSettings,
+    objective_of,
+    pareto,
+)
 from ecm_edge.search.trial import Judge, Setting, run_trial, shipping_verdict
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
 from ecm_edge.training import train
@@ -44,14 +55,25 @@ _MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a samp
 class Limits:
     """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
 
-    trials: int
+    trials: int = 20
     timeout_s: float | None = None
+
+
+def limits_of(out: Path, trials: int | None = None, timeout_s: float | None = None) -> Limits:
+    """The limits that are given, and for those that are not the ones that the run in `out` was given last.
+
+    Raises:
+        SearchError: a damaged run.
+    """
+    path = out / LIMITS
+    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=Limits().trials)
+    return Limits(kept.trials if trials is None else trials, kept.timeout_s if timeout_s is None else timeout_s)
 
 
 def search(
     dataset: Dataset,
     out: Path,
-    limits: Limits,
+    limits: Limits | None = None,
     *,
     storage: str | None = None,
     on_trial: Callable[[TrialRecord], None] = lambda _: None,
@@ -61,15 +83,23 @@ def search(
     Args:
         dataset: the data set that the run was started with.
         out: the run's folder, made by `runs.start`.
-        limits: when to stop.
+        limits: when to stop; the run keeps it. By default as `limits_of`.
         storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
         on_trial: called with every finished trial.
 
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
+    if not (out / RUN_SETTINGS).is_file():
+        raise SearchError(
+            "a search goes on in the folder of a run",
+            f"{contents.of_path(out)} at {out}",
+            "Leave --resume out to begin.",
+        )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
-    with files.locked(out), study.clear_storage_errors():
+    limits = limits or limits_of(out)
+    with files.locked(out), study.clear_storage_errors(), doing("search"):
+        KeptLimits(trials=limits.trials, timeout_s=limits.timeout_s).save(out / LIMITS)
         run = _open_run(dataset, out, settings, storage)
         started = time.monotonic()
         stopped_by = run.loop(limits, on_trial)
@@ -176,7 +206,9 @@ class _Run:
         deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
         idle = 0
         while True:
-            if sum(trial.trained for trial in self.trials) >= limits.trials:
+            trained = sum(trial.trained for trial in self.trials)
+            detail(f"{trained:,} of {limits.trials:,} trained")
+            if trained >= limits.trials:
                 return "trials"
             if deadline is not None and time.monotonic() >= deadline:
                 return "timeout"
@@ -204,7 +236,8 @@ class _Run:
         if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
             return trial
         folder = trial_folder(self.out, trial.number)
-        verified = verify_candidate(folder, self.dataset, self.settings.target)
+        with doing(f"trial {trial.number}"), doing("verify on every validation segment"):
+            verified = verify_candidate(folder, self.dataset, self.settings.target)
         verdict = shipping_verdict(verified, self.settings.target)
         proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
         proven.save(folder / TRIAL)
@@ -248,7 +281,7 @@ class _Run:
                 return None
             number = self._number(optuna_trial)
             config, judge = self._config(point, number), _Judge(self, optuna_trial, deadline)
-            with files.staged_folder(trial_folder(self.out, number)) as staged:
+            with files.staged_folder(trial_folder(self.out, number)) as staged, doing(f"trial {number}"):
                 record = run_trial(staged, number, point, config, self.setting, judge)
         except BaseException:
             self.study.tell(optuna_trial, state=TrialState.FAIL)

@@ -74,6 +74,18 @@ def open_study(
     return study
 
 
+def check_url(storage: str) -> None:
+    """Refuse what is no storage URL, before a run's folder is made.
+
+    Raises:
+        SearchError: a path in its place, or another text without "://".
+    """
+    if "://" not in storage:
+        raise SearchError(
+            "--storage is a URL as Optuna takes it", repr(storage), f"A file of SQLite is sqlite:///{storage}."
+        )
+
+
 def sqlite_url(path: Path) -> str:
     """The storage URL of an SQLite file, whatever characters its path holds."""
     return f"sqlite:///{quote(str(path))}"

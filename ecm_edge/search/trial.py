@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, EcmEdgeError
 from ecm_edge.base.numbers import KIB
-from ecm_edge.base.records import Verdict
+from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify.records import is_proven
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.evaluate.verify import VerifyRecord
+    from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.metrics import Objective
     from ecm_edge.search.ladder import Rung, RungRecord
@@ -228,6 +229,17 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
     return record
 
 
+def _note_image(facts: Facts, built: FormFit | None) -> None:
+    """From here on the trial's costs are those of the image that ships, where there is one."""
+    if built and built.size_evidence == Evidence.MEASURED:
+        facts.figures.update(
+            flash_bytes=built.flash_bytes,
+            ram_bytes=built.ram_bytes,
+            latency_ms=built.latency_ms.mean_ms,
+            evidence=built.size_evidence,
+        )
+
+
 def _prove(folder: Path, facts: Facts, template: onnx.ModelProto, setting: Setting) -> TrialRecord:
     """Export, quantise, verify and build what was trained."""
     dataset, target, clock = setting.dataset, setting.target, facts.clock
@@ -241,6 +253,7 @@ def _prove(folder: Path, facts: Facts, template: onnx.ModelProto, setting: Setti
         )
     with clock.stage("firmware"):
         built = build_candidate(folder, target)
+    _note_image(facts, built.of(target.precision[0]))
     hop = verified.first_diverging_hop
     return facts.record(
         "done",

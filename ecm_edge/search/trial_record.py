@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Evidence, Gate, Record, Verdict
 from ecm_edge.candidate.training_config import Scalar
 from ecm_edge.search.ladder import RungRecord
@@ -23,6 +24,22 @@ TRIAL = "trial.json"
 
 Outcome = Literal["unfit", "pruned", "failed", "done"]
 
+_SHOWN = {"rungs": "train at a lower fidelity", "quantize": "quantise"}  # stages whose names say too little to people
+
+TRIAL_COLUMNS = (
+    "number",
+    "outcome",
+    "family",
+    "objective",
+    "f1",
+    "fbeta_mean",
+    "specificity",
+    "macs",
+    "flash_bytes",
+    "verdict",
+)
+"""What a table of trials shows."""
+
 
 class TrialRecord(Record):
     """What became of one candidate.
@@ -34,9 +51,10 @@ class TrialRecord(Record):
     done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
             on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
 
-    `evidence` is of flash_bytes and ram_bytes: of the untrained network's image, where one can be built;
-    latency_ms is an estimate, from counted instructions where they can be counted. `firmware` is the verdict on the
-    images of the trained forms. `overhead_seconds` is what all stages but training took.
+    `evidence` is of flash_bytes and ram_bytes: of the image that ships, or of the untrained network's where none was
+    made or the trial is not done; latency_ms is an estimate, from counted instructions where they can be counted.
+    `firmware` is the verdict on the images of the trained forms. `overhead_seconds` is what all stages but training
+    took.
 
     `objective`, `f1`, `fbeta_mean`, `g`, `specificity` and `epochs` are those of the full training, and absent if it
     was not begun: what the ladder found stands in `rungs`, beside its fidelity. They are of `validation_subjects`, of
@@ -91,7 +109,8 @@ class Clock:
         """Count the block's time as that stage's, whether it ends well or not."""
         started = time.perf_counter()
         try:
-            yield
+            with doing(_SHOWN.get(name, name)):
+                yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import TargetError
-from ecm_edge.base.records import Form, Record, first_fault
+from ecm_edge.base.records import Form, Record, field_meant, first_fault
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Firmware, Pipeline
 from ecm_edge.tasks.score import ScoreRule
@@ -30,7 +30,7 @@ class Core(Record):
 
     name: str
     architecture: str
-    clock_hz: PositiveInt
+    clock_hz: int = Field(ge=32_768)  # the slowest clock there is; less is a number of MHz
     strict_alignment: bool
     pipeline: Pipeline | None = None
 
@@ -47,8 +47,8 @@ class Budget(Record):
 
     parameters: PositiveInt
     macs: PositiveInt
-    flash_bytes: PositiveInt
-    ram_bytes: PositiveInt
+    flash_bytes: int = Field(ge=1024)  # less is a number of KiB: the least image has more
+    ram_bytes: int = Field(ge=256)
     latency_ms: PositiveFloat
 
 
@@ -129,6 +129,8 @@ class Target(Record):
     parity: ParityLimits
     promotion: Promotion
 
+    KEYS = ("name", "title")
+
     @model_validator(mode="after")
     def _within_memory(self) -> Target:
         for name in ("flash_bytes", "ram_bytes"):
@@ -156,9 +158,9 @@ def load(name_or_path: str) -> Target:
         return Target.model_validate(content)
     except ValidationError as problem:
         raise TargetError(
-            "a target file has the fields of a shipped one",
-            f"{first_fault(problem)} of {path}",
-            "Compare it with `ecm-edge targets --json`.",
+            "a target file has the fields of a shipped one, each in the unit that ends its name",
+            f"{first_fault(problem)} in {path}",
+            f"{field_meant(problem, Target)}Compare it with a shipped one: `ecm-edge targets nucleo-l432kc --json`.",
         ) from None
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from ecm_edge.base import toml_files
 from ecm_edge.base.errors import TaskError
-from ecm_edge.base.records import Record, first_fault
+from ecm_edge.base.records import Record, field_meant, first_fault
 from ecm_edge.tasks.score import ScoreRule
 
 _FOLDER = Path(__file__).parent
@@ -46,6 +46,8 @@ class Task(Record):
     unit: Literal["mV", "uV", "V", "unstated"] = "mV"
     leads: list[str] = Field(default_factory=list)
     score: dict[str, ScoreRule] = Field(default_factory=dict, exclude_if=lambda rules: not rules)
+
+    KEYS = ("name", "title")
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
@@ -101,8 +103,8 @@ def load(name_or_path: str) -> Task:
     except ValidationError as problem:
         raise TaskError(
             "a task file has the fields of a shipped one",
-            f"{first_fault(problem)} of {path}",
-            "Compare it with `ecm-edge tasks --json`.",
+            f"{first_fault(problem)} in {path}",
+            f"{field_meant(problem, Task)}Compare it with `ecm-edge tasks --json`.",
         ) from None
 
 

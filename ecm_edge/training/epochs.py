@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
+from ecm_edge.base.progress import detail
 from ecm_edge.base.records import Record
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.training.auxiliary import variation_loss
@@ -48,7 +49,8 @@ class Epoch(Record):
 
     The scores are those of the validation subjects at `threshold`, by the training's rule for it. In a merged data set
     F1, Fβ and G are those of `mean_over_sources`. Without validation subjects these figures are absent, and the
-    threshold is 0. `fbeta_pooled` is there where the rule has a term for it.
+    threshold is 0. `fbeta_pooled` is there where the rule has a term for it. `recall`, the sensitivity, is absent in
+    records of earlier versions.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class Epoch(Record):
     fbeta_mean: float | None = None
     g: float | None = None
     fbeta_pooled: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    recall: float | None = Field(default=None, exclude_if=lambda value: value is None)
     specificity: float | None = None
     threshold: float = 0.0
     seconds: float
@@ -134,6 +137,7 @@ class Loop:
                 return "diverged"
             self.epochs.append(epoch)
             kept = self._keep_better(epoch)
+            detail(_told(epoch, self.begun + self._training.epochs))
             on_epoch(epoch)
             if should_stop(epoch):
                 return "pruned"
@@ -215,11 +219,12 @@ class Loop:
         further = {}
         if self.rule and self.rule.fbeta_pooled:
             further["fbeta_pooled"] = metrics.fbeta_pooled(labels, decided, subjects, beta)
-        _, fp, tn, _ = metrics.confusion(labels, decided, subjects)
+        tp, fp, tn, fn = metrics.confusion(labels, decided, subjects)
         return {
             **further,
             "validation_loss": validation_loss,
             **mean_over_sources(labels, decided, subjects, self.data.validation_sources, (beta, good_above)),
+            "recall": tp / (tp + fn) if tp + fn else None,
             "specificity": tn / (tn + fp) if tn + fp else None,
             "threshold": threshold,
         }
@@ -238,6 +243,12 @@ def _check_validation_subjects(training: TrainingConfig, data: TrainingData) -> 
             f"none, keep = {training.keep}, schedule = {training.schedule}",
             "Train with keep = last and schedule = one_cycle.",
         )
+
+
+def _told(epoch: Epoch, epochs: int) -> str:
+    """An epoch as it is shown while training goes on."""
+    figure = f"training loss {epoch.train_loss:.4f}" if epoch.f1 is None else f"validation F1 {epoch.f1:.4f}"
+    return f"epoch {epoch.epoch} of {epochs}, {figure}"
 
 
 def _loss(epoch: Epoch) -> float:

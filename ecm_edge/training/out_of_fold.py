@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,6 +22,7 @@ from pydantic import model_validator
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Record
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate.candidate import CandidateConfig, check_dataset
 from ecm_edge.data.sources import subjects_of
 from ecm_edge.data.splits import FoldAssignment
@@ -84,6 +85,9 @@ class CrossValidationRecord(Record):
     train_seconds: float
     margins_sha256: str
     networks_sha256: str | None = None
+
+    KEYS = ("scores.fbeta_mean", "scores.specificity", "networks")
+    TABLES: ClassVar[Tables] = {f"scores.{name}": columns for name, columns in Scores.TABLES.items()}
 
     @model_validator(mode="after")
     def _each_fold_once(self) -> CrossValidationRecord:

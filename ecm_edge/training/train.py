@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from safetensors.torch import save as safetensors_bytes
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, DatasetError
-from ecm_edge.base.records import Record
+from ecm_edge.base.progress import doing
+from ecm_edge.base.records import Drawable
+from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
 from ecm_edge.training import auxiliary
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
@@ -29,15 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from torch import Tensor, nn
 
+    from ecm_edge.base.plots import Colours
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
     from ecm_edge.tasks.score import ScoreRule
 
 
-class TrainingRecord(Record):
+class TrainingRecord(Drawable):
     """How a candidate was trained; `best` is the epoch whose weights were kept, be it the last one.
 
     The last `qat_epochs` of `epochs` simulated int8: their training loss is that of the rounded network, all else that
@@ -81,6 +86,28 @@ class TrainingRecord(Record):
     compiled: bool = False
     noise_sha256: str | None = None
 
+    KEYS = ("family", "best.epoch", "best.f1", "stopped")
+    TABLES: ClassVar[Tables] = {
+        "epochs": ("epoch", "train_loss", "validation_loss", "f1", "fbeta_mean", "g", "specificity", "seconds")
+    }
+
+    def draw(self, axes: Axes, colours: Colours) -> None:
+        """Training and validation loss by epoch, the kept epoch marked."""
+        from ecm_edge.base import plots
+
+        numbers = [epoch.epoch for epoch in self.epochs]
+        losses = [epoch.train_loss for epoch in self.epochs]
+        axes.plot(numbers, losses, "o-", color=colours.blue, label="training", markersize=4.5)
+        if self.validation_subjects:
+            losses = [math.nan if epoch.validation_loss is None else epoch.validation_loss for epoch in self.epochs]
+            axes.plot(numbers, losses, "s--", color=colours.orange, label="validation", markersize=4.5)
+        axes.axvline(self.best.epoch, color=colours.muted, linewidth=1, linestyle=plots.DOTTED, label="kept epoch")
+        plots.whole_numbers(axes)
+        axes.set_xlim(0.7, len(self.epochs) + 0.3)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy")
+        plots.legend(axes, columns=3)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -94,6 +121,7 @@ class Trained:
     record: TrainingRecord
 
 
+@doing("read segments")
 def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
     """Read the training and validation segments of a split into memory; the latter part may be empty.
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ecm_edge.base.errors import SpaceError
-from ecm_edge.base.records import first_fault
+from ecm_edge.base.names import did_you_mean
+from ecm_edge.base.records import field_meant, first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ecm_edge.base.records import Record
+    from ecm_edge.candidate.training_config import Scalar
 
 FAMILIES = {
     "afnet": "ecm_edge.candidate.networks.afnet",
@@ -28,7 +30,11 @@ FAMILIES = {
     "tcn": "ecm_edge.candidate.networks.tcn",
     "rhythm_wave": "ecm_edge.candidate.networks.rhythm_wave",
 }
-"""The families that ship: each module has `Params`, a record, `WIDTHS` and `build(Params, samples_per_segment)`."""
+"""The families that ship. Each module has `Params`, a record, `WIDTHS`, `DEFAULTS`, and
+`build(Params, samples_per_segment)`."""
+
+DEFAULT_FAMILY = "tcn"
+"""The family that is trained unless another one is named: that of the reference models."""
 
 
 def build(family: str, params: Mapping[str, Any], samples_per_segment: int, factory: str | None = None) -> nn.Module:
@@ -55,20 +61,29 @@ def parameters(family: str, params: Mapping[str, Any]) -> Record:
     Raises:
         SpaceError: an unknown family, or a parameter that does not fit it.
     """
+    kind: type[Record] = _module(family).Params
     try:
-        checked: Record = _module(family).Params.model_validate(dict(params))
+        return kind.model_validate(dict(params))
     except ValidationError as problem:
         raise SpaceError(
-            f"parameters must fit the family {family}", first_fault(problem), "Change it, see `ecm-edge space`."
+            f"parameters must fit the family {family}",
+            first_fault(problem),
+            f"{field_meant(problem, kind, 'parameters')}Those of training are written training.NAME.",
         ) from None
-    return checked
 
 
-def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS` and `build`
+def check_family(family: str) -> None:
+    """Refuse a family that does not ship; loads nothing."""
     if family not in FAMILIES:
         raise SpaceError(
-            f"a family is one of {', '.join(FAMILIES)}, or has a factory", repr(family), "See `ecm-edge space`."
+            f"a family is one of {', '.join(FAMILIES)}, or has a factory",
+            repr(family),
+            f"{did_you_mean(family, FAMILIES)}See `ecm-edge space`.",
         )
+
+
+def _module(family: str) -> Any:  # noqa: ANN401 - a module with `Params`, `WIDTHS`, `DEFAULTS` and `build`
+    check_family(family)
     return importlib.import_module(FAMILIES[family])
 
 
@@ -78,6 +93,34 @@ def widths(family: str) -> tuple[str, ...]:
         return ()
     names: tuple[str, ...] = _module(family).WIDTHS
     return names
+
+
+def defaults(family: str) -> dict[str, Scalar]:
+    """The parameters of a small network of a shipped family, which fits every board that ships.
+
+    Raises:
+        SpaceError: an unknown family.
+    """
+    return dict(_module(family).DEFAULTS)
+
+
+def chosen(
+    family: str | None, network: Mapping[str, Scalar], factory: str | None = None
+) -> tuple[str, dict[str, Scalar]]:
+    """The family and all parameters of a network of which some were named; a factory's is called as the factory.
+
+    Args:
+        family: a shipped one, or a name for the factory's network; DEFAULT_FAMILY where neither is named.
+        network: the parameters that were named; the rest are the family's defaults.
+        factory: a user's own `module:function`, which has no defaults here.
+
+    Raises:
+        SpaceError: an unknown family.
+    """
+    if factory is not None:
+        return family or factory, dict(network)
+    family = family or DEFAULT_FAMILY
+    return family, {**defaults(family), **network}
 
 
 def find_factory(factory: str) -> Callable[[dict[str, Any], int], nn.Module]:

@@ -18,6 +18,9 @@ _HIDDEN = 5
 WIDTHS = ("channel_factor", "head_factor")
 """The parameters that `ecm-edge scale` multiplies."""
 
+DEFAULTS = {"channel_factor": 2, "head_factor": 2}
+"""The network that `ecm-edge train` takes unless told otherwise, a small one; it fits every board that ships."""
+
 
 class Params(Record):
     """Widths are (1, 2, 4, 8, 8) x channel_factor and 5 x head_factor."""

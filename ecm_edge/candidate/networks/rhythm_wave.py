@@ -25,6 +25,9 @@ _STEM_STRIDES = (2, 2, 2)
 WIDTHS = ("wave_channels", "rhythm_channels")
 """The parameters that `ecm-edge scale` multiplies."""
 
+DEFAULTS = {"wave_channels": 8, "rhythm_channels": 16, "depth": 3, "decimation": 2}
+"""The network that `ecm-edge train` takes unless told otherwise, a small one; it fits every board that ships."""
+
 
 class Params(PooledParams):
     """Widths of the wave stem and of the rhythm blocks, and how many of the latter."""

@@ -17,6 +17,9 @@ from ecm_edge.candidate.networks.blocks import (
 WIDTHS = ("channels", "widest")
 """The parameters that `ecm-edge scale` multiplies."""
 
+DEFAULTS = {"channels": 6, "depth": 4, "kernel": 5}
+"""The network that `ecm-edge train` takes unless told otherwise, a small one; it fits every board that ships."""
+
 
 class Params(PooledParams):
     """`channels` is the width of the first stage; each further one is `growth` times as wide, at most `widest`."""

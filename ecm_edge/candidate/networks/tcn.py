@@ -18,6 +18,23 @@ from ecm_edge.candidate.networks.blocks import (
 WIDTHS = ("channels", "stem_channels", "first_channels")
 """The parameters that `ecm-edge scale` multiplies."""
 
+DEFAULTS = {
+    "normalize": True,
+    "first_channels": 8,
+    "first_kernel": 7,
+    "first_stride": 4,
+    "stem_depth": 3,
+    "stem_channels": 16,
+    "kernel": 9,
+    "stride": 2,
+    "channels": 16,
+    "depth": 4,
+    "block_kernel": 5,
+    "separable": True,
+    "pooling": "mean_max_std",
+}
+"""The network that `ecm-edge train` takes by default: the smaller reference model, which fits every board."""
+
 
 class Params(PooledParams):
     """`stem_depth` strided convolutions, then `depth` residual blocks, each of twice the dilation of the one before.

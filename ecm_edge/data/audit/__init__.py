@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_all
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
 from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from ecm_edge.data.dataset import Dataset
 
 RULE = (
-    "FAIL if a subject or a duplicate lies in more than one fixed split, if duplicates have two subjects or two "
-    "labels, or if there is only one class or one subject"
+    "A data set passes where no subject and no duplicate lies in more than one fixed split, duplicates have one "
+    "subject and one label, and there are two classes and two subjects with a label."
 )
 
 CLASSES = "classes"
@@ -115,6 +116,7 @@ def _finding(dataset: Dataset, kind: str, rows: np.ndarray, detail: str) -> Find
     return Finding(kind=kind, segments=len(rows), detail=detail, examples=dataset.names(rows[:_EXAMPLES]))
 
 
+@doing("look for faults of the signal")
 def _signal_findings(dataset: Dataset, pairs: np.ndarray) -> list[Finding]:
     flat, clipped = faults(dataset)
     repeats = f"repeats another segment, or correlates with it above {NEAR}; shifted copies are not looked for"

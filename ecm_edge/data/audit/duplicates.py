@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import doing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +23,7 @@ _AXES = 8
 _SAMPLE = 512
 
 
+@doing("look for duplicates")
 def duplicates(dataset: Dataset) -> np.ndarray:
     """(p, 2) int64 pairs of rows, each row with the nearest ones that equal it or correlate with it above `NEAR`."""
     first, copies = _exact(dataset)

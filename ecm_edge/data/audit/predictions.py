@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Record
-from ecm_edge.base.tables import track
 from ecm_edge.data.audit.duplicates import parts
 from ecm_edge.data.audit.features import SHORTEST_S, SLOWEST_HZ, features
 
@@ -20,6 +20,10 @@ CONFIDENT = 0.9
 _FOLDS = 5
 _MIN_ROWS = 40  # a leaf of the trees holds 20 rows; with fewer than two leaves nothing is learnt
 _MIN_SHARE, _MIN_SEGMENTS = 0.25, 4
+
+
+MANY = f"{_MIN_SEGMENTS} segments and {_MIN_SHARE:.0%} of them"
+"""How many contradicted segments of one rhythm of a subject make a `Contradiction`, in words."""
 
 
 class Contradiction(Record):
@@ -49,7 +53,7 @@ def out_of_fold(dataset: Dataset) -> np.ndarray | None:
         return None
     inputs = _all_features(dataset)
     probabilities = np.empty(len(labels))
-    for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predicting out of fold", folds):
+    for learn, test in track(list(GroupKFold(folds).split(inputs, groups=groups)), "predict out of fold", folds):
         labelled = learn[labels[learn] >= 0]
         if len(labelled) < _MIN_ROWS or len(np.unique(labels[labelled])) < 2:  # noqa: PLR2004 - two classes
             return None
@@ -63,7 +67,7 @@ def _all_features(dataset: Dataset) -> np.ndarray:
     """(N, F)."""
     blocks = list(parts(np.arange(dataset.header.segments)))
     rate_hz = dataset.header.sampling_rate_hz
-    tracked = track(blocks, "finding beats", len(blocks))
+    tracked = track(blocks, "find beats", len(blocks))
     return np.concatenate([features(dataset.samples[rows], rate_hz) for rows in tracked])
 
 

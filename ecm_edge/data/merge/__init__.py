@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge.base.errors import DatasetError
+from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.data.dataset import Blank, LeftOut, Note, SegmentBlock, open_dataset
 from ecm_edge.data.dataset_writer import write_dataset
@@ -60,6 +61,7 @@ class MergeRecord(Record):
     seconds: float
 
 
+@doing("merge data sets")
 def merge(datasets: Sequence[Dataset], out: Path, rules: MergeRules | None = None) -> MergeRecord:
     """Merge data sets, in this order, into a new one at `out`; their sources are kept, those of merged sets as well.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+import reprlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,10 +92,20 @@ def find_layout(path: Path, delimiter: Delimiter | None, decimal: DecimalSign | 
     if len(head) == _HEAD_BYTES and len(lines) > 1:
         del lines[-1]  # it may be cut
     lines = lines[:_LINES_LOOKED_AT]
-    marks = [""] + [mark for mark in DELIMITERS.values() if any(mark in line for line in lines)]
-    marks = marks if delimiter is None else [DELIMITERS[delimiter]]
-    ways = [way for mark in marks for sign in decimal or ".," if (way := _way(lines, mark, sign))]
+    ways = _ways(lines, _marks(lines) if delimiter is None else [DELIMITERS[delimiter]], decimal or ".,")
+    if not ways and (delimiter or decimal) and _ways(lines, _marks(lines), ".,"):
+        stated = " ".join(f"--{name} {sign}" for name, sign in (("delimiter", delimiter), ("decimal", decimal)) if sign)
+        raise Unfit(f"no line holds numbers as stated, {stated}: leave the option out, and they are found")
     return _layout(_best(ways, lines), lines, encoding)
+
+
+def _marks(lines: Sequence[str]) -> list[str]:
+    """The delimiters that the lines may have; "" is that of a single column."""
+    return ["", *(mark for mark in DELIMITERS.values() if any(mark in line for line in lines))]
+
+
+def _ways(lines: Sequence[str], marks: Sequence[str], signs: str) -> list[_Way]:
+    return [way for mark in marks for sign in signs if (way := _way(lines, mark, sign))]
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -210,6 +221,9 @@ def _is_sample(cell: str, decimal: str) -> bool:
 
 def _best(ways: Sequence[_Way], lines: Sequence[str]) -> _Way:
     """The way that fits most lines; `Unfit` if none does, or if two do and read other columns."""
+    there = [line for line in lines if line.strip()]
+    if not ways and len(there) == 1 and _starts_with_letter(there[0]) and any(mark in there[0] for mark in ",;\t"):
+        raise Unfit(f"no samples below its only line, {reprlib.repr(there[0])}")
     if not ways:
         raise next((no_number(k, line) for k, line in enumerate(lines, 1) if line.strip()), Unfit("no line of numbers"))
     most = max((len(way.fitting), way.is_pure) for way in ways)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ecm_edge import tasks
 from ecm_edge.base.errors import RecordingError
-from ecm_edge.base.tables import track
+from ecm_edge.base.progress import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
 from ecm_edge.data.recordings.options import rows
 from ecm_edge.data.recordings.windows import WINDOWS_PER_EPISODE, Unfit, blocks, problem_block
@@ -71,7 +71,7 @@ def read(source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
     segments, contradictions = _with_splits(named, options.splits, task)
     yield problem_block(task, [*others, *misnamed, *contradictions])
     chunks = [segments[first : first + _BLOCK_FILES] for first in range(0, len(segments), _BLOCK_FILES)]
-    yield from (_read_block(source, chunk, task) for chunk in track(chunks, "reading segments", total=len(chunks)))
+    yield from (_read_block(source, chunk, task) for chunk in track(chunks, "read segments", total=len(chunks)))
 
 
 def write(folder: Path, recordings: Iterable[Recording], task: Task) -> None:

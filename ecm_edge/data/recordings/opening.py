@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import natural_key
 from ecm_edge.data.recordings.formats import BY_SUFFIX, FORMATS, Format, known_suffixes
 from ecm_edge.data.recordings.importer import check_options
@@ -38,7 +39,9 @@ def open_recordings(source: Path, file_format: Format | None, options: Options, 
     if not source.exists() and header.is_file():
         source = header
     if not (source.is_file() or source.is_dir()):
-        raise RecordingError("a recording is a file, or a folder holds some", f"none at {source}", "Check the path.")
+        raise RecordingError(
+            "a recording is a file, or a folder holds some", f"none at {source}", f"{path_meant(source)}Check the path."
+        )
     paths = [source] if source.is_file() else _files(source, file_format)
     chosen = file_format or _one_format(paths, source)
     if not FORMATS[chosen].continuous:

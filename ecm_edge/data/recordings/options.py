@@ -9,12 +9,13 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.files import read_bounded
+from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import LeftOut, natural_key
 from ecm_edge.data.recordings.windows import HIGHEST_RATE_HZ, Span, Unfit
 
@@ -42,6 +43,9 @@ _MEANT = re.compile(
     re.IGNORECASE,
 )
 """Words of column names that say when or who: such a column is never passed over."""
+_WITHOUT_SUFFIX = ", which names it without its suffix: write the whole file name there"
+_SHOWN = 60  # characters of a header in a message
+_SAVE_AGAIN = "Save the table as CSV: UTF-8, columns separated by commas."
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def write_labels(folder: Path, written: Iterable[tuple[str, Recording]]) -> None
 def unlisted(present: Iterable[str], labelled: Collection[str]) -> list[LeftOut]:
     """A problem for each file that no row of the label table names."""
     return [
-        LeftOut(name=name, reason="not in the label table")
+        LeftOut(name=name, reason=f"not in the label table{_WITHOUT_SUFFIX if PurePath(name).stem in labelled else ''}")
         for name in sorted(set(present) - set(labelled), key=natural_key)
     ]
 
@@ -242,16 +246,22 @@ def rows(
                 if len(row) != len(header):
                     raise _bad(path, reader.line_num, f"{len(row)} values", f"The header has {len(header)}.")
                 yield reader.line_num, dict(zip(header, map(str.strip, row), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+    except OSError as problem:
         raise RecordingError(
-            "a table is CSV in UTF-8", f"{problem} at {path}", "Check the path and the file."
+            "a table is CSV in UTF-8", f"{problem.strerror} at {path}", f"{path_meant(path)}Check the path."
         ) from None
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise RecordingError("a table is CSV in UTF-8", f"{problem} in {path}", _SAVE_AGAIN) from None
 
 
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str], known: Sequence[str]) -> None:
     names = ", ".join(known or columns)
-    if not set(columns) <= set(header):
-        raise _bad(path, 1, f"columns {', '.join(header) or 'none'}", f"Its columns are {names}.")
+    missing = [name for name in columns if name not in header]
+    if missing:
+        written = (", ".join(header) or "none")[:_SHOWN]
+        one = f"Name one of them {missing[0]}" if len(header) > 1 else _SAVE_AGAIN.removesuffix(".")
+        found = f"columns {written}, and none is called {' or '.join(missing)},"
+        raise _bad(path, 1, found, f"{one}; a table's columns are {names}.")
     twice = [name for name in (*columns, *known) if header.count(name) > 1]
     if twice:
         raise _bad(path, 1, f"two columns for {twice[0]}", "Leave one of them out.")

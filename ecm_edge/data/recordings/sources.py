@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import RecordingError
+from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import HEADER_FILE, SAMPLES_FILE, LeftOut
 from ecm_edge.data.recordings.formats import FORMATS
 
@@ -41,7 +42,9 @@ def look(source: Path, out: Path) -> Contents:
             "recordings are read from a folder", f"a file, {source}", f"Give its folder: {source.parent}."
         )
     if not source.is_dir():
-        raise RecordingError("recordings are read from a folder", f"no folder at {source}", "Check the path.")
+        raise RecordingError(
+            "recordings are read from a folder", f"no folder at {source}", f"{path_meant(source)}Check the path."
+        )
     if (source / HEADER_FILE).is_file() and (source / SAMPLES_FILE).is_file():
         raise RecordingError(
             "recordings are read from a folder of recordings",
@@ -65,6 +68,10 @@ def check_format(contents: Contents, file_format: Format, source: Path) -> None:
     """
     there = {name for name, entry in FORMATS.items() if any(suffix in contents.suffixes for suffix in entry.suffixes)}
     wanted = FORMATS[file_format]
+    if not contents.suffixes and not contents.problems:
+        raise RecordingError(
+            "recordings are read from a folder of recordings", f"no file in {source}", "Check the path."
+        )
     if wanted.any_suffix or file_format in there or not there:
         return
     suffixes = {suffix for entry in FORMATS.values() for suffix in entry.suffixes}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base.tables import track
+from ecm_edge.base.progress import track
 from ecm_edge.data.dataset import UNSTATED, LeftOut, Origin, SegmentBlock
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Windows:
 def read_all(listing: Listing, task: Task) -> Iterator[SegmentBlock]:
     """The blocks of every recording, in this order; one that is `Unfit` becomes a problem."""
     yield problem_block(task, listing.problems)
-    for name in track(listing.names, "reading recordings", total=len(listing.names)):
+    for name in track(listing.names, "read recordings", total=len(listing.names)):
         try:
             yield from blocks(listing.load(name), task)
         except Unfit as problem:

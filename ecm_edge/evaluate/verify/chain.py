@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import ModelError
+from ecm_edge.base.progress import track
 from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.evaluate.verify import hops
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from ecm_edge.targets import FloatParity, Target
 
 Step = Callable[[], Hop]
-Watch = Callable[[Sequence[Step]], Iterable[Step]]
 
 _RANKED = 32
 _LAYER_L2R = 1e-4  # float32 rounding leaves some 1e-6
@@ -63,7 +63,6 @@ def verify_candidate(
     *,
     segments: int | None = None,
     emulated: int = EMULATED_SEGMENTS,
-    watch: Watch = iter,
 ) -> VerifyRecord:
     """Compare every form of a candidate on its validation subjects, and leave the record in its folder.
 
@@ -75,19 +74,20 @@ def verify_candidate(
         target: whose thresholds hold.
         segments: at most so many, spread evenly over the subjects; all where None.
         emulated: the largest number of them for the emulated board.
-        watch: iterates over the hops that it is given, for a progress bar.
 
     Raises:
-        CandidateError: not a candidate, or made from another data set.
+        CandidateError: not a candidate, one that was not exported, or made from another data set.
         ModelError: a form that is corrupt or no classifier.
     """
     config = candidate.load_config(folder)
+    candidate.check_dataset(config, dataset)
+    candidate.check_forms(folder, data=dataset.folder)
     chosen = row_sampling.verification_rows(config, dataset, segments)
     compared = _segments(dataset, chosen, target)
     whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
-        record = _record(folder, chain, watch, dataset, target)
+        record = _record(folder, chain, dataset, target)
     record.save(folder / candidate.VERIFY)
     return record
 
@@ -100,7 +100,6 @@ def verify_model(
     segments: int | None = None,
     emulated: int = EMULATED_SEGMENTS,
     threshold: float | None = None,
-    watch: Watch = iter,
 ) -> VerifyRecord:
     """Check any ONNX classifier: onnxruntime and C against the reference and, if it is not quantised, simplified.
 
@@ -113,7 +112,6 @@ def verify_model(
         segments: as above.
         emulated: as above.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
-        watch: as above.
 
     Raises:
         ModelError: the file is missing, corrupt, or not a classifier of one input of the data set's length.
@@ -130,7 +128,7 @@ def verify_model(
     with workshop() as shop:
         file = FormFile(path, compared, threshold)
         chain = FileChain(file, compared, target, shop, emulated=emulated)
-        record = _record(path, chain, watch, dataset, target)
+        record = _record(path, chain, dataset, target)
     return record.model_copy(update={"facts": facts_of(classifier)})
 
 
@@ -344,11 +342,9 @@ def _segments(dataset: Dataset, chosen: np.ndarray, target: Target, decision: De
     return segments_of(dataset, chosen, beta, decision)
 
 
-def _record(
-    model: Path, chain: CandidateChain | FileChain, watch: Watch, dataset: Dataset | Samples, target: Target
-) -> VerifyRecord:
+def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | Samples, target: Target) -> VerifyRecord:
     """Run the hops of a chain and sum them up."""
-    made, segments = [step() for step in watch(chain.steps)], chain.segments
+    made, segments = [step() for step in track(chain.steps, "compare forms, hop")], chain.segments
     counted = at_least("segments_compared", len(segments.samples), 1, "segments")
     gates = [counted, *(_gate_of(hop) for hop in made)]
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from pydantic import Field
 
 from ecm_edge import targets
 from ecm_edge.base import files
-from ecm_edge.base.records import Evidence, Form, Gate, Provenance, Record, Verdict
+from ecm_edge.base.records import GATE_COLUMNS, Evidence, Form, Gate, Provenance, Record, Verdict
+from ecm_edge.base.shown import Tables
 from ecm_edge.forms.facts import ModelFacts
 from ecm_edge.forms.parity import Parity
 
@@ -213,6 +214,21 @@ class VerifyRecord(Record):
     firmware: list[VerifiedFirmware] = Field(default_factory=list)
     gates: list[Gate]
     provenance: Provenance
+
+    KEYS = ("model", "target", "segments", "first_diverging_hop")
+    TABLES: ClassVar[Tables] = {
+        "hops": (
+            "name",
+            "verdict",
+            "parity.max_abs",
+            "parity.cos",
+            "label_flips",
+            "f1_after",
+            "fbeta_mean_after",
+            "specificity_after",
+        ),
+        "gates": GATE_COLUMNS,
+    }
 
     @property
     def positive_subjects(self) -> int | None:

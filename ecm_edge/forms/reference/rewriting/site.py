@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-ANOTHER_WAY = "Export it in another way: README.md says under Firmware what is taken."
+ANOTHER_WAY = "Export it in another way: firmware_check/README.md says what is taken."
 
 
 @dataclass

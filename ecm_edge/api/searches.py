@@ -1,0 +1,169 @@
+"""Verbs of the search: its space, its settings, the run, and one family at growing widths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ecm_edge.api import given
+from ecm_edge.api.given import nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ecm_edge.api.given import AnyConfig, AnyDataset, AnyPath, AnySpace, AnyTarget
+    from ecm_edge.candidate.space import Space
+    from ecm_edge.metrics import Objective
+    from ecm_edge.search.runs import SearchRecord, SearchSettings
+    from ecm_edge.search.scale import ScaleRecord
+    from ecm_edge.search.trial_record import TrialRecord
+
+
+def load_space(name_or_path: AnyPath = "default") -> Space:
+    """The space of a shipped name or of a TOML file's path.
+
+    >>> sorted(load_space("quick").families)
+    ['afnet', 'rhythm_wave', 'separable', 'tcn']
+
+    Raises:
+        SpaceError: no such space, not TOML, or a field that is unknown or out of its range.
+    """
+    return given.space(name_or_path)
+
+
+def default_settings(
+    dataset: AnyDataset, target: AnyTarget, search_space: AnySpace, *, seed: int = 0, **chosen: object
+) -> SearchSettings:
+    """Settings with what is `chosen`, fields of `SearchSettings`, and defaults for the rest.
+
+    By default subjects are drawn by `seed`; the objective is the board's own score where it has one, else mean Fβ; and
+    there is a ladder where it is worthwhile.
+    """
+    from ecm_edge.search.runs import default_settings as inner
+
+    return inner(given.dataset(dataset), given.target(target), given.space(search_space), seed=seed, **chosen)
+
+
+def start_search(out: AnyPath, settings: SearchSettings) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        OutputError: `out` exists or cannot be written.
+        SearchError: the objective needs a scoring rule that the target lacks, or the ladder one objective.
+        SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
+    """
+    from ecm_edge.search.runs import start
+
+    start(given.path(out), settings)
+
+
+def search(
+    dataset: AnyDataset,
+    target: AnyTarget,
+    out: AnyPath,
+    *,
+    space: AnySpace = "default",
+    trials: int = 20,
+    timeout_s: float | None = None,
+    seed: int = 0,
+    storage: str | None = None,
+    on_trial: Callable[[TrialRecord], None] = nothing,
+    **chosen: object,
+) -> SearchRecord:
+    """Search candidates that fit a board, in the new folder `out`; `resume_search` goes on with it.
+
+    Args:
+        dataset: what is trained and validated on.
+        target: the board.
+        out: the run's folder; it must not exist.
+        space: what is drawn from.
+        trials: how many candidates are trained.
+        timeout_s: seconds after which no further trial begins.
+        seed: of the split by subject and of the draws.
+        storage: any Optuna storage URL; by default an SQLite file in the run's folder.
+        on_trial: called with every finished trial.
+        chosen: further fields of `SearchSettings`; by default as `default_settings` says.
+
+    Raises:
+        SearchError: settings that do not go together, nothing that fits the board, or a storage that fails.
+        SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
+        OutputError: `out` exists or cannot be written.
+    """
+    data = given.dataset(dataset)
+    start_search(out, default_settings(data, target, space, seed=seed, **chosen))
+    return resume_search(data, out, trials=trials, timeout_s=timeout_s, storage=storage, on_trial=on_trial)
+
+
+def resume_search(
+    dataset: AnyDataset,
+    out: AnyPath,
+    *,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+    storage: str | None = None,
+    on_trial: Callable[[TrialRecord], None] = nothing,
+) -> SearchRecord:
+    """Go on with the run in `out`, or begin it after `start_search`, with the settings that it was started with.
+
+    At most the trial that was running when it stopped is lost.
+
+    Args:
+        dataset: the data set that the run was started with.
+        out: the run's folder.
+        trials: how many candidates are trained in the run, those of before counted; by default as said last.
+        timeout_s: seconds from now after which no further trial begins; by default as said last.
+        storage: the Optuna storage URL that the run has; by default the SQLite file in its folder.
+        on_trial: called with every finished trial.
+
+    Raises:
+        SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
+    """
+    from ecm_edge.search.search import limits_of
+    from ecm_edge.search.search import search as inner
+
+    folder = given.path(out)
+    limits = limits_of(folder, trials, timeout_s)
+    return inner(given.dataset(dataset), folder, limits, storage=storage, on_trial=on_trial)
+
+
+def scale(
+    config: AnyConfig,
+    dataset: AnyDataset,
+    target: AnyTarget,
+    out: AnyPath,
+    *,
+    objective: Objective,
+    least_objective: float,
+    most_flash_bytes: int | None = None,
+    widths: Sequence[str] = (),
+    on_trial: Callable[[TrialRecord], None] = nothing,
+) -> ScaleRecord:
+    """Train the configuration at growing widths into the new folder `out` until both bars are met.
+
+    Args:
+        config: the chosen candidate's; its folder stands for it.
+        dataset: the one whose hash the configuration names.
+        target: whose budgets no width may break.
+        out: must not exist yet.
+        objective: what `least_objective` is measured in.
+        least_objective: the bar on the validation subjects.
+        most_flash_bytes: the bar on size; the target's budget by default.
+        widths: parameters to multiply; the family's own by default.
+        on_trial: called with every finished trial.
+
+    Raises:
+        CandidateError: the configuration was made for another data set.
+        SpaceError: the family has no known widths and none were given, or a width is no number of the candidate's.
+    """
+    from ecm_edge.search.scale import scale as inner
+
+    return inner(
+        given.config(config),
+        given.dataset(dataset),
+        given.target(target),
+        given.path(out),
+        objective=objective,
+        least_objective=least_objective,
+        most_flash_bytes=most_flash_bytes,
+        widths=widths,
+        on_trial=on_trial,
+    )
