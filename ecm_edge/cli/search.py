@@ -255,7 +255,8 @@ def _show(record: SearchRecord, out: Path) -> None:
     if record.best is not None:
         best = trial_folder(out, record.best)
         say(f"best: {best}")
-        tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
+        if (best / TRAINING).is_file():  # the study is enough to say which is the best
+            tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
 
 
 def verdict_of(trial: TrialRecord) -> str:
