@@ -245,7 +245,7 @@ def test_a_registry_that_cannot_be_written(tmp_path, decide):
 
 def test_a_registry_that_is_a_file(tmp_path, decide):
     (tmp_path / "registry").write_text("")
-    with pytest.raises(RegistryError, match=r"a registry is a folder .* found a file at"):
+    with pytest.raises(RegistryError, match=r"a registry is a folder.* found a file at"):
         decide(3)
 
 
