@@ -17,8 +17,8 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
-from ecm_edge.search import ladder, runs, search
-from ecm_edge.search.search import Limits
+from ecm_edge.search import ladder, runs, search, worker
+from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
 
@@ -88,7 +88,7 @@ def begun(dataset, tmp_path, monkeypatch):
     """Starts a run with chosen settings and faked trials; returns its folder."""
 
     def begin(trial=None, chosen_space=SPACE, **chosen):
-        monkeypatch.setattr(search, "run_trial", trial or fake())
+        monkeypatch.setattr(worker, "train_trial", trial or fake())
         settings = runs.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
         runs.start(tmp_path / "run", settings)
         return tmp_path / "run"
@@ -150,7 +150,7 @@ def test_a_grid_is_gone_through_once(dataset, begun):
 
 
 def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
     def run_trial(folder, number, point, *rest):
@@ -160,28 +160,11 @@ def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, b
     assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
 
 
-def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
-    out = begun(sampler="grid")
-    half = optuna.create_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}", direction="maximize")
-    for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
-        half.enqueue_trial(dict(point))
-    assert search.search(dataset, out, Limits(100)).trained == 22
-
-
-def test_a_run_outlives_its_study(dataset, begun):
-    out = begun()
-    first = search.search(dataset, out, Limits(2))
-    (out / runs.DATABASE).unlink()
-    second = search.search(dataset, out, Limits(4))
-    assert second.trials[:2] == first.trials
-    assert len({trial.number for trial in second.trials}) == second.trained == 4
-
-
 def test_runs_share_a_storage_without_mixing(dataset, begun, tmp_path):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    search.search(dataset, begun(), Limits(2), storage=storage)
+    search.search(dataset, begun(), Limits(2), Sharing(storage=storage))
     (tmp_path / "run").rename(tmp_path / "first")
-    record = search.search(dataset, begun(seed=1), Limits(2), storage=storage)
+    record = search.search(dataset, begun(seed=1), Limits(2), Sharing(storage=storage))
     assert [trial.number for trial in record.trials] == [0, 1]
     assert len(optuna.get_all_study_names(storage)) == 2
 
@@ -263,11 +246,11 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
         (folder / "half").write_text("written")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "run_trial", interrupted)
+    monkeypatch.setattr(worker, "train_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.search(dataset, out, Limits(3))
     assert len(list((out / "trials").iterdir())) == 2
-    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(worker, "train_trial", fake())
     assert search.search(dataset, out, Limits(4)).trained == 4
 
 
@@ -306,13 +289,13 @@ def test_a_run_is_not_overwritten(begun):
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
 
 
 def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
         search.search(dataset, begun(fake("failed")), Limits(1))
 
@@ -353,7 +336,7 @@ def test_a_run_keeps_its_study_whatever_its_name(dataset, begun):
 
 def test_a_storage_that_does_not_open(dataset, begun):
     with pytest.raises(SearchError, match="a storage that opens"):
-        search.search(dataset, begun(), Limits(1), storage="nonsense://x")
+        search.search(dataset, begun(), Limits(1), Sharing(storage="nonsense://x"))
 
 
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
@@ -364,7 +347,7 @@ def test_the_board_score_needs_a_rule(dataset, tmp_path):
 
 
 def test_pruning_by_halving(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(worker, "train_trial", fake())
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
     settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
@@ -487,7 +470,7 @@ def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
 def test_the_command_takes_a_ladder(dataset, tmp_path, capsys, monkeypatch, option, rungs):
-    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(worker, "train_trial", fake())
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
@@ -548,7 +531,7 @@ def test_subjects_that_are_reported_were_not_trained_on(dataset, real_run):
 
 
 def test_the_command_speaks_json(dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(worker, "train_trial", fake())
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
@@ -570,7 +553,7 @@ def test_a_run_without_a_finished_trial_says_so(begun):
 
 
 def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    monkeypatch.setattr(worker, "train_trial", fake())
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:

@@ -121,6 +121,29 @@ def run_trial(
     return record
 
 
+def train_trial(
+    folder: Path,
+    number: int,
+    point: dict[str, Scalar],
+    config: CandidateConfig,
+    setting: Setting,
+    judge: Judge | None = None,
+) -> TrialRecord:
+    """Take one configuration as far as it gets."""
+    return run_trial(folder, number, point, config, setting, judge)
+
+
+def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRecord:
+    """The trial verified on every validation segment, unless it was before."""
+    if record.outcome != "done" or record.verified_segments >= len(setting.data.validation_labels):
+        return record
+    verified = verify.verify_candidate(folder, setting.dataset, setting.target)
+    verdict = shipping_verdict(verified, setting.target)
+    proven = record.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
+    proven.save(folder / TRIAL)
+    return proven
+
+
 def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
     """What `verify` found on the way to the form that ships, the target's first; those of the others do not count."""
     return Verdict.PASS if is_proven(record, target.precision[0], target) else Verdict.FAIL

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TRIAL = "trial.json"
 
-Outcome = Literal["unfit", "pruned", "failed", "done"]
+Outcome = Literal["unfit", "pruned", "failed", "trained", "done"]
 
 _SHOWN = {"rungs": "train at a lower fidelity", "quantize": "quantise"}  # stages whose names say too little to people
 
@@ -91,6 +91,12 @@ class TrialRecord(Record):
     stage_seconds: dict[str, float]
     train_seconds: float = 0.0
     overhead_seconds: float = 0.0
+    host: str | None = Field(default=None, description="the machine that trained it, where it is known")
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether verify passed on the way to the form that ships, and the firmware, if any was built, fits."""
+        return self.verdict == Verdict.PASS and self.firmware != Verdict.FAIL
 
     @property
     def trained(self) -> bool:
