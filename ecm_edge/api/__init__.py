@@ -298,6 +298,7 @@ __all__ = [
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
+    "WorkerRecord",
     "assign_folds",
     "assign_folds_by_source",
     "audit",
@@ -353,6 +354,7 @@ __all__ = [
     "train",
     "verify",
     "verify_model",
+    "work",
 ]
 
 

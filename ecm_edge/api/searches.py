@@ -153,10 +153,8 @@ def resume_search(
 
     folder = given.path(out)
     limits = limits_of(folder, trials, timeout_s)
-    points, left_out = [], []
-    if start_from:
-        settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
-        points, left_out = known.points([given.path(path) for path in start_from], settings)
+    settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
+    points, left_out = known.points([given.path(path) for path in start_from], settings)
     for reason in left_out:
         to_stderr(reason)
     sharing = Sharing(storage, name, workers, artifacts_url, points)

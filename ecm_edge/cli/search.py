@@ -108,8 +108,8 @@ if TYPE_CHECKING:
     "--storage",
     envvar=STORAGE_VARIABLE,
     show_envvar=True,
-    help="URL of a storage that others can join: postgresql+psycopg://… or another of Optuna's, grpc://HOST:PORT for its "
-    "proxy, or `journal` for its journal in the run's folder.  [default: SQLite in the run's folder]",
+    help="URL of a storage that others can join: postgresql+psycopg://… or another of Optuna's; grpc://HOST:PORT for "
+    "its proxy; `journal` for its journal in the run's folder.  [default: SQLite in the run's folder]",
 )
 @click.option("--name", help="The study's name in the storage.  [default: one that no other run has, or the run's]")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")

@@ -61,7 +61,7 @@ class Sharing:
     """What a run shares with others, and how many processes work on it here.
 
     Args:
-        storage: a storage URL; "journal" for Optuna's journal file in the run's folder; by default an SQLite file there.
+        storage: a storage URL; "journal" for Optuna's journal in the run's folder; by default an SQLite file there.
         name: of the study in the storage; by default one that no other run has.
         workers: processes of this machine.
         artifacts_url: where the trials' files are kept for other machines.
