@@ -9,7 +9,7 @@ from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import scale
 
-from .test_search import fake
+from .test_search import fake, fake_proof
 
 TARGET = targets.load("loongson-2k0500")
 NET = {"channels": 4, "depth": 2, "kernel": 5, "widest": 8}
@@ -21,11 +21,12 @@ def scaled(dataset, tmp_path, monkeypatch):
     config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", NET, TrainingConfig(), 0)
     trials = fake(objective=lambda point: float(point["separable.channels"]))
 
-    def run_trial(folder, number, point, config, setting):
+    def train_trial(folder, number, point, config, setting):
         named = {"family": "separable", **{f"separable.{k}": v for k, v in point.items()}}
         return trials(folder, number, named, config, setting)
 
-    monkeypatch.setattr(scale, "run_trial", run_trial)
+    monkeypatch.setattr(scale, "train_trial", train_trial)
+    monkeypatch.setattr(scale, "prove_trial", fake_proof())
 
     def run(least, config=config, **options):
         return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", least_objective=least, **options)
