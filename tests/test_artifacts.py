@@ -160,26 +160,20 @@ def test_a_missing_s3_names_the_extra(monkeypatch):
         Store("s3://bucket/x")
 
 
-def test_a_trial_has_its_files_when_all_are_stored(tmp_path, folder):
-    study = optuna.create_study()
-    trial = study.ask()
+def test_nothing_is_noted_before_all_is_stored(tmp_path, folder):
     (tmp_path / "store").touch()  # where a folder has to be
     with pytest.raises(SearchError, match="takes files"):
-        artifacts.upload(str(tmp_path / "store"), trial, folder)
-    (tmp_path / "store").unlink()
-    assert trial.user_attrs == {}
-    uploaded = artifacts.upload(str(tmp_path / "store"), trial, folder)
-    study.tell(trial, 1.0)
-    assert artifacts.of_trial(study.user_attrs, study.trials[0], 0) == uploaded
+        artifacts.upload(str(tmp_path / "store"), folder)
 
 
 def test_a_trial_that_has_ended_gets_further_files(tmp_path, folder):
     study = optuna.create_study()
     trial = study.ask()
-    artifacts.upload(str(tmp_path / "store"), trial, folder)
+    trial.set_user_attr(artifacts.ARTIFACTS, artifacts.upload(str(tmp_path / "store"), folder))
     study.tell(trial, 1.0)
+    assert artifacts.of_trial(study.user_attrs, study.trials[0], 0).keys() == CONTENT.keys()
     (folder / "verify.json").write_text("{}")
-    artifacts.upload(str(tmp_path / "store"), study, folder, 0)
+    study.set_user_attr(artifacts.of_ended(0), artifacts.upload(str(tmp_path / "store"), folder))
     assert {*artifacts.of_trial(study.user_attrs, study.trials[0], 0)} == {*CONTENT, "verify.json"}
     assert artifacts.of_trial(study.user_attrs, study.trials[0], 1).keys() == CONTENT.keys()
 

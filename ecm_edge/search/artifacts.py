@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 ARTIFACTS = "artifacts"
-"""The user attribute with a trial's files: of the trial, or, with its number, of the study (`attach`)."""
+"""The user attribute of a trial with its files; `of_ended` is that of the study."""
 
 _BLOCK_BYTES = 1 << 20
 _SIDE_BY_SIDE = 8  # files at once: what takes time is the way to the store
@@ -202,34 +202,22 @@ class Store:
             ) from problem
 
 
-def upload(url: str, receiver: Trial | Study, folder: Path, number: int | None = None) -> Artifacts:
-    """Store a trial's folder and, when all of it is there, note its files in the study.
-
-    Args:
-        url: the store's.
-        receiver: the running trial; or the study, for a trial that has ended.
-        folder: the trial's.
-        number: the trial's, where the receiver is the study.
+def upload(url: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Store a trial's folder; what comes back is to be noted in the study (`ARTIFACTS`), as it is.
 
     Raises:
-        SearchError: the store does not take a file; nothing is noted.
+        SearchError: the store does not take a file.
     """
-    artifacts = Store(url).upload(folder)
-    attach(receiver, artifacts, number)
-    return artifacts
+    return {path: artifact.model_dump() for path, artifact in Store(url).upload(folder).items()}
 
 
-def attach(receiver: Trial | Study, artifacts: Artifacts, number: int | None = None) -> None:
-    """Note a trial's files, in place of those that were noted for it before.
+def of_ended(number: int) -> str:
+    """The study's attribute for the files of a trial that has ended, by its number.
 
-    Optuna changes no trial that has ended. What a later stage adds to such a trial is noted in the study, under the
-    trial's number, and counts instead of the trial's own.
+    Optuna changes no trial that has ended; what a later stage adds to its folder is noted in the study, and counts
+    instead of what is noted in the trial.
     """
-    noted = {path: artifact.model_dump() for path, artifact in sorted(artifacts.items())}
-    if isinstance(receiver, Trial):
-        receiver.set_user_attr(ARTIFACTS, noted)
-    else:
-        receiver.set_user_attr(f"{ARTIFACTS}:{number}", noted)
+    return f"{ARTIFACTS}:{number}"
 
 
 def of_trial(study_attributes: Mapping[str, Any], trial: FrozenTrial, number: int) -> Artifacts:
@@ -238,7 +226,7 @@ def of_trial(study_attributes: Mapping[str, Any], trial: FrozenTrial, number: in
     Raises:
         SearchError: what is noted is no list of files.
     """
-    noted = study_attributes.get(f"{ARTIFACTS}:{number}") or trial.user_attrs.get(ARTIFACTS) or {}
+    noted = study_attributes.get(of_ended(number)) or trial.user_attrs.get(ARTIFACTS) or {}
     try:
         return _ARTIFACTS.validate_python(noted)
     except ValidationError as problem:
