@@ -35,10 +35,10 @@ SPACE = Space.model_validate(
 )
 
 
-def fake(outcome="done", objective=lambda point: float(point["separable.channels"])):
+def fake(outcome="trained", objective=lambda point: float(point["separable.channels"])):
     """A trial that takes no time; its objective depends on the point."""
 
-    def run_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
+    def train_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
         value = None if outcome in {"unfit", "failed"} else objective(point)
         ended, rungs, fell = outcome, [], None
         for rung, at in enumerate(setting.rungs if value is not None else []):
@@ -64,8 +64,6 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
             flash_bytes=1,
             ram_bytes=1,
             latency_ms=1.0,
-            verdict=Verdict.PASS if ended == "done" else Verdict.NOT_RUN,
-            verified_segments=len(setting.data.validation_labels),
             rungs=rungs,
             ended_at_rung=fell,
             stage_seconds={},
@@ -73,7 +71,27 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
         record.save(folder / "trial.json")
         return record
 
-    return run_trial
+    return train_trial
+
+
+def fake_proof(fails=lambda _: False):
+    """A proof that takes no time; `fails` says of which trials."""
+
+    def prove_trial(folder, record, setting):
+        if record.outcome != "trained":
+            return record
+        known = {"outcome": "done", "verdict": Verdict.FAIL if fails(record) else Verdict.PASS}
+        counted = {"verified_segments": len(setting.data.validation_labels), "stage_seconds": {"export": 0.0}}
+        proven = record.model_copy(update=known | counted)
+        proven.save(folder / "trial.json")
+        return proven
+
+    return prove_trial
+
+
+def fake_trials(monkeypatch, trial=None, proof=None):
+    monkeypatch.setattr(search, "train_trial", trial or fake())
+    monkeypatch.setattr(search, "prove_trial", proof or fake_proof())
 
 
 def rung_record(rung, value):
@@ -87,8 +105,8 @@ def rung_record(rung, value):
 def begun(dataset, tmp_path, monkeypatch):
     """Starts a run with chosen settings and faked trials; returns its folder."""
 
-    def begin(trial=None, chosen_space=SPACE, **chosen):
-        monkeypatch.setattr(search, "run_trial", trial or fake())
+    def begin(trial=None, chosen_space=SPACE, proof=None, **chosen):
+        fake_trials(monkeypatch, trial, proof)
         settings = runs.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
         runs.start(tmp_path / "run", settings)
         return tmp_path / "run"
@@ -153,10 +171,10 @@ def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, b
     monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
-    def run_trial(folder, number, point, *rest):
+    def train_trial(folder, number, point, *rest):
         return (wide if point["separable.channels"] == 12 else narrow)(folder, number, point, *rest)
 
-    record = search.search(dataset, begun(run_trial, sampler="grid"), Limits(100))
+    record = search.search(dataset, begun(train_trial, sampler="grid"), Limits(100))
     assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
 
 
@@ -263,11 +281,11 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
         (folder / "half").write_text("written")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "run_trial", interrupted)
+    monkeypatch.setattr(search, "train_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.search(dataset, out, Limits(3))
     assert len(list((out / "trials").iterdir())) == 2
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     assert search.search(dataset, out, Limits(4)).trained == 4
 
 
@@ -364,7 +382,7 @@ def test_the_board_score_needs_a_rule(dataset, tmp_path):
 
 
 def test_pruning_by_halving(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
     settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
@@ -382,7 +400,7 @@ def test_a_ladder_keeps_the_better_half_of_each_rung(dataset, begun):
             assert (trial.ended_at_rung != rung) == (better < (index + 2) // 2)
         assert any(trial.ended_at_rung == rung for trial in there)
     full = [trial for trial in record.trials if trial.ended_at_rung is None]
-    assert {trial.outcome for trial in full} == {"done"}
+    assert {trial.outcome for trial in full} == {"trained", "done"}
     assert record.best_objective == max(trial.objective for trial in full)
     assert record.pruned == 20 - len(full)
 
@@ -487,7 +505,7 @@ def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
 def test_the_command_takes_a_ladder(dataset, tmp_path, capsys, monkeypatch, option, rungs):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
@@ -548,7 +566,7 @@ def test_subjects_that_are_reported_were_not_trained_on(dataset, real_run):
 
 
 def test_the_command_speaks_json(dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
@@ -570,7 +588,7 @@ def test_a_run_without_a_finished_trial_says_so(begun):
 
 
 def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:

@@ -18,7 +18,6 @@ from ecm_edge.base.progress import detail, doing
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
-from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.search import avoid, ladder, study
 from ecm_edge.search.runs import (
     AVOID,
@@ -31,7 +30,7 @@ from ecm_edge.search.runs import (
     objective_of,
     pareto,
 )
-from ecm_edge.search.trial import Judge, Setting, run_trial, shipping_verdict
+from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
 from ecm_edge.training import train
 
@@ -103,7 +102,7 @@ def search(
         run = _open_run(dataset, out, settings, storage)
         started = time.monotonic()
         stopped_by = run.loop(limits, on_trial)
-        run.prove()
+        run.prove(on_trial)
         record = run.summary(stopped_by, time.monotonic() - started)
         record.save(out / RUN_SUMMARY)
         return record
@@ -148,7 +147,6 @@ def _setting(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting:
         data=train.load_data(dataset, settings.split, unlabelled="unlabelled" in settings.space.training),
         target=settings.target,
         objective=settings.objective,
-        verify_segments=settings.verify_segments,
         rungs=settings.ladder,
         teachers=out / TEACHERS,
     )
@@ -217,37 +215,38 @@ class _Run:
             record = self._next_trial(deadline)
             idle = 0 if record and record.trained else idle + 1
             if record:
+                suffices = _suffices(record, self.settings)
+                if suffices or (record.outcome == "trained" and not self._proof_tried()):
+                    record = self._proven(record)
                 on_trial(record)
                 self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
-                if _suffices(record, self.settings) and self._proven(record).verdict == Verdict.PASS:
+                if suffices and record.is_proven:
                     return "standard"
 
-    def prove(self) -> None:
-        """Verify candidates on all validation segments, best first, until one passes.
-
-        A trial's own verdict rests on a sample of them, on which a few labels decide about Fβ.
-        """
-        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=objective_of, reverse=True):
-            if self._proven(trial).verdict == Verdict.PASS:
+    def prove(self, on_trial: Callable[[TrialRecord], None]) -> None:
+        """Prove candidates, best first, until one passes."""
+        for trial in sorted(self.trials, key=objective_of, reverse=True):
+            proven = self._proven(trial)
+            if proven is not trial:
+                on_trial(proven)
+                self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
+            if proven.is_proven:
                 return
 
+    def _proof_tried(self) -> bool:
+        """Whether any candidate was taken beyond its training: the first one is at once, so that faults show early."""
+        return any("export" in trial.stage_seconds for trial in self.trials)
+
     def _proven(self, trial: TrialRecord) -> TrialRecord:
-        """The trial verified on every validation segment, now if it was not before."""
-        if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
-            return trial
-        folder = trial_folder(self.out, trial.number)
-        with doing(f"trial {trial.number}"), doing("verify on every validation segment"):
-            verified = verify_candidate(folder, self.dataset, self.settings.target)
-        verdict = shipping_verdict(verified, self.settings.target)
-        proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
-        proven.save(folder / TRIAL)
+        """The trial proven, unless it was before or cannot be."""
+        with doing(f"trial {trial.number}"):
+            proven = prove_trial(trial_folder(self.out, trial.number), trial, self.setting)
         self.trials[self.trials.index(trial)] = proven
         return proven
 
     def _best(self) -> TrialRecord | None:
-        """The best of those whose shipping form verify passed and whose own image, if any was built, breaks no gate."""
-        sound = (t for t in self.trials if t.verdict == Verdict.PASS and t.firmware != Verdict.FAIL)
-        return max(sound, key=objective_of, default=None)
+        """The best of those that are proven."""
+        return max((trial for trial in self.trials if trial.is_proven), key=objective_of, default=None)
 
     def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
         """The record of the run so far."""
@@ -282,7 +281,7 @@ class _Run:
             number = self._number(optuna_trial)
             config, judge = self._config(point, number), _Judge(self, optuna_trial, deadline)
             with files.staged_folder(trial_folder(self.out, number)) as staged, doing(f"trial {number}"):
-                record = run_trial(staged, number, point, config, self.setting, judge)
+                record = train_trial(staged, number, point, config, self.setting, judge)
         except BaseException:
             self.study.tell(optuna_trial, state=TrialState.FAIL)
             raise
@@ -302,7 +301,7 @@ class _Run:
     def _note(self, optuna_trial: optuna.trial.Trial, record: TrialRecord) -> None:
         """Keep what became of the trial: in the run, in the study and in the avoid list."""
         self.trials.append(record)
-        if record.outcome == "done" and record.objective is not None:
+        if record.outcome == "trained" and record.objective is not None:
             self.study.tell(optuna_trial, [record.objective, record.macs][: len(self.study.directions)])
         else:
             self.study.tell(optuna_trial, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
