@@ -7,7 +7,7 @@ from torch import nn
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.data import splits
 from ecm_edge.training import auxiliary, epochs, train
 from ecm_edge.training.beats import find_beats, rr_variation
@@ -109,7 +109,7 @@ def test_it_runs_with_the_batch_innermost(dataset, loaded, monkeypatch):
     config = configured(dataset, auxiliary=0.5, keep="last")
     config = config.model_copy(update={"network": {**config.network, "dropout": 0.0}})
     plain = train.fit(config, loaded).record
-    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", 1)
+    monkeypatch.setenv(fastest.VARIABLE, "compiled")
     monkeypatch.setattr(batch_last, "can_compile", lambda: True)
     monkeypatch.setattr(batch_last, "_compiled", as_it_is)
     fast = train.fit(config, loaded).record

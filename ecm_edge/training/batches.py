@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import fastest
 from ecm_edge.candidate.training_config import Sampling
 from ecm_edge.data import recorded_noise
 from ecm_edge.training.augment import Augmenter, mix
@@ -85,7 +85,7 @@ class Batches:
             seed=config.seed,
             noise=noise.signals if noise else (),
         )
-        self._teachers = _teachers(training, teaching, device, self.passes)
+        self._teachers = _teachers(training, teaching, device, self.passes, length)
         self.per_epoch = len(self._order())  # this draws an order, and the weights of a seed depend on it
         if not self.per_epoch:
             raise CandidateError(
@@ -160,14 +160,15 @@ def _noise(config: CandidateConfig) -> RecordedNoise | None:
 
 
 def _teachers(
-    training: TrainingConfig, teaching: Teaching, device: torch.device, passes: int
+    training: TrainingConfig, teaching: Teaching, device: torch.device, passes: int, length: int
 ) -> list[Callable[[Tensor], Tensor]]:
     """The forward passes of the teachers whose answers the training follows, if it follows any."""
     if not training.distill:
         return []
     if not teaching.ensemble:
         raise CandidateError("distill needs teachers", "none", "Make them with `ecm_edge.training.distill`.")
-    return [batch_last.fastest_forward(network.to(device).eval(), passes) for network in teaching.ensemble]
+    shape = training.batch_size, 1, length
+    return [fastest.choose(network.to(device).eval(), passes, shape).forward for network in teaching.ensemble]
 
 
 @torch.no_grad()

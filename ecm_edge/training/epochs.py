@@ -20,7 +20,7 @@ from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.progress import detail
 from ecm_edge.base.records import Record
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.training.auxiliary import variation_loss
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.batches import Batches
@@ -104,7 +104,13 @@ class Loop:
         self.network, self.data, self.device, self.rule = network, data, device, rule
         self.begun = begun
         self.batches = Batches(config, data, teaching, device)
-        self.forward = forward or batch_last.fastest_forward(network, self.batches.passes)
+        shape = min(training.batch_size, self.batches.segments), 1, data.train_samples.shape[2]
+        self._chosen = (
+            fastest.Chosen(forward, "plain", "given")
+            if forward
+            else fastest.choose(network, self.batches.passes, shape)
+        )
+        self.forward = self._chosen.forward
         self.epochs: list[Epoch] = []
         self.kept: Epoch | None = None
         self.kept_state: dict[str, Tensor] = {}
@@ -120,6 +126,17 @@ class Loop:
     def compiled(self) -> bool:
         """Whether the forward pass ran compiled; not where that was tried and failed."""
         return isinstance(self.forward, batch_last.Forward) and self.forward.compiled
+
+    @property
+    def way(self) -> fastest.Way:
+        """Which way the forward pass ran."""
+        return "eager" if self._chosen.way == "compiled" and not self.compiled else self._chosen.way
+
+    @property
+    def way_because(self) -> str:
+        """Why it ran that way."""
+        failed = "" if self.way == self._chosen.way else "; compiling failed"
+        return f"{self._chosen.reason}{failed}"
 
     def run(
         self,

@@ -22,6 +22,7 @@ from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Drawable
 from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
+from ecm_edge.candidate.networks.fastest import Way
 from ecm_edge.training import auxiliary
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.epochs import Epoch, Loop, Stopped
@@ -59,6 +60,9 @@ class TrainingRecord(Drawable):
     validation_sources: how many sources of a merged data set they are of, over which the figures are means.
     noise_sha256: the hash of the recorded noise that was added, if any was.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
+    forward:  which way it ran: plain (by the network's modules), eager (with the batch last) or compiled; the weights
+              depend on it within what rounding does in a training. Absent in records of earlier versions.
+    forward_because: why that way: what was timed, or what ECM_EDGE_FORWARD says.
     """
 
     family: str
@@ -85,6 +89,8 @@ class TrainingRecord(Drawable):
     threads: int
     layout: Literal["batch_first", "batch_last"] = "batch_first"
     compiled: bool = False
+    forward: Way | None = None
+    forward_because: str = ""
     noise_sha256: str | None = None
 
     KEYS = ("family", "best.epoch", "best.f1", "stopped")
@@ -258,6 +264,8 @@ def _record(
         threads=torch.get_num_threads(),
         layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
+        forward=loop.way,
+        forward_because=loop.way_because,
         noise_sha256=loop.batches.noise_sha256,
     )
 
