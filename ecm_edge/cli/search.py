@@ -300,7 +300,7 @@ def print_trial(trial: TrialRecord) -> None:
     click.echo(
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
         f"{epochs}, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
-        + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else "")
+        + (f", verify {verdict_of(trial)}" if trial.outcome in {"trained", "done"} else "")
         + (f": {trial.reason}" if trial.reason else ""),
         err=True,
     )
@@ -323,6 +323,8 @@ def _show(record: SearchRecord, out: Path) -> None:
         f"{record.unfit} did not fit {record.target}; {record.avoided} avoided"
     )
     show_trials(title, record.objective, record.trials, record.best)
+    if any(trial.outcome == "trained" for trial in record.trials):
+        say("verify not run: only candidates that can be the best are exported, verified and built, best first")
     if record.best is not None:
         best = trial_folder(out, record.best)
         say(f"best: {best}")
@@ -331,8 +333,8 @@ def _show(record: SearchRecord, out: Path) -> None:
 
 
 def verdict_of(trial: TrialRecord) -> str:
-    """Verify's verdict and on how many segments: on a sample it is provisional."""
-    return f"{trial.verdict} on {trial.verified_segments:,}"
+    """Verify's verdict and on how many segments; or that it did not run: only what can be the best is verified."""
+    return f"{trial.verdict} on {trial.verified_segments:,}" if trial.outcome == "done" else "not run"
 
 
 def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
@@ -367,7 +369,7 @@ def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int
                 f"{t.macs:,}",
                 f"{t.flash_bytes / KIB:.1f}",
                 f"{t.ram_bytes / KIB:.1f}",
-                verdict_of(t) if t.outcome == "done" else t.outcome,
+                verdict_of(t) if t.outcome in {"trained", "done"} else t.outcome,
             ]
             for t in ranked
         ],

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import get_storage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
 from sqlalchemy import event
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ecm_edge.base.errors import SearchError
 from ecm_edge.search import draws, presence
+from ecm_edge.search.storage import PatientStorage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,7 +39,6 @@ Pruner = Literal["median", "halving", "none"]
 
 JOURNAL = "journal://"
 _GRPC = "grpc://"
-_SQLITE_WAIT_S = 60  # for the lock of another process
 _HIDDEN = "***"
 _SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&\s]*")
 
@@ -74,13 +74,11 @@ def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> Base
         ) from None  # the cause may hold the password
 
 
-def _database(url: str, tell: Callable[[str], None]) -> RDBStorage:
-    options = {"connect_args": {"timeout": _SQLITE_WAIT_S}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+def _database(url: str, tell: Callable[[str], None]) -> PatientStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = RDBStorage(
+        storage = PatientStorage(
             url,
-            options,
             heartbeat_interval=presence.heartbeat_s(),
             grace_period=presence.GRACE_BEATS * presence.heartbeat_s(),
             heartbeat_stale_trial_callback=lambda study, trial: presence.requeue(study, trial, died=True, tell=tell),

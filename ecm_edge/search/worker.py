@@ -19,9 +19,10 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
-from ecm_edge.search import claim, draws, ladder, presence, shared, study
+from ecm_edge.search import artifacts, claim, draws, ladder, presence, shared, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
+from ecm_edge.search.trial_record import TRIAL
 from ecm_edge.training import train
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def setting_of(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting
         data=train.load_data(dataset, settings.split, unlabelled="unlabelled" in settings.space.training),
         target=settings.target,
         objective=settings.objective,
-        verify_segments=settings.verify_segments,
         rungs=settings.ladder,
         teachers=out / TEACHERS,
     )
@@ -191,10 +191,12 @@ class Worker:
         with files.staged_folder(folder, replace=True) as staged, doing(f"trial {draw}"):
             record = train_trial(staged, draw, point, config, self.setting, judge)
             record = record.model_copy(update={"host": self.me["host"]})
-            if self._proves_at_once(record):
-                record = prove_trial(staged, record, self.setting)
+            record.save(staged / TRIAL)
             _check_ours(self.shared, trial, heart)
-        self._tell(trial, record)
+        is_trained = record.outcome == "trained"
+        if is_trained and self._proves_at_once(record):
+            record = self._prove(record)
+        self._tell(trial, record, is_trained=is_trained)
         return record
 
     def _settle(self, trial: optuna.trial.Trial, point: Point) -> Taken:
@@ -242,22 +244,25 @@ class Worker:
 
     def _proves_at_once(self, record: TrialRecord) -> bool:
         """Whether a trial is proven with its training: the study's first, and one that can end the search."""
-        if record.outcome != "trained":
-            return False
-        first = not any(other.outcome in {"trained", "done"} for other in self.shared.read().records)
+        first = not any("export" in other.stage_seconds for other in self.shared.read().records)
         return first or shared.suffices(record, self._settings)
 
     def _end_avoided(self, trial: optuna.trial.Trial) -> None:
         trial.set_user_attr(shared.AVOIDED, value=True)
         self.shared.study.tell(trial, state=TrialState.PRUNED)
 
-    def _tell(self, trial: optuna.trial.Trial, record: TrialRecord) -> None:
-        """Put what became of the trial into the study; the record first, so that no ended trial lacks it."""
+    def _tell(self, trial: optuna.trial.Trial, record: TrialRecord, *, is_trained: bool) -> None:
+        """Put what became of the trial into the study, its state last: what has ended is changed no more."""
+        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
+        if store is not None:
+            with doing(f"trial {record.number}"), doing("upload"):
+                uploaded = artifacts.upload(store, trial_folder(self.out, record.number))
+            trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(shared.RECORD, record.model_dump_json())
         values, state = None, TrialState.PRUNED
-        if record.outcome in {"trained", "done"} and record.objective is not None:
+        if is_trained and record.objective is not None:
             values = [record.objective, record.macs][: len(self.shared.study.directions)]
             state = TrialState.COMPLETE
         elif record.outcome == "failed":
@@ -297,11 +302,14 @@ class Worker:
         """A trial proven, unless it was before or cannot be."""
         if record.outcome not in {"trained", "done"} or not self._is_here(record):
             return record
-        with doing(f"trial {record.number}"):
-            proven = prove_trial(trial_folder(self.out, record.number), record, self.setting)
+        proven = self._prove(record)
         if proven is not record:
             self.shared.keep_proof(proven)
         return proven
+
+    def _prove(self, record: TrialRecord) -> TrialRecord:
+        with doing(f"trial {record.number}"):
+            return prove_trial(trial_folder(self.out, record.number), record, self.setting)
 
 
 def _check_ours(shares: Shared, trial: optuna.trial.Trial, heart: Heart) -> None:
