@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Layer = Callable[[Tensor], Tensor]
 
 _TIME = 1  # the axis of (C, T, N)
-_WORTH_COMPILING = 150_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
 
 
 class _UnsupportedError(Exception):
@@ -53,22 +52,6 @@ def can_compile() -> bool:
     except (exc.InvalidCxxCompiler, OSError, RuntimeError):
         return False
     return True
-
-
-def fastest_forward(network: nn.Module, passes: int) -> Callable[[Tensor], Tensor]:
-    """A function from (N, 1, T) samples to (N, 2) scores: the network itself, or what is faster than it.
-
-    That is the compiled `training_forward`, where the network lies on the CPU, `training_forward` supports it, there is
-    a compiler, and the time that is saved is worth compiling.
-
-    Args:
-        network: in the mode in which it is to run.
-        passes: how many segments it will be given in all.
-    """
-    on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
-    if on_cpu and passes >= _WORTH_COMPILING and supports(network) and can_compile():
-        return training_forward(network, compiled=True)
-    return network
 
 
 def training_forward(network: nn.Module, *, compiled: bool) -> Forward:
