@@ -17,8 +17,8 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
-from ecm_edge.search import ladder, runs, search
-from ecm_edge.search.search import Limits
+from ecm_edge.search import ladder, runs, search, worker
+from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
 
@@ -35,10 +35,10 @@ SPACE = Space.model_validate(
 )
 
 
-def fake(outcome="done", objective=lambda point: float(point["separable.channels"])):
+def fake(outcome="trained", objective=lambda point: float(point["separable.channels"])):
     """A trial that takes no time; its objective depends on the point."""
 
-    def run_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
+    def train_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
         value = None if outcome in {"unfit", "failed"} else objective(point)
         ended, rungs, fell = outcome, [], None
         for rung, at in enumerate(setting.rungs if value is not None else []):
@@ -64,8 +64,6 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
             flash_bytes=1,
             ram_bytes=1,
             latency_ms=1.0,
-            verdict=Verdict.PASS if ended == "done" else Verdict.NOT_RUN,
-            verified_segments=len(setting.data.validation_labels),
             rungs=rungs,
             ended_at_rung=fell,
             stage_seconds={},
@@ -73,7 +71,27 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
         record.save(folder / "trial.json")
         return record
 
-    return run_trial
+    return train_trial
+
+
+def fake_proof(fails=lambda _: False):
+    """A proof that takes no time; `fails` says of which trials."""
+
+    def prove_trial(folder, record, setting):
+        if record.outcome != "trained":
+            return record
+        known = {"outcome": "done", "verdict": Verdict.FAIL if fails(record) else Verdict.PASS}
+        counted = {"verified_segments": len(setting.data.validation_labels), "stage_seconds": {"export": 0.0}}
+        proven = record.model_copy(update=known | counted)
+        proven.save(folder / "trial.json")
+        return proven
+
+    return prove_trial
+
+
+def fake_trials(monkeypatch, trial=None, proof=None):
+    monkeypatch.setattr(worker, "train_trial", trial or fake())
+    monkeypatch.setattr(worker, "prove_trial", proof or fake_proof())
 
 
 def rung_record(rung, value):
@@ -87,8 +105,8 @@ def rung_record(rung, value):
 def begun(dataset, tmp_path, monkeypatch):
     """Starts a run with chosen settings and faked trials; returns its folder."""
 
-    def begin(trial=None, chosen_space=SPACE, **chosen):
-        monkeypatch.setattr(search, "run_trial", trial or fake())
+    def begin(trial=None, chosen_space=SPACE, proof=None, **chosen):
+        fake_trials(monkeypatch, trial, proof)
         settings = runs.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
         runs.start(tmp_path / "run", settings)
         return tmp_path / "run"
@@ -150,38 +168,21 @@ def test_a_grid_is_gone_through_once(dataset, begun):
 
 
 def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
-    def run_trial(folder, number, point, *rest):
+    def train_trial(folder, number, point, *rest):
         return (wide if point["separable.channels"] == 12 else narrow)(folder, number, point, *rest)
 
-    record = search.search(dataset, begun(run_trial, sampler="grid"), Limits(100))
+    record = search.search(dataset, begun(train_trial, sampler="grid"), Limits(100))
     assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
-
-
-def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
-    out = begun(sampler="grid")
-    half = optuna.create_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}", direction="maximize")
-    for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
-        half.enqueue_trial(dict(point))
-    assert search.search(dataset, out, Limits(100)).trained == 22
-
-
-def test_a_run_outlives_its_study(dataset, begun):
-    out = begun()
-    first = search.search(dataset, out, Limits(2))
-    (out / runs.DATABASE).unlink()
-    second = search.search(dataset, out, Limits(4))
-    assert second.trials[:2] == first.trials
-    assert len({trial.number for trial in second.trials}) == second.trained == 4
 
 
 def test_runs_share_a_storage_without_mixing(dataset, begun, tmp_path):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    search.search(dataset, begun(), Limits(2), storage=storage)
+    search.search(dataset, begun(), Limits(2), Sharing(storage=storage))
     (tmp_path / "run").rename(tmp_path / "first")
-    record = search.search(dataset, begun(seed=1), Limits(2), storage=storage)
+    record = search.search(dataset, begun(seed=1), Limits(2), Sharing(storage=storage))
     assert [trial.number for trial in record.trials] == [0, 1]
     assert len(optuna.get_all_study_names(storage)) == 2
 
@@ -263,11 +264,11 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
         (folder / "half").write_text("written")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "run_trial", interrupted)
+    monkeypatch.setattr(worker, "train_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.search(dataset, out, Limits(3))
     assert len(list((out / "trials").iterdir())) == 2
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     assert search.search(dataset, out, Limits(4)).trained == 4
 
 
@@ -306,13 +307,13 @@ def test_a_run_is_not_overwritten(begun):
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
 
 
 def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
         search.search(dataset, begun(fake("failed")), Limits(1))
 
@@ -353,7 +354,7 @@ def test_a_run_keeps_its_study_whatever_its_name(dataset, begun):
 
 def test_a_storage_that_does_not_open(dataset, begun):
     with pytest.raises(SearchError, match="a storage that opens"):
-        search.search(dataset, begun(), Limits(1), storage="nonsense://x")
+        search.search(dataset, begun(), Limits(1), Sharing(storage="nonsense://x"))
 
 
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
@@ -364,7 +365,7 @@ def test_the_board_score_needs_a_rule(dataset, tmp_path):
 
 
 def test_pruning_by_halving(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
     settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
@@ -382,7 +383,7 @@ def test_a_ladder_keeps_the_better_half_of_each_rung(dataset, begun):
             assert (trial.ended_at_rung != rung) == (better < (index + 2) // 2)
         assert any(trial.ended_at_rung == rung for trial in there)
     full = [trial for trial in record.trials if trial.ended_at_rung is None]
-    assert {trial.outcome for trial in full} == {"done"}
+    assert {trial.outcome for trial in full} == {"trained", "done"}
     assert record.best_objective == max(trial.objective for trial in full)
     assert record.pruned == 20 - len(full)
 
@@ -411,15 +412,30 @@ def test_a_resumed_run_compares_with_the_rungs_before(dataset, begun):
 
 
 def test_a_rung_neither_ends_a_search_nor_makes_a_neighbourhood_avoided(dataset, begun):
-    values = iter([12.0, 11.0, 1.0])
+    values = iter([11.0, 10.5, 12.0])
     out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS, standard=11.5)
-    assert search.search(dataset, out, Limits(3)).stopped_by == "standard"  # the first, in full
-    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"standard": 99.0})
-    settings.save(out / "search.json")
-    record = search.search(dataset, out, Limits(2))
-    assert (record.trials[1].ended_at_rung, record.stopped_by) == (0, "trials")
+    record = search.search(dataset, out, Limits(9))
+    assert ([trial.ended_at_rung for trial in record.trials], record.stopped_by) == ([None, 0, None], "standard")
     radii = [entry["radius"] for entry in json.loads((out / runs.AVOID).read_text())["avoided"]]
-    assert radii[1] == 0.0
+    assert radii == [0.1, 0.0, 0.0]
+
+
+def test_a_run_goes_on_with_its_settings_alone(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 5})
+    settings.save(out / "search.json")
+    with pytest.raises(SearchError, match="found seed 0 in the study, 5 here"):
+        search.search(dataset, out, Limits(2))
+
+
+def test_a_run_whose_study_is_lost_says_how_to_begin_again(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    for file in out.glob("study.db*"):
+        file.unlink()
+    with pytest.raises(SearchError, match=r"no trial in the study .*--start-from"):
+        search.search(dataset, out, Limits(2))
 
 
 def test_a_rung_draws_its_share_of_the_segments(dataset):
@@ -487,7 +503,7 @@ def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
 def test_the_command_takes_a_ladder(dataset, tmp_path, capsys, monkeypatch, option, rungs):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
@@ -548,7 +564,7 @@ def test_subjects_that_are_reported_were_not_trained_on(dataset, real_run):
 
 
 def test_the_command_speaks_json(dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
@@ -570,7 +586,7 @@ def test_a_run_without_a_finished_trial_says_so(begun):
 
 
 def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:

@@ -17,7 +17,7 @@ from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import batches, epochs, train
 from ecm_edge.training.by_source import mean_over_sources
-from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
+from ecm_edge.training.data import NOT_TAUGHT, Teaching
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
 from .tiny import data
@@ -325,7 +325,7 @@ def test_a_training_is_compiled_where_that_is_wanted_and_can_be_done(
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
-    broken = TrainingData(**{**loaded.__dict__, "train_samples": torch.full_like(loaded.train_samples, float("nan"))})
+    broken = replace(loaded, train_samples=torch.full_like(loaded.train_samples[:], float("nan")))
     with pytest.raises(CandidateError, match="finite losses"):
         train.fit(configured(dataset), broken)
 

@@ -76,8 +76,8 @@ def test_like_brings_its_own_family(dataset, tmp_path, capsys):
 def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):
     from ecm_edge.training.train import load_data
 
-    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1", 8)
-    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1")
+    record = trial.train_trial(tmp_path, 0, {}, config(dataset), setting)
     assert record.outcome == "unfit"
     assert f"is {record.macs - 100:,} MAC over 100, heaviest:" in record.reason
 
@@ -86,9 +86,9 @@ def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
     from ecm_edge.training.train import load_data
 
     data = load_data(dataset, config(dataset).split)
-    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples * float("nan")})
-    setting = trial.Setting(dataset, spoilt, TARGET, "f1", 8)
-    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples[:] * float("nan")})
+    setting = trial.Setting(dataset, spoilt, TARGET, "f1")
+    record = trial.train_trial(tmp_path, 0, {}, config(dataset), setting)
     assert record.outcome == "failed"
     assert "finite losses" in record.reason
 
@@ -137,8 +137,8 @@ def climb(dataset, folder, judge):
 
     long = config(dataset).model_copy(update={"training": BRIEF.model_copy(update={"epochs": 4})})
     bare = TARGET.model_copy(update={"firmware": None})
-    setting = trial.Setting(dataset, load_data(dataset, long.split), bare, "f1", 8, ladder.RUNGS)
-    return trial.run_trial(folder, 0, {}, long, setting, judge)
+    setting = trial.Setting(dataset, load_data(dataset, long.split), bare, "f1", ladder.RUNGS)
+    return trial.train_trial(folder, 0, {}, long, setting, judge)
 
 
 def test_what_falls_from_a_rung_was_trained_briefly_and_leaves_no_weights(dataset, tmp_path):

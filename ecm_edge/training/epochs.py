@@ -27,6 +27,7 @@ from ecm_edge.training.batches import Batches
 from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, labelled, loss_function
+from ecm_edge.training.mapped import in_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.tasks.score import ScoreRule
+    from ecm_edge.training.mapped import Samples
 
-_EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
 _WARM_UP = 0.1  # of the batches, before a constant learning rate
 
@@ -276,11 +277,11 @@ def _loss(epoch: Epoch) -> float:
     return math.inf if epoch.validation_loss is None else epoch.validation_loss
 
 
-def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:
+def predict(network: nn.Module, samples: Samples, device: torch.device) -> Tensor:
     """(N, 2) scores of (N, 1, T) samples in evaluation mode, on the CPU; a third one of the network is left out."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in torch.split(samples, _EVALUATION_BATCH)])
+        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in in_blocks(samples)])
 
 
 def _schedule(optimizer: torch.optim.Optimizer, training: TrainingConfig, batches: int) -> LRScheduler:

@@ -1,4 +1,4 @@
-"""Training of one candidate: batches from tensors in memory, early stopping, a threshold chosen on validation.
+"""Training of one candidate: batches from a memory map, early stopping, a threshold chosen on validation.
 
 Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
 """
@@ -26,6 +26,7 @@ from ecm_edge.candidate.networks.fastest import Way
 from ecm_edge.training import auxiliary
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.epochs import Epoch, Loop, Stopped
+from ecm_edge.training.mapped import mapped_samples
 from ecm_edge.training.passages import passages
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from torch import Tensor, nn
+    from torch import nn
 
     from ecm_edge.base.plots import Colours
     from ecm_edge.candidate.candidate import CandidateConfig
@@ -129,7 +130,7 @@ class Trained:
 
 @doing("read segments")
 def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
-    """Read the training and validation segments of a split into memory; the latter part may be empty.
+    """The training and validation segments of a split, whose samples stay in the data set's map; V may be 0.
 
     Args:
         dataset: the one that the split is of.
@@ -151,7 +152,7 @@ def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> Tr
         )
     rhythms = np.array(dataset.header.rhythms)
     return TrainingData(
-        train_samples=samples_of(dataset, train),
+        train_samples=mapped_samples(dataset, train),
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
         train_subjects=np.array(dataset.subject_names(train)),
@@ -159,7 +160,7 @@ def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> Tr
         train_sources=dataset.sources[dataset.table["subject"][train]],
         train_episodes=np.asarray(dataset.table["episode"][train]),
         train_passages=passages(dataset, train),
-        validation_samples=samples_of(dataset, validation),
+        validation_samples=mapped_samples(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
         validation_sources=dataset.sources[dataset.table["subject"][validation]],
@@ -170,11 +171,6 @@ def _unlabelled_rows(dataset: Dataset, subjects: list[str]) -> np.ndarray:
     """(n,) the rows of these subjects that have no label, ascending."""
     wanted = np.isin(dataset.header.subjects, subjects)
     return np.flatnonzero((dataset.labels < 0) & wanted[dataset.table["subject"]])
-
-
-def samples_of(dataset: Dataset, rows: np.ndarray) -> Tensor:
-    """(n, 1, T) float32 samples of (n,) rows, as a network takes them."""
-    return torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)
 
 
 def fit(
