@@ -17,8 +17,8 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
-from ecm_edge.search import ladder, runs, search
-from ecm_edge.search.search import Limits
+from ecm_edge.search import ladder, runs, search, worker
+from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
 
@@ -90,8 +90,8 @@ def fake_proof(fails=lambda _: False):
 
 
 def fake_trials(monkeypatch, trial=None, proof=None):
-    monkeypatch.setattr(search, "train_trial", trial or fake())
-    monkeypatch.setattr(search, "prove_trial", proof or fake_proof())
+    monkeypatch.setattr(worker, "train_trial", trial or fake())
+    monkeypatch.setattr(worker, "prove_trial", proof or fake_proof())
 
 
 def rung_record(rung, value):
@@ -168,7 +168,7 @@ def test_a_grid_is_gone_through_once(dataset, begun):
 
 
 def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
     def train_trial(folder, number, point, *rest):
@@ -178,28 +178,11 @@ def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, b
     assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
 
 
-def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
-    out = begun(sampler="grid")
-    half = optuna.create_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}", direction="maximize")
-    for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
-        half.enqueue_trial(dict(point))
-    assert search.search(dataset, out, Limits(100)).trained == 22
-
-
-def test_a_run_outlives_its_study(dataset, begun):
-    out = begun()
-    first = search.search(dataset, out, Limits(2))
-    (out / runs.DATABASE).unlink()
-    second = search.search(dataset, out, Limits(4))
-    assert second.trials[:2] == first.trials
-    assert len({trial.number for trial in second.trials}) == second.trained == 4
-
-
 def test_runs_share_a_storage_without_mixing(dataset, begun, tmp_path):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    search.search(dataset, begun(), Limits(2), storage=storage)
+    search.search(dataset, begun(), Limits(2), Sharing(storage=storage))
     (tmp_path / "run").rename(tmp_path / "first")
-    record = search.search(dataset, begun(seed=1), Limits(2), storage=storage)
+    record = search.search(dataset, begun(seed=1), Limits(2), Sharing(storage=storage))
     assert [trial.number for trial in record.trials] == [0, 1]
     assert len(optuna.get_all_study_names(storage)) == 2
 
@@ -281,7 +264,7 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
         (folder / "half").write_text("written")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "train_trial", interrupted)
+    monkeypatch.setattr(worker, "train_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.search(dataset, out, Limits(3))
     assert len(list((out / "trials").iterdir())) == 2
@@ -324,13 +307,13 @@ def test_a_run_is_not_overwritten(begun):
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
 
 
 def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
         search.search(dataset, begun(fake("failed")), Limits(1))
 
@@ -371,7 +354,7 @@ def test_a_run_keeps_its_study_whatever_its_name(dataset, begun):
 
 def test_a_storage_that_does_not_open(dataset, begun):
     with pytest.raises(SearchError, match="a storage that opens"):
-        search.search(dataset, begun(), Limits(1), storage="nonsense://x")
+        search.search(dataset, begun(), Limits(1), Sharing(storage="nonsense://x"))
 
 
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
@@ -429,15 +412,30 @@ def test_a_resumed_run_compares_with_the_rungs_before(dataset, begun):
 
 
 def test_a_rung_neither_ends_a_search_nor_makes_a_neighbourhood_avoided(dataset, begun):
-    values = iter([12.0, 11.0, 1.0])
+    values = iter([11.0, 10.5, 12.0])
     out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS, standard=11.5)
-    assert search.search(dataset, out, Limits(3)).stopped_by == "standard"  # the first, in full
-    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"standard": 99.0})
-    settings.save(out / "search.json")
-    record = search.search(dataset, out, Limits(2))
-    assert (record.trials[1].ended_at_rung, record.stopped_by) == (0, "trials")
+    record = search.search(dataset, out, Limits(9))
+    assert ([trial.ended_at_rung for trial in record.trials], record.stopped_by) == ([None, 0, None], "standard")
     radii = [entry["radius"] for entry in json.loads((out / runs.AVOID).read_text())["avoided"]]
-    assert radii[1] == 0.0
+    assert radii == [0.1, 0.0, 0.0]
+
+
+def test_a_run_goes_on_with_its_settings_alone(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 5})
+    settings.save(out / "search.json")
+    with pytest.raises(SearchError, match="found seed 0 in the study, 5 here"):
+        search.search(dataset, out, Limits(2))
+
+
+def test_a_run_whose_study_is_lost_says_how_to_begin_again(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    for file in out.glob("study.db*"):
+        file.unlink()
+    with pytest.raises(SearchError, match=r"no trial in the study .*--start-from"):
+        search.search(dataset, out, Limits(2))
 
 
 def test_a_rung_draws_its_share_of_the_segments(dataset):

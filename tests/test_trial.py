@@ -86,7 +86,7 @@ def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
     from ecm_edge.training.train import load_data
 
     data = load_data(dataset, config(dataset).split)
-    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples * float("nan")})
+    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples[:] * float("nan")})
     setting = trial.Setting(dataset, spoilt, TARGET, "f1")
     record = trial.train_trial(tmp_path, 0, {}, config(dataset), setting)
     assert record.outcome == "failed"

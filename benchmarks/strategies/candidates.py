@@ -49,6 +49,7 @@ TARGET, SPACE = "loongson-2k0500", "default"
 SEED = 0  # of the split, the points and the weights
 DATA_SHARE = 0.25
 CANDIDATES, SECOND_SEEDS = 200, 40  # trained; those of two seeds are the first ones
+UNFIT = "does not fit"
 _SECOND_SEED = 100_000  # added to that of a candidate
 
 
@@ -179,7 +180,7 @@ class Trainer:
             macs=costs.macs,
             flash_bytes=costs.flash_bytes,
             latency_ms=costs.latency_ms.mean_ms,
-            reason="" if costs.verdict == Verdict.PASS else "does not fit",
+            reason="" if costs.verdict == Verdict.PASS else UNFIT,
         )
         if gated.reason:
             return gated

@@ -21,11 +21,13 @@ from ecm_edge.cli._common import (
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
+from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
     from ecm_edge.search.runs import SearchRecord, SearchSettings
@@ -102,7 +104,27 @@ if TYPE_CHECKING:
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
-@click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
+@click.option(
+    "--storage",
+    envvar=STORAGE_VARIABLE,
+    show_envvar=True,
+    help="URL of a storage that others can join: postgresql+psycopg://… or another of Optuna's; grpc://HOST:PORT for "
+    "its proxy; `journal` for its journal in the run's folder.  [default: SQLite in the run's folder]",
+)
+@click.option("--name", help="The study's name in the storage.  [default: one that no other run has, or the run's]")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--artifacts",
+    "artifacts_url",
+    help="Folder or URL (file://…, s3://…) that keeps the trials' files for other machines.  [default: none]",
+)
+@click.option(
+    "--start-from",
+    "start_from",
+    type=PATH,
+    multiple=True,
+    help="A candidate, a run or an entry of the registry whose points are tried first; may be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
 def command(
@@ -119,6 +141,10 @@ def command(
     split_name: str,
     seed: int,
     storage: str | None,
+    name: str | None,
+    workers: int,
+    artifacts_url: str | None,
+    start_from: tuple[Path, ...],
     *,
     ladder: bool | None,
     resume: bool,
@@ -130,12 +156,16 @@ def command(
     episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
     else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
     the settings that it was started with, its number of trials and its time limit: of the options only --trials,
-    --timeout and --storage count then.
+    --timeout, --storage, --name, --workers, --artifacts and --start-from count then.
+
+    Where the study of that --name is in the --storage, the search joins it, if its data set, space and settings are the
+    same. `ecm-edge worker` joins it from other machines.
     """
-    going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
-    going_on += ["--storage", storage] if storage else []
+    going_on = _going_on(data, out, storage, name, workers)
     _check_folder(out, going_on, resume=resume)
     with resumable(lambda: going_on) if resume else unkept():
+        from ecm_edge.base.errors import SearchError
+        from ecm_edge.candidate.candidate import RUN_SETTINGS
         from ecm_edge.search import runs, search, study
 
         if storage:
@@ -149,12 +179,53 @@ def command(
             runs.start(out, settings)
     with resumable(lambda: going_on):
         limits = search.limits_of(out, trials, timeout_s)
-        record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
+        points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
+        sharing = search.Sharing(storage, name, workers, artifacts_url, points)
+        record = search.search(dataset, out, limits, sharing, on_trial=print_trial, tell=say_on_stderr)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 
 
-_OF_RESUMED = {"data", "out", "resume", "trials", "timeout_s", "storage", "as_json"}
+_OF_RESUMED = {
+    *("data", "out", "resume", "trials", "timeout_s", "storage", "name", "workers", "artifacts_url", "start_from"),
+    "as_json",
+}
 """The parameters that count when a run is resumed."""
+
+
+def _going_on(data: Path, out: Path, storage: str | None, name: str | None, workers: int) -> list[object]:
+    """The words that go on with the run; a password is left out, and that is said."""
+    words: list[object] = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
+    words += ["--name", name] if name else []
+    words += ["--workers", workers] if workers > 1 else []
+    return words + storage_words(storage)
+
+
+def storage_words(storage: str | None) -> list[object]:
+    """The option that names a storage, without a password: the variable that can hold it takes its place."""
+    from ecm_edge.search import study
+
+    if storage is None or click.get_current_context().get_parameter_source("storage") == _ENVIRONMENT:
+        return []
+    shown = study.shown_url(storage)
+    return ["--storage", shown] if shown == storage else ["--storage", shown.replace(":***@", ":PASSWORD@")]
+
+
+_ENVIRONMENT = click.core.ParameterSource.ENVIRONMENT
+
+
+def say_on_stderr(line: str) -> None:
+    """What people should know beside the trials."""
+    click.echo(line, err=True)
+
+
+def good_points(given: Sequence[Path], settings: SearchSettings) -> list[Point]:
+    """The points of candidates, runs and entries that lie in the space; why others are left out is said."""
+    from ecm_edge.search import known
+
+    points, reasons = known.points(given, settings)
+    for reason in reasons:
+        say_on_stderr(reason)
+    return points
 
 
 def _check_folder(out: Path, going_on: Sequence[object], *, resume: bool) -> None:

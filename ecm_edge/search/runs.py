@@ -4,11 +4,13 @@ A run is a folder:
 
     search.json     SearchSettings: what a resumed run must agree with
     limits.json     KeptLimits: when it stops, by the last command
-    study.db        Optuna's study, unless the run has another storage
+    study.json      KeptStudy: where its study is
+    study.db        Optuna's study, unless the run has another storage; study.journal with Optuna's journal
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
     summary.json    SearchRecord, rewritten after every trial
     .teachers/      trained teachers, for every trial that uses the same ones
+    .workers/       a locked file for each process that works here
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 AVOID = "avoid.json"
 LIMITS = "limits.json"
 DATABASE = "study.db"
+JOURNAL_FILE = "study.journal"
+STUDY = "study.json"
 TEACHERS = ".teachers"
 
 StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
@@ -83,6 +87,26 @@ class KeptLimits(Record):
 
     trials: int = Field(ge=1)
     timeout_s: float | None = Field(default=None, ge=0)
+
+
+class KeptStudy(Record):
+    """Where a run's study is: the URL of its storage, without a password, and its name there."""
+
+    storage: str
+    name: str
+
+
+class WorkerRecord(Record):
+    """What one worker did for a study; `dropped` of its trials were given to others while it was silent."""
+
+    study: str
+    host: str
+    stopped_by: StoppedBy
+    dropped: int
+    trials: list[TrialRecord]
+
+    KEYS = ("study", "host", "stopped_by")
+    TABLES: ClassVar[Tables] = {"trials": TRIAL_COLUMNS}
 
 
 class SearchRecord(Drawable):

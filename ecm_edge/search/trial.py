@@ -6,7 +6,7 @@ those that may be the best: export, quantise, verify, build.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecm_edge import metrics
@@ -19,7 +19,7 @@ from ecm_edge.evaluate.verify.records import is_proven
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, quantize
 from ecm_edge.search import ladder
-from ecm_edge.search.gate import gate_candidate
+from ecm_edge.search.gate import KnownShapes
 from ecm_edge.search.trial_record import TRIAL, Clock, Facts, TrialRecord
 from ecm_edge.targets import score_rule
 from ecm_edge.training import distill, train
@@ -69,7 +69,8 @@ class Judge:
 class Setting:
     """What all trials of a run share; without `rungs` every candidate is trained in full at once.
 
-    `teachers` is the folder that keeps the teachers; nothing is kept without it.
+    `teachers` is the folder that keeps the teachers; nothing is kept without it. `shapes` are the networks that were
+    gated before.
     """
 
     dataset: Dataset
@@ -78,6 +79,7 @@ class Setting:
     objective: Objective
     rungs: Sequence[Rung] = ()
     teachers: Path | None = None
+    shapes: KnownShapes = field(default_factory=KnownShapes)
 
     @property
     def rule(self) -> ScoreRule | None:
@@ -112,7 +114,7 @@ def train_trial(
     """
     clock = Clock()
     with clock.stage("gate"):
-        _, costs = gate_candidate(config, setting.target, setting.data.validation_samples[:1, 0].numpy())
+        _, costs = setting.shapes.gate(config, setting.target, setting.data.validation_samples[:1, 0].numpy())
     config.save(folder / candidate.CONFIG)
     costs.save(folder / candidate.COST)
     facts = Facts(number, point, config, costs, clock)
@@ -259,7 +261,8 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
 def _prove(folder: Path, record: TrialRecord, setting: Setting, clock: Clock) -> TrialRecord:
     """Export, quantise, verify and build what was trained."""
     with clock.stage("export"):
-        export.export_candidate(folder, setting.dataset)
+        template = setting.shapes.template(candidate.load_config(folder), setting.target)
+        export.export_candidate(folder, setting.dataset, template=template)
     with clock.stage("quantize"):
         quantize.quantize_candidate(folder, setting.dataset)
     verified = _verified(folder, setting, clock)

@@ -102,6 +102,7 @@ class TrialRecord(Record):
     stage_seconds: dict[str, float]
     train_seconds: float = 0.0
     overhead_seconds: float = 0.0
+    host: str | None = Field(default=None, description="the machine that trained it, where it is known")
 
     @property
     def trained(self) -> bool:

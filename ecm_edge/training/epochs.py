@@ -20,13 +20,14 @@ from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.progress import detail
 from ecm_edge.base.records import Record
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.training.auxiliary import variation_loss
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.batches import Batches
 from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, labelled, loss_function
+from ecm_edge.training.mapped import in_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.tasks.score import ScoreRule
+    from ecm_edge.training.mapped import Samples
 
-_EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
 _WARM_UP = 0.1  # of the batches, before a constant learning rate
 
@@ -103,7 +104,13 @@ class Loop:
         self.network, self.data, self.device, self.rule = network, data, device, rule
         self.begun = begun
         self.batches = Batches(config, data, teaching, device)
-        self.forward = forward or batch_last.fastest_forward(network, self.batches.passes)
+        shape = min(training.batch_size, self.batches.segments), 1, data.train_samples.shape[2]
+        self._chosen = (
+            fastest.Chosen(forward, "plain", "given")
+            if forward
+            else fastest.choose(network, self.batches.passes, shape)
+        )
+        self.forward = self._chosen.forward
         self.epochs: list[Epoch] = []
         self.kept: Epoch | None = None
         self.kept_state: dict[str, Tensor] = {}
@@ -119,6 +126,17 @@ class Loop:
     def compiled(self) -> bool:
         """Whether the forward pass ran compiled; not where that was tried and failed."""
         return isinstance(self.forward, batch_last.Forward) and self.forward.compiled
+
+    @property
+    def way(self) -> fastest.Way:
+        """Which way the forward pass ran."""
+        return "eager" if self._chosen.way == "compiled" and not self.compiled else self._chosen.way
+
+    @property
+    def way_because(self) -> str:
+        """Why it ran that way."""
+        failed = "" if self.way == self._chosen.way else "; compiling failed"
+        return f"{self._chosen.reason}{failed}"
 
     def run(
         self,
@@ -256,11 +274,11 @@ def _loss(epoch: Epoch) -> float:
     return math.inf if epoch.validation_loss is None else epoch.validation_loss
 
 
-def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:
+def predict(network: nn.Module, samples: Samples, device: torch.device) -> Tensor:
     """(N, 2) scores of (N, 1, T) samples in evaluation mode, on the CPU; a third one of the network is left out."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in torch.split(samples, _EVALUATION_BATCH)])
+        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in in_blocks(samples)])
 
 
 def _schedule(optimizer: torch.optim.Optimizer, training: TrainingConfig, batches: int) -> LRScheduler:

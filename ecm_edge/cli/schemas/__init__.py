@@ -25,6 +25,7 @@ RECORDS = {
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
     "gate": "ecm_edge.forms.gate:CostRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
+    "worker": "ecm_edge.search.runs:WorkerRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
     "train": "ecm_edge.search.train_one:TrainResult",
     "export": "ecm_edge.forms.export:ExportResult",
