@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import socket
 import threading
 import traceback
 
 import pytest
 
-from ecm_edge.base.errors import SearchError
-from ecm_edge.candidate import space
+from ecm_edge.base.errors import CandidateError, SearchError
+from ecm_edge.candidate import candidate, space
 from ecm_edge.cli import main
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
@@ -280,3 +281,11 @@ def test_a_run_may_be_moved(dataset, tmp_path, monkeypatch):
     search.search(dataset, tmp_path / "run", Limits(1))
     (tmp_path / "run").rename(tmp_path / "moved")
     assert search.search(dataset, tmp_path / "moved", Limits(2)).trained == 2
+
+
+def test_a_run_whose_best_is_elsewhere_says_where(dataset, shared_run, tmp_path):
+    out, url, name = shared_run
+    runs.start(tmp_path / "second", runs.SearchSettings.load(out / "search.json"))
+    search.search(dataset, tmp_path / "second", Limits(1), Sharing(url, name))
+    with pytest.raises(CandidateError, match=rf"another machine trained it, {socket.gethostname()}\. .*ecm-edge pull"):
+        candidate.locate(tmp_path / "second")
