@@ -176,7 +176,7 @@ def command(
                 dataset, target, space_name, split_name, seed,
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
-            runs.start(out, settings)
+            search.start(out, settings, search.Sharing(storage, name))
     with resumable(lambda: going_on):
         limits = search.limits_of(out, trials, timeout_s)
         points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))

@@ -18,7 +18,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
-from ecm_edge.search import presence, processes, shared, study
+from ecm_edge.search import presence, processes, runs, shared, study
 from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
@@ -134,6 +134,16 @@ def search(
         if sharing.workers > 1:
             run.side_by_side(sharing.workers, url)
         return run.to_the_end(started)
+
+
+def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
+    """Make the folder of a new run, which may join a study of others; raises as `runs.start` and `shared.begin`."""
+    if sharing.storage not in {None, *_own(out)}:
+        files.check_new(out)
+        url, name = _place(out, settings, sharing)
+        with study.clear_storage_errors(url):
+            shared.check_joinable(url, name, settings)
+    runs.start(out, settings)
 
 
 @contextmanager
