@@ -291,7 +291,7 @@ def test_a_run_whose_best_is_elsewhere_says_where(dataset, shared_run, tmp_path)
         candidate.locate(tmp_path / "second")
 
 
-def test_a_search_with_other_settings_than_the_study_is_refused_and_leaves_no_run(dataset, shared_run, tmp_path):
+def test_a_search_with_other_settings_than_the_study_is_refused_and_leaves_no_run(shared_run, tmp_path):
     out, url, name = shared_run
     other = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 4, "sampler": "tpe"})
     with pytest.raises(SearchError, match=r"found sampler random in the study, tpe here; seed 0 in the study, 4 here"):
