@@ -8,7 +8,8 @@ import click
 
 from ecm_edge.cli._common import PATH, emit, json_option, unkept
 from ecm_edge.cli._help import example
-from ecm_edge.cli.search import STORAGE_VARIABLE, say_on_stderr
+from ecm_edge.cli.search import say_on_stderr
+from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,6 +56,11 @@ class Server:
                 "Check --mlflow-uri, and that the server runs.",
             ) from None  # the cause may hold the password
 
+    def check(self) -> None:
+        """Raise `SearchError` where the server does not answer."""
+        with self.clear_errors("answers"):
+            self.client.search_experiments(max_results=1)
+
     def experiment(self, name: str) -> str:
         """The id of the experiment of that name, made if it is not there.
 
@@ -147,7 +152,11 @@ class TrialLog:
 
     def log(self, record: TrialRecord) -> None:
         """Write a trial, and those that wait; a server that is away ends no search."""
-        self.waiting[record.number] = record
+        self.finish([record])
+
+    def finish(self, records: Sequence[TrialRecord]) -> None:
+        """Write what is not there yet of these trials, which may be those of other workers, and of those that wait."""
+        self.waiting |= {record.number: record for record in records}
         try:
             with doing("MLflow"), self.server.clear_errors("takes trials"):
                 for number in sorted(self.waiting):
@@ -155,18 +164,7 @@ class TrialLog:
                     del self.waiting[number]
         except SearchError as problem:
             numbers = ", ".join(map(str, sorted(self.waiting)))
-            self.tell(f"not in MLflow yet: trial {numbers} ({problem.found})")
-
-    def finish(self, records: Sequence[TrialRecord]) -> None:
-        """Write what is not there yet of a whole study, the trials of other workers too.
-
-        Raises:
-            SearchError: the server does not take them.
-        """
-        with doing("MLflow"), self.server.clear_errors("takes trials"):
-            for record in records:
-                self._write(record)
-        self.waiting.clear()
+            self.tell(f"not in MLflow yet: trials {numbers} ({problem.found})")
 
     def _write(self, record: TrialRecord) -> None:
         sha256 = files.sha256_bytes(record.model_dump_json().encode())

@@ -10,7 +10,7 @@ from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.base.shown import Tables
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, trial_folder
-from ecm_edge.search import artifacts, shared, study
+from ecm_edge.search import artifacts, shared, stored, study
 from ecm_edge.search.runs import AVOID, LIMITS, STUDY, KeptLimits, KeptStudy
 from ecm_edge.search.summary import summary
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
@@ -79,7 +79,7 @@ def pull(
     with study.clear_storage_errors(url), doing("pull"):
         shares = shared.join(url, name, tell)
         view = shares.read()
-        noted = _noted(shares, view)
+        noted = stored.noted(shares, view)
         record = summary(shares.settings, view, None, 0.0)
         chosen = _chosen(which, record, noted, name)
         store = _store(shares, artifacts_url, name)
@@ -99,14 +99,6 @@ def pull(
         pulled=[_pulled(record, number, noted[number]) for number in chosen],
         without_files=[trial.number for trial in record.trials if trial.epochs and trial.number not in noted],
     )
-
-
-def _noted(shares: Shared, view: View) -> dict[int, Artifacts]:
-    """The files of every trial that has some, by its number."""
-    attributes = shares.study.user_attrs
-    ended = {view.draws[t.number]: t for t in view.trials if shared.RECORD in t.user_attrs}
-    found = {number: artifacts.of_trial(attributes, trial, number) for number, trial in sorted(ended.items())}
-    return {number: noted for number, noted in found.items() if noted}
 
 
 def _chosen(which: Which, record: SearchRecord, noted: dict[int, Artifacts], name: str) -> list[int]:
