@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
-    from ecm_edge.search.pull import PulledTrial, PullRecord
+    from ecm_edge.search.pull import PulledTrial, PullRecord, TrialChoice
     from ecm_edge.search.runs import SearchRecord, SearchSettings, WorkerRecord
     from ecm_edge.search.scale import ScaleRecord
     from ecm_edge.search.train_one import TrainResult
@@ -200,7 +200,7 @@ RECORDS = {
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
-    "ecm_edge.search.pull": ["PullRecord", "PulledTrial"],
+    "ecm_edge.search.pull": ["PulledTrial", "PullRecord", "TrialChoice"],
     "ecm_edge.search.runs": ["SearchRecord", "SearchSettings", "WorkerRecord"],
     "ecm_edge.search.scale": ["ScaleRecord"],
     "ecm_edge.search.train_one": ["TrainResult"],
@@ -298,6 +298,7 @@ __all__ = [
     "TrainResult",
     "TrainingConfig",
     "TrainingRecord",
+    "TrialChoice",
     "TrialRecord",
     "ValidationRecord",
     "Verdict",

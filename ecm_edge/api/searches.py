@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyConfig, AnyDataset, AnyPath, AnySpace, AnyTarget
     from ecm_edge.candidate.space import Space
     from ecm_edge.metrics import Objective
-    from ecm_edge.search.pull import PullRecord, Which
+    from ecm_edge.search.pull import PullRecord, TrialChoice
     from ecm_edge.search.runs import SearchRecord, SearchSettings, WorkerRecord
     from ecm_edge.search.scale import ScaleRecord
     from ecm_edge.search.trial_record import TrialRecord
@@ -191,7 +191,7 @@ def pull(
     storage: str,
     study: str,
     out: AnyPath,
-    which: Which = "best",
+    which: TrialChoice = "best",
     *,
     artifacts_url: str | None = None,
 ) -> PullRecord:

@@ -25,7 +25,7 @@ from optuna.trial import Trial
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import EcmEdgeError, OutputError, SearchError
+from ecm_edge.base.errors import FAULTS, EcmEdgeError, OutputError, SearchError
 from ecm_edge.base.records import Record, first_fault
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Store:
         """Whatever a filesystem raises, as `error` and with its reason."""
         try:
             yield
-        except EcmEdgeError:
+        except (EcmEdgeError, *FAULTS):
             raise
         except ImportError as problem:
             extra = "pip install 'ecm-edge[s3]'" if self.url.startswith("s3") else str(problem)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import SearchError
+from ecm_edge.base.errors import FAULTS, SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate.candidate import trial_folder
 from ecm_edge.search import study
@@ -45,9 +45,11 @@ class Server:
 
     @contextmanager
     def clear_errors(self, what: str) -> Iterator[None]:
-        """Whatever MLflow raises, in our own words and without a password."""
+        """Whatever MLflow raises, in our own words and without a password; a fault of ours stays one."""
         try:
             yield
+        except FAULTS:
+            raise
         except Exception as problem:  # noqa: BLE001 - MLflow lets through what its stores raise
             reason = next(iter(str(problem).splitlines()), "")
             raise SearchError(
@@ -178,7 +180,7 @@ class TrialLog:
         self.server.write(
             run.info.run_id,
             parameters={"family": record.family, **record.point},
-            named={name: value for name, value in named.items() if value not in {None, ""}},
+            named={name: value for name, value in named.items() if value is not None and value != ""},
             folder=folder if folder.is_dir() else None,
             failed=record.outcome == "failed",
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ecm_edge.search.runs import SearchRecord
     from ecm_edge.search.shared import Shared, View
 
-Which = int | Literal["best", "all"]
+TrialChoice = int | Literal["best", "all"]
 """A trial by its number, the best one, or all that have files in the store."""
 
 
@@ -56,7 +56,7 @@ def pull(
     url: str,
     name: str,
     out: Path,
-    which: Which = "best",
+    which: TrialChoice = "best",
     *,
     artifacts_url: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -101,7 +101,7 @@ def pull(
     )
 
 
-def _chosen(which: Which, record: SearchRecord, noted: dict[int, Artifacts], name: str) -> list[int]:
+def _chosen(which: TrialChoice, record: SearchRecord, noted: dict[int, Artifacts], name: str) -> list[int]:
     if which == "all":
         return list(noted)
     if which == "best" and record.best is None:
