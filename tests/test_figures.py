@@ -8,6 +8,7 @@ import pytest
 from benchmarks import ablations, counts, figures, firmware, timed
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
+from benchmarks.strategies import candidates, results
 from ecm_edge import targets, tasks
 from ecm_edge.registry import registry
 
@@ -34,7 +35,10 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
     [
         ("README.md", ("ecm-edge", "Figures", "Boards")),
         ("data/reference/README.md", ("The models that ship", "Figures", "How an entry was made")),
-        ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", *TRAINING)),
+        (
+            "benchmarks/README.md",
+            ("Benchmarks", "How figures are kept", "Times", "Firmware", "Search strategies", *TRAINING),
+        ),
     ],
 )
 def test_prose_has_no_figure_of_its_own(document, headings):
@@ -56,6 +60,7 @@ def test_a_figure_is_seen(text):
 def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
     names |= {"ablations.json"} if ablations.load() else set()
+    names |= {path.name for path in (candidates.RECORD, results.RECORD) if path.is_file()}
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names
 
@@ -189,3 +194,11 @@ def test_what_the_recipe_says_of_the_gain_is_what_history_has():
 def test_a_card_holds_the_recipe(board):
     text = (counts.SHELVES / "recipe.md").read_text()
     assert text in (counts.SHELVES / board / "MODEL_CARD.md").read_text()
+
+
+def test_the_replays_are_of_the_table_on_record():
+    found = results.load()
+    if found is None:
+        assert results.shown().startswith("NOT RUN")
+    else:
+        assert found.table_sha256 == results.sha256(candidates.Table.load(candidates.RECORD))

@@ -82,7 +82,7 @@ def test_an_interrupt_that_gets_lost_ends_the_search_at_the_next_step(
         main(["search", "--data", str(dataset.folder), "--target", "loongson-2k0500", "--space",
               str(tmp_path / "space.toml"), "--trials", "3", "-o", out])  # fmt: skip
     assert (ended.value.code, len(trained)) == (code, 1)
-    assert capsys.readouterr().err.splitlines()[0] == "interrupted"
+    assert "interrupted" in capsys.readouterr().err.splitlines()
     states = [
         trial.state.name
         for trial in optuna.load_study(study_name="ecm-edge", storage=f"sqlite:///{out}/study.db").trials

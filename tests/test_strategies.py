@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from itertools import islice
 
+import onnx
 import optuna
 import pytest
 
+from benchmarks import figures
+from benchmarks.strategies import __main__ as command
 from benchmarks.strategies import candidates, replay, results
 from benchmarks.strategies.candidates import Candidate, EpochResult, Result, Table, Training
 from benchmarks.strategies.replay import Replay, Strategy
+from ecm_edge import targets
 from ecm_edge.candidate import space
+from ecm_edge.forms import cost
+from ecm_edge.forms.gate import check_cost
 from ecm_edge.search import ladder
 from ecm_edge.search.ladder import RungRecord
 
@@ -35,12 +41,12 @@ def candidate(number, point, objective):
     gated = Candidate(number=number, point=point, macs=1, flash_bytes=1, latency_ms=1)
     if number == UNFIT:
         return gated.model_copy(update={"reason": candidates.UNFIT})
-    figures = {"f1": 0.5, "fbeta_mean": 0.5, "g": 0.5}
+    values = {"f1": 0.5, "fbeta_mean": 0.5, "g": 0.5}
     epochs = [
-        EpochResult(objective=objective * e / EPOCHS, epoch=e, passes=PASSES * e, validation_loss=1, **figures)
+        EpochResult(objective=objective * e / EPOCHS, epoch=e, passes=PASSES * e, validation_loss=1, **values)
         for e in range(1, EPOCHS + 1)
     ]
-    test = Result(objective=objective - 1, **figures)
+    test = Result(objective=objective - 1, **values)
     trained = Training(seed=0, stopped="finished", epochs=epochs, kept=EPOCHS, test=test, seconds=1)
     return gated.model_copy(update={"rungs": [rung(r, objective / 2) for r in (0, 1)], "trained": trained})
 
@@ -171,3 +177,44 @@ def test_candidates_are_read_without_a_gap(tmp_path):
     found = work.saved()
     assert [each.number for each in found] == [0, 1]
     assert [each.second for each in found] == [None, RISING[1].trained]
+
+
+def test_the_table_is_trained_once_goes_on_and_is_kept(dataset, tmp_path, monkeypatch, capsys):
+    """Every candidate has the costs of one net, so that none is exported."""
+    net = onnx.load(figures.ROOT / "benchmarks" / "nets" / "demo.onnx")
+    costs = check_cost(cost.count(net), targets.load(candidates.TARGET))
+    monkeypatch.setattr(candidates, "gate_candidate", lambda *_: (net, costs))
+    monkeypatch.setattr(candidates, "CANDIDATES", 2)
+    monkeypatch.setattr(candidates, "SECOND_SEEDS", 1)
+    monkeypatch.setattr(candidates, "SPACE", "quick")
+    monkeypatch.setattr(candidates, "RECORD", tmp_path / "table.json")
+    monkeypatch.setattr(ladder, "RUNGS", (ladder.Rung(data_share=1, epochs_share=1 / 6),))
+    arguments = ["train", str(dataset.folder), "-o", str(tmp_path / "work")]
+    command.main(arguments)
+    files = sorted(path.name for path in (tmp_path / "work").iterdir())
+    assert files == ["0000-second.json", "0000.json", "0001.json"]
+    assert "0 again" in capsys.readouterr().err
+    before = {name: (tmp_path / "work" / name).read_text() for name in files}
+    (tmp_path / "work" / "0001.json").unlink()
+    command.main(arguments)
+    assert capsys.readouterr().err.count("\n") == 1
+    command.main([*arguments, "--write"])
+    found = Table.load(tmp_path / "table.json")
+    first = Candidate.model_validate_json(before["0000.json"])
+    assert found.candidates[0].trained == first.trained
+    assert len(found.candidates) == len(found.trained) == 2
+    one = found.candidates[1]
+    again = Candidate.model_validate_json(before["0001.json"])
+    assert one.trained.epochs == again.trained.epochs  # what is trained again comes out alike
+    assert one.point == again.point == list(islice(candidates.points(), 2))[1]
+    assert [each.passes for each in one.trained.epochs] == [
+        one.trained.epochs[0].passes * number for number in range(1, len(one.trained.epochs) + 1)
+    ]
+    assert [each.segments for each in one.rungs] == [one.trained.epochs[0].passes]  # one epoch, of the same data
+    assert found.candidates[0].second.seed != one.trained.seed
+
+
+def test_a_table_without_candidates_is_refused(dataset, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["train", str(dataset.folder), "-o", str(tmp_path), "--write"])
+    assert stopped.value.code == 2

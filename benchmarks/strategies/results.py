@@ -106,7 +106,7 @@ def replayed(table: Table, strategies: Sequence[Strategy], replays: int, workers
     twice = [(one.trained.objective, one.second.objective) for one in trained if one.trained and one.second]
     objectives = [one.trained.objective for one in trained if one.trained]
     return Replays(
-        table_sha256=files.sha256_json(table.model_dump(mode="json")),
+        table_sha256=sha256(table),
         replays=replays,
         drawn=len(table.candidates),
         trained=len(trained),
@@ -121,6 +121,11 @@ def replayed(table: Table, strategies: Sequence[Strategy], replays: int, workers
         ladder_applies=replay.ladder_applies(table),
         lines=[_line(name, runs, budgets, length, target) for name, runs in found.items()],
     )
+
+
+def sha256(table: Table) -> str:
+    """The hash of a table, by which replays name it."""
+    return files.sha256_json(table.model_dump(mode="json"))
 
 
 def training_passes(table: Table) -> int:
@@ -268,14 +273,24 @@ def shown_of(found: Replays) -> str:
 
 
 def _caption(found: Replays) -> str:
+    missing = candidates.CANDIDATES - found.trained
     seeds = f", {found.between_seeds:.2f} between two seeds of one" if found.between_seeds is not None else ""
-    return (
-        f"{found.replays} replays of each on {found.trained} trained candidates, of {found.drawn} that were drawn "
-        f"({found.unfit} did not fit), {found.second_seeds} of them with two seeds. The best has {found.best:.2f} "
-        f"points. Standard deviation between candidates {found.between_candidates:.2f} points{seeds}; rank correlation "
-        f"of validation and test {found.with_test:.2f}. One training is {found.training_passes:,} passes; the ladder "
-        f"{'applies' if found.ladder_applies else 'does not apply at this size'}."
-    )
+    parts = [
+        f"**Provisional: {missing} candidates are not trained yet.**" if missing > 0 else "",
+        (
+            f"{found.replays} replays of each on {found.trained} trained candidates, of {found.drawn} that were drawn "
+            f"({found.unfit} did not fit), {found.second_seeds} of them with two seeds."
+        ),
+        (
+            f"The best has {found.best:.2f} points; the standard deviation is {found.between_candidates:.2f} between "
+            f"candidates{seeds}, the rank correlation of validation and test {found.with_test:.2f}."
+        ),
+        (
+            f"One training is {found.training_passes:,} passes; the ladder "
+            f"{'applies' if found.ladder_applies else 'does not apply at this size'}."
+        ),
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _cells(line: Line) -> list[str]:
