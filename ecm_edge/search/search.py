@@ -18,7 +18,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
-from ecm_edge.search import presence, processes, runs, shared, study
+from ecm_edge.search import presence, processes, runs, shared, stored, study
 from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
@@ -160,7 +160,7 @@ def _open(
             _check_not_lost(out, kept)
         kept.save(out / STUDY)
         if sharing.artifacts_url is not None:
-            shares.study.set_user_attr(shared.ARTIFACTS_URL, sharing.artifacts_url)
+            stored.bind(shares, sharing.artifacts_url)
         yield shares, url
 
 
@@ -237,7 +237,9 @@ class _Run:
         with at_work(self.dataset, self.out, self.shares, self.tell) as worker:
             stopped_by = worker.loop(self._after_trial)
             worker.prove(self._after_trial)
-        return self.summarise(stopped_by, time.monotonic() - started)
+        record = self.summarise(stopped_by, time.monotonic() - started)
+        stored.show_run(self.shares, record)
+        return record
 
     def _after_trial(self, record: TrialRecord) -> None:
         self.on_trial(record)

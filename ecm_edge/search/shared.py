@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from ecm_edge.base import files
@@ -39,6 +41,7 @@ RUNG = "rung:"
 ARTIFACTS_URL = "artifacts_url"
 _PROOF = "proof:"
 _LIMITS = "limits"
+_METRIC_NAMES = {"f1": "F1", "fbeta_mean": "Fbeta", "board_score": "board_score"}
 _SETTINGS, _SHA256, _VERSION = "settings", "settings_sha256", "tool_version"
 _BINDING_S = 15.0  # after which a process that made a study is taken for dead before it bound it
 _MOST_DIFFERENCES = 6
@@ -256,6 +259,9 @@ def _bound(opened: optuna.Study) -> dict[str, Any]:
 
 
 def _bind(opened: optuna.Study, settings: SearchSettings) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        opened.set_metric_names([_METRIC_NAMES[settings.objective], "MACs"][: len(opened.directions)])
     opened.set_user_attr(_SETTINGS, settings.model_dump(mode="json"))
     opened.set_user_attr(_VERSION, version())
     opened.set_user_attr(_SHA256, _sha256(settings))

@@ -19,7 +19,7 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
-from ecm_edge.search import artifacts, claim, draws, ladder, presence, processes, shared, study
+from ecm_edge.search import claim, draws, ladder, presence, processes, shared, stored, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL
@@ -253,11 +253,7 @@ class Worker:
 
     def _tell(self, trial: optuna.trial.Trial, record: TrialRecord, *, is_trained: bool) -> None:
         """Put what became of the trial into the study, its state last: what has ended is changed no more."""
-        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
-        if store is not None:
-            with doing(f"trial {record.number}"), doing("upload"):
-                uploaded = artifacts.upload(store, trial_folder(self.out, record.number))
-            trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
+        stored.keep(self.shared, trial, record, self.out)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(shared.RECORD, record.model_dump_json())
@@ -309,7 +305,9 @@ class Worker:
                 return
 
     def _is_here(self, record: TrialRecord) -> bool:
-        return trial_folder(self.out, record.number).is_dir()
+        """Whether a trial's folder is on this machine, or came out of the study's store just now."""
+        is_here = trial_folder(self.out, record.number).is_dir()
+        return is_here or stored.fetch(self.shared, self.shared.read(), record, self.out)
 
     def _proven(self, record: TrialRecord) -> TrialRecord:
         """A trial proven, unless it was before or cannot be."""
@@ -317,6 +315,7 @@ class Worker:
             return record
         proven = self._prove(record)
         if proven is not record:
+            stored.keep_ended(self.shared, proven, self.out)
             self.shared.keep_proof(proven)
         return proven
 
