@@ -253,10 +253,8 @@ class Worker:
 
     def _tell(self, trial: optuna.trial.Trial, record: TrialRecord, *, is_trained: bool) -> None:
         """Put what became of the trial into the study, its state last: what has ended is changed no more."""
-        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
-        if store is not None:
-            with doing(f"trial {record.number}"), doing("upload"):
-                uploaded = artifacts.upload(store, trial_folder(self.out, record.number))
+        uploaded = self._upload(record)
+        if uploaded is not None:
             trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
@@ -279,33 +277,63 @@ class Worker:
             presence.give_away(self.shared.study, self.shared.storage, frozen, died=died, tell=self.tell)
 
     def prove(self, on_trial: Callable[[TrialRecord], None]) -> None:
-        """Prove candidates, best first, until one passes; those of other machines are left to them, and that is said.
+        """Prove candidates, best first, until one passes; of other machines, those whose files are in the store.
+
+        What is left to other machines is said.
 
         Raises:
             KeyboardInterrupt: a signal came.
         """
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        candidates = (record for record in self.shared.read().records if record.can_be_best)
+        for record in sorted(candidates, key=objective_of, reverse=True):
             interrupts.check()
-            if record.outcome == "trained" and not self._is_here(record):
-                self.tell(f"trial {record.number}: trained on {record.host}; not proven, since its files are not here")
-                continue
-            proven = self._proven(record)
-            if proven is not record:
-                on_trial(proven)
-            if proven.is_proven:
+            if not self._is_here(record) and not self._fetch(record):
+                proven = "" if record.outcome == "done" else "not proven, since "
+                self.tell(f"trial {record.number}: trained on {record.host}; {proven}its files are not here")
+                if record.outcome == "trained":
+                    continue
+            proof = self._proven(record)
+            if proof is not record:
+                on_trial(proof)
+            if proof.is_proven:
                 return
 
     def _is_here(self, record: TrialRecord) -> bool:
         return trial_folder(self.out, record.number).is_dir()
 
+    def _fetch(self, record: TrialRecord) -> bool:
+        """Whether a trial's files came from the study's store."""
+        attributes, view = self.shared.study.user_attrs, self.shared.read()
+        ended = (t for t in view.trials if shared.RECORD in t.user_attrs and view.draws[t.number] == record.number)
+        noted = artifacts.of_trial(attributes, next(ended), record.number)
+        if not noted or shared.ARTIFACTS_URL not in attributes:
+            return False
+        with (
+            files.staged_folder(trial_folder(self.out, record.number)) as staged,
+            doing(f"fetch trial {record.number}"),
+        ):
+            artifacts.Store(attributes[shared.ARTIFACTS_URL]).download(noted, staged)
+        return True
+
     def _proven(self, record: TrialRecord) -> TrialRecord:
-        """A trial proven, unless it was before or cannot be."""
-        if record.outcome not in {"trained", "done"} or not self._is_here(record):
+        """A trial proven, unless it was before or has no files here; they are stored before the study says so."""
+        if not self._is_here(record):
             return record
         proven = self._prove(record)
         if proven is not record:
+            uploaded = self._upload(record)
+            if uploaded is not None:
+                self.shared.study.set_user_attr(artifacts.of_ended(record.number), uploaded)
             self.shared.keep_proof(proven)
         return proven
+
+    def _upload(self, record: TrialRecord) -> dict[str, dict[str, Any]] | None:
+        """Put a trial's files into the study's store, if it has one; what is to be noted of them."""
+        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
+        if store is None:
+            return None
+        with doing(f"trial {record.number}"), doing("upload"):
+            return artifacts.upload(store, trial_folder(self.out, record.number))
 
     def _prove(self, record: TrialRecord) -> TrialRecord:
         with doing(f"trial {record.number}"):
