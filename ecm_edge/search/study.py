@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
 
@@ -64,7 +65,9 @@ def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> Base
             return JournalStorage(JournalFileBackend(unquote(url.removeprefix(JOURNAL))))
         if url.startswith(_GRPC):
             host, _, port = url.removeprefix(_GRPC).rpartition(":")
-            return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
         return get_storage(_database(url, tell))
     except Exception as problem:  # noqa: BLE001 - SQLAlchemy and its drivers raise whatever they like
         raise SearchError(
@@ -197,7 +200,9 @@ def clear_storage_errors(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as problem:
+    except Exception as problem:
+        if not _is_of_a_storage(problem):
+            raise
         raise SearchError(
             "a study's storage stays readable and writable",
             hidden(_reason(problem), url),
@@ -205,8 +210,16 @@ def clear_storage_errors(url: str) -> Iterator[None]:
         ) from None  # the cause may hold the password
 
 
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises."""
+    known = isinstance(problem, (StorageInternalError, SQLAlchemyError, JSONDecodeError))
+    return known or type(problem).__module__.startswith("grpc")
+
+
 def _reason(problem: Exception) -> str:
-    return (str(problem.__cause__ or problem).strip() or type(problem).__name__).splitlines()[0]
+    details = getattr(problem, "details", None)  # of gRPC's errors, whose text has many lines
+    said = details() if callable(details) else str(problem.__cause__ or problem)
+    return (str(said).strip() or type(problem).__name__).splitlines()[0]
 
 
 class _ByDraw(BaseSampler):

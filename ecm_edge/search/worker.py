@@ -256,7 +256,7 @@ class Worker:
         store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
         if store is not None:
             with doing(f"trial {record.number}"), doing("upload"):
-                uploaded = artifacts.upload(store, trial_folder(self.out, record.number))
+                uploaded = artifacts.upload(str(store), trial_folder(self.out, record.number))
             trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
