@@ -54,6 +54,8 @@ def chain(tmp_path_factory):
         "targets": ("targets",),
         "space": ("space", at / "space.toml"),
         "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run"),
+        "worker": ("worker", *data, "--storage", f"sqlite:///{at / 'run' / 'study.db'}", "--name", "ecm-edge",
+                   "-o", at / "scratch"),
         "train": ("train", *data, *target, "--like", at / "run", "-o", at / "c"),
         "export": ("export", at / "c", *data),
         "gate": ("gate", at / "c", *target),

@@ -1,10 +1,12 @@
 """The search: its limits, its memory, and what survives a kill. Trials are faked but for the last tests."""
 
 import json
+import socket
 
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from ecm_edge import targets
 from ecm_edge.base import files
@@ -17,7 +19,7 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
-from ecm_edge.search import ladder, runs, search, worker
+from ecm_edge.search import ladder, presence, runs, search, worker
 from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
@@ -272,17 +274,32 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
     assert search.search(dataset, out, Limits(4)).trained == 4
 
 
-def test_what_a_kill_leaves_behind_is_cleared(dataset, begun):
+def study_of(out):
+    return optuna.load_study(study_name="ecm-edge", storage=f"sqlite:///{out / 'study.db'}")
+
+
+def test_what_a_kill_leaves_behind_is_cleared(dataset, begun, tmp_path):
     out = begun()
     search.search(dataset, out, Limits(2))
-    storage = f"sqlite:///{out / 'study.db'}"
-    optuna.load_study(study_name="ecm-edge", storage=storage).ask()  # a trial that was running when the process died
+    (tmp_path / "lock").touch()
+    killed = {"host": socket.gethostname(), "pid": 1, "lock": str(tmp_path / "lock")}
+    study_of(out).add_trial(optuna.create_trial(state=TrialState.RUNNING, user_attrs={"worker": killed}))
     (out / "trials" / ".0002.partial").mkdir()
     record = search.search(dataset, out, Limits(3))
-    assert record.trained == 3
+    assert [trial.number for trial in record.trials] == [0, 1, 2]
     assert not list((out / "trials").glob(".*"))
-    states = [t.state.name for t in optuna.load_study(study_name="ecm-edge", storage=storage).trials]
-    assert "RUNNING" not in states
+    assert "RUNNING" not in [trial.state.name for trial in study_of(out).trials]
+
+
+def test_a_trial_that_another_program_began_and_left_is_waited_for_no_longer_than_the_grace(
+    dataset, begun, monkeypatch
+):
+    monkeypatch.setenv("ECM_EDGE_HEARTBEAT_S", "1")
+    monkeypatch.setattr(presence, "GRACE_BEATS", 1)
+    out = begun()
+    search.search(dataset, out, Limits(2))
+    study_of(out).ask()
+    assert search.search(dataset, out, Limits(3)).trained == 3
 
 
 def test_one_process_at_a_time(dataset, begun):

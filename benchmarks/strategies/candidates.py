@@ -35,6 +35,7 @@ from ecm_edge.search.ladder import RungRecord
 from ecm_edge.search.trial import Setting, objective_value
 from ecm_edge.training import epochs, train
 from ecm_edge.training.epochs import Epoch, Stopped
+from ecm_edge.training.mapped import mapped_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,12 +157,12 @@ class Trainer:
         some = slice(None, None, round(1 / DATA_SHARE))
         quarter = dataclasses.replace(
             whole,
-            validation_samples=whole.validation_samples[some].clone(),
+            validation_samples=whole.validation_samples[some],
             validation_labels=whole.validation_labels[some],
             validation_subjects=whole.validation_subjects[some],
             validation_sources=whole.validation_sources[some],
         )
-        self.setting = Setting(self.dataset, quarter, self.target, "board_score", 256, ladder.RUNGS)
+        self.setting = Setting(self.dataset, quarter, self.target, "board_score")
 
     def config(self, point: Point, seed: int) -> CandidateConfig:
         """A point as it is trained in full here."""
@@ -233,7 +234,7 @@ class Trainer:
     def _test(self, network: torch.nn.Module, kept: Epoch, costs: CostRecord) -> Result:
         """At the threshold that was chosen on the validation subjects, which is in the network's bias."""
         rows = self.dataset.rows_of(self.split.test)
-        scores = epochs.predict(network, train.samples_of(self.dataset, rows), torch.device("cpu")).numpy()
+        scores = epochs.predict(network, mapped_samples(self.dataset, rows), torch.device("cpu")).numpy()
         margins = scores[:, 1] - scores[:, 0]
         labels, subjects = self.dataset.labels[rows], np.array(self.dataset.subject_names(rows))
         beta, good_above = metrics.criteria(self.setting.rule)

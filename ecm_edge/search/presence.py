@@ -112,8 +112,11 @@ class Watch:
                 give_away(self.study, self.storage, trial, died=True, tell=self.tell)
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
-        """Whether the counter in a trial's attributes has stood still for the grace; not where Optuna counts."""
-        if has_heartbeats(self.storage):
+        """Whether the counter in a trial's attributes has stood still for the grace; not where Optuna counts.
+
+        Optuna does not count for a trial that another program began.
+        """
+        if has_heartbeats(self.storage) and WORKER in trial.user_attrs:
             return False
         beat, now = trial.user_attrs.get(_BEAT), time.monotonic()
         before, since = self.beats.get(trial.number, (None, now))

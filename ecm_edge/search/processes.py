@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -21,6 +22,12 @@ STORAGE_VARIABLE = "ECM_EDGE_STORAGE"
 """Holds the URL of a storage, so that its password is in no command."""
 PARENT_VARIABLE = "ECM_EDGE_PARENT"
 _PATIENCE_S = 60.0  # for a child to give its trial back
+
+
+def is_orphan() -> bool:
+    """Whether this process was started by a search that is no more."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return parent is not None and parent != str(os.getppid())
 
 
 @dataclass
@@ -63,9 +70,10 @@ class Children:
         self.readers.append(reader)
 
     def _pass_on(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stderr or ():
-            if not line.startswith(("interrupted", "go on with: ")):  # the parent says it
-                self.tell(line.rstrip("\n"))
+        with process.stderr or io.StringIO() as lines:
+            for line in lines:
+                if not line.startswith(("interrupted", "go on with: ")):  # the parent says it
+                    self.tell(line.rstrip("\n"))
 
     def wait(self, seconds: float) -> bool:
         """Wait for so long or until all have ended; whether one still runs."""

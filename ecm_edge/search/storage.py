@@ -31,8 +31,15 @@ Result = TypeVar("Result")
 PATIENCE_S = 600.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
 _SQLITE_WAIT_S = 60.0  # for the lock of another process
-_SERVER_GONE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""libpq's options, with which a machine that is gone is noticed within a minute, and not after two hours."""
+_LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "options": "-c idle_in_transaction_session_timeout=20000",
+}
+"""A server that is gone is noticed within a minute, and not after two hours. A worker that is stopped in a transaction
+does not keep its locks for ever."""
 
 
 class PatientStorage(RDBStorage):
@@ -106,7 +113,7 @@ def _engine_options(url: str) -> dict[str, Any]:
         return {"connect_args": {"timeout": _SQLITE_WAIT_S}}
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith(("postgresql:", "postgresql+psycopg")):
-        options["connect_args"] = dict(_SERVER_GONE)
+        options["connect_args"] = {name: value for name, value in _LIBPQ.items() if f"{name}=" not in url}
     return options
 
 

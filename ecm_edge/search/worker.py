@@ -19,7 +19,7 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
-from ecm_edge.search import artifacts, claim, draws, ladder, presence, shared, study
+from ecm_edge.search import artifacts, claim, draws, ladder, presence, processes, shared, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL
@@ -83,7 +83,7 @@ class Worker:
     def loop(self, on_trial: Callable[[TrialRecord], None]) -> StoppedBy:
         """Trials until the study's limits or the least objective wanted are reached, or nothing new is drawn."""
         while True:
-            interrupts.check()
+            _check_on()
             self.watch.release_dead()
             view = self.shared.read()
             detail(f"{view.trained:,} of {view.limits.trials:,} trained")
@@ -207,7 +207,7 @@ class Worker:
             return "avoid"
         self._set_phase(trial, "drawn", key)
         while True:
-            interrupts.check()
+            _check_on()
             view = self.shared.read()
             self.until = view.limits.until
             decision = claim.decide(
@@ -285,7 +285,7 @@ class Worker:
             KeyboardInterrupt: a signal came.
         """
         for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
-            interrupts.check()
+            _check_on()
             if record.outcome == "trained" and not self._is_here(record):
                 self.tell(f"trial {record.number}: trained on {record.host}; not proven, since its files are not here")
                 continue
@@ -312,6 +312,13 @@ class Worker:
             return prove_trial(trial_folder(self.out, record.number), record, self.setting)
 
 
+def _check_on() -> None:
+    """Raise KeyboardInterrupt where a signal came, or the search that started this process is no more."""
+    interrupts.check()
+    if processes.is_orphan():
+        raise KeyboardInterrupt
+
+
 def _check_ours(shares: Shared, trial: optuna.trial.Trial, heart: Heart) -> None:
     """Raise where the trial was given away, before its folder takes its name."""
     ended = shares.storage.get_trial(trial._trial_id).state != TrialState.RUNNING  # noqa: SLF001 - as above
@@ -328,7 +335,7 @@ class _Judge(Judge):
     heart: Heart
 
     def is_late(self) -> bool:
-        interrupts.check()
+        _check_on()
         if self.heart.stopped.is_set():
             raise GivenAwayError
         until = self.worker.until

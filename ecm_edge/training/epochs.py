@@ -30,7 +30,7 @@ from ecm_edge.training.losses import cross_entropy, labelled, loss_function
 from ecm_edge.training.mapped import in_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -201,8 +201,17 @@ class Loop:
 
     def _pass(self) -> float:
         """Train on every batch once; the mean cross-entropy over what has labels, as trained, against these alone."""
-        self.network.train()
         total, count = torch.zeros((), device=self.device), 0
+        for answered in self.steps():
+            shown = labelled(*answered) if self.batches.unlabelled else answered
+            if len(shown[1]):
+                total += cross_entropy(*shown) * len(shown[1])
+                count += len(shown[1])
+        return float(total) / count if count else math.nan
+
+    def steps(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Train on every batch once, a step each time that it is asked: (n, 2) scores before it, and (n,) labels."""
+        self.network.train()
         for samples, labels, targets in self.batches:
             answers = self.forward(samples)
             scores = pooled(answers[:, :2], self._training)
@@ -210,13 +219,7 @@ class Loop:
             if self._training.auxiliary:
                 loss = loss + self._training.auxiliary * variation_loss(answers[:, 2], samples, self._rate_hz)
             self._step(loss)
-            shown = scores.detach(), labels
-            if self.batches.unlabelled:
-                shown = labelled(*shown)
-            if len(shown[1]):
-                total += cross_entropy(*shown) * len(shown[1])
-                count += len(shown[1])
-        return float(total) / count if count else math.nan
+            yield scores.detach(), labels
 
     def _step(self, loss: Tensor) -> None:
         """Move the weights against the gradient of a batch's loss, and the schedule and the average with them."""
