@@ -287,8 +287,21 @@ class Worker:
         for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
             _check_on()
             if record.outcome == "trained" and not self._is_here(record):
-                self.tell(f"trial {record.number}: trained on {record.host}; not proven, since its files are not here")
+                self.tell(f"trial {record.number}: trained on {record.host}; not proven here, where its files are not")
                 continue
+            proven = self._proven(record)
+            if proven is not record:
+                on_trial(proven)
+            if proven.is_proven:
+                return
+
+    def prove_own(self, on_trial: Callable[[TrialRecord], None]) -> None:
+        """Prove what was trained here, best first, until one passes or a better one is another's to prove."""
+        own = {record.number for record in self.done}
+        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+            _check_on()
+            if record.is_proven or (record.outcome == "trained" and record.number not in own):
+                return
             proven = self._proven(record)
             if proven is not record:
                 on_trial(proven)
