@@ -6,7 +6,7 @@ do not depend on how often a worker was stopped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
@@ -39,6 +39,12 @@ def numbers(trials: Sequence[FrozenTrial]) -> dict[int, int]:
 def repeats(trial: FrozenTrial) -> bool:
     """Whether a trial repeats one that was cut off."""
     return _REPEATS in trial.system_attrs
+
+
+def table(trial: FrozenTrial, name: str) -> dict[str, Any]:
+    """What is noted under a name; {} where nothing is, or something that is not ours."""
+    found = trial.user_attrs.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def enqueue_again(study: optuna.Study, trial: FrozenTrial, *, died: bool) -> bool:

@@ -135,7 +135,7 @@ def _store(shares: Shared, given: str | None, name: str) -> artifacts.Store:
 def _write_records(staged: Path, shares: Shared, view: View, record: SearchRecord) -> None:
     shares.settings.save(staged / RUN_SETTINGS)
     KeptLimits(trials=view.limits.trials).save(staged / LIMITS)
-    view.avoid_list.save(staged / AVOID)
+    view.avoid_list.kept().save(staged / AVOID)
     record.save(staged / RUN_SUMMARY)
 
 

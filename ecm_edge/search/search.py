@@ -250,7 +250,7 @@ class _Run:
         view = self.shares.read()
         record = summary(self.shares.settings, view, stopped_by, seconds)
         record.save(self.out / RUN_SUMMARY)
-        view.avoid_list.save(self.out / AVOID)
+        view.avoid_list.kept().save(self.out / AVOID)
         return record
 
 

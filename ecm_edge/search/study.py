@@ -7,6 +7,7 @@ import sqlite3
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
 
@@ -215,7 +216,7 @@ def clear_storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except Exception as problem:
-        if not isinstance(problem, StorageInternalError | SQLAlchemyError) and not _is_of_grpc(problem):
+        if not _is_of_a_storage(problem):
             raise
         raise SearchError(
             "a study's storage stays readable and writable",
@@ -224,13 +225,16 @@ def clear_storage_errors(url: str) -> Iterator[None]:
         ) from None  # the cause may hold the password
 
 
-def _is_of_grpc(problem: Exception) -> bool:
-    """Whether Optuna's gRPC proxy raised it; the package need not be installed."""
-    return type(problem).__module__.partition(".")[0] == "grpc"
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises; grpc need not be installed."""
+    known = isinstance(problem, (StorageInternalError, SQLAlchemyError, JSONDecodeError))
+    return known or type(problem).__module__.partition(".")[0] == "grpc"
 
 
 def _reason(problem: Exception) -> str:
-    return (str(problem.__cause__ or problem).strip() or type(problem).__name__).splitlines()[0]
+    details = getattr(problem, "details", None)  # of gRPC's errors, whose text has many lines
+    said = details() if callable(details) else str(problem.__cause__ or problem)
+    return (str(said).strip() or type(problem).__name__).splitlines()[0]
 
 
 class _ByDraw(BaseSampler):
