@@ -2,7 +2,6 @@
 
 import json
 import socket
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -19,10 +18,8 @@ from ecm_edge.candidate.training_config import Sampling, TrainingConfig
 from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
-from ecm_edge.evaluate.verify import VerifyRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.search import ladder, presence, runs, search, worker
-from ecm_edge.search import trial as one_trial
 from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
@@ -547,27 +544,6 @@ def test_records_of_a_run_from_before_there_were_ladders_load(dataset, begun):
         path.write_text(json.dumps({key: value for key, value in values.items() if key not in new}))
     assert runs.SearchSettings.load(out / "search.json").ladder == []
     assert search.search(dataset, out, Limits(2)).trained == 2
-
-
-def test_a_run_whose_trials_were_all_verified_on_a_sample_goes_on(dataset, begun, monkeypatch):
-    """As runs of earlier versions lie on disk; the best is verified on every segment, and not exported again."""
-    out = begun(fake(objective=lambda point: float(point["separable.channels"])), sampler="random")
-    search.search(dataset, out, Limits(2))
-    for path in (out / "trials").glob("*/trial.json"):
-        values = json.loads(path.read_text()) | {"outcome": "done", "verdict": "PASS", "verified_segments": 2}
-        path.write_text(json.dumps({key: value for key, value in values.items() if key != "not_run"}))
-    verified = []
-
-    def verify_candidate(folder, *_):
-        verified.append(folder.name)
-        entry = min((Path(__file__).parents[1] / "data" / "reference" / TARGET.name / "entries").iterdir())
-        return VerifyRecord.load(entry / candidate.VERIFY)
-
-    monkeypatch.setattr(worker, "prove_trial", one_trial.prove_trial)
-    monkeypatch.setattr(one_trial.verify, "verify_candidate", verify_candidate)
-    record = search.search(dataset, out, Limits(2))
-    assert verified == [f"{record.best:04d}"]
-    assert record.trials[record.best].verified_segments > 2
 
 
 def test_nothing_is_fine_tuned_for_int8_at_a_rung(dataset):
