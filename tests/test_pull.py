@@ -24,7 +24,9 @@ from tests import s3
 TARGET = targets.load("loongson-2k0500")
 SPACE = Space.model_validate(
     {
-        "families": {"separable": {"params": {"channels": 4, "depth": 2, "kernel": 3, "stride": 4}}},
+        "families": {
+            "separable": {"params": {"channels": {"low": 2, "high": 12}, "depth": 2, "kernel": 3, "stride": 4}}
+        },
         "training": {"epochs": 2, "batch_size": 32},
     }
 )

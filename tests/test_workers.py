@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import socket
 import threading
 import traceback
 
 import pytest
 
-from ecm_edge.base.errors import SearchError
-from ecm_edge.candidate import space
+from ecm_edge.base.errors import CandidateError, SearchError
+from ecm_edge.candidate import candidate, space
 from ecm_edge.cli import main
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
@@ -254,3 +255,45 @@ def test_the_processes_of_one_machine_share_a_run(dataset, tmp_path, capfd):
     assert record.trained == 3
     assert {int(line.split()[1]) for line in shown.err.splitlines() if line.startswith("trial")} == {0, 1, 2}
     assert [path.name for path in sorted((tmp_path / "run" / "trials").glob("[0-9]*"))] == ["0000", "0001", "0002"]
+
+
+def test_a_worker_proves_what_it_alone_has(dataset, shared_run, tmp_path):
+    """Without a store of artefacts no other machine could; the search's summary then has the proof."""
+    out, url, name = shared_run
+    set_limits(url, name, 6)
+    record = search.work(dataset, tmp_path / "scratch", url, name)
+    told = []
+    run = search.search(dataset, out, Limits(6), Sharing(url, name), tell=told.append)
+    best = max(run.trials, key=lambda trial: trial.objective)
+    assert best.number in {trial.number for trial in record.trials}
+    assert (run.best, best.outcome, told) == (best.number, "done", [])
+
+
+def test_time_is_up_for_all_workers_at_once(dataset, shared_run, tmp_path):
+    _, url, name = shared_run
+    shared.join(url, name).set_limits(9, 0)
+    assert search.work(dataset, tmp_path / "scratch", url, name).stopped_by == "timeout"
+
+
+def test_a_run_may_be_moved(dataset, tmp_path, monkeypatch):
+    fake_trials(monkeypatch)
+    runs.start(tmp_path / "run", runs.default_settings(dataset, TARGET, SPACE, sampler="random"))
+    search.search(dataset, tmp_path / "run", Limits(1))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert search.search(dataset, tmp_path / "moved", Limits(2)).trained == 2
+
+
+def test_a_run_whose_best_is_elsewhere_says_where(dataset, shared_run, tmp_path):
+    out, url, name = shared_run
+    runs.start(tmp_path / "second", runs.SearchSettings.load(out / "search.json"))
+    search.search(dataset, tmp_path / "second", Limits(1), Sharing(url, name))
+    with pytest.raises(CandidateError, match=rf"another machine trained it, {socket.gethostname()}\. .*ecm-edge pull"):
+        candidate.locate(tmp_path / "second")
+
+
+def test_a_search_with_other_settings_than_the_study_is_refused_and_leaves_no_run(shared_run, tmp_path):
+    out, url, name = shared_run
+    other = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 4, "sampler": "tpe"})
+    with pytest.raises(SearchError, match=r"found sampler random in the study, tpe here; seed 0 in the study, 4 here"):
+        search.start(tmp_path / "new", other, Sharing(url, name))
+    assert not (tmp_path / "new").exists()

@@ -97,8 +97,10 @@ def search(
         SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
         OutputError: `out` exists or cannot be written.
     """
+    from ecm_edge.search.search import Sharing, start
+
     data = given.dataset(dataset)
-    start_search(out, default_settings(data, target, space, seed=seed, **chosen))
+    start(given.path(out), default_settings(data, target, space, seed=seed, **chosen), Sharing(storage, name))
     return resume_search(
         data,
         out,

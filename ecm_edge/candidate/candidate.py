@@ -196,7 +196,20 @@ def locate(path: Path) -> Path:
     if best is None:
         hint = f"Search longer; `ecm-edge verify {path / RUN_TRIALS}/NUMBER …` says why one fails."
         raise CandidateError("a run has a verified candidate", f"none in {path}", hint)
-    return trial_folder(path, best)
+    folder = trial_folder(path, best)
+    if not folder.is_dir():
+        raise CandidateError(
+            "the best trial of a run has its folder there",
+            f"no {folder}: another machine trained it{_host_of(run, best)}",
+            "Copy the folder from its worker's --out, or search with --artifacts and fetch it with `ecm-edge pull`.",
+        )
+    return folder
+
+
+def _host_of(run: dict[str, Any], number: int) -> str:
+    """Which machine trained a trial, as far as is known."""
+    hosts = (trial.get("host") for trial in run.get("trials", []) if trial["number"] == number)
+    return f", {host}" if (host := next(hosts, None)) else ""
 
 
 def _unproven(run: dict[str, Any]) -> list[int]:

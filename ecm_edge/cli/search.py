@@ -181,7 +181,7 @@ def command(
                 dataset, target, space_name, split_name, seed,
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
-            runs.start(out, settings)
+            search.start(out, settings, search.Sharing(storage, name))
     with resumable(lambda: going_on):
         limits = search.limits_of(out, trials, timeout_s)
         points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
@@ -354,7 +354,8 @@ def _show(record: SearchRecord, out: Path) -> None:
         say("verify not run: only candidates that can be the best are exported, verified and built, best first")
     if record.best is not None:
         best = trial_folder(out, record.best)
-        say(f"best: {best}")
+        host = next(trial.host for trial in record.trials if trial.number == record.best)
+        say(f"best: {best}" if best.is_dir() else f"best: trial {record.best}, whose files are on {host}, not here")
         if (best / TRAINING).is_file():  # the study is enough to say which is the best
             tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
 

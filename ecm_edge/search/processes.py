@@ -24,6 +24,11 @@ PARENT_VARIABLE = "ECM_EDGE_PARENT"
 _PATIENCE_S = 60.0  # for a child to give its trial back
 
 
+def is_child() -> bool:
+    """Whether a search started this process, and does the rest."""
+    return PARENT_VARIABLE in os.environ
+
+
 def is_orphan() -> bool:
     """Whether this process was started by a search that is no more."""
     parent = os.environ.get(PARENT_VARIABLE)

@@ -90,7 +90,7 @@ class KeptLimits(Record):
 
 
 class KeptStudy(Record):
-    """Where a run's study is: the URL of its storage, without a password, and its name there."""
+    """Where a run's study is: the URL of its storage, without a password, or a file in the run; and its name there."""
 
     storage: str
     name: str

@@ -18,7 +18,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
-from ecm_edge.search import presence, shared, stored, study
+from ecm_edge.search import presence, processes, runs, shared, stored, study
 from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
@@ -136,13 +136,24 @@ def search(
         return run.to_the_end(started)
 
 
+def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
+    """Make the folder of a new run, which may join a study of others; raises as `runs.start` and `shared.begin`."""
+    if sharing.storage not in {None, *_own(out)}:
+        files.check_new(out)
+        url, name = _place(out, settings, sharing)
+        with study.clear_storage_errors(url):
+            shared.check_joinable(url, name, settings)
+    runs.start(out, settings)
+
+
 @contextmanager
 def _open(
     out: Path, settings: SearchSettings, sharing: Sharing, tell: Callable[[str], None]
 ) -> Iterator[tuple[Shared, str]]:
     """The run's study and the URL of its storage, as given or as the run had it."""
     url, name = _place(out, settings, sharing)
-    kept = KeptStudy(storage=study.shown_url(url), name=name)
+    own = {own_url: short for short, own_url in _own(out).items() if short != "journal"}
+    kept = KeptStudy(storage=own.get(url, study.shown_url(url)), name=name)
     with study.clear_storage_errors(url), doing("search"):
         shares = shared.begin(url, name, settings, tell)
         if (out / STUDY).is_file() and not shares.study.get_trials(deepcopy=False):
@@ -154,26 +165,30 @@ def _open(
 
 
 def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, str]:
-    """The storage's URL and the study's name: what is given, else as the run had it, else a file in its folder."""
-    own = {study.sqlite_url(out / DATABASE): _NAME, study.journal_url(out / JOURNAL_FILE): _NAME}
-    if sharing.storage == "journal":
-        return study.journal_url(out / JOURNAL_FILE), sharing.name or _NAME
-    if sharing.storage is not None:
-        hashed = files.sha256_json(settings.model_dump(mode="json"))[:12]
-        return sharing.storage, sharing.name or f"{_NAME}-{out.name}-{hashed}"
-    if (out / JOURNAL_FILE).is_file():
-        return study.journal_url(out / JOURNAL_FILE), sharing.name or _NAME
-    if (out / STUDY).is_file():
-        kept = KeptStudy.load(out / STUDY, SearchError)
-        if study.is_hidden(kept.storage):
-            raise SearchError(
-                "a run goes on with the storage that it has",
-                f"that of {kept.storage}, whose password is kept nowhere",
-                "Give --storage, or set ECM_EDGE_STORAGE.",
-            )
-        if not (out / DATABASE).is_file() and kept.storage not in own:
-            return kept.storage, sharing.name or kept.name
-    return study.sqlite_url(out / DATABASE), sharing.name or _NAME
+    """The storage's URL and the study's name: what is given, else as the run had it, else a file in its folder.
+
+    Raises:
+        SearchError: the run's storage needs a password.
+    """
+    kept = KeptStudy.load(out / STUDY, SearchError) if (out / STUDY).is_file() else None
+    storage = sharing.storage or (kept.storage if kept else DATABASE)
+    name = sharing.name or (kept.name if kept and sharing.storage is None else None)
+    if storage in _own(out):
+        return _own(out)[storage], name or _NAME
+    if sharing.storage is None and study.is_hidden(storage):
+        raise SearchError(
+            "a run goes on with the storage that it has",
+            f"that of {storage}, whose password is kept nowhere",
+            "Give --storage, or set ECM_EDGE_STORAGE.",
+        )
+    hashed = files.sha256_json(settings.model_dump(mode="json"))[:12]
+    return storage, name or f"{_NAME}-{out.name}-{hashed}"
+
+
+def _own(out: Path) -> dict[str, str]:
+    """The URLs of what lies in the run's own folder, which may be moved, by short names."""
+    journal = study.journal_url(out / JOURNAL_FILE)
+    return {DATABASE: study.sqlite_url(out / DATABASE), JOURNAL_FILE: journal, "journal": journal}
 
 
 def _check_not_lost(out: Path, kept: KeptStudy) -> None:
@@ -282,6 +297,8 @@ def work(
         (out / RUN_TRIALS).mkdir(parents=True, exist_ok=True)
         with at_work(dataset, out, shares, tell) as worker:
             stopped_by = worker.loop(on_trial)
+            if shared.ARTIFACTS_URL not in shares.study.user_attrs and not processes.is_child():
+                worker.prove_own(on_trial)  # nobody else has its files
         return WorkerRecord(
             study=name, host=str(worker.me["host"]), stopped_by=stopped_by, dropped=worker.dropped, trials=worker.done
         )

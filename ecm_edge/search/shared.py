@@ -225,6 +225,18 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
     return Shared(opened, storage, storage.get_study_id_from_name(name), _check(attributes, settings))
 
 
+def check_joinable(url: str, name: str, settings: SearchSettings) -> None:
+    """Refuse settings that a study of that name does not have, before anything is written.
+
+    Raises:
+        SearchError: every difference is named; or the storage does not open.
+    """
+    storage = study.open_storage(url)
+    attributes = _attributes(storage, name) if study.exists(storage, name) else {}
+    if _SHA256 in attributes:
+        _check(attributes, settings)
+
+
 def _attributes(storage: BaseStorage, name: str) -> dict[str, Any]:
     return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
 

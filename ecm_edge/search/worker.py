@@ -275,15 +275,17 @@ class Worker:
             presence.give_away(self.shared.study, self.shared.storage, frozen, died=died, tell=self.tell)
 
     def prove(self, on_trial: Callable[[TrialRecord], None]) -> None:
-        """Prove candidates, best first, until one passes; those of other machines are left to them, and that is said.
+        """Prove candidates, best first, until one passes; of other machines, those whose files are in the store.
+
+        What is left to other machines is said.
 
         Raises:
             KeyboardInterrupt: a signal came.
         """
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        for record in self._ranked():
             _check_on()
             if record.outcome == "trained" and not self._is_here(record):
-                self.tell(f"trial {record.number}: trained on {record.host}; not proven, since its files are not here")
+                self.tell(f"trial {record.number}: trained on {record.host}; not proven here, where its files are not")
                 continue
             proven = self._proven(record)
             if proven is not record:
@@ -291,14 +293,32 @@ class Worker:
             if proven.is_proven:
                 return
 
+    def prove_own(self, on_trial: Callable[[TrialRecord], None]) -> None:
+        """Prove what was trained here, best first, until one passes or a better one is another's to prove."""
+        own = {record.number for record in self.done}
+        for record in self._ranked():
+            _check_on()
+            if record.is_proven or (record.outcome == "trained" and record.number not in own):
+                return
+            proven = self._proven(record)
+            if proven is not record:
+                on_trial(proven)
+            if proven.is_proven:
+                return
+
+    def _ranked(self) -> list[TrialRecord]:
+        """The trials that can be the best, best first."""
+        candidates = (record for record in self.shared.read().records if record.can_be_best)
+        return sorted(candidates, key=objective_of, reverse=True)
+
     def _is_here(self, record: TrialRecord) -> bool:
         """Whether a trial's folder is on this machine, or came out of the study's store just now."""
         is_here = trial_folder(self.out, record.number).is_dir()
         return is_here or stored.fetch(self.shared, self.shared.read(), record, self.out)
 
     def _proven(self, record: TrialRecord) -> TrialRecord:
-        """A trial proven, unless it was before or cannot be."""
-        if record.outcome not in {"trained", "done"} or not self._is_here(record):
+        """A trial proven, unless it was before or has no files here; they are stored before the study says so."""
+        if not self._is_here(record):
             return record
         proven = self._prove(record)
         if proven is not record:
