@@ -47,7 +47,6 @@ OTHERWISE_NAMED = {
     "firmware-generate": "generate_firmware",
     "firmware-serve": "serve",
     "space": "load_space",
-    "worker": "work",
 }
 """Verbs that have another name in Python than on the command line."""
 
