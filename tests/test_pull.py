@@ -86,6 +86,15 @@ def test_a_pulled_run_is_scored_and_reported(study, dataset, tmp_path):
     assert "separable" in (tmp_path / "page.search.html").read_text(encoding="utf-8")
 
 
+def test_a_search_on_another_machine_gets_the_files_of_the_best(copied, dataset, tmp_path):
+    runs.start(tmp_path / "other", runs.default_settings(dataset, TARGET, SPACE))
+    sharing = Sharing(storage=copied, name=NAME)
+    record = search.search(dataset, tmp_path / "other", Limits(1), sharing, tell=pytest.fail)
+    assert (record.best, record.trained) == (0, 1)
+    best = candidate.locate(tmp_path / "other")
+    assert {candidate.CHECKPOINT, candidate.VERIFY, candidate.FIRMWARE} <= {path.name for path in best.iterdir()}
+
+
 def test_files_may_come_from_another_store(study, bucket, tmp_path):
     fsspec.url_to_fs(bucket)[0].get(f"{bucket}/af/", f"{tmp_path}/mirror/", recursive=True)
     record = pull(study, NAME, tmp_path / "run", "all", artifacts_url=(tmp_path / "mirror").as_uri())
