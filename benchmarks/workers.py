@@ -194,9 +194,9 @@ def measure(kind: str, url: str, read_url: str, workers: int, trials: int, datas
 
 def _close(shares: shared.Shared) -> None:
     """Leave no connection to a process that is forked."""
-    backend = getattr(shares.storage, "_backend", None)
-    if backend is not None:
-        backend.engine.dispose()
+    engine = getattr(getattr(shares.storage, "_backend", None), "engine", None)
+    if engine is not None:  # of a database
+        engine.dispose()
 
 
 @contextlib.contextmanager
