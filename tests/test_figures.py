@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import ablations, counts, figures, firmware, timed
+from benchmarks import ablations, counts, figures, firmware, timed, workers
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
 from benchmarks.strategies import candidates, results
@@ -37,7 +37,7 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
         ("data/reference/README.md", ("The models that ship", "Figures", "How an entry was made")),
         (
             "benchmarks/README.md",
-            ("Benchmarks", "How figures are kept", "Times", "Firmware", "Search strategies", *TRAINING),
+            ("Benchmarks", "How figures are kept", "Times", "Firmware", "Many workers", "Search strategies", *TRAINING),
         ),
     ],
 )
@@ -60,6 +60,7 @@ def test_a_figure_is_seen(text):
 def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
     names |= {"ablations.json"} if ablations.load() else set()
+    names |= {"workers.json"} if workers.load() else set()
     names |= {path.name for path in (candidates.RECORD, results.RECORD) if path.is_file()}
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names

@@ -123,9 +123,9 @@ class Scene:
 
     def close(self):
         """Close its connections, which no process that is forked may have; the next question opens others."""
-        backend = getattr(self.shares.storage, "_backend", None)
-        if backend is not None:
-            backend.engine.dispose()
+        engine = getattr(getattr(self.shares.storage, "_backend", None), "engine", None)
+        if engine is not None:  # of a database
+            engine.dispose()
 
     def trial_of(self, worker):
         """The running trial of a worker."""
