@@ -293,6 +293,27 @@ def command(dataset, out, *further):
     return ["search", "--data", str(dataset.folder), "-o", str(out), *further]
 
 
+def test_a_grid_goes_through_all_points_beside_those_that_are_tried_first(dataset, begun):
+    small = {"channels": {"choices": [2, 4]}, "depth": 2, "kernel": {"choices": [3, 5]}, "stride": 4}
+    grid = Space.model_validate(
+        {"families": {"separable": {"params": small}}, "training": {"epochs": 2, "batch_size": 32}}
+    )
+    points = list(space.enumerate_points(grid))
+    out = begun(chosen_space=grid, sampler="grid")
+    record = search.search(dataset, out, Limits(9), Sharing(start_from=points[-2:]))
+    assert (record.trained, record.stopped_by) == (4, "exhausted")
+    assert [trial.point for trial in record.trials] == [*points[-2:], *points[:2]]
+
+
+def test_what_a_living_process_writes_is_not_removed(dataset, begun):
+    out = begun()
+    (out / "trials" / ".0007.12345678.unfinished").mkdir()
+    with files.staged_folder(out / "trials" / "0008") as staged:
+        search.search(dataset, out, Limits(1))
+        (staged / "trial.json").touch()
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0008"]
+
+
 def test_resume_alone_goes_on_to_the_same_number(dataset, begun, capsys):
     out = begun()
     for words, trained in (("--trials", "3"), 3), ((), 3), (("--trials", "4"), 4):

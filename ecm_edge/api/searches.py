@@ -151,11 +151,11 @@ def resume_search(
     from ecm_edge.candidate.candidate import RUN_SETTINGS
     from ecm_edge.search import known
     from ecm_edge.search.runs import SearchSettings
-    from ecm_edge.search.search import Sharing, limits_of, to_stderr
+    from ecm_edge.search.search import Limits, Sharing, to_stderr
     from ecm_edge.search.search import search as inner
 
     folder = given.path(out)
-    limits = limits_of(folder, trials, timeout_s)
+    limits = Limits(trials, timeout_s)
     settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
     points, left_out = known.points([given.path(path) for path in start_from], settings)
     for reason in left_out:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     help="A shipped space or a TOML file.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
+    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the study has it]"
 )
 @click.option(
     "--timeout",
@@ -183,7 +183,7 @@ def command(
             )  # fmt: skip
             search.start(out, settings, search.Sharing(storage, name))
     with resumable(lambda: going_on):
-        limits = search.limits_of(out, trials, timeout_s)
+        limits = search.Limits(trials, timeout_s)
         points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
         sharing = search.Sharing(storage, name, workers, artifacts_url, points)
         record = search.search(dataset, out, limits, sharing, on_trial=shown_and_in(log), tell=say_on_stderr)

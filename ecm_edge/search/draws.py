@@ -36,6 +36,29 @@ def numbers(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     return found
 
 
+def grid_places(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """As `numbers`, among the draws whose points nobody gave: a grid goes through all of its points beside those."""
+    found: dict[int, int] = {}
+    count = 0
+    for trial in trials:
+        first = trial.system_attrs.get(_REPEATS)
+        if first in found:
+            found[trial.number] = found[first]
+        elif first is None and _FIXED not in trial.system_attrs:
+            found[trial.number] = count
+            count += 1
+    return found
+
+
+def is_twin(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a trial's draw was queued twice, by two that found it lost at once, and the other one comes first."""
+    drawn = numbers(trials)
+    return any(
+        drawn[other.number] == drawn[trial.number] and other.number < trial.number and other.state != TrialState.FAIL
+        for other in trials
+    )
+
+
 def repeats(trial: FrozenTrial) -> bool:
     """Whether a trial repeats one that was cut off."""
     return _REPEATS in trial.system_attrs

@@ -6,7 +6,6 @@ process works on it.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -46,13 +45,17 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 _NAME = "ecm-edge"
+_TRIALS = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
+    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now.
 
-    trials: int = 20
+    What is None stays as the study and the run have it.
+    """
+
+    trials: int | None = None
     timeout_s: float | None = None
 
 
@@ -87,7 +90,7 @@ def limits_of(out: Path, trials: int | None = None, timeout_s: float | None = No
         SearchError: a damaged run.
     """
     path = out / LIMITS
-    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=Limits().trials)
+    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=_TRIALS)
     return Limits(kept.trials if trials is None else trials, kept.timeout_s if timeout_s is None else timeout_s)
 
 
@@ -107,7 +110,8 @@ def search(
     Args:
         dataset: the data set that the run was started with.
         out: the run's folder, made by `runs.start`.
-        limits: when to stop; the run keeps it, and all its workers stop then. By default as `limits_of`.
+        limits: when to stop; the run keeps it, and all workers of its study stop then. By default as the study has it,
+            else as `limits_of`.
         sharing: with whom; by default as the run had it.
         on_trial: called with every trial that this process finished.
         tell: gets a line for what else people should know.
@@ -124,10 +128,9 @@ def search(
         )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
     shared.check_dataset(settings, dataset.header.content_sha256, dataset.folder)
-    limits, sharing, started = limits or limits_of(out), sharing or Sharing(), time.monotonic()
+    limits, sharing, started = limits or Limits(), sharing or Sharing(), time.monotonic()
     with files.locked(out), _open(out, settings, sharing, tell) as (shares, url):
-        KeptLimits(trials=limits.trials, timeout_s=limits.timeout_s).save(out / LIMITS)
-        shares.set_limits(limits.trials, limits.timeout_s)
+        _set_limits(out, shares, limits)
         shares.repeat_what_was_lost()
         enqueue(shares, sharing.start_from)
         run = _Run(dataset, out, shares, on_trial, tell)
@@ -144,6 +147,15 @@ def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
         with study.clear_storage_errors(url):
             shared.check_joinable(url, name, settings)
     runs.start(out, settings)
+
+
+def _set_limits(out: Path, shares: Shared, given: Limits) -> None:
+    """Keep in the run and the study when all workers stop: who joins with no limits changes none of the others."""
+    there = shares.limits()
+    limits = limits_of(out, given.trials or (there.trials if there else None), given.timeout_s)
+    kept = KeptLimits(trials=limits.trials or _TRIALS, timeout_s=limits.timeout_s)
+    kept.save(out / LIMITS)
+    shares.set_limits(kept.trials, kept.timeout_s)
 
 
 @contextmanager
@@ -172,7 +184,8 @@ def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, 
     """
     kept = KeptStudy.load(out / STUDY, SearchError) if (out / STUDY).is_file() else None
     storage = sharing.storage or (kept.storage if kept else DATABASE)
-    name = sharing.name or (kept.name if kept and sharing.storage is None else None)
+    is_as_kept = sharing.storage is None or (kept is not None and study.shown_url(sharing.storage) == kept.storage)
+    name = sharing.name or (kept.name if kept and is_as_kept else None)
     if storage in _own(out):
         return _own(out)[storage], name or _NAME
     if sharing.storage is None and study.is_hidden(storage):
@@ -233,7 +246,7 @@ class _Run:
 
     def to_the_end(self, started: float) -> SearchRecord:
         """The rest of the trials, and the proof of the best."""
-        _remove_half_written(self.out)
+        files.remove_abandoned(self.out / RUN_TRIALS)
         with at_work(self.dataset, self.out, self.shares, self.tell) as worker:
             stopped_by = worker.loop(self._after_trial)
             worker.prove(self._after_trial)
@@ -302,8 +315,3 @@ def work(
         return WorkerRecord(
             study=name, host=str(worker.me["host"]), stopped_by=stopped_by, dropped=worker.dropped, trials=worker.done
         )
-
-
-def _remove_half_written(out: Path) -> None:
-    for leftover in (out / RUN_TRIALS).glob(".*"):
-        shutil.rmtree(leftover, ignore_errors=True)

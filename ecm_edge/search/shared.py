@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -151,9 +151,20 @@ class Shared:
         records.sort(key=lambda record: record.number)
         return View(trials, drawn, records, self.avoid_list, limits)
 
+    def limits(self) -> SharedLimits | None:
+        """When all workers stop; None before the first search said it, or where it is damaged."""
+        with suppress(ValidationError):
+            return SharedLimits.model_validate(self.study.user_attrs.get(_LIMITS))
+        return None
+
     def set_limits(self, trials: int, timeout_s: float | None) -> None:
-        """From now on all workers stop at so many trained candidates, or so many seconds from now."""
-        until = None if timeout_s is None else time.time() + timeout_s
+        """From now on all workers stop at so many trained candidates, or so many seconds from now.
+
+        Without seconds a time that others have set and that is still to come stays.
+        """
+        there, now = self.limits(), time.time()
+        to_come = there.until if there and there.until and there.until > now else None
+        until = to_come if timeout_s is None else now + timeout_s
         self.study.set_user_attr(_LIMITS, SharedLimits(trials=trials, until=until).model_dump(mode="json"))
 
     def keep_proof(self, record: TrialRecord) -> None:

@@ -241,7 +241,7 @@ class _ByDraw(BaseSampler):
     """Optuna's sampler of a name, made anew for each trial with a seed from the run's and from the draw.
 
     So a draw depends on the trials before it, and on nothing that a process remembers. The grid needs no sampler: its
-    point of a draw is that of the draw's number.
+    point of a draw is that of the draw's number, those with given points not counted.
     """
 
     def __init__(self, name: Sampler, seed: int, grid: Sequence[Point]) -> None:
@@ -249,11 +249,12 @@ class _ByDraw(BaseSampler):
         self._seed = seed
         self._grid = grid
         self._inner = _sampler(name, seed)
-        self._draw = 0
+        self._place: int | None = None  # in the grid
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._draw = draws.numbers(study.get_trials(deepcopy=False))[trial.number]
-        mixed = np.random.SeedSequence([self._seed, self._draw]).generate_state(1)
+        trials = study.get_trials(deepcopy=False)
+        self._place = draws.grid_places(trials).get(trial.number) if self._name == "grid" else None
+        mixed = np.random.SeedSequence([self._seed, draws.numbers(trials)[trial.number]]).generate_state(1)
         self._inner = _sampler(self._name, int(mixed[0]))
         self._inner.before_trial(study, trial)
 
@@ -268,8 +269,8 @@ class _ByDraw(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> object:
-        if self._name == "grid":
-            return self._grid[self._draw][param_name]
+        if self._place is not None:
+            return self._grid[self._place][param_name]
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(

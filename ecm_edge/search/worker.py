@@ -122,7 +122,7 @@ class Worker:
         if view.is_waiting:
             return False
         if self._settings.sampler == "grid":
-            return len(set(view.draws.values())) >= space.grid_size(self._settings.space)
+            return len(set(draws.grid_places(view.trials).values())) >= space.grid_size(self._settings.space)
         return view.idle >= _MOST_IDLE_DRAWS
 
     def _nothing_left(self, view: View) -> StoppedBy:
@@ -174,9 +174,10 @@ class Worker:
         return draws.numbers(self.shared.study.get_trials(deepcopy=False))[trial.number]
 
     def _take_through(self, trial: optuna.trial.Trial, heart: Heart) -> TrialRecord | None:
-        draw = self._draw(trial)
-        if self._settings.sampler == "grid" and draw >= space.grid_size(self._settings.space):
-            self._end_avoided(trial)  # another worker took the last point at the same moment
+        view = self.shared.read()
+        draw = view.draws[trial.number]
+        if self._is_beyond_the_grid(trial, view) or draws.is_twin(view.trials[trial.number], view.trials):
+            self._end_avoided(trial)  # another worker took the last point, or the draw, at the same moment
             return None
         point = space.draw(self._settings.space, trial)
         taken = self._settle(trial, point)
@@ -198,6 +199,11 @@ class Worker:
             record = self._prove(record)
         self._tell(trial, record, is_trained=is_trained)
         return record
+
+    def _is_beyond_the_grid(self, trial: optuna.trial.Trial, view: View) -> bool:
+        if self._settings.sampler != "grid":
+            return False
+        return draws.grid_places(view.trials).get(trial.number, 0) >= space.grid_size(self._settings.space)
 
     def _settle(self, trial: optuna.trial.Trial, point: Point) -> Taken:
         """Contend for the point and a place, until it is clear whether the trial has both."""
@@ -224,14 +230,20 @@ class Worker:
             self._wait_for_others(trial, key, decision)
 
     def _wait_for_others(self, trial: optuna.trial.Trial, key: str, decision: claim.Decision) -> None:
-        if decision == "back":
-            self._set_phase(trial, "back", key)
-            time.sleep(_WAIT_S)
-        else:
+        if decision == "wait":
             time.sleep(_LOOK_AGAIN_S)
-        self.watch.release_dead()
-        if decision == "back":
-            self._set_phase(trial, "drawn", key)
+            self.watch.release_dead()
+            return
+        self._set_phase(trial, "back", key)
+        may_ask = False
+        while not may_ask:
+            time.sleep(_WAIT_S)
+            _check_on()
+            self.watch.release_dead()
+            view = self.shared.read()
+            places = view.limits.trials - view.trained
+            may_ask = claim.may_ask(view.contenders(but=trial.number), places=places)
+        self._set_phase(trial, "drawn", key)
 
     def _set_phase(self, trial: optuna.trial.Trial, phase: claim.Phase, key: str) -> None:
         trial.set_user_attr(draws.CLAIM, {"phase": phase, "point": key})
