@@ -55,13 +55,13 @@ class Server:
     process: subprocess.Popen | None = None
 
     def make(self):
-        """Make the cluster; its one role is `lab`."""
+        """Make the cluster; its one role is `tester`."""
         secret = self.folder / "password"
         secret.write_text(self.password)
         if os.geteuid() == 0:
             for path in (self.folder, secret):
                 shutil.chown(path, "postgres", "postgres")
-        words = ["initdb", "-D", self.folder / "data", "-U", "lab", "-A", "scram-sha-256", f"--pwfile={secret}"]
+        words = ["initdb", "-D", self.folder / "data", "-U", "tester", "-A", "scram-sha-256", f"--pwfile={secret}"]
         subprocess.run(
             [*_as_postgres(), self.bin / words[0], *words[1:], "-E", "UTF8", "--no-locale", "--no-sync"],
             check=True,
@@ -94,7 +94,7 @@ class Server:
     def ask(self, program, *arguments):
         """The completed run of one of PostgreSQL's client programs."""
         return subprocess.run(
-            [*self.prefix, self.bin / program, "-h", self.address, "-p", str(self.port), "-U", "lab", *arguments],
+            [*self.prefix, self.bin / program, "-h", self.address, "-p", str(self.port), "-U", "tester", *arguments],
             env={**os.environ, "PGPASSWORD": self.password},
             capture_output=True,
             text=True,
@@ -109,7 +109,7 @@ class Server:
 
     def url(self, name):
         """The storage URL of a database."""
-        return f"postgresql+psycopg://lab:{self.password}@{self.address}:{self.port}/{name}"
+        return f"postgresql+psycopg://tester:{self.password}@{self.address}:{self.port}/{name}"
 
 
 def _as_postgres():

@@ -100,7 +100,7 @@ def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
     lines = timed.table({"import": record("2026-01-02T03:04:05", 3.14)}).splitlines()
     assert all("2026-01-02, Some CPU, 2 cores, load 3.1 (busy), `0123456`" in line for line in lines[2:4])
     assert lines[4] == ""
-    assert lines[5].startswith("NOT RUN: `test_an_epoch_of_ours_against_the_seed_works_way`, ")
+    assert lines[5].startswith("NOT RUN: `test_steps_of_tcn`, ")
     assert "median 1.5 s, at most 2.5 s, of 4 trials | < 2 s: **missed**" in lines[2]
     assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
     assert "(busy)" not in record("2026-01-02", 1.0).where()

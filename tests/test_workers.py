@@ -320,3 +320,11 @@ def test_a_draw_that_was_queued_twice_is_trained_once(dataset, shared_run):
     record = search.search(dataset, out, Limits(6), Sharing(url, name))
     assert [trial.number for trial in record.trials].count(1) == 1
     assert record.trained == 6
+
+
+def test_a_search_with_other_settings_than_the_study_is_refused_and_leaves_no_run(shared_run, tmp_path):
+    out, url, name = shared_run
+    other = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 4, "sampler": "tpe"})
+    with pytest.raises(SearchError, match=r"found sampler random in the study, tpe here; seed 0 in the study, 4 here"):
+        search.start(tmp_path / "new", other, Sharing(url, name))
+    assert not (tmp_path / "new").exists()

@@ -17,7 +17,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
-from ecm_edge.search import presence, processes, shared, study
+from ecm_edge.search import presence, processes, runs, shared, stored, study
 from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
@@ -148,6 +148,16 @@ def _set_limits(out: Path, shares: Shared, given: Limits) -> None:
     shares.set_limits(kept.trials, kept.timeout_s)
 
 
+def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
+    """Make the folder of a new run, which may join a study of others; raises as `runs.start` and `shared.begin`."""
+    if sharing.storage not in {None, *_own(out)}:
+        files.check_new(out)
+        url, name = _place(out, settings, sharing)
+        with study.clear_storage_errors(url):
+            shared.check_joinable(url, name, settings)
+    runs.start(out, settings)
+
+
 @contextmanager
 def _open(
     out: Path, settings: SearchSettings, sharing: Sharing, tell: Callable[[str], None]
@@ -162,7 +172,7 @@ def _open(
             _check_not_lost(out, kept)
         kept.save(out / STUDY)
         if sharing.artifacts_url is not None:
-            shares.study.set_user_attr(shared.ARTIFACTS_URL, sharing.artifacts_url)
+            stored.bind(shares, sharing.artifacts_url)
         yield shares, url
 
 
@@ -240,7 +250,9 @@ class _Run:
         with at_work(self.dataset, self.out, self.shares, self.tell) as worker:
             stopped_by = worker.loop(self._after_trial)
             worker.prove(self._after_trial)
-        return self.summarise(stopped_by, time.monotonic() - started)
+        record = self.summarise(stopped_by, time.monotonic() - started)
+        stored.show_run(self.shares, record)
+        return record
 
     def _after_trial(self, record: TrialRecord) -> None:
         self.on_trial(record)

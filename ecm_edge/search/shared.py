@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
+import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
@@ -41,6 +43,7 @@ RUNG = "rung:"
 ARTIFACTS_URL = "artifacts_url"
 _PROOF = "proof:"
 _LIMITS = "limits"
+_METRIC_NAMES = {"f1": "F1", "fbeta_mean": "Fbeta", "board_score": "board_score"}
 _SETTINGS, _SHA256, _VERSION = "settings", "settings_sha256", "tool_version"
 _BINDING_S = 15.0  # after which a process that made a study is taken for dead before it bound it
 _MOST_DIFFERENCES = 6
@@ -264,6 +267,18 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
     return Shared(opened, storage, storage.get_study_id_from_name(name), _check(attributes, settings))
 
 
+def check_joinable(url: str, name: str, settings: SearchSettings) -> None:
+    """Refuse settings that a study of that name does not have, before anything is written.
+
+    Raises:
+        SearchError: every difference is named; or the storage does not open.
+    """
+    storage = study.open_storage(url)
+    attributes = _attributes(storage, name) if study.exists(storage, name) else {}
+    if _SHA256 in attributes:
+        _check(attributes, settings)
+
+
 def _attributes(storage: BaseStorage, name: str) -> dict[str, Any]:
     return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
 
@@ -286,6 +301,9 @@ def _bound(opened: optuna.Study) -> dict[str, Any]:
 
 
 def _bind(opened: optuna.Study, settings: SearchSettings) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        opened.set_metric_names([_METRIC_NAMES[settings.objective], "MACs"][: len(opened.directions)])
     opened.set_user_attr(_SETTINGS, settings.model_dump(mode="json"))
     opened.set_user_attr(_VERSION, version())
     opened.set_user_attr(_SHA256, _sha256(settings))

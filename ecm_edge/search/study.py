@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
@@ -24,7 +26,6 @@ from ecm_edge.search import draws, presence
 from ecm_edge.search.storage import PatientStorage
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
@@ -40,6 +41,7 @@ Pruner = Literal["median", "halving", "none"]
 
 JOURNAL = "journal://"
 _GRPC = "grpc://"
+_MOST_TRIES = 5  # to open a database that other processes open for the first time, too
 _HIDDEN = "***"
 _SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&\s]*")
 
@@ -63,12 +65,9 @@ def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> Base
     try:
         if url.startswith(JOURNAL):
             return JournalStorage(JournalFileBackend(unquote(url.removeprefix(JOURNAL))))
-        if url.startswith(_GRPC):
-            host, _, port = url.removeprefix(_GRPC).rpartition(":")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
-        return get_storage(_database(url, tell))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return _proxy(url) if url.startswith(_GRPC) else get_storage(_database(url, tell))
     except Exception as problem:  # noqa: BLE001 - SQLAlchemy and its drivers raise whatever they like
         raise SearchError(
             "a study needs a storage that opens",
@@ -77,15 +76,30 @@ def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> Base
         ) from None  # the cause may hold the password
 
 
+def _proxy(url: str) -> BaseStorage:
+    host, _, port = url.removeprefix(_GRPC).rpartition(":")
+    return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+
+
 def _database(url: str, tell: Callable[[str], None]) -> PatientStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = PatientStorage(
-            url,
-            heartbeat_interval=presence.heartbeat_s(),
-            grace_period=presence.GRACE_BEATS * presence.heartbeat_s(),
-            heartbeat_stale_trial_callback=lambda study, trial: presence.requeue(study, trial, died=True, tell=tell),
-        )
+    """A database; where another process makes its tables at this moment, as soon as they are there."""
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return _opened(url, tell)
+        except SQLAlchemyError as problem:
+            if not re.search(r"(?i)exists|unique|duplicate", str(problem)):
+                raise
+            time.sleep(1)
+    return _opened(url, tell)
+
+
+def _opened(url: str, tell: Callable[[str], None]) -> PatientStorage:
+    storage = PatientStorage(
+        url,
+        heartbeat_interval=presence.heartbeat_s(),
+        grace_period=presence.GRACE_BEATS * presence.heartbeat_s(),
+        heartbeat_stale_trial_callback=lambda study, trial: presence.requeue(study, trial, died=True, tell=tell),
+    )
     if url.startswith("sqlite"):
         event.listen(storage.engine, "connect", _write_quickly)
         event.listen(storage.engine, "begin", _lock_at_once)
@@ -95,8 +109,9 @@ def _database(url: str, tell: Callable[[str], None]) -> PatientStorage:
 
 def _write_quickly(connection: sqlite3.Connection, _record: object) -> None:
     """With a log that is written ahead, a commit need not wait for the disk; it outlives a killed process."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    with suppress(sqlite3.OperationalError):  # a file system that cannot share memory: it works without
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _lock_at_once(connection: Connection) -> None:
@@ -211,9 +226,9 @@ def clear_storage_errors(url: str) -> Iterator[None]:
 
 
 def _is_of_a_storage(problem: Exception) -> bool:
-    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises."""
+    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises; grpc need not be installed."""
     known = isinstance(problem, (StorageInternalError, SQLAlchemyError, JSONDecodeError))
-    return known or type(problem).__module__.startswith("grpc")
+    return known or type(problem).__module__.partition(".")[0] == "grpc"
 
 
 def _reason(problem: Exception) -> str:

@@ -19,7 +19,7 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
-from ecm_edge.search import artifacts, claim, draws, ladder, presence, processes, shared, study
+from ecm_edge.search import claim, draws, ladder, presence, processes, shared, stored, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL
@@ -265,11 +265,7 @@ class Worker:
 
     def _tell(self, trial: optuna.trial.Trial, record: TrialRecord, *, is_trained: bool) -> None:
         """Put what became of the trial into the study, its state last: what has ended is changed no more."""
-        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
-        if store is not None:
-            with doing(f"trial {record.number}"), doing("upload"):
-                uploaded = artifacts.upload(str(store), trial_folder(self.out, record.number))
-            trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
+        stored.keep(self.shared, trial, record, self.out)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(shared.RECORD, record.model_dump_json())
@@ -291,12 +287,14 @@ class Worker:
             presence.give_away(self.shared.study, self.shared.storage, frozen, died=died, tell=self.tell)
 
     def prove(self, on_trial: Callable[[TrialRecord], None]) -> None:
-        """Prove candidates, best first, until one passes; those of other machines are left to them, and that is said.
+        """Prove candidates, best first, until one passes; of other machines, those whose files are in the store.
+
+        What is left to other machines is said.
 
         Raises:
             KeyboardInterrupt: a signal came.
         """
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        for record in self._ranked():
             _check_on()
             if record.outcome == "trained" and not self._is_here(record):
                 self.tell(f"trial {record.number}: trained on {record.host}; not proven here, where its files are not")
@@ -310,7 +308,7 @@ class Worker:
     def prove_own(self, on_trial: Callable[[TrialRecord], None]) -> None:
         """Prove what was trained here, best first, until one passes or a better one is another's to prove."""
         own = {record.number for record in self.done}
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        for record in self._ranked():
             _check_on()
             if record.is_proven or (record.outcome == "trained" and record.number not in own):
                 return
@@ -320,15 +318,23 @@ class Worker:
             if proven.is_proven:
                 return
 
+    def _ranked(self) -> list[TrialRecord]:
+        """The trials that can be the best, best first."""
+        candidates = (record for record in self.shared.read().records if record.can_be_best)
+        return sorted(candidates, key=objective_of, reverse=True)
+
     def _is_here(self, record: TrialRecord) -> bool:
-        return trial_folder(self.out, record.number).is_dir()
+        """Whether a trial's folder is on this machine, or came out of the study's store just now."""
+        is_here = trial_folder(self.out, record.number).is_dir()
+        return is_here or stored.fetch(self.shared, self.shared.read(), record, self.out)
 
     def _proven(self, record: TrialRecord) -> TrialRecord:
-        """A trial proven, unless it was before or cannot be."""
-        if record.outcome not in {"trained", "done"} or not self._is_here(record):
+        """A trial proven, unless it was before or has no files here; they are stored before the study says so."""
+        if not self._is_here(record):
             return record
         proven = self._prove(record)
         if proven is not record:
+            stored.keep_ended(self.shared, proven, self.out)
             self.shared.keep_proof(proven)
         return proven
 
