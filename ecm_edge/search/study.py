@@ -173,12 +173,17 @@ def check_url(storage: str) -> None:
 def shown_url(url: str) -> str:
     """A URL as it may be shown: with *** in place of a password, and of any parameter that is called like a secret.
 
+    Where a web address has a user alone, that may be a token.
+
     >>> shown_url("postgresql+psycopg://ann:se/c@ret@host/db"), shown_url("sqlite:////data/study.db")
     ('postgresql+psycopg://ann:***@host/db', 'sqlite:////data/study.db')
     >>> shown_url("s3://bucket/af?secret_key=abc&region=x")
     's3://bucket/af?secret_key=***&region=x'
+    >>> shown_url("https://token@host/mlflow")
+    'https://***@host/mlflow'
     """
     without = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_HIDDEN}@", url)
+    without = re.sub(r"(https?://)[^:/@]+@", rf"\1{_HIDDEN}@", without)
     return _SECRET.sub(rf"\1{_HIDDEN}", without)
 
 
