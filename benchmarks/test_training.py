@@ -67,12 +67,18 @@ def rows(real_dataset, split):
 
 @pytest.fixture(scope="module")
 def loaded(real_dataset, split, rows):
-    """These segments as a training takes them; nothing to validate on."""
+    """These segments as a training takes them, in memory; nothing to validate on."""
     alone = split.model_copy(update={"train": [*split.train, *split.validation], "validation": []})
     data = train.load_data(real_dataset, alone)
     kept = np.searchsorted(real_dataset.rows_of(alone.train), rows)
-    fields = [name for name in data.__dataclass_fields__ if name.startswith("train_")]
-    return alone, replace(data, **{name: getattr(data, name)[kept] for name in fields})
+    fields = [name for name in data.__dataclass_fields__ if name.startswith("train_") and name != "train_samples"]
+    few = {name: getattr(data, name)[kept] for name in fields}
+    return alone, replace(data, train_samples=samples_of(real_dataset, rows), **few)
+
+
+def samples_of(dataset, rows):
+    """(n, 1, T) samples in memory."""
+    return torch.from_numpy(np.ascontiguousarray(dataset.samples[rows], dtype=np.float32)).unsqueeze(1)
 
 
 def test_steps_of_tcn(benchmark, real_dataset, real_text, rows, loaded):
@@ -158,7 +164,7 @@ def test_f1_of_afnet(benchmark, real_dataset, split, rows, loaded):
     alone, data = loaded
     batch, params = NETWORKS["afnet"]
     held_out = real_dataset.rows_of(split.test)
-    samples = train.samples_of(real_dataset, held_out)
+    samples = samples_of(real_dataset, held_out)
 
     def f1(network):
         scores = epochs.predict(network, samples, torch.device("cpu")).numpy()

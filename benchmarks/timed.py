@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FOLDER = Path(__file__).parent / "records"
-NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episodes")
+NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episodes", "demo")
 COLUMNS = ("what", "figure", "bar", "when and where")
 WAYS = ("by its modules", "batch innermost", "batch innermost and compiled")  # plain, eager, compiled
 STATISTICS = ("min", "median", "rounds")
@@ -182,9 +182,29 @@ def _f1(figures: Mapping[str, Figures]) -> Cells:
 def _overhead(figures: Mapping[str, Figures]) -> Cells:
     found = figures["test_overhead_of_a_trial"]
     return (
-        "a trial of the search besides training: forms, verification, images of three forms",
-        f"median {found['median_s']:.1f} s, at most {found['max_s']:.1f} s, of {found['trials']:.0f} trials",
-        _bar(f"< {bars.TRIAL_OVERHEAD_S:g} s", met=found["max_s"] < bars.TRIAL_OVERHEAD_S),
+        "a trial of the search besides training, all but the first",
+        (
+            f"median {found['median_s']:.1f} s, at most {found['max_s']:.1f} s, of {found['trials']:.0f} trials, "
+            f"{found['proven']:.0f} of them proven"
+        ),
+        _bar(
+            f"≤ {bars.TRIAL_OVERHEAD_S:g} s, ≤ {bars.SLOWEST_TRIAL_S:g} s",
+            met=found["median_s"] <= bars.TRIAL_OVERHEAD_S and found["max_s"] <= bars.SLOWEST_TRIAL_S,
+        ),
+    )
+
+
+def _demo(figures: Mapping[str, Figures]) -> Cells:
+    found = figures["test_the_demo_against_one_that_proves_every_trial"]
+    ours, before = (f"{found[f'{way}_cpu_s']:.0f} s of a core, of it search" for way in ("ours", "before"))
+    share = found["ours_cpu_s"] / found["before_cpu_s"]
+    return (
+        "the commands of `make demo`, a new cache, against the same with every trial exported, verified and built",
+        (
+            f"{ours} {found['ours_search_cpu_s']:.0f} s; every trial {before} {found['before_search_cpu_s']:.0f} s: "
+            f"{100 * share:.0f} %"
+        ),
+        _bar(f"≤ {100 * bars.DEMO_SHARE:.0f} %", met=share <= bars.DEMO_SHARE),
     )
 
 
@@ -281,5 +301,6 @@ _WRITERS: dict[str, Callable[[Mapping[str, Figures]], Cells]] = {
     "test_time_on_this_host": _host,
     "test_fit_of_one_candidate": _fit,
     "test_episodes_of_24_hours": _episodes,
+    "test_the_demo_against_one_that_proves_every_trial": _demo,
 }
 _BESIDE = {"test_loadtxt_a_file"}  # shown in the line of another

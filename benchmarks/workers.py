@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,17 +107,13 @@ class Timed:
         return storage
 
     def _timed(self, operation: Any) -> Any:
-        inner = False
-
         def timed(*arguments: Any, **options: Any) -> Any:
-            nonlocal inner
-            if inner or multiprocessing.current_process().pid != os.getpid():
-                return operation(*arguments, **options)
             begun = time.perf_counter()
             try:
                 return operation(*arguments, **options)
             finally:
-                self.waited_s += time.perf_counter() - begun
+                if threading.current_thread() is threading.main_thread():  # heartbeats have a thread of their own
+                    self.waited_s += time.perf_counter() - begun
 
         return timed
 
@@ -145,10 +142,9 @@ def _work(data: Path, out: Path, url: str, *, sleeping: bool) -> None:
 
     torch.set_num_threads(1)
     timed, real = Timed(), study.open_storage
-    study.open_storage = lambda *given: timed.watch(real(*given))  # type: ignore[assignment]
+    vars(study)["open_storage"] = lambda *given: timed.watch(real(*given))
     if sleeping:
-        worker.train_trial = asleep  # type: ignore[assignment]
-        worker.prove_trial = lambda _, record, __: record
+        vars(worker).update(train_trial=asleep, prove_trial=lambda _, record, __: record)
     done = search.work(open_dataset(data), out, url, _STUDY, on_trial=lambda _: timed.end(), tell=lambda _: None)
     used = resource.getrusage(resource.RUSAGE_SELF)
     trained = sum(trial.train_seconds for trial in done.trials)
@@ -178,7 +174,8 @@ def measure(kind: str, url: str, read_url: str, workers: int, trials: int, datas
     view = shares.read()
     points = [json.dumps(record.point, sort_keys=True) for record in view.records if record.trained]
     ended = [trial for trial in view.trials if shared.RECORD in trial.user_attrs]
-    wall_s = (max(t.datetime_complete for t in ended) - min(t.datetime_start for t in ended)).total_seconds()
+    ends = [trial.datetime_complete for trial in ended if trial.datetime_complete]
+    wall_s = (max(ends) - min(trial.datetime_start for trial in ended if trial.datetime_start)).total_seconds()
     _close(shares)
     slept = [float(np.random.default_rng(draw).uniform(*_SLEEP_S)) for draw in range(trials)]
     return Line(
@@ -197,9 +194,9 @@ def measure(kind: str, url: str, read_url: str, workers: int, trials: int, datas
 
 def _close(shares: shared.Shared) -> None:
     """Leave no connection to a process that is forked."""
-    backend = getattr(shares.storage, "_backend", None)
-    if backend is not None:
-        backend.engine.dispose()
+    engine = getattr(getattr(shares.storage, "_backend", None), "engine", None)
+    if engine is not None:  # of a database
+        engine.dispose()
 
 
 @contextlib.contextmanager
@@ -231,17 +228,17 @@ def run(many: int, each: int, quick: int) -> list[Line]:
         for workers in (1, 2, 4) if quick else ():
             url = server.database(f"real{workers}")
             lines.append(measure("PostgreSQL", url, url, workers, quick, dataset, sleeping=False))
-            print(lines[-1], flush=True)  # noqa: T201 - it takes minutes
+            print(lines[-1].model_dump(), flush=True)  # noqa: T201 - it takes minutes
         for kind, url in _on_one_machine(Path(folder)).items() if quick else ():
             lines.append(measure(kind, url, url, 4, quick, dataset, sleeping=False))
-            print(lines[-1], flush=True)  # noqa: T201
+            print(lines[-1].model_dump(), flush=True)  # noqa: T201
         url = server.database("sleeping")
         lines.append(measure("PostgreSQL", url, url, many, each * many, dataset, sleeping=True))
-        print(lines[-1], flush=True)  # noqa: T201
+        print(lines[-1].model_dump(), flush=True)  # noqa: T201
         url = server.database("proxied")
         with proxy(url) as proxied:
             lines.append(measure("gRPC proxy", proxied, url, many, each * many, dataset, sleeping=True))
-        print(lines[-1], flush=True)  # noqa: T201
+        print(lines[-1].model_dump(), flush=True)  # noqa: T201
     return lines
 
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.artifacts import download_artifact
 
-from ecm_edge.base.errors import SearchError
+from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.search import artifacts
 from ecm_edge.search.artifacts import Artifact, Store
 from tests import s3
@@ -162,7 +162,7 @@ def test_a_missing_s3_names_the_extra(monkeypatch):
 
 def test_nothing_is_noted_before_all_is_stored(tmp_path, folder):
     (tmp_path / "store").touch()  # where a folder has to be
-    with pytest.raises(SearchError, match="takes files"):
+    with pytest.raises(OutputError, match="takes files"):
         artifacts.upload(str(tmp_path / "store"), folder)
 
 

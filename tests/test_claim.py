@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecm_edge.search.claim import Contender, decide
+from ecm_edge.search.claim import Contender, decide, may_ask
 
 POINTS = [("a", "a", "a"), ("a", "a", "b"), ("a", "b", "a"), ("b", "a", "a"), ("a", "b", "c")]
 
@@ -18,9 +18,12 @@ def step(state, number, points, places):
         return None
     if plan in {"drawn", "back", "claimed"}:
         phases[number] = plan
-        plans[number] = {"drawn": "look", "back": "drawn", "claimed": "train"}[plan]
+        plans[number] = {"drawn": "look", "back": "ask", "claimed": "train"}[plan]
+        return tuple(phases), tuple(plans)
+    others = [Contender(n, phases[n], points[n]) for n in range(len(points)) if n != number and phases[n] != "end"]
+    if plan == "ask":
+        plans[number] = "drawn" if may_ask(others, places=places) else "ask"
     else:
-        others = [Contender(n, phases[n], points[n]) for n in range(len(points)) if n != number and phases[n] != "end"]
         decision = decide(Contender(number, "drawn", points[number]), others, is_taken=False, places=places)
         plans[number] = {"claim": "claimed", "back": "back", "wait": "look"}.get(decision, "end")
         if plans[number] == "end":

@@ -1,4 +1,4 @@
-"""The page on many machines: its SQL on a real server, its Slurm script by shellcheck, its Job by Kubernetes' schema."""
+"""The page on many machines: SQL on a real server, the Slurm script by shellcheck, the Job by Kubernetes' schema."""
 
 import os
 import re
@@ -40,10 +40,9 @@ def test_the_line_of_pg_hba_is_one(postgresql):
     line = block(PAGE, "PostgreSQL, from Debian's package", "text")
     path = postgresql.folder / "data" / "pg_hba.conf"
     path.write_text(f"{path.read_text()}\n{line}")
-    asked = postgresql.ask(
-        "psql", "-Atc", "SELECT database, user_name, error FROM pg_hba_file_rules", "postgres"
-    ).stdout
-    assert "{studies}|{lab}|" in asked.splitlines()
+    query = "SELECT type, database, user_name, address, auth_method FROM pg_hba_file_rules"
+    read = postgresql.ask("psql", "-Atc", query, "postgres").stdout
+    assert "hostssl|{studies}|{lab}|10.0.0.0|scram-sha-256" in read.splitlines()
 
 
 def test_the_slurm_script(tmp_path):
@@ -71,7 +70,8 @@ def test_the_kubernetes_job():
         validator.validate(job, validator.latest_version(), strict=True)
 
 
-def test_the_commands_of_the_examples_exist():
+def test_the_commands_of_the_examples_exist(monkeypatch):
+    monkeypatch.setenv("ECM_EDGE_STORAGE", "postgresql+psycopg://db/studies")  # both hand it on
     shell = re.search(r"^srun ecm-edge (.*)$", (EXAMPLES / "slurm_array.sh").read_text(), re.MULTILINE)[1]
     listed = re.search(r"args: \[ecm-edge, (.*)\]", (EXAMPLES / "kubernetes_job.yaml").read_text())[1]
     for verb, *words in (shell.replace('"', "").split(), listed.split(", ")):

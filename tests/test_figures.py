@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import ablations, counts, figures, firmware, timed
+from benchmarks import ablations, counts, figures, firmware, timed, workers
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
 from benchmarks.strategies import candidates, results
@@ -37,7 +37,7 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
         ("data/reference/README.md", ("The models that ship", "Figures", "How an entry was made")),
         (
             "benchmarks/README.md",
-            ("Benchmarks", "How figures are kept", "Times", "Firmware", "Search strategies", *TRAINING),
+            ("Benchmarks", "How figures are kept", "Times", "Firmware", "Many workers", "Search strategies", *TRAINING),
         ),
     ],
 )
@@ -60,6 +60,7 @@ def test_a_figure_is_seen(text):
 def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
     names |= {"ablations.json"} if ablations.load() else set()
+    names |= {"workers.json"} if workers.load() else set()
     names |= {path.name for path in (candidates.RECORD, results.RECORD) if path.is_file()}
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names
@@ -100,7 +101,7 @@ def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
     lines = timed.table({"import": record("2026-01-02T03:04:05", 3.14)}).splitlines()
     assert all("2026-01-02, Some CPU, 2 cores, load 3.1 (busy), `0123456`" in line for line in lines[2:4])
     assert lines[4] == ""
-    assert lines[5].startswith("NOT RUN: `test_an_epoch_of_ours_against_the_seed_works_way`, ")
+    assert lines[5].startswith("NOT RUN: `test_steps_of_tcn`, ")
     assert "median 1.5 s, at most 2.5 s, of 4 trials | < 2 s: **missed**" in lines[2]
     assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
     assert "(busy)" not in record("2026-01-02", 1.0).where()

@@ -14,9 +14,11 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.space import Space
 from ecm_edge.cli import main
+from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.search import artifacts, runs, search
 from ecm_edge.search.pull import pull
 from ecm_edge.search.search import Limits, Sharing
+from ecm_edge.search.trial import shipping_verdict
 from tests import s3
 
 TARGET = targets.load("loongson-2k0500")
@@ -68,8 +70,9 @@ def test_the_pulled_best_verifies(study, dataset, tmp_path, capsys):
     assert exit_code(["pull", NAME, "--storage", study, "-o", out, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["best"], [one["number"] for one in printed["pulled"]]) == (0, [0])
-    assert exit_code(["verify", out, "--data", dataset.folder, "--target", TARGET.name, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["verdict"] == "PASS"
+    exit_code(["verify", out, "--data", dataset.folder, "--target", TARGET.name, "--json"])  # int8 may lose too much
+    verified = VerifyRecord.model_validate_json(capsys.readouterr().out)
+    assert shipping_verdict(verified, TARGET) == "PASS"
     summary = runs.SearchRecord.load(out / candidate.RUN_SUMMARY)
     assert (summary.trained, summary.trials[0].outcome) == (1, "done")
     assert {path.name for path in out.iterdir()} >= {"search.json", "limits.json", "avoid.json", "study.json", "trials"}
@@ -79,14 +82,24 @@ def test_a_pulled_run_is_scored_and_reported(study, dataset, tmp_path):
     pull(study, NAME, tmp_path / "run", 0)
     data = ["--data", dataset.folder]
     assert exit_code(["score", tmp_path / "run", *data]) == 0
-    assert exit_code(["report", tmp_path / "run", *data, "-o", tmp_path / "page.html"]) == 0
+    exit_code(["report", tmp_path / "run", *data, "-o", tmp_path / "page.html"])  # its verdict is that of all forms
+    assert "separable" in (tmp_path / "page.search.html").read_text(encoding="utf-8")
+
+
+def test_a_search_on_another_machine_gets_the_files_of_the_best(copied, dataset, tmp_path):
+    runs.start(tmp_path / "other", runs.default_settings(dataset, TARGET, SPACE))
+    sharing = Sharing(storage=copied, name=NAME)
+    record = search.search(dataset, tmp_path / "other", Limits(1), sharing, tell=pytest.fail)
+    assert (record.best, record.trained) == (0, 1)
+    best = candidate.locate(tmp_path / "other")
+    assert {candidate.CHECKPOINT, candidate.VERIFY, candidate.FIRMWARE} <= {path.name for path in best.iterdir()}
 
 
 def test_files_may_come_from_another_store(study, bucket, tmp_path):
     fsspec.url_to_fs(bucket)[0].get(f"{bucket}/af/", f"{tmp_path}/mirror/", recursive=True)
     record = pull(study, NAME, tmp_path / "run", "all", artifacts_url=(tmp_path / "mirror").as_uri())
     assert [one.number for one in record.pulled] == [0]
-    with pytest.raises(SearchError, match="no [0-9a-f]{64} for "):
+    with pytest.raises(SearchError, match=r"no [0-9a-f]{64} for "):
         pull(study, NAME, tmp_path / "again", artifacts_url=(tmp_path / "nothing").as_uri())
     assert not (tmp_path / "again").exists()
 
@@ -118,7 +131,7 @@ def test_a_study_cannot_write_elsewhere(copied, tmp_path):
     study.set_user_attr(artifacts.of_ended(0), {"../../../out": noted})
     with pytest.raises(SearchError, match="lie in its folder"):
         pull(copied, NAME, tmp_path / "run")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.db"]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("own.db")] == []
 
 
 def test_no_password_is_shown(tmp_path, capsys):

@@ -149,6 +149,71 @@ def test_a_run_stands_for_its_best_candidate(dataset, begun):
     assert candidate.locate(out) == candidate.trial_folder(out, record.best)
 
 
+def proven(record):
+    """Numbers of the trials that were taken beyond their training, and how many are only trained."""
+    return {t.number for t in record.trials if t.outcome == "done"}, sum(t.outcome == "trained" for t in record.trials)
+
+
+def test_only_the_first_and_the_best_are_proven(dataset, begun):
+    record = search.search(dataset, begun(sampler="random"), Limits(8))
+    assert proven(record) == ({0, record.best}, 8 - len({0, record.best}))
+    assert record.best_objective == max(trial.objective for trial in record.trials)
+
+
+def test_one_that_fails_its_proof_is_followed_by_the_next_best(dataset, begun):
+    out = begun(proof=fake_proof(fails=lambda trial: trial.objective > 6), sampler="random")
+    record = search.search(dataset, out, Limits(8))
+    failed = {trial.number for trial in record.trials if trial.objective > 6}
+    assert len(failed) > 1
+    assert record.best_objective == max(trial.objective for trial in record.trials if trial.objective <= 6)
+    assert proven(record)[0] == {0, record.best, *failed}
+    assert {trial.number for trial in record.trials if trial.verdict == "FAIL"} == failed
+    assert not failed & set(record.pareto)
+
+
+def test_a_trial_that_reaches_the_standard_is_proven_at_once_and_ends_the_search_only_if_it_passes(dataset, begun):
+    proof = fake_proof(fails=lambda trial: trial.objective == 11)
+    record = search.search(dataset, begun(proof=proof, sampler="grid", standard=11.0, avoid_radius=0.0), Limits(100))
+    assert record.stopped_by == "standard"
+    assert (record.best_objective, record.trials[-1].number) == (12.0, record.best)
+    assert any(trial.verdict == "FAIL" for trial in record.trials)
+
+
+def interrupt(dataset, out, monkeypatch, trials):
+    """A run that is interrupted when it begins to prove what was trained, all but its first candidate."""
+    ours = fake_proof()
+
+    def prove_trial(folder, record, setting):
+        if record.number:
+            raise KeyboardInterrupt
+        return ours(folder, record, setting)
+
+    monkeypatch.setattr(worker, "prove_trial", prove_trial)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(dataset, out, Limits(trials))
+    monkeypatch.setattr(worker, "prove_trial", ours)
+
+
+def test_an_interrupted_run_says_what_is_proven_and_a_resumed_one_proves(dataset, begun, monkeypatch):
+    values = iter([3.0, 5.0, 1.0, 4.0])
+    out = begun(fake(objective=lambda _: next(values)), sampler="random")
+    interrupt(dataset, out, monkeypatch, 4)
+    with pytest.raises(CandidateError, match=r"trial 1, 3 not yet in .*the best that is proven is .*0000.*--resume"):
+        candidate.locate(out)
+    record = search.search(dataset, out, Limits(4))
+    assert (record.best, proven(record)) == (1, ({0, 1}, 2))
+    assert candidate.locate(out) == candidate.trial_folder(out, 1)
+
+
+def test_what_was_not_proven_is_not_shown_as_failed(dataset, begun, capsys):
+    with pytest.raises(SystemExit):
+        main(command(dataset, begun(sampler="random"), "--resume", "--trials", "3"))
+    shown = capsys.readouterr()
+    assert "FAIL" not in shown.out + shown.err
+    assert ", verify not run" in shown.err
+    assert "verify not run: only candidates that can be the best are exported, verified and built" in shown.out
+
+
 def test_no_point_is_proposed_twice(dataset, begun):
     record = search.search(dataset, begun(sampler="random"), Limits(22))
     points = [json.dumps(trial.point, sort_keys=True) for trial in record.trials]
@@ -226,6 +291,27 @@ def test_a_resumed_run_keeps_its_limits(dataset, begun):
 
 def command(dataset, out, *further):
     return ["search", "--data", str(dataset.folder), "-o", str(out), *further]
+
+
+def test_a_grid_goes_through_all_points_beside_those_that_are_tried_first(dataset, begun):
+    small = {"channels": {"choices": [2, 4]}, "depth": 2, "kernel": {"choices": [3, 5]}, "stride": 4}
+    grid = Space.model_validate(
+        {"families": {"separable": {"params": small}}, "training": {"epochs": 2, "batch_size": 32}}
+    )
+    points = list(space.enumerate_points(grid))
+    out = begun(chosen_space=grid, sampler="grid")
+    record = search.search(dataset, out, Limits(9), Sharing(start_from=points[-2:]))
+    assert (record.trained, record.stopped_by) == (4, "exhausted")
+    assert [trial.point for trial in record.trials] == [*points[-2:], *points[:2]]
+
+
+def test_what_a_living_process_writes_is_not_removed(dataset, begun):
+    out = begun()
+    (out / "trials" / ".0007.12345678.unfinished").mkdir()
+    with files.staged_folder(out / "trials" / "0008") as staged:
+        search.search(dataset, out, Limits(1))
+        (staged / "trial.json").touch()
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0008"]
 
 
 def test_resume_alone_goes_on_to_the_same_number(dataset, begun, capsys):
@@ -560,6 +646,18 @@ def test_a_real_trial_leaves_every_stages_files(real_run):
     expected = {candidate.CONFIG, candidate.COST, candidate.TRAINING, candidate.EPOCHS, candidate.CHECKPOINT}
     expected |= {candidate.EXPORT_LOG, candidate.EXPORTED, candidate.VERIFY, *candidate.FORM_FILES.values()}
     assert expected <= names
+
+
+def test_a_real_trial_says_what_was_not_run_and_leaves_nothing_of_it(real_run):
+    out, record = real_run
+    assert record.trials[0].outcome == "done"
+    for trial in record.trials:
+        names = {path.name for path in candidate.trial_folder(out, trial.number).iterdir()}
+        made = {candidate.EXPORTED, candidate.VERIFY, candidate.FIRMWARE} & names
+        assert trial.not_run == ([] if trial.outcome == "done" else ["export", "quantize", "verify", "firmware"])
+        assert len(made) == (3 if trial.outcome == "done" else 0)
+    waiting = [trial.objective for trial in record.trials if trial.outcome == "trained"]
+    assert all(objective <= record.best_objective for objective in waiting)
 
 
 def test_the_best_of_a_real_run_has_its_layers_ranked(real_run):

@@ -169,6 +169,20 @@ def test_the_bars_say_where_ours_is_behind():
     assert all(lead < 0 for lead in behind.values())
 
 
+def test_replays_are_kept_with_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "RECORD", tmp_path / "replayed.json")
+    monkeypatch.setattr(results, "PICTURE", tmp_path / "strategies.svg")
+    assert results.shown().startswith("NOT RUN")
+    MADE.save(tmp_path / "table.json")
+    command.main(["replay", "--table", str(tmp_path / "table.json"), "--replays", "2", "--workers", "1", "--write"])
+    assert results.load().table_sha256 == results.sha256(MADE)
+    assert results.shown() in capsys.readouterr().out
+    assert "**Provisional: 189 candidates are not trained yet.**" in results.shown()
+    picture = (tmp_path / "strategies.svg").read_text()
+    results.save(results.load())
+    assert (tmp_path / "strategies.svg").read_text() == picture
+
+
 def test_candidates_are_read_without_a_gap(tmp_path):
     work = candidates.Work(tmp_path, tmp_path)
     for number in (0, 1, 3):

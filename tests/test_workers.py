@@ -7,14 +7,16 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 
+import optuna
 import pytest
 
 from ecm_edge.base.errors import CandidateError, SearchError
 from ecm_edge.candidate import candidate, space
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
-from ecm_edge.search import known, presence, processes, runs, search, shared, study, worker
+from ecm_edge.search import draws, known, presence, processes, runs, search, shared, study, worker
 from ecm_edge.search.search import Limits, Sharing
 
 from .test_search import SPACE, TARGET, fake_trials
@@ -317,3 +319,40 @@ def test_a_search_with_other_settings_than_the_study_is_refused_and_leaves_no_ru
     with pytest.raises(SearchError, match=r"found sampler random in the study, tpe here; seed 0 in the study, 4 here"):
         search.start(tmp_path / "new", other, Sharing(url, name))
     assert not (tmp_path / "new").exists()
+
+
+def test_who_joins_with_no_limits_changes_none(dataset, shared_run, tmp_path):
+    _, url, name = shared_run
+    shared.join(url, name).set_limits(3, 500.0)
+    there = shared.join(url, name).limits()
+    settings = shared.join(url, name).settings
+    runs.start(tmp_path / "other", settings)
+    assert search.search(dataset, tmp_path / "other", sharing=Sharing(url, name)).trained == 3
+    assert shared.join(url, name).limits() == there
+    assert search.search(dataset, tmp_path / "other", Limits(4)).trained == 4
+    assert shared.join(url, name).limits() == shared.SharedLimits(trials=4, until=there.until)
+
+
+def test_the_name_of_a_study_is_kept_where_its_storage_is_given_again(dataset, shared_run):
+    out, url, name = shared_run
+    search.search(dataset, out, Limits(2), Sharing(url))
+    assert optuna.get_all_study_names(url) == [name]
+
+
+def test_a_draw_that_was_queued_twice_is_trained_once(dataset, shared_run):
+    out, url, name = shared_run
+    shares = shared.join(url, name)
+    with pytest.warns(UserWarning, match="Heartbeat of storage"):
+        lost = shares.study.ask()
+    shares.study.tell(lost, state=optuna.trial.TrialState.FAIL)
+    shares.repeat_what_was_lost()
+    draws.enqueue_again(shares.study, shares.study.trials[lost.number], died=True)  # another search, at the same moment
+    record = search.search(dataset, out, Limits(6), Sharing(url, name))
+    assert [trial.number for trial in record.trials].count(1) == 1
+    assert record.trained == 6
+
+
+def test_what_is_left_of_sqlite_is_one_file(shared_run):
+    """So that a study is copied with its file."""
+    folder = Path(shared_run[1].removeprefix("sqlite:///")).parent
+    assert [path.name for path in folder.glob("shared.db*")] == ["shared.db"]

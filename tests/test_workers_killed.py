@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -22,7 +23,9 @@ from ecm_edge import targets
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.space import Space
-from ecm_edge.search import presence, runs, search, shared, study, worker
+from ecm_edge.evaluate.verify import verify_candidate
+from ecm_edge.evaluate.verify.records import is_proven
+from ecm_edge.search import presence, pull, runs, search, shared, study, worker
 from ecm_edge.search.runs import SearchRecord, WorkerRecord
 from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
@@ -111,34 +114,35 @@ class Worker:
         self.send(signal.SIGSTOP)
         until(lambda: Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T", [self])
 
-    def is_proving(self):
-        """Whether a network that it trained is being exported, quantised, verified or built."""
-        return any((self.out / candidate.RUN_TRIALS).glob(f".*/{HALF}"))
-
 
 class Scene:
     """The study as a bystander sees it."""
 
-    def __init__(self, url):
-        self.shares = shared.join(url, "chaos")
+    def __init__(self, shares):
+        self.shares = shares
 
     def close(self):
-        backend = getattr(self.shares.storage, "_backend", None)
-        if backend is not None:
-            backend.engine.dispose()
+        """Close its connections, which no process that is forked may have; the next question opens others."""
+        engine = getattr(getattr(self.shares.storage, "_backend", None), "engine", None)
+        if engine is not None:  # of a database
+            engine.dispose()
 
     def trial_of(self, worker):
         """The running trial of a worker."""
         return next((t for t in self.shares.read().running if shared.worker_of(t).get("pid") == worker.pid), None)
 
     def trains(self, worker):
-        """Whether it is between the first and the last epoch of a training."""
+        """Whether it is between the first epoch of a training and its end."""
         trial = self.trial_of(worker)
-        return trial is not None and bool(trial.intermediate_values) and not worker.is_proving()
+        return trial is not None and bool(trial.intermediate_values) and not self._folder(worker, trial).is_dir()
 
     def proves(self, worker):
-        """Whether it is between training and the end of its trial."""
-        return worker.is_proving() and self.trial_of(worker) is not None
+        """Whether it is between the export of a trained network and the end of its trial."""
+        trial = self.trial_of(worker)
+        return trial is not None and (self._folder(worker, trial) / HALF).is_file()
+
+    def _folder(self, worker, trial):
+        return candidate.trial_folder(worker.out, self.shares.read().draws[trial.number])
 
     def answers(self):
         """Whether the storage takes something: a process may be stopped while it holds a lock."""
@@ -204,7 +208,7 @@ def begin(url, dataset, folder, workers, *, faked):
     until((folder / "run" / runs.STUDY).is_file, workers)
     for name in ("one", "two", "three"):
         workers.append(Worker(folder / name, search.work, dataset, folder / name, url, "chaos", faked=faked))
-    return Scene(url)
+    return Scene(shared.join(url, "chaos"))
 
 
 def lose(scene, one):
@@ -236,8 +240,9 @@ def check(view, folder, stopped, lost):
     for number in lost:  # each was done again under its own draw
         again = [trial for trial in view.trials if trial.system_attrs.get("failed_trial") == number]
         assert {view.draws[trial.number] for trial in again} == {view.draws[number]}
-    folders = Counter(path.name for path in folder.glob(f"*/{candidate.RUN_TRIALS}/[0-9]*"))
-    assert set(folders.values()) == {1}
+    alive = [folder / "run", stopped.out]
+    folders = Counter(path.name for out in alive for path in (out / candidate.RUN_TRIALS).glob("[0-9]*"))
+    assert folders.keys() == {f"{trial.number:04d}" for trial in record.trials if trial.trained}
     stored = [path for path in (folder / "store").rglob("*") if path.is_file()]
     assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in stored} == {path.name for path in stored}
     for trial in view.trials:
@@ -266,3 +271,43 @@ def test_workers_that_are_killed_or_stopped(storage, dataset, tmp_path, monkeypa
         check(end(scene, [first, stopped]), tmp_path, stopped, lost)
     finally:
         scene.close()
+
+
+def test_real_trials_survive_and_the_best_verifies_elsewhere(postgresql, dataset, tmp_path, monkeypatch, workers):
+    """Training, export and proofs are real; the best candidate is pulled where no other folder is, and verified."""
+    monkeypatch.setenv(presence.HEARTBEAT_VARIABLE, "1")
+    url, settings = postgresql.database("real"), runs.default_settings(dataset, TARGET, SPACE, pruner="none", ladder=[])
+    scene = Scene(shared.begin(url, "chaos", settings))
+    scene.shares.set_limits(TRIALS, None)
+    scene.shares.study.set_user_attr(shared.ARTIFACTS_URL, f"file://{tmp_path / 'store'}")
+    scene.close()
+    for name in ("one", "two", "three"):
+        workers.append(Worker(tmp_path / name, search.work, dataset, tmp_path / name, url, "chaos", faked=False))
+    left = list(workers)
+    try:
+        proving = scene.stopped_while(scene.proves, left)
+        lost = [lose(scene, proving)]
+        left.remove(proving)
+        runs.start(tmp_path / "run", settings)
+        scene.close()
+        given = (dataset, tmp_path / "run", Limits(TRIALS), Sharing(storage=url, name="chaos"))
+        first = Worker(tmp_path / "run", search.search, *given, faked=False)
+        workers.append(first)
+        training = scene.stopped_while(scene.trains, left)
+        lost.append(lose(scene, training))
+        left.remove(training)
+        postgresql.stop()
+        postgresql.start()
+        (stopped,) = left
+        scene.stopped_while(scene.trains, left)
+        lost.append(scene.trial_of(stopped).number)
+        until(lambda: scene.trial_of(stopped) is None, [stopped])
+        stopped.send(signal.SIGCONT)
+        check(end(scene, [first, stopped]), tmp_path, stopped, lost)
+    finally:
+        scene.close()
+    for folder in ("run", "one", "two", "three"):
+        shutil.rmtree(tmp_path / folder)
+    pulled = pull.pull(url, "chaos", tmp_path / "elsewhere" / "pulled")
+    best = candidate.trial_folder(tmp_path / "elsewhere" / "pulled", pulled.best)
+    assert is_proven(verify_candidate(best, dataset, TARGET), TARGET.precision[0], TARGET)

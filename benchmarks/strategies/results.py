@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 
 from benchmarks.strategies import candidates, replay
+from benchmarks.strategies.candidates import Table
 from ecm_edge.base import files, plots
 from ecm_edge.base.processes import run_all
 from ecm_edge.base.records import Record
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from benchmarks.strategies.candidates import Table
     from benchmarks.strategies.replay import Drawn, Strategy
     from ecm_edge.base.plots import Colours
 
@@ -259,9 +259,13 @@ def load() -> Replays | None:
 
 
 def shown() -> str:
-    """The table of the replays on record."""
+    """The table of the replays on record, and else how many candidates there are so far."""
     found = load()
-    return shown_of(found) if found else f"NOT RUN: `{PROGRAM} replay --write` makes it."
+    if found:
+        return shown_of(found)
+    trained = len(Table.load(candidates.RECORD).trained) if candidates.RECORD.is_file() else 0
+    so_far = f"{trained} of {candidates.CANDIDATES} candidates are trained so far"
+    return f"NOT RUN: {so_far}; once there are enough, `{PROGRAM} replay --write` makes it."
 
 
 def shown_of(found: Replays) -> str:
@@ -269,7 +273,9 @@ def shown_of(found: Replays) -> str:
     budgets = [f"{at.trainings:g}" for at in found.lines[0].at]
     heads = ["strategy", *budgets, "test", "drawn", "trained", "reaches", "kept"]
     rows = [heads, ["---"] * len(heads), *(_cells(line) for line in found.lines)]
-    return "\n".join([_caption(found), "", *(f"| {' | '.join(row)} |" for row in rows), "", *_bars(found)])
+    picture = "![The best objective against the passes spent](../data/pictures/strategies.svg)"
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([_caption(found), "", *table, "", *_bars(found), "", picture])
 
 
 def _caption(found: Replays) -> str:

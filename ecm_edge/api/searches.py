@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyConfig, AnyDataset, AnyPath, AnySpace, AnyTarget
     from ecm_edge.candidate.space import Space
     from ecm_edge.metrics import Objective
+    from ecm_edge.search.pull import PullRecord, TrialChoice
     from ecm_edge.search.runs import SearchRecord, SearchSettings, WorkerRecord
     from ecm_edge.search.scale import ScaleRecord
     from ecm_edge.search.trial_record import TrialRecord
@@ -150,11 +151,11 @@ def resume_search(
     from ecm_edge.candidate.candidate import RUN_SETTINGS
     from ecm_edge.search import known
     from ecm_edge.search.runs import SearchSettings
-    from ecm_edge.search.search import Sharing, limits_of, to_stderr
+    from ecm_edge.search.search import Limits, Sharing, to_stderr
     from ecm_edge.search.search import search as inner
 
     folder = given.path(out)
-    limits = limits_of(folder, trials, timeout_s)
+    limits = Limits(trials, timeout_s)
     settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
     points, left_out = known.points([given.path(path) for path in start_from], settings)
     for reason in left_out:
@@ -186,6 +187,32 @@ def work(
     from ecm_edge.search.search import work as inner
 
     return inner(given.dataset(dataset), given.path(out), storage, name, on_trial=on_trial)
+
+
+def pull(
+    storage: str,
+    study: str,
+    out: AnyPath,
+    which: TrialChoice = "best",
+    *,
+    artifacts_url: str | None = None,
+) -> PullRecord:
+    """Make the new folder of a run from its study and its artefacts; whatever takes a run takes it.
+
+    Args:
+        storage: URL of the storage that the search has.
+        study: its name.
+        out: must not exist yet.
+        which: the trials whose files are fetched: a number, "best", or "all" that have files.
+        artifacts_url: folder or URL that has the files, if that is not what the study says.
+
+    Raises:
+        SearchError: no such study or trial, or files that are missing or damaged.
+        OutputError: `out` exists or cannot be written.
+    """
+    from ecm_edge.search.pull import pull as inner
+
+    return inner(storage, study, given.path(out), which, artifacts_url=artifacts_url)
 
 
 def scale(

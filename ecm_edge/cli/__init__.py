@@ -43,6 +43,7 @@ _CHAIN = {
         "gate": "hold an untrained candidate against a board's budgets",
         "search": "find the best candidate that fits a board: the main job",
         "worker": "help a search from another process or machine",
+        "pull": "fetch a run from its study and its artefacts",
         "train": "train one candidate",
         "scale": "widen a candidate until score and size both meet their bars",
         "export": "write a candidate's network as ONNX and simplify it",

@@ -8,12 +8,13 @@ import click
 
 from ecm_edge.cli._common import PATH, emit, json_option, unkept
 from ecm_edge.cli._help import example
-from ecm_edge.cli.search import STORAGE_VARIABLE, say_on_stderr
+from ecm_edge.cli.search import say_on_stderr
+from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.search.pull import PullRecord, Which
+    from ecm_edge.search.pull import PullRecord, TrialChoice
 
 
 class _Which(click.ParamType[Any]):
@@ -54,7 +55,9 @@ class _Which(click.ParamType[Any]):
     help="Folder or URL (file://…, s3://…) that has the trials' files.  [default: as the study says]",
 )
 @json_option
-def command(name: str, storage: str, out: Path, which: Which, artifacts_url: str | None, *, as_json: bool) -> None:
+def command(
+    name: str, storage: str, out: Path, which: TrialChoice, artifacts_url: str | None, *, as_json: bool
+) -> None:
     """Fetch a run from its study and its artefacts: the records of all trials, and the files of those that are chosen.
 
     The search has to have --artifacts. Every file is checked by its hash. The folder is that of a run: whatever takes a

@@ -15,6 +15,7 @@ from ecm_edge.cli._common import (
     data_option,
     emit,
     json_option,
+    mlflow_option,
     open_data,
     resumable,
     unkept,
@@ -24,12 +25,13 @@ from ecm_edge.cli._names import shipped
 from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
+    from ecm_edge.search.mlflow_log import TrialLog
     from ecm_edge.search.runs import SearchRecord, SearchSettings
     from ecm_edge.search.study import Pruner, Sampler
     from ecm_edge.search.trial_record import TrialRecord
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     help="A shipped space or a TOML file.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
+    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the study has it]"
 )
 @click.option(
     "--timeout",
@@ -125,6 +127,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="A candidate, a run or an entry of the registry whose points are tried first; may be repeated.",
 )
+@mlflow_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
 def command(
@@ -145,6 +148,7 @@ def command(
     workers: int,
     artifacts_url: str | None,
     start_from: tuple[Path, ...],
+    mlflow_uri: str | None,
     *,
     ladder: bool | None,
     resume: bool,
@@ -170,6 +174,7 @@ def command(
 
         if storage:
             study.check_url(storage)
+        log = mlflow_log(mlflow_uri, name or out.name, out)
         dataset = open_data(data)
         if not resume:
             settings = _settings(
@@ -178,16 +183,38 @@ def command(
             )  # fmt: skip
             search.start(out, settings, search.Sharing(storage, name))
     with resumable(lambda: going_on):
-        limits = search.limits_of(out, trials, timeout_s)
+        limits = search.Limits(trials, timeout_s)
         points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
         sharing = search.Sharing(storage, name, workers, artifacts_url, points)
-        record = search.search(dataset, out, limits, sharing, on_trial=print_trial, tell=say_on_stderr)
+        record = search.search(dataset, out, limits, sharing, on_trial=shown_and_in(log), tell=say_on_stderr)
+        if log:
+            log.finish(record.trials)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
+
+
+def mlflow_log(uri: str | None, name: str, out: Path) -> TrialLog | None:
+    """What writes the trials of a study of that name to MLflow, where it is asked for; the server has answered."""
+    if uri is None:
+        return None
+    from ecm_edge.search.mlflow_log import open_log
+
+    return open_log(uri, name, out, say_on_stderr)
+
+
+def shown_and_in(log: TrialLog | None) -> Callable[[TrialRecord], None]:
+    """What is called with every trial: it is printed, and written to MLflow if that is asked for."""
+
+    def tell(trial: TrialRecord) -> None:
+        print_trial(trial)
+        if log:
+            log.log(trial)
+
+    return tell
 
 
 _OF_RESUMED = {
     *("data", "out", "resume", "trials", "timeout_s", "storage", "name", "workers", "artifacts_url", "start_from"),
-    "as_json",
+    *("mlflow_uri", "as_json"),
 }
 """The parameters that count when a run is resumed."""
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, data_option, emit, json_option, open_data, resumable
+from ecm_edge.cli._common import PATH, data_option, emit, json_option, mlflow_option, open_data, resumable
 from ecm_edge.cli._help import example
-from ecm_edge.cli.search import print_trial, say_on_stderr, storage_words
+from ecm_edge.cli.search import mlflow_log, say_on_stderr, shown_and_in, storage_words
 from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 )
 @click.option("--name", required=True, help="The study's name, as the search has it.")
 @click.option("--out", "-o", type=PATH, required=True, help="A folder for what is trained here; workers may share it.")
+@mlflow_option
 @json_option
-def command(data: Path, storage: str, name: str, out: Path, *, as_json: bool) -> None:
+def command(data: Path, storage: str, name: str, out: Path, mlflow_uri: str | None, *, as_json: bool) -> None:
     """Join a search: draw from its study, train, and give the results to it, until the search's limits are reached.
 
     Everything but the data set comes from the study: board, space, settings and limits. As many workers as wanted may
@@ -47,8 +48,11 @@ def command(data: Path, storage: str, name: str, out: Path, *, as_json: bool) ->
     study.check_url(storage)
     words = ["ecm-edge", "worker", "--data", data, "--name", name, "-o", out, *storage_words(storage)]
     with resumable(lambda: words):
+        log = mlflow_log(mlflow_uri, name, out)
         dataset = open_data(data)
-        record = search.work(dataset, out, storage, name, on_trial=print_trial, tell=say_on_stderr)
+        record = search.work(dataset, out, storage, name, on_trial=shown_and_in(log), tell=say_on_stderr)
+        if log:
+            log.finish(record.trials)
     emit(record, as_json=as_json, render=lambda: _show(record))
 
 

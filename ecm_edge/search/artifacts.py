@@ -25,7 +25,7 @@ from optuna.trial import Trial
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import SearchError
+from ecm_edge.base.errors import FAULTS, EcmEdgeError, OutputError, SearchError
 from ecm_edge.base.records import Record, first_fault
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Store:
         _refuse_password(url)
         self.url = url
         options = {"auto_mkdir": True} if _is_local(url) else {}  # no bucket is made by a mistyped name
-        with self._clear_errors("opens"):
+        with self.clear_errors("opens"):
             self._files, self._root = fsspec.url_to_fs(url, use_listings_cache=False, **options)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
@@ -115,7 +115,7 @@ class Store:
         Raises:
             SearchError: the store takes or gives nothing.
         """
-        with self._clear_errors("takes and gives files"):
+        with self.clear_errors("takes and gives files"):
             name = uuid.uuid4().hex
             self.write(name, io.BytesIO(b"ecm-edge"))
             with self.open_reader(name) as stream:
@@ -126,10 +126,10 @@ class Store:
         """Store every file of a folder that is not stored yet.
 
         Raises:
-            SearchError: the store does not take one.
+            OutputError: the store does not take one.
         """
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        with self._clear_errors("takes files"), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        with self.clear_errors("takes files", OutputError), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             stored = list(pool.map(self._upload_file, paths))
         return {path.relative_to(folder).as_posix(): artifact for path, artifact in zip(paths, stored, strict=True)}
 
@@ -141,7 +141,7 @@ class Store:
                 damaged, or a store that does not answer.
         """
         _check_paths(artifacts)
-        with self._clear_errors("gives files"), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        with self.clear_errors("gives files"), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for _ in pool.map(lambda path: self._download_file(artifacts[path], path, folder), artifacts):
                 pass
 
@@ -181,11 +181,11 @@ class Store:
             raise _damaged(name, found, self.url)
 
     @contextmanager
-    def _clear_errors(self, does: str) -> Iterator[None]:
-        """Whatever a filesystem raises, in our own words; its message is kept where it is a system's or a server's."""
+    def clear_errors(self, does: str, error: type[EcmEdgeError] = SearchError) -> Iterator[None]:
+        """Whatever a filesystem raises, as `error` and with its reason."""
         try:
             yield
-        except SearchError:
+        except (EcmEdgeError, *FAULTS):
             raise
         except ImportError as problem:
             extra = "pip install 'ecm-edge[s3]'" if self.url.startswith("s3") else str(problem)
@@ -195,7 +195,7 @@ class Store:
         except Exception as problem:  # each filesystem has its own
             reason = problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)
             first = next(iter(reason.splitlines()), "")
-            raise SearchError(
+            raise error(
                 f"a store of artefacts {does}",
                 f"{type(problem).__name__} for {self.url}{f' ({first})' if first else ''}",
                 "Check the URL, that its bucket or folder is there, and the keys in the environment.",
@@ -206,7 +206,7 @@ def upload(url: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Store a trial's folder; what comes back is to be noted in the study (`ARTIFACTS`), as it is.
 
     Raises:
-        SearchError: the store does not take a file.
+        OutputError: the store does not take a file.
     """
     return {path: artifact.model_dump() for path, artifact in Store(url).upload(folder).items()}
 
@@ -243,7 +243,7 @@ def show(store: Store, receiver: Trial | Study, path: Path) -> None:
     artifact_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{owner}:{path.name}"))
     kind, encoding = mimetypes.guess_type(path.name)
     meta = {"artifact_id": artifact_id, "filename": path.name, "mimetype": kind, "encoding": encoding}
-    with store._clear_errors("takes files"), path.open("rb") as stream:  # noqa: SLF001 - of this module
+    with store.clear_errors("takes files", OutputError), path.open("rb") as stream:
         store.write(artifact_id, stream)
     key, value = f"{_STORED}{artifact_id}", json.dumps(meta)
     if isinstance(receiver, Trial):

@@ -6,7 +6,7 @@ looks at what the others want, as in Lamport's bakery: of two trials, at least o
 A running trial is in one of these phases, with its point, in one user attribute:
 
     drawn    its point is stored, and it wants to train
-    back     it left the others the place, and asks again
+    back     it left the others the place, and asks again as soon as one can be left
     claimed  it trains
 
 Whoever has written "drawn" reads all trials and decides by `decide`. With any order of the writes and reads of any
@@ -62,3 +62,14 @@ def decide(mine: Contender, others: Sequence[Contender], *, is_taken: bool, plac
     if free <= len(drawn) or mine.point in {other.point for other in drawn}:
         return "wait"
     return "claim"
+
+
+def may_ask(others: Sequence[Contender], *, places: int) -> bool:
+    """Whether a trial that went back asks again; else many that ask at once would keep those before them waiting.
+
+    Args:
+        others: all other trials that run.
+        places: as `decide` takes them.
+    """
+    asking = sum(other.phase in {"claimed", "drawn"} for other in others)
+    return places <= 0 or asking < places

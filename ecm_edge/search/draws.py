@@ -6,7 +6,7 @@ do not depend on how often a worker was stopped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
@@ -36,9 +36,38 @@ def numbers(trials: Sequence[FrozenTrial]) -> dict[int, int]:
     return found
 
 
+def grid_places(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """As `numbers`, among the draws whose points nobody gave: a grid goes through all of its points beside those."""
+    found: dict[int, int] = {}
+    count = 0
+    for trial in trials:
+        first = trial.system_attrs.get(_REPEATS)
+        if first in found:
+            found[trial.number] = found[first]
+        elif first is None and _FIXED not in trial.system_attrs:
+            found[trial.number] = count
+            count += 1
+    return found
+
+
+def is_twin(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a trial's draw was queued twice, by two that found it lost at once, and the other one comes first."""
+    drawn = numbers(trials)
+    return any(
+        drawn[other.number] == drawn[trial.number] and other.number < trial.number and other.state != TrialState.FAIL
+        for other in trials
+    )
+
+
 def repeats(trial: FrozenTrial) -> bool:
     """Whether a trial repeats one that was cut off."""
     return _REPEATS in trial.system_attrs
+
+
+def table(trial: FrozenTrial, name: str) -> dict[str, Any]:
+    """What is noted under a name; {} where nothing is, or something that is not ours."""
+    found = trial.user_attrs.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def enqueue_again(study: optuna.Study, trial: FrozenTrial, *, died: bool) -> bool:

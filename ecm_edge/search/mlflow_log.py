@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
-from ecm_edge.base.errors import SearchError
+from ecm_edge.base.errors import FAULTS, SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate.candidate import trial_folder
 from ecm_edge.search import study
@@ -45,9 +45,11 @@ class Server:
 
     @contextmanager
     def clear_errors(self, what: str) -> Iterator[None]:
-        """Whatever MLflow raises, in our own words and without a password."""
+        """Whatever MLflow raises, in our own words and without a password; a fault of ours stays one."""
         try:
             yield
+        except FAULTS:
+            raise
         except Exception as problem:  # noqa: BLE001 - MLflow lets through what its stores raise
             reason = next(iter(str(problem).splitlines()), "")
             raise SearchError(
@@ -55,6 +57,11 @@ class Server:
                 f"{type(problem).__name__} for {study.shown_url(self.uri)}: {study.hidden(reason, self.uri)}",
                 "Check --mlflow-uri, and that the server runs.",
             ) from None  # the cause may hold the password
+
+    def check(self) -> None:
+        """Raise `SearchError` where the server does not answer."""
+        with self.clear_errors("answers"):
+            self.client.search_experiments(max_results=1)
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of that name, made if it is not there.
@@ -147,7 +154,11 @@ class TrialLog:
 
     def log(self, record: TrialRecord) -> None:
         """Write a trial, and those that wait; a server that is away ends no search."""
-        self.waiting[record.number] = record
+        self.finish([record])
+
+    def finish(self, records: Sequence[TrialRecord]) -> None:
+        """Write what is not there yet of these trials, which may be those of other workers, and of those that wait."""
+        self.waiting |= {record.number: record for record in records}
         try:
             with doing("MLflow"), self.server.clear_errors("takes trials"):
                 for number in sorted(self.waiting):
@@ -155,18 +166,7 @@ class TrialLog:
                     del self.waiting[number]
         except SearchError as problem:
             numbers = ", ".join(map(str, sorted(self.waiting)))
-            self.tell(f"not in MLflow yet: trial {numbers} ({problem.found})")
-
-    def finish(self, records: Sequence[TrialRecord]) -> None:
-        """Write what is not there yet of a whole study, the trials of other workers too.
-
-        Raises:
-            SearchError: the server does not take them.
-        """
-        with doing("MLflow"), self.server.clear_errors("takes trials"):
-            for record in records:
-                self._write(record)
-        self.waiting.clear()
+            self.tell(f"not in MLflow yet: trials {numbers} ({problem.found})")
 
     def _write(self, record: TrialRecord) -> None:
         sha256 = files.sha256_bytes(record.model_dump_json().encode())
@@ -180,7 +180,7 @@ class TrialLog:
         self.server.write(
             run.info.run_id,
             parameters={"family": record.family, **record.point},
-            named={name: value for name, value in named.items() if value not in {None, ""}},
+            named={name: value for name, value in named.items() if value is not None and value != ""},
             folder=folder if folder.is_dir() else None,
             failed=record.outcome == "failed",
         )

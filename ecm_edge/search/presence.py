@@ -108,7 +108,7 @@ class Watch:
                 optuna.storages.fail_stale_trials(self.study)  # calls back what queues them
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in running:
-            if has_ended(trial.user_attrs.get(WORKER, {})) or self._is_silent(trial):
+            if has_ended(draws.table(trial, WORKER)) or self._is_silent(trial):
                 give_away(self.study, self.storage, trial, died=True, tell=self.tell)
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
@@ -151,7 +151,7 @@ def requeue(study: optuna.Study, trial: FrozenTrial, *, died: bool, tell: Callab
     if not died:
         return
     draw = draws.numbers(study.get_trials(deepcopy=False))[trial.number]
-    host = trial.user_attrs.get(WORKER, {}).get("host", "an unknown host")
+    host = draws.table(trial, WORKER).get("host", "an unknown host")
     what = "it is trained again" if queued else "it is given up, since three workers ended in it"
     tell(f"trial {draw}: its worker on {host} ended; {what}")
 
@@ -197,5 +197,5 @@ def beating(storage: BaseStorage, trial_id: int) -> Iterator[Heart]:
 
 def hosts(trials: Sequence[FrozenTrial]) -> str:
     """Where trials run, in words."""
-    found = sorted({str(trial.user_attrs.get(WORKER, {}).get("host", "an unknown host")) for trial in trials})
+    found = sorted({str(draws.table(trial, WORKER).get("host", "an unknown host")) for trial in trials})
     return ", ".join(found)

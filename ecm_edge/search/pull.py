@@ -10,7 +10,7 @@ from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.base.shown import Tables
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, trial_folder
-from ecm_edge.search import artifacts, shared, study
+from ecm_edge.search import artifacts, shared, stored, study
 from ecm_edge.search.runs import AVOID, LIMITS, STUDY, KeptLimits, KeptStudy
 from ecm_edge.search.summary import summary
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ecm_edge.search.runs import SearchRecord
     from ecm_edge.search.shared import Shared, View
 
-Which = int | Literal["best", "all"]
+TrialChoice = int | Literal["best", "all"]
 """A trial by its number, the best one, or all that have files in the store."""
 
 
@@ -56,7 +56,7 @@ def pull(
     url: str,
     name: str,
     out: Path,
-    which: Which = "best",
+    which: TrialChoice = "best",
     *,
     artifacts_url: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -79,7 +79,7 @@ def pull(
     with study.clear_storage_errors(url), doing("pull"):
         shares = shared.join(url, name, tell)
         view = shares.read()
-        noted = _noted(shares, view)
+        noted = stored.noted(shares, view)
         record = summary(shares.settings, view, None, 0.0)
         chosen = _chosen(which, record, noted, name)
         store = _store(shares, artifacts_url, name)
@@ -101,15 +101,7 @@ def pull(
     )
 
 
-def _noted(shares: Shared, view: View) -> dict[int, Artifacts]:
-    """The files of every trial that has some, by its number."""
-    attributes = shares.study.user_attrs
-    ended = {view.draws[t.number]: t for t in view.trials if shared.RECORD in t.user_attrs}
-    found = {number: artifacts.of_trial(attributes, trial, number) for number, trial in sorted(ended.items())}
-    return {number: noted for number, noted in found.items() if noted}
-
-
-def _chosen(which: Which, record: SearchRecord, noted: dict[int, Artifacts], name: str) -> list[int]:
+def _chosen(which: TrialChoice, record: SearchRecord, noted: dict[int, Artifacts], name: str) -> list[int]:
     if which == "all":
         return list(noted)
     if which == "best" and record.best is None:
@@ -143,7 +135,7 @@ def _store(shares: Shared, given: str | None, name: str) -> artifacts.Store:
 def _write_records(staged: Path, shares: Shared, view: View, record: SearchRecord) -> None:
     shares.settings.save(staged / RUN_SETTINGS)
     KeptLimits(trials=view.limits.trials).save(staged / LIMITS)
-    view.avoid_list.save(staged / AVOID)
+    view.avoid_list.kept().save(staged / AVOID)
     record.save(staged / RUN_SUMMARY)
 
 

@@ -6,10 +6,9 @@ process works on it.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
-from ecm_edge.search import presence, processes, runs, shared, study
+from ecm_edge.search import presence, processes, runs, shared, stored, study
 from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
@@ -46,13 +45,17 @@ if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
 
 _NAME = "ecm-edge"
+_TRIALS = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
+    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now.
 
-    trials: int = 20
+    What is None stays as the study and the run have it.
+    """
+
+    trials: int | None = None
     timeout_s: float | None = None
 
 
@@ -87,7 +90,7 @@ def limits_of(out: Path, trials: int | None = None, timeout_s: float | None = No
         SearchError: a damaged run.
     """
     path = out / LIMITS
-    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=Limits().trials)
+    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=_TRIALS)
     return Limits(kept.trials if trials is None else trials, kept.timeout_s if timeout_s is None else timeout_s)
 
 
@@ -107,7 +110,8 @@ def search(
     Args:
         dataset: the data set that the run was started with.
         out: the run's folder, made by `runs.start`.
-        limits: when to stop; the run keeps it, and all its workers stop then. By default as `limits_of`.
+        limits: when to stop; the run keeps it, and all workers of its study stop then. By default as the study has it,
+            else as `limits_of`.
         sharing: with whom; by default as the run had it.
         on_trial: called with every trial that this process finished.
         tell: gets a line for what else people should know.
@@ -124,10 +128,9 @@ def search(
         )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
     shared.check_dataset(settings, dataset.header.content_sha256, dataset.folder)
-    limits, sharing, started = limits or limits_of(out), sharing or Sharing(), time.monotonic()
+    limits, sharing, started = limits or Limits(), sharing or Sharing(), time.monotonic()
     with files.locked(out), _open(out, settings, sharing, tell) as (shares, url):
-        KeptLimits(trials=limits.trials, timeout_s=limits.timeout_s).save(out / LIMITS)
-        shares.set_limits(limits.trials, limits.timeout_s)
+        _set_limits(out, shares, limits)
         shares.repeat_what_was_lost()
         enqueue(shares, sharing.start_from)
         run = _Run(dataset, out, shares, on_trial, tell)
@@ -146,6 +149,15 @@ def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
     runs.start(out, settings)
 
 
+def _set_limits(out: Path, shares: Shared, given: Limits) -> None:
+    """Keep in the run and the study when all workers stop: who joins with no limits changes none of the others."""
+    there = shares.limits()
+    limits = limits_of(out, given.trials or (there.trials if there else None), given.timeout_s)
+    kept = KeptLimits(trials=limits.trials or _TRIALS, timeout_s=limits.timeout_s)
+    kept.save(out / LIMITS)
+    shares.set_limits(kept.trials, kept.timeout_s)
+
+
 @contextmanager
 def _open(
     out: Path, settings: SearchSettings, sharing: Sharing, tell: Callable[[str], None]
@@ -160,8 +172,9 @@ def _open(
             _check_not_lost(out, kept)
         kept.save(out / STUDY)
         if sharing.artifacts_url is not None:
-            shares.study.set_user_attr(shared.ARTIFACTS_URL, sharing.artifacts_url)
-        yield shares, url
+            stored.bind(shares, sharing.artifacts_url)
+        with closing(shares):
+            yield shares, url
 
 
 def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, str]:
@@ -172,7 +185,8 @@ def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, 
     """
     kept = KeptStudy.load(out / STUDY, SearchError) if (out / STUDY).is_file() else None
     storage = sharing.storage or (kept.storage if kept else DATABASE)
-    name = sharing.name or (kept.name if kept and sharing.storage is None else None)
+    is_as_kept = sharing.storage is None or (kept is not None and study.shown_url(sharing.storage) == kept.storage)
+    name = sharing.name or (kept.name if kept and is_as_kept else None)
     if storage in _own(out):
         return _own(out)[storage], name or _NAME
     if sharing.storage is None and study.is_hidden(storage):
@@ -233,11 +247,13 @@ class _Run:
 
     def to_the_end(self, started: float) -> SearchRecord:
         """The rest of the trials, and the proof of the best."""
-        _remove_half_written(self.out)
+        files.remove_abandoned(self.out / RUN_TRIALS)
         with at_work(self.dataset, self.out, self.shares, self.tell) as worker:
             stopped_by = worker.loop(self._after_trial)
             worker.prove(self._after_trial)
-        return self.summarise(stopped_by, time.monotonic() - started)
+        record = self.summarise(stopped_by, time.monotonic() - started)
+        stored.show_run(self.shares, record)
+        return record
 
     def _after_trial(self, record: TrialRecord) -> None:
         self.on_trial(record)
@@ -248,7 +264,7 @@ class _Run:
         view = self.shares.read()
         record = summary(self.shares.settings, view, stopped_by, seconds)
         record.save(self.out / RUN_SUMMARY)
-        view.avoid_list.save(self.out / AVOID)
+        view.avoid_list.kept().save(self.out / AVOID)
         return record
 
 
@@ -293,15 +309,10 @@ def work(
         shared.check_dataset(shares.settings, dataset.header.content_sha256, dataset.folder)
         space.check(shares.settings.space)
         (out / RUN_TRIALS).mkdir(parents=True, exist_ok=True)
-        with at_work(dataset, out, shares, tell) as worker:
+        with at_work(dataset, out, shares, tell) as worker, closing(shares):
             stopped_by = worker.loop(on_trial)
             if shared.ARTIFACTS_URL not in shares.study.user_attrs and not processes.is_child():
                 worker.prove_own(on_trial)  # nobody else has its files
         return WorkerRecord(
             study=name, host=str(worker.me["host"]), stopped_by=stopped_by, dropped=worker.dropped, trials=worker.done
         )
-
-
-def _remove_half_written(out: Path) -> None:
-    for leftover in (out / RUN_TRIALS).glob(".*"):
-        shutil.rmtree(leftover, ignore_errors=True)

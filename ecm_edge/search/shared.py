@@ -11,23 +11,27 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
+import warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
+from pydantic import ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
-from ecm_edge.base.records import Record
+from ecm_edge.base.records import Record, first_fault
 from ecm_edge.candidate import space
 from ecm_edge.search import draws, presence, study
-from ecm_edge.search.avoid import AvoidList
+from ecm_edge.search.avoid import GrowingList
 from ecm_edge.search.claim import Contender
 from ecm_edge.search.runs import SearchSettings
 from ecm_edge.search.trial_record import TrialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import optuna
     from optuna.storages import BaseStorage
@@ -39,6 +43,7 @@ RUNG = "rung:"
 ARTIFACTS_URL = "artifacts_url"
 _PROOF = "proof:"
 _LIMITS = "limits"
+_METRIC_NAMES = {"f1": "F1", "fbeta_mean": "Fbeta", "board_score": "board_score"}
 _SETTINGS, _SHA256, _VERSION = "settings", "settings_sha256", "tool_version"
 _BINDING_S = 15.0  # after which a process that made a study is taken for dead before it bound it
 _MOST_DIFFERENCES = 6
@@ -58,7 +63,7 @@ class View:
     trials: Sequence[FrozenTrial]
     draws: dict[int, int]
     records: list[TrialRecord]
-    avoid_list: AvoidList
+    avoid_list: GrowingList
     limits: SharedLimits
 
     @property
@@ -112,7 +117,7 @@ class View:
 
 def contender(trial: FrozenTrial) -> Contender:
     """A running trial as it contends for its point and for a place."""
-    claimed = trial.user_attrs.get(draws.CLAIM, {})
+    claimed = draws.table(trial, draws.CLAIM)
     return Contender(trial.number, claimed.get("phase"), claimed.get("point", ""))
 
 
@@ -125,57 +130,99 @@ class Shared:
     study_id: int
     settings: SearchSettings
     ended: dict[int, TrialRecord] = field(default_factory=dict)
-    avoid_list: AvoidList = field(default_factory=AvoidList)
+    avoid_list: GrowingList = field(default_factory=GrowingList)
 
     def read(self) -> View:
         """The study now."""
         trials = self.study.get_trials(deepcopy=False)
         attributes = self.study.user_attrs
+        with _sound("a trial"):
+            drawn = draws.numbers(trials)
         for trial in trials:
             if trial.state.is_finished() and RECORD in trial.user_attrs and trial.number not in self.ended:
-                record = TrialRecord.model_validate_json(trial.user_attrs[RECORD])
+                with _sound(f"trial {trial.number}"):
+                    record = _record(trial.user_attrs[RECORD], drawn[trial.number])
                 self.ended[trial.number] = record
-                self.avoid_list = avoiding(self.avoid_list, record, self.settings)
+                avoid_also(self.avoid_list, record, self.settings)
         proofs = {name: value for name, value in attributes.items() if name.startswith(_PROOF)}
-        records = [_proven(record, proofs) for record in self.ended.values()]
+        with _sound("its limits and proofs"):
+            records = [_proven(record, proofs) for record in self.ended.values()]
+            limits = SharedLimits.model_validate(attributes[_LIMITS])
         records.sort(key=lambda record: record.number)
-        limits = SharedLimits.model_validate(attributes[_LIMITS])
-        return View(trials, draws.numbers(trials), records, self.avoid_list, limits)
+        return View(trials, drawn, records, self.avoid_list, limits)
+
+    def limits(self) -> SharedLimits | None:
+        """When all workers stop; None before the first search said it, or where it is damaged."""
+        with suppress(ValidationError):
+            return SharedLimits.model_validate(self.study.user_attrs.get(_LIMITS))
+        return None
 
     def set_limits(self, trials: int, timeout_s: float | None) -> None:
-        """From now on all workers stop at so many trained candidates, or so many seconds from now."""
-        until = None if timeout_s is None else time.time() + timeout_s
+        """From now on all workers stop at so many trained candidates, or so many seconds from now.
+
+        Without seconds a time that others have set and that is still to come stays.
+        """
+        there, now = self.limits(), time.time()
+        to_come = there.until if there and there.until and there.until > now else None
+        until = to_come if timeout_s is None else now + timeout_s
         self.study.set_user_attr(_LIMITS, SharedLimits(trials=trials, until=until).model_dump(mode="json"))
 
     def keep_proof(self, record: TrialRecord) -> None:
         """Keep the record of a trial that was proven after it had ended."""
         self.study.set_user_attr(f"{_PROOF}{record.number}", record.model_dump_json())
 
+    def close(self) -> None:
+        """Close the connections to the storage."""
+        study.close(self.storage)
+
     def repeat_what_was_lost(self) -> None:
         """Queue the draws of trials that a process ended as failed, and could not queue any more."""
-        trials = self.study.get_trials(deepcopy=False)
-        drawn = draws.numbers(trials)
-        last = {drawn[trial.number]: trial for trial in trials}
+        view = self.read()
+        last = {view.draws[trial.number]: trial for trial in view.trials}
         for trial in last.values():
             if trial.state == TrialState.FAIL and not {RECORD, AVOIDED} & trial.user_attrs.keys():
                 draws.enqueue_again(self.study, trial, died=True)
 
 
+@contextmanager
+def _sound(what: str) -> Iterator[None]:
+    """Turn what is no content of ours into a clear error; the block reads nothing but what the study holds.
+
+    Raises:
+        SearchError: the study was damaged, or another program wrote into it.
+    """
+    try:
+        yield
+    except (ValidationError, KeyError, TypeError, ValueError) as problem:
+        fault = first_fault(problem) if isinstance(problem, ValidationError) else repr(problem)[:200]
+        raise SearchError(
+            "a study holds what searches of this version write",
+            f"in {what}: {fault}",
+            "Begin another study (--name, or a new folder), or restore this one from a backup.",
+        ) from None
+
+
+def _record(stored: str, draw: int) -> TrialRecord:
+    record = TrialRecord.model_validate_json(stored)
+    if record.number != draw:
+        raise ValueError(f"the record of trial {record.number} in trial {draw}")
+    return record
+
+
 def _proven(record: TrialRecord, proofs: dict[str, Any]) -> TrialRecord:
     proof = proofs.get(f"{_PROOF}{record.number}")
-    return TrialRecord.model_validate_json(proof) if proof else record
+    return _record(proof, record.number) if proof else record
 
 
-def avoiding(avoid_list: AvoidList, record: TrialRecord, settings: SearchSettings) -> AvoidList:
-    """The list with a trial's point; with its neighbourhood too, if it stayed below the least objective wanted.
+def avoid_also(avoid_list: GrowingList, record: TrialRecord, settings: SearchSettings) -> None:
+    """Add a trial's point to the list; with its neighbourhood too, if it stayed below the least objective wanted.
 
     A rung says nothing of that: only a full training makes a neighbourhood avoided.
     """
     position = space.position(settings.space, record.point)
-    if avoid_list.avoids(position):
-        return avoid_list
-    below = settings.standard is not None and record.epochs > 0 and not suffices(record, settings)
-    return avoid_list.extended(position, record.objective, settings.avoid_radius if below else 0.0)
+    if not avoid_list.avoids(position):
+        below = settings.standard is not None and record.epochs > 0 and not suffices(record, settings)
+        avoid_list.add(position, record.objective, settings.avoid_radius if below else 0.0)
 
 
 def suffices(record: TrialRecord, settings: SearchSettings) -> bool:
@@ -217,7 +264,9 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
     attributes = _attributes(storage, name)
     if _SHA256 not in attributes or _LIMITS not in attributes:
         raise _unbound(name)
-    settings = SearchSettings.model_validate(attributes[_SETTINGS])
+    _check_version(attributes)
+    with _sound("its settings"):
+        settings = SearchSettings.model_validate(attributes[_SETTINGS])
     opened, _ = _open(storage, name, settings)
     return Shared(opened, storage, storage.get_study_id_from_name(name), _check(attributes, settings))
 
@@ -256,6 +305,9 @@ def _bound(opened: optuna.Study) -> dict[str, Any]:
 
 
 def _bind(opened: optuna.Study, settings: SearchSettings) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        opened.set_metric_names([_METRIC_NAMES[settings.objective], "MACs"][: len(opened.directions)])
     opened.set_user_attr(_SETTINGS, settings.model_dump(mode="json"))
     opened.set_user_attr(_VERSION, version())
     opened.set_user_attr(_SHA256, _sha256(settings))
@@ -284,16 +336,30 @@ def _check(attributes: dict[str, Any], settings: SearchSettings) -> SearchSettin
     Raises:
         SearchError: it is not; every difference is named.
     """
-    different = differences(attributes[_SETTINGS], settings.model_dump(mode="json"))
-    if attributes[_VERSION] != version():
-        different.insert(0, f"version {attributes[_VERSION]} in the study, {version()} here")
+    _check_version(attributes)
+    different = differences(attributes.get(_SETTINGS), settings.model_dump(mode="json"))
     if different:
         raise SearchError(
-            "all workers of a study have its data set, space, settings and version",
+            "all workers of a study have its data set, space and settings",
             "; ".join(different),
             "Use the same, or begin another study (--name, or a new folder).",
         )
     return settings
+
+
+def _check_version(attributes: dict[str, Any]) -> None:
+    """Refuse the study of another version before its settings are read, which may have other fields.
+
+    Raises:
+        SearchError: with both versions.
+    """
+    made_by = attributes.get(_VERSION)
+    if made_by != version():
+        raise SearchError(
+            "all workers of a study have the version of the tool that began it",
+            f"version {_short(made_by)} in the study, {version()} here",
+            "Install that one, or begin another study (--name, or a new folder); --start-from RUN takes over points.",
+        )
 
 
 def check_dataset(settings: SearchSettings, sha256: str, folder: object) -> None:
@@ -354,5 +420,4 @@ def figures(record: TrialRecord, host: str) -> dict[str, Any]:
 
 def worker_of(trial: FrozenTrial) -> dict[str, Any]:
     """Who runs a trial, or ran it."""
-    found: dict[str, Any] = trial.user_attrs.get(presence.WORKER, {})
-    return found
+    return draws.table(trial, presence.WORKER)

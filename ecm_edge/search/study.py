@@ -7,6 +7,7 @@ import sqlite3
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
 
@@ -118,6 +119,13 @@ def _lock_at_once(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def close(storage: BaseStorage) -> None:
+    """Close a database's connections: the last one leaves an SQLite file whole, without a log beside it."""
+    backend = getattr(storage, "_backend", None)
+    if isinstance(backend, PatientStorage):
+        backend.engine.dispose()
+
+
 def make_or_load(
     storage: BaseStorage,
     name: str,
@@ -172,12 +180,17 @@ def check_url(storage: str) -> None:
 def shown_url(url: str) -> str:
     """A URL as it may be shown: with *** in place of a password, and of any parameter that is called like a secret.
 
+    Where a web address has a user alone, that may be a token.
+
     >>> shown_url("postgresql+psycopg://ann:se/c@ret@host/db"), shown_url("sqlite:////data/study.db")
     ('postgresql+psycopg://ann:***@host/db', 'sqlite:////data/study.db')
     >>> shown_url("s3://bucket/af?secret_key=abc&region=x")
     's3://bucket/af?secret_key=***&region=x'
+    >>> shown_url("https://token@host/mlflow")
+    'https://***@host/mlflow'
     """
     without = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_HIDDEN}@", url)
+    without = re.sub(r"(https?://)[^:/@]+@", rf"\1{_HIDDEN}@", without)
     return _SECRET.sub(rf"\1{_HIDDEN}", without)
 
 
@@ -215,7 +228,7 @@ def clear_storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except Exception as problem:
-        if not isinstance(problem, StorageInternalError | SQLAlchemyError) and not _is_of_grpc(problem):
+        if not _is_of_a_storage(problem):
             raise
         raise SearchError(
             "a study's storage stays readable and writable",
@@ -224,20 +237,23 @@ def clear_storage_errors(url: str) -> Iterator[None]:
         ) from None  # the cause may hold the password
 
 
-def _is_of_grpc(problem: Exception) -> bool:
-    """Whether Optuna's gRPC proxy raised it; the package need not be installed."""
-    return type(problem).__module__.partition(".")[0] == "grpc"
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises; grpc need not be installed."""
+    known = isinstance(problem, (StorageInternalError, SQLAlchemyError, JSONDecodeError))
+    return known or type(problem).__module__.partition(".")[0] == "grpc"
 
 
 def _reason(problem: Exception) -> str:
-    return (str(problem.__cause__ or problem).strip() or type(problem).__name__).splitlines()[0]
+    details = getattr(problem, "details", None)  # of gRPC's errors, whose text has many lines
+    said = details() if callable(details) else str(problem.__cause__ or problem)
+    return (str(said).strip() or type(problem).__name__).splitlines()[0]
 
 
 class _ByDraw(BaseSampler):
     """Optuna's sampler of a name, made anew for each trial with a seed from the run's and from the draw.
 
     So a draw depends on the trials before it, and on nothing that a process remembers. The grid needs no sampler: its
-    point of a draw is that of the draw's number.
+    point of a draw is that of the draw's number, those with given points not counted.
     """
 
     def __init__(self, name: Sampler, seed: int, grid: Sequence[Point]) -> None:
@@ -245,11 +261,12 @@ class _ByDraw(BaseSampler):
         self._seed = seed
         self._grid = grid
         self._inner = _sampler(name, seed)
-        self._draw = 0
+        self._place: int | None = None  # in the grid
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._draw = draws.numbers(study.get_trials(deepcopy=False))[trial.number]
-        mixed = np.random.SeedSequence([self._seed, self._draw]).generate_state(1)
+        trials = study.get_trials(deepcopy=False)
+        self._place = draws.grid_places(trials).get(trial.number) if self._name == "grid" else None
+        mixed = np.random.SeedSequence([self._seed, draws.numbers(trials)[trial.number]]).generate_state(1)
         self._inner = _sampler(self._name, int(mixed[0]))
         self._inner.before_trial(study, trial)
 
@@ -264,8 +281,8 @@ class _ByDraw(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> object:
-        if self._name == "grid":
-            return self._grid[self._draw][param_name]
+        if self._place is not None:
+            return self._grid[self._place][param_name]
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(

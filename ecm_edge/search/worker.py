@@ -19,7 +19,7 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
-from ecm_edge.search import artifacts, claim, draws, ladder, presence, processes, shared, study
+from ecm_edge.search import claim, draws, ladder, presence, processes, shared, stored, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL
@@ -122,7 +122,7 @@ class Worker:
         if view.is_waiting:
             return False
         if self._settings.sampler == "grid":
-            return len(set(view.draws.values())) >= space.grid_size(self._settings.space)
+            return len(set(draws.grid_places(view.trials).values())) >= space.grid_size(self._settings.space)
         return view.idle >= _MOST_IDLE_DRAWS
 
     def _nothing_left(self, view: View) -> StoppedBy:
@@ -174,9 +174,10 @@ class Worker:
         return draws.numbers(self.shared.study.get_trials(deepcopy=False))[trial.number]
 
     def _take_through(self, trial: optuna.trial.Trial, heart: Heart) -> TrialRecord | None:
-        draw = self._draw(trial)
-        if self._settings.sampler == "grid" and draw >= space.grid_size(self._settings.space):
-            self._end_avoided(trial)  # another worker took the last point at the same moment
+        view = self.shared.read()
+        draw = view.draws[trial.number]
+        if self._is_beyond_the_grid(trial, view) or draws.is_twin(view.trials[trial.number], view.trials):
+            self._end_avoided(trial)  # another worker took the last point, or the draw, at the same moment
             return None
         point = space.draw(self._settings.space, trial)
         taken = self._settle(trial, point)
@@ -198,6 +199,11 @@ class Worker:
             record = self._prove(record)
         self._tell(trial, record, is_trained=is_trained)
         return record
+
+    def _is_beyond_the_grid(self, trial: optuna.trial.Trial, view: View) -> bool:
+        if self._settings.sampler != "grid":
+            return False
+        return draws.grid_places(view.trials).get(trial.number, 0) >= space.grid_size(self._settings.space)
 
     def _settle(self, trial: optuna.trial.Trial, point: Point) -> Taken:
         """Contend for the point and a place, until it is clear whether the trial has both."""
@@ -224,14 +230,20 @@ class Worker:
             self._wait_for_others(trial, key, decision)
 
     def _wait_for_others(self, trial: optuna.trial.Trial, key: str, decision: claim.Decision) -> None:
-        if decision == "back":
-            self._set_phase(trial, "back", key)
-            time.sleep(_WAIT_S)
-        else:
+        if decision == "wait":
             time.sleep(_LOOK_AGAIN_S)
-        self.watch.release_dead()
-        if decision == "back":
-            self._set_phase(trial, "drawn", key)
+            self.watch.release_dead()
+            return
+        self._set_phase(trial, "back", key)
+        may_ask = False
+        while not may_ask:
+            time.sleep(_WAIT_S)
+            _check_on()
+            self.watch.release_dead()
+            view = self.shared.read()
+            places = view.limits.trials - view.trained
+            may_ask = claim.may_ask(view.contenders(but=trial.number), places=places)
+        self._set_phase(trial, "drawn", key)
 
     def _set_phase(self, trial: optuna.trial.Trial, phase: claim.Phase, key: str) -> None:
         trial.set_user_attr(draws.CLAIM, {"phase": phase, "point": key})
@@ -253,11 +265,7 @@ class Worker:
 
     def _tell(self, trial: optuna.trial.Trial, record: TrialRecord, *, is_trained: bool) -> None:
         """Put what became of the trial into the study, its state last: what has ended is changed no more."""
-        store = self.shared.study.user_attrs.get(shared.ARTIFACTS_URL)
-        if store is not None:
-            with doing(f"trial {record.number}"), doing("upload"):
-                uploaded = artifacts.upload(store, trial_folder(self.out, record.number))
-            trial.set_user_attr(artifacts.ARTIFACTS, uploaded)
+        stored.keep(self.shared, trial, record, self.out)
         for name, value in shared.figures(record, str(self.me["host"])).items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(shared.RECORD, record.model_dump_json())
@@ -279,12 +287,14 @@ class Worker:
             presence.give_away(self.shared.study, self.shared.storage, frozen, died=died, tell=self.tell)
 
     def prove(self, on_trial: Callable[[TrialRecord], None]) -> None:
-        """Prove candidates, best first, until one passes; those of other machines are left to them, and that is said.
+        """Prove candidates, best first, until one passes; of other machines, those whose files are in the store.
+
+        What is left to other machines is said.
 
         Raises:
             KeyboardInterrupt: a signal came.
         """
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        for record in self._ranked():
             _check_on()
             if record.outcome == "trained" and not self._is_here(record):
                 self.tell(f"trial {record.number}: trained on {record.host}; not proven here, where its files are not")
@@ -298,7 +308,7 @@ class Worker:
     def prove_own(self, on_trial: Callable[[TrialRecord], None]) -> None:
         """Prove what was trained here, best first, until one passes or a better one is another's to prove."""
         own = {record.number for record in self.done}
-        for record in sorted(self.shared.read().records, key=objective_of, reverse=True):
+        for record in self._ranked():
             _check_on()
             if record.is_proven or (record.outcome == "trained" and record.number not in own):
                 return
@@ -308,15 +318,23 @@ class Worker:
             if proven.is_proven:
                 return
 
+    def _ranked(self) -> list[TrialRecord]:
+        """The trials that can be the best, best first."""
+        candidates = (record for record in self.shared.read().records if record.can_be_best)
+        return sorted(candidates, key=objective_of, reverse=True)
+
     def _is_here(self, record: TrialRecord) -> bool:
-        return trial_folder(self.out, record.number).is_dir()
+        """Whether a trial's folder is on this machine, or came out of the study's store just now."""
+        is_here = trial_folder(self.out, record.number).is_dir()
+        return is_here or stored.fetch(self.shared, self.shared.read(), record, self.out)
 
     def _proven(self, record: TrialRecord) -> TrialRecord:
-        """A trial proven, unless it was before or cannot be."""
-        if record.outcome not in {"trained", "done"} or not self._is_here(record):
+        """A trial proven, unless it was before or has no files here; they are stored before the study says so."""
+        if not self._is_here(record):
             return record
         proven = self._prove(record)
         if proven is not record:
+            stored.keep_ended(self.shared, proven, self.out)
             self.shared.keep_proof(proven)
         return proven
 

@@ -26,12 +26,12 @@ _SAMPLE = 512
 @doing("look for duplicates")
 def duplicates(dataset: Dataset) -> np.ndarray:
     """(p, 2) int64 pairs of rows, each row with the nearest ones that equal it or correlate with it above `NEAR`."""
-    first, copies = _exact(dataset)
+    first, copies = exact(dataset)
     near = _near(dataset, np.unique(first))
     return np.concatenate([np.column_stack([first[copies], copies]), near])
 
 
-def _exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """For each row the first one with the same samples, (N,); and the rows that are not that one."""
     numbers = np.concatenate([_numbers(dataset.samples[part]) for part in parts(np.arange(dataset.header.segments))])
     first = np.arange(len(numbers))
