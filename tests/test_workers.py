@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 
@@ -12,10 +13,9 @@ import pytest
 
 from ecm_edge.base.errors import CandidateError, SearchError
 from ecm_edge.candidate import candidate, space
-from ecm_edge.cli import main
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
-from ecm_edge.search import draws, known, presence, runs, search, shared, study, worker
+from ecm_edge.search import draws, known, presence, processes, runs, search, shared, study, worker
 from ecm_edge.search.search import Limits, Sharing
 
 from .test_search import SPACE, TARGET, fake_trials
@@ -243,19 +243,39 @@ def test_a_worker_of_this_host_is_dead_when_its_lock_is_free(tmp_path):
     assert not presence.has_ended(me)  # the file is gone, as on another machine of the same name
 
 
-def test_the_processes_of_one_machine_share_a_run(dataset, tmp_path, capfd):
-    """Real ones, with real trainings; the parent tells what they tell, and proves the best."""
-    space_file = tmp_path / "space.toml"
-    space_file.write_text("[families.separable]\nchannels = { low = 2, high = 12 }\ndepth = 2\nkernel = 3\nstride = 4\n"
-                          "[training]\nepochs = 1\nbatch_size = 32\n")  # fmt: skip
-    words = ["search", "--data", dataset.folder, "--target", TARGET.name, "--space", space_file, "-o", tmp_path / "run"]
-    with pytest.raises(SystemExit):
-        main([*map(str, words), "--trials", "3", "--workers", "2", "--sampler", "random", "--json"])
-    shown = capfd.readouterr()
-    record = runs.SearchRecord.model_validate_json(shown.out)
-    assert record.trained == 3
-    assert {int(line.split()[1]) for line in shown.err.splitlines() if line.startswith("trial")} == {0, 1, 2}
-    assert [path.name for path in sorted((tmp_path / "run" / "trials").glob("[0-9]*"))] == ["0000", "0001", "0002"]
+STUB = """#!/bin/sh
+echo "trial of $*: $OMP_NUM_THREADS thread, $ECM_EDGE_STORAGE" >&2
+trap 'echo interrupted >&2; echo ended >&2; exit 143' TERM
+while :; do sleep 0.1; done
+"""
+
+
+def test_processes_of_one_machine_speak_through_their_parent_and_end_with_it(tmp_path, monkeypatch):
+    (tmp_path / "stub").write_text(STUB)
+    (tmp_path / "stub").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "stub"))
+    monkeypatch.setattr(processes, "usable_cores", lambda: 3)
+    told, both = [], threading.Event()
+
+    def tell(line):
+        told.append(line)
+        if len(told) == 2:
+            both.set()
+
+    url = "postgresql://ann:secret@host/db"
+    with processes.Children(tmp_path / "d", tmp_path / "run", url, "af", 2, tell) as children:
+        both.wait()
+        assert children.wait(0.01)
+    assert [child.returncode for child in children.running] == [143, 143]
+    words = f"-m ecm_edge.cli worker --data {tmp_path / 'd'} --name af -o {tmp_path / 'run'}"
+    assert sorted(told) == ["ended"] * 2 + [f"trial of {words}: 1 thread, {url}"] * 2
+
+
+def test_a_process_whose_parent_is_gone_ends(monkeypatch):
+    monkeypatch.setenv(processes.PARENT_VARIABLE, str(os.getppid()))
+    assert not processes.is_orphan()
+    monkeypatch.setenv(processes.PARENT_VARIABLE, "1")
+    assert processes.is_orphan()
 
 
 def test_a_worker_proves_what_it_alone_has(dataset, shared_run, tmp_path):
