@@ -174,17 +174,21 @@ def command(
 
         if storage:
             study.check_url(storage)
-        log = mlflow_log(mlflow_uri, name or out.name, out)
         dataset = open_data(data)
-        if not resume:
+        if resume:
+            settings = runs.SearchSettings.load(out / RUN_SETTINGS, SearchError)
+        else:
             settings = _settings(
                 dataset, target, space_name, split_name, seed,
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
-            search.start(out, settings, search.Sharing(storage, name))
+        place = search.Sharing(storage, name)
+        log = mlflow_log(mlflow_uri, search.experiment_name(out, settings, place), out)
+        if not resume:
+            search.start(out, settings, place)
     with resumable(lambda: going_on):
         limits = search.Limits(trials, timeout_s)
-        points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
+        points = good_points(start_from, settings)
         sharing = search.Sharing(storage, name, workers, artifacts_url, points)
         record = search.search(dataset, out, limits, sharing, on_trial=shown_and_in(log), tell=say_on_stderr)
         if log:
