@@ -154,13 +154,14 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
+    """Search candidates that fit a board: draw, gate and train each; export, quantise, verify and build the best.
 
-    A candidate that does not fit is not trained. With a ladder, each candidate is first trained on an eighth of the
-    episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
-    else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
-    the settings that it was started with, its number of trials and its time limit: of the options only --trials,
-    --timeout, --storage, --name, --workers, --artifacts and --start-from count then.
+    A candidate that does not fit is not trained. Those that were trained are proven best first, until one passes. With
+    a ladder, each candidate is first trained on an eighth of the episodes for a quarter of the epochs, then on a
+    quarter for half; the better half goes on each time, and nothing else is trained in full. Ctrl-C ends the running
+    trial; --resume goes on. A resumed run keeps the settings that it was started with, its number of trials and its
+    time limit: of the options only --trials, --timeout, --storage, --name, --workers, --artifacts, --start-from and
+    --mlflow-uri count then.
 
     Where the study of that --name is in the --storage, the search joins it, if its data set, space and settings are the
     same. `ecm-edge worker` joins it from other machines.
