@@ -25,7 +25,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.candidate.space import Space
 from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.evaluate.verify.records import is_proven
-from ecm_edge.search import presence, pull, runs, search, shared, study, worker
+from ecm_edge.search import draws, presence, pull, runs, search, shared, study, worker
 from ecm_edge.search.runs import SearchRecord, WorkerRecord
 from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
@@ -129,7 +129,9 @@ class Scene:
 
     def trial_of(self, worker):
         """The running trial of a worker."""
-        return next((t for t in self.shares.read().running if shared.worker_of(t).get("pid") == worker.pid), None)
+        return next(
+            (t for t in self.shares.read().running if draws.table(t, presence.WORKER).get("pid") == worker.pid), None
+        )
 
     def trains(self, worker):
         """Whether it is between the first epoch of a training and its end."""

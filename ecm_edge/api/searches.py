@@ -63,7 +63,7 @@ def search(
     out: AnyPath,
     *,
     space: AnySpace = "default",
-    trials: int = 20,
+    trials: int | None = None,
     timeout_s: float | None = None,
     seed: int = 0,
     storage: str | None = None,
@@ -81,7 +81,7 @@ def search(
         target: the board.
         out: the run's folder; it must not exist.
         space: what is drawn from.
-        trials: how many candidates are trained.
+        trials: how many candidates are trained; by default as the study has it, else 20.
         timeout_s: seconds after which no further trial begins.
         seed: of the split by subject and of the draws.
         storage: URL of a storage that others can join, or "journal"; by default an SQLite file in the run's folder.

@@ -22,6 +22,7 @@ from ecm_edge.cli._common import (
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
+from ecm_edge.cli._trials import print_trial, show_trials
 from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
@@ -154,13 +155,14 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
+    """Search candidates that fit a board: draw, gate and train each; export, quantise, verify and build the best.
 
-    A candidate that does not fit is not trained. With a ladder, each candidate is first trained on an eighth of the
-    episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
-    else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
-    the settings that it was started with, its number of trials and its time limit: of the options only --trials,
-    --timeout, --storage, --name, --workers, --artifacts and --start-from count then.
+    A candidate that does not fit is not trained. Those that were trained are proven best first, until one passes. With
+    a ladder, each candidate is first trained on an eighth of the episodes for a quarter of the epochs, then on a
+    quarter for half; the better half goes on each time, and nothing else is trained in full. Ctrl-C ends the running
+    trial; --resume goes on. A resumed run keeps the settings that it was started with, its number of trials and its
+    time limit: of the options only --trials, --timeout, --storage, --name, --workers, --artifacts, --start-from and
+    --mlflow-uri count then.
 
     Where the study of that --name is in the --storage, the search joins it, if its data set, space and settings are the
     same. `ecm-edge worker` joins it from other machines.
@@ -174,17 +176,21 @@ def command(
 
         if storage:
             study.check_url(storage)
-        log = mlflow_log(mlflow_uri, name or out.name, out)
         dataset = open_data(data)
-        if not resume:
+        if resume:
+            settings = runs.SearchSettings.load(out / RUN_SETTINGS, SearchError)
+        else:
             settings = _settings(
                 dataset, target, space_name, split_name, seed,
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
-            search.start(out, settings, search.Sharing(storage, name))
+        place = search.Sharing(storage, name)
+        log = mlflow_log(mlflow_uri, search.experiment_name(out, settings, place), out)
+        if not resume:
+            search.start(out, settings, place)
     with resumable(lambda: going_on):
         limits = search.Limits(trials, timeout_s)
-        points = good_points(start_from, runs.SearchSettings.load(out / RUN_SETTINGS, SearchError))
+        points = good_points(start_from, settings)
         sharing = search.Sharing(storage, name, workers, artifacts_url, points)
         record = search.search(dataset, out, limits, sharing, on_trial=shown_and_in(log), tell=say_on_stderr)
         if log:
@@ -314,30 +320,6 @@ def _split(dataset: Dataset, name: str, seed: int) -> Split:
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
 
 
-def print_trial(trial: TrialRecord) -> None:
-    """One line on stderr for every finished trial."""
-    figures = ""
-    if trial.objective is not None:
-        figures = f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, {_specificity(trial.specificity)}"
-    epochs = f"{trial.epochs} epochs"
-    if trial.ended_at_rung is not None:
-        last = trial.rungs[-1]
-        figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, {_specificity(last.specificity)}"
-        epochs = f"{last.epochs} epochs on {last.data_share:.3g} of the data"
-    click.echo(
-        f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
-        f"{epochs}, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
-        + (f", verify {verdict_of(trial)}" if trial.outcome in {"trained", "done"} else "")
-        + (f": {trial.reason}" if trial.reason else ""),
-        err=True,
-    )
-
-
-def _specificity(value: float | None) -> str:
-    """It stands beside an objective that may be mean Fβ, to which subjects without positive segments add 1 each."""
-    return "" if value is None else f"specificity {value:.4f}, "
-
-
 def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.base.tables import say
     from ecm_edge.candidate.candidate import TRAINING, load_config, trial_folder
@@ -358,52 +340,3 @@ def _show(record: SearchRecord, out: Path) -> None:
         say(f"best: {best}" if best.is_dir() else f"best: trial {record.best}, whose files are on {host}, not here")
         if (best / TRAINING).is_file():  # the study is enough to say which is the best
             tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
-
-
-def verdict_of(trial: TrialRecord) -> str:
-    """Verify's verdict and on how many segments; or that it did not run: only what can be the best is verified."""
-    return f"{trial.verdict} on {trial.verified_segments:,}" if trial.outcome == "done" else "not run"
-
-
-def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
-    """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import KIB, fixed, ratio, with_positives
-    from ecm_edge.base.tables import Column, say, show
-
-    ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
-    show(
-        title,
-        [
-            "trial",
-            "family",
-            objective,
-            Column("F1", drop=1),
-            Column("Fβ", drop=4),
-            Column("G", drop=2),
-            "specificity",
-            Column("MACs", drop=3),
-            "flash KiB",
-            "RAM KiB",
-            "verify",
-        ],
-        [
-            [
-                f"{t.number:04d}{' *' if t.number == best else ''}",
-                t.family,
-                f"{t.objective:.4f}",
-                fixed(t.f1, 4),
-                fixed(t.fbeta_mean, 4),
-                *map(ratio, (t.g, t.specificity)),
-                f"{t.macs:,}",
-                f"{t.flash_bytes / KIB:.1f}",
-                f"{t.ram_bytes / KIB:.1f}",
-                verdict_of(t) if t.outcome in {"trained", "done"} else t.outcome,
-            ]
-            for t in ranked
-        ],
-    )
-    scored = next((t for t in ranked if t.validation_subjects), None)
-    if scored and scored.validation_subjects:
-        counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
-        sources = f" of {scored.validation_sources} sources, which count alike" if scored.validation_sources > 1 else ""
-        say(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")

@@ -1,8 +1,10 @@
 """Whether the worker of a running trial is alive: a locked file on its own machine, heartbeats for all others.
 
 The lock goes with the process, however it ends, so that a trial of this machine is free at once. A worker on another
-machine is taken for dead where its trial had no heartbeat for a while: Optuna's where the storage keeps them, else a
-counter in the trial's attributes, which is compared with what it was some time ago by one's own clock.
+machine is taken for dead where its trial had no heartbeat for a while. A heartbeat raises a counter in the trial's
+attributes, which is compared with what it was some time ago by one's own clock, and is Optuna's own too where the
+storage keeps them. Of two workers of one study, one may have such a storage and the other Optuna's gRPC proxy before
+it, which keeps none: the counter is what each sees of the other.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.search import draws
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
@@ -112,12 +114,7 @@ class Watch:
                 give_away(self.study, self.storage, trial, died=True, tell=self.tell)
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
-        """Whether the counter in a trial's attributes has stood still for the grace; not where Optuna counts.
-
-        Optuna does not count for a trial that another program began.
-        """
-        if has_heartbeats(self.storage) and WORKER in trial.user_attrs:
-            return False
+        """Whether the counter in a trial's attributes has stood still for the grace."""
         beat, now = trial.user_attrs.get(_BEAT), time.monotonic()
         before, since = self.beats.get(trial.number, (None, now))
         if trial.number not in self.beats or beat != before:
@@ -176,10 +173,10 @@ class Heart:
     def _once(self, count: int) -> None:
         if self.storage.get_trial(self.trial_id).state != TrialState.RUNNING:
             self.stopped.set()
-        elif has_heartbeats(self.storage):
+            return
+        if has_heartbeats(self.storage):
             self.storage.record_heartbeat(self.trial_id)  # type: ignore[attr-defined]  # as asked the line before
-        else:
-            self.storage.set_trial_user_attr(self.trial_id, _BEAT, count)
+        self.storage.set_trial_user_attr(self.trial_id, _BEAT, count)
 
 
 @contextmanager
@@ -193,9 +190,3 @@ def beating(storage: BaseStorage, trial_id: int) -> Iterator[Heart]:
     finally:
         heart.done.set()
         thread.join()
-
-
-def hosts(trials: Sequence[FrozenTrial]) -> str:
-    """Where trials run, in words."""
-    found = sorted({str(draws.table(trial, WORKER).get("host", "an unknown host")) for trial in trials})
-    return ", ".join(found)

@@ -195,8 +195,22 @@ def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, 
             f"that of {storage}, whose password is kept nowhere",
             "Give --storage, or set ECM_EDGE_STORAGE.",
         )
-    hashed = files.sha256_json(settings.model_dump(mode="json"))[:12]
-    return storage, name or f"{_NAME}-{out.name}-{hashed}"
+    return storage, name or _own_name(out, settings)
+
+
+def _own_name(out: Path, settings: SearchSettings) -> str:
+    """A name that no run of another folder or of other settings has."""
+    return f"{_NAME}-{out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
+
+
+def experiment_name(out: Path, settings: SearchSettings, sharing: Sharing) -> str:
+    """The study's name, by which other programs know the run; studies in a run's own folder all have the same name.
+
+    Raises:
+        SearchError: the run's storage needs a password.
+    """
+    _, name = _place(out, settings, sharing)
+    return _own_name(out, settings) if name == _NAME else name
 
 
 def _own(out: Path) -> dict[str, str]:

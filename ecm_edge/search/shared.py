@@ -9,7 +9,6 @@ people its figures by name.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record, first_fault
 from ecm_edge.candidate import space
-from ecm_edge.search import draws, presence, study
+from ecm_edge.search import differences, draws, study
 from ecm_edge.search.avoid import GrowingList
 from ecm_edge.search.claim import Contender
 from ecm_edge.search.runs import SearchSettings
@@ -46,7 +45,6 @@ _LIMITS = "limits"
 _METRIC_NAMES = {"f1": "F1", "fbeta_mean": "Fbeta", "board_score": "board_score"}
 _SETTINGS, _SHA256, _VERSION = "settings", "settings_sha256", "tool_version"
 _BINDING_S = 15.0  # after which a process that made a study is taken for dead before it bound it
-_MOST_DIFFERENCES = 6
 
 
 class SharedLimits(Record):
@@ -337,7 +335,7 @@ def _check(attributes: dict[str, Any], settings: SearchSettings) -> SearchSettin
         SearchError: it is not; every difference is named.
     """
     _check_version(attributes)
-    different = differences(attributes.get(_SETTINGS), settings.model_dump(mode="json"))
+    different = differences.found(attributes.get(_SETTINGS), settings.model_dump(mode="json"))
     if different:
         raise SearchError(
             "all workers of a study have its data set, space and settings",
@@ -357,7 +355,7 @@ def _check_version(attributes: dict[str, Any]) -> None:
     if made_by != version():
         raise SearchError(
             "all workers of a study have the version of the tool that began it",
-            f"version {_short(made_by)} in the study, {version()} here",
+            f"version {differences.short(made_by)} in the study, {version()} here",
             "Install that one, or begin another study (--name, or a new folder); --start-from RUN takes over points.",
         )
 
@@ -376,31 +374,6 @@ def check_dataset(settings: SearchSettings, sha256: str, folder: object) -> None
         )
 
 
-def differences(there: object, here: object, name: str = "") -> list[str]:
-    """Where two JSON values differ, in words; some of them if there are many.
-
-    >>> differences({"seed": 0, "space": {"epochs": 3}}, {"seed": 1, "space": {"epochs": 3}})
-    ['seed 0 in the study, 1 here']
-    """
-    found = _differences(there, here, name)
-    more = len(found) - _MOST_DIFFERENCES
-    return [*found[:_MOST_DIFFERENCES], f"and {more} more"] if more > 0 else found
-
-
-def _differences(there: object, here: object, name: str) -> list[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        inner = [(there.get(key), here.get(key), f"{name}.{key}".lstrip(".")) for key in sorted({*there, *here})]
-        return [line for one, other, path in inner for line in _differences(one, other, path)]
-    if there == here:
-        return []
-    return [f"{name} {_short(there)} in the study, {_short(here)} here"]
-
-
-def _short(value: object, most: int = 40) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False).strip('"')
-    return text if len(text) <= most else f"{text[:most]}…"
-
-
 def figures(record: TrialRecord, host: str) -> dict[str, Any]:
     """What people see of a trial in the study, by the usual names; what is not known is left out."""
     named = {
@@ -416,8 +389,3 @@ def figures(record: TrialRecord, host: str) -> dict[str, Any]:
         "seconds": record.stage_seconds,
     }
     return {name: value for name, value in named.items() if value is not None}
-
-
-def worker_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Who runs a trial, or ran it."""
-    return draws.table(trial, presence.WORKER)

@@ -79,7 +79,8 @@ def fetch(shares: Shared, view: View, record: TrialRecord, out: Path) -> bool:
 def noted(shares: Shared, view: View) -> dict[int, Artifacts]:
     """The files of every trial that has some, by its number; raises as `artifacts.of_trial`."""
     attributes = shares.study.user_attrs
-    ended = {view.draws[trial.number]: trial for trial in view.trials if shared.RECORD in trial.user_attrs}
+    with_records = (t for t in view.trials if t.state.is_finished() and shared.RECORD in t.user_attrs)
+    ended = {view.draws[trial.number]: trial for trial in with_records}
     found = {number: artifacts.of_trial(attributes, trial, number) for number, trial in sorted(ended.items())}
     return {number: files_of for number, files_of in found.items() if files_of}
 

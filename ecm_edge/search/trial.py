@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecm_edge import metrics
-from ecm_edge.base.errors import CandidateError, EcmEdgeError
+from ecm_edge.base.errors import CandidateError, EcmEdgeError, OutputError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
@@ -111,6 +111,9 @@ def train_trial(
 
     Returns:
         A trial that is unfit, pruned, failed or trained.
+
+    Raises:
+        OutputError: a file cannot be written, as on a full disk.
     """
     clock = Clock()
     with clock.stage("gate"):
@@ -136,6 +139,9 @@ def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRec
 
     Returns:
         The record of a trial that is done, whatever its verdict, or failed where a stage refuses it.
+
+    Raises:
+        OutputError: a file cannot be written, as on a full disk.
     """
     clock = Clock(dict(record.stage_seconds))
     try:
@@ -145,6 +151,8 @@ def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRec
             proven = record.model_copy(update=_verified(folder, setting, clock))
         else:
             return record
+    except OutputError:  # the same
+        raise
     except EcmEdgeError as problem:
         proven = record.model_copy(update={"outcome": "failed", "reason": str(problem)})
     proven = proven.timed(clock)
@@ -195,6 +203,8 @@ def _train_up(folder: Path, facts: Facts, setting: Setting, judge: Judge) -> Tri
         if _train(folder, facts, setting, judge, teaching).stopped == "pruned":
             return facts.record("pruned", reason=_LATE if judge.is_late() else f"{_WORSE} epoch")
         return facts.record("trained")
+    except OutputError:  # of the machine's, and not of the candidate's
+        raise
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
 
