@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench figures clean emulators
+.PHONY: demo test check format bench figures clean emulators postgresql
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,17 @@ emulators:
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			qemu-user qemu-system-arm gcc libc6-dev >/dev/null; } || echo "could not install the emulators: their hops will be NOT RUN"; \
 	else echo "emulators missing: install Debian's qemu-user and qemu-system-arm; until then their hops are NOT RUN"; fi
+
+# Debian's PostgreSQL, of which the tests start a cluster of their own; one of the system's is neither made nor started.
+postgresql:
+	@if ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null && \
+			sed -i 's/^#*create_main_cluster .*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf && \
+			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+			echo "could not install PostgreSQL: tests of many workers on it will be NOT RUN"; \
+	else echo "PostgreSQL is missing: install Debian's postgresql; until then tests of many workers on it are NOT RUN"; fi
 
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge
@@ -53,7 +64,7 @@ demo: $(STAMP) emulators
 
 # Side by side, one process a core: each has one thread. Commands on their own choose for themselves.
 test: export OMP_NUM_THREADS = 1
-test: $(STAMP) emulators
+test: $(STAMP) emulators postgresql
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(STAMP)

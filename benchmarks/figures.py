@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import ablations, counts, firmware, reference_model, timed
+from benchmarks import ablations, counts, firmware, reference_model, timed, workers
 from benchmarks.recipes import table as recipes
+from benchmarks.strategies import results as strategies
 from ecm_edge.base import files
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "firmware": lambda: firmware.table(firmware.rows(counts.load())),
         "recipes": lambda: recipes.tables(recipes.load_all()),
         "ablations": ablations.shown,
+        "workers": workers.shown,
+        "strategies": strategies.shown,
     },
 }
 """Every table by its document and its name."""

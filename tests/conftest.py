@@ -9,6 +9,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from . import postgres
+
 SHARED = Path(__file__).parents[2] / "shared" / "iesd2024"
 MAY_SKIP = {
     "real_data": not (SHARED / "segments.npy").exists(),
@@ -86,3 +88,10 @@ def real_data():
     if MAY_SKIP["real_data"]:
         pytest.skip("the contest's segments are not beside the checkout (../shared/iesd2024)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A running PostgreSQL of this process's own, or a skip that says so: `tests/postgres.py`."""
+    with postgres.running() as server:
+        yield server

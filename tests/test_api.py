@@ -36,6 +36,7 @@ HEAVY = {
     "sklearn",
 }
 OTHERWISE_NAMED = {
+    "worker": "work",
     "data-audit": "audit",
     "data-folds": "assign_folds",
     "data-import": "import_recordings",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ecm_edge.data.audit import audit
-from ecm_edge.data.audit.duplicates import duplicates
+from ecm_edge.data.audit import audit, predictions
+from ecm_edge.data.audit.duplicates import duplicates, exact
 from ecm_edge.data.audit.signals import marks
 from ecm_edge.data.dataset import Description, SegmentBlock, Source, open_dataset
 from ecm_edge.data.dataset_writer import write_dataset
@@ -14,6 +17,7 @@ from ecm_edge.data.synthetic import synthesise
 from tests import tiny
 
 T = 1250
+repeats = sys.modules["ecm_edge.data.audit.duplicates"]  # the package has a function of this name
 
 
 def make(folder, samples, *, subjects=None, rhythms=None, splits=None, blank="negative", **meaning):
@@ -109,6 +113,68 @@ def test_one_subject_or_one_class_fails(tmp_path, subjects, rhythms, gate):
 
 def test_one_segment_can_be_audited(tmp_path):
     assert audit(make(tmp_path / "d", noise(1), rhythms=["N"])).verdict == "FAIL"
+
+
+def test_equal_segments_are_found_as_by_comparing_all(tmp_path):
+    rng = np.random.default_rng(5)
+    samples = noise(40)[rng.integers(0, 40, 100)]
+    samples[7, 3] = np.nextafter(samples[7, 3], np.inf)  # the same after rounding to float32
+    data = make(tmp_path / "d", samples)
+    rows = np.asarray(data.samples)
+    expected = [int(np.flatnonzero((rows == row).all(axis=1))[0]) for row in rows]
+    assert exact(data)[0].tolist() == expected
+    assert exact(data)[1].tolist() == [row for row, first in enumerate(expected) if first != row]
+
+
+def test_segments_with_the_same_number_are_still_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(repeats, "_numbers", lambda samples: np.zeros(len(samples), np.uint64))
+    samples = noise(6)
+    samples[4] = samples[1]
+    assert exact(make(tmp_path / "d", samples))[1].tolist() == [4]
+
+
+def test_marks_are_those_of_looking_at_every_second():
+    rng = np.random.default_rng(6)
+    samples = noise(300, seed=6).astype(np.float32)
+    for row in samples[::2]:  # a piece of any length around the limits, at any place
+        start, length = rng.integers(0, T - 300), rng.integers(240, 260)
+        row[start : start + length] = row[start] + rng.uniform(0, 0.012) * np.ptp(row) * rng.random(length)
+    flat, _ = marks(samples, 250.0)
+    seen = samples[:, :-1]  # the last place of a window is not looked at
+    windows = np.lib.stride_tricks.sliding_window_view(seen, 250, axis=1)
+    limit = np.float32(0.01) * np.ptp(samples, axis=1)
+    assert flat.tolist() == (np.ptp(windows, axis=2) <= limit[:, None]).any(axis=1).tolist()
+    assert 20 < flat.sum() < 140
+
+
+def test_labels_of_a_large_data_set_are_checked_in_a_part_of_it(dataset, monkeypatch):
+    monkeypatch.setattr(predictions, "LOOKED_AT", 80)
+    monkeypatch.setattr("ecm_edge.data.audit.LOOKED_AT", 80)
+    record = audit(dataset)
+    found = findings(record)["label not checked"]
+    assert found.segments == dataset.header.segments - 80
+    assert found.detail == "labels were checked in 80 segments, evenly over the data set"
+    assert record.out_of_fold_auc > 0.5
+
+
+class Counted(np.ndarray):
+    """Samples that keep how many rows were read at a time."""
+
+    most = 0
+
+    def __getitem__(self, index):
+        read = super().__getitem__(index)
+        Counted.most = max(Counted.most, len(read))
+        return np.asarray(read)
+
+
+def test_an_audit_reads_a_block_at_a_time(dataset, monkeypatch):
+    monkeypatch.setattr(repeats, "_BLOCK", 30)
+    monkeypatch.setattr(repeats, "_SAMPLE", 30)
+    counted = replace(dataset, samples=np.asarray(dataset.samples).view(Counted))
+    assert audit(counted) == audit(dataset)
+    assert dataset.header.segments > 100
+    assert 0 < Counted.most <= 60  # 30 pairs, or the sample of the axes, rounded up
 
 
 def test_a_second_without_change_is_flat_and_a_shorter_one_is_not():

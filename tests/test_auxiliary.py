@@ -7,7 +7,7 @@ from torch import nn
 
 from ecm_edge.base.errors import ModelError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.data import splits
 from ecm_edge.training import auxiliary, epochs, train
 from ecm_edge.training.beats import find_beats, rr_variation
@@ -79,15 +79,15 @@ def test_the_third_output_learns_what_it_is_asked(dataset, loaded, monkeypatch):
     def spy(network):
         network.eval()
         with torch.no_grad():
-            kept["predicted"] = network(loaded.train_samples)[:, 2]
+            kept["predicted"] = network(loaded.train_samples[:])[:, 2]
         narrow(network)
 
     monkeypatch.setattr(auxiliary, "narrow", spy)
     train.fit(configured(dataset, auxiliary=1.0, **LEARNS), loaded)
-    variation, known = rr_variation(*find_beats(loaded.train_samples, RATE_HZ))
+    variation, known = rr_variation(*find_beats(loaded.train_samples[:], RATE_HZ))
     constant = (variation[known] / 0.1).median().expand(len(known))
     loss, of_constant = (
-        auxiliary.variation_loss(said, loaded.train_samples, RATE_HZ) for said in (kept["predicted"], constant)
+        auxiliary.variation_loss(said, loaded.train_samples[:], RATE_HZ) for said in (kept["predicted"], constant)
     )
     assert loss < 0.8 * of_constant
 
@@ -109,7 +109,7 @@ def test_it_runs_with_the_batch_innermost(dataset, loaded, monkeypatch):
     config = configured(dataset, auxiliary=0.5, keep="last")
     config = config.model_copy(update={"network": {**config.network, "dropout": 0.0}})
     plain = train.fit(config, loaded).record
-    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", 1)
+    monkeypatch.setenv(fastest.VARIABLE, "compiled")
     monkeypatch.setattr(batch_last, "can_compile", lambda: True)
     monkeypatch.setattr(batch_last, "_compiled", as_it_is)
     fast = train.fit(config, loaded).record

@@ -4,7 +4,7 @@ import pytest
 
 from ecm_edge.base.errors import SearchError
 from ecm_edge.search import avoid
-from ecm_edge.search.avoid import AvoidList
+from ecm_edge.search.avoid import AvoidList, GrowingList
 
 HERE = {"family": "afnet", "afnet.channel_factor": 0.5, "training.epochs": 8}
 
@@ -32,6 +32,26 @@ def test_a_radius_of_zero_avoids_the_point_alone():
     one = AvoidList().extended(HERE, None, 0.0)
     assert one.avoids(HERE)
     assert not one.avoids(moved(**{"afnet.channel_factor": 0.501}))
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.1])
+@pytest.mark.parametrize(
+    "position",
+    [
+        HERE,
+        moved(**{"afnet.channel_factor": 0.55}),
+        moved(family="tcn"),
+        moved(**{"training.epochs": 9}),
+        {"family": "tcn"},
+    ],
+)
+def test_a_growing_list_avoids_the_same(position, radius):
+    growing = GrowingList()
+    growing.add(HERE, 0.4, radius)
+    growing.add(moved(family="resnet"), None, 0.0)
+    listed = AvoidList().extended(HERE, 0.4, radius).extended(moved(family="resnet"), None, 0.0)
+    assert growing.avoids(position) is listed.avoids(position)
+    assert growing.kept() == listed
 
 
 def test_an_empty_list_avoids_nothing():

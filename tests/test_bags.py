@@ -58,7 +58,7 @@ def test_a_bag_that_cannot_be_made_is_refused(fields, message):
 def test_a_batch_is_bags_of_windows_of_one_passage(dataset, loaded):
     """Sample values say which passage they are of."""
     place = torch.from_numpy(loaded.train_passages).float()
-    told = loaded.train_samples * 0 + place.view(-1, 1, 1)
+    told = loaded.train_samples[:] * 0 + place.view(-1, 1, 1)
     config = bag(dataset, 4, train_on_blank=True)
     made = batches.Batches(config, loaded.__class__(**{**loaded.__dict__, "train_samples": told}), NOT_TAUGHT, CPU)
     assert made.passes == 4 * len(loaded.train_labels)

@@ -10,6 +10,7 @@ from torch import nn
 from ecm_edge.candidate import networks
 from ecm_edge.candidate.networks import batch_last
 from ecm_edge.candidate.networks.blocks import Pool
+from ecm_edge.candidate.networks.window_conv import copying_conv, window_conv
 
 RICH = {"squeeze_excite": True, "normalize": True, "decimation": 2, "hidden": 3, "pooling": "mean_max_std"}
 NETWORKS = [
@@ -82,6 +83,20 @@ def test_in_evaluation_mode_it_answers_as_the_network_does_and_changes_nothing(f
 def test_torchs_own_modules_mean_what_they_mean_to_torch(make):
     torch.manual_seed(0)
     compare(make().double(), as_it_is, torch.randn(4, 1, 60, dtype=torch.float64), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "length"), [(1, 1, 7), (1, 3, 8), (4, 2, 23), (5, 2, 22), (3, 4, 21)])
+@pytest.mark.parametrize("conv", [window_conv, copying_conv])
+def test_a_convolution_by_windows_is_torchs(conv, kernel, stride, length):
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, length, dtype=torch.float64, requires_grad=True)  # N, C, T
+    weight = torch.randn(4, 2, kernel, dtype=torch.float64, requires_grad=True)
+    theirs = nn.functional.conv1d(x, weight, stride=stride)
+    ours = conv(x.permute(2, 1, 0), weight, stride).permute(2, 1, 0)
+    torch.testing.assert_close(ours, theirs)
+    toward = torch.randn_like(theirs)
+    expected = torch.autograd.grad(theirs, (x, weight), toward)
+    torch.testing.assert_close(torch.autograd.grad(ours, (x, weight), toward), expected)
 
 
 def test_float32_is_close_under_an_offset_of_many_deviations():

@@ -23,6 +23,7 @@ from ecm_edge.data.merge import merge
 from ecm_edge.data.synthetic import synthesise
 from ecm_edge.search import train_one
 from ecm_edge.training import crossval, epochs, fold_networks, out_of_fold, train
+from ecm_edge.training.mapped import mapped_samples
 from ecm_edge.training.out_of_fold import MARGINS, CrossValidationRecord
 from ecm_edge.training.out_of_fold import NETWORKS as NETWORKS_FILE
 
@@ -263,7 +264,7 @@ def test_margins_that_changed_are_refused(dataset, saved):
 
 def answers_of_folds(networks, found, dataset):
     """(n,) what the kept networks answer to the labelled rows of their folds."""
-    samples = train.samples_of(dataset, dataset.rows_of(dataset.header.subjects))
+    samples = mapped_samples(dataset, dataset.rows_of(dataset.header.subjects))
     scores = np.stack([epochs.predict(network, samples, torch.device("cpu")).numpy() for network in networks])
     return np.choose(by_fold(found, dataset), scores[:, :, 1] - scores[:, :, 0])
 

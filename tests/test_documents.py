@@ -105,6 +105,7 @@ def test_every_command_shown_exists(line, tmp_path, monkeypatch):
     """Verbs, options and their values are parsed, also of commands that would take an hour or real recordings."""
     parse_only(monkeypatch)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ECM_EDGE_STORAGE", "sqlite:///study.db")  # the page on many machines exports it
     (tmp_path / "data").symlink_to(ROOT / "data")
     folds = {"A": 0, "B": 1, "C": 2}
     FoldAssignment(seed=0, count=3, dataset_sha256="", folds=folds).save(tmp_path / "folds.json")

@@ -285,7 +285,8 @@ def test_the_command_line(tmp_path, capsys):
 
 @pytest.mark.parametrize("option", [("-x", "AFL"), ("--start", "0"), ("--map", "AF=AFIB"), ("--codes", "snomed")])
 def test_an_option_of_the_reference_is_refused_without_one(option, tmp_path, capsys):
-    assert tiny.run(["episodes", "m.onnx", "data/wfdb", "-o", tmp_path / "out", *option]) == 2
+    shelf = "data/reference/loongson-2k0500/entries/96-90"
+    assert tiny.run(["episodes", shelf, "data/wfdb", "-o", tmp_path / "out", *option]) == 2
     assert "with --reference only" in capsys.readouterr().err
 
 

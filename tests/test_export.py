@@ -1,5 +1,7 @@
 """PyTorch to ONNX: names, weights by name, and nothing said aloud."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -102,6 +104,17 @@ class Branch(nn.Module):
 def test_networks_that_are_no_classifiers_are_refused(network):
     with pytest.raises(ModelError):
         export.to_onnx(network, nets.T)
+
+
+def test_the_operators_that_are_kept_change_no_graph_and_are_given_back(monkeypatch):
+    from torch.onnx._internal.exporter import _registration
+
+    apis = _registration.onnxscript_apis
+    network = nets.build()
+    kept = [export.to_onnx(network, nets.T).SerializeToString() for _ in range(2)]
+    assert _registration.onnxscript_apis is apis
+    monkeypatch.setattr(export, "_operators_kept", contextlib.nullcontext)
+    assert kept == [export.to_onnx(network, nets.T).SerializeToString()] * 2
 
 
 def test_candidate_is_exported_and_simplified_with_its_provenance(tmp_path, template):

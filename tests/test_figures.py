@@ -5,14 +5,17 @@ import re
 
 import pytest
 
-from benchmarks import ablations, counts, figures, firmware, timed
+from benchmarks import ablations, counts, figures, firmware, timed, workers
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
+from benchmarks.strategies import candidates, results
 from ecm_edge import targets, tasks
 from ecm_edge.registry import registry
 
 BOARD = "loongson-2k0500"
 SHELF = counts.SHELVES / BOARD
+PAPER = "Data that do not fit into memory"
+"""A section of bars and of an estimate on paper, held by a test of its own."""
 TRAINING = ("Training on several sources", "Training recipes")
 MISSED = {"the same, serial image, float32 weights", "the same, serial image, float16 weights"}
 """Bars of firmware's counts that are known to be missed."""
@@ -34,7 +37,18 @@ def test_the_tables_of_a_document_are_those_of_its_records(document):
     [
         ("README.md", ("ecm-edge", "Figures", "Boards")),
         ("data/reference/README.md", ("The models that ship", "Figures", "How an entry was made")),
-        ("benchmarks/README.md", ("Benchmarks", "How figures are kept", "Times", "Firmware", *TRAINING)),
+        (
+            "benchmarks/README.md",
+            (
+                "Benchmarks",
+                "How figures are kept",
+                "Times",
+                "Firmware",
+                "Many workers",
+                "Search strategies",
+                *TRAINING,
+            ),
+        ),
     ],
 )
 def test_prose_has_no_figure_of_its_own(document, headings):
@@ -43,7 +57,18 @@ def test_prose_has_no_figure_of_its_own(document, headings):
     for heading in headings:
         assert FIGURE.findall(re.sub(r"```.*?```", "", by_heading[heading], flags=re.DOTALL)) == [], heading
     if document == "benchmarks/README.md":
-        assert set(by_heading) == set(headings)
+        assert set(by_heading) == {*headings, PAPER}
+
+
+def test_the_estimate_on_paper_is_its_arithmetic():
+    text = " ".join(figures.prose("benchmarks/README.md").split(f"## {PAPER}\n")[1].split("\n## ")[0].split())
+    segments, window = 100_000_000, round(tasks.load("af-5s").window_s * 250)
+    kept, names = 8 + 16 + 26 + 8 * 4, 150
+    assert f"at 250 Hz are {segments * window * 4 / 1e9:.0f} GB on disk" in text
+    assert f"a data set of {2_000_000 * window * 4 / 1e9:.0f} GB" in text
+    assert f"A segment of 5 s is {window * 4 / 1000:.0f} kB" in text
+    assert f"That is {segments * kept / 1e9:.1f} GB for a training" in text
+    assert f"and {segments * (kept + names) / 1e9:.0f} GB while it starts" in text
 
 
 @pytest.mark.parametrize(
@@ -56,6 +81,8 @@ def test_a_figure_is_seen(text):
 def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
     names |= {"ablations.json"} if ablations.load() else set()
+    names |= {"workers.json"} if workers.load() else set()
+    names |= {path.name for path in (candidates.RECORD, results.RECORD) if path.is_file()}
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names
 
@@ -77,7 +104,7 @@ def record(when, load):
     tests = {
         "test_data_import": {},
         "test_loadtxt_a_file": {},
-        "test_overhead_of_a_trial": {"median_s": 1.5, "max_s": 2.5, "trials": 4},
+        "test_overhead_of_a_trial": {"median_s": 1.5, "max_s": 4.5, "trials": 4, "proven": 2},
     }
     content = {
         "machine_info": {"cpu": {"brand_raw": "Some CPU", "count": 2}},
@@ -95,8 +122,8 @@ def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
     lines = timed.table({"import": record("2026-01-02T03:04:05", 3.14)}).splitlines()
     assert all("2026-01-02, Some CPU, 2 cores, load 3.1 (busy), `0123456`" in line for line in lines[2:4])
     assert lines[4] == ""
-    assert lines[5].startswith("NOT RUN: `test_an_epoch_of_ours_against_the_seed_works_way`, ")
-    assert "median 1.5 s, at most 2.5 s, of 4 trials | < 2 s: **missed**" in lines[2]
+    assert lines[5].startswith("NOT RUN: `test_steps_of_tcn`, ")
+    assert "median 1.5 s, at most 4.5 s, of 4 trials, 2 of them proven | ≤ 2 s, ≤ 4 s: **missed**" in lines[2]
     assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
     assert "(busy)" not in record("2026-01-02", 1.0).where()
 
@@ -189,3 +216,11 @@ def test_what_the_recipe_says_of_the_gain_is_what_history_has():
 def test_a_card_holds_the_recipe(board):
     text = (counts.SHELVES / "recipe.md").read_text()
     assert text in (counts.SHELVES / board / "MODEL_CARD.md").read_text()
+
+
+def test_the_replays_are_of_the_table_on_record():
+    found = results.load()
+    if found is None:
+        assert results.shown().startswith("NOT RUN")
+    else:
+        assert found.table_sha256 == results.sha256(candidates.Table.load(candidates.RECORD))

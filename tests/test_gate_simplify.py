@@ -58,10 +58,15 @@ def exported(config, tmp_path):
 
 
 def test_gate_says_what_training_would_be_told(config, dataset):
-    """Without a data set and with another seed the figures are those of the gate before a training."""
+    """Without a data set and with another seed the figures are those of the gate before a training.
+
+    The command builds the counterpart of the form that ships as well.
+    """
     board, length = api.load_target("nucleo-l432kc"), config.samples_per_segment
     _, told = gate_candidate(config, board, np.asarray(dataset.samples[:1]))
-    assert api.gate(board, "separable", SMALL, samples_per_segment=length) == told
+    shown = api.gate(board, "separable", SMALL, samples_per_segment=length)
+    assert [form.form for form in shown.also] == ["float32"]
+    assert shown.model_copy(update={"also": []}) == told
 
 
 def test_gate_without_a_family_is_of_the_network_that_train_takes(capsys):

@@ -4,11 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
+import optuna
 import pytest
 
-from ecm_edge.search import search
+from ecm_edge.cli import main
+from ecm_edge.search import search, worker
 from ecm_edge.search.search import Limits, limits_of
+
+from .test_search import fake
 
 SPACE = """
 [families.separable]
@@ -27,6 +32,7 @@ batch_size = 16
     ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
+    """Wherever the signal comes, it ends the search within an epoch, long before the 39 points are through."""
     (tmp_path / "space.toml").write_text(SPACE)
     out = tmp_path / "run"
     listening = ["env", "--default-signal=INT"]  # a shell's background job is started with SIGINT ignored
@@ -54,3 +60,31 @@ def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
     record = search.search(dataset, out, Limits(len(left) + 1))
     assert record.trained == len(left) + 1
     assert [f"{trial.number:04d}" for trial in record.trials][: len(left)] == left
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_that_gets_lost_ends_the_search_at_the_next_step(
+    dataset, tmp_path, monkeypatch, capsys, sent, code
+):
+    """Python ignores an exception in a callback from C and in a `__del__`; the signal is noted all the same."""
+    (tmp_path / "space.toml").write_text(SPACE)
+    trained = []
+
+    def lost(*arguments):
+        trained.append(1)
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), sent)
+        return fake()(*arguments)
+
+    monkeypatch.setattr(worker, "train_trial", lost)
+    out = str(tmp_path / "run")
+    with pytest.raises(SystemExit) as ended:
+        main(["search", "--data", str(dataset.folder), "--target", "loongson-2k0500", "--space",
+              str(tmp_path / "space.toml"), "--trials", "3", "-o", out])  # fmt: skip
+    assert (ended.value.code, len(trained)) == (code, 1)
+    assert "interrupted" in capsys.readouterr().err.splitlines()
+    states = [
+        trial.state.name
+        for trial in optuna.load_study(study_name="ecm-edge", storage=f"sqlite:///{out}/study.db").trials
+    ]
+    assert states == ["FAIL", "WAITING"]

@@ -154,7 +154,7 @@ def test_options_are_neither_guessed_nor_ignored(tmp_path, options, words):
 def test_missing_empty_and_existing_places_are_named(tmp_path):
     with pytest.raises(RecordingError, match="no folder at"):
         load(tmp_path / "nowhere", tmp_path / "d")
-    with pytest.raises(RecordingError, match="none in"):
+    with pytest.raises(RecordingError, match="no file in"):
         load(folder_of(tmp_path, {}), tmp_path / "d")
     (tmp_path / "in" / "S0-N-0.txt").write_text(GOOD)
     (tmp_path / "d").mkdir()

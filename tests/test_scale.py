@@ -9,7 +9,7 @@ from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.search import scale
 
-from .test_search import fake
+from .test_search import fake, fake_proof
 
 TARGET = targets.load("loongson-2k0500")
 NET = {"channels": 4, "depth": 2, "kernel": 5, "widest": 8}
@@ -17,15 +17,16 @@ NET = {"channels": 4, "depth": 2, "kernel": 5, "widest": 8}
 
 @pytest.fixture
 def scaled(dataset, tmp_path, monkeypatch):
-    """Scales a small net with faked trials whose objective is its width."""
+    """Scales a small net with faked trials whose objective is a hundredth of its width."""
     config = candidate.configure(dataset, splits.holdout(dataset, seed=0), "separable", NET, TrainingConfig(), 0)
-    trials = fake(objective=lambda point: float(point["separable.channels"]))
+    trials = fake(objective=lambda point: float(point["separable.channels"]) / 100)
 
-    def run_trial(folder, number, point, config, setting):
+    def train_trial(folder, number, point, config, setting):
         named = {"family": "separable", **{f"separable.{k}": v for k, v in point.items()}}
         return trials(folder, number, named, config, setting)
 
-    monkeypatch.setattr(scale, "run_trial", run_trial)
+    monkeypatch.setattr(scale, "train_trial", train_trial)
+    monkeypatch.setattr(scale, "prove_trial", fake_proof())
 
     def run(least, config=config, **options):
         return scale.scale(config, dataset, TARGET, tmp_path / "s", objective="f1", least_objective=least, **options)
@@ -38,19 +39,19 @@ def widths(record):
 
 
 def test_the_narrowest_that_reaches_the_least_objective_wins(scaled):
-    record = scaled(5.0)
+    record = scaled(0.05)
     assert widths(record) == [2, 3, 4, 5]
     assert (record.verdict, record.best) == ("PASS", 3)
 
 
 def test_no_width_is_enough(scaled):
-    record = scaled(99.0)
+    record = scaled(0.99)
     assert (record.verdict, record.best) == ("FAIL", None)
     assert widths(record) == [2, 3, 4, 5, 6, 8, 12, 16]
 
 
 def test_the_folder_holds_every_trial_and_the_record(scaled, tmp_path):
-    record = scaled(3.0)
+    record = scaled(0.03)
     assert scale.ScaleRecord.load(tmp_path / "s" / scale.SCALE) == record
     assert len(list((tmp_path / "s" / "trials").iterdir())) == 2
 

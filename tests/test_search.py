@@ -1,10 +1,12 @@
 """The search: its limits, its memory, and what survives a kill. Trials are faked but for the last tests."""
 
 import json
+import socket
 
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from ecm_edge import targets
 from ecm_edge.base import files
@@ -17,8 +19,8 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.forms.quantize import QuantizeRecord
-from ecm_edge.search import ladder, runs, search
-from ecm_edge.search.search import Limits
+from ecm_edge.search import ladder, presence, runs, search, worker
+from ecm_edge.search.search import Limits, Sharing
 from ecm_edge.search.trial import Judge
 from ecm_edge.search.trial_record import TrialRecord
 
@@ -35,10 +37,10 @@ SPACE = Space.model_validate(
 )
 
 
-def fake(outcome="done", objective=lambda point: float(point["separable.channels"])):
+def fake(outcome="trained", objective=lambda point: float(point["separable.channels"])):
     """A trial that takes no time; its objective depends on the point."""
 
-    def run_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
+    def train_trial(folder, number, point, _config, setting, judge=Judge()):  # noqa: B008 - it has no state
         value = None if outcome in {"unfit", "failed"} else objective(point)
         ended, rungs, fell = outcome, [], None
         for rung, at in enumerate(setting.rungs if value is not None else []):
@@ -64,8 +66,6 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
             flash_bytes=1,
             ram_bytes=1,
             latency_ms=1.0,
-            verdict=Verdict.PASS if ended == "done" else Verdict.NOT_RUN,
-            verified_segments=len(setting.data.validation_labels),
             rungs=rungs,
             ended_at_rung=fell,
             stage_seconds={},
@@ -73,7 +73,27 @@ def fake(outcome="done", objective=lambda point: float(point["separable.channels
         record.save(folder / "trial.json")
         return record
 
-    return run_trial
+    return train_trial
+
+
+def fake_proof(fails=lambda _: False):
+    """A proof that takes no time; `fails` says of which trials."""
+
+    def prove_trial(folder, record, setting):
+        if record.outcome != "trained":
+            return record
+        known = {"outcome": "done", "verdict": Verdict.FAIL if fails(record) else Verdict.PASS}
+        counted = {"verified_segments": len(setting.data.validation_labels), "stage_seconds": {"export": 0.0}}
+        proven = record.model_copy(update=known | counted)
+        proven.save(folder / "trial.json")
+        return proven
+
+    return prove_trial
+
+
+def fake_trials(monkeypatch, trial=None, proof=None):
+    monkeypatch.setattr(worker, "train_trial", trial or fake())
+    monkeypatch.setattr(worker, "prove_trial", proof or fake_proof())
 
 
 def rung_record(rung, value):
@@ -87,8 +107,8 @@ def rung_record(rung, value):
 def begun(dataset, tmp_path, monkeypatch):
     """Starts a run with chosen settings and faked trials; returns its folder."""
 
-    def begin(trial=None, chosen_space=SPACE, **chosen):
-        monkeypatch.setattr(search, "run_trial", trial or fake())
+    def begin(trial=None, chosen_space=SPACE, proof=None, **chosen):
+        fake_trials(monkeypatch, trial, proof)
         settings = runs.default_settings(dataset, TARGET, chosen_space, pruner="none", **chosen)
         runs.start(tmp_path / "run", settings)
         return tmp_path / "run"
@@ -129,6 +149,71 @@ def test_a_run_stands_for_its_best_candidate(dataset, begun):
     assert candidate.locate(out) == candidate.trial_folder(out, record.best)
 
 
+def proven(record):
+    """Numbers of the trials that were taken beyond their training, and how many are only trained."""
+    return {t.number for t in record.trials if t.outcome == "done"}, sum(t.outcome == "trained" for t in record.trials)
+
+
+def test_only_the_first_and_the_best_are_proven(dataset, begun):
+    record = search.search(dataset, begun(sampler="random"), Limits(8))
+    assert proven(record) == ({0, record.best}, 8 - len({0, record.best}))
+    assert record.best_objective == max(trial.objective for trial in record.trials)
+
+
+def test_one_that_fails_its_proof_is_followed_by_the_next_best(dataset, begun):
+    out = begun(proof=fake_proof(fails=lambda trial: trial.objective > 6), sampler="random")
+    record = search.search(dataset, out, Limits(8))
+    failed = {trial.number for trial in record.trials if trial.objective > 6}
+    assert len(failed) > 1
+    assert record.best_objective == max(trial.objective for trial in record.trials if trial.objective <= 6)
+    assert proven(record)[0] == {0, record.best, *failed}
+    assert {trial.number for trial in record.trials if trial.verdict == "FAIL"} == failed
+    assert not failed & set(record.pareto)
+
+
+def test_a_trial_that_reaches_the_standard_is_proven_at_once_and_ends_the_search_only_if_it_passes(dataset, begun):
+    proof = fake_proof(fails=lambda trial: trial.objective == 11)
+    record = search.search(dataset, begun(proof=proof, sampler="grid", standard=11.0, avoid_radius=0.0), Limits(100))
+    assert record.stopped_by == "standard"
+    assert (record.best_objective, record.trials[-1].number) == (12.0, record.best)
+    assert any(trial.verdict == "FAIL" for trial in record.trials)
+
+
+def interrupt(dataset, out, monkeypatch, trials):
+    """A run that is interrupted when it begins to prove what was trained, all but its first candidate."""
+    ours = fake_proof()
+
+    def prove_trial(folder, record, setting):
+        if record.number:
+            raise KeyboardInterrupt
+        return ours(folder, record, setting)
+
+    monkeypatch.setattr(worker, "prove_trial", prove_trial)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(dataset, out, Limits(trials))
+    monkeypatch.setattr(worker, "prove_trial", ours)
+
+
+def test_an_interrupted_run_says_what_is_proven_and_a_resumed_one_proves(dataset, begun, monkeypatch):
+    values = iter([3.0, 5.0, 1.0, 4.0])
+    out = begun(fake(objective=lambda _: next(values)), sampler="random")
+    interrupt(dataset, out, monkeypatch, 4)
+    with pytest.raises(CandidateError, match=r"trial 1, \d not yet in .*the best that is proven is .*0000.*--resume"):
+        candidate.locate(out)
+    record = search.search(dataset, out, Limits(4))
+    assert (record.best, proven(record)) == (1, ({0, 1}, 2))
+    assert candidate.locate(out) == candidate.trial_folder(out, 1)
+
+
+def test_what_was_not_proven_is_not_shown_as_failed(dataset, begun, capsys):
+    with pytest.raises(SystemExit):
+        main(command(dataset, begun(sampler="random"), "--resume", "--trials", "3"))
+    shown = capsys.readouterr()
+    assert "FAIL" not in shown.out + shown.err
+    assert ", verify not run" in shown.err
+    assert "verify not run: only candidates that can be the best are exported, verified and built" in shown.out
+
+
 def test_no_point_is_proposed_twice(dataset, begun):
     record = search.search(dataset, begun(sampler="random"), Limits(22))
     points = [json.dumps(trial.point, sort_keys=True) for trial in record.trials]
@@ -150,38 +235,21 @@ def test_a_grid_is_gone_through_once(dataset, begun):
 
 
 def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 3)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
-    def run_trial(folder, number, point, *rest):
+    def train_trial(folder, number, point, *rest):
         return (wide if point["separable.channels"] == 12 else narrow)(folder, number, point, *rest)
 
-    record = search.search(dataset, begun(run_trial, sampler="grid"), Limits(100))
+    record = search.search(dataset, begun(train_trial, sampler="grid"), Limits(100))
     assert (record.unfit, record.trained, record.stopped_by) == (20, 2, "exhausted")
-
-
-def test_a_grid_that_a_kill_left_half_queued_is_completed(dataset, begun):
-    out = begun(sampler="grid")
-    half = optuna.create_study(study_name="ecm-edge", storage=f"sqlite:///{out / runs.DATABASE}", direction="maximize")
-    for point, _ in zip(space.enumerate_points(SPACE), range(5), strict=False):
-        half.enqueue_trial(dict(point))
-    assert search.search(dataset, out, Limits(100)).trained == 22
-
-
-def test_a_run_outlives_its_study(dataset, begun):
-    out = begun()
-    first = search.search(dataset, out, Limits(2))
-    (out / runs.DATABASE).unlink()
-    second = search.search(dataset, out, Limits(4))
-    assert second.trials[:2] == first.trials
-    assert len({trial.number for trial in second.trials}) == second.trained == 4
 
 
 def test_runs_share_a_storage_without_mixing(dataset, begun, tmp_path):
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    search.search(dataset, begun(), Limits(2), storage=storage)
+    search.search(dataset, begun(), Limits(2), Sharing(storage=storage))
     (tmp_path / "run").rename(tmp_path / "first")
-    record = search.search(dataset, begun(seed=1), Limits(2), storage=storage)
+    record = search.search(dataset, begun(seed=1), Limits(2), Sharing(storage=storage))
     assert [trial.number for trial in record.trials] == [0, 1]
     assert len(optuna.get_all_study_names(storage)) == 2
 
@@ -225,6 +293,27 @@ def command(dataset, out, *further):
     return ["search", "--data", str(dataset.folder), "-o", str(out), *further]
 
 
+def test_a_grid_goes_through_all_points_beside_those_that_are_tried_first(dataset, begun):
+    small = {"channels": {"choices": [2, 4]}, "depth": 2, "kernel": {"choices": [3, 5]}, "stride": 4}
+    grid = Space.model_validate(
+        {"families": {"separable": {"params": small}}, "training": {"epochs": 2, "batch_size": 32}}
+    )
+    points = list(space.enumerate_points(grid))
+    out = begun(chosen_space=grid, sampler="grid")
+    record = search.search(dataset, out, Limits(9), Sharing(start_from=points[-2:]))
+    assert (record.trained, record.stopped_by) == (4, "exhausted")
+    assert [trial.point for trial in record.trials] == [*points[-2:], *points[:2]]
+
+
+def test_what_a_living_process_writes_is_not_removed(dataset, begun):
+    out = begun()
+    (out / "trials" / ".0007.12345678.unfinished").mkdir()
+    with files.staged_folder(out / "trials" / "0008") as staged:
+        search.search(dataset, out, Limits(1))
+        (staged / "trial.json").touch()
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["0000", "0008"]
+
+
 def test_resume_alone_goes_on_to_the_same_number(dataset, begun, capsys):
     out = begun()
     for words, trained in (("--trials", "3"), 3), ((), 3), (("--trials", "4"), 4):
@@ -263,25 +352,40 @@ def test_ctrl_c_loses_the_running_trial_only(dataset, begun, monkeypatch):
         (folder / "half").write_text("written")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "run_trial", interrupted)
+    monkeypatch.setattr(worker, "train_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.search(dataset, out, Limits(3))
     assert len(list((out / "trials").iterdir())) == 2
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     assert search.search(dataset, out, Limits(4)).trained == 4
 
 
-def test_what_a_kill_leaves_behind_is_cleared(dataset, begun):
+def study_of(out):
+    return optuna.load_study(study_name="ecm-edge", storage=f"sqlite:///{out / 'study.db'}")
+
+
+def test_what_a_kill_leaves_behind_is_cleared(dataset, begun, tmp_path):
     out = begun()
     search.search(dataset, out, Limits(2))
-    storage = f"sqlite:///{out / 'study.db'}"
-    optuna.load_study(study_name="ecm-edge", storage=storage).ask()  # a trial that was running when the process died
-    (out / "trials" / ".0002.partial").mkdir()
+    (tmp_path / "lock").touch()
+    killed = {"host": socket.gethostname(), "pid": 1, "lock": str(tmp_path / "lock")}
+    study_of(out).add_trial(optuna.create_trial(state=TrialState.RUNNING, user_attrs={"worker": killed}))
+    (out / "trials" / ".0002.abcdefgh.unfinished").mkdir()
     record = search.search(dataset, out, Limits(3))
-    assert record.trained == 3
+    assert [trial.number for trial in record.trials] == [0, 1, 2]
     assert not list((out / "trials").glob(".*"))
-    states = [t.state.name for t in optuna.load_study(study_name="ecm-edge", storage=storage).trials]
-    assert "RUNNING" not in states
+    assert "RUNNING" not in [trial.state.name for trial in study_of(out).trials]
+
+
+def test_a_trial_that_another_program_began_and_left_is_waited_for_no_longer_than_the_grace(
+    dataset, begun, monkeypatch
+):
+    monkeypatch.setenv("ECM_EDGE_HEARTBEAT_S", "1")
+    monkeypatch.setattr(presence, "GRACE_BEATS", 1)
+    out = begun()
+    search.search(dataset, out, Limits(2))
+    study_of(out).ask()
+    assert search.search(dataset, out, Limits(3)).trained == 3
 
 
 def test_one_process_at_a_time(dataset, begun):
@@ -306,13 +410,13 @@ def test_a_run_is_not_overwritten(begun):
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
 
 
 def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
         search.search(dataset, begun(fake("failed")), Limits(1))
 
@@ -353,7 +457,7 @@ def test_a_run_keeps_its_study_whatever_its_name(dataset, begun):
 
 def test_a_storage_that_does_not_open(dataset, begun):
     with pytest.raises(SearchError, match="a storage that opens"):
-        search.search(dataset, begun(), Limits(1), storage="nonsense://x")
+        search.search(dataset, begun(), Limits(1), Sharing(storage="nonsense://x"))
 
 
 def test_the_board_score_needs_a_rule(dataset, tmp_path):
@@ -364,7 +468,7 @@ def test_the_board_score_needs_a_rule(dataset, tmp_path):
 
 
 def test_pruning_by_halving(dataset, begun, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     values = iter([5.0] * 6 + [0.0] * 6)
     out = begun(fake(objective=lambda _: next(values)))
     settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"pruner": "halving"})
@@ -382,7 +486,7 @@ def test_a_ladder_keeps_the_better_half_of_each_rung(dataset, begun):
             assert (trial.ended_at_rung != rung) == (better < (index + 2) // 2)
         assert any(trial.ended_at_rung == rung for trial in there)
     full = [trial for trial in record.trials if trial.ended_at_rung is None]
-    assert {trial.outcome for trial in full} == {"done"}
+    assert {trial.outcome for trial in full} == {"trained", "done"}
     assert record.best_objective == max(trial.objective for trial in full)
     assert record.pruned == 20 - len(full)
 
@@ -411,15 +515,30 @@ def test_a_resumed_run_compares_with_the_rungs_before(dataset, begun):
 
 
 def test_a_rung_neither_ends_a_search_nor_makes_a_neighbourhood_avoided(dataset, begun):
-    values = iter([12.0, 11.0, 1.0])
+    values = iter([11.0, 10.5, 12.0])
     out = begun(fake(objective=lambda _: next(values)), sampler="random", ladder=ladder.RUNGS, standard=11.5)
-    assert search.search(dataset, out, Limits(3)).stopped_by == "standard"  # the first, in full
-    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"standard": 99.0})
-    settings.save(out / "search.json")
-    record = search.search(dataset, out, Limits(2))
-    assert (record.trials[1].ended_at_rung, record.stopped_by) == (0, "trials")
+    record = search.search(dataset, out, Limits(9))
+    assert ([trial.ended_at_rung for trial in record.trials], record.stopped_by) == ([None, 0, None], "standard")
     radii = [entry["radius"] for entry in json.loads((out / runs.AVOID).read_text())["avoided"]]
-    assert radii[1] == 0.0
+    assert radii == [0.1, 0.0, 0.0]
+
+
+def test_a_run_goes_on_with_its_settings_alone(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    settings = runs.SearchSettings.load(out / "search.json").model_copy(update={"seed": 5})
+    settings.save(out / "search.json")
+    with pytest.raises(SearchError, match="found seed 0 in the study, 5 here"):
+        search.search(dataset, out, Limits(2))
+
+
+def test_a_run_whose_study_is_lost_says_how_to_begin_again(dataset, begun):
+    out = begun()
+    search.search(dataset, out, Limits(1))
+    for file in out.glob("study.db*"):
+        file.unlink()
+    with pytest.raises(SearchError, match=r"no trial in the study .*--start-from"):
+        search.search(dataset, out, Limits(2))
 
 
 def test_a_rung_draws_its_share_of_the_segments(dataset):
@@ -487,7 +606,7 @@ def test_the_quick_space_has_no_ladder_by_default(dataset, monkeypatch):
 
 @pytest.mark.parametrize(("option", "rungs"), [(["--ladder"], 2), (["--no-ladder"], 0), ([], 0)])
 def test_the_command_takes_a_ladder(dataset, tmp_path, capsys, monkeypatch, option, rungs):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
@@ -529,6 +648,18 @@ def test_a_real_trial_leaves_every_stages_files(real_run):
     assert expected <= names
 
 
+def test_a_real_trial_says_what_was_not_run_and_leaves_nothing_of_it(real_run):
+    out, record = real_run
+    assert record.trials[0].outcome == "done"
+    for trial in record.trials:
+        names = {path.name for path in candidate.trial_folder(out, trial.number).iterdir()}
+        made = {candidate.EXPORTED, candidate.VERIFY, candidate.FIRMWARE} & names
+        assert trial.not_run == ([] if trial.outcome == "done" else ["export", "quantize", "verify", "firmware"])
+        assert len(made) == (3 if trial.outcome == "done" else 0)
+    waiting = [trial.objective for trial in record.trials if trial.outcome == "trained"]
+    assert all(objective <= record.best_objective for objective in waiting)
+
+
 def test_the_best_of_a_real_run_has_its_layers_ranked(real_run):
     record = QuantizeRecord.load(candidate.locate(real_run[0]) / candidate.QUANTIZE)
     assert {layer.op for layer in record.layers} >= {"Conv", "Gemm"}
@@ -548,7 +679,7 @@ def test_subjects_that_are_reported_were_not_trained_on(dataset, real_run):
 
 
 def test_the_command_speaks_json(dataset, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:
@@ -570,7 +701,7 @@ def test_a_run_without_a_finished_trial_says_so(begun):
 
 
 def test_the_least_objective_is_kept_in_the_settings(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "run_trial", fake())
+    fake_trials(monkeypatch)
     monkeypatch.setattr(space, "load", lambda _name: SPACE)
     arguments = ["search", "--data", str(dataset.folder), "--target", TARGET.name, "-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as ended:

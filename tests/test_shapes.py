@@ -471,7 +471,7 @@ NO_SUBJECTS, TWO_SCORES = "--samples is for an ONNX file, and has no subjects", 
         ("bench FOLDER --threshold 0.4", TWO_SCORES),
         ("quantize FOLDER --data d --threshold 0.4", TWO_SCORES),
         ("firmware serve MODEL --target host --threshold 0.4", "a threshold is for a model of one score"),
-        ("verify MODEL --target host --samples none.npy", "found no file none.npy"),
+        ("verify MODEL --target host --samples none.npy", "found nothing at none.npy"),
     ],
 )
 def test_what_cannot_be_is_refused_by_the_command(words, said, saved, tmp_path, monkeypatch, capsys):

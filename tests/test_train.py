@@ -12,12 +12,12 @@ from torch import nn
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError, DatasetError
 from ecm_edge.candidate import candidate
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.candidate.training_config import TrainingConfig
 from ecm_edge.data import splits
 from ecm_edge.training import batches, epochs, train
 from ecm_edge.training.by_source import mean_over_sources
-from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
+from ecm_edge.training.data import NOT_TAUGHT, Teaching
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
 from .tiny import data
@@ -286,7 +286,7 @@ def test_a_teacher_that_is_compiled_teaches_the_same(dataset, loaded, monkeypatc
     teacher = train.fit(configured(dataset, seed=1), loaded).network
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     plain = train.fit(config, loaded, teaching=Teaching((teacher,)))
-    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", 1)
+    monkeypatch.setenv(fastest.VARIABLE, "compiled")
     monkeypatch.setattr(batch_last, "can_compile", lambda: True)
     monkeypatch.setattr(batch_last, "_compiled", as_it_is)
     fast = train.fit(config, loaded, teaching=Teaching((teacher,)))
@@ -303,28 +303,29 @@ def failing(_function, **_):
 
 
 @pytest.mark.parametrize(
-    ("passes", "compiler", "supported", "compile_", "found"),
+    ("way", "compiler", "supported", "compile_", "found"),
     [
-        (1, True, True, as_it_is, ("batch_last", True)),
-        (1, True, True, failing, ("batch_last", False)),
-        (1, False, True, as_it_is, ("batch_first", False)),
-        (1, True, False, as_it_is, ("batch_first", False)),
-        (10**9, True, True, as_it_is, ("batch_first", False)),
+        ("compiled", True, True, as_it_is, ("batch_last", True, "compiled")),
+        ("compiled", True, True, failing, ("batch_last", False, "eager")),
+        ("compiled", False, True, as_it_is, ("batch_first", False, "plain")),
+        ("compiled", True, False, as_it_is, ("batch_first", False, "plain")),
+        ("", True, True, as_it_is, ("batch_first", False, "plain")),
     ],
 )
-def test_a_long_training_is_compiled_where_that_can_be_done(
-    dataset, loaded, monkeypatch, passes, compiler, supported, compile_, found
+def test_a_training_is_compiled_where_that_is_wanted_and_can_be_done(
+    dataset, loaded, monkeypatch, way, compiler, supported, compile_, found
 ):
-    monkeypatch.setattr(batch_last, "_WORTH_COMPILING", passes)
+    monkeypatch.setenv(fastest.VARIABLE, way)
     monkeypatch.setattr(batch_last, "supports", lambda _: supported)
     monkeypatch.setattr(batch_last, "can_compile", lambda: compiler)
     monkeypatch.setattr(torch, "compile", compile_)
     record = train.fit(configured(dataset, epochs=1), loaded).record
-    assert (record.layout, record.compiled) == found
+    assert (record.layout, record.compiled, record.forward) == found
+    assert ("compiling failed" in record.forward_because) == (compile_ is failing)
 
 
 def test_a_diverging_training_is_a_clear_error(dataset, loaded):
-    broken = TrainingData(**{**loaded.__dict__, "train_samples": torch.full_like(loaded.train_samples, float("nan"))})
+    broken = replace(loaded, train_samples=torch.full_like(loaded.train_samples[:], float("nan")))
     with pytest.raises(CandidateError, match="finite losses"):
         train.fit(configured(dataset), broken)
 

@@ -45,7 +45,10 @@ def test_without_options_it_trains_and_makes_every_form(dataset, tmp_path, capsy
 
 def test_no_export_leaves_the_forms_out(dataset, tmp_path, capsys):
     assert train(dataset, tmp_path / "c", *SMALL, "--no-export", "--json") == 0
-    record = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    record = json.loads(shown.out)
+    assert "head_factor=2, training.batch_size=64\n" in shown.err  # the family's own default
+    assert candidate.load_config(tmp_path / "c").training.batch_size == 64
     assert (record["export"], record["quantize"]) == (None, None)
     assert not {candidate.EXPORTED, candidate.QUANTIZE} & {path.name for path in (tmp_path / "c").iterdir()}
 

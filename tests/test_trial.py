@@ -14,8 +14,10 @@ from ecm_edge.cli import main
 from ecm_edge.data import splits
 from ecm_edge.evaluate.verify import VerifyRecord
 from ecm_edge.forms import cost, gate, onnx_model
+from ecm_edge.search import gate as gates
 from ecm_edge.search import ladder, train_one, trial
-from ecm_edge.training.train import TrainingRecord
+from ecm_edge.search.trial_record import TrialRecord
+from ecm_edge.training.train import TrainingRecord, load_data
 from tests import tiny
 
 TARGET = targets.load("loongson-2k0500")
@@ -74,21 +76,17 @@ def test_like_brings_its_own_family(dataset, tmp_path, capsys):
 
 
 def test_an_unfit_trial_says_by_how_much(dataset, tmp_path):
-    from ecm_edge.training.train import load_data
-
-    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1", 8)
-    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), with_budget(macs=100), "f1")
+    record = trial.train_trial(tmp_path, 0, {}, config(dataset), setting)
     assert record.outcome == "unfit"
     assert f"is {record.macs - 100:,} MAC over 100, heaviest:" in record.reason
 
 
 def test_a_stage_that_refuses_ends_the_trial_with_its_reason(dataset, tmp_path):
-    from ecm_edge.training.train import load_data
-
     data = load_data(dataset, config(dataset).split)
-    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples * float("nan")})
-    setting = trial.Setting(dataset, spoilt, TARGET, "f1", 8)
-    record = trial.run_trial(tmp_path, 0, {}, config(dataset), setting)
+    spoilt = data.__class__(**{**data.__dict__, "train_samples": data.train_samples[:] * float("nan")})
+    setting = trial.Setting(dataset, spoilt, TARGET, "f1")
+    record = trial.train_trial(tmp_path, 0, {}, config(dataset), setting)
     assert record.outcome == "failed"
     assert "finite losses" in record.reason
 
@@ -133,12 +131,10 @@ class Watching(trial.Judge):
 
 def climb(dataset, folder, judge):
     """A trial of four epochs up the default ladder, on a board for which nothing is built."""
-    from ecm_edge.training.train import load_data
-
     long = config(dataset).model_copy(update={"training": BRIEF.model_copy(update={"epochs": 4})})
     bare = TARGET.model_copy(update={"firmware": None})
-    setting = trial.Setting(dataset, load_data(dataset, long.split), bare, "f1", 8, ladder.RUNGS)
-    return trial.run_trial(folder, 0, {}, long, setting, judge)
+    setting = trial.Setting(dataset, load_data(dataset, long.split), bare, "f1", ladder.RUNGS)
+    return trial.train_trial(folder, 0, {}, long, setting, judge)
 
 
 def test_what_falls_from_a_rung_was_trained_briefly_and_leaves_no_weights(dataset, tmp_path):
@@ -207,11 +203,99 @@ FAILS = {"verdict": Verdict.FAIL}
     ],
 )
 def test_a_trial_is_judged_by_what_leads_to_the_form_that_ships(failing, verdict):
+    told = verified_with(*failing)
+    assert TARGET.precision[0] == "float32"
+    assert trial.shipping_verdict(told, TARGET) == verdict
+
+
+def verified_with(*failing):
+    """The verification of the model that ships, with hops that fail."""
     entry = min((Path(__file__).parents[1] / "data" / "reference" / TARGET.name / "entries").iterdir())
     record = VerifyRecord.load(entry / candidate.VERIFY)
     assert set(failing) <= {hop.name for hop in record.hops}
     hops = [hop.model_copy(update=FAILS) if hop.name in failing else hop for hop in record.hops]
     gates = [gate.model_copy(update=FAILS) if gate.name in failing else gate for gate in record.gates]
-    told = record.model_copy(update={"hops": hops, "gates": gates, **(FAILS if failing else {})})
-    assert TARGET.precision[0] == "float32"
-    assert trial.shipping_verdict(told, TARGET) == verdict
+    return record.model_copy(update={"hops": hops, "gates": gates, **(FAILS if failing else {})})
+
+
+@pytest.mark.parametrize(
+    ("precision", "verdict"), [(["int8", "float32"], Verdict.FAIL), (["float32", "int8"], Verdict.PASS)]
+)
+def test_the_form_that_ships_is_what_is_proven(dataset, tmp_path, monkeypatch, precision, verdict):
+    """A network whose int8 form alone fails, on a board that ships it and on one that ships float32."""
+    board = TARGET.model_copy(update={"precision": precision})
+    ran = []
+    monkeypatch.setattr(trial.export, "export_candidate", lambda *_, **__: ran.append("export"))
+    monkeypatch.setattr(trial.quantize, "quantize_candidate", lambda *_: ran.append("quantize"))
+    monkeypatch.setattr(trial.verify, "verify_candidate", lambda *_: verified_with("int8: reference→onnxruntime"))
+    monkeypatch.setattr(trial, "build_candidate", lambda *_: Built(ran))
+    config(dataset).save(tmp_path / candidate.CONFIG)
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), board, "f1")
+    record = trial.prove_trial(tmp_path, trained(), setting)
+    assert ran == ["export", "quantize", precision[0]]
+    assert (record.outcome, record.verdict, record.not_run) == ("done", verdict, [])
+    assert record.is_proven == (verdict == Verdict.PASS)
+    assert TrialRecord.load(tmp_path / "trial.json") == record
+    assert trial.prove_trial(tmp_path, record, setting) == record  # nothing is proven twice
+    assert len(ran) == 3
+
+
+def test_one_that_was_verified_on_a_sample_is_verified_on_all_and_not_exported_again(dataset, tmp_path, monkeypatch):
+    """As the records of earlier versions are, which have no list of what did not run."""
+    told = trained().model_dump(mode="json", exclude={"not_run"})
+    older = TrialRecord.model_validate(told | {"outcome": "done", "verdict": "PASS", "verified_segments": 2})
+    assert (older.not_run, older.is_proven) == ([], True)
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), TARGET, "f1")
+    monkeypatch.setattr(trial.verify, "verify_candidate", lambda *_: verified_with("float32: reference→C"))
+    record = trial.prove_trial(tmp_path, older, setting)
+    assert (record.outcome, record.verdict, record.is_proven) == ("done", Verdict.FAIL, False)
+    assert record.verified_segments > 2
+
+
+class Built:
+    """The record of images that notes whose was asked for; none was measured."""
+
+    verdict = Verdict.PASS
+
+    def __init__(self, asked):
+        self.asked = asked
+
+    def of(self, form):
+        self.asked.append(form)
+
+
+def trained():
+    """A candidate that was trained and not proven."""
+    return TrialRecord(
+        number=0, outcome="trained", family="afnet", point={}, objective=0.5, epochs=1, parameters=1, macs=1,
+        flash_bytes=1, ram_bytes=1, latency_ms=1.0, stage_seconds={"gate": 0.1, "train": 2.0},
+        not_run=["export", "quantize", "verify", "firmware"],
+    )  # fmt: skip
+
+
+def test_a_stage_that_refuses_a_trained_candidate_ends_its_proof(dataset, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise CandidateError("a rule", "a value", "a hint")
+
+    monkeypatch.setattr(trial.export, "export_candidate", refuse)
+    config(dataset).save(tmp_path / candidate.CONFIG)
+    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), TARGET, "f1")
+    record = trial.prove_trial(tmp_path, trained(), setting)
+    assert (record.outcome, record.verdict, record.is_proven) == ("failed", Verdict.NOT_RUN, False)
+    assert "a rule; found a value" in record.reason
+    assert record.not_run == ["quantize", "verify", "firmware"]
+    assert record.train_seconds == 2.0
+
+
+def test_a_network_is_gated_once_with_whatever_training(dataset, monkeypatch):
+    built = []
+    monkeypatch.setattr(gates, "gate_candidate", lambda *given: built.append(given) or ("template", "costs"))
+    shapes = gates.KnownShapes()
+    other = config(dataset).model_copy(update={"seed": 9, "training": TrainingConfig(epochs=7)})
+    wider = config(dataset, channel_factor=2)
+    assert shapes.template(other, TARGET) is None
+    for each in (config(dataset), other, wider, other):
+        assert shapes.gate(each, TARGET, None) == ("template", "costs")
+    assert [given[0].network["channel_factor"] for given in built] == [1, 2]
+    assert shapes.template(other, TARGET) == "template"
+    assert shapes.template(other, with_budget(macs=100)) is None

@@ -53,7 +53,7 @@ def with_data(loaded, **fields):
 
 def louder(loaded, factors):
     """The training part, all windows of one deviation, times these factors; passages of four windows."""
-    samples = loaded.train_samples / loaded.train_samples.std(2, keepdim=True)
+    samples = loaded.train_samples[:] / loaded.train_samples[:].std(2, keepdim=True)
     count = len(samples)
     gains = torch.ones(count)
     gains[: len(factors)] = torch.tensor(factors)
@@ -128,7 +128,7 @@ def test_segments_without_a_label_are_read_where_they_are_asked_for(half_labelle
     assert int((data.train_labels < 0).sum()) == count // 3
     assert len(without.train_labels) == count - count // 3
     known = data.train_labels >= 0
-    assert torch.equal(data.train_samples[known], without.train_samples)
+    assert torch.equal(data.train_samples[known], without.train_samples[:])
     assert set(data.train_subjects) == set(split.train)
 
 

@@ -74,7 +74,7 @@ from ecm_edge.api.datasets import (
 from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
-from ecm_edge.api.searches import default_settings, load_space, resume_search, scale, search, start_search
+from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
 
 if TYPE_CHECKING:
     from ecm_edge.base.errors import (
@@ -132,7 +132,8 @@ if TYPE_CHECKING:
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
-    from ecm_edge.search.runs import SearchRecord, SearchSettings
+    from ecm_edge.search.pull import PulledTrial, PullRecord, TrialChoice
+    from ecm_edge.search.runs import SearchRecord, SearchSettings, WorkerRecord
     from ecm_edge.search.scale import ScaleRecord
     from ecm_edge.search.train_one import TrainResult
     from ecm_edge.search.trial_record import TrialRecord
@@ -199,7 +200,8 @@ RECORDS = {
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
-    "ecm_edge.search.runs": ["SearchRecord", "SearchSettings"],
+    "ecm_edge.search.pull": ["PulledTrial", "PullRecord", "TrialChoice"],
+    "ecm_edge.search.runs": ["SearchRecord", "SearchSettings", "WorkerRecord"],
     "ecm_edge.search.scale": ["ScaleRecord"],
     "ecm_edge.search.train_one": ["TrainResult"],
     "ecm_edge.search.trial_record": ["TrialRecord"],
@@ -261,6 +263,8 @@ __all__ = [
     "PredictRecord",
     "Progress",
     "PromoteRecord",
+    "PullRecord",
+    "PulledTrial",
     "QuantizeRecord",
     "Record",
     "RecordingError",
@@ -294,10 +298,12 @@ __all__ = [
     "TrainResult",
     "TrainingConfig",
     "TrainingRecord",
+    "TrialChoice",
     "TrialRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
+    "WorkerRecord",
     "assign_folds",
     "assign_folds_by_source",
     "audit",
@@ -332,6 +338,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "promote",
+    "pull",
     "quantize",
     "quantize_file",
     "read_samples",
@@ -353,6 +360,7 @@ __all__ = [
     "train",
     "verify",
     "verify_model",
+    "work",
 ]
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyConfig, AnyDataset, AnyPath, AnySpace, AnyTarget
     from ecm_edge.candidate.space import Space
     from ecm_edge.metrics import Objective
-    from ecm_edge.search.runs import SearchRecord, SearchSettings
+    from ecm_edge.search.pull import PullRecord, TrialChoice
+    from ecm_edge.search.runs import SearchRecord, SearchSettings, WorkerRecord
     from ecm_edge.search.scale import ScaleRecord
     from ecm_edge.search.trial_record import TrialRecord
 
@@ -62,10 +63,14 @@ def search(
     out: AnyPath,
     *,
     space: AnySpace = "default",
-    trials: int = 20,
+    trials: int | None = None,
     timeout_s: float | None = None,
     seed: int = 0,
     storage: str | None = None,
+    name: str | None = None,
+    workers: int = 1,
+    artifacts_url: str | None = None,
+    start_from: Sequence[AnyPath] = (),
     on_trial: Callable[[TrialRecord], None] = nothing,
     **chosen: object,
 ) -> SearchRecord:
@@ -76,10 +81,14 @@ def search(
         target: the board.
         out: the run's folder; it must not exist.
         space: what is drawn from.
-        trials: how many candidates are trained.
+        trials: how many candidates are trained; by default as the study has it, else 20.
         timeout_s: seconds after which no further trial begins.
         seed: of the split by subject and of the draws.
-        storage: any Optuna storage URL; by default an SQLite file in the run's folder.
+        storage: URL of a storage that others can join, or "journal"; by default an SQLite file in the run's folder.
+        name: the study's name in the storage; by default one that no other run has.
+        workers: processes on this machine.
+        artifacts_url: folder or URL that keeps the trials' files for other machines.
+        start_from: candidates, runs or entries of a registry, whose points are tried first if they lie in the space.
         on_trial: called with every finished trial.
         chosen: further fields of `SearchSettings`; by default as `default_settings` says.
 
@@ -88,9 +97,22 @@ def search(
         SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
         OutputError: `out` exists or cannot be written.
     """
+    from ecm_edge.search.search import Sharing, start
+
     data = given.dataset(dataset)
-    start_search(out, default_settings(data, target, space, seed=seed, **chosen))
-    return resume_search(data, out, trials=trials, timeout_s=timeout_s, storage=storage, on_trial=on_trial)
+    start(given.path(out), default_settings(data, target, space, seed=seed, **chosen), Sharing(storage, name))
+    return resume_search(
+        data,
+        out,
+        trials=trials,
+        timeout_s=timeout_s,
+        storage=storage,
+        name=name,
+        workers=workers,
+        artifacts_url=artifacts_url,
+        start_from=start_from,
+        on_trial=on_trial,
+    )
 
 
 def resume_search(
@@ -100,6 +122,10 @@ def resume_search(
     trials: int | None = None,
     timeout_s: float | None = None,
     storage: str | None = None,
+    name: str | None = None,
+    workers: int = 1,
+    artifacts_url: str | None = None,
+    start_from: Sequence[AnyPath] = (),
     on_trial: Callable[[TrialRecord], None] = nothing,
 ) -> SearchRecord:
     """Go on with the run in `out`, or begin it after `start_search`, with the settings that it was started with.
@@ -111,18 +137,82 @@ def resume_search(
         out: the run's folder.
         trials: how many candidates are trained in the run, those of before counted; by default as said last.
         timeout_s: seconds from now after which no further trial begins; by default as said last.
-        storage: the Optuna storage URL that the run has; by default the SQLite file in its folder.
+        storage: URL of a storage that others can join, or "journal"; by default as the run had it.
+        name: the study's name in the storage; by default as the run had it.
+        workers: processes on this machine.
+        artifacts_url: folder or URL that keeps the trials' files for other machines.
+        start_from: candidates, runs or entries of a registry, whose points are tried first if they lie in the space.
         on_trial: called with every finished trial.
 
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
-    from ecm_edge.search.search import limits_of
+    from ecm_edge.base.errors import SearchError
+    from ecm_edge.candidate.candidate import RUN_SETTINGS
+    from ecm_edge.search import known
+    from ecm_edge.search.runs import SearchSettings
+    from ecm_edge.search.search import Limits, Sharing, to_stderr
     from ecm_edge.search.search import search as inner
 
     folder = given.path(out)
-    limits = limits_of(folder, trials, timeout_s)
-    return inner(given.dataset(dataset), folder, limits, storage=storage, on_trial=on_trial)
+    limits = Limits(trials, timeout_s)
+    settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
+    points, left_out = known.points([given.path(path) for path in start_from], settings)
+    for reason in left_out:
+        to_stderr(reason)
+    sharing = Sharing(storage, name, workers, artifacts_url, points)
+    return inner(given.dataset(dataset), folder, limits, sharing, on_trial=on_trial)
+
+
+def work(
+    dataset: AnyDataset,
+    out: AnyPath,
+    storage: str,
+    name: str,
+    *,
+    on_trial: Callable[[TrialRecord], None] = nothing,
+) -> WorkerRecord:
+    """Join a study that a search began, until its limits are reached.
+
+    Args:
+        dataset: the study's data set; it may lie elsewhere.
+        out: a folder for the trials of this worker; several may share one.
+        storage: URL of the storage.
+        name: of the study.
+        on_trial: called with every trial that this process finished.
+
+    Raises:
+        SearchError: no such study, another data set or version, or a storage that fails.
+    """
+    from ecm_edge.search.search import work as inner
+
+    return inner(given.dataset(dataset), given.path(out), storage, name, on_trial=on_trial)
+
+
+def pull(
+    storage: str,
+    study: str,
+    out: AnyPath,
+    which: TrialChoice = "best",
+    *,
+    artifacts_url: str | None = None,
+) -> PullRecord:
+    """Make the new folder of a run from its study and its artefacts; whatever takes a run takes it.
+
+    Args:
+        storage: URL of the storage that the search has.
+        study: its name.
+        out: must not exist yet.
+        which: the trials whose files are fetched: a number, "best", or "all" that have files.
+        artifacts_url: folder or URL that has the files, if that is not what the study says.
+
+    Raises:
+        SearchError: no such study or trial, or files that are missing or damaged.
+        OutputError: `out` exists or cannot be written.
+    """
+    from ecm_edge.search.pull import pull as inner
+
+    return inner(storage, study, given.path(out), which, artifacts_url=artifacts_url)
 
 
 def scale(

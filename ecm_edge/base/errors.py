@@ -87,3 +87,7 @@ class FirmwareError(EcmEdgeError):
 
 class OutputError(EcmEdgeError):
     """A place that cannot be written."""
+
+
+FAULTS = (TypeError, AttributeError, NameError, LookupError, AssertionError)
+"""What a library raises for a fault of its caller; where all other errors of a library are a user's, these are not."""

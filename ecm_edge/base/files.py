@@ -127,6 +127,14 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(handle)
 
 
+def remove_abandoned(parent: Path) -> None:
+    """Remove what killed processes left half-written in a folder, and nothing that a living one still writes."""
+    for name in {left.name[1 : -len(_UNFINISHED) - 9] for left in parent.glob(f".*{_UNFINISHED}")}:
+        _remove_abandoned(parent / name)
+    for left in parent.glob(f".*{_REPLACED}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
 def _out_of_the_way(folder: Path) -> Iterator[None]:
     """The folder under another name while the block puts a new one in its place; it is back if that fails."""

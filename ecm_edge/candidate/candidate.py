@@ -174,7 +174,7 @@ def locate(path: Path) -> Path:
     """A candidate's own folder; a run's folder stands for the run's best candidate.
 
     Raises:
-        CandidateError: the run has no verified candidate, or its summary is damaged.
+        CandidateError: the run has no verified candidate, a better one that is not verified yet, or a damaged summary.
     """
     summary = path / RUN_SUMMARY
     if not summary.is_file():
@@ -182,13 +182,41 @@ def locate(path: Path) -> Path:
             raise CandidateError("a run has a finished trial", f"none in {path}", "Search with --resume.")
         return path
     try:
-        best = json.loads(summary.read_text(encoding="utf-8"))["best"]
+        run = json.loads(summary.read_text(encoding="utf-8"))
+        best, unproven = run["best"], _unproven(run)
     except (ValueError, KeyError, TypeError):
         raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
+    if unproven:
+        known = "none is proven" if best is None else f"the best that is proven is {trial_folder(path, best)}"
+        raise CandidateError(
+            "the best trial of a run is proven: exported, verified and built",
+            f"trial {', '.join(map(str, unproven))} not yet in {path}; {known}",
+            "Type `ecm-edge search … --resume`, which proves the best" + (", or name that folder." if best else "."),
+        )
     if best is None:
         hint = f"Search longer; `ecm-edge verify {path / RUN_TRIALS}/NUMBER …` says why one fails."
         raise CandidateError("a run has a verified candidate", f"none in {path}", hint)
-    return trial_folder(path, best)
+    folder = trial_folder(path, best)
+    if not folder.is_dir():
+        raise CandidateError(
+            "the best trial of a run has its folder there",
+            f"no {folder}: another machine trained it{_host_of(run, best)}",
+            "Copy the folder from its worker's --out, or search with --artifacts and fetch it with `ecm-edge pull`.",
+        )
+    return folder
+
+
+def _host_of(run: dict[str, Any], number: int) -> str:
+    """Which machine trained a trial, as far as is known."""
+    hosts = (trial.get("host") for trial in run.get("trials", []) if trial["number"] == number)
+    return f", {host}" if (host := next(hosts, None)) else ""
+
+
+def _unproven(run: dict[str, Any]) -> list[int]:
+    """The trials of a run's summary that are better than its best, as far as is known: trained and not proven yet."""
+    least = float("-inf") if run["best"] is None else float(run["best_objective"])
+    trials = (trial for trial in run.get("trials", []) if trial["outcome"] == "trained")
+    return [trial["number"] for trial in trials if trial["objective"] > least]
 
 
 def trial_folder(run: Path, number: int) -> Path:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import NoSuchCommand
 
-from ecm_edge.base import progress
+from ecm_edge.base import interrupts, progress
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
@@ -42,6 +42,8 @@ _CHAIN = {
         "fit": "check whether a model fits a board, by building it",
         "gate": "hold an untrained candidate against a board's budgets",
         "search": "find the best candidate that fits a board: the main job",
+        "worker": "help a search from another process or machine",
+        "pull": "fetch a run from its study and its artefacts",
         "train": "train one candidate",
         "scale": "widen a candidate until score and size both meet their bars",
         "export": "write a candidate's network as ONNX and simplify it",
@@ -128,10 +130,10 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show an Fβ is no reason to stop
     choose_threads()
-    received: list[int] = []
+    interrupts.clear()
     try:
         with (
-            _interrupted_by(received, signal.SIGTERM, signal.SIGHUP),
+            _interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
             progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
@@ -140,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
         for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
             click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
-        code = 128 + (received[0] if received else signal.SIGINT)
+        code = 128 + (interrupts.first() or signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError) as problem:
         error = _explained(problem)
         click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
@@ -148,21 +150,25 @@ def main(arguments: list[str] | None = None) -> None:
             with suppress(OSError):  # stdout itself may be what cannot be written
                 click.echo(json.dumps({"error": vars(error)}), stdout)
         code = 2
+    finally:
+        interrupts.clear()
     sys.exit(code if isinstance(code, int) else 0)
 
 
 @contextmanager
-def _interrupted_by(received: list[int], *numbers: int) -> Iterator[None]:
-    """These signals end the block as Ctrl-C does, so that nothing stays behind; `received` gets those that came.
+def _interrupted_by(*numbers: int) -> Iterator[None]:
+    """These signals end the block as Ctrl-C does, so that nothing stays behind; `interrupts` knows those that came.
 
     A signal that is ignored stays so (`nohup`).
     """
 
     def interrupt(number: int, _frame: object) -> None:
-        received.append(number)
+        interrupts.note(number)
         raise KeyboardInterrupt
 
-    caught = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in numbers}
+    caught = [number for number in numbers if before[number] in usual]
     if threading.current_thread() is not threading.main_thread():
         caught = []  # only the main thread may set a handler
     for number in caught:
@@ -171,7 +177,7 @@ def _interrupted_by(received: list[int], *numbers: int) -> Iterator[None]:
         yield
     finally:
         for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
 
 
 def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeError:

@@ -171,6 +171,10 @@ def refuse_for_candidate(model: Path, threshold: float | None = None, classes: s
         raise click.UsageError("--classes is for an ONNX file; a candidate has the labels of its task. Leave it out.")
 
 
+mlflow_option = click.option(
+    "--mlflow-uri", "mlflow_uri", help="An MLflow server that is told, too: http://HOST:PORT.  [default: none]"
+)
+
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
 
 

@@ -12,12 +12,14 @@ from ecm_edge.cli._common import (
     emit,
     form_option,
     json_option,
+    mlflow_option,
     own_data_option,
     target_option,
 )
 from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ecm_edge.base.records import Form
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verbose", is_flag=True, help="List every gate, the passed ones too.  [default: only what stands in the way]"
 )
+@mlflow_option
 @json_option
 def command(
     candidate: Path,
@@ -57,6 +60,7 @@ def command(
     latency_files: tuple[Path, ...],
     form: Form | None,
     source: str | None,
+    mlflow_uri: str | None,
     *,
     verbose: bool,
     as_json: bool,
@@ -64,19 +68,41 @@ def command(
     """Let CANDIDATE replace the incumbent of a target, or say why not (exit 1).
 
     It must be verified, timed and within budget. If there is an incumbent, it must also score better on the same
-    subjects and cost no more than the target tolerates.
+    subjects and cost no more than the target tolerates. With --mlflow-uri, MLflow's registry gets the promoted model:
+    as a version of the model that is called after the board, with the alias `incumbent`.
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset
     from ecm_edge.registry.promote import promote
     from ecm_edge.registry.remedies import Asked
 
+    log = mlflow_models(mlflow_uri)
     board, segments = targets.load(target), open_dataset(data)
     record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form, source=source)
+    if record.entry and log:
+        log(registry, board.name)
     asked = Asked(candidate, data, target, registry)
     emit(record, as_json=as_json, render=lambda: _render(record, asked, verbose=verbose))
     if record.entry is None:
         click.get_current_context().exit(1)
+
+
+def mlflow_models(uri: str | None) -> Callable[[Path, str], None] | None:
+    """What makes MLflow's alias name the incumbent of a registry's board, where it is asked for."""
+    if uri is None:
+        return None
+    from ecm_edge.registry.mlflow_models import log_incumbent
+    from ecm_edge.registry.registry import shelf_of
+    from ecm_edge.search.mlflow_log import connect
+
+    server = connect(uri)
+    server.check()
+
+    def log(registry: Path, board: str) -> None:
+        version = log_incumbent(server, shelf_of(registry, board))
+        click.echo(f"MLflow: {board} version {version} is the incumbent", err=True)
+
+    return log
 
 
 def _render(record: PromoteRecord, asked: Asked, *, verbose: bool) -> None:

@@ -67,7 +67,7 @@ def command(
     from ecm_edge import targets
     from ecm_edge.base.numbers import KIB
     from ecm_edge.candidate.candidate import load_config
-    from ecm_edge.cli.search import print_trial, show_trials
+    from ecm_edge.cli._trials import print_trial, show_trials
     from ecm_edge.search import scale
 
     with unkept():

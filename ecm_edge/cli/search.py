@@ -15,19 +15,24 @@ from ecm_edge.cli._common import (
     data_option,
     emit,
     json_option,
+    mlflow_option,
     open_data,
     resumable,
     unkept,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
+from ecm_edge.cli._trials import print_trial, show_trials
+from ecm_edge.search.processes import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.data.splits import Split
+    from ecm_edge.search.mlflow_log import TrialLog
     from ecm_edge.search.runs import SearchRecord, SearchSettings
     from ecm_edge.search.study import Pruner, Sampler
     from ecm_edge.search.trial_record import TrialRecord
@@ -53,7 +58,7 @@ if TYPE_CHECKING:
     help="A shipped space or a TOML file.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the run had it]"
+    "--trials", type=click.IntRange(min=1), help="Trained candidates in the run.  [default: 20, or as the study has it]"
 )
 @click.option(
     "--timeout",
@@ -102,7 +107,28 @@ if TYPE_CHECKING:
     help="Subjects drawn by seed, or the data set's own train and test.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, the sampler and the weights.")
-@click.option("--storage", help="Any Optuna storage URL.  [default: SQLite in the run's folder]")
+@click.option(
+    "--storage",
+    envvar=STORAGE_VARIABLE,
+    show_envvar=True,
+    help="URL of a storage that others can join: postgresql+psycopg://… or another of Optuna's; grpc://HOST:PORT for "
+    "its proxy; `journal` for its journal in the run's folder.  [default: SQLite in the run's folder]",
+)
+@click.option("--name", help="The study's name in the storage.  [default: one that no other run has, or the run's]")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--artifacts",
+    "artifacts_url",
+    help="Folder or URL (file://…, s3://…) that keeps the trials' files for other machines.  [default: none]",
+)
+@click.option(
+    "--start-from",
+    "start_from",
+    type=PATH,
+    multiple=True,
+    help="A candidate, a run or an entry of the registry whose points are tried first; may be repeated.",
+)
+@mlflow_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @json_option
 def command(
@@ -119,42 +145,120 @@ def command(
     split_name: str,
     seed: int,
     storage: str | None,
+    name: str | None,
+    workers: int,
+    artifacts_url: str | None,
+    start_from: tuple[Path, ...],
+    mlflow_uri: str | None,
     *,
     ladder: bool | None,
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Search candidates that fit a board: draw, gate, train, export, simplify, quantise and verify each.
+    """Search candidates that fit a board: draw, gate and train each; export, quantise, verify and build the best.
 
-    A candidate that does not fit is not trained. With a ladder, each candidate is first trained on an eighth of the
-    episodes for a quarter of the epochs, then on a quarter for half; the better half goes on each time, and nothing
-    else is trained in full, compared or exported. Ctrl-C ends the running trial; --resume goes on. A resumed run keeps
-    the settings that it was started with, its number of trials and its time limit: of the options only --trials,
-    --timeout and --storage count then.
+    A candidate that does not fit is not trained. Those that were trained are proven best first, until one passes. With
+    a ladder, each candidate is first trained on an eighth of the episodes for a quarter of the epochs, then on a
+    quarter for half; the better half goes on each time, and nothing else is trained in full. Ctrl-C ends the running
+    trial; --resume goes on. A resumed run keeps the settings that it was started with, its number of trials and its
+    time limit: of the options only --trials, --timeout, --storage, --name, --workers, --artifacts, --start-from and
+    --mlflow-uri count then.
+
+    Where the study of that --name is in the --storage, the search joins it, if its data set, space and settings are the
+    same. `ecm-edge worker` joins it from other machines.
     """
-    going_on = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
-    going_on += ["--storage", storage] if storage else []
+    going_on = _going_on(data, out, storage, name, workers)
     _check_folder(out, going_on, resume=resume)
     with resumable(lambda: going_on) if resume else unkept():
+        from ecm_edge.base.errors import SearchError
+        from ecm_edge.candidate.candidate import RUN_SETTINGS
         from ecm_edge.search import runs, search, study
 
         if storage:
             study.check_url(storage)
         dataset = open_data(data)
-        if not resume:
+        if resume:
+            settings = runs.SearchSettings.load(out / RUN_SETTINGS, SearchError)
+        else:
             settings = _settings(
                 dataset, target, space_name, split_name, seed,
                 ladder=ladder, sampler=sampler, pruner=pruner, objective=objective, standard=least_objective,
             )  # fmt: skip
-            runs.start(out, settings)
+        place = search.Sharing(storage, name)
+        log = mlflow_log(mlflow_uri, search.experiment_name(out, settings, place), out)
+        if not resume:
+            search.start(out, settings, place)
     with resumable(lambda: going_on):
-        limits = search.limits_of(out, trials, timeout_s)
-        record = search.search(dataset, out, limits, storage=storage, on_trial=print_trial)
+        limits = search.Limits(trials, timeout_s)
+        points = good_points(start_from, settings)
+        sharing = search.Sharing(storage, name, workers, artifacts_url, points)
+        record = search.search(dataset, out, limits, sharing, on_trial=shown_and_in(log), tell=say_on_stderr)
+        if log:
+            log.finish(record.trials)
     emit(record, as_json=as_json, render=lambda: _show(record, out))
 
 
-_OF_RESUMED = {"data", "out", "resume", "trials", "timeout_s", "storage", "as_json"}
+def mlflow_log(uri: str | None, name: str, out: Path) -> TrialLog | None:
+    """What writes the trials of a study of that name to MLflow, where it is asked for; the server has answered."""
+    if uri is None:
+        return None
+    from ecm_edge.search.mlflow_log import open_log
+
+    return open_log(uri, name, out, say_on_stderr)
+
+
+def shown_and_in(log: TrialLog | None) -> Callable[[TrialRecord], None]:
+    """What is called with every trial: it is printed, and written to MLflow if that is asked for."""
+
+    def tell(trial: TrialRecord) -> None:
+        print_trial(trial)
+        if log:
+            log.log(trial)
+
+    return tell
+
+
+_OF_RESUMED = {
+    *("data", "out", "resume", "trials", "timeout_s", "storage", "name", "workers", "artifacts_url", "start_from"),
+    *("mlflow_uri", "as_json"),
+}
 """The parameters that count when a run is resumed."""
+
+
+def _going_on(data: Path, out: Path, storage: str | None, name: str | None, workers: int) -> list[object]:
+    """The words that go on with the run; a password is left out, and that is said."""
+    words: list[object] = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
+    words += ["--name", name] if name else []
+    words += ["--workers", workers] if workers > 1 else []
+    return words + storage_words(storage)
+
+
+def storage_words(storage: str | None) -> list[object]:
+    """The option that names a storage, without a password: the variable that can hold it takes its place."""
+    from ecm_edge.search import study
+
+    if storage is None or click.get_current_context().get_parameter_source("storage") == _ENVIRONMENT:
+        return []
+    shown = study.shown_url(storage)
+    return ["--storage", shown] if shown == storage else ["--storage", shown.replace(":***@", ":PASSWORD@")]
+
+
+_ENVIRONMENT = click.core.ParameterSource.ENVIRONMENT
+
+
+def say_on_stderr(line: str) -> None:
+    """What people should know beside the trials."""
+    click.echo(line, err=True)
+
+
+def good_points(given: Sequence[Path], settings: SearchSettings) -> list[Point]:
+    """The points of candidates, runs and entries that lie in the space; why others are left out is said."""
+    from ecm_edge.search import known
+
+    points, reasons = known.points(given, settings)
+    for reason in reasons:
+        say_on_stderr(reason)
+    return points
 
 
 def _check_folder(out: Path, going_on: Sequence[object], *, resume: bool) -> None:
@@ -216,30 +320,6 @@ def _split(dataset: Dataset, name: str, seed: int) -> Split:
     return splits.fixed(dataset, seed=seed) if name == "fixed" else splits.holdout(dataset, seed=seed)
 
 
-def print_trial(trial: TrialRecord) -> None:
-    """One line on stderr for every finished trial."""
-    figures = ""
-    if trial.objective is not None:
-        figures = f"objective {trial.objective:.4f}, F1 {trial.f1:.4f}, {_specificity(trial.specificity)}"
-    epochs = f"{trial.epochs} epochs"
-    if trial.ended_at_rung is not None:
-        last = trial.rungs[-1]
-        figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, {_specificity(last.specificity)}"
-        epochs = f"{last.epochs} epochs on {last.data_share:.3g} of the data"
-    click.echo(
-        f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
-        f"{epochs}, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
-        + (f", verify {verdict_of(trial)}" if trial.outcome == "done" else "")
-        + (f": {trial.reason}" if trial.reason else ""),
-        err=True,
-    )
-
-
-def _specificity(value: float | None) -> str:
-    """It stands beside an objective that may be mean Fβ, to which subjects without positive segments add 1 each."""
-    return "" if value is None else f"specificity {value:.4f}, "
-
-
 def _show(record: SearchRecord, out: Path) -> None:
     from ecm_edge.base.tables import say
     from ecm_edge.candidate.candidate import TRAINING, load_config, trial_folder
@@ -252,57 +332,11 @@ def _show(record: SearchRecord, out: Path) -> None:
         f"{record.unfit} did not fit {record.target}; {record.avoided} avoided"
     )
     show_trials(title, record.objective, record.trials, record.best)
+    if any(trial.outcome == "trained" for trial in record.trials):
+        say("verify not run: only candidates that can be the best are exported, verified and built, best first")
     if record.best is not None:
         best = trial_folder(out, record.best)
-        say(f"best: {best}")
+        host = next(trial.host for trial in record.trials if trial.number == record.best)
+        say(f"best: {best}" if best.is_dir() else f"best: trial {record.best}, whose files are on {host}, not here")
         if (best / TRAINING).is_file():  # the study is enough to say which is the best
             tell_of_training(TrainingRecord.load(best / TRAINING), load_config(best))
-
-
-def verdict_of(trial: TrialRecord) -> str:
-    """Verify's verdict and on how many segments: on a sample it is provisional."""
-    return f"{trial.verdict} on {trial.verified_segments:,}"
-
-
-def show_trials(title: str, objective: str, trials: list[TrialRecord], best: int | None) -> None:
-    """The trials that trained as a table, best first."""
-    from ecm_edge.base.numbers import KIB, fixed, ratio, with_positives
-    from ecm_edge.base.tables import Column, say, show
-
-    ranked = sorted((t for t in trials if t.objective is not None), key=lambda t: -(t.objective or 0.0))
-    show(
-        title,
-        [
-            "trial",
-            "family",
-            objective,
-            Column("F1", drop=1),
-            Column("Fβ", drop=4),
-            Column("G", drop=2),
-            "specificity",
-            Column("MACs", drop=3),
-            "flash KiB",
-            "RAM KiB",
-            "verify",
-        ],
-        [
-            [
-                f"{t.number:04d}{' *' if t.number == best else ''}",
-                t.family,
-                f"{t.objective:.4f}",
-                fixed(t.f1, 4),
-                fixed(t.fbeta_mean, 4),
-                *map(ratio, (t.g, t.specificity)),
-                f"{t.macs:,}",
-                f"{t.flash_bytes / KIB:.1f}",
-                f"{t.ram_bytes / KIB:.1f}",
-                verdict_of(t) if t.outcome == "done" else t.outcome,
-            ]
-            for t in ranked
-        ],
-    )
-    scored = next((t for t in ranked if t.validation_subjects), None)
-    if scored and scored.validation_subjects:
-        counted = with_positives(scored.validation_subjects, scored.validation_positive_subjects, "positive segments")
-        sources = f" of {scored.validation_sources} sources, which count alike" if scored.validation_sources > 1 else ""
-        say(f"validated on {counted}{sources}; one without has Fβ = 1 by rule")

@@ -250,7 +250,11 @@ def _print_network(network: Progress) -> None:
 
 def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
     """Name the family, and the parameters that the configuration has."""
-    parameters = ", ".join(f"{name}={value}" for name, value in config.network.items())
+    from ecm_edge.candidate import networks
+
+    own = networks.training_defaults(config.family, config.factory)
+    shown = config.network | {f"training.{name}": getattr(config.training, name) for name in own}
+    parameters = ", ".join(f"{name}={value}" for name, value in shown.items())
     default = "" if chosen else ", the default (--family names another)"
     click.echo(f"family {config.family}{default}: {parameters or 'no parameters'}", err=True)
 
@@ -264,6 +268,7 @@ def _new(
 
     training, network = divide(changes)
     family, network = networks.chosen(family, network, factory)
+    training = {**networks.training_defaults(family, factory), **training}
     return candidate.configure(
         dataset, splits.holdout(dataset, seed=seed), family, network, space.training_config(training), seed, factory
     )

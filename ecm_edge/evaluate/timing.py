@@ -5,14 +5,13 @@ Every timed answer is kept and compared, bit by bit, with an untimed one of the 
 
 from __future__ import annotations
 
-import platform
 import time
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base import machine
 from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Latency
 from ecm_edge.forms import onnx_model
@@ -94,14 +93,4 @@ def host() -> str:
     """The processor and runtime of a latency measured here; latencies with equal strings may be compared."""
     import onnxruntime
 
-    return f"{_cpu()}, onnxruntime {onnxruntime.__version__}, 1 thread, batch 1"
-
-
-def _cpu() -> str:
-    """The processor's name; on Linux /proc/cpuinfo has a fuller one than `platform`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{machine.processor()}, onnxruntime {onnxruntime.__version__}, 1 thread, batch 1"

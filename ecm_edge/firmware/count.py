@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecm_edge.base import files
+from ecm_edge.base import files, machine
 from ecm_edge.base.errors import FirmwareError
 from ecm_edge.base.records import Record
 from ecm_edge.firmware import cores, emulate, toolchain
@@ -170,7 +170,7 @@ def plugin() -> Path:
         FirmwareError: no compiler, or one that fails.
     """
     source = fw.path(_PLUGIN)
-    path = toolchain.cache_folder() / f"icount-{files.sha256_file(source)[:16]}.so"
+    path = machine.cache_folder() / f"icount-{files.sha256_file(source)[:16]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from packaging.requirements import Requirement
 
 from ecm_edge import targets
+from ecm_edge.base import machine
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.base.threads import usable_cores
@@ -93,8 +94,8 @@ def doctor() -> DoctorRecord:
         checks=checks,
         threads=threads,
         cuda=cuda,
-        cache_folder=str(toolchain.cache_folder()),
-        cache_bytes=_size(toolchain.cache_folder()),
+        cache_folder=str(machine.cache_folder()),
+        cache_bytes=_size(machine.cache_folder()),
         free_bytes=free,
         python_path=[place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place],
     )
@@ -223,7 +224,7 @@ def _threads(threads: Threads) -> Check:
 
 
 def _cache() -> Check:
-    folder = toolchain.cache_folder()
+    folder = machine.cache_folder()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     found = f"{folder}, {_size(folder) / _MIB:,.0f} MiB"
     if os.access(there, os.W_OK | os.X_OK) and there.is_dir():

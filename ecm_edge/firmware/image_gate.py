@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _UNCOUNTED = cost.GraphCost(parameters=0, macs=0, weight_bytes=0, arena_bytes=0, peak_live_bytes=0, layers=[])
 
 
-def gate_graph(float32: onnx.ModelProto, target: Target) -> CostRecord:
-    """What an untrained float32 network costs on a target: as the form that ships, and as its counterpart.
+def gate_graph(float32: onnx.ModelProto, target: Target, *, counterpart: bool = True) -> CostRecord:
+    """What an untrained float32 network costs on a target: as the form that ships, and with `counterpart` as that too.
 
     The counterpart is int8 for a target that ships a float form first, and float32 for one that ships int8. It is in
     the record, but not judged. A network that breaks the budget of parameters or MACs is not built, and where nothing
@@ -37,7 +37,8 @@ def gate_graph(float32: onnx.ModelProto, target: Target) -> CostRecord:
     if broken & {"parameters", "macs"} or cannot_build(target, checked=False):
         return estimate
     first = target.precision[0]
-    forms = [first, *(form for form in target.precision if form == ("float32" if first == "int8" else "int8"))]
+    other = "float32" if first == "int8" else "int8"
+    forms = [first, *(form for form in target.precision if counterpart and form == other)]
     try:
         ships, *others = build_forms([make_form(form, float32) for form in forms], target, graph)
     except EcmEdgeError as problem:

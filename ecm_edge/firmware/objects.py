@@ -18,9 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import files
+from ecm_edge.base import files, machine
 from ecm_edge.base.errors import FirmwareError, OutputError
-from ecm_edge.firmware import toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +70,7 @@ def identity(command: Sequence[str], version: str) -> str:
 
 def folder() -> Path:
     """Where the objects lie."""
-    return toolchain.cache_folder() / "objects"
+    return machine.cache_folder() / "objects"
 
 
 def _key(

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecm_edge.base import machine
 from ecm_edge.base.errors import FirmwareError
 
 if TYPE_CHECKING:
@@ -115,22 +116,13 @@ def first_complaint(lines: Sequence[str]) -> str:
     return next(iter([*errors, *others, *lines]), "no message")
 
 
-def cache_folder() -> Path:
-    """Where compiled objects, zig's run-time library and the counting plugin lie: a folder of ours in the user's cache.
-
-    ECM_EDGE_CACHE names another one.
-    """
-    chosen = os.environ.get("ECM_EDGE_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecm-edge"
-
-
 def zig_environment(objects: Path) -> dict[str, str]:
     """Variables that keep zig's caches in our folders.
 
     What it compiles for one build lies in `objects`, its own run-time library in the user's cache, which processes side
     by side may share.
     """
-    return {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(objects)}
+    return {"ZIG_GLOBAL_CACHE_DIR": str(machine.cache_folder() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(objects)}
 
 
 def _zig() -> Path:

@@ -6,6 +6,7 @@ A point's neighbourhood holds the points of the same family and the same choices
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -45,6 +46,33 @@ class AvoidList(Record):
         return AvoidList(avoided=[*self.avoided, Avoided(position=position, score=score, radius=radius)])
 
 
+@dataclass
+class GrowingList:
+    """An avoid list to which a long search adds; it finds what it avoids without going through all of it."""
+
+    avoided: list[Avoided] = field(default_factory=list)
+    _points: set[frozenset[tuple[str, Scalar]]] = field(default_factory=set)
+    _around: dict[frozenset[tuple[str, Scalar]], list[Avoided]] = field(default_factory=dict)
+
+    def avoids(self, position: Position) -> bool:
+        """As `AvoidList.avoids`."""
+        if frozenset(position.items()) in self._points:
+            return True
+        return any(_near(entry, position) for entry in self._around.get(_choices(position), ()))
+
+    def add(self, position: Position, score: float | None, radius: float) -> None:
+        """One more entry, as `AvoidList.extended` has it."""
+        entry = Avoided(position=position, score=score, radius=radius)
+        self.avoided.append(entry)
+        self._points.add(frozenset(position.items()))
+        if radius > 0:
+            self._around.setdefault(_choices(position), []).append(entry)
+
+    def kept(self) -> AvoidList:
+        """The list as a record."""
+        return AvoidList(avoided=self.avoided)
+
+
 def load(path: Path) -> AvoidList:
     """The list at `path`, empty if there is none.
 
@@ -52,6 +80,11 @@ def load(path: Path) -> AvoidList:
         SearchError: the file is not an avoid list.
     """
     return AvoidList.load(path, SearchError) if path.exists() else AvoidList()
+
+
+def _choices(position: Position) -> frozenset[tuple[str, Scalar]]:
+    """What has to be the same in two positions that are near; of shares, that they are some."""
+    return frozenset((name, "" if isinstance(value, float) else value) for name, value in position.items())
 
 
 def _near(entry: Avoided, position: Position) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ecm_edge.base import files
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import candidate
 from ecm_edge.firmware import image_gate
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.targets import Target
 
+_MOST_SHAPES = 64  # of some 100 kB each
+
 
 @doing("build the untrained network's image")
 def gate_candidate(
@@ -27,7 +31,7 @@ def gate_candidate(
 ) -> tuple[onnx.ModelProto, CostRecord]:
     """The exported graph of the untrained network, and what its image costs on the target once simplified.
 
-    Where no image can be built or run here, the target's cost model estimates.
+    Only the form that ships is built. Where no image can be built or run here, the target's cost model estimates.
 
     Args:
         config: what would be trained.
@@ -35,7 +39,39 @@ def gate_candidate(
         segment: one real segment (1, T), on which the simplifier checks itself.
     """
     graphs = export.untrained(config, segment)
-    return graphs.template, image_gate.gate_graph(graphs.simplified, target)
+    return graphs.template, image_gate.gate_graph(graphs.simplified, target, counterpart=False)
+
+
+@dataclass
+class KnownShapes:
+    """Graphs and costs of the networks that a run gated last: a network comes again with another training.
+
+    Neither depends on the weights. A factory of a user's may build another network for another seed.
+    """
+
+    known: dict[str, tuple[onnx.ModelProto, CostRecord]] = field(default_factory=dict)
+
+    def gate(
+        self, config: CandidateConfig, target: Target, segment: NDArray[np.float32]
+    ) -> tuple[onnx.ModelProto, CostRecord]:
+        """As `gate_candidate`; built once for each network and target."""
+        shape = _shape(config, target)
+        if shape not in self.known:
+            self.known[shape] = gate_candidate(config, target, segment)
+            if len(self.known) > _MOST_SHAPES:
+                self.known.pop(next(iter(self.known)))
+        return self.known[shape]
+
+    def template(self, config: CandidateConfig, target: Target) -> onnx.ModelProto | None:
+        """The exported graph of the same network, untrained; None where it is not known any more."""
+        template, _ = self.known.get(_shape(config, target), (None, None))
+        return template
+
+
+def _shape(config: CandidateConfig, target: Target) -> str:
+    seed = config.seed if config.factory else None
+    network = [config.family, config.factory, config.network, config.samples_per_segment, seed]
+    return files.sha256_json([network, target.model_dump(mode="json")])
 
 
 @doing("build the untrained network's image")

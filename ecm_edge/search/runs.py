@@ -4,11 +4,13 @@ A run is a folder:
 
     search.json     SearchSettings: what a resumed run must agree with
     limits.json     KeptLimits: when it stops, by the last command
-    study.db        Optuna's study, unless the run has another storage
+    study.json      KeptStudy: where its study is
+    study.db        Optuna's study, unless the run has another storage; study.journal with Optuna's journal
     avoid.json      the avoid list
     trials/0007/    one candidate with its records; whole or absent
     summary.json    SearchRecord, rewritten after every trial
     .teachers/      trained teachers, for every trial that uses the same ones
+    .workers/       a locked file for each process that works here
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 AVOID = "avoid.json"
 LIMITS = "limits.json"
 DATABASE = "study.db"
+JOURNAL_FILE = "study.journal"
+STUDY = "study.json"
 TEACHERS = ".teachers"
 
 StoppedBy = Literal["trials", "timeout", "standard", "exhausted"]
@@ -59,6 +63,7 @@ class SearchSettings(Record):
     `standard` is the least objective wanted: a trained candidate that reaches it ends the search, one below it is
     avoided with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is
     pruned. `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
+    `verify_segments` decides nothing: a candidate is proven on all validation segments.
     """
 
     target: Target
@@ -84,10 +89,32 @@ class KeptLimits(Record):
     timeout_s: float | None = Field(default=None, ge=0)
 
 
+class KeptStudy(Record):
+    """Where a run's study is: the URL of its storage, without a password, or a file in the run; and its name there."""
+
+    storage: str
+    name: str
+
+
+class WorkerRecord(Record):
+    """What one worker did for a study; `dropped` of its trials were given to others while it was silent."""
+
+    study: str
+    host: str
+    stopped_by: StoppedBy
+    dropped: int
+    trials: list[TrialRecord]
+
+    KEYS = ("study", "host", "stopped_by")
+    TABLES: ClassVar[Tables] = {"trials": TRIAL_COLUMNS}
+
+
 class SearchRecord(Drawable):
     """The run so far, but for `seconds`, which are those since it was started or resumed last.
 
-    `pareto` numbers the trials that no other beats in both objective and MACs.
+    `best` is the best trial that is proven; better ones that are only trained may stand beside it until the run has
+    ended. `pareto` numbers the trials that no other beats in both objective and MACs, proven or not yet; those whose
+    proof failed are not among them.
     """
 
     verdict: Verdict
@@ -116,8 +143,14 @@ class SearchRecord(Drawable):
         front = sorted((t for t in self.trials if t.number in self.pareto), key=lambda t: t.macs)
         heights = [objective_of(trial) for trial in front]
         axes.step([t.macs for t in front], heights, where="post", color=colours.green, label="front")
-        marks = {"verified": ("o", colours.blue), "FAIL": ("X", colours.orange), "pruned": ("v", colours.muted),
-                 "stopped by a stage": ("P", colours.muted), "best": ("*", colours.green)}  # fmt: skip
+        marks = {
+            "verified": ("o", colours.blue),
+            "FAIL": ("X", colours.orange),
+            "not proven": ("D", colours.blue),
+            "pruned": ("v", colours.muted),
+            "stopped by a stage": ("P", colours.muted),
+            "best": ("*", colours.green),
+        }
         for label, (marker, colour) in marks.items():
             shown = [trial for trial in self.trials if label in self._marks(trial) and trial.objective is not None]
             if shown:  # else not even a line in the legend
@@ -128,7 +161,7 @@ class SearchRecord(Drawable):
                     heights,
                     marker,
                     color=colour,
-                    markerfacecolor="none" if label == "pruned" else colour,
+                    markerfacecolor="none" if label in {"pruned", "not proven"} else colour,
                     markersize=size,
                     label=label,
                 )
@@ -144,7 +177,8 @@ class SearchRecord(Drawable):
     def _marks(self, trial: TrialRecord) -> set[str]:
         """What a trial is in the drawing; the best is verified, too."""
         done = "verified" if trial.verdict == Verdict.PASS else "FAIL"
-        outcome = {"done": done, "failed": "stopped by a stage"}.get(trial.outcome, trial.outcome)
+        words = {"done": done, "trained": "not proven", "failed": "stopped by a stage"}
+        outcome = words.get(trial.outcome, trial.outcome)
         return {outcome, "best"} if trial.number == self.best else {outcome}
 
     def _height_in(self) -> float:
@@ -242,9 +276,12 @@ def objective_of(record: TrialRecord) -> float:
 
 
 def pareto(trials: list[TrialRecord]) -> list[int]:
-    """Numbers of the verified trials that no other one beats in both objective and MACs, cheapest first."""
-    verified = sorted((t for t in trials if t.verdict == Verdict.PASS), key=lambda t: (t.macs, -objective_of(t)))
-    return [number for number, _ in _rising(verified)]
+    """Numbers of the trials that no other one beats in both objective and MACs, cheapest first.
+
+    Only those count that can be the best: proven, or trained in full and not proven yet.
+    """
+    sound = sorted((t for t in trials if t.can_be_best), key=lambda t: (t.macs, -objective_of(t)))
+    return [number for number, _ in _rising(sound)]
 
 
 def _rising(trials: list[TrialRecord]) -> Iterator[tuple[int, float]]:

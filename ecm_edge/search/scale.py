@@ -16,7 +16,7 @@ from ecm_edge.candidate import networks
 from ecm_edge.candidate.candidate import check_dataset, trial_folder
 from ecm_edge.metrics import Objective
 from ecm_edge.search.runs import check_least_objective
-from ecm_edge.search.trial import Setting, run_trial
+from ecm_edge.search.trial import Setting, prove_trial, train_trial
 from ecm_edge.search.trial_record import TRIAL_COLUMNS, TrialRecord
 from ecm_edge.training import train
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 SCALE = "scale.json"
-_VERIFY_SEGMENTS = 256
 
 
 class ScaleRecord(Record):
@@ -87,14 +86,14 @@ def scale(
         train.load_data(dataset, config.split, unlabelled=config.training.unlabelled),
         limited,
         objective,
-        _VERIFY_SEGMENTS,
     )
     trials: list[TrialRecord] = []
     with files.staged_folder(out) as staged:
         for number, scaled in enumerate(_scaled(config, _widths(config, widths))):
             folder = trial_folder(staged, number)
             folder.mkdir(parents=True)
-            trials.append(run_trial(folder, number, dict(scaled.network), scaled, setting))
+            trial = train_trial(folder, number, dict(scaled.network), scaled, setting)
+            trials.append(prove_trial(folder, trial, setting) if _reaches(trial, least_objective) else trial)
             on_trial(trials[-1])
             if trials[-1].outcome == "unfit" or _meets(trials[-1], least_objective):
                 break
@@ -112,8 +111,12 @@ def scale(
     return record
 
 
+def _reaches(trial: TrialRecord, least_objective: float) -> bool:
+    return trial.objective is not None and trial.objective >= least_objective
+
+
 def _meets(trial: TrialRecord, least_objective: float) -> bool:
-    return trial.verdict == Verdict.PASS and trial.objective is not None and trial.objective >= least_objective
+    return trial.is_proven and _reaches(trial, least_objective)
 
 
 def _widths(config: CandidateConfig, chosen: Sequence[str]) -> Sequence[str]:

@@ -1,62 +1,86 @@
-"""The main job: draw candidates from a space, gate them, train what fits, prove what trained, keep the best.
+"""The main job: draw candidates from a space, gate them, train what fits, prove the best.
 
-`ecm_edge.search.runs` says what the folder of a run holds.
+`ecm_edge.search.runs` says what the folder of a run holds, `shared` what the study of it holds, `worker` how one
+process works on it.
 """
 
 from __future__ import annotations
 
-import shutil
+import sys
 import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
-
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import SearchError
-from ecm_edge.base.progress import detail, doing
-from ecm_edge.base.records import Verdict
+from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
-from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, configure, trial_folder
-from ecm_edge.evaluate.verify import verify_candidate
-from ecm_edge.search import avoid, ladder, study
+from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
+from ecm_edge.search import presence, processes, runs, shared, stored, study
+from ecm_edge.search.processes import Children
 from ecm_edge.search.runs import (
     AVOID,
     DATABASE,
+    JOURNAL_FILE,
     LIMITS,
-    TEACHERS,
+    STUDY,
     KeptLimits,
+    KeptStudy,
     SearchRecord,
     SearchSettings,
-    objective_of,
-    pareto,
+    WorkerRecord,
 )
-from ecm_edge.search.trial import Judge, Setting, run_trial, shipping_verdict
-from ecm_edge.search.trial_record import TRIAL, TrialRecord
-from ecm_edge.training import train
+from ecm_edge.search.summary import summary
+from ecm_edge.search.worker import Worker, setting_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import optuna
-
-    from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.search.avoid import AvoidList
     from ecm_edge.search.runs import StoppedBy
+    from ecm_edge.search.shared import Shared
+    from ecm_edge.search.trial_record import TrialRecord
 
-_STUDY = "ecm-edge"
-_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
+_NAME = "ecm-edge"
+_TRIALS = 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now."""
+    """When to stop, whichever comes first: so many trained candidates in the run, or so many seconds from now.
 
-    trials: int = 20
+    What is None stays as the study and the run have it.
+    """
+
+    trials: int | None = None
     timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What a run shares with others, and how many processes work on it here.
+
+    Args:
+        storage: a storage URL; "journal" for Optuna's journal in the run's folder; by default an SQLite file there.
+        name: of the study in the storage; by default one that no other run has.
+        workers: processes of this machine.
+        artifacts_url: where the trials' files are kept for other machines.
+        start_from: points that are tried first.
+    """
+
+    storage: str | None = None
+    name: str | None = None
+    workers: int = 1
+    artifacts_url: str | None = None
+    start_from: Sequence[Point] = ()
+
+
+def to_stderr(line: str) -> None:
+    """A line for people, where the caller says nothing else."""
+    sys.stderr.write(f"{line}\n")
 
 
 def limits_of(out: Path, trials: int | None = None, timeout_s: float | None = None) -> Limits:
@@ -66,7 +90,7 @@ def limits_of(out: Path, trials: int | None = None, timeout_s: float | None = No
         SearchError: a damaged run.
     """
     path = out / LIMITS
-    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=Limits().trials)
+    kept = KeptLimits.load(path, SearchError) if path.is_file() else KeptLimits(trials=_TRIALS)
     return Limits(kept.trials if trials is None else trials, kept.timeout_s if timeout_s is None else timeout_s)
 
 
@@ -74,21 +98,27 @@ def search(
     dataset: Dataset,
     out: Path,
     limits: Limits | None = None,
+    sharing: Sharing | None = None,
     *,
-    storage: str | None = None,
     on_trial: Callable[[TrialRecord], None] = lambda _: None,
+    tell: Callable[[str], None] = to_stderr,
 ) -> SearchRecord:
-    """Run, or go on with, the run in `out`; at most the trial that was running when it stopped is lost.
+    """Run, go on with, or join the search whose folder is `out`.
+
+    What was trained is kept in the study. Only the training that ran when a process stopped is done again.
 
     Args:
         dataset: the data set that the run was started with.
         out: the run's folder, made by `runs.start`.
-        limits: when to stop; the run keeps it. By default as `limits_of`.
-        storage: any Optuna storage URL, in which the run's study is named after it; its own SQLite file by default.
-        on_trial: called with every finished trial.
+        limits: when to stop; the run keeps it, and all workers of its study stop then. By default as the study has it,
+            else as `limits_of`.
+        sharing: with whom; by default as the run had it.
+        on_trial: called with every trial that this process finished.
+        tell: gets a line for what else people should know.
 
     Raises:
-        SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
+        SearchError: another data set, other settings than the study's, nothing that fits the board, a storage that
+            fails, or a damaged run.
     """
     if not (out / RUN_SETTINGS).is_file():
         raise SearchError(
@@ -97,262 +127,206 @@ def search(
             "Leave --resume out to begin.",
         )
     settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
-    limits = limits or limits_of(out)
-    with files.locked(out), study.clear_storage_errors(), doing("search"):
-        KeptLimits(trials=limits.trials, timeout_s=limits.timeout_s).save(out / LIMITS)
-        run = _open_run(dataset, out, settings, storage)
-        started = time.monotonic()
-        stopped_by = run.loop(limits, on_trial)
-        run.prove()
-        record = run.summary(stopped_by, time.monotonic() - started)
-        record.save(out / RUN_SUMMARY)
-        return record
+    shared.check_dataset(settings, dataset.header.content_sha256, dataset.folder)
+    limits, sharing, started = limits or Limits(), sharing or Sharing(), time.monotonic()
+    with files.locked(out), _open(out, settings, sharing, tell) as (shares, url):
+        _set_limits(out, shares, limits)
+        shares.repeat_what_was_lost()
+        enqueue(shares, sharing.start_from)
+        run = _Run(dataset, out, shares, on_trial, tell)
+        if sharing.workers > 1:
+            run.side_by_side(sharing.workers, url)
+        return run.to_the_end(started)
 
 
-def _open_run(dataset: Dataset, out: Path, settings: SearchSettings, storage: str | None) -> _Run:
-    """The run as it lies in `out`, tidied of what a killed process left."""
-    _check_dataset(dataset, settings)
-    _remove_half_written(out)
-    trials = [TrialRecord.load(path, SearchError) for path in sorted((out / RUN_TRIALS).glob(f"*/{TRIAL}"))]
-    avoid_list = avoid.load(out / AVOID)
-    for trial in trials:  # whatever a killed process had no time to note
-        avoid_list = _avoiding(avoid_list, trial, settings)
-    return _Run(
-        dataset=dataset,
-        out=out,
-        settings=settings,
-        setting=_setting(dataset, out, settings),
-        study=_open_study(out, settings, storage, len(trials)),
-        trials=trials,
-        avoid_list=avoid_list,
-    )
+def start(out: Path, settings: SearchSettings, sharing: Sharing) -> None:
+    """Make the folder of a new run, which may join a study of others; raises as `runs.start` and `shared.begin`."""
+    if sharing.storage not in {None, *_own(out)}:
+        files.check_new(out)
+        url, name = _place(out, settings, sharing)
+        with study.clear_storage_errors(url):
+            shared.check_joinable(url, name, settings)
+    runs.start(out, settings)
 
 
-def _check_dataset(dataset: Dataset, settings: SearchSettings) -> None:
-    if settings.dataset_sha256 != dataset.header.content_sha256:
-        raise SearchError(
-            "a run goes on with the data set it was started with",
-            f"{dataset.folder} with another content hash",
-            "Give the first data set, or start a new run.",
-        )
+def _set_limits(out: Path, shares: Shared, given: Limits) -> None:
+    """Keep in the run and the study when all workers stop: who joins with no limits changes none of the others."""
+    there = shares.limits()
+    limits = limits_of(out, given.trials or (there.trials if there else None), given.timeout_s)
+    kept = KeptLimits(trials=limits.trials or _TRIALS, timeout_s=limits.timeout_s)
+    kept.save(out / LIMITS)
+    shares.set_limits(kept.trials, kept.timeout_s)
 
 
-def _remove_half_written(out: Path) -> None:
-    for leftover in (out / RUN_TRIALS).glob(".*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+@contextmanager
+def _open(
+    out: Path, settings: SearchSettings, sharing: Sharing, tell: Callable[[str], None]
+) -> Iterator[tuple[Shared, str]]:
+    """The run's study and the URL of its storage, as given or as the run had it."""
+    url, name = _place(out, settings, sharing)
+    own = {own_url: short for short, own_url in _own(out).items() if short != "journal"}
+    kept = KeptStudy(storage=own.get(url, study.shown_url(url)), name=name)
+    with study.clear_storage_errors(url), doing("search"):
+        shares = shared.begin(url, name, settings, tell)
+        if (out / STUDY).is_file() and not shares.study.get_trials(deepcopy=False):
+            _check_not_lost(out, kept)
+        kept.save(out / STUDY)
+        if sharing.artifacts_url is not None:
+            stored.bind(shares, sharing.artifacts_url)
+        with closing(shares):
+            yield shares, url
 
 
-def _setting(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting:
-    return Setting(
-        dataset=dataset,
-        data=train.load_data(dataset, settings.split, unlabelled="unlabelled" in settings.space.training),
-        target=settings.target,
-        objective=settings.objective,
-        verify_segments=settings.verify_segments,
-        rungs=settings.ladder,
-        teachers=out / TEACHERS,
-    )
+def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, str]:
+    """The storage's URL and the study's name: what is given, else as the run had it, else a file in its folder.
 
-
-def _open_study(out: Path, settings: SearchSettings, storage: str | None, trials: int) -> optuna.Study:
-    """The run's study; one that goes on after so many trials draws afresh."""
-    name = _STUDY
-    if storage is None:
-        storage = study.sqlite_url(out / DATABASE)
-    else:  # where other runs may have theirs
-        name = f"{_STUDY}-{out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
-    return study.open_study(
-        storage,
-        name,
-        sampler=settings.sampler,
-        pruner=settings.pruner,
-        seed=settings.seed + trials,
-        grid=space.enumerate_points(settings.space),
-    )
-
-
-def _avoiding(avoid_list: AvoidList, record: TrialRecord, settings: SearchSettings) -> AvoidList:
-    """The list with a trial's point; with its neighbourhood too, if it stayed below the least objective wanted.
-
-    A rung says nothing of that: only a full training makes a neighbourhood avoided.
+    Raises:
+        SearchError: the run's storage needs a password.
     """
-    position = space.position(settings.space, record.point)
-    if avoid_list.avoids(position):
-        return avoid_list
-    below = settings.standard is not None and record.epochs > 0 and not _suffices(record, settings)
-    return avoid_list.extended(position, record.objective, settings.avoid_radius if below else 0.0)
-
-
-def _suffices(record: TrialRecord, settings: SearchSettings) -> bool:
-    """Whether a trial reaches the least objective wanted; where none is wanted, no trial does."""
-    least = settings.standard
-    return least is not None and record.objective is not None and record.objective >= least
-
-
-@dataclass
-class _Run:
-    """A running search; `trials` and `avoid_list` grow with every trial."""
-
-    dataset: Dataset
-    out: Path
-    settings: SearchSettings
-    setting: Setting
-    study: optuna.Study
-    trials: list[TrialRecord]
-    avoid_list: AvoidList
-
-    def loop(self, limits: Limits, on_trial: Callable[[TrialRecord], None]) -> StoppedBy:
-        """Trials until a limit or the least objective wanted is reached, or nothing new is drawn any more."""
-        deadline = None if limits.timeout_s is None else time.monotonic() + limits.timeout_s
-        idle = 0
-        while True:
-            trained = sum(trial.trained for trial in self.trials)
-            detail(f"{trained:,} of {limits.trials:,} trained")
-            if trained >= limits.trials:
-                return "trials"
-            if deadline is not None and time.monotonic() >= deadline:
-                return "timeout"
-            if self._is_exhausted(idle):
-                return self._nothing_left()
-            record = self._next_trial(deadline)
-            idle = 0 if record and record.trained else idle + 1
-            if record:
-                on_trial(record)
-                self.summary(None, 0.0).save(self.out / RUN_SUMMARY)
-                if _suffices(record, self.settings) and self._proven(record).verdict == Verdict.PASS:
-                    return "standard"
-
-    def prove(self) -> None:
-        """Verify candidates on all validation segments, best first, until one passes.
-
-        A trial's own verdict rests on a sample of them, on which a few labels decide about Fβ.
-        """
-        for trial in sorted((t for t in self.trials if t.outcome == "done"), key=objective_of, reverse=True):
-            if self._proven(trial).verdict == Verdict.PASS:
-                return
-
-    def _proven(self, trial: TrialRecord) -> TrialRecord:
-        """The trial verified on every validation segment, now if it was not before."""
-        if trial.outcome != "done" or trial.verified_segments >= len(self.setting.data.validation_labels):
-            return trial
-        folder = trial_folder(self.out, trial.number)
-        with doing(f"trial {trial.number}"), doing("verify on every validation segment"):
-            verified = verify_candidate(folder, self.dataset, self.settings.target)
-        verdict = shipping_verdict(verified, self.settings.target)
-        proven = trial.model_copy(update={"verdict": verdict, "verified_segments": verified.segments})
-        proven.save(folder / TRIAL)
-        self.trials[self.trials.index(trial)] = proven
-        return proven
-
-    def _best(self) -> TrialRecord | None:
-        """The best of those whose shipping form verify passed and whose own image, if any was built, breaks no gate."""
-        sound = (t for t in self.trials if t.verdict == Verdict.PASS and t.firmware != Verdict.FAIL)
-        return max(sound, key=objective_of, default=None)
-
-    def summary(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
-        """The record of the run so far."""
-        best = self._best()
-        outcomes = [trial.outcome for trial in self.trials]
-        return SearchRecord(
-            verdict=Verdict.PASS if best else Verdict.FAIL,
-            target=self.settings.target.name,
-            objective=self.settings.objective,
-            synthetic=self.settings.synthetic,
-            stopped_by=stopped_by,
-            best=best.number if best else None,
-            best_objective=best.objective if best else None,
-            trained=sum(trial.trained for trial in self.trials),
-            pruned=outcomes.count("pruned"),
-            unfit=outcomes.count("unfit"),
-            avoided=study.avoided(self.study),
-            failed=outcomes.count("failed"),
-            pareto=pareto(self.trials),
-            seconds=seconds,
-            trials=self.trials,
-        )
-
-    def _next_trial(self, deadline: float | None) -> TrialRecord | None:
-        """Draw one point and take it through; None if it was avoided."""
-        optuna_trial = self.study.ask()
-        try:
-            point = space.draw(self.settings.space, optuna_trial)
-            if self.avoid_list.avoids(space.position(self.settings.space, point)):
-                study.mark_avoided(self.study, optuna_trial)
-                return None
-            number = self._number(optuna_trial)
-            config, judge = self._config(point, number), _Judge(self, optuna_trial, deadline)
-            with files.staged_folder(trial_folder(self.out, number)) as staged, doing(f"trial {number}"):
-                record = run_trial(staged, number, point, config, self.setting, judge)
-        except BaseException:
-            self.study.tell(optuna_trial, state=TrialState.FAIL)
-            raise
-        self._note(optuna_trial, record)
-        return record
-
-    def _number(self, optuna_trial: optuna.trial.Trial) -> int:
-        """The study's own number, unless the study was lost or is a new one and the run has come further."""
-        return max([optuna_trial.number, *(trial.number + 1 for trial in self.trials)])
-
-    def _config(self, point: Point, number: int) -> CandidateConfig:
-        family, network, training = space.split_point(point)
-        factory = self.settings.space.families[family].factory
-        seed = self.settings.seed + number
-        return configure(self.dataset, self.settings.split, family, network, training, seed, factory)
-
-    def _note(self, optuna_trial: optuna.trial.Trial, record: TrialRecord) -> None:
-        """Keep what became of the trial: in the run, in the study and in the avoid list."""
-        self.trials.append(record)
-        if record.outcome == "done" and record.objective is not None:
-            self.study.tell(optuna_trial, [record.objective, record.macs][: len(self.study.directions)])
-        else:
-            self.study.tell(optuna_trial, state=TrialState.PRUNED if record.outcome != "failed" else TrialState.FAIL)
-        self.avoid_list = _avoiding(self.avoid_list, record, self.settings)
-        self.avoid_list.save(self.out / AVOID)
-
-    def _is_exhausted(self, idle: int) -> bool:
-        """Whether the grid is through, or the last `idle` draws of another sampler say that nothing new will come."""
-        if self.settings.sampler == "grid":
-            return not study.is_waiting(self.study)
-        return idle >= _MOST_IDLE_DRAWS
-
-    def _nothing_left(self) -> StoppedBy:
-        """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
-        if any(trial.trained for trial in self.trials):
-            return "exhausted"
-        unfit = sorted((t for t in self.trials if t.outcome == "unfit"), key=lambda t: t.macs)
-        failed = [t for t in self.trials if t.outcome == "failed"]
-        reason = next((t.reason for t in [*unfit, *failed]), "all were avoided")
-        draws = len(self.study.get_trials(deepcopy=False))
+    kept = KeptStudy.load(out / STUDY, SearchError) if (out / STUDY).is_file() else None
+    storage = sharing.storage or (kept.storage if kept else DATABASE)
+    is_as_kept = sharing.storage is None or (kept is not None and study.shown_url(sharing.storage) == kept.storage)
+    name = sharing.name or (kept.name if kept and is_as_kept else None)
+    if storage in _own(out):
+        return _own(out)[storage], name or _NAME
+    if sharing.storage is None and study.is_hidden(storage):
         raise SearchError(
-            f"a space holds candidates that train and fit {self.settings.target.name}",
-            f"none in {draws} draws; the smallest: {reason}",
-            "Change the space's ranges, or raise the target's budgets.",
+            "a run goes on with the storage that it has",
+            f"that of {storage}, whose password is kept nowhere",
+            "Give --storage, or set ECM_EDGE_STORAGE.",
         )
+    return storage, name or _own_name(out, settings)
+
+
+def _own_name(out: Path, settings: SearchSettings) -> str:
+    """A name that no run of another folder or of other settings has."""
+    return f"{_NAME}-{out.name}-{files.sha256_json(settings.model_dump(mode='json'))[:12]}"
+
+
+def experiment_name(out: Path, settings: SearchSettings, sharing: Sharing) -> str:
+    """The study's name, by which other programs know the run; studies in a run's own folder all have the same name.
+
+    Raises:
+        SearchError: the run's storage needs a password.
+    """
+    _, name = _place(out, settings, sharing)
+    return _own_name(out, settings) if name == _NAME else name
+
+
+def _own(out: Path) -> dict[str, str]:
+    """The URLs of what lies in the run's own folder, which may be moved, by short names."""
+    journal = study.journal_url(out / JOURNAL_FILE)
+    return {DATABASE: study.sqlite_url(out / DATABASE), JOURNAL_FILE: journal, "journal": journal}
+
+
+def _check_not_lost(out: Path, kept: KeptStudy) -> None:
+    """Refuse to go on with trials in the folder of which the study knows nothing.
+
+    Raises:
+        SearchError: the study was removed, or is another one.
+    """
+    if any((out / RUN_TRIALS).glob("[0-9]*")):
+        raise SearchError(
+            "a run goes on with its study, which holds what was tried",
+            f"no trial in the study {kept.name} of {kept.storage}, and some in {out / RUN_TRIALS}",
+            f"Give the --storage that the run has, or begin a new run with --start-from {out}.",
+        )
+
+
+def enqueue(shares: Shared, points: Sequence[Point]) -> None:
+    """Queue points of the space, but for those that are in the study."""
+    view = shares.read()
+    known = {files.sha256_json(record.point) for record in view.records}
+    known |= {files.sha256_json(trial.system_attrs.get("fixed_params", {})) for trial in view.trials}
+    for point in points:
+        if files.sha256_json(point) not in known:
+            shares.study.enqueue_trial(dict(point))
 
 
 @dataclass(frozen=True)
-class _Judge(Judge):
-    """Stops a trial of a run where others were better by then, or time is up."""
+class _Run:
+    """A running search, which owns its folder."""
 
-    run: _Run
-    optuna_trial: optuna.trial.Trial
-    deadline: float | None
+    dataset: Dataset
+    out: Path
+    shares: Shared
+    on_trial: Callable[[TrialRecord], None]
+    tell: Callable[[str], None]
 
-    def is_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def side_by_side(self, workers: int, url: str) -> None:
+        """Processes that work until the limits are reached; what one that died leaves is done afterwards."""
+        with Children(self.dataset.folder, self.out, url, self.shares.study.study_name, workers, self.tell) as children:
+            while children.wait(1.0):
+                self.summarise(None, 0.0)
 
-    def goes_on(self, rung: int, value: float) -> bool:
-        """By the rule of `ladder.goes_on`, among all trials that were trained at the rung before their time was up."""
-        at_rung = [trial.rungs[rung] for trial in self.run.trials if len(trial.rungs) > rung]
-        before = [record.objective for record in at_rung if record.complete]
-        if ladder.goes_on(value, before, self.run.settings.ladder[rung].keep):
-            return True
-        study.report_rung(self.optuna_trial, rung, value)
-        return False
+    def to_the_end(self, started: float) -> SearchRecord:
+        """The rest of the trials, and the proof of the best."""
+        files.remove_abandoned(self.out / RUN_TRIALS)
+        with at_work(self.dataset, self.out, self.shares, self.tell) as worker:
+            stopped_by = worker.loop(self._after_trial)
+            worker.prove(self._after_trial)
+        record = self.summarise(stopped_by, time.monotonic() - started)
+        stored.show_run(self.shares, record)
+        return record
 
-    def should_stop(self, epoch: int, value: float) -> bool:
-        """By the study's pruner, if it has one objective; Optuna prunes no others."""
-        if len(self.run.study.directions) > 1:
-            return self.is_late()
-        self.optuna_trial.report(value, epoch)
-        return self.is_late() or self.optuna_trial.should_prune()
+    def _after_trial(self, record: TrialRecord) -> None:
+        self.on_trial(record)
+        self.summarise(None, 0.0)
+
+    def summarise(self, stopped_by: StoppedBy | None, seconds: float) -> SearchRecord:
+        """Write the run's summary and its avoid list, as the study has them."""
+        view = self.shares.read()
+        record = summary(self.shares.settings, view, stopped_by, seconds)
+        record.save(self.out / RUN_SUMMARY)
+        view.avoid_list.kept().save(self.out / AVOID)
+        return record
+
+
+@contextmanager
+def at_work(dataset: Dataset, out: Path, shares: Shared, tell: Callable[[str], None]) -> Iterator[Worker]:
+    """A worker of a study in this process, with its folder."""
+    with presence.present(out) as me:
+        yield Worker(
+            shared=shares,
+            setting=setting_of(dataset, out, shares.settings),
+            out=out,
+            me=me,
+            watch=presence.Watch(shares.study, shares.storage, tell),
+            tell=tell,
+        )
+
+
+def work(
+    dataset: Dataset,
+    out: Path,
+    url: str,
+    name: str,
+    *,
+    on_trial: Callable[[TrialRecord], None] = lambda _: None,
+    tell: Callable[[str], None] = to_stderr,
+) -> WorkerRecord:
+    """Join a study that a search began, until its limits are reached.
+
+    Args:
+        dataset: the study's data set; it may lie elsewhere.
+        out: a folder for the trials of this worker; several may share one.
+        url: of the storage.
+        name: of the study.
+        on_trial: called with every trial that this process finished.
+        tell: gets a line for what else people should know.
+
+    Raises:
+        SearchError: no such study, another data set or version, or a storage that fails.
+    """
+    with study.clear_storage_errors(url), doing("worker"):
+        shares = shared.join(url, name, tell)
+        shared.check_dataset(shares.settings, dataset.header.content_sha256, dataset.folder)
+        space.check(shares.settings.space)
+        (out / RUN_TRIALS).mkdir(parents=True, exist_ok=True)
+        with at_work(dataset, out, shares, tell) as worker, closing(shares):
+            stopped_by = worker.loop(on_trial)
+            if shared.ARTIFACTS_URL not in shares.study.user_attrs and not processes.is_child():
+                worker.prove_own(on_trial)  # nobody else has its files
+        return WorkerRecord(
+            study=name, host=str(worker.me["host"]), stopped_by=stopped_by, dropped=worker.dropped, trials=worker.done
+        )

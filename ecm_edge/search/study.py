@@ -1,30 +1,49 @@
-"""The Optuna study behind a search: how it is opened, what draws from it, what prunes, and the queue of a grid."""
+"""The Optuna study behind a search: its storage, what draws from it, and what prunes."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+import re
+import sqlite3
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, unquote
 
+import numpy as np
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.samplers import BaseSampler
+from optuna.storages import get_storage
+from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ecm_edge.base.errors import SearchError
+from ecm_edge.search import draws, presence
+from ecm_edge.search.storage import PatientStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+    from sqlalchemy import Connection
 
     from ecm_edge.candidate.space import Point
 
 Sampler = Literal["random", "tpe", "nsga2", "grid"]
 Pruner = Literal["median", "halving", "none"]
 
-_AVOIDED = "avoided"  # of a trial: its point was drawn before, or lies near one that was not good enough
-_QUEUED = "queued"  # of a study: every point of its grid is in it
+JOURNAL = "journal://"
+_GRPC = "grpc://"
+_MOST_TRIES = 5  # to open a database that other processes open for the first time, too
+_HIDDEN = "***"
+_SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&\s]*")
 
 _PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
     "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
@@ -33,45 +52,115 @@ _PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
 }
 
 
-def open_study(
-    storage: str, name: str, *, sampler: Sampler, pruner: Pruner, seed: int, grid: Iterable[Point]
-) -> optuna.Study:
-    """The study of that name, made if it is not there; trials that a killed process left running are marked as failed.
+def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> BaseStorage:
+    """The storage at a URL: a database that SQLAlchemy opens, Optuna's journal file, or Optuna's gRPC proxy.
 
     Args:
-        storage: any Optuna storage URL.
+        url: as `check_url` takes it.
+        tell: gets a line for each trial whose heartbeats ended.
+
+    Raises:
+        SearchError: it does not open.
+    """
+    try:
+        if url.startswith(JOURNAL):
+            return JournalStorage(JournalFileBackend(unquote(url.removeprefix(JOURNAL))))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return _proxy(url) if url.startswith(_GRPC) else get_storage(_database(url, tell))
+    except Exception as problem:  # noqa: BLE001 - SQLAlchemy and its drivers raise whatever they like
+        raise SearchError(
+            "a study needs a storage that opens",
+            f"{type(problem).__name__} for {shown_url(url)}: {hidden(_reason(problem), url)}",
+            "Check the URL, and go on with --resume.",
+        ) from None  # the cause may hold the password
+
+
+def _proxy(url: str) -> BaseStorage:
+    host, _, port = url.removeprefix(_GRPC).rpartition(":")
+    return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+
+
+def _database(url: str, tell: Callable[[str], None]) -> PatientStorage:
+    """A database; where another process makes its tables at this moment, as soon as they are there."""
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return _opened(url, tell)
+        except SQLAlchemyError as problem:
+            if not re.search(r"(?i)exists|unique|duplicate", str(problem)):
+                raise
+            time.sleep(1)
+    return _opened(url, tell)
+
+
+def _opened(url: str, tell: Callable[[str], None]) -> PatientStorage:
+    storage = PatientStorage(
+        url,
+        heartbeat_interval=presence.heartbeat_s(),
+        grace_period=presence.GRACE_BEATS * presence.heartbeat_s(),
+        heartbeat_stale_trial_callback=lambda study, trial: presence.requeue(study, trial, died=True, tell=tell),
+    )
+    if url.startswith("sqlite"):
+        event.listen(storage.engine, "connect", _write_quickly)
+        event.listen(storage.engine, "begin", _lock_at_once)
+        storage.engine.dispose()  # connections of before know nothing of it
+    return storage
+
+
+def _write_quickly(connection: sqlite3.Connection, _record: object) -> None:
+    """With a log that is written ahead, a commit need not wait for the disk; it outlives a killed process."""
+    with suppress(sqlite3.OperationalError):  # a file system that cannot share memory: it works without
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _lock_at_once(connection: Connection) -> None:
+    """SQLite locks at the first write, so that two processes could both read that a trial waits, and both take it."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def close(storage: BaseStorage) -> None:
+    """Close a database's connections: the last one leaves an SQLite file whole, without a log beside it."""
+    backend = getattr(storage, "_backend", None)
+    if isinstance(backend, PatientStorage):
+        backend.engine.dispose()
+
+
+def make_or_load(
+    storage: BaseStorage,
+    name: str,
+    *,
+    sampler: Sampler,
+    pruner: Pruner,
+    seed: int,
+    grid: Sequence[Point],
+) -> tuple[optuna.Study, bool]:
+    """The study of that name, and whether it was made now.
+
+    Args:
+        storage: that of the study.
         name: of the study in the storage.
         sampler: with nsga2 a second objective is minimised.
         pruner: what ends a trial early.
-        seed: of the sampler.
+        seed: of the sampler, which draws by it and by the number of the draw.
         grid: every point to go through with the sampler grid; else not looked at.
-
-    Raises:
-        SearchError: the storage does not open, or holds another kind of study under that name.
-        SpaceError: the grid cannot be enumerated.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     maximise, minimise = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [maximise, minimise] if sampler == "nsga2" else [maximise]
+    by_draw, prunes = _ByDraw(sampler, seed, grid), _PRUNERS[pruner]()
     try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            load_if_exists=True,
-            directions=[maximise, minimise] if sampler == "nsga2" else [maximise],
-            sampler=_sampler(sampler, seed),
-            pruner=_PRUNERS[pruner](),
+        made = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, sampler=by_draw, pruner=prunes
         )
-    except Exception as problem:  # SQLAlchemy and its drivers raise whatever they like
-        raise SearchError(
-            "a study needs a storage that opens",
-            f"{type(problem).__name__} for {storage}",
-            "Check the URL, and go on with --resume.",
-        ) from problem
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    if sampler == "grid" and not study.user_attrs.get(_QUEUED):
-        _queue(study, grid)
-    return study
+    except DuplicatedStudyError:
+        return optuna.load_study(storage=storage, study_name=name, sampler=by_draw, pruner=prunes), False
+    return made, True
+
+
+def exists(storage: BaseStorage, name: str) -> bool:
+    """Whether a storage has a study of that name."""
+    return name in {found.study_name for found in storage.get_all_studies()}
 
 
 def check_url(storage: str) -> None:
@@ -80,10 +169,43 @@ def check_url(storage: str) -> None:
     Raises:
         SearchError: a path in its place, or another text without "://".
     """
-    if "://" not in storage:
+    if "://" not in storage and storage != "journal":
         raise SearchError(
-            "--storage is a URL as Optuna takes it", repr(storage), f"A file of SQLite is sqlite:///{storage}."
+            "--storage is a URL as Optuna takes it",
+            repr(storage),
+            f"A file of SQLite is sqlite:///{storage}, one of Optuna's journal {JOURNAL}{storage}.",
         )
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown: with *** in place of a password, and of any parameter that is called like a secret.
+
+    Where a web address has a user alone, that may be a token.
+
+    >>> shown_url("postgresql+psycopg://ann:se/c@ret@host/db"), shown_url("sqlite:////data/study.db")
+    ('postgresql+psycopg://ann:***@host/db', 'sqlite:////data/study.db')
+    >>> shown_url("s3://bucket/af?secret_key=abc&region=x")
+    's3://bucket/af?secret_key=***&region=x'
+    >>> shown_url("https://token@host/mlflow")
+    'https://***@host/mlflow'
+    """
+    without = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_HIDDEN}@", url)
+    without = re.sub(r"(https?://)[^:/@]+@", rf"\1{_HIDDEN}@", without)
+    return _SECRET.sub(rf"\1{_HIDDEN}", without)
+
+
+def is_hidden(shown: str) -> bool:
+    """Whether a shown URL lacks a password."""
+    return _HIDDEN in shown
+
+
+def hidden(text: str, url: str) -> str:
+    """A text of a library without the password of a URL."""
+    found = re.search(r"://[^:/@]*:(.*)@", url)
+    text = text.replace(url, shown_url(url))
+    for secret in filter(None, (found.group(1), unquote(found.group(1))) if found else ()):
+        text = text.replace(secret, _HIDDEN)
+    return shown_url(text)
 
 
 def sqlite_url(path: Path) -> str:
@@ -91,8 +213,13 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path))}"
 
 
+def journal_url(path: Path) -> str:
+    """The storage URL of a file of Optuna's journal."""
+    return f"{JOURNAL}{quote(str(path))}"
+
+
 @contextmanager
-def clear_storage_errors() -> Iterator[None]:
+def clear_storage_errors(url: str) -> Iterator[None]:
     """Turn what goes wrong in an open storage, such as a full disk, into one clear error.
 
     Raises:
@@ -100,43 +227,79 @@ def clear_storage_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as problem:
-        reason = str(problem.__cause__ or problem).splitlines()[0]
+    except Exception as problem:
+        if not _is_of_a_storage(problem):
+            raise
         raise SearchError(
             "a study's storage stays readable and writable",
-            reason,
+            hidden(_reason(problem), url),
             "Free some space or mend the connection, and go on with --resume.",
-        ) from problem
+        ) from None  # the cause may hold the password
 
 
-def _sampler(name: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    """A grid is a queue of all points, so that its sampler is never asked."""
+def _is_of_a_storage(problem: Exception) -> bool:
+    """Whether it is what a database, a damaged journal or Optuna's gRPC proxy raises; grpc need not be installed."""
+    known = isinstance(problem, (StorageInternalError, SQLAlchemyError, JSONDecodeError))
+    return known or type(problem).__module__.partition(".")[0] == "grpc"
+
+
+def _reason(problem: Exception) -> str:
+    details = getattr(problem, "details", None)  # of gRPC's errors, whose text has many lines
+    said = details() if callable(details) else str(problem.__cause__ or problem)
+    return (str(said).strip() or type(problem).__name__).splitlines()[0]
+
+
+class _ByDraw(BaseSampler):
+    """Optuna's sampler of a name, made anew for each trial with a seed from the run's and from the draw.
+
+    So a draw depends on the trials before it, and on nothing that a process remembers. The grid needs no sampler: its
+    point of a draw is that of the draw's number, those with given points not counted.
+    """
+
+    def __init__(self, name: Sampler, seed: int, grid: Sequence[Point]) -> None:
+        self._name = name
+        self._seed = seed
+        self._grid = grid
+        self._inner = _sampler(name, seed)
+        self._place: int | None = None  # in the grid
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        trials = study.get_trials(deepcopy=False)
+        self._place = draws.grid_places(trials).get(trial.number) if self._name == "grid" else None
+        mixed = np.random.SeedSequence([self._seed, draws.numbers(trials)[trial.number]]).generate_state(1)
+        self._inner = _sampler(self._name, int(mixed[0]))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {} if self._name == "grid" else self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {} if self._name == "grid" else self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> object:
+        if self._place is not None:
+            return self._grid[self._place][param_name]
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: optuna.trial.TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+
+def _sampler(name: Sampler, seed: int) -> BaseSampler:
+    """Of TPE, trials that run count as poor ones, so that workers do not all draw the same."""
     match name:
         case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
+            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         case "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
         case _:
             return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _queue(study: optuna.Study, points: Iterable[Point]) -> None:
-    """Enqueue every point once, whatever of the queue a killed process had got done."""
-    begun = bool(study.get_trials(deepcopy=False))
-    for point in points:
-        study.enqueue_trial(dict(point), skip_if_exists=begun)
-    study.set_user_attr(_QUEUED, value=True)
-
-
-def is_waiting(study: optuna.Study) -> bool:
-    """Whether a point of the grid has not been drawn yet."""
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-
-def mark_avoided(study: optuna.Study, trial: optuna.trial.Trial) -> None:
-    """End a trial whose point is not to be tried."""
-    trial.set_user_attr(_AVOIDED, value=True)
-    study.tell(trial, state=TrialState.PRUNED)
 
 
 def report_rung(trial: optuna.trial.Trial, rung: int, value: float) -> None:
@@ -147,8 +310,3 @@ def report_rung(trial: optuna.trial.Trial, rung: int, value: float) -> None:
     completed.
     """
     trial.report(value, rung)
-
-
-def avoided(study: optuna.Study) -> int:
-    """How many draws were avoided."""
-    return sum(trial.user_attrs.get(_AVOIDED, False) for trial in study.get_trials(deepcopy=False))

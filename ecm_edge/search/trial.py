@@ -1,12 +1,16 @@
-"""A trial: one candidate through the chain. Gate, ladder, train, export, quantise, verify, build."""
+"""A trial: one candidate through the chain, in two parts.
+
+`train_trial` is for every candidate: gate, ladder, training, figures on the validation subjects. `prove_trial` is for
+those that may be the best: export, quantise, verify, build.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ecm_edge import metrics
-from ecm_edge.base.errors import CandidateError, EcmEdgeError
+from ecm_edge.base.errors import CandidateError, EcmEdgeError, OutputError
 from ecm_edge.base.numbers import KIB
 from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
@@ -15,7 +19,7 @@ from ecm_edge.evaluate.verify.records import is_proven
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, quantize
 from ecm_edge.search import ladder
-from ecm_edge.search.gate import gate_candidate
+from ecm_edge.search.gate import KnownShapes
 from ecm_edge.search.trial_record import TRIAL, Clock, Facts, TrialRecord
 from ecm_edge.targets import score_rule
 from ecm_edge.training import distill, train
@@ -24,8 +28,6 @@ from ecm_edge.training.data import NOT_TAUGHT
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import onnx
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import Scalar
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from ecm_edge.training.epochs import Epoch
     from ecm_edge.training.train import TrainingRecord
 
-_EMULATED_SEGMENTS = 32  # of a trial; a promotion asks for more
 _WORSE = "worse than others by this"
 _LATE = "out of time"
 
@@ -68,16 +69,17 @@ class Judge:
 class Setting:
     """What all trials of a run share; without `rungs` every candidate is trained in full at once.
 
-    `teachers` is the folder that keeps the teachers; nothing is kept without it.
+    `teachers` is the folder that keeps the teachers; nothing is kept without it. `shapes` are the networks that were
+    gated before.
     """
 
     dataset: Dataset
     data: TrainingData
     target: Target
     objective: Objective
-    verify_segments: int
     rungs: Sequence[Rung] = ()
     teachers: Path | None = None
+    shapes: KnownShapes = field(default_factory=KnownShapes)
 
     @property
     def rule(self) -> ScoreRule | None:
@@ -89,7 +91,7 @@ class Setting:
         return objective_value(epoch, costs, self.rule, self.objective)
 
 
-def run_trial(
+def train_trial(
     folder: Path,
     number: int,
     point: dict[str, Scalar],
@@ -97,7 +99,7 @@ def run_trial(
     setting: Setting,
     judge: Judge | None = None,
 ) -> TrialRecord:
-    """Take one configuration as far as it gets, leaving each stage's files in `folder`.
+    """Gate one configuration and train it; its configuration, costs, weights and records are left in `folder`.
 
     Args:
         folder: exists and is empty.
@@ -106,19 +108,56 @@ def run_trial(
         config: what to build and train.
         setting: what all trials share.
         judge: says when to stop; nothing stops a trial without one.
+
+    Returns:
+        A trial that is unfit, pruned, failed or trained.
+
+    Raises:
+        OutputError: a file cannot be written, as on a full disk.
     """
     clock = Clock()
     with clock.stage("gate"):
-        template, costs = gate_candidate(config, setting.target, setting.data.validation_samples[:1, 0].numpy())
+        _, costs = setting.shapes.gate(config, setting.target, setting.data.validation_samples[:1, 0].numpy())
     config.save(folder / candidate.CONFIG)
     costs.save(folder / candidate.COST)
     facts = Facts(number, point, config, costs, clock)
-    if costs.verdict == Verdict.PASS:
-        record = _train_and_prove(folder, facts, template, setting, judge or Judge())
-    else:
-        record = facts.unfit()
+    record = _train_up(folder, facts, setting, judge or Judge()) if costs.verdict == Verdict.PASS else facts.unfit()
     record.save(folder / TRIAL)
     return record
+
+
+def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRecord:
+    """Export, quantise, verify on every validation segment and build what was trained.
+
+    Every stage leaves its files in the folder. A candidate that was verified on some segments is verified on all, and
+    the rest of it stays. Others, and those verified on all, are returned as they are.
+
+    Args:
+        folder: of the trial.
+        record: of the same trial.
+        setting: what all trials of its run share.
+
+    Returns:
+        The record of a trial that is done, whatever its verdict, or failed where a stage refuses it.
+
+    Raises:
+        OutputError: a file cannot be written, as on a full disk.
+    """
+    clock = Clock(dict(record.stage_seconds))
+    try:
+        if record.outcome == "trained":
+            proven = _prove(folder, record, setting, clock)
+        elif record.outcome == "done" and record.verified_segments < len(setting.data.validation_labels):
+            proven = record.model_copy(update=_verified(folder, setting, clock))
+        else:
+            return record
+    except OutputError:  # the same
+        raise
+    except EcmEdgeError as problem:
+        proven = record.model_copy(update={"outcome": "failed", "reason": str(problem)})
+    proven = proven.timed(clock)
+    proven.save(folder / TRIAL)
+    return proven
 
 
 def shipping_verdict(record: VerifyRecord, target: Target) -> Verdict:
@@ -154,10 +193,8 @@ def objective_value(epoch: Epoch, costs: CostRecord, rule: ScoreRule | None, obj
     return epoch.f1 if objective == "f1" else epoch.fbeta_mean
 
 
-def _train_and_prove(
-    folder: Path, facts: Facts, template: onnx.ModelProto, setting: Setting, judge: Judge
-) -> TrialRecord:
-    """Up the ladder; what comes to its end is trained in full, and unless pruned taken through every other stage."""
+def _train_up(folder: Path, facts: Facts, setting: Setting, judge: Judge) -> TrialRecord:
+    """Up the ladder; what comes to its end is trained in full."""
     try:
         teaching = _teaching(facts, setting)
         pruned = _climb(facts, setting, judge, teaching)
@@ -165,7 +202,9 @@ def _train_and_prove(
             return pruned
         if _train(folder, facts, setting, judge, teaching).stopped == "pruned":
             return facts.record("pruned", reason=_LATE if judge.is_late() else f"{_WORSE} epoch")
-        return _prove(folder, facts, template, setting)
+        return facts.record("trained")
+    except OutputError:  # of the machine's, and not of the candidate's
+        raise
     except EcmEdgeError as problem:
         return facts.record("failed", reason=str(problem))
 
@@ -229,36 +268,39 @@ def _train(folder: Path, facts: Facts, setting: Setting, judge: Judge, teaching:
     return record
 
 
-def _note_image(facts: Facts, built: FormFit | None) -> None:
-    """From here on the trial's costs are those of the image that ships, where there is one."""
-    if built and built.size_evidence == Evidence.MEASURED:
-        facts.figures.update(
-            flash_bytes=built.flash_bytes,
-            ram_bytes=built.ram_bytes,
-            latency_ms=built.latency_ms.mean_ms,
-            evidence=built.size_evidence,
-        )
-
-
-def _prove(folder: Path, facts: Facts, template: onnx.ModelProto, setting: Setting) -> TrialRecord:
+def _prove(folder: Path, record: TrialRecord, setting: Setting, clock: Clock) -> TrialRecord:
     """Export, quantise, verify and build what was trained."""
-    dataset, target, clock = setting.dataset, setting.target, facts.clock
     with clock.stage("export"):
-        export.export_candidate(folder, dataset, template=template)
+        template = setting.shapes.template(candidate.load_config(folder), setting.target)
+        export.export_candidate(folder, setting.dataset, template=template)
     with clock.stage("quantize"):
-        quantize.quantize_candidate(folder, dataset)
-    with clock.stage("verify"):
-        verified = verify.verify_candidate(
-            folder, dataset, target, segments=setting.verify_segments, emulated=_EMULATED_SEGMENTS
-        )
+        quantize.quantize_candidate(folder, setting.dataset)
+    verified = _verified(folder, setting, clock)
     with clock.stage("firmware"):
-        built = build_candidate(folder, target)
-    _note_image(facts, built.of(target.precision[0]))
+        built = build_candidate(folder, setting.target)
+    image = _image_costs(built.of(setting.target.precision[0]))
+    return record.model_copy(update={"outcome": "done", "firmware": built.verdict, **verified, **image})
+
+
+def _verified(folder: Path, setting: Setting, clock: Clock) -> dict[str, object]:
+    """What a record says of the comparison of all forms on every validation segment."""
+    with clock.stage("verify"):
+        verified = verify.verify_candidate(folder, setting.dataset, setting.target)
     hop = verified.first_diverging_hop
-    return facts.record(
-        "done",
-        reason=f"first to diverge: {hop}" if hop else "",
-        verdict=shipping_verdict(verified, target),
-        verified_segments=verified.segments,
-        firmware=built.verdict,
-    )
+    return {
+        "reason": f"first to diverge: {hop}" if hop else "",
+        "verdict": shipping_verdict(verified, setting.target),
+        "verified_segments": verified.segments,
+    }
+
+
+def _image_costs(built: FormFit | None) -> dict[str, object]:
+    """The costs of the image that ships, where there is one; they take the place of the untrained network's."""
+    if not built or built.size_evidence != Evidence.MEASURED:
+        return {}
+    return {
+        "flash_bytes": built.flash_bytes,
+        "ram_bytes": built.ram_bytes,
+        "latency_ms": built.latency_ms.mean_ms,
+        "evidence": built.size_evidence,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 TRIAL = "trial.json"
 
-Outcome = Literal["unfit", "pruned", "failed", "done"]
+Outcome = Literal["unfit", "pruned", "failed", "trained", "done"]
+
+STAGES = ("train", "export", "quantize", "verify", "firmware")
+"""What a trial goes through after the gate and its rungs, in order."""
+
+_TRAINING_STAGES = ("teachers", "rungs", "train")
 
 _SHOWN = {"rungs": "train at a lower fidelity", "quantize": "quantise"}  # stages whose names say too little to people
 
@@ -44,12 +49,17 @@ TRIAL_COLUMNS = (
 class TrialRecord(Record):
     """What became of one candidate.
 
-    unfit:  it did not fit the board and was not trained; the gates say by how much.
-    pruned: training was stopped early because others were better by then, or time was up; `ended_at_rung` says at which
-            rung of the ladder, counted from 0, if it was at one.
-    failed: a stage refused it; `reason` says why.
-    done:   trained, exported and verified; `verdict` is verify's on the way to the form that ships, the target's first,
-            on `verified_segments` segments; `reason` names the first hop that failed, be it on that way or on another.
+    unfit:   it did not fit the board and was not trained; the gates say by how much.
+    pruned:  training was stopped early because others were better by then, or time was up; `ended_at_rung` says at
+             which rung of the ladder, counted from 0, if it was at one.
+    failed:  a stage refused it; `reason` says why.
+    trained: trained in full and scored, and not proven: nothing was exported, verified or built. Only what can be the
+             best of its run is proven.
+    done:    proven: exported and verified, with a firmware built where it can be; `verdict` is verify's on the way to
+             the form that ships, the target's first, on `verified_segments` segments; `reason` names the first hop that
+             failed, be it on that way or on another.
+
+    `not_run` names the stages of `STAGES` that did not run, in order.
 
     `evidence` is of flash_bytes and ram_bytes: of the image that ships, or of the untrained network's where none was
     made or the trial is not done; latency_ms is an estimate, from counted instructions where they can be counted.
@@ -88,14 +98,30 @@ class TrialRecord(Record):
     rungs: list[RungRecord] = Field(default=[])
     ended_at_rung: int | None = None
     segments_seen: int = 0
+    not_run: list[str] = Field(default=[])
     stage_seconds: dict[str, float]
     train_seconds: float = 0.0
     overhead_seconds: float = 0.0
+    host: str | None = Field(default=None, description="the machine that trained it, where it is known")
 
     @property
     def trained(self) -> bool:
         """Whether a second of training went into it."""
         return self.epochs > 0 or len(self.rungs) > 0
+
+    @property
+    def can_be_best(self) -> bool:
+        """Whether it was trained in full and nothing found it wanting; a proof may be outstanding."""
+        return self.outcome == "trained" or self.is_proven
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether verify passed on the way to the form that ships, and the firmware, if any was built, fits."""
+        return self.verdict == Verdict.PASS and self.firmware != Verdict.FAIL
+
+    def timed(self, clock: Clock) -> TrialRecord:
+        """The record with the clock's times, and the stages that it has no time for as not run."""
+        return self.model_copy(update=clock.fields())
 
 
 @dataclass
@@ -114,6 +140,17 @@ class Clock:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
+    def fields(self) -> dict[str, Any]:
+        """What a record says of the times up to now, and of the stages that have none."""
+        seconds = {name: round(value, 4) for name, value in self.seconds.items()}
+        train_seconds = sum(seconds.get(name, 0.0) for name in _TRAINING_STAGES)
+        return {
+            "not_run": [name for name in STAGES if name not in seconds],
+            "stage_seconds": seconds,
+            "train_seconds": round(train_seconds, 4),
+            "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
+        }
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -129,8 +166,6 @@ class Facts:
 
     def record(self, outcome: Outcome, **fields: object) -> TrialRecord:
         """The trial's record with times up to now; `fields` are further ones of it."""
-        seconds = {name: round(value, 4) for name, value in self.clock.seconds.items()}
-        train_seconds = sum(seconds.get(name, 0.0) for name in ("teachers", "rungs", "train"))
         return TrialRecord.model_validate(
             {
                 "number": self.number,
@@ -145,9 +180,7 @@ class Facts:
                 "evidence": self.costs.evidence,
                 "rungs": self.rungs,
                 "segments_seen": sum(rung.segments for rung in self.rungs),
-                "stage_seconds": seconds,
-                "train_seconds": round(train_seconds, 4),
-                "overhead_seconds": round(sum(seconds.values()) - train_seconds, 4),
+                **self.clock.fields(),
                 **self.figures,
                 **fields,
             }

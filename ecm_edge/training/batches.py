@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from ecm_edge.base.errors import CandidateError
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import fastest
 from ecm_edge.candidate.training_config import Sampling
 from ecm_edge.data import recorded_noise
 from ecm_edge.training.augment import Augmenter, mix
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.random_crop import RandomCrop
+from ecm_edge.training.read_ahead import read_ahead
 from ecm_edge.training.sampling import draw, draws
 from ecm_edge.training.train_rows import by_row, trained_rows, windows_per_epoch
 
@@ -84,7 +85,7 @@ class Batches:
             seed=config.seed,
             noise=noise.signals if noise else (),
         )
-        self._teachers = _teachers(training, teaching, device, self.passes)
+        self._teachers = _teachers(training, teaching, device, self.passes, length)
         self.per_epoch = len(self._order())  # this draws an order, and the weights of a seed depend on it
         if not self.per_epoch:
             raise CandidateError(
@@ -99,6 +100,18 @@ class Batches:
         A mixed segment has a mixed label, and bags are mixed window by window. A label is NaN where there is none, and
         so is that of a mixture with such a segment: there the teachers' answer is all of the target.
         """
+        for samples, answers in read_ahead(self._changed()):
+            labels, targets = answers.unbind(1)
+            if self._teachers:
+                said = _mean_answer(self._teachers, samples, self._training)
+                targets = torch.where(targets.isnan(), said, torch.lerp(targets, said, self._training.distill))
+            yield samples, labels, targets
+
+    def _changed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(n x k, 1, T) changed samples of each batch and (n, 2) their answers.
+
+        All that an epoch draws is drawn here, in one order, so that it is the same in whatever thread this runs.
+        """
         training = self._training
         for rows in self._order():
             windows = rows.repeat_interleave(training.bag_windows)
@@ -108,11 +121,7 @@ class Batches:
             if training.mixup and self._mixing.random() < training.mixup:
                 bags, answers = mix(samples.view(len(rows), -1, samples.shape[2]), answers, self._mixing)
                 samples = bags.view(samples.shape)
-            labels, targets = answers.unbind(1)
-            if self._teachers:
-                said = _mean_answer(self._teachers, samples, training)
-                targets = torch.where(targets.isnan(), said, torch.lerp(targets, said, training.distill))
-            yield samples, labels, targets
+            yield samples, answers
 
     def _order(self) -> list[Tensor]:
         """Row numbers by batch, in a new order; a last batch too small for batch norm is left out."""
@@ -151,14 +160,15 @@ def _noise(config: CandidateConfig) -> RecordedNoise | None:
 
 
 def _teachers(
-    training: TrainingConfig, teaching: Teaching, device: torch.device, passes: int
+    training: TrainingConfig, teaching: Teaching, device: torch.device, passes: int, length: int
 ) -> list[Callable[[Tensor], Tensor]]:
     """The forward passes of the teachers whose answers the training follows, if it follows any."""
     if not training.distill:
         return []
     if not teaching.ensemble:
         raise CandidateError("distill needs teachers", "none", "Make them with `ecm_edge.training.distill`.")
-    return [batch_last.fastest_forward(network.to(device).eval(), passes) for network in teaching.ensemble]
+    shape = training.batch_size, 1, length
+    return [fastest.choose(network.to(device).eval(), passes, shape).forward for network in teaching.ensemble]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What a training reads: the tensors of a split, and what teachers give to it.
+"""What a training reads: the segments of a split, and what teachers give to it.
 
 Shapes: N segments, V validation segments, T samples.
 """
@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ecm_edge.training.mapped import Samples
+
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The tensors of a split, in memory; shared by every candidate that is trained on it."""
+    """The segments of a split, shared by every candidate that is trained on it.
 
-    train_samples: Tensor  # (N, 1, T) float32
+    Samples are in the data set's memory map (`load_data`) or in memory; all else is in memory.
+    """
+
+    train_samples: Samples  # (N, 1, T) float32
     train_labels: Tensor  # (N,) int64, 0 or 1; -1 where there is none
     train_blank: np.ndarray  # (N,) bool: the rhythm of the segment is blank
     train_subjects: np.ndarray  # (N,) str
@@ -25,7 +30,7 @@ class TrainingData:
     train_sources: np.ndarray  # (N,) int: of a merged data set
     train_episodes: np.ndarray  # (N,) int: two windows in a row of one record have the same number
     train_passages: np.ndarray  # (N,) int: segments of one number are one part of a recording, and adjoin in it
-    validation_samples: Tensor  # (V, 1, T) float32; V may be 0
+    validation_samples: Samples  # (V, 1, T) float32; V may be 0
     validation_labels: np.ndarray  # (V,) int8, 0 or 1
     validation_subjects: np.ndarray  # (V,) str
     validation_sources: np.ndarray  # (V,) int: of a merged data set

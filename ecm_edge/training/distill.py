@@ -33,6 +33,7 @@ from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.splits import Split
 from ecm_edge.training import epochs, train
 from ecm_edge.training.data import NOT_TAUGHT, Teaching
+from ecm_edge.training.mapped import mapped_samples
 from ecm_edge.training.out_of_fold import fold_of
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _unseen(
     answers = torch.empty(len(rows))
     for number, config in out_of_fold_teachers(subjects, teacher, dataset, folds).items():
         own = fold == number
-        network, samples = trained(config, dataset, cache), train.samples_of(dataset, rows[own])
+        network, samples = trained(config, dataset, cache), mapped_samples(dataset, rows[own])
         scores = epochs.predict(network, samples, torch.device("cpu"))
         answers[torch.from_numpy(own)] = scores.softmax(1)[:, 1]
     return answers

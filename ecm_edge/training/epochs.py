@@ -20,24 +20,25 @@ from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.progress import detail
 from ecm_edge.base.records import Record
-from ecm_edge.candidate.networks import batch_last
+from ecm_edge.candidate.networks import batch_last, fastest
 from ecm_edge.training.auxiliary import variation_loss
 from ecm_edge.training.bags import pooled
 from ecm_edge.training.batches import Batches
 from ecm_edge.training.by_source import mean_over_sources
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.losses import cross_entropy, labelled, loss_function
+from ecm_edge.training.mapped import in_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import TrainingConfig
     from ecm_edge.tasks.score import ScoreRule
+    from ecm_edge.training.mapped import Samples
 
-_EVALUATION_BATCH = 1024
 _PLATEAU_PATIENCE = 2
 _WARM_UP = 0.1  # of the batches, before a constant learning rate
 
@@ -103,7 +104,13 @@ class Loop:
         self.network, self.data, self.device, self.rule = network, data, device, rule
         self.begun = begun
         self.batches = Batches(config, data, teaching, device)
-        self.forward = forward or batch_last.fastest_forward(network, self.batches.passes)
+        shape = min(training.batch_size, self.batches.segments), 1, data.train_samples.shape[2]
+        self._chosen = (
+            fastest.Chosen(forward, "plain", "given")
+            if forward
+            else fastest.choose(network, self.batches.passes, shape)
+        )
+        self.forward = self._chosen.forward
         self.epochs: list[Epoch] = []
         self.kept: Epoch | None = None
         self.kept_state: dict[str, Tensor] = {}
@@ -119,6 +126,17 @@ class Loop:
     def compiled(self) -> bool:
         """Whether the forward pass ran compiled; not where that was tried and failed."""
         return isinstance(self.forward, batch_last.Forward) and self.forward.compiled
+
+    @property
+    def way(self) -> fastest.Way:
+        """Which way the forward pass ran."""
+        return "eager" if self._chosen.way == "compiled" and not self.compiled else self._chosen.way
+
+    @property
+    def way_because(self) -> str:
+        """Why it ran that way."""
+        failed = "" if self.way == self._chosen.way else "; compiling failed"
+        return f"{self._chosen.reason}{failed}"
 
     def run(
         self,
@@ -183,8 +201,17 @@ class Loop:
 
     def _pass(self) -> float:
         """Train on every batch once; the mean cross-entropy over what has labels, as trained, against these alone."""
-        self.network.train()
         total, count = torch.zeros((), device=self.device), 0
+        for answered in self.steps():
+            shown = labelled(*answered) if self.batches.unlabelled else answered
+            if len(shown[1]):
+                total += cross_entropy(*shown) * len(shown[1])
+                count += len(shown[1])
+        return float(total) / count if count else math.nan
+
+    def steps(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Train on every batch once, a step each time that it is asked: (n, 2) scores before it, and (n,) labels."""
+        self.network.train()
         for samples, labels, targets in self.batches:
             answers = self.forward(samples)
             scores = pooled(answers[:, :2], self._training)
@@ -192,13 +219,7 @@ class Loop:
             if self._training.auxiliary:
                 loss = loss + self._training.auxiliary * variation_loss(answers[:, 2], samples, self._rate_hz)
             self._step(loss)
-            shown = scores.detach(), labels
-            if self.batches.unlabelled:
-                shown = labelled(*shown)
-            if len(shown[1]):
-                total += cross_entropy(*shown) * len(shown[1])
-                count += len(shown[1])
-        return float(total) / count if count else math.nan
+            yield scores.detach(), labels
 
     def _step(self, loss: Tensor) -> None:
         """Move the weights against the gradient of a batch's loss, and the schedule and the average with them."""
@@ -256,11 +277,11 @@ def _loss(epoch: Epoch) -> float:
     return math.inf if epoch.validation_loss is None else epoch.validation_loss
 
 
-def predict(network: nn.Module, samples: Tensor, device: torch.device) -> Tensor:
+def predict(network: nn.Module, samples: Samples, device: torch.device) -> Tensor:
     """(N, 2) scores of (N, 1, T) samples in evaluation mode, on the CPU; a third one of the network is left out."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in torch.split(samples, _EVALUATION_BATCH)])
+        return torch.cat([network(batch.to(device))[:, :2].cpu() for batch in in_blocks(samples)])
 
 
 def _schedule(optimizer: torch.optim.Optimizer, training: TrainingConfig, batches: int) -> LRScheduler:

@@ -27,6 +27,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.training import distill, epochs, fold_networks, out_of_fold, train
+from ecm_edge.training.mapped import mapped_samples
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _train(job: _Job) -> _Network:
     teaching = distill.teaching(config, dataset, setting.teachers, setting.folds)
     data = train.load_data(dataset, config.split, unlabelled=config.training.unlabelled)
     trained = train.fit(config, data, rule=setting.rule, teaching=teaching)
-    samples = train.samples_of(dataset, dataset.rows_of(config.split.test))
+    samples = mapped_samples(dataset, dataset.rows_of(config.split.test))
     scores = epochs.predict(trained.network, samples, torch.device("cpu")).numpy()  # (m, 2)
     margins = scores[:, 1] - scores[:, 0] + np.float32(trained.record.best.threshold)
     seconds = np.array(trained.record.seconds, np.float32)

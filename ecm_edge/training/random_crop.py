@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ecm_edge.training.mapped import Samples
+
 _OTHER_TEMPO = 0.5  # of the segments
 
 
@@ -43,7 +45,7 @@ class RandomCrop:
 
     def __init__(
         self,
-        samples: Tensor,
+        samples: Samples,
         passages: NDArray[np.int64],
         labels: NDArray[np.int64],
         rows: NDArray[np.int64],
@@ -53,8 +55,8 @@ class RandomCrop:
         used[rows] = True
         first, count = _runs(passages, labels, used)
         self._length = samples.shape[2]
-        self._flat = samples.reshape(-1)
-        self._begin = torch.from_numpy(first * self._length).unsqueeze(1)  # (N, 1) of a row's run, in `_flat`
+        self._samples = samples
+        self._first = torch.from_numpy(first).unsqueeze(1)  # (N, 1) row of a row's run
         self._last = torch.from_numpy(count * self._length - 1).unsqueeze(1)  # (N, 1) sample of the run
         self._tempo = tempo
 
@@ -69,7 +71,20 @@ class RandomCrop:
         start = torch.rand(shape, generator=generator) * (last - rate * (self._length - 1))
         start = torch.where(rate == 1, start.round(), start)
         places = torch.arange(self._length) * rate + start
-        return interpolated(self._flat, self._begin[rows], places, last).unsqueeze(1)
+        return self.read(self._first[rows], places, last).unsqueeze(1)
+
+    def read(self, first: Tensor, places: Tensor, last: Tensor) -> Tensor:
+        """(n, T) values at ascending `places` (n, T) of runs: row `first` to sample `last`, (n, 1) each.
+
+        Only the rows of a run that hold the places are read.
+        """
+        ends = places[:, [0, -1]].clamp(min=0).minimum(last)  # as `interpolated` reads them
+        begin, end = (ends.floor().minimum(last - 1).long() // self._length).unbind(1)  # (n,) rows of the run
+        most = int((end - begin).max()) + 2  # the sample after the last place may be in the next row
+        near = begin.unsqueeze(1) + torch.arange(most)
+        read = self._samples[(first + near.minimum(last // self._length)).view(-1)]  # (n x most, 1, T)
+        start = (torch.arange(len(places)) * most - begin).unsqueeze(1) * self._length
+        return interpolated(read.view(-1), start, places, last)
 
 
 def _runs(

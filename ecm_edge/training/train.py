@@ -1,4 +1,4 @@
-"""Training of one candidate: batches from tensors in memory, early stopping, a threshold chosen on validation.
+"""Training of one candidate: batches from a memory map, early stopping, a threshold chosen on validation.
 
 Shapes: N segments, T samples. Deterministic by seed on the CPU for a given number of threads.
 """
@@ -22,9 +22,11 @@ from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Drawable
 from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
+from ecm_edge.candidate.networks.fastest import Way
 from ecm_edge.training import auxiliary
 from ecm_edge.training.data import NOT_TAUGHT, Teaching, TrainingData
 from ecm_edge.training.epochs import Epoch, Loop, Stopped
+from ecm_edge.training.mapped import mapped_samples
 from ecm_edge.training.passages import passages
 from ecm_edge.training.threshold_in_bias import fold_threshold
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from torch import Tensor, nn
+    from torch import nn
 
     from ecm_edge.base.plots import Colours
     from ecm_edge.candidate.candidate import CandidateConfig
@@ -58,6 +60,9 @@ class TrainingRecord(Drawable):
     validation_sources: how many sources of a merged data set they are of, over which the figures are means.
     noise_sha256: the hash of the recorded noise that was added, if any was.
     compiled: whether the training's forward pass ran compiled; not where compiling was tried and failed.
+    forward:  which way it ran: plain (by the network's modules), eager (with the batch last) or compiled; the weights
+              depend on it within what rounding does in a training. Absent in records of earlier versions.
+    forward_because: why that way: what was timed, or what ECM_EDGE_FORWARD says.
     """
 
     family: str
@@ -84,6 +89,8 @@ class TrainingRecord(Drawable):
     threads: int
     layout: Literal["batch_first", "batch_last"] = "batch_first"
     compiled: bool = False
+    forward: Way | None = None
+    forward_because: str = ""
     noise_sha256: str | None = None
 
     KEYS = ("family", "best.epoch", "best.f1", "stopped")
@@ -123,7 +130,7 @@ class Trained:
 
 @doing("read segments")
 def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> TrainingData:
-    """Read the training and validation segments of a split into memory; the latter part may be empty.
+    """The training and validation segments of a split, whose samples stay in the data set's map; V may be 0.
 
     Args:
         dataset: the one that the split is of.
@@ -145,7 +152,7 @@ def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> Tr
         )
     rhythms = np.array(dataset.header.rhythms)
     return TrainingData(
-        train_samples=samples_of(dataset, train),
+        train_samples=mapped_samples(dataset, train),
         train_labels=torch.from_numpy(dataset.labels[train].astype(np.int64)),
         train_blank=rhythms[dataset.table["rhythm"][train]] == "",
         train_subjects=np.array(dataset.subject_names(train)),
@@ -153,7 +160,7 @@ def load_data(dataset: Dataset, split: Split, *, unlabelled: bool = False) -> Tr
         train_sources=dataset.sources[dataset.table["subject"][train]],
         train_episodes=np.asarray(dataset.table["episode"][train]),
         train_passages=passages(dataset, train),
-        validation_samples=samples_of(dataset, validation),
+        validation_samples=mapped_samples(dataset, validation),
         validation_labels=labels,
         validation_subjects=np.array(dataset.subject_names(validation)),
         validation_sources=dataset.sources[dataset.table["subject"][validation]],
@@ -164,11 +171,6 @@ def _unlabelled_rows(dataset: Dataset, subjects: list[str]) -> np.ndarray:
     """(n,) the rows of these subjects that have no label, ascending."""
     wanted = np.isin(dataset.header.subjects, subjects)
     return np.flatnonzero((dataset.labels < 0) & wanted[dataset.table["subject"]])
-
-
-def samples_of(dataset: Dataset, rows: np.ndarray) -> Tensor:
-    """(n, 1, T) float32 samples of (n,) rows, as a network takes them."""
-    return torch.from_numpy(np.ascontiguousarray(dataset.samples[rows])).unsqueeze(1)
 
 
 def fit(
@@ -262,6 +264,8 @@ def _record(
         threads=torch.get_num_threads(),
         layout="batch_first" if loop.forward is loop.network else "batch_last",
         compiled=loop.compiled,
+        forward=loop.way,
+        forward_because=loop.way_because,
         noise_sha256=loop.batches.noise_sha256,
     )
 

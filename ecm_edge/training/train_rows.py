@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ecm_edge.base.errors import CandidateError, DatasetError
+from ecm_edge.training.mapped import in_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +99,7 @@ def quiet_rows(data: TrainingData, below: float) -> NDArray[np.bool_]:
     """
     if not below:
         return np.zeros(len(data.train_labels), bool)
-    deviation = data.train_samples[:, 0].std(1).numpy()
+    deviation = torch.cat([block[:, 0].std(1) for block in in_blocks(data.train_samples)]).numpy()
     order = np.lexsort((deviation, data.train_passages))
     _, first, place, size = np.unique(
         data.train_passages[order], return_index=True, return_inverse=True, return_counts=True

@@ -31,7 +31,7 @@ FAMILIES = {
     "rhythm_wave": "ecm_edge.candidate.networks.rhythm_wave",
 }
 """The families that ship. Each module has `Params`, a record, `WIDTHS`, `DEFAULTS`, and
-`build(Params, samples_per_segment)`."""
+`build(Params, samples_per_segment)`; `TRAINING` where its defaults of the training are other ones."""
 
 DEFAULT_FAMILY = "tcn"
 """The family that is trained unless another one is named: that of the reference models."""
@@ -102,6 +102,13 @@ def defaults(family: str) -> dict[str, Scalar]:
         SpaceError: an unknown family.
     """
     return dict(_module(family).DEFAULTS)
+
+
+def training_defaults(family: str, factory: str | None = None) -> dict[str, Scalar]:
+    """The options of the training whose default is another one for this family; none for a user's own."""
+    if factory is not None or family not in FAMILIES:
+        return {}
+    return dict(getattr(_module(family), "TRAINING", {}))
 
 
 def chosen(

@@ -21,6 +21,12 @@ WIDTHS = ("channel_factor", "head_factor")
 DEFAULTS = {"channel_factor": 2, "head_factor": 2}
 """The network that `ecm-edge train` takes unless told otherwise, a small one; it fits every board that ships."""
 
+TRAINING = {"batch_size": 64}
+"""The training that `ecm-edge train` takes for it unless told otherwise: it learns by the number of its steps.
+
+Batches of 256 leave it with too few of them where a training has some thousand segments and few epochs.
+"""
+
 
 class Params(Record):
     """Widths are (1, 2, 4, 8, 8) x channel_factor and 5 x head_factor."""

@@ -1,10 +1,11 @@
-"""The forward pass of a training with the batch innermost: (C, T, N) in memory, where a network's own is (N, C, T).
+"""The forward pass of a training with the batch innermost: (T, C, N) in memory, where a network's own is (N, C, T).
 
 Networks this small spend their time in convolutions of a few channels, which libraries of convolutions are not made
 for. With the batch innermost every tap of a convolution is one multiply-add of whole vectors: a depthwise convolution
-is a sum of shifted slices, any other a matrix product over T x N columns; what lies between two of them is compiled
-into one loop. There is no second definition of a network: its module tree is read once, each module gives the function
-of its type, and these share its parameters and statistics. What is not in the table leaves a network unsupported.
+is a sum of shifted slices. Any other is one matrix product for each output sample, of N columns: what a kernel covers
+lies side by side in memory, so that nothing is copied (`window_conv`). Compiled, what lies between two products becomes
+one loop. There is no second definition of a network: its module tree is read once, each module gives the function of
+its type, and these share its parameters and statistics. What is not in the table leaves a network unsupported.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from torch import Tensor, nn
 from ecm_edge.candidate.networks.beat_times import BeatTimes, SideBySide
 from ecm_edge.candidate.networks.blocks import Normalize, Pool, Residual, SqueezeExcite, normalized, statistics
 from ecm_edge.candidate.networks.rhythm_wave import RhythmWave
+from ecm_edge.candidate.networks.window_conv import window_conv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Layer = Callable[[Tensor], Tensor]
 
-_TIME = 1  # the axis of (C, T, N)
-_WORTH_COMPILING = 150_000  # passes of a segment; compiling takes as long as 100,000, and then three quarters are saved
+_TIME = 0  # the axis of (T, C, N)
 
 
 class _UnsupportedError(Exception):
@@ -55,27 +56,11 @@ def can_compile() -> bool:
     return True
 
 
-def fastest_forward(network: nn.Module, passes: int) -> Callable[[Tensor], Tensor]:
-    """A function from (N, 1, T) samples to (N, 2) scores: the network itself, or what is faster than it.
-
-    That is the compiled `training_forward`, where the network lies on the CPU, `training_forward` supports it, there is
-    a compiler, and the time that is saved is worth compiling.
-
-    Args:
-        network: in the mode in which it is to run.
-        passes: how many segments it will be given in all.
-    """
-    on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
-    if on_cpu and passes >= _WORTH_COMPILING and supports(network) and can_compile():
-        return training_forward(network, compiled=True)
-    return network
-
-
 def training_forward(network: nn.Module, *, compiled: bool) -> Forward:
     """A function from (N, 1, T) samples to (N, 2) scores that does what the network does in the mode that it is in.
 
-    Within float32's rounding: a variance is E[x²] - E[x]², which loses digits where a channel's mean is a hundred times
-    its deviation, as behind a network that takes raw counts of a converter without normalising them.
+    Within float32's rounding: compiled, a variance is E[x²] - E[x]², which loses digits where a channel's mean is a
+    hundred times its deviation, as behind a network that takes raw counts of a converter without normalising them.
 
     It reads and updates the network's own parameters and running statistics.
 
@@ -93,7 +78,7 @@ def training_forward(network: nn.Module, *, compiled: bool) -> Forward:
     except _UnsupportedError as problem:
         raise ValueError(f"not known with the batch innermost: {problem}") from None
 
-    def scores(x: Tensor) -> Tensor:  # (1, T, N)
+    def scores(x: Tensor) -> Tensor:  # (T, 1, N)
         return _batch_first(layer(x))
 
     return Forward(scores, compiled=compiled)
@@ -114,7 +99,7 @@ class Forward:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """(N, 1, T) -> (N, 2)."""
-        x = samples.permute(1, 2, 0).contiguous()
+        x = samples.permute(2, 1, 0).contiguous()
         self._shape = self._shape or x.shape
         if self._fast is not None and x.shape == self._shape:
             try:
@@ -133,8 +118,8 @@ class Forward:
 
 
 def _batch_first(x: Tensor) -> Tensor:
-    """The network's own layout of (C, T, N); what has no time is (N, F) already."""
-    return x.permute(2, 0, 1) if x.dim() == 3 else x  # noqa: PLR2004 - C, T, N
+    """The network's own layout of (T, C, N); what has no time is (N, F) already."""
+    return x.permute(2, 1, 0) if x.dim() == 3 else x  # noqa: PLR2004 - T, C, N
 
 
 def _compiled(function: Layer) -> Layer:
@@ -182,61 +167,65 @@ def _sequential(module: nn.Sequential) -> Layer:
 
 
 def _conv(module: nn.Conv1d) -> Layer:
-    """(C_in, T, N) -> (C_out, T', N)."""
+    """(T, C_in, N) -> (T', C_out, N)."""
     depthwise = 1 < module.groups == module.in_channels == module.out_channels
     plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
     _require(module, that=plain and (depthwise or module.groups == 1))
     (kernel,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
     padding = int(module.padding[0])
-    product = _sum_of_shifts if depthwise else _matrix_product
 
     def run(x: Tensor) -> Tensor:
-        x = F.pad(x, (0, 0, padding, padding)) if padding else x
-        length = (x.shape[_TIME] - dilation * (kernel - 1) - 1) // stride + 1
-        last = (length - 1) * stride + 1
-        shifts = [x[:, k * dilation : k * dilation + last : stride] for k in range(kernel)]
-        y = product(module.weight, shifts)
-        return y if module.bias is None else y + module.bias.view(-1, 1, 1)
+        x = F.pad(x, (0, 0, 0, 0, padding, padding)) if padding else x
+        if not depthwise and dilation == 1:
+            y = window_conv(x, module.weight, stride)
+        else:
+            length = (x.shape[_TIME] - dilation * (kernel - 1) - 1) // stride + 1
+            last = (length - 1) * stride + 1
+            shifts = [x[k * dilation : k * dilation + last : stride] for k in range(kernel)]
+            y = (_sum_of_shifts if depthwise else _of_shifts)(module.weight, shifts)
+        return y if module.bias is None else y + module.bias.unsqueeze(1)
 
     return run
 
 
 def _sum_of_shifts(weight: Tensor, shifts: Sequence[Tensor]) -> Tensor:
-    """Weight (C, 1, K) and K tensors (C, T, N) -> (C, T, N)."""
-    y = shifts[0] * weight[:, :, :1]
+    """Weight (C, 1, K) and K tensors (T, C, N) -> (T, C, N)."""
+    y = shifts[0] * weight[:, :, 0]
     for k, shift in enumerate(shifts[1:], 1):
-        y = y + shift * weight[:, :, k : k + 1]
+        y = y + shift * weight[:, :, k]
     return y
 
 
-def _matrix_product(weight: Tensor, shifts: Sequence[Tensor]) -> Tensor:
-    """Weight (C_out, C_in, K) and K tensors (C_in, T, N) -> (C_out, T, N)."""
-    _, length, segments = shifts[0].shape
-    columns = torch.stack(tuple(shifts), 1) if len(shifts) > 1 else shifts[0]
-    return (weight.flatten(1) @ columns.reshape(-1, length * segments)).view(-1, length, segments)
+def _of_shifts(weight: Tensor, shifts: Sequence[Tensor]) -> Tensor:
+    """Weight (C_out, C_in, K) and K tensors (T, C_in, N) -> (T, C_out, N)."""
+    return window_conv(torch.cat(tuple(shifts), 1), weight.permute(0, 2, 1).flatten(1).unsqueeze(2), 1)
 
 
 def _batch_norm(module: Any) -> Layer:  # noqa: ANN401 - BatchNorm1d, some of whose tensors may be None to torch
-    """(C, T, N) -> (C, T, N), or (N, F) as it is; variances from E[x] and E[x²], which one pass gives."""
+    """(T, C, N) -> (T, C, N), or (N, F) as it is.
+
+    Torch's own takes T for the batch, which gives the same sums. Compiled, variances are those of E[x] and E[x²], which
+    one pass gives.
+    """
     _require(module, that=module.affine and module.track_running_stats and module.momentum is not None)
 
     def run(x: Tensor) -> Tensor:
-        if x.dim() == 2:  # noqa: PLR2004 - N, F
+        if x.dim() == 2 or not torch.compiler.is_compiling():  # noqa: PLR2004 - N, F
             normed: Tensor = module(x)
             return normed
         mean, variance = _moments(x, module) if module.training else (module.running_mean, module.running_var)
         scale: Tensor = module.weight * torch.rsqrt(variance + module.eps)
         shift: Tensor = module.bias - mean * scale
-        return x * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        return x * scale.unsqueeze(1) + shift.unsqueeze(1)
 
     return run
 
 
 def _moments(x: Tensor, module: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - the same
     """Mean and variance of each channel, by which the running ones have moved, as torch does: theirs is unbiased."""
-    mean = x.mean((1, 2))
-    variance = ((x * x).mean((1, 2)) - mean * mean).clamp_min(0)
-    count = x.shape[1] * x.shape[2]
+    mean = x.mean((0, 2))
+    variance = ((x * x).mean((0, 2)) - mean * mean).clamp_min(0)
+    count = x.shape[0] * x.shape[2]
     with torch.no_grad():
         module.running_mean.lerp_(mean.detach(), module.momentum)
         module.running_var.lerp_(variance.detach() * (count / (count - 1)), module.momentum)
@@ -245,15 +234,15 @@ def _moments(x: Tensor, module: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 -
 
 
 def _average(module: Any) -> Layer:  # noqa: ANN401 - AvgPool1d, whose sizes torch types as int | tuple
-    """(C, T, N) -> (C, T // K, N)."""
+    """(T, C, N) -> (T // K, C, N)."""
     _require(module, that=module.stride == module.kernel_size and module.padding == (0,) and not module.ceil_mode)
     (kernel,) = module.kernel_size
 
     def run(x: Tensor) -> Tensor:
-        channels, time, segments = x.shape
+        time, channels, segments = x.shape
         length = time // kernel
-        windows: Tensor = x[:, : length * kernel].reshape(channels, length, kernel, segments)
-        return windows.mean(2)
+        windows: Tensor = x[: length * kernel].reshape(length, kernel, channels, segments)
+        return windows.mean(1)
 
     return run
 
@@ -264,12 +253,12 @@ def _normalize(module: Normalize) -> Layer:
 
 
 def _pool(module: Pool) -> Layer:
-    """(C, T, N) -> (N, F)."""
+    """(T, C, N) -> (N, F)."""
     return lambda x: torch.cat(statistics(x, module.statistics, _TIME)).t()
 
 
 def _flatten(module: nn.Flatten) -> Layer:
-    """(C, T, N) -> (N, C x T), in the order of the network's own."""
+    """(T, C, N) -> (N, C x T), in the order of the network's own."""
     _require(module, that=(module.start_dim, module.end_dim) == (1, -1))
     return lambda x: _batch_first(x).flatten(1)
 
@@ -280,14 +269,14 @@ def _linear(module: nn.Linear) -> Layer:
     def run(x: Tensor) -> Tensor:
         if x.dim() == 2:  # noqa: PLR2004 - N, F
             return F.linear(x, module.weight, module.bias)
-        y = module.weight @ x
-        return y if module.bias is None else y + module.bias.unsqueeze(1)
+        y = (module.weight @ x.flatten(1)).view(-1, *x.shape[1:])
+        return y if module.bias is None else y + module.bias.view(-1, 1, 1)
 
     return run
 
 
 def _squeeze_excite(module: SqueezeExcite) -> Layer:
-    """(C, T, N) -> (C, T, N)."""
+    """(T, C, N) -> (T, C, N)."""
     squeeze, act, excite, gate = map(_layer, (module.squeeze, module.act, module.excite, module.gate))
     return lambda x: x * gate(excite(act(squeeze(x.mean(_TIME, keepdim=True)))))
 
@@ -298,7 +287,7 @@ def _residual(module: Residual) -> Layer:
 
 
 def _rhythm_wave(module: RhythmWave) -> Layer:
-    """(1, T, N) -> (N, 2)."""
+    """(T, 1, N) -> (N, 2)."""
     stem, rhythm, pool, head = map(_layer, (module.stem, module.rhythm, module.pool, module.head))
 
     def run(x: Tensor) -> Tensor:
@@ -309,12 +298,12 @@ def _rhythm_wave(module: RhythmWave) -> Layer:
 
 
 def _beat_times(module: BeatTimes) -> Layer:
-    """(1, T, N) -> (1, T', N); there is nothing to train in it, and pooling is made for the other layout."""
-    return lambda x: module(_batch_first(x)).permute(1, 2, 0)
+    """(T, 1, N) -> (T', 1, N); there is nothing to train in it, and pooling is made for the other layout."""
+    return lambda x: module(_batch_first(x)).permute(2, 1, 0)
 
 
 def _side_by_side(module: SideBySide) -> Layer:
-    """(C, T, N) -> (N, F)."""
+    """(T, C, N) -> (N, F)."""
     views = [_layer(view) for view in module.views]
     return lambda x: torch.cat([view(x) for view in views], 1)
 

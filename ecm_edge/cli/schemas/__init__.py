@@ -25,6 +25,8 @@ RECORDS = {
     "fit": "ecm_edge.firmware.fit_records:FitRecord",
     "gate": "ecm_edge.forms.gate:CostRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
+    "worker": "ecm_edge.search.runs:WorkerRecord",
+    "pull": "ecm_edge.search.pull:PullRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
     "train": "ecm_edge.search.train_one:TrainResult",
     "export": "ecm_edge.forms.export:ExportResult",

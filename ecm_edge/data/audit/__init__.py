@@ -13,7 +13,6 @@ predictions contradict.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,15 @@ import numpy as np
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Gate, Record, Verdict, at_least, at_most, verdict_of_all
 from ecm_edge.data.audit.duplicates import NEAR, duplicates
-from ecm_edge.data.audit.predictions import CONFIDENT, Contradiction, auc, contradicted, contradictions, out_of_fold
+from ecm_edge.data.audit.predictions import (
+    CONFIDENT,
+    LOOKED_AT,
+    Contradiction,
+    auc,
+    contradicted,
+    contradictions,
+    out_of_fold,
+)
 from ecm_edge.data.audit.signals import CLIPPED_S, ECG_MV, FLAT_S, FLAT_SHARE, faults, spans
 from ecm_edge.data.dataset import BLANK_RHYTHM, UNSTATED
 from ecm_edge.data.recordings.units import to_millivolts, voltage
@@ -53,7 +60,10 @@ class Finding(Record):
 
 
 class AuditRecord(Record):
-    """The audit of a data set. `contradictions` are by share; a high `out_of_fold_auc` makes them credible."""
+    """The audit of a data set. `contradictions` are by share; a high `out_of_fold_auc` makes them credible.
+
+    Where a data set has more than `LOOKED_AT` segments, labels are checked in that many of them, and a finding says so.
+    """
 
     dataset: str
     content_sha256: str
@@ -73,7 +83,7 @@ def audit(dataset: Dataset) -> AuditRecord:
     gates = _gates(dataset, pairs)
     findings = [*_signal_findings(dataset, pairs), *_amplitude(dataset), *_rhythm_findings(dataset, probabilities)]
     if probabilities is not None:
-        findings.append(_contradicted(dataset, probabilities))
+        findings += [_contradicted(dataset, probabilities), _not_looked_at(dataset, probabilities)]
     return AuditRecord(
         dataset=str(dataset.folder),
         content_sha256=dataset.header.content_sha256,
@@ -91,8 +101,9 @@ def _gates(dataset: Dataset, pairs: np.ndarray) -> list[Gate]:
     table, labels = dataset.table, dataset.labels
     split, subject = table["split"], table["subject"]
     fixed = split >= 0
-    places = {(int(s), int(p)) for s, p in zip(subject[fixed], split[fixed], strict=True)}
-    torn = [dataset.header.subjects[s] for s, n in Counter(s for s, _ in places).items() if n > 1]
+    places = np.unique(np.column_stack([subject[fixed], split[fixed]]), axis=0)  # (p, 2)
+    of_splits = np.bincount(places[:, 0], minlength=len(dataset.header.subjects))
+    torn = [dataset.header.subjects[place] for place in np.flatnonzero(of_splits > 1)]
     left, right = pairs[:, 0], pairs[:, 1]
     across = (split[left] != split[right]) & (split[left] >= 0) & (split[right] >= 0)
     unlike = (labels[left] != labels[right]) & (labels[left] >= 0) & (labels[right] >= 0)
@@ -161,7 +172,10 @@ def _blank_detail(dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray 
     detail = "counted as negative" if dataset.header.blank == "negative" else "without a label"
     if probabilities is None:
         return detail
-    return f"{detail}; out of fold {np.mean(probabilities[rows] >= _EVEN):.0%} look like {dataset.header.task.label}"
+    seen = probabilities[rows][~np.isnan(probabilities[rows])]
+    if not len(seen):
+        return detail
+    return f"{detail}; out of fold {np.mean(seen >= _EVEN):.0%} look like {dataset.header.task.label}"
 
 
 def _contradicted(dataset: Dataset, probabilities: np.ndarray) -> Finding:
@@ -169,3 +183,9 @@ def _contradicted(dataset: Dataset, probabilities: np.ndarray) -> Finding:
     rows = np.flatnonzero(contradicted(dataset.labels, probabilities))
     surest = rows[np.argsort(-np.abs(probabilities[rows] - _EVEN), kind="stable")]
     return _finding(dataset, "contradicted labels", surest, f"out of fold the other class has p >= {CONFIDENT}")
+
+
+def _not_looked_at(dataset: Dataset, probabilities: np.ndarray) -> Finding:
+    """The segments whose labels were not checked."""
+    detail = f"labels were checked in {LOOKED_AT:,} segments, evenly over the data set"
+    return _finding(dataset, "label not checked", np.flatnonzero(np.isnan(probabilities)), detail)

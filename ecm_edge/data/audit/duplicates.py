@@ -26,15 +26,34 @@ _SAMPLE = 512
 @doing("look for duplicates")
 def duplicates(dataset: Dataset) -> np.ndarray:
     """(p, 2) int64 pairs of rows, each row with the nearest ones that equal it or correlate with it above `NEAR`."""
-    first, copies = _exact(dataset)
+    first, copies = exact(dataset)
     near = _near(dataset, np.unique(first))
     return np.concatenate([np.column_stack([first[copies], copies]), near])
 
 
-def _exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def exact(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """For each row the first one with the same samples, (N,); and the rows that are not that one."""
-    first = first_equal(digests(dataset.samples))
+    numbers = np.concatenate([_numbers(dataset.samples[part]) for part in parts(np.arange(dataset.header.segments))])
+    first = np.arange(len(numbers))
+    suspects = _repeated(numbers)
+    found = [digests(dataset.samples[part]) for part in parts(suspects)]
+    if found:
+        first[suspects] = suspects[first_equal(np.concatenate(found))]
     return first, np.flatnonzero(first != np.arange(len(first)))
+
+
+def _numbers(samples: np.ndarray) -> np.ndarray:
+    """(n, T) float32 to (n,) uint64: equal where all samples of two rows are the same, and hardly ever elsewhere."""
+    words = np.ascontiguousarray(samples, np.float32).view(np.uint32)
+    factors = np.random.default_rng(0).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+    numbers: np.ndarray = np.einsum("nt,t->n", words.astype(np.uint64), factors)  # modulo 2^64
+    return numbers
+
+
+def _repeated(numbers: np.ndarray) -> np.ndarray:
+    """The rows, ascending, whose number another row has too."""
+    _, group, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    return np.flatnonzero(count[group] > 1)
 
 
 def digests(samples: np.ndarray) -> np.ndarray:
@@ -58,7 +77,7 @@ def _near(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     axes = _main_axes(_unit(dataset.samples[rows[:: max(1, len(rows) // _SAMPLE)]]))  # (T, a)
-    low = np.concatenate([_unit(dataset.samples[part]) @ axes for part in parts(rows)])  # (n, a)
+    low = np.concatenate([_projected(dataset.samples[part], axes) for part in parts(rows)])  # (n, a)
     _, neighbour = cKDTree(low).query(low, k=_NEIGHBOURS + 1, distance_upper_bound=np.sqrt(2 * (1 - NEAR)) + 1e-6)
     left, column = np.nonzero(neighbour < len(rows))  # a place without a neighbour holds len(rows)
     right = neighbour[left, column]
@@ -78,6 +97,15 @@ def _unit(samples: np.ndarray) -> np.ndarray:
     centred = samples - samples.mean(axis=1, keepdims=True, dtype=np.float64)
     unit: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-30)
     return unit
+
+
+def _projected(samples: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """(n, a): `_unit` of (n, T) samples along (T, a) axes, to rounding, without a copy of them as unit vectors."""
+    wide = samples.astype(np.float64)
+    wide -= wide.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("nt,nt->n", wide, wide))
+    projected: np.ndarray = wide @ axes / np.maximum(length, 1e-30)[:, None]
+    return projected
 
 
 def _main_axes(unit: np.ndarray) -> np.ndarray:

@@ -38,10 +38,11 @@ def spans(dataset: Dataset) -> np.ndarray:
 def marks(samples: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """(n,) flat and (n,) clipped of (n, T); a time that is longer than a segment, or no two samples, is never found."""
     with np.errstate(over="ignore"):  # the range of the largest numbers is infinite
-        extent = np.ptp(samples, axis=1, keepdims=True)  # (n, 1)
+        high, low = samples.max(axis=1, keepdims=True), samples.min(axis=1, keepdims=True)  # (n, 1)
+        extent = high - low
         flat = _is_flat(samples, round(FLAT_S * rate_hz), FLAT_SHARE * extent)
-        top = samples >= samples.max(axis=1, keepdims=True) - CLIPPED_SHARE * extent
-        bottom = samples <= samples.min(axis=1, keepdims=True) + CLIPPED_SHARE * extent
+        top = samples >= high - CLIPPED_SHARE * extent
+        bottom = samples <= low + CLIPPED_SHARE * extent
     length = round(CLIPPED_S * rate_hz)
     return flat, _has_run(top, length) | _has_run(bottom, length)
 
@@ -50,12 +51,27 @@ def _is_flat(samples: np.ndarray, size: int, most: np.ndarray) -> np.ndarray:
     """(n,): whether `size` samples in a row of (n, T) lie within `most` (n, 1)."""
     from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+    flat = np.zeros(len(samples), bool)
     if not 1 < size <= samples.shape[1]:
-        return np.zeros(len(samples), bool)
+        return flat
+    able = np.flatnonzero(_has_even_piece(samples, (size + 1) // 2, most))
+    if not len(able):
+        return flat
     inner = slice(size // 2, samples.shape[1] - size // 2)
-    spread = maximum_filter1d(samples, size, axis=1) - minimum_filter1d(samples, size, axis=1)
-    flat: np.ndarray = (spread[:, inner] <= most).any(axis=1)
+    spread = maximum_filter1d(samples[able], size, axis=1) - minimum_filter1d(samples[able], size, axis=1)
+    flat[able] = (spread[:, inner] <= most[able]).any(axis=1)
     return flat
+
+
+def _has_even_piece(samples: np.ndarray, size: int, most: np.ndarray) -> np.ndarray:
+    """(n,): whether one of the pieces of `size`, side by side in (n, T), lies within `most` (n, 1).
+
+    Any 2 x `size` - 1 samples in a row have such a piece in them: a row without one has no such samples, which is
+    quickly seen.
+    """
+    pieces = samples[:, : samples.shape[1] // size * size].reshape(len(samples), -1, size)
+    even: np.ndarray = (pieces.max(axis=2) - pieces.min(axis=2) <= most).any(axis=1)
+    return even
 
 
 def _has_run(mask: np.ndarray, length: int) -> np.ndarray:
@@ -66,6 +82,7 @@ def _has_run(mask: np.ndarray, length: int) -> np.ndarray:
     """
     if not 1 < length <= mask.shape[1]:
         return np.zeros(len(mask), bool)
-    windows = np.lib.stride_tricks.sliding_window_view(mask, length, axis=1)
-    runs: np.ndarray = np.any(np.all(windows, axis=2), axis=1)
+    runs: np.ndarray = np.count_nonzero(mask, axis=1) >= length  # the few that can have one
+    windows = np.lib.stride_tricks.sliding_window_view(mask[runs], length, axis=1)
+    runs[runs] = np.any(np.all(windows, axis=2), axis=1)
     return runs
