@@ -8,7 +8,7 @@ import threading
 import pexpect
 import pytest
 
-from ecm_edge.base import progress
+from ecm_edge.base import interrupts, progress
 
 SPACE = """
 [families.separable]
@@ -146,3 +146,12 @@ def test_a_narrow_terminal_leaves_out_outer_steps():
         narrow.print(line)
     assert first.get().endswith("trained 0 of 8 · trial 3 · train epoch 4 of 6\n")
     assert second.get().endswith("  trial 3 · train epoch 4 of 6\n")
+
+
+def test_a_signal_whose_exception_was_lost_ends_the_work_at_its_next_item(request):
+    request.addfinalizer(interrupts.clear)
+    items = progress.track(range(5), "items")
+    assert [next(items), next(items)] == [0, 1]
+    interrupts.note(15)
+    with pytest.raises(KeyboardInterrupt):
+        next(items)

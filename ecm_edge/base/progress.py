@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from ecm_edge.base import interrupts
 from ecm_edge.base.tables import printable
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def counter(step: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with _step(step) as shown:
 
         def advance(done: int) -> None:
+            if threading.current_thread() is threading.main_thread():
+                interrupts.check()  # a signal whose exception was lost ends the work here
             shown[1] = f"{done:,}" if total is None else f"{done:,} of {total:,}"  # drawn with the next frame
 
         advance(0)
