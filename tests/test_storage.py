@@ -60,6 +60,7 @@ def test_operations_wait_for_a_server_that_is_restarted(patient, postgresql, cap
     assert [t.state.name for t in shared.get_all_trials(study)] == ["COMPLETE", "RUNNING"]
     assert shared.get_trial(trial).user_attrs == {"record": "{}"}
     assert "answers again" in caplog.text
+    assert storage.back_at_s(shared) is not None
     assert postgresql.password not in caplog.text
 
 

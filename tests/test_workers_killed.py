@@ -259,7 +259,7 @@ def check(view, folder, stopped, lost):
 def test_workers_that_are_killed_or_stopped(storage, dataset, tmp_path, monkeypatch, workers):
     """The stages are faked: the trials, their claims and what becomes of them are not."""
     url, restart = storage
-    monkeypatch.setenv(presence.HEARTBEAT_VARIABLE, "1")
+    monkeypatch.setenv(presence.HEARTBEAT_VARIABLE, "2")
     scene = begin(url, dataset, tmp_path, workers, faked=True)
     first, proving, training, stopped = workers
     try:
@@ -281,7 +281,7 @@ def test_workers_that_are_killed_or_stopped(storage, dataset, tmp_path, monkeypa
 
 def test_real_trials_survive_and_the_best_verifies_elsewhere(postgresql, dataset, tmp_path, monkeypatch, workers):
     """Training, export and proofs are real; the best candidate is pulled where no other folder is, and verified."""
-    monkeypatch.setenv(presence.HEARTBEAT_VARIABLE, "1")
+    monkeypatch.setenv(presence.HEARTBEAT_VARIABLE, "3")  # a worker that is looked at may be stopped for 10 s
     url, settings = postgresql.database("real"), runs.default_settings(dataset, TARGET, SPACE, pruner="none", ladder=[])
     scene = Scene(shared.begin(url, "chaos", settings))
     scene.shares.set_limits(TRIALS, None)

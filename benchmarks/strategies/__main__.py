@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def main(arguments: list[str]) -> None:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "train":
-            _train(options, arguments)
+            _train(options)
         else:
             _replay(options)
     except EcmEdgeError as problem:
@@ -28,12 +27,12 @@ def main(arguments: list[str]) -> None:
         sys.exit(2)
 
 
-def _train(options: argparse.Namespace, arguments: list[str]) -> None:
+def _train(options: argparse.Namespace) -> None:
     work = candidates.Work(options.data, options.out, options.share, options.shares)
     if not options.write:
         candidates.run(work, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a command's progress
         return
-    table = candidates.table(work, shlex.join([*PROGRAM.split(), *arguments]))
+    table = candidates.table(work, f"{PROGRAM} train DATA -o WORK --write")  # without this machine's paths
     table.save(candidates.RECORD)
     sys.stderr.write(f"{candidates.RECORD}: {len(table.trained)} trained of {len(table.candidates)} drawn\n")
 

@@ -29,6 +29,7 @@ from optuna.trial import TrialState
 
 from ecm_edge.base.errors import SearchError
 from ecm_edge.search import draws
+from ecm_edge.search.storage import LONGEST_WAIT_S, back_at_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,15 +104,27 @@ class Watch:
     beats: dict[int, tuple[Any, float]] = field(default_factory=dict)
 
     def release_dead(self) -> None:
-        """End the running trials whose worker is dead, and queue their draws again."""
-        if has_heartbeats(self.storage):
+        """End the running trials whose worker is dead, and queue their draws again.
+
+        While the storage is away nobody's heartbeat gets there. So once it is back, all have a grace to be heard.
+        """
+        heard = not self._was_away_just_now()
+        if heard and has_heartbeats(self.storage):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self.study)  # calls back what queues them
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in running:
-            if has_ended(draws.table(trial, WORKER)) or self._is_silent(trial):
+            if has_ended(draws.table(trial, WORKER)) or (heard and self._is_silent(trial)):
                 give_away(self.study, self.storage, trial, died=True, tell=self.tell)
+
+    def _was_away_just_now(self) -> bool:
+        """Whether workers may not have been heard since the storage is back; what was seen before counts no more."""
+        back_s = back_at_s(self.storage)
+        away = back_s is not None and time.monotonic() - back_s < GRACE_BEATS * heartbeat_s() + LONGEST_WAIT_S
+        if away:
+            self.beats.clear()
+        return away
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
         """Whether the counter in a trial's attributes has stood still for the grace."""

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Pending
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from optuna.storages import BaseStorage
     from optuna.storages._rdb.models import TrialModel
     from optuna.study import Study
     from optuna.trial import FrozenTrial
@@ -29,7 +30,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 PATIENCE_S = 600.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 _SQLITE_WAIT_S = 60.0  # for the lock of another process
 _LIBPQ = {
     "connect_timeout": 10,
@@ -58,6 +59,7 @@ class PatientStorage(RDBStorage):
     """
 
     patience_s = PATIENCE_S
+    back_at_s: float | None = None  # by `time.monotonic`: when it answered again, after it had not
 
     def __init__(
         self,
@@ -100,12 +102,18 @@ class PatientStorage(RDBStorage):
             return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
 
         try:
-            return _until_done(attempt, self.patience_s)
+            return _until_done(attempt, self)
         except UpdateFinishedTrialError:
             stored = self.get_trial(trial_id)
             if tries > 1 and stored.state == state and (values is None or stored.values == list(values)):
                 return True
             raise
+
+
+def back_at_s(opened: BaseStorage) -> float | None:
+    """When a storage, as `get_storage` gave it, answered again by `time.monotonic`; None where it always did."""
+    found: float | None = getattr(getattr(opened, "_backend", opened), "back_at_s", None)
+    return found
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -123,14 +131,14 @@ def _patient(
     """A method of the storage that is tried again while the connection fails."""
 
     def method(storage: PatientStorage, /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
-        return _until_done(lambda: operation(storage, *args, **kwargs), storage.patience_s)
+        return _until_done(lambda: operation(storage, *args, **kwargs), storage)
 
     return method
 
 
-def _until_done(attempt: Callable[[], Result], patience_s: float) -> Result:
+def _until_done(attempt: Callable[[], Result], storage: PatientStorage) -> Result:
     """What an attempt gives at last; it raises as the last one does."""
-    begun, wait_s = time.monotonic(), _FIRST_WAIT_S
+    begun, wait_s, patience_s = time.monotonic(), _FIRST_WAIT_S, storage.patience_s
     while True:
         try:
             result = attempt()
@@ -141,9 +149,10 @@ def _until_done(attempt: Callable[[], Result], patience_s: float) -> Result:
             if wait_s == _FIRST_WAIT_S:
                 _log().warning("the study's storage does not answer; it is asked again for %.0f s", patience_s)
             time.sleep(min(left_s, wait_s * random.SystemRandom().uniform(0.5, 1)))  # so that not all come at once
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         else:
             if wait_s > _FIRST_WAIT_S:
+                storage.back_at_s = time.monotonic()
                 _log().warning("the study's storage answers again")
             return result
 
