@@ -279,3 +279,7 @@ def ready(folder, dataset, *, median_ms=1.0, **options):
     write_firmware(folder)
     write_bench(folder, median_ms=median_ms)
     return folder
+
+
+def believe():
+    """Nothing."""

@@ -62,6 +62,7 @@ _CHAIN = {
         "promote": "let a candidate replace the incumbent, or print why not",
         "rollback": "make an earlier entry the incumbent again",
         "history": "list what was promoted, refused and rolled back",
+        "registry": "check a registry, and repair what is safe",
         "compare": "compare models: accuracy, cost, parity, configuration",
         "bundle": "pack image, C, model and proofs for a firmware team",
         "report": "write one HTML page about a candidate or a run",
