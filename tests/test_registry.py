@@ -191,8 +191,10 @@ from pathlib import Path
 from ecm_edge.base import files
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.registry.promote import promote
+from ecm_edge.registry import proof
 from tests import tiny
 
+proof.prove = tiny.believing(proof.prove)
 real = files.write_atomic
 def write_and_die(path, content):
     if path.name == sys.argv[5]:

@@ -128,6 +128,8 @@ def _render(record: PromoteRecord, asked: Asked, *, verbose: bool) -> None:
         _every_gate(record)
     if record.entry:
         say(record.reason)
+    if record.proof_s is not None:
+        say(f"built, verified on a sample and scored again in {record.proof_s:.1f} s")
     if not verbose:
         say(_counted(record))
 

@@ -52,6 +52,7 @@ class PromoteRecord(Record):
     image: ShippedImage | None = None
     comparison: Comparison | None
     already: bool = False
+    proof_s: float | None = None
     provenance: Provenance
 
     KEYS = ("candidate", "form", "entry", "reason")
@@ -69,6 +70,7 @@ class Decision:
     replaces: str | None
     image: ShippedImage | None
     provenance: Provenance
+    proof_s: float | None = None
 
 
 def shipped_image(record: VerifyRecord, challenger: Contender) -> ShippedImage | None:
@@ -117,6 +119,7 @@ def write(
         board_latency_ms=challenger.fit.latency_ms if challenger.fit else None,
         image=decision.image,
         comparison=decision.comparison,
+        proof_s=decision.proof_s,
         provenance=decision.provenance,
     )
     registry.log(shelf, _event(record, challenger, manifest_sha256))

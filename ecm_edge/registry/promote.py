@@ -22,6 +22,8 @@ once the others have passed.
    about the whole score with its points for latency and size.
 8. Board latency, for a target with firmware: the same for the estimated time on the board. The estimate rests on
    instructions counted in the emulator, and is never taken for measured time.
+9. Proof: what is on record of the candidate comes out here and now (`proof.py`): the image byte for byte, its sizes and
+   counts, the hops on a sample of segments, the score. It takes seconds, so it is done last, if all the others passed.
 
 The verdict is strict. FAIL: a gate failed. NOT RUN: none failed, but one that has to run did not. PASS: all passed.
 Only PASS promotes. A gate that does not apply is in the record as NOT RUN with its reason, and does not count. These
@@ -62,7 +64,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.registry import costs, decision, entries, policy, registry
+from ecm_edge.registry import costs, decision, entries, policy, proof, registry
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
@@ -135,9 +137,10 @@ def promote(
     shelf = registry.shelf_of(registry_folder, target.name)
     with registry.locked(shelf):
         verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
-        if known := decision.already(shelf, challenger, former, hashes):
-            return known
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
+        known = decision.already(shelf, challenger, former, hashes)
+        if known and source in {None, known.source}:
+            return known
         decided = _decide(challenger, verified, former, shelf, latencies, rules, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes, sign)
 
@@ -194,10 +197,14 @@ def _decide(
             *costs.cost_gates(challenger, incumbent),  # rule 7
             *costs.board_latency_gates(challenger, incumbent),  # rule 8
         ]
+    proven = proof.prove(challenger) if _verdict(gates, target) == Verdict.PASS else None  # rule 9
+    gates += proven.gates if proven else []
+    others = [] if comparison else _not_compared(gates, target, former)
     return Decision(
         verdict=_verdict(gates, target),
         reason=_reason(gates, target, comparison),
-        gates=gates if comparison else [*gates, *_not_compared(gates, target, former)],
+        gates=[*gates, *others, *([] if proven else proof.unproven(challenger, _why_not(gates)))],
+        proof_s=proven.seconds if proven else None,
         comparison=comparison if isinstance(comparison, Comparison) else None,
         replaces=former.entry if former else None,
         image=decision.shipped_image(verified, challenger),
@@ -340,9 +347,13 @@ def _whose(challenger: Contender) -> str:
 
 def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
     """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
-    failed = any(gate.verdict == Verdict.FAIL for gate in gates)
-    why = f"not compared: a gate before it {'failed' if failed else 'did not run'}" if former else "no incumbent yet"
+    why = _why_not(gates) if former else "no incumbent yet"
     return [not_run(name, why) for name in (*_VS_INCUMBENT, *([costs.BOARD_LATENCY] if target.firmware else []))]
+
+
+def _why_not(gates: Sequence[Gate]) -> str:
+    failed = any(gate.verdict == Verdict.FAIL for gate in gates)
+    return f"not compared: a gate before it {'failed' if failed else 'did not run'}"
 
 
 def _applicable(gates: Sequence[Gate], target: Target) -> list[Gate]:
