@@ -1,7 +1,7 @@
-"""Write constraints.txt and constraints-cuda.txt anew: `make constraints`, and `make constraints UPGRADE=1` for newer versions.
+"""Write constraints.txt and constraints-cuda.txt anew: `make constraints`, or `make constraints UPGRADE=1`.
 
 uv resolves pyproject.toml with its extra `dev` for every platform, and takes the SHA-256 of every file that PyPI has of
-a version. Versions stay as they are in the files, unless they are upgraded or do not fit any more.
+a version. Versions stay as they are in the files, unless UPGRADE=1 is given or they do not fit.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ PINS, CUDA_PINS = ROOT / "constraints.txt", ROOT / "constraints-cuda.txt"
 OTHER_BUILDS = {"torch==2.13.0": ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]}
 _CUDA = re.compile(r"(nvidia|cuda|triton)\b")
 _HEAD = {
-    PINS: "# Exact versions of everything the project installs, with the SHA-256 of every file that pip may take: see\n"
-    "# `make constraints`. `make` installs them with --require-hashes. CUDA libraries are in constraints-cuda.txt.\n",
-    CUDA_PINS: "# What torch from PyPI needs besides, on Linux: see constraints.txt. A build of torch without CUDA needs none.\n",
+    PINS: "# Exact versions of everything the project installs, and the SHA-256 of every file that pip may take.\n"
+    "# `make` installs them with --require-hashes; `make constraints` writes them. See also constraints-cuda.txt.\n",
+    CUDA_PINS: "# What torch from PyPI needs besides, on Linux. A build without CUDA needs none.\n",
 }
 
 
@@ -44,7 +44,7 @@ def blocks(text: str) -> list[str]:
 
 def with_other_builds(block: str) -> str:
     """The same pin, with the hashes of builds that PyPI does not have."""
-    pin = block.split()[0]
+    pin = block.split(maxsplit=1)[0]
     return block.rstrip() + "".join(f" \\\n    --hash=sha256:{digest}" for digest in OTHER_BUILDS.get(pin, [])) + "\n"
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.registry.bundle import BundleRecord
+    from ecm_edge.registry.signatures import SignatureRecord
 
 
 def fit(
@@ -138,6 +139,7 @@ def bundle(
     report: AnyPath | None = None,
     threshold: float | None = None,
     classes: Sequence[str] = (),
+    sign: str | None = None,
 ) -> BundleRecord:
     """Pack image, C, model and proofs into a bundle.
 
@@ -149,9 +151,11 @@ def bundle(
         report: an HTML page to put in.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
         classes: names of the labels; by default those in the file's metadata.
+        sign: a key to sign with, a PEM file or a URI of PKCS#11.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
+        RegistryError: nothing can be signed with this key.
         ModelError: the file is corrupt, or no C can be made of it.
         FirmwareError: a compiler is missing or fails.
         TargetError: the target has no `[firmware]`.
@@ -167,7 +171,23 @@ def bundle(
         report=given.path(report),
         threshold=threshold,
         classes=classes,
+        sign=sign,
     )
+
+
+def verify_bundle(bundle: AnyPath, key: AnyPath) -> SignatureRecord:
+    """Whether a bundle, a folder or a .zip archive, is as the owner of a key signed it.
+
+    Args:
+        bundle: what `bundle` wrote with `sign`.
+        key: the public key, a PEM file.
+
+    Raises:
+        RegistryError: there is no bundle, the key cannot be used, or the library for signatures is not installed.
+    """
+    from ecm_edge.registry.signatures import verify_bundle as inner
+
+    return inner(given.path(bundle), given.path(key))
 
 
 def doctor() -> DoctorRecord:

@@ -6,8 +6,9 @@
     src/  programs/  port/  include/         the generated C, and what is written by hand around it
     check/                                   segments, and the answers that they have, to the bit
     verify.json, firmware.json, report.html  where there are any
+    model.sig                                a signature of all the other files, where it is signed
 
-The same model, target and tool give the same bytes, without any date.
+The same model, target and tool give the same bytes, without any date. A signature is another one each time.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from ecm_edge.firmware import build, emulate, generate, known_answer, make, tool
 from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
+from ecm_edge.registry import signatures
 from ecm_edge.registry.decision import IMAGE_GATE
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
@@ -119,6 +121,7 @@ def bundle(
     report: Path | None = None,
     threshold: float | None = None,
     classes: Sequence[str] = (),
+    sign: str | None = None,
 ) -> BundleRecord:
     """Write a bundle.
 
@@ -130,9 +133,11 @@ def bundle(
         report: an HTML page to put in.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
         classes: names of the labels; by default those in the file's metadata.
+        sign: a key to sign with, a PEM file or a URI of PKCS#11.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
+        RegistryError: nothing can be signed with this key.
         ModelError: the file is corrupt, or no C can be made of it.
         FirmwareError: a compiler is missing or fails.
         TargetError: the target has no `[firmware]`.
@@ -140,6 +145,8 @@ def bundle(
     """
     if out.exists():
         raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
+    if sign:
+        signatures.check_private_key(sign)
     build.firmware_of(target)
     model = open_model(path, form or target.precision[0], threshold, classes)
     with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
@@ -148,6 +155,8 @@ def bundle(
         gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
     manifest = _manifest(parts, contents)
     contents[MANIFEST] = manifest.to_json().encode()
+    if sign:
+        contents[signatures.SIGNATURE] = _signature(out.stem, contents, sign)
     archive_sha256 = _write(out, contents, manifest.image)
     return BundleRecord(
         verdict=verdict_of_what_ran(gates),
@@ -344,12 +353,26 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
         files.write_atomic(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
-        for name, content in contents.items():
-            path = staged / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(0o755 if name == executable else 0o644)
+        _fill(staged, contents)
+        (staged / executable).chmod(0o755)
     return None
+
+
+def _fill(folder: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o644)
+
+
+def _signature(stem: str, contents: Mapping[str, bytes], key: str) -> bytes:
+    """The signature of a folder with these files."""
+    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        folder = Path(scratch) / stem
+        _fill(folder, contents)
+        signatures.sign(folder, key)
+        return (folder / signatures.SIGNATURE).read_bytes()
 
 
 def _archive(stem: str, contents: Mapping[str, bytes], executable: str) -> bytes:

@@ -48,6 +48,7 @@ RECORDS = {
     "history": "ecm_edge.registry.registry:AnyHistory",
     "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
+    "verify-bundle": "ecm_edge.registry.signatures:SignatureRecord",
     "doctor": "ecm_edge.firmware.doctor:DoctorRecord",
     "completion": "ecm_edge.cli._completion_record:CompletionRecord",
     "report": "ecm_edge.report.records:AnyReport",
