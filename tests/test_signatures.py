@@ -161,6 +161,15 @@ def bundles(keys, tmp_path_factory):
     return at
 
 
+def test_a_bundle_has_its_papers(bundles):
+    said = json.loads((bundles / "b" / "provenance.intoto.json").read_text())
+    hashes = json.loads((bundles / "b" / "manifest.json").read_text())["files"]
+    named = {each["name"]: each["digest"]["sha256"] for each in said["subject"]}
+    papers = {"provenance.intoto.json", "sbom.cdx.json", "ml-bom.cdx.json"}
+    assert named == {name: digest for name, digest in hashes.items() if name not in papers}
+    assert papers <= set(hashes)
+
+
 @pytest.mark.parametrize("name", ["b", "b.zip"])
 def test_a_bundle_is_verified_by_the_command(bundles, keys, name):
     code, text = run_for_output("verify-bundle", bundles / name, "--key", keys[1])
@@ -200,6 +209,5 @@ def test_an_archive_that_unpacks_to_much_is_refused(keys, tmp_path, monkeypatch)
     monkeypatch.setattr(signatures, "_MAX_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("b/x", bytes(1001))
-    code, text = run_for_output("verify-bundle", tmp_path / "b.zip", "--key", keys[1])
-    assert code == 2
-    assert "at most 1,000 bytes" in text
+    with pytest.raises(RegistryError, match="at most 1,000 bytes"):
+        signatures.verify_bundle(tmp_path / "b.zip", keys[1])

@@ -6,6 +6,8 @@
     src/  programs/  port/  include/         the generated C, and what is written by hand around it
     check/                                   segments, and the answers that they have, to the bit
     verify.json, firmware.json, report.html  where there are any
+    provenance.intoto.json                   the files here by SHA-256, and what they were made of
+    sbom.cdx.json, ml-bom.cdx.json           bills of materials: of the tool, and of the model
     model.sig                                a signature of all the other files, where it is signed
 
 The same model, target and tool give the same bytes, without any date. A signature is another one each time.
@@ -40,12 +42,13 @@ from ecm_edge.base.records import (
     verdict_of_what_ran,
 )
 from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
 from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
-from ecm_edge.registry import signatures
+from ecm_edge.registry import attestation, bom, signatures
 from ecm_edge.registry.decision import IMAGE_GATE
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
@@ -153,6 +156,7 @@ def bundle(
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
         gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
+    contents |= _papers(parts, contents)
     manifest = _manifest(parts, contents)
     contents[MANIFEST] = manifest.to_json().encode()
     if sign:
@@ -326,6 +330,35 @@ def _unverified(record: VerifyRecord, parts: _Parts) -> str:
     if record.firmware_of(parts.model.sha256) is None:
         return f"{candidate.VERIFY} is of another {parts.model.path.name} than lies there, or without its C"
     return f"{candidate.VERIFY} is of a sample of {record.segments:,} segments, or without an image for the board"
+
+
+def _papers(parts: _Parts, contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Where the files come from, and the bills of materials."""
+    model, config = parts.model, parts.model.config
+    hashes = {name: files.sha256_bytes(content) for name, content in contents.items()}
+    inputs = {"model": model.sha256, "target": files.sha256_bytes(parts.target.model_dump_json().encode())}
+    if config is not None:
+        inputs |= {"configuration": config.sha256, "dataset": config.dataset_sha256}
+    origin = attestation.Origin(
+        commands=[f"ecm-edge bundle {shlex.quote(model.path.name)} --target {parts.target.name} --form {parts.form}"],
+        inputs=inputs,
+        compiler=toolchain.version(build.firmware_of(parts.target).compiler),
+        versions=provenance.collect(),
+        parameters={"target": parts.target.name, "form": parts.form},
+    )
+    image = _image_name(parts)
+    return {
+        attestation.NAME: attestation.statement(hashes, origin),
+        bom.TOOL_NAME: bom.of_tool(),
+        bom.MODEL_NAME: bom.of_model(model.path.name, model.sha256, {image: hashes[image]}, config, _score(model)),
+    }
+
+
+def _score(model: ModelFile) -> ScoreRecord | None:
+    """The score of the candidate, if it is of this model."""
+    path = model.folder / candidate.SCORE if model.folder else None
+    record = ScoreRecord.load(path) if path is not None and path.is_file() else None
+    return record if record is not None and record.model_sha256 == model.sha256 else None
 
 
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
