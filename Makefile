@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench figures clean emulators postgresql constraints
+.PHONY: demo test check format bench figures clean emulators postgresql constraints licences lower-bounds
 
 # Every file that is downloaded has a hash in constraints.txt. The CUDA libraries are for torch from PyPI, on Linux: a
 # build without CUDA has a "+" in its version. The last line downloads nothing: it fails if something is not pinned.
@@ -43,6 +43,14 @@ postgresql:
 			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 			echo "could not install PostgreSQL: tests of many workers on it will be NOT RUN"; \
 	else echo "PostgreSQL is missing: install Debian's postgresql; until then tests of many workers on it are NOT RUN"; fi
+
+# The table of licences, of what is installed.
+licences: $(STAMP)
+	$(BIN)/python .ci/licences.py
+
+# Installs exactly the lower bounds of pyproject.toml, gigabytes with torch from PyPI, and runs a small part of the tests.
+lower-bounds: $(STAMP)
+	.ci/lower_bounds.sh
 
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge

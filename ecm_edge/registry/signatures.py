@@ -131,8 +131,9 @@ def check(folder: Path, public_key: Path) -> str:
 
 
 def _reason(problem: Exception) -> str:
-    """The library's reason, on one line of printable text."""
-    said = " ".join(str(problem).split())[:500] or type(problem).__name__
+    """The library's reason, without digests, on one line of printable text."""
+    words = str(problem).split(": Expected ")[0].replace("\\", "").replace("[", "").split()
+    said = " ".join(words)[:500] or type(problem).__name__
     return "".join(letter if letter.isprintable() else "?" for letter in said)
 
 
