@@ -8,6 +8,7 @@ import shutil
 import sys
 import zipfile
 
+import jsonschema
 import model_signing
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ecm_edge import targets
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.cli import schemas
 from ecm_edge.forms import onnx_model
 from ecm_edge.registry import signatures
 from ecm_edge.registry.bundle import bundle
@@ -185,6 +187,7 @@ def test_a_changed_archive_is_found_by_the_command(bundles, keys, tmp_path):
     code, text = run_for_output("verify-bundle", changed, "--key", keys[1], "--json")
     assert code == 1
     assert json.loads(text)["gates"][0]["verdict"] == "FAIL"
+    jsonschema.validate(json.loads(text), schemas.schema("verify-bundle"))
 
 
 BAD = {

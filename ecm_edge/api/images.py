@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ecm_edge.base.records import Form
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
@@ -105,6 +106,53 @@ def build_model(
     from ecm_edge.firmware.record import build_model as inner
 
     return inner(given.model(model), given.target(target), given.path(out), threshold=threshold, classes=classes)
+
+
+def sign_firmware(
+    model: AnyPath,
+    target: AnyTarget,
+    out: AnyPath,
+    *,
+    key: AnyPath,
+    version: str,
+    security_counter: int,
+    slot: int,
+    slot_bytes: int,
+    form: Form | None = None,
+) -> McubootRecord:
+    """Build the image of a model for a slot of the boot loader MCUboot, and sign it with its imgtool.
+
+    Args:
+        model: an ONNX file, or the folder of a candidate, of a run or of an entry.
+        target: a board without an operating system.
+        out: the signed image, a new file.
+        key: the private key, a PEM file.
+        version: of the image, as 1.2.3.
+        security_counter: MCUboot refuses an image whose counter is smaller than that of one that ran.
+        slot: the address of the slot.
+        slot_bytes: its size.
+        form: which form of a candidate; the target's first by default.
+
+    Raises:
+        ModelError: the file is corrupt, or no C can be made of it.
+        TargetError: the board has an operating system, or its linker script has no flash.
+        FirmwareError: imgtool is missing or refuses, or the image does not fit.
+        OutputError: `out` exists or cannot be written.
+    """
+    from ecm_edge.firmware.mcuboot import sign_image
+    from ecm_edge.forms.model_file import open_model
+
+    board = given.target(target)
+    return sign_image(
+        open_model(given.model(model), form or board.precision[0]),
+        board,
+        given.path(out),
+        key=given.path(key),
+        version=version,
+        security_counter=security_counter,
+        slot=slot,
+        slot_bytes=slot_bytes,
+    )
 
 
 def serve(

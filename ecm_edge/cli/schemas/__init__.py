@@ -41,6 +41,7 @@ RECORDS = {
     "card": "ecm_edge.report.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
     "firmware-build": "ecm_edge.firmware.fit_records:FirmwareRecord",
+    "firmware-sign": "ecm_edge.firmware.mcuboot:McubootRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
     "promote": "ecm_edge.registry.decision:PromoteRecord",
