@@ -73,7 +73,16 @@ from ecm_edge.api.datasets import (
 )
 from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
+from ecm_edge.api.images import (
+    build_firmware,
+    build_model,
+    bundle,
+    doctor,
+    fit,
+    generate_firmware,
+    serve,
+    verify_bundle,
+)
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
 
 if TYPE_CHECKING:
@@ -129,6 +138,7 @@ if TYPE_CHECKING:
     from ecm_edge.registry.bundle import BundleRecord
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.signatures import SignatureRecord
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
@@ -197,6 +207,7 @@ RECORDS = {
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
     "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.signatures": ["SignatureRecord"],
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
@@ -282,6 +293,7 @@ __all__ = [
     "SearchError",
     "SearchRecord",
     "SearchSettings",
+    "SignatureRecord",
     "SimplifyRecord",
     "Space",
     "SpaceError",
@@ -359,6 +371,7 @@ __all__ = [
     "tasks",
     "train",
     "verify",
+    "verify_bundle",
     "verify_model",
     "work",
 ]

@@ -64,6 +64,7 @@ _CHAIN = {
         "history": "list what was promoted, refused and rolled back",
         "compare": "compare models: accuracy, cost, parity, configuration",
         "bundle": "pack image, C, model and proofs for a firmware team",
+        "verify-bundle": "check who signed a bundle, and that it is unchanged",
         "report": "write one HTML page about a candidate or a run",
         "card": "write a model card: purpose, limits and figures",
     },
@@ -92,7 +93,7 @@ class _LazyGroup(Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
