@@ -73,7 +73,7 @@ from ecm_edge.api.datasets import (
 )
 from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
+from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve, trust
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ if TYPE_CHECKING:
         SpaceError,
         TargetError,
         TaskError,
+        TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
+    from ecm_edge.base.trust import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -158,8 +160,10 @@ RECORDS = {
         "SpaceError",
         "TargetError",
         "TaskError",
+        "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
+    "ecm_edge.base.trust": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],
@@ -300,6 +304,8 @@ __all__ = [
     "TrainingRecord",
     "TrialChoice",
     "TrialRecord",
+    "TrustError",
+    "TrustRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
@@ -358,6 +364,7 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "trust",
     "verify",
     "verify_model",
     "work",

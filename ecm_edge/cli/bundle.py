@@ -20,6 +20,7 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @classes_option
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.  [default: none]")
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
+@trust_option
 @json_option
 def command(
     model: Path,

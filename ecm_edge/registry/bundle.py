@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import shlex
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +141,7 @@ def bundle(
         raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
     build.firmware_of(target)
     model = open_model(path, form or target.precision[0], threshold, classes)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
         gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
