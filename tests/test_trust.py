@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from ecm_edge import api, targets
-from ecm_edge.base import trust
+from ecm_edge.base import trust, trust_list
 from ecm_edge.base.errors import TrustError
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.networks import find_factory
@@ -80,11 +80,11 @@ def said(capsys, *words):
 @pytest.mark.parametrize("text", [LINUX, BARE])
 def test_a_changed_copy_of_a_shipped_board_needs_no_trust(text, elsewhere):
     copy = hostile_board(elsewhere, ("macs = ", "macs = 1"), text)
-    assert commands.commands(targets.load(str(copy))) == []
+    assert commands.commands(targets.load(str(copy)).firmware) == []
 
 
 def test_shipped_boards_have_no_commands_of_their_own():
-    assert {name: commands.commands(targets.load(name)) for name in targets.names()} == {
+    assert {name: commands.commands(targets.load(name).firmware) for name in targets.names()} == {
         name: [] for name in targets.names()
     }
 
@@ -167,7 +167,7 @@ def test_a_marked_folder_is_trusted_until_it_is_removed(foreign, capsys):
 def test_a_link_out_of_a_marked_folder_is_not_trusted(foreign, tmp_path_factory):
     mine = tmp_path_factory.mktemp("mine")
     (mine / "link.toml").symlink_to(foreign / "space.toml")
-    trust.mark(mine)
+    trust_list.mark(mine)
     assert trust.is_trusted(mine / "own.toml")
     assert not trust.is_trusted(mine / "link.toml")
     assert not trust.is_trusted(mine / ".." / "space.toml")

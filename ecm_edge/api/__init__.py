@@ -93,7 +93,7 @@ if TYPE_CHECKING:
         TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
-    from ecm_edge.base.trust import TrustRecord
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -163,7 +163,7 @@ RECORDS = {
         "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
-    "ecm_edge.base.trust": ["TrustRecord"],
+    "ecm_edge.base.trust_list": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],

@@ -155,7 +155,7 @@ def _may_run(record: object) -> None:
 
     match record:
         case Target():
-            trust.given(commands.commands(record))
+            trust.given(commands.commands(record.firmware))
         case space.Space():
             trust.given(space.commands(record))
         case candidate.CandidateConfig():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyPath, AnyTarget
     from ecm_edge.base.records import Form
-    from ecm_edge.base.trust import TrustRecord
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
     from ecm_edge.firmware.serve import Board
@@ -189,6 +189,6 @@ def trust(folder: AnyPath, *, remove: bool = False) -> TrustRecord:
         TrustError: no such folder, or one that was not marked.
         OutputError: the list of folders cannot be written.
     """
-    from ecm_edge.base.trust import mark
+    from ecm_edge.base.trust_list import mark
 
     return mark(given.path(folder), remove=remove)

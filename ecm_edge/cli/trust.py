@@ -12,7 +12,7 @@ from ecm_edge.cli._help import example
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.base.trust import TrustRecord
+    from ecm_edge.base.trust_list import TrustRecord
 
 
 @click.command("trust", epilog=example("ecm-edge trust boards", "ecm-edge trust --list"))
@@ -27,11 +27,11 @@ def command(folder: Path | None, *, listed: bool, remove: bool, as_json: bool) -
     package itself, from marked folders, and by a command that has --trust. Mark folders of your own files only, and
     keep what others gave you elsewhere.
     """
-    from ecm_edge.base import trust
+    from ecm_edge.base import trust_list
 
     if listed == (folder is not None) or (listed and remove):
         raise click.UsageError("give a FOLDER to mark, or --list")
-    record = trust.show() if folder is None else trust.mark(folder, remove=remove)
+    record = trust_list.show() if folder is None else trust_list.mark(folder, remove=remove)
     emit(record, as_json=as_json, render=lambda: _show(record))
 
 

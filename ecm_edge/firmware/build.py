@@ -129,7 +129,7 @@ def firmware_of(target: Target) -> Firmware:
             f"none in {target.name}",
             "Add one; `ecm-edge targets --json` shows those of the shipped targets.",
         )
-    commands.check(target)
+    commands.check(target.firmware)
     return target.firmware
 
 

@@ -58,7 +58,7 @@ def available(target: Target) -> Unavailable | None:
 
 def version(target: Target) -> str | None:
     """What a target's emulator calls itself; None where there is none; raises as `commands.check`."""
-    commands.check(target)
+    commands.check(target.firmware)
     emulator = target.firmware.emulator if target.firmware else None
     if emulator is None or shutil.which(emulator.command[0]) is None:
         return None

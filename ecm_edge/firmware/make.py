@@ -82,7 +82,7 @@ def host_image(folder: Path, out: Path, flags: Sequence[str] = QUICK, *, trace: 
     host = targets.load("host")
     firmware = build.firmware_of(host).model_copy(update={"model_flags": list(flags)})
     changed = host.model_copy(update={"firmware": firmware})
-    trust.typed(commands.commands(changed))  # the flags are this package's own
+    trust.typed(commands.commands(firmware))  # the flags are this package's own
     return build.build(folder, changed, "batch", out, emulated=False, trace=trace)
 
 

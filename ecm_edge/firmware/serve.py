@@ -158,7 +158,7 @@ def _command(target: Target) -> list[str]:
     """
     if target.firmware is None:
         raise FirmwareError("a target says how its images are run", f"no [firmware] in {target.name}", "Add it.")
-    commands.check(target)
+    commands.check(target.firmware)
     emulator = target.firmware.emulator
     if emulator is None:
         return []

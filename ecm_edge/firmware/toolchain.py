@@ -52,7 +52,7 @@ def version(name: str) -> str:
 
 def target_version(target: Target) -> str | None:
     """What a target's compiler calls itself; None where there is none; raises as `commands.check`."""
-    commands.check(target)
+    commands.check(target.firmware)
     try:
         return version(target.firmware.compiler) if target.firmware else None
     except FirmwareError:

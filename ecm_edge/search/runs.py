@@ -85,7 +85,7 @@ class SearchSettings(Record):
 
 def commands(settings: SearchSettings) -> list[str]:
     """What a search with these settings would run that is not the package's own; the other fields are no commands."""
-    return [*target_commands.commands(settings.target), *space.commands(settings.space)]
+    return [*target_commands.commands(settings.target.firmware), *space.commands(settings.space)]
 
 
 def load_settings(out: Path) -> SearchSettings:

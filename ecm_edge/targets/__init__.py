@@ -163,7 +163,7 @@ def load(name_or_path: str) -> Target:
             f"{first_fault(problem)} in {path}",
             f"{field_meant(problem, Target)}Compare it with a shipped one: `ecm-edge targets nucleo-l432kc --json`.",
         ) from None
-    trust.found(commands.commands(target), path)
+    trust.found(commands.commands(target.firmware), path)
     return target
 
 

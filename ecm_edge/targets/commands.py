@@ -27,7 +27,6 @@ from ecm_edge.targets.firmware import SHIPPED, path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ecm_edge.targets import Target
     from ecm_edge.targets.firmware import Firmware
 
 _COMPILERS = {"zig", "cc"}
@@ -42,18 +41,18 @@ _PORTS = ("port", "emulated_port", "batch_port")
 _COMMANDS = ("command", "serial_command")
 
 
-def commands(target: Target) -> list[str]:
+def commands(firmware: Firmware | None) -> list[str]:
     """What building or running an image of a target would run that is not the package's own, as `field = value`."""
-    return list(_foreign(target.firmware)) if target.firmware else []
+    return list(_foreign(firmware)) if firmware else []
 
 
-def check(target: Target) -> None:
-    """Check that a target's own commands may be run.
+def check(firmware: Firmware | None) -> None:
+    """Check that the own commands of a target's `[firmware]` may be run.
 
     Raises:
         TrustError: they stand in a file that is not trusted.
     """
-    trust.check(commands(target))
+    trust.check(commands(firmware))
 
 
 def _foreign(firmware: Firmware) -> Iterator[str]:

@@ -49,7 +49,7 @@ RECORDS = {
     "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
     "doctor": "ecm_edge.firmware.doctor:DoctorRecord",
-    "trust": "ecm_edge.base.trust:TrustRecord",
+    "trust": "ecm_edge.base.trust_list:TrustRecord",
     "completion": "ecm_edge.cli._completion_record:CompletionRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }
