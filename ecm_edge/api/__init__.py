@@ -81,6 +81,7 @@ from ecm_edge.api.images import (
     fit,
     generate_firmware,
     serve,
+    trust,
     verify_bundle,
 )
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
@@ -99,8 +100,10 @@ if TYPE_CHECKING:
         SpaceError,
         TargetError,
         TaskError,
+        TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -168,8 +171,10 @@ RECORDS = {
         "SpaceError",
         "TargetError",
         "TaskError",
+        "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
+    "ecm_edge.base.trust_list": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],
@@ -312,6 +317,8 @@ __all__ = [
     "TrainingRecord",
     "TrialChoice",
     "TrialRecord",
+    "TrustError",
+    "TrustRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
@@ -370,6 +377,7 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "trust",
     "verify",
     "verify_bundle",
     "verify_model",

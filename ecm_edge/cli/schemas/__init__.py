@@ -51,6 +51,7 @@ RECORDS = {
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
     "verify-bundle": "ecm_edge.registry.signatures:SignatureRecord",
     "doctor": "ecm_edge.firmware.doctor:DoctorRecord",
+    "trust": "ecm_edge.base.trust_list:TrustRecord",
     "completion": "ecm_edge.cli._completion_record:CompletionRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }
