@@ -71,7 +71,7 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
+from ecm_edge.api.decisions import card, check_registry, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import (
     build_firmware,
@@ -139,8 +139,10 @@ if TYPE_CHECKING:
     from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
+    from ecm_edge.registry.check import RegistryCheck
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
     from ecm_edge.registry.signatures import SignatureRecord
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
@@ -210,8 +212,10 @@ RECORDS = {
     "ecm_edge.forms.simplify": ["SimplifyRecord"],
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
+    "ecm_edge.registry.check": ["RegistryCheck"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
-    "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.events": ["Event"],
+    "ecm_edge.registry.registry": ["HistoryRecord", "RegistryHistory"],
     "ecm_edge.registry.signatures": ["SignatureRecord"],
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
@@ -285,6 +289,7 @@ __all__ = [
     "Record",
     "RecordingError",
     "Reference",
+    "RegistryCheck",
     "RegistryError",
     "RegistryHistory",
     "ReportRecord",
@@ -332,6 +337,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "check_registry",
     "compare",
     "configure",
     "cross_validate",

@@ -64,6 +64,7 @@ _CHAIN = {
         "promote": "let a candidate replace the incumbent, or print why not",
         "rollback": "make an earlier entry the incumbent again",
         "history": "list what was promoted, refused and rolled back",
+        "registry": "check a registry, and repair what is safe",
         "compare": "compare models: accuracy, cost, parity, configuration",
         "bundle": "pack image, C, model and proofs for a firmware team",
         "verify-bundle": "check who signed a bundle, and that it is unchanged",
