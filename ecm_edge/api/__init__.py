@@ -73,7 +73,17 @@ from ecm_edge.api.datasets import (
 )
 from ecm_edge.api.decisions import card, check_registry, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
+from ecm_edge.api.images import (
+    build_firmware,
+    build_model,
+    bundle,
+    doctor,
+    fit,
+    generate_firmware,
+    serve,
+    trust,
+    verify_bundle,
+)
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
 
 if TYPE_CHECKING:
@@ -90,8 +100,10 @@ if TYPE_CHECKING:
         SpaceError,
         TargetError,
         TaskError,
+        TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -131,6 +143,7 @@ if TYPE_CHECKING:
     from ecm_edge.registry.decision import PromoteRecord
     from ecm_edge.registry.events import Event
     from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
+    from ecm_edge.registry.signatures import SignatureRecord
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
@@ -160,8 +173,10 @@ RECORDS = {
         "SpaceError",
         "TargetError",
         "TaskError",
+        "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
+    "ecm_edge.base.trust_list": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],
@@ -201,6 +216,7 @@ RECORDS = {
     "ecm_edge.registry.decision": ["PromoteRecord"],
     "ecm_edge.registry.events": ["Event"],
     "ecm_edge.registry.registry": ["HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.signatures": ["SignatureRecord"],
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
@@ -287,6 +303,7 @@ __all__ = [
     "SearchError",
     "SearchRecord",
     "SearchSettings",
+    "SignatureRecord",
     "SimplifyRecord",
     "Space",
     "SpaceError",
@@ -305,6 +322,8 @@ __all__ = [
     "TrainingRecord",
     "TrialChoice",
     "TrialRecord",
+    "TrustError",
+    "TrustRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
@@ -364,7 +383,9 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "trust",
     "verify",
+    "verify_bundle",
     "verify_model",
     "work",
 ]

@@ -15,6 +15,7 @@ from ecm_edge.cli._common import (
     mlflow_option,
     own_data_option,
     target_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     "--verbose", is_flag=True, help="List every gate, the passed ones too.  [default: only what stands in the way]"
 )
 @mlflow_option
+@trust_option
 @json_option
 def command(
     candidate: Path,

@@ -5,7 +5,6 @@ The challenger is the candidate that would be promoted; the incumbent is the ent
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -238,5 +237,5 @@ def _with_fit(side: Contender, fit: FormFit, target_sha256: str) -> Contender:
 def _rebuilt(side: Contender) -> FormFit:
     """What an entry's model needs on the target as it is now."""
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record

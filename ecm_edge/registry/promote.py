@@ -37,7 +37,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import files, provenance
+from ecm_edge.base import files, provenance, trust
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.numbers import point, with_positives
 from ecm_edge.base.progress import doing
@@ -50,7 +50,16 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, check_dataset, load_config
+from ecm_edge.candidate.candidate import (
+    BENCH,
+    FIRMWARE,
+    FORM_FILES,
+    TRAINING,
+    VERIFY,
+    check_dataset,
+    commands,
+    load_config,
+)
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -125,8 +134,11 @@ def promote(
         ModelError: a model is corrupt or its scores are not finite.
         RegistryError: the registry is damaged, an entry of it was changed, or its policy forbids the promotion.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
+        TrustError: the candidate names a factory, and is not trusted.
     """
-    check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
+    config = load_config(folder)
+    trust.check(commands(config))  # the registry may lie in a trusted folder, and then its entries are trusted
+    check_dataset(config, dataset)  # and says so if there is no candidate, before anything else is missed
     _check_stages(folder, dataset, target, has_latency=bool(latency_files))
     registry.check_registry(registry_folder)
     rules = policy.load_policy(registry_folder)

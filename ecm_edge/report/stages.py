@@ -113,7 +113,8 @@ def _verify(record: VerifyRecord) -> Stage:
     others = [gate for gate in record.gates if gate.name not in {hop.name for hop in record.hops}]
     diverged = f"; first to diverge: {record.first_diverging_hop}" if record.first_diverging_hop else ""
     subjects = numbers.with_positives(len(record.subjects), None)
-    detail = f"{len(record.hops)} hops on {record.segments:,} segments of {subjects}{diverged}"
+    about = f"the way to {record.form}; " if record.form else ""
+    detail = f"{about}{len(record.hops)} hops on {record.segments:,} segments of {subjects}{diverged}"
     return Stage(name="verify", verdict=record.verdict, detail=detail, gates=[*others, *hops])
 
 

@@ -41,6 +41,7 @@ RECORDS = {
     "card": "ecm_edge.report.model_card:CardRecord",
     "firmware-generate": "ecm_edge.firmware.sources:GenerateRecord",
     "firmware-build": "ecm_edge.firmware.fit_records:FirmwareRecord",
+    "firmware-sign": "ecm_edge.firmware.mcuboot:McubootRecord",
     "firmware-serve": "ecm_edge.firmware.serve:ServeRecord",
     "measure": "ecm_edge.evaluate.measure:MeasureRecord",
     "promote": "ecm_edge.registry.decision:PromoteRecord",
@@ -49,7 +50,9 @@ RECORDS = {
     "registry-check": "ecm_edge.registry.check:RegistryCheck",
     "compare": "ecm_edge.report.compare.records:CompareRecord",
     "bundle": "ecm_edge.registry.bundle:BundleRecord",
+    "verify-bundle": "ecm_edge.registry.signatures:SignatureRecord",
     "doctor": "ecm_edge.firmware.doctor:DoctorRecord",
+    "trust": "ecm_edge.base.trust_list:TrustRecord",
     "completion": "ecm_edge.cli._completion_record:CompletionRecord",
     "report": "ecm_edge.report.records:AnyReport",
 }

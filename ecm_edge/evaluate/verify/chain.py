@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import ModelError
+from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.progress import track
 from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate, row_sampling
@@ -27,6 +27,7 @@ from ecm_edge.evaluate.verify.records import (
     Hop,
     LayerDifference,
     VerifyRecord,
+    hops_to,
     judged_by,
 )
 from ecm_edge.evaluate.verify.segments import Segments, positive_subjects, segments_from, segments_of
@@ -61,6 +62,7 @@ def verify_candidate(
     dataset: Dataset,
     target: Target,
     *,
+    form: Form | None = None,
     segments: int | None = None,
     emulated: int = EMULATED_SEGMENTS,
 ) -> VerifyRecord:
@@ -72,13 +74,19 @@ def verify_candidate(
         folder: the candidate; a form that is not there is NOT RUN.
         dataset: the one it was made from.
         target: whose thresholds hold.
+        form: which one the verdict is about; the one that the target ships, its first, where None.
         segments: at most so many, spread evenly over the subjects; all where None.
         emulated: the largest number of them for the emulated board.
 
     Raises:
-        CandidateError: not a candidate, one that was not exported, or made from another data set.
+        CandidateError: not a candidate, one that was not exported, or made from another data set; or a form that the
+            target does not run.
         ModelError: a form that is corrupt or no classifier.
     """
+    form = form or target.precision[0]
+    if form not in target.precision:
+        hint = f"{target.name} runs {', '.join(target.precision)}."
+        raise CandidateError("verify judges a form that the target runs", form, hint)
     config = candidate.load_config(folder)
     candidate.check_dataset(config, dataset)
     candidate.check_forms(folder, data=dataset.folder)
@@ -87,7 +95,7 @@ def verify_candidate(
     whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
-        record = _record(folder, chain, dataset, target)
+        record = _record(folder, chain, dataset, target, form)
     record.save(folder / candidate.VERIFY)
     return record
 
@@ -382,15 +390,25 @@ def _segments(dataset: Dataset, chosen: np.ndarray, target: Target, decision: De
     return segments_of(dataset, chosen, beta, decision)
 
 
-def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | Samples, target: Target) -> VerifyRecord:
-    """Run the hops of a chain and sum them up."""
+def _record(
+    model: Path,
+    chain: CandidateChain | FileChain,
+    dataset: Dataset | Samples,
+    target: Target,
+    form: Form | None = None,
+) -> VerifyRecord:
+    """Run the hops of a chain and sum them up; the verdict is about the way to a form, or about all."""
     made, segments = [step() for step in track(chain.steps, "compare forms, hop")], chain.segments
     counted = at_least("segments_compared", len(segments.samples), 1, "segments")
-    gates = [counted, *(_gate_of(hop) for hop in made)]
+    of_hops = [_gate_of(hop) for hop in made]
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
+    judged = hops_to(form, target) if form else [hop.name for hop in made]
     nothing = counted.verdict == Verdict.PASS and all(hop.verdict == Verdict.NOT_RUN for hop in made)
     return VerifyRecord(
-        verdict=Verdict.NOT_RUN if nothing else verdict_of_what_ran(gates),
+        verdict=Verdict.NOT_RUN
+        if nothing
+        else verdict_of_what_ran([counted, *(gate for gate in of_hops if gate.name in judged)]),
+        form=form,
         model=model.name,
         target=target.name,
         judged_by=judged_by(target),
@@ -400,7 +418,7 @@ def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | S
         hops=made,
         model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
         firmware=[verified for compiled in chain.compiled if (verified := compiled.verified())],
-        gates=gates,
+        gates=[counted, *of_hops],
         provenance=provenance.collect(),
     )
 
