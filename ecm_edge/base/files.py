@@ -15,10 +15,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base import faults
 from ecm_edge.base.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 _READ_BYTES = 1 << 20
 _LOCK = ".lock"
@@ -44,21 +46,50 @@ def write_atomic(path: Path, content: bytes) -> None:
         OutputError: the folder is missing or not writable, or the disk is full; `path` is as it was.
     """
     try:
+        faults.point("write.open", path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as problem:
         raise cannot_write(path, problem) from problem
     try:
         with os.fdopen(handle, "wb") as stream:
+            faults.point("write.content", path)
             stream.write(content)
             stream.flush()
+            faults.point("write.fsync", path)
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
+        faults.point("write.rename", path)
         Path(temporary).replace(path)
     except OSError as problem:
         raise cannot_write(path, problem) from problem
     finally:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write in a staged folder, which is what makes it whole or absent; flushed to disk at the end."""
+    faults.point("write.open", path)
+    with path.open("xb") as stream:
+        faults.point("write.content", path)
+        yield stream
+        stream.flush()
+        faults.point("write.fsync", path)
+        os.fsync(stream.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        faults.point("folder.make", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
 
 
 def check_new(folder: Path) -> None:
@@ -85,9 +116,10 @@ def staged_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     if not replace:
         check_new(folder)
+    make_folder(folder.parent)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
+        faults.point("stage.make", folder)
         temporary, handle = _make_staged(folder)
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
@@ -139,6 +171,7 @@ def remove_abandoned(parent: Path) -> None:
 def _out_of_the_way(folder: Path) -> Iterator[None]:
     """The folder under another name while the block puts a new one in its place; it is back if that fails."""
     old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=_REPLACED))
+    faults.point("stage.aside", folder)
     folder.replace(old)
     try:
         yield
@@ -150,6 +183,7 @@ def _out_of_the_way(folder: Path) -> Iterator[None]:
 
 def _rename(temporary: Path, folder: Path) -> None:
     try:
+        faults.point("stage.rename", folder)
         temporary.replace(folder)
     except OSError as problem:
         if problem.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
@@ -167,6 +201,7 @@ def locked(folder: Path) -> Iterator[None]:
         OutputError: another process holds it, or it cannot be written.
     """
     try:
+        faults.point("lock.open", folder)
         stream = (folder / _LOCK).open("a")
     except OSError as problem:
         raise cannot_write(folder, problem) from problem

@@ -337,17 +337,15 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     """Write the folder, or the archive, whose SHA-256 it gives."""
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise files.cannot_write(out, problem) from problem
+        files.make_folder(out.parent)
         files.write_atomic(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
         for name, content in contents.items():
             path = staged / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            files.make_folder(path.parent)
+            with files.new_file(path) as stream:
+                stream.write(content)
             path.chmod(0o755 if name == executable else 0o644)
     return None
 

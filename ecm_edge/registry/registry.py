@@ -139,10 +139,7 @@ def locked(shelf: Path) -> Iterator[None]:
         OutputError: another process holds it, or it cannot be written.
         RegistryError: it is damaged.
     """
-    try:
-        (shelf / ENTRIES).mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(shelf, problem) from problem
+    files.make_folder(shelf / ENTRIES)
     with files.locked(shelf):
         _tidy(shelf)
         yield
