@@ -4,6 +4,7 @@ Every step that changes a disk has a point before it. Points do nothing, unless 
 
     NAME:kill        the process is killed at the point of that name, as by `kill -9`
     NAME:ENOSPC      the system's error "No space left on device" is raised there, each time; EIO and EACCES likewise
+    NAME:stop        the process stops there until it gets SIGCONT
     NAME:kill:3      only the third time
     list:FILE        the name of every point that is reached is appended to the file
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VARIABLE = "ECM_EDGE_FAULT"
-KILL = "kill"
+KILL, STOP = "kill", "stop"
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
+_SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _LIST = "list:"
-_FORMAT = re.compile(rf"(?P<name>.+?):(?P<what>{KILL}|{'|'.join(ERRORS)})(?::(?P<time>[1-9]\d*))?")
+_FORMAT = re.compile(rf"(?P<name>.+?):(?P<what>{'|'.join((KILL, STOP, *ERRORS))})(?::(?P<time>[1-9]\d*))?")
 
 _reached: Counter[str] = Counter()
 _counting = Lock()
@@ -54,7 +56,7 @@ def _act(name: str, asked: str, path: Path) -> None:
     fault = _FORMAT.fullmatch(asked)
     if fault is None:
         hint = f"Unset {VARIABLE}; it is for tests."
-        raise EcmEdgeError(f"{VARIABLE} is NAME:kill, NAME:ENOSPC, NAME:EIO, NAME:EACCES or list:FILE", asked, hint)
+        raise EcmEdgeError(f"{VARIABLE} is NAME:WHAT with kill, stop, ENOSPC, EIO or EACCES, or list:FILE", asked, hint)
     if fault["name"] != name:
         return
     with _counting:
@@ -62,8 +64,9 @@ def _act(name: str, asked: str, path: Path) -> None:
         time = _reached[name]
     if fault["time"] not in {None, str(time)}:
         return
-    if fault["what"] == KILL:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if fault["what"] in _SIGNALS:
+        os.kill(os.getpid(), _SIGNALS[fault["what"]])
+        return
     number = ERRORS[fault["what"]]
     raise OSError(number, os.strerror(number), str(path))
 

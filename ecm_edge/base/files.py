@@ -45,6 +45,26 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full; `path` is as it was.
     """
+    with _written(path, content) as temporary:
+        faults.point("write.rename", path)
+        temporary.replace(path)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """The same for a file that must not be there yet, not even since a moment ago; raises as `write_atomic`, too."""
+    with _written(path, content) as temporary:
+        faults.point("write.rename", path)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise OutputError(
+                "an output file must be new", f"{path}, which another process made meanwhile", "Choose another name."
+            ) from None
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """The content in a temporary file beside `path`, which the block gives its name; nothing else stays behind."""
     try:
         faults.point("write.open", path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -58,8 +78,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             faults.point("write.fsync", path)
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
-        faults.point("write.rename", path)
-        Path(temporary).replace(path)
+        yield Path(temporary)
     except OSError as problem:
         raise cannot_write(path, problem) from problem
     finally:
@@ -85,6 +104,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         OutputError: it cannot be made.
     """
+    if folder.is_dir():
+        return
     try:
         faults.point("folder.make", folder)
         folder.mkdir(parents=True, exist_ok=True)

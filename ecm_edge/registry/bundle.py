@@ -338,7 +338,7 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
         files.make_folder(out.parent)
-        files.write_atomic(out, archive)
+        files.write_new(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
         for name, content in contents.items():
