@@ -129,10 +129,7 @@ def fold_margins(
             return fold_margins(
                 configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
             )
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(work, problem) from problem
+    files.make_folder(work)
     setting = _Setting(dataset.folder, folds, rule, work, provenance.collect().tool_version)
     jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
     with files.locked(work):
