@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench figures clean emulators postgresql
+.PHONY: demo test fuzz check format bench figures clean emulators postgresql
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -66,6 +66,11 @@ demo: $(STAMP) emulators
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) emulators postgresql
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Hours: goes on where tests/fuzz/counts.json ends, and writes the table in tests/README.md. One process.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz
 
 check: $(STAMP)
 	$(BIN)/ruff check .
