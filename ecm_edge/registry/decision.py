@@ -14,6 +14,7 @@ from ecm_edge.registry import entries, registry
 from ecm_edge.registry.comparison import Comparison
 from ecm_edge.registry.entries import Manifest, ShippedImage
 from ecm_edge.registry.events import Event
+from ecm_edge.registry.wholeness import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ def write(
     entry = manifest_sha256 = None
     if decision.verdict == Verdict.PASS:
         manifest = _manifest(challenger, decision, hashes)
-        entry, manifest_sha256 = entries.add_entry(shelf / registry.ENTRIES, challenger.folder, manifest, sign)
+        entry, manifest_sha256 = entries.add_entry(shelf / ENTRIES, challenger.folder, manifest, sign)
     record = PromoteRecord(
         verdict=decision.verdict,
         reason=decision.reason,
