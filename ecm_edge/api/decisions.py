@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyDataset, AnyPath, AnyTarget
     from ecm_edge.base.records import Form
+    from ecm_edge.registry.check import RegistryCheck
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
@@ -97,16 +99,34 @@ def history(
 
 
 def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:
-    """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
+    """Make an earlier entry the incumbent again: the one named, or the one that the last promotion replaced.
+
+    To say it again changes nothing.
 
     Raises:
-        RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
+        RegistryError: there is no such entry, the registry is damaged, or a file of the entry was changed.
         TargetError: no such target.
     """
     from ecm_edge.base.provenance import date_utc
     from ecm_edge.registry.registry import rollback as inner
 
     return inner(_shelf(registry, target)[0], date_utc(), entry)
+
+
+def check_registry(registry: AnyPath, *, repair: bool = False) -> RegistryCheck:
+    """Say everything that is wrong with a registry.
+
+    Args:
+        registry: its folder.
+        repair: whether to write again what the history tells, and to remove what killed processes left.
+
+    Raises:
+        RegistryError: there is no registry.
+        OutputError: with `repair`, another process holds it, or it cannot be written.
+    """
+    from ecm_edge.registry.check import check
+
+    return check(given.path(registry), repair=repair)
 
 
 def compare(

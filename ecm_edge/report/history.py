@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Gate, Interval
-    from ecm_edge.registry.registry import Event, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import RegistryHistory
 
 CARD = "MODEL_CARD.md"
 EVENTS_SHOWN = 200

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +125,7 @@ def fold_margins(
         OutputError: `work` cannot be written, or another process works there.
     """
     if work is None:
-        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        with files.scratch_folder() as scratch:
             return fold_margins(
                 configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
             )
