@@ -81,6 +81,7 @@ from ecm_edge.api.images import (
     fit,
     generate_firmware,
     serve,
+    sign_firmware,
     trust,
     verify_bundle,
 )
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.verify import VerifyRecord
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.export import ExportResult
@@ -211,6 +213,7 @@ RECORDS = {
     "ecm_edge.forms.sample_file": ["Samples"],
     "ecm_edge.forms.simplify": ["SimplifyRecord"],
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
+    "ecm_edge.firmware.mcuboot": ["McubootRecord"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
     "ecm_edge.registry.check": ["RegistryCheck"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
@@ -270,6 +273,7 @@ __all__ = [
     "Interval",
     "Latency",
     "LineOptions",
+    "McubootRecord",
     "MeasureRecord",
     "MergeRecord",
     "MergeRules",
@@ -376,6 +380,7 @@ __all__ = [
     "score_out_of_fold",
     "search",
     "serve",
+    "sign_firmware",
     "simplify",
     "simplify_file",
     "start_search",

@@ -142,7 +142,9 @@ def for_slot(target: Target, slot: int, slot_bytes: int, script: Path) -> Target
             "Write it so.",
         )
     script.write_text(text, encoding="utf-8")
-    return target.model_copy(update={"firmware": firmware.model_copy(update={"linker_script": str(script)})})
+    flags = [*firmware.link_flags, f"-Wl,-z,max-page-size={HEADER_BYTES}"]  # so that no ELF header is in the flash
+    moved = firmware.model_copy(update={"linker_script": str(script), "link_flags": flags})
+    return target.model_copy(update={"firmware": moved})
 
 
 def imgtool(words: Sequence[str]) -> str:

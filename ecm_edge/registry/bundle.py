@@ -397,11 +397,8 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     """Write the folder, or the archive, whose SHA-256 it gives."""
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise files.cannot_write(out, problem) from problem
-        files.write_atomic(out, archive)
+        files.make_folder(out.parent)
+        files.write_new(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
         _fill(staged, contents)
@@ -412,15 +409,16 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
 def _fill(folder: Path, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        files.make_folder(path.parent)
+        with files.new_file(path) as stream:
+            stream.write(content)
         path.chmod(0o644)
 
 
 def _signature(stem: str, contents: Mapping[str, bytes], key: str) -> bytes:
     """The signature of a folder with these files."""
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        folder = Path(scratch) / stem
+    with files.scratch_folder() as scratch:
+        folder = scratch / stem
         _fill(folder, contents)
         signatures.sign(folder, key)
         return (folder / signatures.SIGNATURE).read_bytes()

@@ -114,7 +114,7 @@ def add_entry(
     folder = next(path for path in _names(entries, manifest.entry) if not path.exists())
     with files.staged_folder(folder) as staged:
         for name in manifest.files:
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder((staged / name).parent)
             files.write_atomic(staged / name, (candidate / name).read_bytes())
         changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
         if changed:

@@ -124,10 +124,7 @@ def locked(shelf: Path) -> Iterator[None]:
         RegistryError: it is damaged.
     """
     refuse_damage(shelf)
-    try:
-        (shelf / ENTRIES).mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(shelf, problem) from problem
+    files.make_folder(shelf / ENTRIES)
     with files.locked(shelf):
         tidy(shelf, _whole(shelf))
         yield
