@@ -71,7 +71,7 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
+from ecm_edge.api.decisions import card, check_registry, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
 from ecm_edge.api.images import (
     build_firmware,
@@ -82,6 +82,7 @@ from ecm_edge.api.images import (
     generate_firmware,
     serve,
     sign_firmware,
+    trust,
     verify_bundle,
 )
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
@@ -100,8 +101,10 @@ if TYPE_CHECKING:
         SpaceError,
         TargetError,
         TaskError,
+        TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -138,8 +141,10 @@ if TYPE_CHECKING:
     from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
+    from ecm_edge.registry.check import RegistryCheck
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
     from ecm_edge.registry.signatures import SignatureRecord
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
@@ -170,8 +175,10 @@ RECORDS = {
         "SpaceError",
         "TargetError",
         "TaskError",
+        "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
+    "ecm_edge.base.trust_list": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],
@@ -208,8 +215,10 @@ RECORDS = {
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
     "ecm_edge.firmware.mcuboot": ["McubootRecord"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
+    "ecm_edge.registry.check": ["RegistryCheck"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
-    "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.events": ["Event"],
+    "ecm_edge.registry.registry": ["HistoryRecord", "RegistryHistory"],
     "ecm_edge.registry.signatures": ["SignatureRecord"],
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
@@ -284,6 +293,7 @@ __all__ = [
     "Record",
     "RecordingError",
     "Reference",
+    "RegistryCheck",
     "RegistryError",
     "RegistryHistory",
     "ReportRecord",
@@ -316,6 +326,8 @@ __all__ = [
     "TrainingRecord",
     "TrialChoice",
     "TrialRecord",
+    "TrustError",
+    "TrustRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
@@ -329,6 +341,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "check_registry",
     "compare",
     "configure",
     "cross_validate",
@@ -375,6 +388,7 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "trust",
     "verify",
     "verify_bundle",
     "verify_model",

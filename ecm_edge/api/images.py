@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyPath, AnyTarget
     from ecm_edge.base.records import Form
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
     from ecm_edge.firmware.mcuboot import McubootRecord
@@ -243,3 +244,19 @@ def doctor() -> DoctorRecord:
     from ecm_edge.firmware.doctor import doctor as inner
 
     return inner()
+
+
+def trust(folder: AnyPath, *, remove: bool = False) -> TrustRecord:
+    """Trust every file below a folder from now on, so that the commands in them may be run, or no more.
+
+    Args:
+        folder: one with your own files only; it exists.
+        remove: trust it no more.
+
+    Raises:
+        TrustError: no such folder, or one that was not marked.
+        OutputError: the list of folders cannot be written.
+    """
+    from ecm_edge.base.trust_list import mark
+
+    return mark(given.path(folder), remove=remove)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ecm_edge.base import progress
+from ecm_edge.base import progress, trust
 from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
@@ -113,6 +113,21 @@ dataset_argument = click.argument("dataset", type=PATH, help="The data set's fol
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """With it stdout holds exactly one JSON object, and no text for people."""
+
+
+def _trust_everything(_context: click.Context, _parameter: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click's signature
+    if given:
+        trust.allow_everything()
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust_everything,
+    help="Run commands that files name, wherever they come from.",
+)
+"""Of every command that reads a board, a space or a candidate and runs what it names."""
 
 data_option = click.option("--data", "data", type=PATH, required=True, help="The data set.")
 

@@ -21,6 +21,7 @@ from ecm_edge.cli._common import (
     sign_option,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.  [default: none]")
 @sign_option
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
+@trust_option
 @json_option
 def command(
     model: Path,

@@ -22,6 +22,7 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import Group, example
 
@@ -55,6 +56,7 @@ def command() -> None:
 @form_option("the target's first")
 @threshold_option
 @classes_option
+@trust_option
 @json_option
 def generate_(
     model: Path,
@@ -114,6 +116,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
 @classes_option
+@trust_option
 @json_option
 def build_(
     model: Path, target: str, out: Path | None, threshold: float | None, classes: str | None, *, as_json: bool
@@ -267,6 +270,7 @@ def _render_signed(record: McubootRecord) -> None:
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")
 @threshold_option
+@trust_option
 @json_option
 def serve_(
     model: Path, target: str, link: Path | None, form: Form | None, threshold: float | None, *, as_json: bool
@@ -278,16 +282,16 @@ def serve_(
     answers in the contest's protocol. Answers have scores where the model does not fit that protocol, or the target
     does not name it (firmware_check/README.md).
     """
-    import tempfile
     from contextlib import suppress
     from pathlib import Path
 
     from ecm_edge import targets
+    from ecm_edge.base import files
     from ecm_edge.firmware.serve import serve
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+    with suppress(KeyboardInterrupt), files.scratch_folder() as folder:
         image, asked, said = _servable(model, board, form, threshold, Path(folder))
         with serve(image, board, link=link, **asked) as served:
             line = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
@@ -324,15 +328,18 @@ def _servable(
 
 
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
-    """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
-    from ecm_edge.base import files
+    """A candidate's own image for the board, if the emulator can run it and it was built of this very model.
+
+    One from elsewhere is not run, since the emulator of a Linux board keeps no program in: it is built anew.
+    """
+    from ecm_edge.base import files, trust
     from ecm_edge.firmware.fit_records import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
         return None
     record, path = load(opened.folder, board), image_path(opened.folder, opened.form, board)
     built = record.of(opened.form) if record else None
-    if built is None or built.image is None or not path.is_file():
+    if built is None or built.image is None or not path.is_file() or not trust.is_trusted(path):
         return None
     alike = (built.model_sha256, built.image.sha256) == (opened.sha256, files.sha256_file(path))
     return path if alike else None

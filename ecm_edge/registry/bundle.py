@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import re
 import shlex
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import Field
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import OutputError
+from ecm_edge.base.errors import OutputError, TargetError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Form,
@@ -41,6 +41,7 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_what_ran,
 )
+from ecm_edge.base.tables import printable
 from ecm_edge.candidate import candidate
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
@@ -66,6 +67,7 @@ ARCHIVE = ".zip"
 _NOISE_SEGMENTS = 12
 _SEED = 0
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that an archive can hold
+_FILE_NAME = re.compile(r"[\w.+-]+", re.ASCII)
 _LICENCES = ("LICENSE.txt", "LICENSE")
 
 
@@ -152,7 +154,7 @@ def bundle(
         signatures.check_private_key(sign)
     build.firmware_of(target)
     model = open_model(path, form or target.precision[0], threshold, classes)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
         gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
@@ -224,7 +226,15 @@ def _by_hand(own: list[Path]) -> dict[str, bytes]:
 
 
 def _place(source: Path) -> str:
-    """Where a file of C that is written by hand lies in the bundle."""
+    """Where a file of C that is written by hand lies in the bundle.
+
+    Raises:
+        TargetError: its name would mean something to make or to a shell.
+    """
+    if not _FILE_NAME.fullmatch(source.name):
+        raise TargetError(
+            "in a bundle, the board's files have names of letters, digits and . _ + -", repr(source.name), "Rename it."
+        )
     return f"{'programs' if source.parent.name == 'programs' else 'port'}/{source.name}"
 
 
@@ -245,7 +255,7 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"place": _place, "words": _words}
+    environment.filters |= {"place": _place, "words": _words, "printable": printable}
     facts = {
         "target": parts.target,
         "generated": parts.sources.generated,
@@ -263,8 +273,16 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
 
 
 def _words(words: Iterable[str]) -> str:
-    """Words as make and then the shell read them."""
-    return " ".join(shlex.quote(word).replace("$", "$$") for word in words)
+    """Words as make and then the shell read them.
+
+    Raises:
+        TargetError: a word that no Makefile can hold: make ends a variable at # and at a new line.
+    """
+    given = list(words)
+    for word in given:
+        if not word.isprintable() or "#" in word or word.endswith("\\"):
+            raise TargetError("a Makefile holds the words of the target's commands", repr(word), "Use others.")
+    return " ".join(shlex.quote(word).replace("$", "$$") for word in given)
 
 
 def _image_name(parts: _Parts) -> str:
@@ -379,11 +397,8 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     """Write the folder, or the archive, whose SHA-256 it gives."""
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise files.cannot_write(out, problem) from problem
-        files.write_atomic(out, archive)
+        files.make_folder(out.parent)
+        files.write_new(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
         _fill(staged, contents)
@@ -394,15 +409,16 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
 def _fill(folder: Path, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        files.make_folder(path.parent)
+        with files.new_file(path) as stream:
+            stream.write(content)
         path.chmod(0o644)
 
 
 def _signature(stem: str, contents: Mapping[str, bytes], key: str) -> bytes:
     """The signature of a folder with these files."""
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        folder = Path(scratch) / stem
+    with files.scratch_folder() as scratch:
+        folder = scratch / stem
         _fill(folder, contents)
         signatures.sign(folder, key)
         return (folder / signatures.SIGNATURE).read_bytes()
