@@ -14,6 +14,7 @@ from ecm_edge.cli._common import (
     json_option,
     mlflow_option,
     own_data_option,
+    sign_option,
     target_option,
     trust_option,
 )
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verbose", is_flag=True, help="List every gate, the passed ones too.  [default: only what stands in the way]"
 )
+@sign_option
 @mlflow_option
 @trust_option
 @json_option
@@ -62,6 +64,7 @@ def command(
     latency_files: tuple[Path, ...],
     form: Form | None,
     source: str | None,
+    sign: str | None,
     mlflow_uri: str | None,
     *,
     verbose: bool,
@@ -75,12 +78,22 @@ def command(
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.registry.papers import signer
     from ecm_edge.registry.promote import promote
     from ecm_edge.registry.remedies import Asked
 
     log = mlflow_models(mlflow_uri)
     board, segments = targets.load(target), open_dataset(data)
-    record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form, source=source)
+    record = promote(
+        candidate,
+        segments,
+        board,
+        registry,
+        latency_files=latency_files,
+        form=form,
+        source=source,
+        sign=signer(sign) if sign else None,
+    )
     if record.entry and log:
         log(registry, board.name)
     tell_notes(registry, board.name)

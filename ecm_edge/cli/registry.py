@@ -31,8 +31,13 @@ def command() -> None:
     is_flag=True,
     help="Write again what the history tells, and remove what killed processes left.  [default: change nothing]",
 )
+@click.option(
+    "--key",
+    type=PATH,
+    help="Its owner has to have signed every entry: a public key.  [default: no signature is looked at]",
+)
 @json_option
-def check_(registry: Path, *, repair: bool, as_json: bool) -> None:
+def check_(registry: Path, key: Path | None, *, repair: bool, as_json: bool) -> None:
     """Look at every file of REGISTRY; exit 1 if it is damaged.
 
     Histories, incumbents, entries by their hashes, names, links, the policy, and dates that go back. --repair loses
@@ -40,7 +45,7 @@ def check_(registry: Path, *, repair: bool, as_json: bool) -> None:
     """
     from ecm_edge.registry.check import check
 
-    record = check(registry, repair=repair)
+    record = check(registry, repair=repair, key=key)
     emit(record, as_json=as_json, render=lambda: _render(record, repair=repair))
 
 

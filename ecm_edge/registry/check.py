@@ -14,7 +14,7 @@ from ecm_edge.base.errors import EcmEdgeError, RegistryError
 from ecm_edge.base.names import is_name
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.base.shown import Tables
-from ecm_edge.registry import events, registry
+from ecm_edge.registry import events, registry, signatures
 from ecm_edge.registry.events import HISTORY, LATEST
 from ecm_edge.registry.policy import POLICY, load_policy
 from ecm_edge.registry.wholeness import ENTRIES, INCUMBENT, Finding, findings, read_shelf
@@ -45,20 +45,22 @@ class RegistryCheck(Record):
     TABLES: ClassVar[Tables] = {"findings": ("name", "kind", "where", "found", "remedy", "repairable")}
 
 
-def check(folder: Path, *, repair: bool = False) -> RegistryCheck:
+def check(folder: Path, *, repair: bool = False, key: Path | None = None) -> RegistryCheck:
     """Look at every file of a registry.
 
     Args:
         folder: the registry.
         repair: whether to write again what can be, and to remove what killed processes left.
+        key: a public key, whose owner has to have signed every entry; without one no signature is looked at.
 
     Raises:
-        RegistryError: there is no registry.
+        RegistryError: there is no registry, or the key cannot be used.
         OutputError: with `repair`, another process holds a shelf, or it cannot be written.
     """
     shelves = [registry.shelf_of(folder, name) for name in registry.shelves(folder)]
     repaired = [line for shelf in shelves for line in _repair(shelf)] if repair else []
     found = [*_policy(folder), *(finding for shelf in shelves for finding in of_shelf(shelf))]
+    found += [finding for shelf in shelves for finding in _signatures(shelf, key)] if key else []
     return RegistryCheck(
         verdict=Verdict.FAIL if any(finding.kind == "damage" for finding in found) else Verdict.PASS,
         registry=str(folder),
@@ -116,6 +118,15 @@ def _clock(shelf: Path, decided: Sequence[Event]) -> Iterator[Finding]:
         if after.date_utc < before.date_utc:
             what = f"line {number} is of {after.date_utc}, and the line before it of {before.date_utc}"
             yield Finding(name="clock", kind="note", where=str(shelf / HISTORY), found=what, remedy=_CLOCK)
+
+
+def _signatures(shelf: Path, key: Path) -> Iterator[Finding]:
+    """Every entry is signed by the owner of a key."""
+    signatures.check_public_key(key)
+    for path in _entries(shelf):
+        if path.is_dir() and not path.is_symlink() and (wrong := signatures.check(path, key)):
+            remedy = f"Rely on no file of it. Its candidate, promoted again with `--sign`, is signed by {key}'s owner."
+            yield Finding(name="signature", where=str(path), found=wrong, remedy=remedy)
 
 
 def _of_entries(shelf: Path, decided: Sequence[Event]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from ecm_edge.base.errors import CandidateError, RegistryError
 from ecm_edge.base.names import FileName, Name
 from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import IMAGES
+from ecm_edge.registry.signatures import SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def entry_name(scores: Scores) -> str:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside.
+    """SHA-256 of every file of a candidate or an entry by name, manifest, signature and hidden files aside.
 
     Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
 
@@ -83,7 +84,7 @@ def hash_files(folder: Path) -> dict[str, str]:
         CandidateError: one of them is a link.
     """
     paths = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
-    seen = [path for path in sorted(paths) if path.name != MANIFEST and not path.name.startswith(".")]
+    seen = [path for path in sorted(paths) if path.name not in {MANIFEST, SIGNATURE} and not path.name.startswith(".")]
     link = next((path for path in seen if path.is_symlink()), None)
     if link:
         raise CandidateError(

@@ -152,6 +152,8 @@ def promote(
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
         known = decision.already(shelf, challenger, former, hashes)
         if known and source in {None, known.source}:
+            if sign:
+                sign(shelf / registry.ENTRIES / str(known.entry))
             return known
         decided = _decide(challenger, verified, former, shelf, latencies, rules, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes, sign)
