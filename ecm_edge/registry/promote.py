@@ -73,7 +73,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.registry import costs, decision, entries, policy, proof, registry
+from ecm_edge.registry import costs, decision, entries, policy, proof, registry, wholeness
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
@@ -153,7 +153,7 @@ def promote(
         known = decision.already(shelf, challenger, former, hashes)
         if known and source in {None, known.source}:
             if sign:
-                sign(shelf / registry.ENTRIES / str(known.entry))
+                sign(shelf / wholeness.ENTRIES / str(known.entry))
             return known
         decided = _decide(challenger, verified, former, shelf, latencies, rules, everywhere=source is None)
         return decision.write(shelf, challenger, decided, hashes, sign)
