@@ -27,6 +27,7 @@ def made(tmp_path_factory):
     dataset = tiny.graded(at / "data")
     first = promote(tiny.ready(at / "misses-1", dataset, column=1), dataset, tiny.TARGET, at / "registry")
     words = {"sign": signer(str(at / "key.pem"))}
+    assert first.entry, [gate for gate in first.gates if gate.verdict != "PASS"]
     second = promote(tiny.ready(at / "misses-0", dataset, column=0), dataset, tiny.TARGET, at / "registry", **words)
     entries = at / "registry" / tiny.TARGET.name / "entries"
     return at, dataset, entries / first.entry, entries / second.entry
