@@ -1,4 +1,4 @@
-"""Commands that are killed, or whose writes fail, at every fault point: how each is set up, run, and looked at afterwards.
+"""Commands that are killed, or whose writes fail, at fault points: how each is set up, run, and looked at afterwards.
 
 A command runs in a forked child, which has all imports already. What it does alone is the measure: after whatever
 befell it, the same command has to finish, and what it leaves has to be the same.
@@ -183,7 +183,7 @@ def _watch(folder: Path, seen: Path) -> None:
             note(kind, given[0])
 
     def noted_fsync(handle: int) -> None:
-        note("fsync", os.readlink(f"/proc/self/fd/{handle}"))
+        note("fsync", Path(f"/proc/self/fd/{handle}").readlink())
         fsync(handle)
 
     sys.addaudithook(changed)
@@ -318,18 +318,23 @@ def _import(world: Path) -> Disturbed:
         "data import",
         copied(world / "empty"),
         lambda at: ["data", "import", CSV, "-o", at / "out", *options, "--synthetic"],
-        lambda at: hashes(at),
+        hashes,
         whole={"out/dataset.json", "out/samples.npy"},
     )
 
 
+def train_words(data: Path, out: Path) -> list[object]:
+    """The command that trains the smallest candidate, for one epoch."""
+    words = ["train", "--data", data, "--target", "host", "--family", "separable", "--no-export", "-o", out]
+    small = ("channels=2", "depth=1", "kernel=3", "stride=4", "training.epochs=1")
+    return [*words, *(part for each in small for part in ("--set", each))]
+
+
 def _train(world: Path, data: Path) -> Disturbed:
-    words = ["train", "--data", data, "--target", "host", "--family", "separable", "--no-export"]
-    small = ["channels=2", "depth=1", "kernel=3", "stride=4", "training.epochs=1"]
     return Disturbed(
         "train",
         copied(world / "empty"),
-        lambda at: [*words, *(part for each in small for part in ("--set", each)), "-o", at / "c"],
+        lambda at: train_words(data, at / "c"),
         lambda at: hashes(at, "training.json"),  # which has the seconds
         whole={f"c/{candidate.CHECKPOINT}", f"c/{candidate.CONFIG}"},
     )
@@ -350,7 +355,7 @@ def _registry(world: Path) -> list[Disturbed]:
     """Promote and rollback, on a shelf that had two promotions."""
     data = tiny.graded(world / "tiny")
     for column in (3, 2, 1):
-        _ready(world / f"misses-{column}", data, column)
+        ready(world / f"misses-{column}", data, column)
     place = ["--target", BOARD, "--registry"]
 
     def promote(column: int, at: Path) -> list[object]:
@@ -371,7 +376,7 @@ def _registry(world: Path) -> list[Disturbed]:
     ]
 
 
-def _ready(folder: Path, data: Dataset, column: int) -> None:
+def ready(folder: Path, data: Dataset, column: int) -> None:
     """A candidate of the board as it ships that could be promoted."""
     tiny.make_candidate(folder, data, column=column, target=tiny.SCORED)
     tiny.write_verify(folder, data, judge=tiny.SCORED)

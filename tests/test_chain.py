@@ -75,6 +75,7 @@ def chain(tmp_path_factory):
         "card": ("card", at / "c", *data, "-o", at / "card.md"),
         "promote": ("promote", at / "c", *data, *target, *registry),
         "history": ("history", *target, *registry),
+        "registry-check": ("registry", "check", at / "registry"),
         "compare": ("compare", at / "c", at / "run", *data),
         "bundle": ("bundle", at / "c", *target, "-o", at / "bundle.zip"),
         "scale": ("scale", at / "c", *data, *target, "-o", at / "scaled", "--least-objective", 0.0),

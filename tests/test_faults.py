@@ -125,9 +125,10 @@ def test_of_two_searches_in_a_folder_one_is_refused(commands, tmp_path):
 
 def test_of_two_archives_of_a_name_one_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "b.zip"
-    with pytest.raises(OutputError, match=OURS), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: path.write_bytes(b"of another"))
-        files.write_new(path, b"ours")
+        with pytest.raises(OutputError, match=OURS):
+            files.write_new(path, b"ours")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("b.zip", b"of another")]
     path.unlink()
     files.write_new(path, b"ours")

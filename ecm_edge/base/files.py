@@ -279,6 +279,11 @@ def _rename(temporary: Path, folder: Path) -> None:
         ) from None
 
 
+def _open_lock(path: Path) -> int:
+    """Open or make a lock; a pipe at its place is not waited for, and no link is followed."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process while the block runs; the lock goes with the process, however it ends.
@@ -288,7 +293,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         faults.point("lock.open", folder)
-        stream = (folder / _LOCK).open("a")
+        stream = os.fdopen(_open_lock(folder / _LOCK), "a")
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
     with stream:
@@ -328,11 +333,21 @@ def read_bounded(path: Path, limit: int) -> bytes:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
+    content = b""
+    if found.st_size <= limit or stat.S_ISDIR(found.st_mode):  # opening a folder raises the system's own reason
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    if max(found.st_size * stat.S_ISREG(found.st_mode), len(content)) > limit:
         raise OSError(errno.EFBIG, f"Larger than {limit:,} bytes", str(path))
     return content
+
+
+def read_or_nothing(path: Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes; b"" where there is none that can be read."""
+    try:
+        return read_bounded(path, limit)
+    except OSError:
+        return b""
 
 
 def sha256_file(path: Path) -> str:

@@ -10,11 +10,10 @@ from ecm_edge.base.records import GATE_COLUMNS, Form, Gate, Latency, Provenance,
 from ecm_edge.base.shown import Tables
 from ecm_edge.firmware.fit_records import target_sha256
 from ecm_edge.metrics.rows import score_rows
-from ecm_edge.registry import entries, registry
+from ecm_edge.registry import entries, registry, wholeness
 from ecm_edge.registry.comparison import Comparison
 from ecm_edge.registry.entries import Manifest, ShippedImage
 from ecm_edge.registry.events import Event
-from ecm_edge.registry.wholeness import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +100,7 @@ def write(
     entry = manifest_sha256 = None
     if decision.verdict == Verdict.PASS:
         manifest = _manifest(challenger, decision, hashes)
-        entry, manifest_sha256 = entries.add_entry(shelf / ENTRIES, challenger.folder, manifest, sign)
+        entry, manifest_sha256 = entries.add_entry(shelf / wholeness.ENTRIES, challenger.folder, manifest, sign)
     record = PromoteRecord(
         verdict=decision.verdict,
         reason=decision.reason,

@@ -27,6 +27,8 @@ from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, onnx_model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ecm_edge.evaluate.verify.records import VerifyRecord
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.metrics import Scores
@@ -68,7 +70,7 @@ def prove(challenger: Contender) -> Proof:
         EcmEdgeError: a model that is corrupt, or a compiler or an emulator that fails.
     """
     start = time.monotonic()
-    gates = [*_firmware(challenger), _verify(challenger), _score(challenger)]
+    gates = [*firmware_again(challenger), verified_again(challenger), score_again(challenger)]
     return Proof(gates, time.monotonic() - start)
 
 
@@ -77,7 +79,7 @@ def unproven(challenger: Contender, why: str) -> list[Gate]:
     return [not_run(name, why) for name in (GATES if challenger.fit else GATES[3:])]
 
 
-def _firmware(challenger: Contender) -> list[Gate]:
+def firmware_again(challenger: Contender) -> list[Gate]:
     """The image that is built here is the recorded one, with its sizes and its counts."""
     recorded = challenger.fit
     if recorded is None:
@@ -132,7 +134,7 @@ def _total(fit: FormFit) -> int | None:
     return fit.instructions.total if fit.instructions else None
 
 
-def _equal(name: str, pairs: dict[str, tuple[float | None, float | None]], within: float = 0.0) -> Gate:
+def _equal(name: str, pairs: Mapping[str, tuple[float | None, float | None]], within: float = 0.0) -> Gate:
     """PASS if what is on record is what came out here; the first differences are named."""
     apart = [
         f"{what} {_figure(there)} on record, {_figure(here)} here"
@@ -146,7 +148,7 @@ def _figure(value: float | None) -> str:
     return "none" if value is None else f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _verify(challenger: Contender) -> Gate:
+def verified_again(challenger: Contender) -> Gate:
     """The hops to the form hold on a sample, but for the loss by quantising: that is a figure of many segments."""
     form, target = challenger.form, challenger.target
     try:
@@ -172,7 +174,7 @@ def _broken(record: VerifyRecord, name: str) -> str:
     return f"({', '.join(broken) or hop.reason})"
 
 
-def _score(challenger: Contender) -> Gate:
+def score_again(challenger: Contender) -> Gate:
     """The figures of score.json come out again, where it is about this data set and one of the candidate's forms."""
     path = challenger.folder / SCORE
     record = ScoreRecord.load(path) if path.is_file() else None

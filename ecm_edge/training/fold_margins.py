@@ -232,7 +232,7 @@ def _train(job: _Job) -> _Network:
 def _saved(job: _Job, dataset: Dataset) -> _Network | None:
     """What the network answered in an earlier run; None where it did not."""
     path, rows = job.path, dataset.rows_of(job.config.split.test)
-    arrays = out_of_fold.from_bytes(path.read_bytes()) if path.is_file() else {}
+    arrays = out_of_fold.from_bytes(files.read_or_nothing(path, out_of_fold.LARGEST_BYTES))
     if {name: array.shape for name, array in arrays.items()} != {"margins": rows.shape, "seconds": ()}:
         return None
     if job.keeps_network and not _state(job):
