@@ -44,7 +44,7 @@ def blocks(text: str) -> list[str]:
 
 def with_other_builds(block: str) -> str:
     """The same pin, with the hashes of builds that PyPI does not have; those of the old file are in it already."""
-    new = [digest for digest in OTHER_BUILDS.get(block.split()[0], []) if digest not in block]
+    new = [digest for digest in OTHER_BUILDS.get(block.split(maxsplit=1)[0], []) if digest not in block]
     return block.rstrip() + "".join(f" \\\n    --hash=sha256:{digest}" for digest in new) + "\n"
 
 
