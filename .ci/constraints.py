@@ -43,9 +43,9 @@ def blocks(text: str) -> list[str]:
 
 
 def with_other_builds(block: str) -> str:
-    """The same pin, with the hashes of builds that PyPI does not have."""
-    pin = block.split(maxsplit=1)[0]
-    return block.rstrip() + "".join(f" \\\n    --hash=sha256:{digest}" for digest in OTHER_BUILDS.get(pin, [])) + "\n"
+    """The same pin, with the hashes of builds that PyPI does not have; those of the old file are in it already."""
+    new = [digest for digest in OTHER_BUILDS.get(block.split(maxsplit=1)[0], []) if digest not in block]
+    return block.rstrip() + "".join(f" \\\n    --hash=sha256:{digest}" for digest in new) + "\n"
 
 
 def main() -> None:

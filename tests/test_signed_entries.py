@@ -27,6 +27,7 @@ def made(tmp_path_factory):
     dataset = tiny.graded(at / "data")
     first = promote(tiny.ready(at / "misses-1", dataset, column=1), dataset, tiny.TARGET, at / "registry")
     words = {"sign": signer(str(at / "key.pem"))}
+    assert first.entry, [gate for gate in first.gates if gate.verdict != "PASS"]
     second = promote(tiny.ready(at / "misses-0", dataset, column=0), dataset, tiny.TARGET, at / "registry", **words)
     entries = at / "registry" / tiny.TARGET.name / "entries"
     return at, dataset, entries / first.entry, entries / second.entry
@@ -52,7 +53,7 @@ def test_with_a_key_what_is_not_signed_is_named(made):
 def test_a_signed_entry_says_where_it_comes_from(made):
     papers = made[3] / "papers"
     said = json.loads((papers / "provenance.intoto.json").read_text())
-    assert {"manifest.json", "model.onnx"} <= {each["name"] for each in said["subject"]}
+    assert {"manifest.json", "candidate.json"} <= {each["name"] for each in said["subject"]}
     bill = json.loads((papers / "ml-bom.cdx.json").read_text())
     assert bill["metadata"]["component"]["type"] == "machine-learning-model"
     assert (papers / "sbom.cdx.json").is_file()

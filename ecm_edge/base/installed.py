@@ -40,10 +40,15 @@ def canonical(package: Distribution) -> str:
 def licence(package: Distribution) -> str:
     """The licence of a package, as its own metadata name it: an SPDX expression, a classifier or a short text."""
     said = package.metadata
-    if expression := said.get("License-Expression"):
-        return str(expression)
+    if expression := _first(package, "License-Expression"):
+        return expression
     classifiers = [line.split(" :: ")[-1] for line in said.get_all("Classifier") or [] if line.startswith(_CLASSIFIER)]
     if classifiers:
         return "; ".join(sorted(set(classifiers)))
-    text = " ".join(str(said.get("License") or "").split())
+    text = _first(package, "License")
     return text if 0 < len(text) <= _MAX_LICENCE else "see the package"
+
+
+def _first(package: Distribution, field: str) -> str:
+    """The first value of a field on one line; empty where there is none."""
+    return " ".join(str((package.metadata.get_all(field) or [""])[0]).split())
