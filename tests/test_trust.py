@@ -74,7 +74,9 @@ def said(capsys, *words):
     """What a command ends with, and the error that it prints."""
     with pytest.raises(SystemExit) as end:
         main([*map(str, words), "--json"])
-    return end.value.code, json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert out, (end.value.code, err)
+    return end.value.code, json.loads(out)
 
 
 @pytest.mark.parametrize("text", [LINUX, BARE])
@@ -117,6 +119,7 @@ def foreign(elsewhere):
     """A candidate's folder, a space and a run's settings that name a factory which would run something."""
     data = nets.dataset(elsewhere / "data")
     folder = nets.make_candidate(elsewhere / "one", data)
+    trust_list.mark(folder, remove=True)
     text = (folder / candidate.CONFIG).read_text().replace("tests.nets:build", FACTORY)
     (folder / candidate.CONFIG).write_text(text)
     (elsewhere / "space.toml").write_text(f'[families.mine]\nfactory = "{FACTORY}"\ncommand = "touch ran"\n')
