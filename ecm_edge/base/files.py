@@ -15,10 +15,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecm_edge.base import faults
 from ecm_edge.base.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 _READ_BYTES = 1 << 20
 _LOCK = ".lock"
@@ -46,25 +48,75 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the folder is missing or not writable, or the disk is full; `path` is as it was.
     """
+    with _written(path, content) as temporary:
+        faults.point("write.rename", path)
+        temporary.replace(path)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """The same for a file that must not be there yet, not even since a moment ago; raises as `write_atomic`, too."""
+    with _written(path, content) as temporary:
+        faults.point("write.rename", path)
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise OutputError(
+                "an output file must be new", f"{path}, which another process made meanwhile", "Choose another name."
+            ) from None
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """The content in a temporary file beside `path`, which the block gives its name; nothing else stays behind."""
     try:
         _remove_abandoned(path)
+        faults.point("write.open", path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
     except OSError as problem:
         raise cannot_write(path, problem) from problem
     try:
         with os.fdopen(handle, "wb") as stream:
-            _lock(handle)
+            _lock(handle)  # until it has its name: nobody takes it for abandoned
+            faults.point("write.content", path)
             stream.write(content)
             stream.flush()
+            faults.point("write.fsync", path)
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+            Path(temporary).chmod(0o644)
+            yield Path(temporary)
         sync_folder(path.parent)
     except OSError as problem:
         raise cannot_write(path, problem) from problem
     finally:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write in a staged folder, which is what makes it whole or absent; flushed to disk at the end."""
+    faults.point("write.open", path)
+    with path.open("xb") as stream:
+        faults.point("write.content", path)
+        yield stream
+        stream.flush()
+        faults.point("write.fsync", path)
+        os.fsync(stream.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    try:
+        faults.point("folder.make", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
 
 
 def check_new(folder: Path) -> None:
@@ -91,10 +143,11 @@ def staged_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     if not replace:
         check_new(folder)
+    make_folder(folder.parent)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         _restore_replaced(folder)
+        faults.point("stage.make", folder)
         temporary, handle = _make_staged(folder)
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
@@ -203,6 +256,7 @@ def _restore_replaced(folder: Path) -> None:
 def _out_of_the_way(folder: Path) -> Iterator[None]:
     """The folder under another name while the block puts a new one in its place; it is back if that fails."""
     old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=_REPLACED))
+    faults.point("stage.aside", folder)
     folder.replace(old)
     try:
         yield
@@ -214,6 +268,7 @@ def _out_of_the_way(folder: Path) -> Iterator[None]:
 
 def _rename(temporary: Path, folder: Path) -> None:
     try:
+        faults.point("stage.rename", folder)
         temporary.replace(folder)
         sync_folder(folder.parent)
     except OSError as problem:
@@ -224,6 +279,11 @@ def _rename(temporary: Path, folder: Path) -> None:
         ) from None
 
 
+def _open_lock(path: Path) -> int:
+    """Open or make a lock; a pipe at its place is not waited for, and no link is followed."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process while the block runs; the lock goes with the process, however it ends.
@@ -232,7 +292,8 @@ def locked(folder: Path) -> Iterator[None]:
         OutputError: another process holds it, or it cannot be written.
     """
     try:
-        stream = (folder / _LOCK).open("a")
+        faults.point("lock.open", folder)
+        stream = os.fdopen(_open_lock(folder / _LOCK), "a")
     except OSError as problem:
         raise cannot_write(folder, problem) from problem
     with stream:
@@ -272,11 +333,21 @@ def read_bounded(path: Path, limit: int) -> bytes:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
+    content = b""
+    if found.st_size <= limit or stat.S_ISDIR(found.st_mode):  # opening a folder raises the system's own reason
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    if max(found.st_size * stat.S_ISREG(found.st_mode), len(content)) > limit:
         raise OSError(errno.EFBIG, f"Larger than {limit:,} bytes", str(path))
     return content
+
+
+def read_or_nothing(path: Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes; b"" where there is none that can be read."""
+    try:
+        return read_bounded(path, limit)
+    except OSError:
+        return b""
 
 
 def sha256_file(path: Path) -> str:

@@ -44,6 +44,7 @@ IMAGES = "firmware"  # a folder
 RUN_SETTINGS = "search.json"
 RUN_SUMMARY = "summary.json"
 RUN_TRIALS = "trials"
+_LARGEST_SUMMARY_BYTES = 1 << 28
 FORM_FILES: dict[Form, str] = {
     "float32": "model.simplified.onnx",
     "float16": "model.float16.onnx",
@@ -194,9 +195,9 @@ def locate(path: Path) -> Path:
             raise CandidateError("a run has a finished trial", f"none in {path}", "Search with --resume.")
         return path
     try:
-        run = json.loads(summary.read_text(encoding="utf-8"))
+        run = json.loads(files.read_bounded(summary, _LARGEST_SUMMARY_BYTES))
         best, unproven = run["best"], _unproven(run)
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
     if unproven:
         known = "none is proven" if best is None else f"the best that is proven is {trial_folder(path, best)}"
@@ -337,14 +338,12 @@ def load_network(folder: Path) -> nn.Module:
 
     config = load_config(folder)
     network, path = build_network(config), folder / CHECKPOINT
+    if not path.is_file():  # a pipe would never end
+        raise CandidateError("a trained candidate has a checkpoint", f"none at {path}", "Run `ecm-edge train` first.")
     try:
         with safe_open(path, "pt") as checkpoint:
             made_from = (checkpoint.metadata() or {}).get(MADE_FROM, config.sha256)
         network.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise CandidateError(
-            "a trained candidate has a checkpoint", f"none at {path}", "Run `ecm-edge train` first."
-        ) from None
     except (SafetensorError, RuntimeError) as problem:
         reason = str(problem).splitlines()[0]
         raise CandidateError(

@@ -173,6 +173,17 @@ def entries(space: Space, family: str) -> dict[str, Entry]:
     return {**own, **{f"training.{name}": entry for name, entry in space.training.items()}}
 
 
+def fixed_or_choices(space: Space, name: str) -> list[Scalar]:
+    """The values that an entry of `training` may have, by its name in it; none for a range or an absent one."""
+    match space.training.get(name):
+        case None | Range():
+            return []
+        case Choices(choices=choices):
+            return choices
+        case value:
+            return [value]
+
+
 def _suggest(trial: optuna.trial.Trial, name: str, entry: Entry) -> Scalar:
     match entry:
         case Choices(choices=choices):

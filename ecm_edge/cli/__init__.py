@@ -64,8 +64,10 @@ _CHAIN = {
         "promote": "let a candidate replace the incumbent, or print why not",
         "rollback": "make an earlier entry the incumbent again",
         "history": "list what was promoted, refused and rolled back",
+        "registry": "check a registry, and repair what is safe",
         "compare": "compare models: accuracy, cost, parity, configuration",
         "bundle": "pack image, C, model and proofs for a firmware team",
+        "verify-bundle": "check who signed a bundle, and that it is unchanged",
         "report": "write one HTML page about a candidate or a run",
         "card": "write a model card: purpose, limits and figures",
     },
@@ -95,7 +97,7 @@ class _LazyGroup(Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -190,6 +190,12 @@ mlflow_option = click.option(
     "--mlflow-uri", "mlflow_uri", help="An MLflow server that is told, too: http://HOST:PORT.  [default: none]"
 )
 
+sign_option = click.option(
+    "--sign",
+    metavar="KEY",
+    help="Sign it with this key, a PEM file or a URI of PKCS#11; needs the extra `sign`.  [default: not signed]",
+)
+
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")
 
 

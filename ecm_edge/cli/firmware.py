@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form
     from ecm_edge.firmware.fit_records import FirmwareRecord
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -178,6 +179,85 @@ def _render_images(record: FirmwareRecord, out: Path) -> None:
             say(f"- {sentence}")
     say_facts(record.facts, record.serial)
     say(f"{record.compiler or 'no compiler'}, {record.emulator or 'no emulator'}")
+
+
+@command.command(
+    "sign",
+    short_help="build and sign an image for the boot loader MCUboot",
+    epilog=example(
+        "ecm-edge firmware sign run --target nucleo-l432kc --key key.pem --version 1.0.0 --security-counter 1 "
+        "--slot 0x0800C000 --slot-bytes 98304 -o signed.bin"
+    ),
+)
+@model_argument
+@target_option
+@form_option("the target's first")
+@click.option("--key", type=PATH, required=True, help="The private key, a PEM file; MCUboot has the public one.")
+@click.option("--version", "version_", required=True, metavar="X.Y.Z", help="The version of the image.")
+@click.option(
+    "--security-counter",
+    type=click.IntRange(0, 2**32 - 1),
+    required=True,
+    help="MCUboot refuses an image whose counter is smaller than that of one that ran.",
+)
+@click.option("--slot", required=True, metavar="ADDRESS", help="Where the slot begins in flash, such as 0x0800C000.")
+@click.option("--slot-bytes", type=click.IntRange(4096), required=True, help="The size of the slot in bytes.")
+@click.option("--out", "-o", type=PATH, required=True, help="The signed image, a new file.")
+@json_option
+def sign_(
+    model: Path,
+    target: str,
+    form: Form | None,
+    key: Path,
+    version_: str,
+    security_counter: int,
+    slot: str,
+    slot_bytes: int,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Build the image of MODEL for a slot of MCUboot, sign it with imgtool, and let imgtool verify it.
+
+    The board has no operating system. Needs the extra `sign`.
+    """
+    from ecm_edge import targets
+    from ecm_edge.firmware.mcuboot import sign_image
+    from ecm_edge.forms.model_file import open_model
+
+    board = targets.load(target)
+    opened = open_model(model, form or board.precision[0])
+    record = sign_image(
+        opened,
+        board,
+        out,
+        key=key,
+        version=version_,
+        security_counter=security_counter,
+        slot=_address(slot),
+        slot_bytes=slot_bytes,
+    )
+    emit(record, as_json=as_json, render=lambda: _render_signed(record))
+
+
+def _address(said: str) -> int:
+    """A number as people write addresses, decimal or 0x…, of 32 bits."""
+    try:
+        address = int(said, 0)
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no address", param_hint="--slot") from None
+    if not 0 <= address < 2**32:
+        raise click.BadParameter(f"{said} has more than 32 bits", param_hint="--slot")
+    return address
+
+
+def _render_signed(record: McubootRecord) -> None:
+    from ecm_edge.base.tables import say
+
+    counter = f"version {record.version}, security counter {record.security_counter}"
+    say(f"{record.verdict}: {record.form} for {record.target} at {record.slot:#010x}, {counter}, in {record.out}")
+    print_gates(record.gates)
+    say(f"{record.image_bytes:,} of {record.slot_bytes:,} bytes; never started by a boot loader here")
 
 
 @command.command(

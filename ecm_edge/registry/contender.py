@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.metrics import Scores
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
     from ecm_edge.targets import Target
     from ecm_edge.training.out_of_fold import OutOfFold
 
@@ -121,6 +121,13 @@ class Contender:
     def is_measured(self) -> bool:
         """Whether it answers subjects, of the source only, that it has not seen; raises as `cross_validation`."""
         return bool(self.test) if self.config.split.test else self.out_of_fold.rows.size > 0
+
+    @property
+    def measured_subjects(self) -> int:
+        """How many subjects its own figures rest on: its test subjects, or those in folds; 0 where there are none."""
+        if self.config.split.test:
+            return len(self.test)
+        return self.answers.scores.subjects if out_of_fold.has_folds(self.folder) else 0
 
     @cached_property
     def answers(self) -> Answers:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.candidate_records import CandidateRecords
 
 TEMPLATE = "model_card.md.jinja"
+_LARGEST_SECTION_BYTES = 1 << 20
 SOURCES = (
     candidate.COST,
     candidate.TRAINING,
@@ -198,7 +199,7 @@ def _check_made_from(records: CandidateRecords) -> None:
 
 def _read_section(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return files.read_bounded(path, _LARGEST_SECTION_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise CandidateError(
             "a section of a card is a Markdown file in UTF-8", f"{problem} at {path}", "Check the path."

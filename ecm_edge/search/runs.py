@@ -273,7 +273,7 @@ def start(out: Path, settings: SearchSettings) -> None:
         )
     check_least_objective(settings.objective, settings.standard)
     with files.staged_folder(out) as staged:
-        (staged / RUN_TRIALS).mkdir()
+        files.make_folder(staged / RUN_TRIALS)
         settings.save(staged / RUN_SETTINGS)
 
 

@@ -324,7 +324,7 @@ def work(
         shares = shared.join(url, name, tell)
         shared.check_dataset(shares.settings, dataset.header.content_sha256, dataset.folder)
         space.check(shares.settings.space)
-        (out / RUN_TRIALS).mkdir(parents=True, exist_ok=True)
+        files.make_folder(out / RUN_TRIALS)
         with at_work(dataset, out, shares, tell) as worker, closing(shares):
             stopped_by = worker.loop(on_trial)
             if shared.ARTIFACTS_URL not in shares.study.user_attrs and not processes.is_child():
