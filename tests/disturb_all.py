@@ -65,7 +65,6 @@ def main() -> int:
         for name, command in disturbed.commands(world / "world", world / "data", *names).items():
             counts[name] = everything(command, world / name)
             RECORD.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
-            print(name, counts[name])
     return int(any(counts[name]["wrong"] for name in names))
 
 
