@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test fuzz check format bench figures clean emulators postgresql constraints licences lower-bounds
+.PHONY: demo test fuzz faults check format bench figures clean emulators postgresql constraints licences lower-bounds
 
 # Every file that is downloaded has a hash in constraints.txt. The CUDA libraries are for torch from PyPI, on Linux: a
 # build without CUDA has a "+" in its version. The last line downloads nothing: it fails if something is not pinned.
@@ -84,6 +84,11 @@ demo: $(STAMP) emulators
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) emulators postgresql
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Hours: every command is killed, and its writes fail, at every fault point; counts are in tests/faults.json.
+faults: export OMP_NUM_THREADS = 1
+faults: $(STAMP)
+	$(BIN)/python -m tests.disturb_all
 
 # Hours: goes on where tests/fuzz/counts.json ends, and writes the table in tests/README.md. One process.
 fuzz: export OMP_NUM_THREADS = 1

@@ -50,7 +50,7 @@ _STEPS = {
     "open": {"write.open", "write.content", "lock.open"},
     "os.rename": {"write.rename", "stage.rename", "stage.aside"},
     "os.mkdir": {"folder.make", "stage.make", "stage.aside"},
-    "fsync": {"write.fsync"},
+    "fsync": {"write.fsync", "folder.fsync"},
 }
 """The points that may come before what changes a disk, by what Python calls it."""
 

@@ -13,14 +13,15 @@ import pytest
 
 from ecm_edge.base import faults, files
 from ecm_edge.base.errors import EcmEdgeError, OutputError
+from ecm_edge.registry import proof
 from ecm_edge.search import worker
 
-from . import disturbed
+from . import disturbed, tiny
 from .test_search import fake, fake_proof
 
 COMMANDS = ("data import", "search", "promote", "rollback", "bundle", "pull")
 LEAST_POINTS = {"data import": 12, "search": 40, "promote": 40, "rollback": 8, "bundle": 90, "pull": 25}
-EVERY = {"data import": 4, "search": 23, "promote": 13, "rollback": 3, "bundle": 47, "pull": 13}
+EVERY = {"data import": 4, "search": 37, "promote": 17, "rollback": 4, "bundle": 83, "pull": 17}
 """Of how many points one is disturbed, so that the whole takes seconds."""
 
 
@@ -29,6 +30,7 @@ def commands(tmp_path_factory, dataset):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "train_trial", fake())
         patch.setattr(worker, "prove_trial", fake_proof())
+        patch.setattr(proof, "prove", tiny.believing(proof.prove))
         yield disturbed.commands(tmp_path_factory.mktemp("disturbed") / "world", dataset.folder, *COMMANDS)
 
 

@@ -8,7 +8,7 @@ Every step that changes a disk has a point before it. Points do nothing, unless 
     NAME:kill:3      only the third time
     list:FILE        the name of every point that is reached is appended to the file
 
-A name is a step and the file that it is about: `write.rename/incumbent.json`.
+A name is a step and the file that it is about: `write.rename/incumbent.json`; of a temporary folder, what it becomes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _LIST = "list:"
 _FORMAT = re.compile(rf"(?P<name>.+?):(?P<what>{'|'.join((KILL, STOP, *ERRORS))})(?::(?P<time>[1-9]\d*))?")
 
+_TEMPORARY = re.compile(r"\.(.+)\.\w{8}\.unfinished")
+
 _reached: Counter[str] = Counter()
 _counting = Lock()
 
@@ -46,7 +48,8 @@ def point(step: str, path: Path) -> None:
     """
     asked = os.environ.get(VARIABLE)
     if asked:
-        _act(f"{step}/{path.name}", asked, path)
+        temporary = _TEMPORARY.fullmatch(path.name)
+        _act(f"{step}/{temporary[1] if temporary else path.name}", asked, path)
 
 
 def _act(name: str, asked: str, path: Path) -> None:

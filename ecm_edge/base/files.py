@@ -202,6 +202,7 @@ def _remove_unlocked(left: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in a folder last through a power cut; not every file system can."""
     with suppress(OSError):
+        faults.point("folder.fsync", folder)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
