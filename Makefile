@@ -7,12 +7,22 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test fuzz check format bench figures clean emulators postgresql
+.PHONY: demo test fuzz check format bench figures clean emulators postgresql constraints licences lower-bounds
 
-$(STAMP): pyproject.toml constraints.txt
+# Every file that is downloaded has a hash in constraints.txt. The CUDA libraries are for torch from PyPI, on Linux: a
+# build without CUDA has a "+" in its version. The last line downloads nothing: it fails if something is not pinned.
+PIP := $(BIN)/python -m pip install --quiet
+$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --require-hashes --no-deps --requirement constraints.txt
+	$(BIN)/python -c 'import sys; from importlib.metadata import version; sys.exit("+" not in version("torch"))' || \
+		$(PIP) --require-hashes --no-deps --requirement constraints-cuda.txt
+	$(PIP) --no-index --no-build-isolation --editable '.[dev]'
 	touch $@
+
+# Pins of pyproject.toml with their hashes; UPGRADE=1 takes newer versions.
+constraints: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/constraints.py $(if $(UPGRADE),--upgrade)
 
 # Debian's emulators, where apt is there and root; elsewhere their hops are NOT RUN, and the commands say so.
 missing_emulators = $(shell for each in qemu-loongarch64 qemu-system-arm; do command -v $$each >/dev/null || echo $$each; done)
@@ -33,6 +43,14 @@ postgresql:
 			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 			echo "could not install PostgreSQL: tests of many workers on it will be NOT RUN"; \
 	else echo "PostgreSQL is missing: install Debian's postgresql; until then tests of many workers on it are NOT RUN"; fi
+
+# The table of licences, of what is installed.
+licences: $(STAMP)
+	$(BIN)/python .ci/licences.py
+
+# Installs exactly the lower bounds of pyproject.toml, gigabytes with torch from PyPI, and runs a small part of the tests.
+lower-bounds: $(STAMP)
+	.ci/lower_bounds.sh
 
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge

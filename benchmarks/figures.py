@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import ablations, counts, firmware, reference_model, timed, workers
+from benchmarks import ablations, counts, firmware, large, reference_model, timed, two_hosts, workers
 from benchmarks.recipes import table as recipes
 from benchmarks.strategies import results as strategies
 from ecm_edge.base import files
@@ -33,7 +33,9 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "firmware": lambda: firmware.table(firmware.rows(counts.load())),
         "recipes": lambda: recipes.tables(recipes.load_all()),
         "ablations": ablations.shown,
+        "large": large.shown,
         "workers": workers.shown,
+        "two hosts": two_hosts.shown,
         "strategies": strategies.shown,
     },
 }

@@ -113,7 +113,7 @@ def test_the_operators_that_are_kept_change_no_graph_and_are_given_back(monkeypa
     network = nets.build()
     kept = [export.to_onnx(network, nets.T).SerializeToString() for _ in range(2)]
     assert _registration.onnxscript_apis is apis
-    monkeypatch.setattr(export, "_operators_kept", contextlib.nullcontext)
+    monkeypatch.setattr(export, "_tables_kept", contextlib.nullcontext)
     assert kept == [export.to_onnx(network, nets.T).SerializeToString()] * 2
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import ablations, counts, figures, firmware, timed, workers
+from benchmarks import ablations, counts, figures, firmware, large, timed, two_hosts, workers
 from benchmarks.recipes import table as recipes_table
 from benchmarks.recipes.changes import recipes
 from benchmarks.strategies import candidates, results
@@ -82,7 +82,7 @@ def test_every_record_is_shown():
     names = {f"{name}.json" for name in timed.load_all()}
     names |= {"ablations.json"} if ablations.load() else set()
     names |= {"workers.json"} if workers.load() else set()
-    names |= {path.name for path in (candidates.RECORD, results.RECORD) if path.is_file()}
+    names |= {path.name for path in (candidates.RECORD, results.RECORD, large.PATH, two_hosts.PATH) if path.is_file()}
     names |= {f"recipes-{each.date_utc[:10]}.json" for each in recipes_table.load_all()}
     assert {path.name for path in timed.FOLDER.iterdir()} == names
 
@@ -126,6 +126,27 @@ def test_a_timed_figure_has_its_date_its_machine_and_its_bar():
     assert "median 1.5 s, at most 4.5 s, of 4 trials, 2 of them proven | ≤ 2 s, ≤ 4 s: **missed**" in lines[2]
     assert "250 ms; `numpy.loadtxt` alone 250 ms | – |" in lines[3]
     assert "(busy)" not in record("2026-01-02", 1.0).where()
+
+
+def test_a_figure_of_large_data_has_its_bar(tmp_path, monkeypatch):
+    line = {"segments": 2_000_000, "wall_s": 19.0, "cpu_s": 30.0, "anonymous_bytes": 1_500_000_000}
+    lines = [
+        {"what": "first_step", **line},
+        {"what": "passes", **line, "pass": 4096, "mapped_cpu_s": 2.0, "memory_cpu_s": 1.7},
+        {"what": "audit", **line, "anonymous_bytes": 2_100_000_000},
+        {"what": "audit", **line, "segments": 1000, "wall_s": 301.0},
+    ]
+    monkeypatch.setattr(large, "PATH", tmp_path / "large.json")
+    assert large.shown() == "NOT RUN."
+    where = {"commit": None, "date_utc": "2026-01-02", "machine": "Some CPU", "cores": 2, "load_average": 0.5}
+    large.Large.model_validate({**where, "lines": lines}).save(large.PATH)
+    cells = [row.split(" | ")[-1] for row in large.shown().splitlines()[4:]]
+    assert cells == [
+        "≤ 20 s, ≤ 2 GB |",
+        "≥ 0.9 of the pace from memory, ≤ 2 GB: **missed** |",
+        "≤ 300 s, ≤ 2 GB: **missed** |",
+        "– |",
+    ]
 
 
 def test_what_was_not_checked_is_not_recorded():

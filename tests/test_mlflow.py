@@ -110,6 +110,25 @@ def test_a_server_that_is_away_ends_no_search(uri, run, monkeypatch):
     assert sorted(found.info.run_name for found in runs_of(log)) == ["trial 0003", "trial 0004"]
 
 
+def test_a_trial_that_the_server_refuses_holds_up_no_other(uri, run, monkeypatch):
+    told = []
+    log = mlflow_log.open_log(uri, "af-october", run, told.append)
+    write = mlflow_log.Server.write
+
+    def refused(server, run_id, **given):
+        if server.client.get_run(run_id).info.run_name == "trial 0003":
+            raise ValueError("a name that it does not take")
+        write(server, run_id, **given)
+
+    monkeypatch.setattr(mlflow_log.Server, "write", refused)
+    log.finish([RECORD, RECORD.model_copy(update={"number": 4})])
+    assert told == [f"not in MLflow yet: trials 3 (ValueError for {uri}: a name that it does not take)"]
+    assert {r.info.run_name: r.data.tags.get("outcome") for r in runs_of(log)} == {
+        "trial 0003": None,
+        "trial 0004": "done",
+    }
+
+
 def test_the_incumbent_has_the_alias(uri, tmp_path):
     server = mlflow_log.connect(uri)
     version = mlflow_models.log_incumbent(server, SHELF)

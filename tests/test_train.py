@@ -105,7 +105,7 @@ def test_options_change_the_weights(dataset, loaded, option):
     ("first", "second"),
     [
         ({"loss": "focal"}, {"loss": "focal", "focus": 1.0}),
-        ({"weight_average": "ema"}, {"weight_average": "ema", "average_decay": 0.5}),
+        ({"weight_average": "ema"}, {"weight_average": "ema", "average_decay": 0.1}),
         ({"augmentation": {"recut": True}}, {"augmentation": {"recut": True, "tempo": 0.2}}),
     ],
 )
@@ -438,3 +438,32 @@ def test_training_on_one_class_is_refused(tmp_path):
     loaded = train.load_data(made, splits.holdout(made, seed=0))
     with pytest.raises(DatasetError, match="positive and negative segments; found 4 positive of 4"):
         train.fit(configured(made), loaded)
+
+
+def test_the_average_of_weights_follows_a_short_training():
+    """The weight is k after step k; with the decay of a long training the average would be 2.8 after 20 steps."""
+    torch.manual_seed(0)
+    network = nn.Linear(1, 1, bias=False)
+    average = epochs.average_of(network, TrainingConfig(weight_average="ema", average_decay=0.99))
+    expected = 1.0
+    for step in range(1, 21):
+        with torch.no_grad():
+            network.weight.fill_(step)
+        average.update_parameters(network)
+        decay = step / (9 + step) if step > 1 else 0.0
+        expected = decay * expected + (1 - decay) * step
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert expected > 17
+
+
+def test_the_average_of_weights_is_as_slow_as_asked_in_a_long_training():
+    torch.manual_seed(0)
+    network = nn.Linear(1, 1, bias=False)
+    average = epochs.average_of(network, TrainingConfig(weight_average="ema", average_decay=0.9))
+    values = []
+    for step in range(200):
+        with torch.no_grad():
+            network.weight.fill_(float(step >= 190))
+        average.update_parameters(network)
+        values.append(average.module.weight.item())
+    assert values[-1] == pytest.approx(1 - 0.9**10, rel=1e-5)

@@ -15,6 +15,7 @@ from ecm_edge.candidate import candidate
 from ecm_edge.evaluate import verify
 from ecm_edge.evaluate.verify import hops
 from ecm_edge.evaluate.verify import segments as verified
+from ecm_edge.evaluate.verify.records import is_proven
 from ecm_edge.evaluate.verify.segments import Segments
 from ecm_edge.forms import export, onnx_model, quantize, reference
 
@@ -147,6 +148,21 @@ def test_int8_form_with_a_changed_scale_is_found_in_its_layer(damaged, data):
     hop = hop_of(verify.verify_candidate(damaged, data, LENIENT), "simplified→int8")
     assert broken(hop) == ["unchanged_since_written"]
     assert hop.first_diverging.layer == group.op.name
+
+
+def test_the_verdict_is_about_one_form_and_another_that_fails_is_named(damaged, data):
+    change(damaged / FLOAT16, "head.weight.float16", lambda w: w * np.float16(3))
+    target = LENIENT.model_copy(update={"precision": ["float32", "float16"]})
+    record = verify.verify_candidate(damaged, data, target)
+    assert (record.verdict, record.form, record.failing_forms) == ("PASS", "float32", ["float16"])
+    assert record.first_diverging_hop == "simplified→float16"
+    assert (is_proven(record, "float32", target), is_proven(record, "float16", target)) == (True, False)
+    other = verify.verify_candidate(damaged, data, target, form="float16")
+    assert (other.verdict, other.form) == ("FAIL", "float16")
+    assert is_proven(other, "float32", target)
+    assert not is_proven(other.model_copy(update={"verdict": "PASS"}), "float32", target)
+    with pytest.raises(CandidateError, match="runs float32, float16"):
+        verify.verify_candidate(damaged, data, target, form="int8")
 
 
 def test_int8_that_decides_worse_than_float_fails():

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from ecm_edge.base.errors import CandidateError, SearchError
+from ecm_edge.base.errors import CandidateError, EcmEdgeError, SearchError
 from ecm_edge.candidate import candidate, space
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
@@ -164,6 +164,22 @@ def test_a_worker_of_another_version_is_refused(dataset, shared_run, tmp_path, m
     monkeypatch.setattr(shared, "version", lambda: "99.0")
     with pytest.raises(SearchError, match=r"version .* in the study, 99\.0 here"):
         search.work(dataset, tmp_path / "scratch", url, name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "recorded", "message"),
+    [("fast", "", "plain, eager, compiled"), (None, "noise/gone", "recorded noise is a folder of WFDB records")],
+)
+def test_a_worker_whose_machine_would_fail_every_trial_does_not_begin(
+    dataset, shared_run, tmp_path, monkeypatch, variable, recorded, message
+):
+    if variable:
+        monkeypatch.setenv("ECM_EDGE_FORWARD", variable)
+    settings = shared.join(*shared_run[1:]).settings
+    training = {**settings.space.training, "augmentation.recorded": recorded}
+    changed = settings.model_copy(update={"space": settings.space.model_copy(update={"training": training})})
+    with pytest.raises(EcmEdgeError, match=message):
+        worker.setting_of(dataset, tmp_path, changed)
 
 
 def test_a_worker_without_a_search_says_how_to_start_one(dataset, shared_run, tmp_path):

@@ -23,6 +23,7 @@ def verify(
     dataset: AnyDataset,
     target: AnyTarget,
     *,
+    form: Form | None = None,
     segments: int | None = None,
     emulated: int = 500,
 ) -> VerifyRecord:
@@ -34,6 +35,7 @@ def verify(
         candidate: its folder, or that of a run; a form that is not there is NOT RUN.
         dataset: the one it was made from.
         target: whose thresholds hold.
+        form: which one the verdict is about; the one that the target ships, its first, where None.
         segments: at most so many, spread evenly over the subjects; all where None.
         emulated: the largest number of them for the emulated board.
 
@@ -47,6 +49,7 @@ def verify(
         given.model(candidate),
         given.dataset(dataset),
         given.target(target),
+        form=form,
         segments=segments,
         emulated=emulated,
     )

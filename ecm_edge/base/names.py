@@ -1,19 +1,40 @@
-"""Names that are close to one that is not known: what a hint begins with."""
+"""Names that lead nowhere else, and names that are close to one that is not known: what a hint begins with."""
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+_FILE = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$"
+
+Name = Annotated[str, Field(pattern=_NAME)]
+"""A name of one folder or file: letters, digits, ".", "_" and "-"; no path, and nothing hidden."""
+
+FileName = Annotated[str, Field(pattern=_FILE, max_length=1024)]
+"""The path of a file within a folder, such as "firmware/int8/host.elf": it leads nowhere else, and is not hidden."""
+
 _MOST_NAMES = 10_000  # of a folder, say; to compare more takes seconds
 _LONGEST = 256
 _CLOSE = 0.6  # of difflib: 1 for equal names
 _SHORT = 4  # such a name begins with the letter of the one that was meant: of three letters, two in common say little
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a `Name`.
+
+    >>> is_name("97-83"), is_name("../97-83"), is_name(".."), is_name("")
+    (True, False, False, False)
+    """
+    return re.fullmatch(_NAME, text) is not None and not text.endswith("\n")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import contents, files
+from ecm_edge.base import contents, files, trust
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
+from ecm_edge.candidate.networks import command_of
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
 from ecm_edge.tasks import Task
@@ -168,7 +169,18 @@ def load_config(folder: Path) -> CandidateConfig:
             f"{contents.of_path(folder)} at {folder}",
             hint + of_file * folder.is_file(),
         )
-    return CandidateConfig.load(folder / CONFIG)
+    config = CandidateConfig.load(folder / CONFIG)
+    trust.found(commands(config), folder / CONFIG)
+    return config
+
+
+def commands(config: CandidateConfig) -> list[str]:
+    """What building the networks of a configuration would run that is not the package's own: factories.
+
+    The family, the parameters and the training are words and figures for the package's code.
+    """
+    teacher = config.training.teacher
+    return [command_of(name) for name in (config.factory, teacher.factory if teacher else None) if name is not None]
 
 
 def locate(path: Path) -> Path:

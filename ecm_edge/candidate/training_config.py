@@ -132,7 +132,10 @@ class TrainingConfig(Record):
     )
     weight_average: Literal["none", "ema"] = "none"
     average_decay: float = Field(
-        default=0.99, gt=0, lt=1, description="decay of the average of weights, for each batch"
+        default=0.99,
+        gt=0,
+        lt=1,
+        description="decay of the average of weights, for each batch; less in the first batches",
     )
     threshold: ThresholdRule = Field(
         default="chosen",

@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     mlflow_option,
     open_data,
     resumable,
+    trust_option,
     unkept,
 )
 from ecm_edge.cli._help import example
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
 )
 @mlflow_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@trust_option
 @json_option
 def command(
     data: Path,
@@ -167,18 +169,16 @@ def command(
     Where the study of that --name is in the --storage, the search joins it, if its data set, space and settings are the
     same. `ecm-edge worker` joins it from other machines.
     """
-    going_on = _going_on(data, out, storage, name, workers)
+    going_on = _going_on(data, out, storage, name, workers, mlflow_uri)
     _check_folder(out, going_on, resume=resume)
     with resumable(lambda: going_on) if resume else unkept():
-        from ecm_edge.base.errors import SearchError
-        from ecm_edge.candidate.candidate import RUN_SETTINGS
         from ecm_edge.search import runs, search, study
 
         if storage:
             study.check_url(storage)
         dataset = open_data(data)
         if resume:
-            settings = runs.SearchSettings.load(out / RUN_SETTINGS, SearchError)
+            settings = runs.load_settings(out)
         else:
             settings = _settings(
                 dataset, target, space_name, split_name, seed,
@@ -225,11 +225,16 @@ _OF_RESUMED = {
 """The parameters that count when a run is resumed."""
 
 
-def _going_on(data: Path, out: Path, storage: str | None, name: str | None, workers: int) -> list[object]:
+def _going_on(
+    data: Path, out: Path, storage: str | None, name: str | None, workers: int, mlflow_uri: str | None
+) -> list[object]:
     """The words that go on with the run; a password is left out, and that is said."""
+    from ecm_edge.search import study
+
     words: list[object] = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
     words += ["--name", name] if name else []
     words += ["--workers", workers] if workers > 1 else []
+    words += ["--mlflow-uri", study.shown_url(mlflow_uri)] if mlflow_uri else []
     return words + storage_words(storage)
 
 

@@ -9,6 +9,7 @@ import click
 from ecm_edge.cli._common import (
     PATH,
     emit,
+    form_option,
     json_option,
     model_argument,
     open_data,
@@ -16,12 +17,14 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ecm_edge.base.records import Form
     from ecm_edge.evaluate.verify import Hop, VerifyRecord
     from ecm_edge.evaluate.verify.records import FirstByte
     from ecm_edge.forms.sample_file import Samples
@@ -55,6 +58,7 @@ _SHOWN = 20
 )
 @target_option
 @threshold_option
+@form_option("the one that the target ships, its first")
 @click.option(
     "--segments",
     type=click.IntRange(min=1),
@@ -67,6 +71,7 @@ _SHOWN = 20
     show_default=True,
     help="Run at most this many of them on the emulated board.",
 )
+@trust_option
 @json_option
 def command(
     model: Path,
@@ -75,6 +80,7 @@ def command(
     noise: int | None,
     target: str,
     threshold: float | None,
+    form: Form | None,
     segments: int | None,
     emulated: int,
     *,
@@ -83,19 +89,22 @@ def command(
     """Compare the forms of MODEL on real segments, from PyTorch to the board's C; where they differ, layer by layer.
 
     MODEL is a candidate's folder (its validation subjects; the record stays there as verify.json) or any ONNX
-    classifier of one input (all labelled segments, those of a file, or noise). The limits are those of the board.
+    classifier of one input (all labelled segments, those of a file, or noise). The limits are those of the board. The
+    verdict on a candidate is about one form; others that fail are named and held back.
     """
     if sum(given is not None for given in (data, samples, noise)) != 1:
         raise click.UsageError("Say what is compared on, with one of --data, --samples and --noise.")
     refuse_for_candidate(model, threshold)
     if model.is_dir() and data is None:
         raise click.UsageError("--samples and --noise are for an ONNX file; a candidate needs its data: --data.")
+    if model.is_file() and form is not None:
+        raise click.UsageError("--form is for a candidate: an ONNX file has the one form that it is.")
     from ecm_edge import targets
     from ecm_edge.evaluate.verify import verify_candidate, verify_model
 
     board, dataset = targets.load(target), open_data(data) if data else None
     if model.is_dir() and dataset:
-        record = verify_candidate(model, dataset, board, segments=segments, emulated=emulated)
+        record = verify_candidate(model, dataset, board, form=form, segments=segments, emulated=emulated)
     else:
         source = dataset or _segments(model, samples, noise or 0)
         record = verify_model(model, source, board, segments=segments, emulated=emulated, threshold=threshold)
@@ -141,7 +150,16 @@ def _render(record: VerifyRecord) -> None:
         _explain(hop)
     for sentence in remedies(record):
         say(f"- {sentence}")
-    say(record.verdict.value)
+    say(f"{record.verdict.value}{_about(record)}")
+
+
+def _about(record: VerifyRecord) -> str:
+    """What the verdict is about, where that is not everything that was compared."""
+    if record.form is None or not record.failing_forms:
+        return ""
+    beside = [form for form in record.failing_forms if form != record.form]
+    others = f"; {', '.join(beside)} fails and is held back" if beside else ""
+    return f" for {record.form}{others}"
 
 
 def _tell_emulated(record: VerifyRecord) -> None:

@@ -12,6 +12,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
+from ecm_edge.base.tables import printable
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.data import info
@@ -101,7 +102,14 @@ def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra
 def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequence[str]) -> str:
     """The card as Markdown."""
     environment = templates.environment(keep_trailing_newline=True)  # Markdown, in which `plain` escapes names
-    environment.filters |= {"plain": plain, "shown": shown, "left_out": left_out, "bin": _bin}
+    environment.filters |= {
+        "plain": plain,
+        "code": code,
+        "printable": printable,
+        "shown": shown,
+        "left_out": left_out,
+        "bin": _bin,
+    }
     environment.globals |= {"head": head, "row": row, **_PICKED}
     config = records.config
     counts = info.counts(dataset) if dataset else None
@@ -134,6 +142,15 @@ def plain(text: str) -> str:
     for sign in "\\|`*[$":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+def code(text: str) -> str:
+    r"""Text on one line that ends no code span.
+
+    >>> code("a`b\nc")
+    "a'b c"
+    """
+    return " ".join(text.replace("`", "'").split())
 
 
 def row(*cells: object) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.simplify import SimplifyRecord
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
     from ecm_edge.report.candidate_records import CandidateRecords
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.records import Mistakes
@@ -113,7 +113,8 @@ def _verify(record: VerifyRecord) -> Stage:
     others = [gate for gate in record.gates if gate.name not in {hop.name for hop in record.hops}]
     diverged = f"; first to diverge: {record.first_diverging_hop}" if record.first_diverging_hop else ""
     subjects = numbers.with_positives(len(record.subjects), None)
-    detail = f"{len(record.hops)} hops on {record.segments:,} segments of {subjects}{diverged}"
+    about = f"the way to {record.form}; " if record.form else ""
+    detail = f"{about}{len(record.hops)} hops on {record.segments:,} segments of {subjects}{diverged}"
     return Stage(name="verify", verdict=record.verdict, detail=detail, gates=[*others, *hops])
 
 

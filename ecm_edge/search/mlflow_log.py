@@ -159,14 +159,31 @@ class TrialLog:
     def finish(self, records: Sequence[TrialRecord]) -> None:
         """Write what is not there yet of these trials, which may be those of other workers, and of those that wait."""
         self.waiting |= {record.number: record for record in records}
-        try:
-            with doing("MLflow"), self.server.clear_errors("takes trials"):
-                for number in sorted(self.waiting):
-                    self._write(self.waiting[number])
-                    del self.waiting[number]
-        except SearchError as problem:
+        found = ""
+        with doing("MLflow"):
+            for number in sorted(self.waiting):
+                try:
+                    self._take(number)
+                except SearchError as problem:
+                    found = problem.found
+                    if not self._answers():
+                        break
+        if self.waiting:
             numbers = ", ".join(map(str, sorted(self.waiting)))
-            self.tell(f"not in MLflow yet: trials {numbers} ({problem.found})")
+            self.tell(f"not in MLflow yet: trials {numbers} ({found})")
+
+    def _take(self, number: int) -> None:
+        with self.server.clear_errors("takes trials"):
+            self._write(self.waiting[number])
+        del self.waiting[number]
+
+    def _answers(self) -> bool:
+        """Whether the server is there: then it was that trial which it did not take, and others may be."""
+        try:
+            self.server.check()
+        except SearchError:
+            return False
+        return True
 
     def _write(self, record: TrialRecord) -> None:
         sha256 = files.sha256_bytes(record.model_dump_json().encode())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -19,6 +20,8 @@ from ecm_edge.base.errors import OutputError, SearchError
 from ecm_edge.base.progress import detail, doing
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import configure, trial_folder
+from ecm_edge.candidate.networks import fastest
+from ecm_edge.data import recorded_noise
 from ecm_edge.search import claim, draws, ladder, presence, processes, shared, stored, study
 from ecm_edge.search.runs import TEACHERS, objective_of
 from ecm_edge.search.trial import Judge, Setting, prove_trial, train_trial
@@ -27,7 +30,6 @@ from ecm_edge.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Point
@@ -55,7 +57,16 @@ class GivenAwayError(Exception):
 
 
 def setting_of(dataset: Dataset, out: Path, settings: SearchSettings) -> Setting:
-    """What all trials of a study share, on this machine."""
+    """What all trials of a study share, on this machine.
+
+    Raises:
+        CandidateError: a setting of this machine that would fail every trial.
+        RecordingError: recorded noise that the space's trainings add and that cannot be read here.
+    """
+    fastest.wanted()
+    for folder in space.fixed_or_choices(settings.space, "augmentation.recorded"):
+        if folder:
+            recorded_noise.read(Path(str(folder)), dataset.header.task)
     return Setting(
         dataset=dataset,
         data=train.load_data(dataset, settings.split, unlabelled="unlabelled" in settings.space.training),

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from ecm_edge import metrics
 from ecm_edge.base.errors import CandidateError
@@ -120,7 +120,7 @@ class Loop:
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         self._schedule = _schedule(self._optimizer, training, self.batches.per_epoch)
-        self._average = _average(network, training)
+        self._average = average_of(network, training)
 
     @property
     def compiled(self) -> bool:
@@ -295,8 +295,18 @@ def _schedule(optimizer: torch.optim.Optimizer, training: TrainingConfig, batche
     return OneCycleLR(optimizer, training.learning_rate, total_steps=steps)
 
 
-def _average(network: nn.Module, training: TrainingConfig) -> AveragedModel | None:
+def average_of(network: nn.Module, training: TrainingConfig) -> AveragedModel | None:
+    """The average of weights that starts as the network is, if one is kept.
+
+    The decay grows from nearly none, min(decay, (1 + n) / (10 + n)) after n steps, as TensorFlow's does: in a short
+    training the weights that it began with would else be most of the average.
+    """
     if training.weight_average == "none":
         return None
-    averaging = get_ema_multi_avg_fn(training.average_decay)  # type: ignore[no-untyped-call] # torch leaves it untyped
+
+    def averaging(averages: PARAM_LIST, weights: PARAM_LIST, steps: Tensor | int) -> None:
+        done = int(steps)
+        decay = min(training.average_decay, (1 + done) / (10 + done))
+        get_ema_multi_avg_fn(decay)(averages, weights, steps)  # type: ignore[no-untyped-call] # torch leaves it untyped
+
     return AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,14 +125,11 @@ def fold_margins(
         OutputError: `work` cannot be written, or another process works there.
     """
     if work is None:
-        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        with files.scratch_folder() as scratch:
             return fold_margins(
                 configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
             )
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(work, problem) from problem
+    files.make_folder(work)
     setting = _Setting(dataset.folder, folds, rule, work, provenance.collect().tool_version)
     jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
     with files.locked(work):

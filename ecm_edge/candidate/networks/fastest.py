@@ -79,10 +79,10 @@ def choose(network: nn.Module, passes: int, shape: tuple[int, ...]) -> Chosen:
         CandidateError: ECM_EDGE_FORWARD names no way.
     """
     ways, missing = _possible(network)
-    wanted = _wanted()
-    if wanted is not None:
-        reason = f"{VARIABLE}={wanted}{'' if wanted in ways else f', but {missing}'}"
-        return forward_of(network, wanted if wanted in ways else "plain", reason)
+    named = wanted()
+    if named is not None:
+        reason = f"{VARIABLE}={named}{'' if named in ways else f', but {missing}'}"
+        return forward_of(network, named if named in ways else "plain", reason)
     if len(ways) == 1:
         return forward_of(network, "plain", missing)
     if passes < _WORTH_TIMING:
@@ -90,8 +90,12 @@ def choose(network: nn.Module, passes: int, shape: tuple[int, ...]) -> Chosen:
     return _fastest(network, ways, shape)
 
 
-def _wanted() -> Way | None:
-    """The way that the user names, if any."""
+def wanted() -> Way | None:
+    """The way that the user names, if any.
+
+    Raises:
+        CandidateError: ECM_EDGE_FORWARD names no way.
+    """
     named = os.environ.get(VARIABLE) or None
     for way in get_args(Way):
         if named == way:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import ModelError
+from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.progress import track
 from ecm_edge.base.records import Form, Gate, Verdict, at_least, not_run, verdict_of_what_ran
 from ecm_edge.candidate import candidate, row_sampling
@@ -27,6 +27,7 @@ from ecm_edge.evaluate.verify.records import (
     Hop,
     LayerDifference,
     VerifyRecord,
+    hops_to,
     judged_by,
 )
 from ecm_edge.evaluate.verify.segments import Segments, positive_subjects, segments_from, segments_of
@@ -61,6 +62,7 @@ def verify_candidate(
     dataset: Dataset,
     target: Target,
     *,
+    form: Form | None = None,
     segments: int | None = None,
     emulated: int = EMULATED_SEGMENTS,
 ) -> VerifyRecord:
@@ -72,13 +74,19 @@ def verify_candidate(
         folder: the candidate; a form that is not there is NOT RUN.
         dataset: the one it was made from.
         target: whose thresholds hold.
+        form: which one the verdict is about; the one that the target ships, its first, where None.
         segments: at most so many, spread evenly over the subjects; all where None.
         emulated: the largest number of them for the emulated board.
 
     Raises:
-        CandidateError: not a candidate, one that was not exported, or made from another data set.
+        CandidateError: not a candidate, one that was not exported, or made from another data set; or a form that the
+            target does not run.
         ModelError: a form that is corrupt or no classifier.
     """
+    form = form or target.precision[0]
+    if form not in target.precision:
+        hint = f"{target.name} runs {', '.join(target.precision)}."
+        raise CandidateError("verify judges a form that the target runs", form, hint)
     config = candidate.load_config(folder)
     candidate.check_dataset(config, dataset)
     candidate.check_forms(folder, data=dataset.folder)
@@ -87,9 +95,34 @@ def verify_candidate(
     whole = len(chosen) == len(dataset.rows_of(row_sampling.verification_subjects(config)))
     with workshop() as shop:
         chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=whole)
-        record = _record(folder, chain, dataset, target)
+        record = _record(folder, chain, dataset, target, form)
     record.save(folder / candidate.VERIFY)
     return record
+
+
+def verify_again(
+    folder: Path, dataset: Dataset, target: Target, form: Form, *, segments: int, emulated: int
+) -> VerifyRecord:
+    """Compare the forms on the way to one form of a candidate on a sample; nothing is written into its folder.
+
+    Args:
+        folder: the candidate.
+        dataset: the one it was made from.
+        target: whose thresholds hold.
+        form: the hops of other forms are NOT RUN.
+        segments: at most so many, spread evenly over the subjects that `verify_candidate` takes.
+        emulated: the largest number of them for the emulated board.
+
+    Raises:
+        CandidateError: not a candidate, one that was not exported, or made from another data set.
+        ModelError: a form that is corrupt or no classifier.
+    """
+    config = candidate.load_config(folder)
+    chosen = row_sampling.verification_rows(config, dataset, segments)
+    compared = _segments(dataset, chosen, target)
+    with workshop() as shop:
+        chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=False, only=form)
+        return _record(folder, chain, dataset, target)
 
 
 def verify_model(
@@ -158,15 +191,23 @@ class CandidateChain:
     """The hops of a candidate; each looks at two of its forms."""
 
     def __init__(
-        self, folder: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int, ship: bool
+        self,
+        folder: Path,
+        segments: Segments,
+        target: Target,
+        shop: Workshop,
+        *,
+        emulated: int,
+        ship: bool,
+        only: Form | None = None,
     ) -> None:
         self.segments, self._folder, self._target = segments, folder, target
-        self._recorded = recorded_sha256(folder)
+        self._recorded, self._only = recorded_sha256(folder), only
         self._exported = FormFile(folder / candidate.EXPORTED, segments)
         forms = {form: FormFile(folder / candidate.FORM_FILES[form], segments) for form in get_args(Form)}
         self._float32, self._float16, self._int8 = forms["float32"], forms["float16"], forms["int8"]
         self.compiled = [
-            CHops(shop, form, file, target, segments, self._unwanted(form), emulated=emulated, ship=ship)
+            CHops(shop, form, file, target, segments, self._unwanted_c(form), emulated=emulated, ship=ship)
             for form, file in forms.items()
         ]
 
@@ -184,7 +225,14 @@ class CandidateChain:
 
     def _unwanted(self, form: str) -> str:
         """The reason not to compare a form for this target; empty if it must be compared."""
+        if self._only and form not in {"float32", self._only}:
+            return f"only the forms on the way to {self._only} are asked for"
         return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
+
+    def _unwanted_c(self, form: Form) -> str:
+        """The same for the C of a form: on the way to another form none is needed."""
+        other = f"only {self._only} is asked for" if self._only and form != self._only else ""
+        return self._unwanted(form) or other
 
     def _torch(self) -> Hop:
         name, sides = EXPORTED, (candidate.CHECKPOINT, self._exported.path.name)
@@ -342,15 +390,25 @@ def _segments(dataset: Dataset, chosen: np.ndarray, target: Target, decision: De
     return segments_of(dataset, chosen, beta, decision)
 
 
-def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | Samples, target: Target) -> VerifyRecord:
-    """Run the hops of a chain and sum them up."""
+def _record(
+    model: Path,
+    chain: CandidateChain | FileChain,
+    dataset: Dataset | Samples,
+    target: Target,
+    form: Form | None = None,
+) -> VerifyRecord:
+    """Run the hops of a chain and sum them up; the verdict is about the way to a form, or about all."""
     made, segments = [step() for step in track(chain.steps, "compare forms, hop")], chain.segments
     counted = at_least("segments_compared", len(segments.samples), 1, "segments")
-    gates = [counted, *(_gate_of(hop) for hop in made)]
+    of_hops = [_gate_of(hop) for hop in made]
     failed = next((hop.name for hop in made if hop.verdict == Verdict.FAIL), None)
+    judged = hops_to(form, target) if form else [hop.name for hop in made]
     nothing = counted.verdict == Verdict.PASS and all(hop.verdict == Verdict.NOT_RUN for hop in made)
     return VerifyRecord(
-        verdict=Verdict.NOT_RUN if nothing else verdict_of_what_ran(gates),
+        verdict=Verdict.NOT_RUN
+        if nothing
+        else verdict_of_what_ran([counted, *(gate for gate in of_hops if gate.name in judged)]),
+        form=form,
         model=model.name,
         target=target.name,
         judged_by=judged_by(target),
@@ -360,7 +418,7 @@ def _record(model: Path, chain: CandidateChain | FileChain, dataset: Dataset | S
         hops=made,
         model_sha256={path.name: files.sha256_file(path) for path in chain.paths},
         firmware=[verified for compiled in chain.compiled if (verified := compiled.verified())],
-        gates=gates,
+        gates=[counted, *of_hops],
         provenance=provenance.collect(),
     )
 

@@ -187,15 +187,19 @@ class VerifiedFirmware(Record):
 
 
 class VerifyRecord(Record):
-    """The verdict over the chain: FAIL if any hop failed; a hop that did not run has a reason.
+    """The verdict over the chain: FAIL if a hop failed that it is about; a hop that did not run has a reason.
 
-    `first_diverging_hop` is the first that failed. `model_sha256` are the files that were compared, by name, and
-    `firmware` what was built of them. `judged_by` is the hash of the target's thresholds and firmware as they were.
-    `dataset` may also be a file of samples, or noise: then there are no task and no subjects. `facts` are those of a
-    model that is no float32 detector. `subjects_with_positives` counts those with a positive segment.
+    Of a candidate it is about the way from PyTorch to `form`; a failure on the way to another form alone holds back
+    that one, and `failing_forms` names it. Without `form` it is about every hop: one file has one form.
+    `first_diverging_hop` is the first that failed, whatever the verdict is about. `model_sha256` are the files that
+    were compared, by name, and `firmware` what was built of them. `judged_by` is the hash of the target's thresholds
+    and firmware as they were. `dataset` may also be a file of samples, or noise: then there are no task and no
+    subjects. `facts` are those of a model that is no float32 detector. `subjects_with_positives` counts those with a
+    positive segment.
     """
 
     verdict: Verdict
+    form: Form | None = Field(default=None, exclude_if=lambda form: form is None)
     model: str
     target: str
     judged_by: str = ""
@@ -238,6 +242,16 @@ class VerifyRecord(Record):
         compared = next((hop.by_subject for hop in self.hops if hop.by_subject), None)
         return None if compared is None else sum(subject.f1_before is not None for subject in compared)
 
+    @property
+    def failing_forms(self) -> list[Form]:
+        """The forms on whose way a hop failed."""
+        failed = [hop.name for hop in self.hops if hop.verdict == Verdict.FAIL]
+        return [
+            form
+            for form, names in HOPS_TO.items()
+            if any(name in names or name.startswith(f"{form}:") for name in failed)
+        ]
+
     def firmware_of(self, model_sha256: str) -> VerifiedFirmware | None:
         """What was built of exactly this model, if anything was."""
         return next((built for built in self.firmware if built.model_sha256 == model_sha256), None)
@@ -246,12 +260,18 @@ class VerifyRecord(Record):
 def is_proven(record: VerifyRecord, form: Form, target: Target) -> bool:
     """Whether nothing fails on the way to a form; a failure on the way to another form alone does not count.
 
-    The record's verdict has to agree with its hops and gates: FAIL if any of them fails, and else PASS.
+    The record's verdict has to agree with its hops and gates: FAIL if any fails that it is about, and else PASS.
     """
-    others = {hop.name for hop in record.hops} - set(hops_to(form, target))
+    others = _hops_beside(record, form, target)
+    not_judged = _hops_beside(record, record.form, target) if record.form else set()
     under = [
         (hop.name, verdict) for hop in record.hops for verdict in (hop.verdict, *(gate.verdict for gate in hop.gates))
     ]
     under += [(gate.name, gate.verdict) for gate in record.gates]
     failed = {name for name, verdict in under if verdict == Verdict.FAIL}
-    return failed <= others and record.verdict == (Verdict.FAIL if failed else Verdict.PASS)
+    return failed <= others and record.verdict == (Verdict.FAIL if failed - not_judged else Verdict.PASS)
+
+
+def _hops_beside(record: VerifyRecord, form: Form, target: Target) -> set[str]:
+    """The record's hops that do not lie on the way to a form."""
+    return {hop.name for hop in record.hops} - set(hops_to(form, target))
