@@ -54,9 +54,9 @@ def attempt(reader, original, scratch, seed):
     shutil.copytree(rng.choice(sorted(original.iterdir())), folder)
     reader.mutate(folder, rng)
     _forget_peak()
-    before = _cpu_seconds()
+    before = cpu_seconds()
     code, finding = _read(reader, folder, scratch / "out", rng)
-    seconds, peak = _cpu_seconds() - before, peak_mb()
+    seconds, peak = cpu_seconds() - before, peak_mb()
     finding = finding or _beyond(seconds, peak)
     return Outcome(reader.name, seed, code, finding, round(seconds, 3), round(peak, 1))
 
@@ -97,7 +97,8 @@ def _beyond(seconds, peak):
     return f"more than {MOST_MB} MB" if peak > MOST_MB else ""
 
 
-def _cpu_seconds():
+def cpu_seconds():
+    """Of processor time, of this process and of those that it ran and that have ended."""
     return sum(
         resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

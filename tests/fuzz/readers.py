@@ -156,15 +156,16 @@ def _registry(folder, out, rng):
     if rng.random() < 0.5:
         return run("rollback", *rng.choice([[], ["100-70"], ["../x"]]), "--target", shelf, "--registry", folder / "r")
     page = ["--html", out] if rng.random() < 0.3 else []
-    code, printed = run("history", "--registry", folder / "r", *page)
-    return code, printed
+    if rng.random() < 0.5:
+        return run("registry", "check", folder / "r")
+    return run("history", "--registry", folder / "r", *page)
 
 
 def _json_of_registry(folder, rng):
     """Records, the history, or any file; a link, a file more or a file less."""
     shelf = folder / "r" / tiny.TARGET.name
     if rng.random() < 0.8:
-        path = rng.choice([shelf / "history.jsonl", shelf / "incumbent.json"])
+        path = rng.choice(sorted(path for path in shelf.iterdir() if path.suffix in {".json", ".jsonl"}))
         path.write_bytes(mutators.json_lines(path.read_bytes(), rng))
         return
     _mutated_files((".json", mutators.json_text), (".jsonl", mutators.json_lines))(folder, rng)

@@ -16,6 +16,7 @@ from .readers import READERS
 def serve(folder):
     """Answer until standard input ends. What the readers print themselves goes to standard error."""
     torch.set_num_threads(1)
+    os.environ["ECM_EDGE_CACHE"] = str(folder / "cache")  # with the reports of faults
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     answers.write("ready\n")
