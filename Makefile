@@ -9,12 +9,18 @@ RUNS ?= runs
 
 .PHONY: demo test fuzz faults check format bench figures clean emulators postgresql constraints licences lower-bounds
 
-# Every file that is downloaded has a hash in constraints.txt. The CUDA libraries are for torch from PyPI, on Linux: a
-# build without CUDA has a "+" in its version. The last line downloads nothing: it fails if something is not pinned.
+# Every file that is installed has a hash in a file of constraints. torch is downloaded first and then checked: of a pin
+# with hashes pip would take PyPI's file, and not a build without CUDA that it is also offered, which has a "+" in its
+# version. The CUDA libraries are for the other one, on Linux. The last line downloads nothing: it fails if something is
+# not pinned.
 PIP := $(BIN)/python -m pip install --quiet
-$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
+$(STAMP): pyproject.toml constraints.txt constraints-torch.txt constraints-cuda.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --no-deps --requirement constraints.txt
+	rm -rf $(VENV)/torch
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch "$$(grep -o '^torch==[^ ]*' constraints-torch.txt)"
+	$(PIP) --require-hashes --no-deps --no-index --find-links $(VENV)/torch --requirement constraints-torch.txt
+	rm -rf $(VENV)/torch
 	$(BIN)/python -c 'import sys; from importlib.metadata import version; sys.exit("+" not in version("torch"))' || \
 		$(PIP) --require-hashes --no-deps --requirement constraints-cuda.txt
 	$(PIP) --no-index --no-build-isolation --editable '.[dev]'

@@ -27,7 +27,8 @@ def pins() -> dict[str, str]:
     """Every package of constraints.txt that this kind of system gets, with its version."""
     from packaging.requirements import Requirement
 
-    lines = re.findall(r"^([A-Za-z0-9].*?) *\\?$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    text = "".join((ROOT / name).read_text() for name in ("constraints.txt", "constraints-torch.txt"))
+    lines = re.findall(r"^([A-Za-z0-9].*?) *\\?$", text, flags=re.MULTILINE)
     requirements = [Requirement(line) for line in lines]
     here = [each for each in requirements if each.marker is None or each.marker.evaluate()]
     return {each.name: str(each.specifier).removeprefix("==") for each in here}

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-FILES = ("constraints.txt", "constraints-cuda.txt")
+FILES = ("constraints.txt", "constraints-torch.txt", "constraints-cuda.txt")
 
 
 def pins(name):
@@ -45,14 +45,14 @@ def test_every_pin_is_exact_and_has_hashes(name):
 
 
 def test_every_requirement_is_pinned_within_its_bounds():
-    pinned = pins("constraints.txt")
+    pinned = pins("constraints.txt") | pins("constraints-torch.txt")
     for each in wanted():
         requirement, _ = pinned[each.name.lower().replace("_", "-")]
         assert each.specifier.contains(str(requirement.specifier).removeprefix("==")), each
 
 
 def test_torch_has_the_hashes_of_several_builds():
-    requirement, hashes = pins("constraints.txt")["torch"]
+    requirement, hashes = pins("constraints-torch.txt")["torch"]
     assert len(hashes) > 10, "PyPI's wheels for Linux, macOS and Windows"
     text = (ROOT / ".ci/constraints.py").read_text()
     assert f'"{requirement}"' in text, "the build without CUDA is of this version"
@@ -66,6 +66,7 @@ def test_make_installs_with_hashes_and_nothing_else():
     installs = [line.strip() for line in recipe.splitlines() if "$(PIP)" in line]
     assert [("--require-hashes" in line, "--no-index" in line) for line in installs] == [
         (True, False),
+        (True, True),
         (True, False),
         (False, True),
     ]
@@ -75,7 +76,8 @@ def test_make_installs_with_hashes_and_nothing_else():
 
 
 def test_no_package_of_cuda_is_installed_without_it():
-    assert not any(re.match(r"nvidia|cuda|triton", name) for name in pins("constraints.txt"))
+    assert not any(re.match(r"torch$|nvidia|cuda|triton", name) for name in pins("constraints.txt"))
+    assert list(pins("constraints-torch.txt")) == ["torch"]
     assert {"triton", "nvidia-cublas"} <= set(pins("constraints-cuda.txt"))
 
 
