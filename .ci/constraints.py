@@ -1,4 +1,4 @@
-"""Write constraints.txt, constraints-torch.txt and constraints-cuda.txt anew: `make constraints`, or `make constraints UPGRADE=1`.
+"""Write the files of constraints anew: `make constraints`, or `make constraints UPGRADE=1`.
 
 uv resolves pyproject.toml with its extra `dev` for every platform, and takes the SHA-256 of every file that PyPI has of
 a version. Versions stay as they are in the files, unless UPGRADE=1 is given or they do not fit.
@@ -20,7 +20,7 @@ _TORCH, _CUDA = re.compile(r"torch=="), re.compile(r"(nvidia|cuda|triton)\b")
 _HEAD = {
     PINS: "# Exact versions of everything the project installs, and the SHA-256 of every file that pip may take.\n"
     "# `make` installs them with --require-hashes; `make constraints` writes them. torch has a file of its own.\n",
-    TORCH_PINS: "# torch alone: pip would take PyPI's file of a pin with hashes, and not one of this version without CUDA.\n",
+    TORCH_PINS: "# torch alone: of a pin with hashes pip would take PyPI's file, and none without CUDA.\n",
     CUDA_PINS: "# What torch from PyPI needs besides, on Linux. A build without CUDA needs none.\n",
 }
 

@@ -51,6 +51,7 @@ def chain(tmp_path_factory):
         "doctor": ("doctor",),
         "completion": ("completion", "fish"),
         "tasks": ("tasks",),
+        "trust": ("trust", "--list"),
         "targets": ("targets",),
         "space": ("space", at / "space.toml"),
         "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run",

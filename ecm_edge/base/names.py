@@ -5,22 +5,16 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
-_FILE = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$"
+NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+FILE_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$"
 
-Name = Annotated[str, Field(pattern=_NAME)]
-"""A name of one folder or file: letters, digits, ".", "_" and "-"; no path, and nothing hidden."""
-
-FileName = Annotated[str, Field(pattern=_FILE, max_length=1024)]
-"""The path of a file within a folder, such as "firmware/int8/host.elf": it leads nowhere else, and is not hidden."""
+"""Patterns of a name of one folder or file, and of the path of a file within a folder; nothing hidden in either."""
 
 _MOST_NAMES = 10_000  # of a folder, say; to compare more takes seconds
 _LONGEST = 256
@@ -29,12 +23,21 @@ _SHORT = 4  # such a name begins with the letter of the one that was meant: of t
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is a `Name`.
+    """Whether a text is a name of one folder or file.
 
     >>> is_name("97-83"), is_name("../97-83"), is_name(".."), is_name("")
     (True, False, False, False)
     """
-    return re.fullmatch(_NAME, text) is not None and not text.endswith("\n")
+    return re.fullmatch(NAME, text) is not None and not text.endswith("\n")
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text is the path of a file within a folder.
+
+    >>> is_file_name("firmware/int8/host.elf"), is_file_name("/etc/passwd"), is_file_name("a/../../b")
+    (True, False, False)
+    """
+    return re.fullmatch(FILE_NAME, text) is not None and not text.endswith("\n")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
@@ -21,6 +19,7 @@ from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -82,8 +81,8 @@ def sign_image(
         OutputError: `out` exists or cannot be written.
     """
     files.check_new(out)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        place = Path(scratch)
+    with files.scratch_folder() as scratch:
+        place = scratch
         shifted = for_slot(target, slot, slot_bytes, place / "slot.ld")
         sources = make.make_sources(model.classifier.proto, shifted, place, model=model.path.name)
         image = make.make_image(sources, "serial", place / "serial")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ecm_edge.base import files
+from ecm_edge.base.names import is_file_name
 from ecm_edge.base.records import GATE_COLUMNS, Form, Gate, Latency, Provenance, Record, Verdict
 from ecm_edge.base.shown import Tables
 from ecm_edge.firmware.fit_records import target_sha256
@@ -77,6 +78,8 @@ def shipped_image(record: VerifyRecord, challenger: Contender) -> ShippedImage |
     """The image that ships; None where there is none, or verify did not run its C."""
     verified, image = record.firmware_of(challenger.sha256), challenger.fit.image if challenger.fit else None
     if verified is None or image is None or verified.model_object is None or verified.compiler is None:
+        return None
+    if not is_file_name(image.file):  # it lies outside the candidate
         return None
     return ShippedImage(
         file=image.file,

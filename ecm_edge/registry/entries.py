@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, RegistryError
-from ecm_edge.base.names import FileName, Name
-from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record, Verdict
+from ecm_edge.base.records import Evidence, FileName, Form, Latency, Name, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import IMAGES
 from ecm_edge.registry.signatures import SIGNATURE
 

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
-from ecm_edge.base.names import Name
-from ecm_edge.base.records import Gate, Record, first_fault
+from ecm_edge.base.records import Gate, Name, Record, first_fault
 from ecm_edge.metrics import GainParts
 
 if TYPE_CHECKING:

@@ -7,10 +7,8 @@ segments, and the score is computed again on the rows that score.json is about. 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
@@ -85,11 +83,11 @@ def firmware_again(challenger: Contender) -> list[Gate]:
     if recorded is None:
         return []
     graph = cost.count(onnx_model.load_proto(challenger.folder / FORM_FILES["float32"]))
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         built = build_form(
             challenger.model.classifier.proto,
             challenger.target,
-            Path(scratch),
+            scratch,
             form=challenger.form,
             counted=graph,
             checked=True,
@@ -119,7 +117,10 @@ def _counts(recorded: FormFit, built: FormFit) -> Gate:
     """Instructions, by class and layer; without an emulator here there is nothing to compare."""
     if recorded.instructions and not built.instructions:
         return not_run("counts_anew", f"nothing was counted here: {built.reason}")
-    pairs = {"instructions": (_total(recorded), _total(built))}
+    pairs = {
+        "instructions": (_total(recorded), _total(built)),
+        "layers": (len(recorded.layers), len(built.layers)),
+    }
     if recorded.instructions and built.instructions:
         pairs["unaligned"] = (recorded.instructions.unaligned, built.instructions.unaligned)
         pairs["stack_bytes"] = (recorded.instructions.stack_bytes, built.instructions.stack_bytes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,8 +96,8 @@ def sign(folder: Path, key: str) -> None:
             f"{strange} in {folder}",
             "Remove it, or copy the file.",
         )
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
-        signature = Path(scratch) / SIGNATURE
+    with files.scratch_folder() as scratch:
+        signature = scratch / SIGNATURE
         signer.set_hashing_config(_hashing()).sign(folder.resolve(), signature)
         content = signature.read_bytes()
     files.write_atomic(folder / SIGNATURE, content)
@@ -209,10 +208,10 @@ def _as_folder(bundle: Path) -> Iterator[Path]:
     if bundle.is_dir():
         yield bundle
         return
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         try:
             with zipfile.ZipFile(bundle) as archive:
-                yield _unpacked(archive, Path(scratch))
+                yield _unpacked(archive, scratch)
         except (OSError, zipfile.BadZipFile) as problem:
             raise RegistryError(
                 "a bundle is a folder or a .zip archive",
