@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback", epilog=example("ecm-edge rollback --target loongson-2k0500 --registry registry"))
-@click.argument("entry", required=False, help="The same as --to ENTRY.")
+@click.argument("entry", required=False, help="The same as --to ENTRY.  [default: that of --to]")
 @click.option(
     "--to",
     "wanted",

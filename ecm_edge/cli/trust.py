@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command("trust", epilog=example("ecm-edge trust boards", "ecm-edge trust --list"))
-@click.argument("folder", type=PATH, required=False, help="A folder; all that lies below it is trusted, too.")
+@click.argument(
+    "folder",
+    type=PATH,
+    required=False,
+    help="A folder; all that lies below it is trusted, too.  [default: none, with --list]",
+)
 @click.option("--list", "listed", is_flag=True, help="List the folders that are marked.")
 @click.option("--remove", is_flag=True, help="Trust FOLDER no more.")
 @json_option

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import files
+from ecm_edge.base import files, trust
 from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.base.records import Form, Gate, Record, Verdict, condition, verdict_of_all
 from ecm_edge.firmware import build, generate, make
+from ecm_edge.targets import commands
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def sign_image(
     with files.scratch_folder() as scratch:
         place = scratch
         shifted = for_slot(target, slot, slot_bytes, place / "slot.ld")
+        commands.check(target.firmware)
+        trust.typed(commands.commands(shifted.firmware))  # what it has more is made here
         sources = make.make_sources(model.classifier.proto, shifted, place, model=model.path.name)
         image = make.make_image(sources, "serial", place / "serial")
         signed = place / "signed.bin"
