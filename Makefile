@@ -7,12 +7,28 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNS ?= runs
 
-.PHONY: demo test check format bench figures clean emulators postgresql
+.PHONY: demo test fuzz faults check format bench figures clean emulators postgresql constraints licences lower-bounds
 
-$(STAMP): pyproject.toml constraints.txt
+# Every file that is installed has a hash in a file of constraints. torch is downloaded first and then checked: of a pin
+# with hashes pip would take PyPI's file, and not a build without CUDA that it is also offered, which has a "+" in its
+# version. The CUDA libraries are for the other one, on Linux. The last line downloads nothing: it fails if something is
+# not pinned.
+PIP := $(BIN)/python -m pip install --quiet
+$(STAMP): pyproject.toml constraints.txt constraints-torch.txt constraints-cuda.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --require-hashes --no-deps --requirement constraints.txt
+	rm -rf $(VENV)/torch
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(VENV)/torch "$$(grep -o '^torch==[^ ]*' constraints-torch.txt)"
+	$(PIP) --require-hashes --no-deps --no-index --find-links $(VENV)/torch --requirement constraints-torch.txt
+	rm -rf $(VENV)/torch
+	$(BIN)/python -c 'import sys; from importlib.metadata import version; sys.exit("+" not in version("torch"))' || \
+		$(PIP) --require-hashes --no-deps --requirement constraints-cuda.txt
+	$(PIP) --no-index --no-build-isolation --editable '.[dev]'
 	touch $@
+
+# Pins of pyproject.toml with their hashes; UPGRADE=1 takes newer versions.
+constraints: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/constraints.py $(if $(UPGRADE),--upgrade)
 
 # Debian's emulators, where apt is there and root; elsewhere their hops are NOT RUN, and the commands say so.
 missing_emulators = $(shell for each in qemu-loongarch64 qemu-system-arm; do command -v $$each >/dev/null || echo $$each; done)
@@ -33,6 +49,14 @@ postgresql:
 			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 			echo "could not install PostgreSQL: tests of many workers on it will be NOT RUN"; \
 	else echo "PostgreSQL is missing: install Debian's postgresql; until then tests of many workers on it are NOT RUN"; fi
+
+# The table of licences, of what is installed.
+licences: $(STAMP)
+	$(BIN)/python .ci/licences.py
+
+# Installs exactly the lower bounds of pyproject.toml, gigabytes with torch from PyPI, and runs a small part of the tests.
+lower-bounds: $(STAMP)
+	.ci/lower_bounds.sh
 
 DEMO := $(RUNS)/demo
 EDGE := $(BIN)/ecm-edge
@@ -66,6 +90,16 @@ demo: $(STAMP) emulators
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) emulators postgresql
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Hours: every command is killed, and its writes fail, at every fault point; counts are in tests/faults.json.
+faults: export OMP_NUM_THREADS = 1
+faults: $(STAMP)
+	$(BIN)/python -m tests.disturb_all
+
+# Hours: goes on where tests/fuzz/counts.json ends, and writes the table in tests/README.md. One process.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz
 
 check: $(STAMP)
 	$(BIN)/ruff check .

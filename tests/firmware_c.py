@@ -85,7 +85,7 @@ def fused():
     return ["-mfma"] if cpuinfo.exists() and " fma " in cpuinfo.read_text() else []
 
 
-def build(folder, models, *, optimise="-O1", sanitise=False, trace=False):
+def build(folder, models, *, optimise="-O1", sanitise=False, trace=False, more=()):
     """Compile generated models, each of another name, into one program that fills or poisons what is not alive."""
     folder.mkdir(parents=True, exist_ok=True)
     for model in models:
@@ -103,7 +103,8 @@ def build(folder, models, *, optimise="-O1", sanitise=False, trace=False):
     known = [f"void {m.name}_run(const float *samples, float *scores);\nvoid {m.name}_kill(int fill);" for m in models]
     text = [f'#include "{RUNNER}"', *known, "const struct model models[] = {", *rows, "};", ""]
     (folder / "all.c").write_text("\n".join(text))
-    flags = [*WARNINGS, optimise, *fused(), *(SANITISERS if sanitise else []), *(["-DECM_TRACE"] if trace else [])]
+    flags = [*WARNINGS, optimise, *fused(), *(SANITISERS if sanitise else []), *more]
+    flags += ["-DECM_TRACE"] if trace else []
     program = folder / "program"
     sources = [folder / "all.c", *(unit for unit, group in units.items() if group)]
     command = ["gcc", *flags, "-I", str(folder), *map(str, sources), "-o", str(program), "-lm"]

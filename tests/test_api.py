@@ -46,7 +46,10 @@ OTHERWISE_NAMED = {
     "firmware-build": "build_firmware",
     "firmware-generate": "generate_firmware",
     "firmware-serve": "serve",
+    "firmware-sign": "sign_firmware",
+    "registry-check": "check_registry",
     "space": "load_space",
+    "verify-bundle": "verify_bundle",
 }
 """Verbs that have another name in Python than on the command line."""
 
@@ -113,6 +116,7 @@ def test_the_defaults_are_those_of_the_stage(name):
         "search",
         "resume_search",
         "generate_firmware",
+        "sign_firmware",
     }:
         return  # these do more than to pass their arguments on
     own, theirs = inspect.signature(verb).parameters, inspect.signature(inner).parameters

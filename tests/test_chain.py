@@ -51,6 +51,7 @@ def chain(tmp_path_factory):
         "doctor": ("doctor",),
         "completion": ("completion", "fish"),
         "tasks": ("tasks",),
+        "trust": ("trust", "--list"),
         "targets": ("targets",),
         "space": ("space", at / "space.toml"),
         "search": ("search", *data, *target, "--space", at / "space.toml", "--trials", 2, "-o", at / "run",
@@ -75,6 +76,7 @@ def chain(tmp_path_factory):
         "card": ("card", at / "c", *data, "-o", at / "card.md"),
         "promote": ("promote", at / "c", *data, *target, *registry),
         "history": ("history", *target, *registry),
+        "registry-check": ("registry", "check", at / "registry"),
         "compare": ("compare", at / "c", at / "run", *data),
         "bundle": ("bundle", at / "c", *target, "-o", at / "bundle.zip"),
         "scale": ("scale", at / "c", *data, *target, "-o", at / "scaled", "--least-objective", 0.0),
@@ -97,7 +99,7 @@ def test_no_schema_is_left_over():
     assert {path.stem for path in schemas.FOLDER.glob("*.json")} == set(schemas.RECORDS)
 
 
-ELSEWHERE = {"rollback", "firmware-serve", "measure"}
+ELSEWHERE = {"rollback", "firmware-serve", "firmware-sign", "measure", "verify-bundle"}
 """Commands whose outputs other tests hold against their schemas."""
 
 

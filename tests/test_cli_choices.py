@@ -30,6 +30,8 @@ OFFERED = [
     ("measure", "form", records.Form),
     ("firmware generate", "form", records.Form),
     ("firmware serve", "form", records.Form),
+    ("firmware sign", "form", records.Form),
+    ("verify", "form", records.Form),
     ("data import", "file_format", formats.Format),
     ("data import", "delimiter", options.Delimiter),
     ("data import", "decimal", options.DecimalSign),

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from ecm_edge.base.errors import DatasetError, OutputError
-from ecm_edge.data import dataset_writer
 from ecm_edge.data.dataset import Description, LeftOut, SegmentBlock, Source, check_content, open_dataset
 from ecm_edge.data.dataset_writer import write_dataset
 
@@ -170,7 +169,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path, monkeypatch
     def full(_handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(dataset_writer.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "d", block(("S1", "N")))
     assert not list(tmp_path.iterdir())

@@ -100,6 +100,26 @@ def test_a_file_is_read_up_to_a_limit_and_a_pipe_or_device_not_at_all(tmp_path):
             files.read_bounded(path, 10)
 
 
+def test_a_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    os.truncate(tmp_path / "a", 1 << 40)
+    monkeypatch.setattr(Path, "open", None)
+    with pytest.raises(OSError, match="Larger than 1,000 bytes"):
+        files.read_bounded(tmp_path / "a", 1000)
+    assert files.read_or_nothing(tmp_path / "a", 1000) == b""
+
+
+def test_a_pipe_in_place_of_a_lock_is_not_waited_for_and_a_link_is_not_followed(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with files.locked(tmp_path):
+        pass
+    (tmp_path / ".lock").unlink()
+    (tmp_path / ".lock").symlink_to(tmp_path / "other")
+    with pytest.raises(OutputError, match="must be writable"), files.locked(tmp_path):
+        pass
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_lock_is_held_by_one_and_freed_at_the_end(tmp_path):
     with files.locked(tmp_path), pytest.raises(OutputError, match="one process at a time"), files.locked(tmp_path):
         pass

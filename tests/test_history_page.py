@@ -113,7 +113,9 @@ def test_hostile_texts_are_escaped(shelf, tmp_path):
             "gates": [at_least(bad, 0, 1, bad, bad)],
         }
     )
-    hostile = event.model_copy(update={"event": "promoted", "entry": f"{bad}&amp;", "replaces": bad})
+    hostile = event.model_copy(
+        update={"event": "promoted", "entry": "99-00", "replaces": "98-00", "candidate": f"{bad}&amp;"}
+    )
     for each in (event, hostile):
         registry.log(shelf, each)
     (shelf / "MODEL_CARD.md").write_text(f"# Model card: {bad}\n")
@@ -130,15 +132,22 @@ def test_the_page_is_bounded(shelf, tmp_path):
     wordy = refused.model_copy(
         update={"reason": "why " * 100_000, "gates": [not_run("gate", "so " * 10_000) for _ in range(100)]}
     )
-    lines = [wordy, *[refused] * 300]
-    content = "".join(event.model_dump_json() + "\n" for event in lines)
-    path = shelf / registry.HISTORY
-    path.write_text(content + path.read_text())
+    _of_an_earlier_version(shelf, [wordy, *[refused] * 300, *registry.history(shelf)])
     html = written(shelf, tmp_path / "page.html")
     assert html.count('<li class="refused">') + html.count('<li class="">') + html.count('<li class="back">') == 200
     assert "105 older decisions are not shown" in html
-    path.write_text(wordy.model_dump_json() + "\n")
+    (shelf / registry.INCUMBENT).unlink()
+    _of_an_earlier_version(shelf, [wordy])
     assert len(written(shelf, tmp_path / "page.html")) < 200_000
+
+
+def _of_an_earlier_version(shelf, events):
+    """Write a history whose lines are not bound to each other."""
+    unbound = [event.model_copy(update={"previous_sha256": None}) for event in events]
+    (shelf / registry.HISTORY).write_text("".join(event.model_dump_json() + "\n" for event in unbound))
+    (shelf / registry.LATEST).unlink(missing_ok=True)
+    if (shelf / registry.INCUMBENT).exists():
+        unbound[-1].save(shelf / registry.INCUMBENT)
 
 
 def test_a_link_with_spaces_and_marks_is_quoted(shelf, tmp_path):

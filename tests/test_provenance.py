@@ -22,12 +22,16 @@ def checkout(folder):
 
 
 def test_a_checkout_gives_its_commit_and_whether_it_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1750000000")
     monkeypatch.setattr(provenance, "_CHECKOUT", checkout(tmp_path))
     clean = provenance.collect()
     assert re.fullmatch("[0-9a-f]{40}", clean.git_sha)
     assert clean.git_dirty is False
     (tmp_path / "file").write_text("2")
     assert provenance.collect().git_dirty is True
+    as_its_owner = provenance.collect()
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # Git's own
+    assert provenance.collect() == as_its_owner
 
 
 @pytest.mark.parametrize("broken", [False, True])

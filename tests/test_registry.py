@@ -14,8 +14,9 @@ import pytest
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError, RegistryError
 from ecm_edge.registry import entries, registry
+from ecm_edge.registry.events import Event
 from ecm_edge.registry.promote import promote
-from ecm_edge.registry.registry import Event, HistoryRecord, history, incumbent, rollback
+from ecm_edge.registry.registry import HistoryRecord, history, incumbent, rollback
 from tests import tiny
 
 NAME = tiny.TARGET.name
@@ -53,7 +54,7 @@ def test_promotions_refusals_and_rollbacks_are_all_in_the_history(shelf, decide)
     for column in (3, 2, 4, 1):
         decide(column)
     assert rollback(shelf, DATE).entry == "100-80"
-    assert rollback(shelf, DATE).entry == "100-70"
+    assert rollback(shelf, DATE, "100-70").entry == "100-70"
     assert rollback(shelf, DATE, "100-90").entry == "100-90"
     assert events(shelf) == [
         ("promoted", "100-70", None),
@@ -70,20 +71,39 @@ def test_promotions_refusals_and_rollbacks_are_all_in_the_history(shelf, decide)
 
 def test_equal_names_get_a_number(shelf, decide):
     decide(1)
-    (shelf / "incumbent.json").unlink()  # as if on another board
+    for name in ("incumbent.json", "history.jsonl", "latest.json"):
+        (shelf / name).unlink()  # as if on another board
     manifest = next((shelf / "entries").glob("*/manifest.json"))
     manifest.write_text(manifest.read_text().replace('"synthetic": true', '"synthetic": false'))
     (manifest.parent / "extra").write_text("so that it is not the same entry")
     assert decide(1).entry == "100-90-2"
 
 
-def test_the_incumbent_again_is_refused_and_adds_nothing(shelf, decide):
-    decide(1)
-    assert decide(1).verdict == "FAIL"
-    assert len(list((shelf / "entries").iterdir())) == 1
+def test_the_incumbent_again_is_promoted_already_and_adds_nothing(shelf, decide):
+    first = decide(1)
+    again = decide(1)
+    assert (again.verdict, again.entry, again.reason, again.already) == ("PASS", first.entry, first.reason, True)
+    assert len(list((shelf / "entries").iterdir())) == len(history(shelf)) == 1
 
 
-@pytest.mark.parametrize("wanted", [None, "100-70", "50-50"])
+def test_a_refusal_said_twice_is_one_line(shelf, decide):
+    for column in (2, 3, 3, 4, 3):
+        decide(column)
+    assert [event.candidate for event in history(shelf)] == ["misses-2", "misses-3", "misses-4", "misses-3"]
+
+
+def test_a_rollback_said_again_changes_nothing(shelf, decide):
+    for column in (3, 2, 1):
+        decide(column)
+    back = rollback(shelf, DATE)
+    assert (back.entry, rollback(shelf, DATE)) == ("100-80", back)
+    assert rollback(shelf, DATE, "100-80") == back
+    further = rollback(shelf, DATE, "100-70")
+    assert (further.entry, rollback(shelf, DATE, "100-70"), rollback(shelf, DATE)) == ("100-70", further, further)
+    assert len(history(shelf)) == 5
+
+
+@pytest.mark.parametrize("wanted", [None, "50-50"])
 def test_a_rollback_needs_an_earlier_entry(shelf, decide, wanted):
     decide(3)
     with pytest.raises(RegistryError, match="the incumbent is 100-70"):
@@ -135,8 +155,8 @@ def test_a_kill_at_any_step_leaves_a_valid_incumbent(shelf, decide, monkeypatch,
     steps = {
         "stage": (files, "staged_folder"),
         "manifest": (entries.Manifest, "save"),
-        "incumbent": (registry, "install"),
-        "history": (registry, "log"),
+        "incumbent": (registry, "log"),
+        "history": (registry.events, "append"),
     }
 
     def killed(*_arguments, **_options):
@@ -157,7 +177,7 @@ def test_a_kill_at_any_step_leaves_a_valid_incumbent(shelf, decide, monkeypatch,
 def test_an_entry_that_was_staged_but_not_installed_is_used_again(shelf, decide, monkeypatch):
     decide(3)
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "install", lambda *_: (_ for _ in ()).throw(KilledError))
+        patch.setattr(registry, "log", lambda *_: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
             decide(2)
     assert (shelf / "entries" / "100-80").is_dir()
@@ -171,8 +191,10 @@ from pathlib import Path
 from ecm_edge.base import files
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.registry.promote import promote
+from ecm_edge.registry import proof
 from tests import tiny
 
+proof.prove = tiny.believing(proof.prove)
 real = files.write_atomic
 def write_and_die(path, content):
     if path.name == sys.argv[5]:
@@ -273,7 +295,9 @@ def test_commands(tmp_path, decide, capsys):
     assert (record.incumbent, [e.event for e in record.events]) == ("100-70", ["promoted", "promoted", "rolled back"])
     assert tiny.run(["history", *arguments]) == 0
     assert "misses-3 (synthetic)" in capsys.readouterr().out
-    assert tiny.run(["rollback", *arguments]) == 2
+    assert tiny.run(["rollback", *arguments]) == 0
+    assert "the incumbent is 100-70 already (rolled back, " in capsys.readouterr().out
+    assert tiny.run(["rollback", "100-70", "--to", "100-80", *arguments]) == 2
     assert tiny.run(["history", "--target", "nucleo-l432kc", "--registry", tmp_path / "registry", "--json"]) == 0
     assert HistoryRecord.model_validate_json(capsys.readouterr().out).incumbent is None
     assert not (tmp_path / "registry" / "nucleo-l432kc").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import shutil
 
 import pytest
 
@@ -127,7 +128,9 @@ def test_a_registry_tells_of_this_candidate(tmp_path, full, data):
 
 
 def test_a_refusal_is_not_a_failure_of_the_candidate(tmp_path, full, data):
-    promote(full, data, tiny.TARGET, tmp_path / "registry")
+    first = shutil.copytree(full, tmp_path / "first")
+    (first / candidate.BENCH).write_text(f"{(full / candidate.BENCH).read_text()}\n")  # not the same, file by file
+    promote(first, data, tiny.TARGET, tmp_path / "registry")
     again = promote(full, data, tiny.TARGET, tmp_path / "registry")
     record = gather(full, data, tmp_path / "registry")
     assert again.verdict == record.promotion.verdict == Verdict.FAIL

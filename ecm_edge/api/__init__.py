@@ -71,9 +71,20 @@ from ecm_edge.api.datasets import (
     targets,
     tasks,
 )
-from ecm_edge.api.decisions import card, compare, history, promote, report, rollback
+from ecm_edge.api.decisions import card, check_registry, compare, history, promote, report, rollback
 from ecm_edge.api.evaluation import bench, robustness, score, score_out_of_fold, verify, verify_model
-from ecm_edge.api.images import build_firmware, build_model, bundle, doctor, fit, generate_firmware, serve
+from ecm_edge.api.images import (
+    build_firmware,
+    build_model,
+    bundle,
+    doctor,
+    fit,
+    generate_firmware,
+    serve,
+    sign_firmware,
+    trust,
+    verify_bundle,
+)
 from ecm_edge.api.searches import default_settings, load_space, pull, resume_search, scale, search, start_search, work
 
 if TYPE_CHECKING:
@@ -90,8 +101,10 @@ if TYPE_CHECKING:
         SpaceError,
         TargetError,
         TaskError,
+        TrustError,
     )
     from ecm_edge.base.records import Form, Gate, Interval, Latency, Record, Verdict
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.space import Space
     from ecm_edge.candidate.training_config import TrainingConfig
@@ -116,6 +129,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.verify import VerifyRecord
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.export import ExportResult
@@ -127,8 +141,11 @@ if TYPE_CHECKING:
     from ecm_edge.forms.simplify import SimplifyRecord
     from ecm_edge.metrics import Calibration, Objective, Scores
     from ecm_edge.registry.bundle import BundleRecord
+    from ecm_edge.registry.check import RegistryCheck
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
+    from ecm_edge.registry.signatures import SignatureRecord
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
@@ -158,8 +175,10 @@ RECORDS = {
         "SpaceError",
         "TargetError",
         "TaskError",
+        "TrustError",
     ],
     "ecm_edge.base.records": ["Form", "Gate", "Interval", "Latency", "Record", "Verdict"],
+    "ecm_edge.base.trust_list": ["TrustRecord"],
     "ecm_edge.candidate.candidate": ["CandidateConfig"],
     "ecm_edge.candidate.space": ["Space"],
     "ecm_edge.candidate.training_config": ["TrainingConfig"],
@@ -194,9 +213,13 @@ RECORDS = {
     "ecm_edge.forms.sample_file": ["Samples"],
     "ecm_edge.forms.simplify": ["SimplifyRecord"],
     "ecm_edge.metrics": ["Calibration", "Objective", "Scores"],
+    "ecm_edge.firmware.mcuboot": ["McubootRecord"],
     "ecm_edge.registry.bundle": ["BundleRecord"],
+    "ecm_edge.registry.check": ["RegistryCheck"],
     "ecm_edge.registry.decision": ["PromoteRecord"],
-    "ecm_edge.registry.registry": ["Event", "HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.events": ["Event"],
+    "ecm_edge.registry.registry": ["HistoryRecord", "RegistryHistory"],
+    "ecm_edge.registry.signatures": ["SignatureRecord"],
     "ecm_edge.report.compare": ["CompareRecord"],
     "ecm_edge.report.model_card": ["CardRecord"],
     "ecm_edge.report.records": ["ReportRecord", "ValidationRecord"],
@@ -250,6 +273,7 @@ __all__ = [
     "Interval",
     "Latency",
     "LineOptions",
+    "McubootRecord",
     "MeasureRecord",
     "MergeRecord",
     "MergeRules",
@@ -269,6 +293,7 @@ __all__ = [
     "Record",
     "RecordingError",
     "Reference",
+    "RegistryCheck",
     "RegistryError",
     "RegistryHistory",
     "ReportRecord",
@@ -282,6 +307,7 @@ __all__ = [
     "SearchError",
     "SearchRecord",
     "SearchSettings",
+    "SignatureRecord",
     "SimplifyRecord",
     "Space",
     "SpaceError",
@@ -300,6 +326,8 @@ __all__ = [
     "TrainingRecord",
     "TrialChoice",
     "TrialRecord",
+    "TrustError",
+    "TrustRecord",
     "ValidationRecord",
     "Verdict",
     "VerifyRecord",
@@ -313,6 +341,7 @@ __all__ = [
     "bundle",
     "card",
     "check_content",
+    "check_registry",
     "compare",
     "configure",
     "cross_validate",
@@ -351,6 +380,7 @@ __all__ = [
     "score_out_of_fold",
     "search",
     "serve",
+    "sign_firmware",
     "simplify",
     "simplify_file",
     "start_search",
@@ -358,7 +388,9 @@ __all__ = [
     "targets",
     "tasks",
     "train",
+    "trust",
     "verify",
+    "verify_bundle",
     "verify_model",
     "work",
 ]

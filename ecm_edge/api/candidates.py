@@ -78,6 +78,7 @@ def configure(
     from ecm_edge.candidate.space import training_config
     from ecm_edge.data.splits import holdout
 
+    given.factories(factory, (training or {}).get("teacher.factory"))
     data = given.dataset(dataset)
     split, trained = holdout(data, seed=seed), training_config(dict(training or {}))
     return inner(data, split, *chosen(family, network or {}, factory), trained, seed, factory)
@@ -229,6 +230,7 @@ def gate(
     from ecm_edge.search.gate import gate_network
 
     if like is None:
+        given.factories(factory)
         family, parameters = chosen(family, network or {}, factory)
         length = tasks.default().samples_per_segment
     else:

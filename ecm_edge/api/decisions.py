@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyDataset, AnyPath, AnyTarget
     from ecm_edge.base.records import Form
+    from ecm_edge.registry.check import RegistryCheck
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event, HistoryRecord, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord, RegistryHistory
     from ecm_edge.report.compare import CompareRecord
     from ecm_edge.report.model_card import CardRecord
     from ecm_edge.report.records import ReportRecord, ValidationRecord
@@ -28,6 +30,7 @@ def promote(
     latency_files: Sequence[AnyPath] = (),
     form: Form | None = None,
     source: str | None = None,
+    sign: str | None = None,
 ) -> PromoteRecord:
     """Decide whether a candidate replaces the incumbent, write that down, and install the candidate if it passed.
 
@@ -41,6 +44,7 @@ def promote(
         form: what would ship; the target's first form by default.
         source: of a merged data set, the one that figures, comparison and the entry's name are about; by default the
             incumbent's, or else the only one that both data sets have, or else all.
+        sign: a key to sign the entry with, a PEM file or a URI of PKCS#11.
 
     Raises:
         CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
@@ -50,6 +54,7 @@ def promote(
         RegistryError: the registry is damaged, or an entry of it was changed.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
     """
+    from ecm_edge.registry.papers import signer
     from ecm_edge.registry.promote import promote as inner
 
     return inner(
@@ -60,6 +65,7 @@ def promote(
         latency_files=[given.path(one) for one in latency_files],
         form=form,
         source=source,
+        sign=signer(sign) if sign else None,
     )
 
 
@@ -97,16 +103,35 @@ def history(
 
 
 def rollback(registry: AnyPath, target: AnyTarget, entry: str | None = None) -> Event:
-    """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
+    """Make an earlier entry the incumbent again: the one named, or the one that the last promotion replaced.
+
+    To say it again changes nothing.
 
     Raises:
-        RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
+        RegistryError: there is no such entry, the registry is damaged, or a file of the entry was changed.
         TargetError: no such target.
     """
     from ecm_edge.base.provenance import date_utc
     from ecm_edge.registry.registry import rollback as inner
 
     return inner(_shelf(registry, target)[0], date_utc(), entry)
+
+
+def check_registry(registry: AnyPath, *, repair: bool = False, key: AnyPath | None = None) -> RegistryCheck:
+    """Say everything that is wrong with a registry.
+
+    Args:
+        registry: its folder.
+        repair: whether to write again what the history tells, and to remove what killed processes left.
+        key: a public key, whose owner has to have signed every entry.
+
+    Raises:
+        RegistryError: there is no registry.
+        OutputError: with `repair`, another process holds it, or it cannot be written.
+    """
+    from ecm_edge.registry.check import check
+
+    return check(given.path(registry), repair=repair, key=given.path(key))
 
 
 def compare(

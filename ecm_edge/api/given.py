@@ -91,6 +91,7 @@ def target(given: T | AnyPath) -> T | Target:
         TargetError: no such board, or a file that is no board's.
     """
     if not isinstance(given, str | os.PathLike):
+        _may_run(given)
         return given
     from ecm_edge.targets import load
 
@@ -117,6 +118,7 @@ def space(given: T | AnyPath) -> T | Space:
         SpaceError: no such space, or a file that is no space's.
     """
     if not isinstance(given, str | os.PathLike):
+        _may_run(given)
         return given
     from ecm_edge.candidate.space import load
 
@@ -130,10 +132,34 @@ def config(given: T | AnyPath) -> T | CandidateConfig:
         CandidateError: no candidate is there.
     """
     if not isinstance(given, str | os.PathLike):
+        _may_run(given)
         return given
     from ecm_edge.candidate.candidate import load_config, locate
 
     return load_config(locate(Path(given)))
+
+
+def factories(*names: object) -> None:
+    """Let factories run that a Python program gave as arguments."""
+    from ecm_edge.base import trust
+    from ecm_edge.candidate.networks import command_of
+
+    trust.typed(command_of(str(name)) for name in names if name is not None)
+
+
+def _may_run(record: object) -> None:
+    """Let the commands of a record run that a Python program made, and none that was read from a foreign file."""
+    from ecm_edge.base import trust
+    from ecm_edge.candidate import candidate, space
+    from ecm_edge.targets import Target, commands
+
+    match record:
+        case Target():
+            trust.given(commands.commands(record.firmware))
+        case space.Space():
+            trust.given(space.commands(record))
+        case candidate.CandidateConfig():
+            trust.given(candidate.commands(record))
 
 
 def nothing(_: object) -> None:

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
     from ecm_edge.api.given import AnyPath, AnyTarget
     from ecm_edge.base.records import Form
+    from ecm_edge.base.trust_list import TrustRecord
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.registry.bundle import BundleRecord
+    from ecm_edge.registry.signatures import SignatureRecord
 
 
 def fit(
@@ -106,6 +109,53 @@ def build_model(
     return inner(given.model(model), given.target(target), given.path(out), threshold=threshold, classes=classes)
 
 
+def sign_firmware(
+    model: AnyPath,
+    target: AnyTarget,
+    out: AnyPath,
+    *,
+    key: AnyPath,
+    version: str,
+    security_counter: int,
+    slot: int,
+    slot_bytes: int,
+    form: Form | None = None,
+) -> McubootRecord:
+    """Build the image of a model for a slot of the boot loader MCUboot, and sign it with its imgtool.
+
+    Args:
+        model: an ONNX file, or the folder of a candidate, of a run or of an entry.
+        target: a board without an operating system.
+        out: the signed image, a new file.
+        key: the private key, a PEM file.
+        version: of the image, as 1.2.3.
+        security_counter: MCUboot refuses an image whose counter is smaller than that of one that ran.
+        slot: the address of the slot.
+        slot_bytes: its size.
+        form: which form of a candidate; the target's first by default.
+
+    Raises:
+        ModelError: the file is corrupt, or no C can be made of it.
+        TargetError: the board has an operating system, or its linker script has no flash.
+        FirmwareError: imgtool is missing or refuses, or the image does not fit.
+        OutputError: `out` exists or cannot be written.
+    """
+    from ecm_edge.firmware.mcuboot import sign_image
+    from ecm_edge.forms.model_file import open_model
+
+    board = given.target(target)
+    return sign_image(
+        open_model(given.model(model), form or board.precision[0]),
+        board,
+        given.path(out),
+        key=given.path(key),
+        version=version,
+        security_counter=security_counter,
+        slot=slot,
+        slot_bytes=slot_bytes,
+    )
+
+
 def serve(
     image: AnyPath, target: AnyTarget, *, link: AnyPath | None = None, samples: int = 1250, scores: int | None = None
 ) -> AbstractContextManager[Board]:
@@ -138,6 +188,7 @@ def bundle(
     report: AnyPath | None = None,
     threshold: float | None = None,
     classes: Sequence[str] = (),
+    sign: str | None = None,
 ) -> BundleRecord:
     """Pack image, C, model and proofs into a bundle.
 
@@ -149,9 +200,11 @@ def bundle(
         report: an HTML page to put in.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
         classes: names of the labels; by default those in the file's metadata.
+        sign: a key to sign with, a PEM file or a URI of PKCS#11.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
+        RegistryError: nothing can be signed with this key.
         ModelError: the file is corrupt, or no C can be made of it.
         FirmwareError: a compiler is missing or fails.
         TargetError: the target has no `[firmware]`.
@@ -167,7 +220,23 @@ def bundle(
         report=given.path(report),
         threshold=threshold,
         classes=classes,
+        sign=sign,
     )
+
+
+def verify_bundle(bundle: AnyPath, key: AnyPath) -> SignatureRecord:
+    """Whether a bundle, a folder or a .zip archive, is as the owner of a key signed it.
+
+    Args:
+        bundle: what `bundle` wrote with `sign`.
+        key: the public key, a PEM file.
+
+    Raises:
+        RegistryError: there is no bundle, the key cannot be used, or the library for signatures is not installed.
+    """
+    from ecm_edge.registry.signatures import verify_bundle as inner
+
+    return inner(given.path(bundle), given.path(key))
 
 
 def doctor() -> DoctorRecord:
@@ -175,3 +244,19 @@ def doctor() -> DoctorRecord:
     from ecm_edge.firmware.doctor import doctor as inner
 
     return inner()
+
+
+def trust(folder: AnyPath, *, remove: bool = False) -> TrustRecord:
+    """Trust every file below a folder from now on, so that the commands in them may be run, or no more.
+
+    Args:
+        folder: one with your own files only; it exists.
+        remove: trust it no more.
+
+    Raises:
+        TrustError: no such folder, or one that was not marked.
+        OutputError: the list of folders cannot be written.
+    """
+    from ecm_edge.base.trust_list import mark
+
+    return mark(given.path(folder), remove=remove)

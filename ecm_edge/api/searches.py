@@ -147,16 +147,14 @@ def resume_search(
     Raises:
         SearchError: another data set, nothing that fits the board, a storage that fails, or a damaged run.
     """
-    from ecm_edge.base.errors import SearchError
-    from ecm_edge.candidate.candidate import RUN_SETTINGS
     from ecm_edge.search import known
-    from ecm_edge.search.runs import SearchSettings
+    from ecm_edge.search.runs import load_settings
     from ecm_edge.search.search import Limits, Sharing, to_stderr
     from ecm_edge.search.search import search as inner
 
     folder = given.path(out)
     limits = Limits(trials, timeout_s)
-    settings = SearchSettings.load(folder / RUN_SETTINGS, SearchError)
+    settings = load_settings(folder)
     points, left_out = known.points([given.path(path) for path in start_from], settings)
     for reason in left_out:
         to_stderr(reason)

@@ -7,6 +7,9 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ecm_edge.base import files
+from ecm_edge.base.names import is_name
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,6 +34,7 @@ _STARTS = {
     b"{": "JSON; give the ONNX file",
 }
 _FLATBUFFER, _SAFETENSORS = b"TFL3", b'{"'
+_LARGEST_BYTES = 1 << 24  # of incumbent.json
 _ENTRIES = 10_000  # of a folder, counted at most
 
 
@@ -53,10 +57,11 @@ def of_path(path: Path) -> str:
 def incumbent_of(shelf: Path) -> Path | None:
     """The folder of the entry in use, where the path is the shelf of a registry; None elsewhere."""
     try:
-        entry = shelf / "entries" / json.loads((shelf / SHELF).read_text(encoding="utf-8"))["entry"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = json.loads(files.read_bounded(shelf / SHELF, _LARGEST_BYTES))["entry"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return entry if entry.is_dir() else None
+    entry = shelf / "entries" / str(name)
+    return entry if is_name(str(name)) and entry.is_dir() and not entry.is_symlink() else None
 
 
 def _of_folder(suffixes: list[str], path: Path) -> str:

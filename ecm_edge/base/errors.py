@@ -13,10 +13,12 @@ A gate that says FAIL is a verdict in a record, never an exception.
     ├── ModelError        a model file that is corrupt or not a classifier of one input
     ├── SearchError       a run that cannot start, resume or finish
     ├── RegistryError     a registry that is damaged or lacks what was asked for
+    ├── TrustError        a file from elsewhere that would run something
     ├── FirmwareError     C that cannot be generated, built or run, or a board that does not answer
     └── OutputError       a place that cannot be written
 
-`InternalError` is not in the tree: it is a fault of this program, and ends in a traceback.
+`InternalError` is not in the tree: it is a fault of this program. The command line writes a report of it and exits
+with 70 (`fault_reports.py`).
 """
 
 from __future__ import annotations
@@ -79,6 +81,10 @@ class SearchError(EcmEdgeError):
 
 class RegistryError(EcmEdgeError):
     """A registry that is damaged or lacks what was asked for."""
+
+
+class TrustError(EcmEdgeError):
+    """A file from elsewhere that would run something on this machine."""
 
 
 class FirmwareError(EcmEdgeError):

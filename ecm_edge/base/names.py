@@ -1,7 +1,8 @@
-"""Names that are close to one that is not known: what a hint begins with."""
+"""Names that lead nowhere else, and names that are close to one that is not known: what a hint begins with."""
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,10 +11,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+FILE_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$"
+
+"""Patterns of a name of one folder or file, and of the path of a file within a folder; nothing hidden in either."""
+
 _MOST_NAMES = 10_000  # of a folder, say; to compare more takes seconds
 _LONGEST = 256
 _CLOSE = 0.6  # of difflib: 1 for equal names
 _SHORT = 4  # such a name begins with the letter of the one that was meant: of three letters, two in common say little
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a name of one folder or file.
+
+    >>> is_name("97-83"), is_name("../97-83"), is_name(".."), is_name("")
+    (True, False, False, False)
+    """
+    return re.fullmatch(NAME, text) is not None and not text.endswith("\n")
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text is the path of a file within a folder.
+
+    >>> is_file_name("firmware/int8/host.elf"), is_file_name("/etc/passwd"), is_file_name("a/../../b")
+    (True, False, False)
+    """
+    return re.fullmatch(FILE_NAME, text) is not None and not text.endswith("\n")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from ecm_edge.base import trust
 from ecm_edge.base.errors import EcmEdgeError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _one_thread() -> Iterator[None]:
 
 def _side_by_side(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]:
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    spawn, environment = multiprocessing.get_context("spawn"), trust.passed_on()
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_start_worker, initargs=(environment,))
     try:
         for future in as_completed([pool.submit(task) for task in tasks]):
             yield future.result()
@@ -72,8 +74,9 @@ def _side_by_side(tasks: Sequence[Callable[[], R]], workers: int) -> Iterator[R]
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(environment: dict[str, str]) -> None:
     """The parent handles an interrupt, and a worker ends with its parent."""
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

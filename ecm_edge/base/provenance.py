@@ -56,7 +56,8 @@ def _git(*arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None or not (_CHECKOUT / ".git").exists():
         return None
-    command = [git, "--no-optional-locks", "-C", str(_CHECKOUT), *arguments]
+    whose = f"safe.directory={_CHECKOUT.resolve()}"  # another user's too: it is the one that this code comes from
+    command = [git, "--no-optional-locks", "-c", whose, "-C", str(_CHECKOUT), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_GIT_TIMEOUT_S)  # noqa: S603 - fixed arguments
     except (subprocess.SubprocessError, OSError):

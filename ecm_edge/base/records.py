@@ -10,13 +10,13 @@ import json
 import math
 import reprlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
-from ecm_edge.base.names import or_known, path_meant
+from ecm_edge.base.names import FILE_NAME, NAME, or_known, path_meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -310,6 +310,12 @@ class Provenance(Record):
     libraries: dict[str, str]
     date_utc: str
 
+
+Name = Annotated[str, Field(pattern=NAME)]
+"""A name of one folder or file: letters, digits, ".", "_" and "-"; no path, and nothing hidden."""
+
+FileName = Annotated[str, Field(pattern=FILE_NAME, max_length=1024)]
+"""The path of a file within a folder, such as "firmware/int8/host.elf": it leads nowhere else, and is not hidden."""
 
 Form = Literal["float32", "float16", "int8"]
 """The forms a candidate is shipped in: float32 weights, float16 weights (float32 arithmetic), int8 QDQ."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import contents, files
+from ecm_edge.base import contents, files, trust
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Form, Record
+from ecm_edge.candidate.networks import command_of
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
 from ecm_edge.data.splits import Split
 from ecm_edge.tasks import Task
@@ -43,6 +44,7 @@ IMAGES = "firmware"  # a folder
 RUN_SETTINGS = "search.json"
 RUN_SUMMARY = "summary.json"
 RUN_TRIALS = "trials"
+_LARGEST_SUMMARY_BYTES = 1 << 28
 FORM_FILES: dict[Form, str] = {
     "float32": "model.simplified.onnx",
     "float16": "model.float16.onnx",
@@ -167,7 +169,18 @@ def load_config(folder: Path) -> CandidateConfig:
             f"{contents.of_path(folder)} at {folder}",
             hint + of_file * folder.is_file(),
         )
-    return CandidateConfig.load(folder / CONFIG)
+    config = CandidateConfig.load(folder / CONFIG)
+    trust.found(commands(config), folder / CONFIG)
+    return config
+
+
+def commands(config: CandidateConfig) -> list[str]:
+    """What building the networks of a configuration would run that is not the package's own: factories.
+
+    The family, the parameters and the training are words and figures for the package's code.
+    """
+    teacher = config.training.teacher
+    return [command_of(name) for name in (config.factory, teacher.factory if teacher else None) if name is not None]
 
 
 def locate(path: Path) -> Path:
@@ -182,9 +195,9 @@ def locate(path: Path) -> Path:
             raise CandidateError("a run has a finished trial", f"none in {path}", "Search with --resume.")
         return path
     try:
-        run = json.loads(summary.read_text(encoding="utf-8"))
+        run = json.loads(files.read_bounded(summary, _LARGEST_SUMMARY_BYTES))
         best, unproven = run["best"], _unproven(run)
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
     if unproven:
         known = "none is proven" if best is None else f"the best that is proven is {trial_folder(path, best)}"
@@ -325,14 +338,12 @@ def load_network(folder: Path) -> nn.Module:
 
     config = load_config(folder)
     network, path = build_network(config), folder / CHECKPOINT
+    if not path.is_file():  # a pipe would never end
+        raise CandidateError("a trained candidate has a checkpoint", f"none at {path}", "Run `ecm-edge train` first.")
     try:
         with safe_open(path, "pt") as checkpoint:
             made_from = (checkpoint.metadata() or {}).get(MADE_FROM, config.sha256)
         network.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise CandidateError(
-            "a trained candidate has a checkpoint", f"none at {path}", "Run `ecm-edge train` first."
-        ) from None
     except (SafetensorError, RuntimeError) as problem:
         reason = str(problem).splitlines()[0]
         raise CandidateError(

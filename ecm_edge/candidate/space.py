@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from ecm_edge.base import toml_files
+from ecm_edge.base import toml_files, trust
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import Record, field_meant, first_fault
-from ecm_edge.candidate.networks import FAMILIES, find_factory, parameters
+from ecm_edge.candidate.networks import FAMILIES, command_of, find_factory, parameters
 from ecm_edge.candidate.training_config import Scalar, TrainingConfig
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def load(name_or_path: str) -> Space:
     """
     path, content = toml_files.read(_FOLDER, name_or_path, "space", SpaceError)
     try:
-        return Space.model_validate({**content, "families": {k: _family(v) for k, v in content["families"].items()}})
+        loaded = Space.model_validate({**content, "families": {k: _family(v) for k, v in content["families"].items()}})
     except (KeyError, AttributeError):
         raise SpaceError(
             "a space names its families", f"no [families.NAME] in {path}", "Compare it with `ecm-edge space`."
@@ -138,6 +138,16 @@ def load(name_or_path: str) -> Space:
             f"{first_fault(problem)} in {path}",
             f"{_family_meant(content['families'])}Correct it; `ecm-edge space quick` shows one that works.",
         ) from None
+    trust.found(commands(loaded), path)
+    return loaded
+
+
+def commands(space: Space) -> list[str]:
+    """What drawing from a space would run that is not the package's own: the factories of families and of teachers."""
+    teachers = space.training.get("teacher.factory")
+    named = [family.factory for family in space.families.values()]
+    named += map(str, _samples(teachers)) if teachers is not None else []
+    return [command_of(name) for name in named if name is not None]
 
 
 def _family_meant(tables: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The command line: one thin command a verb, imported only when it is called.
 
-Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted.
+Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 70 a fault of ecm-edge, 130 interrupted.
 SIGTERM and SIGHUP end a command as Ctrl-C does, with 143 and 129.
 """
 
@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING
 import click
 from click.exceptions import NoSuchCommand
 
-from ecm_edge.base import interrupts, progress
+from ecm_edge.base import fault_reports, interrupts, progress
 from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
 from ecm_edge.base.threads import choose_threads
+from ecm_edge.base.trust import of_one_command
 from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 _CHAIN = {
     "What there is": {
@@ -62,8 +64,10 @@ _CHAIN = {
         "promote": "let a candidate replace the incumbent, or print why not",
         "rollback": "make an earlier entry the incumbent again",
         "history": "list what was promoted, refused and rolled back",
+        "registry": "check a registry, and repair what is safe",
         "compare": "compare models: accuracy, cost, parity, configuration",
         "bundle": "pack image, C, model and proofs for a firmware team",
+        "verify-bundle": "check who signed a bundle, and that it is unchanged",
         "report": "write one HTML page about a candidate or a run",
         "card": "write a model card: purpose, limits and figures",
     },
@@ -73,6 +77,7 @@ _CHAIN = {
     },
     "This machine": {
         "doctor": "say what is installed, what is missing, and how to get it",
+        "trust": "mark a folder whose files may name commands, or list them",
         "completion": "print the script for completion in bash, zsh or fish",
     },
 }
@@ -92,7 +97,7 @@ class _LazyGroup(Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"ecm_edge.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -117,7 +122,8 @@ def cli() -> None:
     """Turn labelled ECG recordings into a firmware image for a named board: verified, counted, measured.
 
     Where a command takes a candidate, the folder of a run stands for its best candidate.
-    Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 130 interrupted (143 by SIGTERM).
+    Exit codes: 0 done, PASS or NOT RUN, 1 FAIL by a gate, 2 bad input or usage, 70 a fault of ecm-edge,
+    130 interrupted (143 by SIGTERM).
     """
 
 
@@ -134,6 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with (
             _interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+            of_one_command(),
             progress.command(next((word for word in words if word in _COMMANDS), "ecm-edge")),
             redirect_stdout(sys.stderr if as_json else stdout),  # a user's own network may print
         ):
@@ -143,16 +150,25 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo(line, err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (interrupts.first() or signal.SIGINT)
-    except (EcmEdgeError, click.UsageError, OSError) as problem:
-        error = _explained(problem)
-        click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
-        if as_json:
-            with suppress(OSError):  # stdout itself may be what cannot be written
-                click.echo(json.dumps({"error": vars(error)}), stdout)
-        code = 2
+    except (EcmEdgeError, click.UsageError, OSError, MemoryError) as problem:
+        code = _say(_explained(problem), stdout if as_json else None, 2)
+    except Exception as problem:  # noqa: BLE001 - whatever else comes is a fault of this program
+        code = _say(fault_reports.write(problem, words), stdout if as_json else None, fault_reports.EXIT_CODE)
     finally:
         interrupts.clear()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(error: EcmEdgeError, stdout: TextIO | None, code: int) -> int:
+    """Print an error on stderr, and with --json on stdout; gives the exit code."""
+    with suppress(OSError):  # they themselves may be what cannot be written
+        click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
+    if stdout is not None:
+        with suppress(OSError):
+            click.echo(
+                json.dumps({"error": {name: getattr(error, name) for name in ("rule", "found", "hint")}}), stdout
+            )
+    return code
 
 
 @contextmanager
@@ -180,8 +196,11 @@ def _interrupted_by(*numbers: int) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _explained(problem: EcmEdgeError | click.UsageError | OSError) -> EcmEdgeError:
+def _explained(problem: EcmEdgeError | click.UsageError | OSError | MemoryError) -> EcmEdgeError:
     """Any expected failure as rule, value found and hint."""
+    if isinstance(problem, MemoryError):
+        hint = "Close other programs, or give less at once: fewer recordings, a smaller model, fewer --workers."
+        return EcmEdgeError("the work has to fit into memory", str(problem) or "no memory left", hint)
     if isinstance(problem, EcmEdgeError):
         return problem
     if isinstance(problem, click.UsageError):

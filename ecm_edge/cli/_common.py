@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ecm_edge.base import progress
+from ecm_edge.base import progress, trust
 from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
@@ -114,6 +114,21 @@ dataset_argument = click.argument("dataset", type=PATH, help="The data set's fol
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 """With it stdout holds exactly one JSON object, and no text for people."""
 
+
+def _trust_everything(_context: click.Context, _parameter: click.Parameter, given: bool) -> None:  # noqa: FBT001 - click's signature
+    if given:
+        trust.allow_everything()
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust_everything,
+    help="Run commands that files name, wherever they come from.",
+)
+"""Of every command that reads a board, a space or a candidate and runs what it names."""
+
 data_option = click.option("--data", "data", type=PATH, required=True, help="The data set.")
 
 own_data_option = click.option(
@@ -173,6 +188,12 @@ def refuse_for_candidate(model: Path, threshold: float | None = None, classes: s
 
 mlflow_option = click.option(
     "--mlflow-uri", "mlflow_uri", help="An MLflow server that is told, too: http://HOST:PORT.  [default: none]"
+)
+
+sign_option = click.option(
+    "--sign",
+    metavar="KEY",
+    help="Sign it with this key, a PEM file or a URI of PKCS#11; needs the extra `sign`.  [default: not signed]",
 )
 
 registry_option = click.option("--registry", "registry", type=PATH, required=True, help="The registry's folder.")

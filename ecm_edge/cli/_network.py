@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ecm_edge.base import trust
 from ecm_edge.cli._names import families
 
 if TYPE_CHECKING:
@@ -21,8 +22,18 @@ family_option = click.option(
     "--family", shell_complete=families, help="A network family, or a name for --factory's.  [default: tcn]"
 )
 
+
+def _typed(factory: str | None) -> str | None:
+    """A factory on the command line is the user's own word."""
+    from ecm_edge.candidate.networks import command_of
+
+    trust.typed([command_of(factory)] if factory else [])
+    return factory
+
+
 factory_option = click.option(
     "--factory",
+    callback=lambda _context, _parameter, factory: _typed(factory),
     help="Your own network: module:function, called with (params, samples_per_segment).  [default: none]",
 )
 
@@ -36,8 +47,11 @@ set_option = click.option(
 
 
 def parse_all(assignments: Iterable[str]) -> dict[str, Scalar]:
-    """The values by their names."""
-    return dict(map(_parse, assignments))
+    """The values by their names; a factory among them is the user's own word."""
+    values = dict(map(_parse, assignments))
+    if factory := values.get("training.teacher.factory"):
+        _typed(str(factory))
+    return values
 
 
 def _parse(assignment: str) -> tuple[str, Scalar]:

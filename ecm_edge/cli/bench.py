@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     refuse_for_candidate,
     say_facts,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="Timed runs of each form.")
 @click.option("--warm-ups", type=click.IntRange(min=0), default=100, show_default=True, help="Runs before those.")
 @threshold_option
+@trust_option
 @json_option
 def command(
     model: Path,

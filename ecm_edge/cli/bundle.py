@@ -18,8 +18,10 @@ from ecm_edge.cli._common import (
     print_gates,
     refuse_for_candidate,
     say_facts,
+    sign_option,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 @threshold_option
 @classes_option
 @click.option("--report", type=PATH, help="An HTML page to put in, as `ecm-edge report` writes it.  [default: none]")
+@sign_option
 @click.option("--out", "-o", type=PATH, required=True, help="A new folder, or a new file that ends in .zip.")
+@trust_option
 @json_option
 def command(
     model: Path,
@@ -51,6 +55,7 @@ def command(
     threshold: float | None,
     classes: str | None,
     report: Path | None,
+    sign: str | None,
     out: Path,
     *,
     as_json: bool,
@@ -66,7 +71,14 @@ def command(
     refuse_for_candidate(model, threshold, classes)
     check_form(model, form)
     record = bundle(
-        model, targets.load(target), out, form=form, report=report, threshold=threshold, classes=class_names(classes)
+        model,
+        targets.load(target),
+        out,
+        form=form,
+        report=report,
+        threshold=threshold,
+        classes=class_names(classes),
+        sign=sign,
     )
     emit(record, as_json=as_json, render=lambda: _render(record))
 

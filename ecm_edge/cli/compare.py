@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, form_option, json_option
+from ecm_edge.cli._common import PATH, emit, form_option, json_option, trust_option
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
 
@@ -42,6 +42,7 @@ _WIDE_TABLE = 4  # models, of which a table of layers has room for
 @click.option("--against", type=PATH, help="The model to compare with.  [default: the first MODEL]")
 @form_option("an entry's own, else the target's first, else the one on record")
 @click.option("--out", "-o", type=PATH, help="An HTML page; replaced if it is there.  [default: no page]")
+@trust_option
 @json_option
 def command(
     models: tuple[Path, ...],

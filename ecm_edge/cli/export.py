@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import candidate_argument, emit, json_option, open_data, own_data_option
+from ecm_edge.cli._common import candidate_argument, emit, json_option, open_data, own_data_option, trust_option
 from ecm_edge.cli._help import example
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("export", epilog=example("ecm-edge export one --data af"))
 @candidate_argument
 @own_data_option
+@trust_option
 @json_option
 def command(candidate: Path, data: Path, *, as_json: bool) -> None:
     """Write the trained network of folder CANDIDATE as ONNX, and a simplified form with the same answers.

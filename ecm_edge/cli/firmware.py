@@ -22,6 +22,7 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import Group, example
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.base.records import Form
     from ecm_edge.firmware.fit_records import FirmwareRecord
+    from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.sources import GenerateRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.targets import Target
@@ -54,6 +56,7 @@ def command() -> None:
 @form_option("the target's first")
 @threshold_option
 @classes_option
+@trust_option
 @json_option
 def generate_(
     model: Path,
@@ -113,6 +116,7 @@ def _render_sources(record: GenerateRecord, out: Path) -> None:
 @click.option("--out", "-o", type=PATH, help="A new folder.  [default: the candidate's own]")
 @threshold_option
 @classes_option
+@trust_option
 @json_option
 def build_(
     model: Path, target: str, out: Path | None, threshold: float | None, classes: str | None, *, as_json: bool
@@ -178,6 +182,85 @@ def _render_images(record: FirmwareRecord, out: Path) -> None:
 
 
 @command.command(
+    "sign",
+    short_help="build and sign an image for the boot loader MCUboot",
+    epilog=example(
+        "ecm-edge firmware sign run --target nucleo-l432kc --key key.pem --version 1.0.0 --security-counter 1 "
+        "--slot 0x0800C000 --slot-bytes 98304 -o signed.bin"
+    ),
+)
+@model_argument
+@target_option
+@form_option("the target's first")
+@click.option("--key", type=PATH, required=True, help="The private key, a PEM file; MCUboot has the public one.")
+@click.option("--version", "version_", required=True, metavar="X.Y.Z", help="The version of the image.")
+@click.option(
+    "--security-counter",
+    type=click.IntRange(0, 2**32 - 1),
+    required=True,
+    help="MCUboot refuses an image whose counter is smaller than that of one that ran.",
+)
+@click.option("--slot", required=True, metavar="ADDRESS", help="Where the slot begins in flash, such as 0x0800C000.")
+@click.option("--slot-bytes", type=click.IntRange(4096), required=True, help="The size of the slot in bytes.")
+@click.option("--out", "-o", type=PATH, required=True, help="The signed image, a new file.")
+@json_option
+def sign_(
+    model: Path,
+    target: str,
+    form: Form | None,
+    key: Path,
+    version_: str,
+    security_counter: int,
+    slot: str,
+    slot_bytes: int,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Build the image of MODEL for a slot of MCUboot, sign it with imgtool, and let imgtool verify it.
+
+    The board has no operating system. Needs the extra `sign`.
+    """
+    from ecm_edge import targets
+    from ecm_edge.firmware.mcuboot import sign_image
+    from ecm_edge.forms.model_file import open_model
+
+    board = targets.load(target)
+    opened = open_model(model, form or board.precision[0])
+    record = sign_image(
+        opened,
+        board,
+        out,
+        key=key,
+        version=version_,
+        security_counter=security_counter,
+        slot=_address(slot),
+        slot_bytes=slot_bytes,
+    )
+    emit(record, as_json=as_json, render=lambda: _render_signed(record))
+
+
+def _address(said: str) -> int:
+    """A number as people write addresses, decimal or 0x…, of 32 bits."""
+    try:
+        address = int(said, 0)
+    except ValueError:
+        raise click.BadParameter(f"{said!r} is no address", param_hint="--slot") from None
+    if not 0 <= address < 2**32:
+        raise click.BadParameter(f"{said} has more than 32 bits", param_hint="--slot")
+    return address
+
+
+def _render_signed(record: McubootRecord) -> None:
+    from ecm_edge.base.tables import say
+
+    counter = f"version {record.version}, security counter {record.security_counter}"
+    say(f"{record.verdict}: {record.form} for {record.target} at {record.slot:#010x}, {counter}, in {record.out}")
+    print_gates(record.gates)
+    say(f"{record.image_bytes:,} of {record.slot_bytes:,} bytes; never started by a boot loader here")
+
+
+@command.command(
     "serve",
     short_help="run an image in the emulator, behind a serial port",
     epilog=example("ecm-edge firmware serve run --target loongson-2k0500 --link board"),
@@ -187,6 +270,7 @@ def _render_images(record: FirmwareRecord, out: Path) -> None:
 @click.option("--link", type=PATH, help="Where the port appears.  [default: in a temporary folder]")
 @form_option("the target's first")
 @threshold_option
+@trust_option
 @json_option
 def serve_(
     model: Path, target: str, link: Path | None, form: Form | None, threshold: float | None, *, as_json: bool
@@ -198,16 +282,16 @@ def serve_(
     answers in the contest's protocol. Answers have scores where the model does not fit that protocol, or the target
     does not name it (firmware_check/README.md).
     """
-    import tempfile
     from contextlib import suppress
     from pathlib import Path
 
     from ecm_edge import targets
+    from ecm_edge.base import files
     from ecm_edge.firmware.serve import serve
 
     refuse_for_candidate(model, threshold)
     board = targets.load(target)
-    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+    with suppress(KeyboardInterrupt), files.scratch_folder() as folder:
         image, asked, said = _servable(model, board, form, threshold, Path(folder))
         with serve(image, board, link=link, **asked) as served:
             line = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
@@ -244,15 +328,18 @@ def _servable(
 
 
 def _shipped(opened: ModelFile, board: Target) -> Path | None:
-    """A candidate's own image for the board, if the emulator can run it and it was built of this very model."""
-    from ecm_edge.base import files
+    """A candidate's own image for the board, if the emulator can run it and it was built of this very model.
+
+    One from elsewhere is not run, since the emulator of a Linux board keeps no program in: it is built anew.
+    """
+    from ecm_edge.base import files, trust
     from ecm_edge.firmware.fit_records import image_path, load
 
     if opened.folder is None or opened.form is None or board.firmware is None or board.firmware.emulated_port:
         return None
     record, path = load(opened.folder, board), image_path(opened.folder, opened.form, board)
     built = record.of(opened.form) if record else None
-    if built is None or built.image is None or not path.is_file():
+    if built is None or built.image is None or not path.is_file() or not trust.is_trusted(path):
         return None
     alike = (built.model_sha256, built.image.sha256) == (opened.sha256, files.sha256_file(path))
     return path if alike else None

@@ -15,6 +15,7 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -33,6 +34,7 @@ _LARGEST = 5
 @target_option
 @form_option("all that the target runs; the first one decides")
 @threshold_option
+@trust_option
 @json_option
 def command(model: Path, target: str, form: Form | None, threshold: float | None, *, as_json: bool) -> None:
     """Check whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count its instructions.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import CANDIDATE, emit, json_option, print_gates, target_option
+from ecm_edge.cli._common import CANDIDATE, emit, json_option, print_gates, target_option, trust_option
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
 from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     shell_complete=shipped("tasks"),
     help="The task, for the length of a segment.  [default: the candidate's, or af-5s]",
 )
+@trust_option
 @json_option
 def command(
     candidate: Path | None,

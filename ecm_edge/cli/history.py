@@ -33,7 +33,8 @@ def command(registry: Path, target: str | None, out: Path | None, *, as_json: bo
     The page shows what replaced what and why, and how the figures and the costs of the incumbents changed.
     """
     from ecm_edge import targets
-    from ecm_edge.registry.registry import history_record, shelf_of, whole_history
+    from ecm_edge.cli.promote import tell_notes
+    from ecm_edge.registry.registry import HistoryRecord, history_record, shelf_of, whole_history
 
     record: HistoryRecord | RegistryHistory
     if target:
@@ -41,6 +42,8 @@ def command(registry: Path, target: str | None, out: Path | None, *, as_json: bo
         record = history_record(shelf_of(registry, name), name)
     else:
         record = whole_history(registry)
+    for shelf in [record] if isinstance(record, HistoryRecord) else record.shelves:
+        tell_notes(registry, shelf.target)
     if out:
         from ecm_edge.report.history import write_history
 

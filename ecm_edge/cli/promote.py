@@ -14,7 +14,9 @@ from ecm_edge.cli._common import (
     json_option,
     mlflow_option,
     own_data_option,
+    sign_option,
     target_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
 @click.option(
     "--verbose", is_flag=True, help="List every gate, the passed ones too.  [default: only what stands in the way]"
 )
+@sign_option
 @mlflow_option
+@trust_option
 @json_option
 def command(
     candidate: Path,
@@ -60,6 +64,7 @@ def command(
     latency_files: tuple[Path, ...],
     form: Form | None,
     source: str | None,
+    sign: str | None,
     mlflow_uri: str | None,
     *,
     verbose: bool,
@@ -73,18 +78,38 @@ def command(
     """
     from ecm_edge import targets
     from ecm_edge.data.dataset import open_dataset
+    from ecm_edge.registry.papers import signer
     from ecm_edge.registry.promote import promote
     from ecm_edge.registry.remedies import Asked
 
     log = mlflow_models(mlflow_uri)
     board, segments = targets.load(target), open_dataset(data)
-    record = promote(candidate, segments, board, registry, latency_files=latency_files, form=form, source=source)
+    record = promote(
+        candidate,
+        segments,
+        board,
+        registry,
+        latency_files=latency_files,
+        form=form,
+        source=source,
+        sign=signer(sign) if sign else None,
+    )
     if record.entry and log:
         log(registry, board.name)
+    tell_notes(registry, board.name)
     asked = Asked(candidate, data, target, registry)
     emit(record, as_json=as_json, render=lambda: _render(record, asked, verbose=verbose))
     if record.entry is None:
         click.get_current_context().exit(1)
+
+
+def tell_notes(registry: Path, board: str) -> None:
+    """Tell of entries that were changed, and of a clock that went back."""
+    from ecm_edge.cli._told import tell
+    from ecm_edge.registry.check import notes
+    from ecm_edge.registry.registry import shelf_of
+
+    tell([], notes(shelf_of(registry, board)))
 
 
 def mlflow_models(uri: str | None) -> Callable[[Path, str], None] | None:
@@ -109,7 +134,8 @@ def _render(record: PromoteRecord, asked: Asked, *, verbose: bool) -> None:
     from ecm_edge.base.tables import say
 
     made_up = " (SYNTHETIC DATA)" if record.synthetic else ""
-    what = f"promoted as {record.entry}" if record.entry else "refused"
+    done = "the incumbent already, as" if record.already else "promoted as"
+    what = f"{done} {record.entry}" if record.entry else "refused"
     say(f"{record.verdict}: {record.candidate} {record.form} {what}{made_up}")
     if not record.entry:
         _in_the_way(record, asked)
@@ -117,6 +143,8 @@ def _render(record: PromoteRecord, asked: Asked, *, verbose: bool) -> None:
         _every_gate(record)
     if record.entry:
         say(record.reason)
+    if record.proof_s is not None:
+        say(f"built, verified on a sample and scored again in {record.proof_s:.1f} s")
     if not verbose:
         say(_counted(record))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ecm_edge.cli._common import PATH, emit, json_option, unkept
+from ecm_edge.cli._common import PATH, emit, json_option, trust_option, unkept
 from ecm_edge.cli._help import example
 from ecm_edge.cli.search import say_on_stderr
 from ecm_edge.search.processes import STORAGE_VARIABLE
@@ -54,6 +54,7 @@ class _Which(click.ParamType[Any]):
     "artifacts_url",
     help="Folder or URL (file://…, s3://…) that has the trials' files.  [default: as the study says]",
 )
+@trust_option
 @json_option
 def command(
     name: str, storage: str, out: Path, which: TrialChoice, artifacts_url: str | None, *, as_json: bool

@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     open_data,
     rule_option,
     subjects_option,
+    trust_option,
     unkept,
 )
 from ecm_edge.cli._help import example
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     help="At most this many segments, spread evenly over the sources of a merged data set and their subjects.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the noise.")
+@trust_option
 @json_option
 def command(
     model: Path,

@@ -15,6 +15,7 @@ from ecm_edge.cli._common import (
     json_option,
     open_data,
     target_option,
+    trust_option,
     unkept,
 )
 from ecm_edge.cli._help import example
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--width", "widths", multiple=True, help="A parameter to multiply; may be repeated.  [default: the family's own]"
 )
+@trust_option
 @json_option
 def command(
     candidate: Path,

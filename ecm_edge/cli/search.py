@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     mlflow_option,
     open_data,
     resumable,
+    trust_option,
     unkept,
 )
 from ecm_edge.cli._help import example
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
 )
 @mlflow_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@trust_option
 @json_option
 def command(
     data: Path,
@@ -170,15 +172,13 @@ def command(
     going_on = _going_on(data, out, storage, name, workers, mlflow_uri)
     _check_folder(out, going_on, resume=resume)
     with resumable(lambda: going_on) if resume else unkept():
-        from ecm_edge.base.errors import SearchError
-        from ecm_edge.candidate.candidate import RUN_SETTINGS
         from ecm_edge.search import runs, search, study
 
         if storage:
             study.check_url(storage)
         dataset = open_data(data)
         if resume:
-            settings = runs.SearchSettings.load(out / RUN_SETTINGS, SearchError)
+            settings = runs.load_settings(out)
         else:
             settings = _settings(
                 dataset, target, space_name, split_name, seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ecm_edge.cli._common import emit, json_option
+from ecm_edge.cli._common import emit, json_option, trust_option
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
 
@@ -16,6 +16,7 @@ from ecm_edge.cli._names import shipped
     shell_complete=shipped("candidate/spaces"),
     help="A shipped space, or a TOML file of your own.  [default: default]",
 )
+@trust_option
 @json_option
 def command(name_or_path: str, *, as_json: bool) -> None:
     """Show a search space: a shipped one (default, reference, afnet, quick) or the path of a TOML file."""

@@ -18,6 +18,7 @@ from ecm_edge.cli._common import (
     resumable,
     same_command,
     target_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._kept import figure_of, kept_epoch, tell_of_training
@@ -104,6 +105,7 @@ class _Folds(click.ParamType):  # type: ignore[type-arg] # generic in the stubs 
 )
 @click.option("--export/--no-export", "export", default=True, show_default=True, help="Also export and quantise it.")
 @click.option("--force", is_flag=True, help="Replace the candidate in --out, once the new one is trained.")
+@trust_option
 @json_option
 def command(
     data: Path,

@@ -17,6 +17,7 @@ from ecm_edge.cli._common import (
     say_facts,
     target_option,
     threshold_option,
+    trust_option,
 )
 from ecm_edge.cli._help import example
 
@@ -70,6 +71,7 @@ _SHOWN = 20
     show_default=True,
     help="Run at most this many of them on the emulated board.",
 )
+@trust_option
 @json_option
 def command(
     model: Path,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ecm_edge.cli._common import PATH, data_option, emit, json_option, mlflow_option, open_data, resumable
+from ecm_edge.cli._common import PATH, data_option, emit, json_option, mlflow_option, open_data, resumable, trust_option
 from ecm_edge.cli._help import example
 from ecm_edge.cli.search import mlflow_log, say_on_stderr, shown_and_in, storage_words
 from ecm_edge.search.processes import STORAGE_VARIABLE
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--name", required=True, help="The study's name, as the search has it.")
 @click.option("--out", "-o", type=PATH, required=True, help="A folder for what is trained here; workers may share it.")
 @mlflow_option
+@trust_option
 @json_option
 def command(data: Path, storage: str, name: str, out: Path, mlflow_uri: str | None, *, as_json: bool) -> None:
     """Join a search: draw from its study, train, and give the results to it, until the search's limits are reached.

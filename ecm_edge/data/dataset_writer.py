@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
@@ -146,7 +145,7 @@ class _Table:
 def _write_samples(path: Path, samples_per_segment: int, blocks: Iterable[np.ndarray]) -> int:
     """Write the blocks as one (N, T) array; returns N."""
     segments = 0
-    with path.open("wb") as stream:
+    with files.new_file(path) as stream:
         _write_npy_header(stream, (0, samples_per_segment))
         for block in blocks:
             if block.shape[1:] != (samples_per_segment,):
@@ -159,8 +158,6 @@ def _write_samples(path: Path, samples_per_segment: int, blocks: Iterable[np.nda
             segments += len(block)
         stream.seek(0)
         _write_npy_header(stream, (segments, samples_per_segment))
-        stream.flush()
-        os.fsync(stream.fileno())
     return segments
 
 
@@ -176,7 +173,5 @@ def _write_table(path: Path, table: _Table, subjects: list[str], rhythms: list[s
     rows["rhythm"] = table.rhythm.into(rhythms)
     rows["episode"] = table.episode.values
     rows["split"] = table.split.into(splits)
-    with path.open("wb") as stream:
+    with files.new_file(path) as stream:
         np.save(stream, rows, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -8,14 +8,13 @@ own evidence: sizes of the linked image, counted instructions, and an estimate o
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
-from ecm_edge.base import provenance
+from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.progress import doing, track
 from ecm_edge.base.records import (
@@ -180,7 +179,7 @@ def bench_candidate(
 def on_board(model: ModelFile, target: Target | None) -> OnBoard | None:
     """A form's figures on `target`, built now; without a target those of its candidate's firmware.json, if any."""
     if target:
-        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+        with files.scratch_folder() as folder:
             fresh = build_form(model.classifier.proto, target, Path(folder), form=model.form)
             return _on_board(fresh.record, target.name)
     if not (model.folder and model.form and (model.folder / FIRMWARE).is_file()):

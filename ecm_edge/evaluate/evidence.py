@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.records import Evidence, Latency
 from ecm_edge.evaluate.bench import BenchRecord
@@ -23,6 +24,7 @@ EXTRA_INFO = ("model_sha256", "evidence", "source", "warm_ups")
 """The fields that a benchmark adds to pytest-benchmark's own statistics in seconds."""
 
 _MS = 1000.0
+_LARGEST_BYTES = 1 << 26
 
 
 def read_latencies(path: Path) -> dict[str, Latency]:
@@ -32,7 +34,7 @@ def read_latencies(path: Path) -> dict[str, Latency]:
         CandidateError: no such file, neither of the two kinds, one whose timed answers were wrong, or an empty one.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(files.read_bounded(path, _LARGEST_BYTES))
         latencies = _of_pytest(content) if "machine_info" in content else _of_bench(content)
     except OSError as problem:
         raise _not_evidence(path, f"{problem.strerror} at {path}") from None

@@ -9,12 +9,12 @@ N segments, S scores.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, ModelError
 from ecm_edge.base.records import at_most, not_run
 from ecm_edge.firmware import emulate, generate, make, toolchain
@@ -53,7 +53,7 @@ def of_generated(generated: Generated, graph: Graph, target: Target) -> Gate:
     Raises:
         FirmwareError: the compiler fails.
     """
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+    with files.scratch_folder() as folder:
         generate.write(generated, Path(folder, make.SOURCES))
         return of_folder(Path(folder), graph, target)
 
@@ -118,7 +118,7 @@ def _apart_before(graph: Graph, target: Target, samples: Floats, wanted: Floats)
     kernels = target.firmware.kernels if target.firmware else Kernels()
     origin = Origin(graph.output_name, "", "a part of it", target.name, "")
     part = generate.generate_graph(graph, kernels, origin)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+    with files.scratch_folder() as folder:
         generate.write(part, Path(folder, make.SOURCES))
         host = make.host_image(Path(folder, make.SOURCES), Path(folder, make.HOST))
         return _apart(wanted, emulate.run_batch(host, samples), _limit(graph, target))

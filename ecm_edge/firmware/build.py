@@ -19,6 +19,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.firmware import elf as elf_files
 from ecm_edge.firmware import objects, toolchain
+from ecm_edge.targets import commands
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
@@ -116,10 +117,11 @@ class Image:
 
 
 def firmware_of(target: Target) -> Firmware:
-    """The target's `[firmware]`.
+    """The target's `[firmware]`, to build or to run with it.
 
     Raises:
         TargetError: it has none.
+        TrustError: it has commands of its own, from a file that is not trusted.
     """
     if target.firmware is None:
         raise TargetError(
@@ -127,6 +129,7 @@ def firmware_of(target: Target) -> Firmware:
             f"none in {target.name}",
             "Add one; `ecm-edge targets --json` shows those of the shipped targets.",
         )
+    commands.check(target.firmware)
     return target.firmware
 
 

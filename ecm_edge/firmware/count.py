@@ -151,7 +151,7 @@ def profile(image: Image, samples: NDArray[np.float32]) -> list[Run]:
         raise FirmwareError("instructions are counted in an emulator", missing.reason, "Install it, and count again.")
     if not len(samples):
         raise FirmwareError("a count is of at least one segment", "none", "Give one; random samples will do.")
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder:
+    with files.scratch_folder() as folder:
         out = Path(folder) / "counts"
         emulate.run_batch(image, samples, plugin=",".join([str(plugin()), f"out={out}", *_arguments(image)]))
         lines = out.read_text(encoding="ascii").splitlines()

@@ -20,6 +20,7 @@ import numpy as np
 
 from ecm_edge.base.errors import FirmwareError
 from ecm_edge.firmware import toolchain
+from ecm_edge.targets import commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +57,8 @@ def available(target: Target) -> Unavailable | None:
 
 
 def version(target: Target) -> str | None:
-    """What a target's emulator calls itself; None where there is none."""
+    """What a target's emulator calls itself; None where there is none; raises as `commands.check`."""
+    commands.check(target.firmware)
     emulator = target.firmware.emulator if target.firmware else None
     if emulator is None or shutil.which(emulator.command[0]) is None:
         return None

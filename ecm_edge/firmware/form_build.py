@@ -9,7 +9,6 @@ NOT RUN, and the cost model's estimates stand in.
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, ModelError
 from ecm_edge.base.records import Form, Gate, at_least, not_run
 from ecm_edge.firmware import answers, build, emulate, form_record, generate, known_answer, make, suggestions, toolchain
@@ -121,7 +121,7 @@ def build_forms(
         )
         return built.record
 
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder, ThreadPoolExecutor(len(sources)) as pool:
+    with files.scratch_folder() as folder, ThreadPoolExecutor(len(sources)) as pool:
         return list(pool.map(one, sources, [Path(folder) / source.form for source in sources]))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
-from ecm_edge.base import files
+from ecm_edge.base import faults, files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.firmware import emit
 from ecm_edge.firmware.interface import interface_of
@@ -165,4 +165,5 @@ def write(generated: Generated, out: Path) -> None:
     """
     with files.staged_folder(out) as staged:
         for name, text in generated.files.items():
+            faults.point("write.content", out / name)
             (staged / name).write_text(text, encoding="utf-8")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ecm_edge import targets
-from ecm_edge.base import files
+from ecm_edge.base import files, trust
 from ecm_edge.firmware import build, emulate, generate, known_answer
+from ecm_edge.targets import commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +81,9 @@ def host_image(folder: Path, out: Path, flags: Sequence[str] = QUICK, *, trace: 
     """
     host = targets.load("host")
     firmware = build.firmware_of(host).model_copy(update={"model_flags": list(flags)})
-    return build.build(
-        folder, host.model_copy(update={"firmware": firmware}), "batch", out, emulated=False, trace=trace
-    )
+    changed = host.model_copy(update={"firmware": firmware})
+    trust.typed(commands.commands(firmware))  # the flags are this package's own
+    return build.build(folder, changed, "batch", out, emulated=False, trace=trace)
 
 
 def make_image(sources: Sources, program: Program, out: Path, *, emulated: bool = False, trace: bool = False) -> Image:

@@ -11,7 +11,6 @@ Both are of one target; building for another one replaces them.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +82,7 @@ def open_forms(
 @doing("build the images and run them in the emulator")
 def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRecord:
     counted = _float32_cost(models)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch, ThreadPoolExecutor(len(models)) as pool:
+    with files.scratch_folder() as scratch, ThreadPoolExecutor(len(models)) as pool:
         built = list(pool.map(lambda model: _one(model, target, Path(scratch), counted), models))
         _discard(out)
         forms = [_kept(each, out, target) for each in built]

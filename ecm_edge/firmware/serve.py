@@ -11,7 +11,6 @@ import select
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import tty
@@ -28,6 +27,7 @@ from ecm_edge.base.errors import FirmwareError, OutputError
 from ecm_edge.base.names import path_meant
 from ecm_edge.base.records import Record
 from ecm_edge.firmware import protocol
+from ecm_edge.targets import commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def serve(
     """
     emulated, words = _describe(image, target), _command(target)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ecm-edge-")))
+        folder = Path(stack.enter_context(files.scratch_folder()))
         copy = Path(shutil.copyfile(image, folder / image.name))
         copy.chmod(0o755)
         relay = stack.enter_context(_relay())
@@ -154,9 +154,11 @@ def _command(target: Target) -> list[str]:
 
     Raises:
         FirmwareError: a target without firmware, or an emulator that is not installed.
+        TrustError: an emulator's command from a file that is not trusted.
     """
     if target.firmware is None:
         raise FirmwareError("a target says how its images are run", f"no [firmware] in {target.name}", "Add it.")
+    commands.check(target.firmware)
     emulator = target.firmware.emulator
     if emulator is None:
         return []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import machine
 from ecm_edge.base.errors import FirmwareError
+from ecm_edge.targets import commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +51,8 @@ def version(name: str) -> str:
 
 
 def target_version(target: Target) -> str | None:
-    """What a target's compiler calls itself; None where there is none."""
+    """What a target's compiler calls itself; None where there is none; raises as `commands.check`."""
+    commands.check(target.firmware)
     try:
         return version(target.firmware.compiler) if target.firmware else None
     except FirmwareError:

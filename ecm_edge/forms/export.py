@@ -284,7 +284,7 @@ def randomised(network: nn.Module) -> nn.Module:
 def _trace(network: nn.Module, samples_per_segment: int) -> tuple[onnx.ModelProto, str]:
     """torch.onnx.export with everything it says caught; no optimisation, so that tensors keep their names."""
     example = (torch.zeros(1, 1, samples_per_segment),)
-    with _captured() as log, _tables_kept():
+    with _tables_kept(), _captured() as log:
         try:
             program = torch.onnx.export(
                 network.cpu(),
@@ -318,9 +318,12 @@ def _tables_kept() -> Iterator[None]:
     may be added between two. Where this version of torch makes them in another way, they are made as usual.
     """
     with ExitStack() as kept:
-        with suppress(ImportError, AttributeError):
+        with suppress(ImportError, AttributeError, TypeError):
             registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
-            kept.enter_context(_replaced(registry, "from_torchlib", functools.partial(_table, registry.from_torchlib)))
+            table = functools.partial(_table, registry.from_torchlib)
+            with _captured():  # what it says is of the first export of a process alone
+                table(opset_version=OPSET)
+            kept.enter_context(_replaced(registry, "from_torchlib", table))
         with suppress(ImportError, KeyError):
             utils = importlib.import_module("torch._export.utils")
             once = functools.cache(vars(utils)["_materialize_cpp_cia_ops"])

@@ -44,7 +44,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
 """Of one segment: far more than any board has memory for; and labels have 16 bits on a serial line."""
 _FIX = "python -m onnxruntime.tools.make_dynamic_shape_fixed"
-_LARGEST_BYTES = 2**31 - 1  # protobuf's own limit
+_LARGEST_BYTES = 2**28 + 2**24  # the most weights in float32, and the graph
 _CONVERTED, _THRESHOLD, _BYTES, _CLASSES = "converted_from", "score_threshold", "byte_ends", "class_names"
 
 Floats = NDArray[np.float32]

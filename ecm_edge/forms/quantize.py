@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,7 +213,7 @@ def _quantize_static(source: onnx.ModelProto, calibration: Floats, excluded: lis
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     feeder = _Feeder(onnx_model.classifier_of(source), calibration)
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), _quiet_root_logger():
+    with files.scratch_folder() as folder, redirect_stdout(io.StringIO()), _quiet_root_logger():
         path = Path(folder, "model.onnx")
         try:
             quantize_static(

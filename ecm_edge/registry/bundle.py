@@ -6,16 +6,19 @@
     src/  programs/  port/  include/         the generated C, and what is written by hand around it
     check/                                   segments, and the answers that they have, to the bit
     verify.json, firmware.json, report.html  where there are any
+    provenance.intoto.json                   the files here by SHA-256, and what they were made of
+    sbom.cdx.json, ml-bom.cdx.json           bills of materials: of the tool, and of the model
+    model.sig                                a signature of all the other files, where it is signed
 
-The same model, target and tool give the same bytes, without any date.
+The same model, target and tool give the same bytes, without any date. A signature is another one each time.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import io
+import re
 import shlex
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,7 @@ import numpy as np
 from pydantic import Field
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import OutputError
+from ecm_edge.base.errors import OutputError, TargetError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Form,
@@ -38,12 +41,15 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_what_ran,
 )
+from ecm_edge.base.tables import printable
 from ecm_edge.candidate import candidate
+from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
 from ecm_edge.firmware.interface import serial_answers
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
+from ecm_edge.registry import attestation, bom, signatures
 from ecm_edge.registry.decision import IMAGE_GATE
 from ecm_edge.registry.entries import MANIFEST
 from ecm_edge.targets import firmware as fw
@@ -61,6 +67,7 @@ ARCHIVE = ".zip"
 _NOISE_SEGMENTS = 12
 _SEED = 0
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that an archive can hold
+_FILE_NAME = re.compile(r"[\w.+-]+", re.ASCII)
 _LICENCES = ("LICENSE.txt", "LICENSE")
 
 
@@ -119,6 +126,7 @@ def bundle(
     report: Path | None = None,
     threshold: float | None = None,
     classes: Sequence[str] = (),
+    sign: str | None = None,
 ) -> BundleRecord:
     """Write a bundle.
 
@@ -130,9 +138,11 @@ def bundle(
         report: an HTML page to put in.
         threshold: of a model of one score; by default 0.5 for a sigmoid and 0 for a logit.
         classes: names of the labels; by default those in the file's metadata.
+        sign: a key to sign with, a PEM file or a URI of PKCS#11.
 
     Raises:
         CandidateError: the folder is no candidate, or lacks that form.
+        RegistryError: nothing can be signed with this key.
         ModelError: the file is corrupt, or no C can be made of it.
         FirmwareError: a compiler is missing or fails.
         TargetError: the target has no `[firmware]`.
@@ -140,14 +150,19 @@ def bundle(
     """
     if out.exists():
         raise OutputError("a bundle is new", f"{out} exists", "Choose another name, or remove it first.")
+    if sign:
+        signatures.check_private_key(sign)
     build.firmware_of(target)
     model = open_model(path, form or target.precision[0], threshold, classes)
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         parts = _build(model, target, Path(scratch))
         contents = _contents(parts, report)
         gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
+    contents |= _papers(parts, contents)
     manifest = _manifest(parts, contents)
     contents[MANIFEST] = manifest.to_json().encode()
+    if sign:
+        contents[signatures.SIGNATURE] = _signature(out.stem, contents, sign)
     archive_sha256 = _write(out, contents, manifest.image)
     return BundleRecord(
         verdict=verdict_of_what_ran(gates),
@@ -211,7 +226,15 @@ def _by_hand(own: list[Path]) -> dict[str, bytes]:
 
 
 def _place(source: Path) -> str:
-    """Where a file of C that is written by hand lies in the bundle."""
+    """Where a file of C that is written by hand lies in the bundle.
+
+    Raises:
+        TargetError: its name would mean something to make or to a shell.
+    """
+    if not _FILE_NAME.fullmatch(source.name):
+        raise TargetError(
+            "in a bundle, the board's files have names of letters, digits and . _ + -", repr(source.name), "Rename it."
+        )
     return f"{'programs' if source.parent.name == 'programs' else 'port'}/{source.name}"
 
 
@@ -232,7 +255,7 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"place": _place, "words": _words}
+    environment.filters |= {"place": _place, "words": _words, "printable": printable}
     facts = {
         "target": parts.target,
         "generated": parts.sources.generated,
@@ -250,8 +273,16 @@ def _rendered(parts: _Parts, board: Recipe, check: Recipe) -> dict[str, bytes]:
 
 
 def _words(words: Iterable[str]) -> str:
-    """Words as make and then the shell read them."""
-    return " ".join(shlex.quote(word).replace("$", "$$") for word in words)
+    """Words as make and then the shell read them.
+
+    Raises:
+        TargetError: a word that no Makefile can hold: make ends a variable at # and at a new line.
+    """
+    given = list(words)
+    for word in given:
+        if not word.isprintable() or "#" in word or word.endswith("\\"):
+            raise TargetError("a Makefile holds the words of the target's commands", repr(word), "Use others.")
+    return " ".join(shlex.quote(word).replace("$", "$$") for word in given)
 
 
 def _image_name(parts: _Parts) -> str:
@@ -319,6 +350,35 @@ def _unverified(record: VerifyRecord, parts: _Parts) -> str:
     return f"{candidate.VERIFY} is of a sample of {record.segments:,} segments, or without an image for the board"
 
 
+def _papers(parts: _Parts, contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Where the files come from, and the bills of materials."""
+    model, config = parts.model, parts.model.config
+    hashes = {name: files.sha256_bytes(content) for name, content in contents.items()}
+    inputs = {"model": model.sha256, "target": files.sha256_bytes(parts.target.model_dump_json().encode())}
+    if config is not None:
+        inputs |= {"configuration": config.sha256, "dataset": config.dataset_sha256}
+    origin = attestation.Origin(
+        commands=[f"ecm-edge bundle {shlex.quote(model.path.name)} --target {parts.target.name} --form {parts.form}"],
+        inputs=inputs,
+        compiler=toolchain.version(build.firmware_of(parts.target).compiler),
+        versions=provenance.collect(),
+        parameters={"target": parts.target.name, "form": parts.form},
+    )
+    image = _image_name(parts)
+    return {
+        attestation.NAME: attestation.statement(hashes, origin),
+        bom.TOOL_NAME: bom.of_tool(),
+        bom.MODEL_NAME: bom.of_model(model.path.name, model.sha256, {image: hashes[image]}, config, _score(model)),
+    }
+
+
+def _score(model: ModelFile) -> ScoreRecord | None:
+    """The score of the candidate, if it is of this model."""
+    path = model.folder / candidate.SCORE if model.folder else None
+    record = ScoreRecord.load(path) if path is not None and path.is_file() else None
+    return record if record is not None and record.model_sha256 == model.sha256 else None
+
+
 def _manifest(parts: _Parts, contents: Mapping[str, bytes]) -> BundleManifest:
     return BundleManifest(
         tool=parts.sources.generated.origin.tool,
@@ -337,19 +397,31 @@ def _write(out: Path, contents: Mapping[str, bytes], executable: str) -> str | N
     """Write the folder, or the archive, whose SHA-256 it gives."""
     if out.suffix == ARCHIVE:
         archive = _archive(out.stem, contents, executable)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise files.cannot_write(out, problem) from problem
-        files.write_atomic(out, archive)
+        files.make_folder(out.parent)
+        files.write_new(out, archive)
         return files.sha256_bytes(archive)
     with files.staged_folder(out) as staged:
-        for name, content in contents.items():
-            path = staged / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(0o755 if name == executable else 0o644)
+        _fill(staged, contents)
+        (staged / executable).chmod(0o755)
     return None
+
+
+def _fill(folder: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        path = folder / name
+        files.make_folder(path.parent)
+        with files.new_file(path) as stream:
+            stream.write(content)
+        path.chmod(0o644)
+
+
+def _signature(stem: str, contents: Mapping[str, bytes], key: str) -> bytes:
+    """The signature of a folder with these files."""
+    with files.scratch_folder() as scratch:
+        folder = scratch / stem
+        _fill(folder, contents)
+        signatures.sign(folder, key)
+        return (folder / signatures.SIGNATURE).read_bytes()
 
 
 def _archive(stem: str, contents: Mapping[str, bytes], executable: str) -> bytes:

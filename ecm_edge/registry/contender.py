@@ -5,7 +5,6 @@ The challenger is the candidate that would be promoted; the incumbent is the ent
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.metrics import Scores
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
     from ecm_edge.targets import Target
     from ecm_edge.training.out_of_fold import OutOfFold
 
@@ -122,6 +121,13 @@ class Contender:
     def is_measured(self) -> bool:
         """Whether it answers subjects, of the source only, that it has not seen; raises as `cross_validation`."""
         return bool(self.test) if self.config.split.test else self.out_of_fold.rows.size > 0
+
+    @property
+    def measured_subjects(self) -> int:
+        """How many subjects its own figures rest on: its test subjects, or those in folds; 0 where there are none."""
+        if self.config.split.test:
+            return len(self.test)
+        return self.answers.scores.subjects if out_of_fold.has_folds(self.folder) else 0
 
     @cached_property
     def answers(self) -> Answers:
@@ -231,5 +237,5 @@ def _with_fit(side: Contender, fit: FormFit, target_sha256: str) -> Contender:
 def _rebuilt(side: Contender) -> FormFit:
     """What an entry's model needs on the target as it is now."""
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
-    with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+    with files.scratch_folder() as scratch:
         return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ecm_edge.base import files
+from ecm_edge.base.names import is_file_name
 from ecm_edge.base.records import GATE_COLUMNS, Form, Gate, Latency, Provenance, Record, Verdict
 from ecm_edge.base.shown import Tables
+from ecm_edge.firmware.fit_records import target_sha256
 from ecm_edge.metrics.rows import score_rows
-from ecm_edge.registry import entries, registry
+from ecm_edge.registry import entries, registry, wholeness
 from ecm_edge.registry.comparison import Comparison
 from ecm_edge.registry.entries import Manifest, ShippedImage
-from ecm_edge.registry.registry import Event
+from ecm_edge.registry.events import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ecm_edge.evaluate.verify.records import VerifyRecord
@@ -48,6 +52,8 @@ class PromoteRecord(Record):
     board_latency_ms: Latency | None = None
     image: ShippedImage | None = None
     comparison: Comparison | None
+    already: bool = False
+    proof_s: float | None = None
     provenance: Provenance
 
     KEYS = ("candidate", "form", "entry", "reason")
@@ -65,12 +71,15 @@ class Decision:
     replaces: str | None
     image: ShippedImage | None
     provenance: Provenance
+    proof_s: float | None = None
 
 
 def shipped_image(record: VerifyRecord, challenger: Contender) -> ShippedImage | None:
     """The image that ships; None where there is none, or verify did not run its C."""
     verified, image = record.firmware_of(challenger.sha256), challenger.fit.image if challenger.fit else None
     if verified is None or image is None or verified.model_object is None or verified.compiler is None:
+        return None
+    if not is_file_name(image.file):  # it lies outside the candidate
         return None
     return ShippedImage(
         file=image.file,
@@ -83,12 +92,18 @@ def shipped_image(record: VerifyRecord, challenger: Contender) -> ShippedImage |
     )
 
 
-def write(shelf: Path, challenger: Contender, decision: Decision, hashes: dict[str, str]) -> PromoteRecord:
-    """Install the candidate if it passed, and write the decision into the history."""
+def write(
+    shelf: Path,
+    challenger: Contender,
+    decision: Decision,
+    hashes: dict[str, str],
+    sign: Callable[[Path], None] | None = None,
+) -> PromoteRecord:
+    """Install the candidate if it passed, signed by `sign`, and write the decision into the history."""
     entry = manifest_sha256 = None
     if decision.verdict == Verdict.PASS:
         manifest = _manifest(challenger, decision, hashes)
-        entry, manifest_sha256 = entries.add_entry(shelf / registry.ENTRIES, challenger.folder, manifest)
+        entry, manifest_sha256 = entries.add_entry(shelf / wholeness.ENTRIES, challenger.folder, manifest, sign)
     record = PromoteRecord(
         verdict=decision.verdict,
         reason=decision.reason,
@@ -107,11 +122,47 @@ def write(shelf: Path, challenger: Contender, decision: Decision, hashes: dict[s
         board_latency_ms=challenger.fit.latency_ms if challenger.fit else None,
         image=decision.image,
         comparison=decision.comparison,
+        proof_s=decision.proof_s,
         provenance=decision.provenance,
     )
-    keep = registry.install if entry else registry.log
-    keep(shelf, _event(record, manifest_sha256))
+    registry.log(shelf, _event(record, challenger, manifest_sha256))
     return record
+
+
+def already(shelf: Path, challenger: Contender, former: Event | None, hashes: dict[str, str]) -> PromoteRecord | None:
+    """The decision that made a candidate the incumbent, where it is that, file by file; None where it is not.
+
+    So a promotion that was killed at its end can be said again.
+
+    Raises:
+        RegistryError: the incumbent's entry was changed.
+    """
+    if former is None or former.model_sha256 != challenger.sha256:
+        return None
+    _, manifest = registry.entry_of(shelf, former)
+    if (manifest.form, manifest.files) != (challenger.form, hashes):
+        return None
+    return PromoteRecord(
+        verdict=Verdict.PASS,
+        reason=former.reason,
+        target=manifest.target,
+        form=manifest.form,
+        candidate=challenger.folder.name,
+        entry=former.entry,
+        replaces=former.replaces,
+        model_sha256=manifest.model_sha256,
+        config_sha256=manifest.config_sha256,
+        dataset_sha256=manifest.dataset_sha256,
+        source=manifest.source,
+        synthetic=manifest.synthetic,
+        gates=former.gates,
+        latency_ms=manifest.latency_ms,
+        board_latency_ms=challenger.fit.latency_ms if challenger.fit else None,
+        image=manifest.image,
+        comparison=None,
+        already=True,
+        provenance=manifest.provenance,
+    )
 
 
 def _manifest(challenger: Contender, decision: Decision, hashes: dict[str, str]) -> Manifest:
@@ -131,12 +182,18 @@ def _manifest(challenger: Contender, decision: Decision, hashes: dict[str, str])
         verdicts={gate.name: gate.verdict for gate in decision.gates},
         latency_ms=challenger.latency,
         image=decision.image,
+        target_sha256=target_sha256(challenger.target),
+        task_sha256=_task_sha256(challenger),
         files=hashes,
         provenance=decision.provenance,
     )
 
 
-def _event(record: PromoteRecord, manifest_sha256: str | None) -> Event:
+def _task_sha256(challenger: Contender) -> str:
+    return files.sha256_json(challenger.config.task.model_dump(mode="json"))
+
+
+def _event(record: PromoteRecord, challenger: Contender, manifest_sha256: str | None) -> Event:
     return Event(
         event="promoted" if record.entry else "refused",
         date_utc=record.provenance.date_utc,
@@ -150,4 +207,6 @@ def _event(record: PromoteRecord, manifest_sha256: str | None) -> Event:
         gates=record.gates,
         source=record.source,
         parts=record.comparison.parts if record.comparison else None,
+        target_sha256=target_sha256(challenger.target),
+        task_sha256=_task_sha256(challenger),
     )

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, RegistryError
-from ecm_edge.base.records import Evidence, Form, Latency, Provenance, Record, Verdict
+from ecm_edge.base.records import Evidence, FileName, Form, Latency, Name, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import IMAGES
+from ecm_edge.registry.signatures import SIGNATURE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ecm_edge.metrics import Scores
 
 MANIFEST = "manifest.json"
+_ELSE = "Restore it from a copy, or roll back to another entry."
 _NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
 
 
@@ -28,7 +30,7 @@ class ShippedImage(Record):
     compiled model in both images.
     """
 
-    file: str
+    file: FileName
     sha256: str
     sources: dict[str, str]
     model_object: str
@@ -42,13 +44,14 @@ class Manifest(Record):
 
     `entry` is its name, without the number that a second entry of that name gets. `image` is absent for a target
     without firmware, and in entries of a time before there was any. `source` is the source of a merged data set that
-    the entry's name and verdicts are about, with its content hash; absent where they are about the whole data set.
+    the entry's name and verdicts are about, with its content hash; absent where they are about the whole data set. The
+    hashes of the board's and the task's descriptions are those of the promotion; earlier entries have none.
     """
 
-    entry: str
-    target: str
+    entry: Name
+    target: Name
     form: Form
-    model_file: str
+    model_file: FileName
     model_sha256: str
     config_sha256: str
     dataset_sha256: str
@@ -58,7 +61,9 @@ class Manifest(Record):
     verdicts: dict[str, Verdict]
     latency_ms: Latency
     image: ShippedImage | None = None
-    files: dict[str, str]
+    target_sha256: str | None = None
+    task_sha256: str | None = None
+    files: dict[FileName, str]
     provenance: Provenance
 
 
@@ -70,22 +75,32 @@ def entry_name(scores: Scores) -> str:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a candidate or an entry by name, the manifest and hidden files aside.
+    """SHA-256 of every file of a candidate or an entry by name, manifest, signature and hidden files aside.
 
     Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
+
+    Raises:
+        CandidateError: one of them is a link.
     """
     paths = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
-    return {
-        path.relative_to(folder).as_posix(): files.sha256_file(path)
-        for path in sorted(paths)
-        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
-    }
+    seen = [path for path in sorted(paths) if path.name not in {MANIFEST, SIGNATURE} and not path.name.startswith(".")]
+    link = next((path for path in seen if path.is_symlink()), None)
+    if link:
+        raise CandidateError(
+            "the files of a candidate are its own",
+            f"a link at {link}",
+            "Put the file itself in its place, or remove the link.",
+        )
+    return {path.relative_to(folder).as_posix(): files.sha256_file(path) for path in seen if path.is_file()}
 
 
-def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, str]:
+def add_entry(
+    entries: Path, candidate: Path, manifest: Manifest, sign: Callable[[Path], None] | None = None
+) -> tuple[str, str]:
     """Copy a candidate's files into a new entry; the entry's name and its manifest's SHA-256.
 
-    An entry with the same files, left by a killed process or promoted before, is used again.
+    An entry with the same files, left by a killed process or promoted before, is used again. `sign` is called with the
+    whole entry before it has its name, or with the one that is used again; what it adds lies in a folder of its own.
 
     Raises:
         CandidateError: a file of the candidate is not the one that the manifest names.
@@ -93,11 +108,13 @@ def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, 
     """
     for path in sorted(entries.glob(f"{manifest.entry}*")):
         if _same(path, manifest):
+            if sign:
+                sign(path)
             return path.name, files.sha256_file(path / MANIFEST)
     folder = next(path for path in _names(entries, manifest.entry) if not path.exists())
     with files.staged_folder(folder) as staged:
         for name in manifest.files:
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder((staged / name).parent)
             files.write_atomic(staged / name, (candidate / name).read_bytes())
         changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
         if changed:
@@ -107,6 +124,8 @@ def add_entry(entries: Path, candidate: Path, manifest: Manifest) -> tuple[str, 
                 "Promote it again when nothing writes to it.",
             )
         manifest.save(staged / MANIFEST)
+        if sign:
+            sign(staged)
     return folder.name, files.sha256_file(folder / MANIFEST)
 
 
@@ -117,12 +136,18 @@ def check_entry(folder: Path, manifest_sha256: str | None) -> Manifest:
         RegistryError: the entry is gone, or a file was changed, removed or added.
     """
     path = folder / MANIFEST
+    for link in (folder, path, folder / IMAGES):
+        if link.is_symlink():
+            raise _changed(folder, link.name, "is a link")
     if not path.is_file():
         raise _changed(folder, MANIFEST, "is missing")
     if files.sha256_file(path) != manifest_sha256:
         raise _changed(folder, MANIFEST, "changed")
     manifest = Manifest.load(path, RegistryError)
-    hashes = hash_files(folder)
+    try:
+        hashes = hash_files(folder)
+    except CandidateError as problem:
+        raise RegistryError("an entry stays as it was promoted", problem.found, _ELSE) from None
     for name in sorted(manifest.files.keys() | hashes.keys()):
         if name not in hashes:
             raise _changed(folder, name, "is missing")
@@ -143,10 +168,10 @@ def _same(folder: Path, manifest: Manifest) -> bool:
         existing = Manifest.load(folder / MANIFEST, RegistryError)
     except RegistryError:
         return False
+    if folder.is_symlink():
+        return False
     return (existing.form, existing.files) == (manifest.form, manifest.files) and hash_files(folder) == manifest.files
 
 
 def _changed(folder: Path, name: str, what: str) -> RegistryError:
-    return RegistryError(
-        "an entry stays as it was promoted", f"{name} of {folder} {what}", "Restore it, or roll back to another entry."
-    )
+    return RegistryError("an entry stays as it was promoted", f"{name} of {folder} {what}", _ELSE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +63,9 @@ def _new_version(
     client = server.client
     run = client.create_run(experiment, run_name=entry)
     server.write(run.info.run_id, parameters=_parameters(folder), named=_named(folder, manifest, entry), folder=folder)
-    with tempfile.TemporaryDirectory() as staged:
+    with files.scratch_folder() as staged:
         _write_model(Path(staged), folder / manifest.model_file, run.info.run_id)
-        client.log_artifacts(run.info.run_id, staged, _MODEL)
+        client.log_artifacts(run.info.run_id, str(staged), _MODEL)
     try:
         client.create_registered_model(manifest.target, description=f"ecm-edge: detectors for {manifest.target}")
     except MlflowException:  # it is there

@@ -11,6 +11,7 @@ once the others have passed.
 4. Measured latency: an estimate is no evidence.
 5. Claim: a candidate without test subjects was measured out of fold, and ships the threshold that was found there. Its
    entry is named after those scores; where its data set is merged, after those of one source (`source.choose_source`).
+   Where the registry's policy says how many subjects figures have to rest on, they do.
 6. Score: it is better on subjects that neither model was trained or tuned on: by the points that the board's rule gives
    for Fβ and G, or by mean Fβ where there is no rule. The difference is paired and has an interval by resampling
    subjects. Where there are no such subjects, what both answered out of fold is compared. Where the challenger's data
@@ -21,6 +22,8 @@ once the others have passed.
    about the whole score with its points for latency and size.
 8. Board latency, for a target with firmware: the same for the estimated time on the board. The estimate rests on
    instructions counted in the emulator, and is never taken for measured time.
+9. Proof: what is on record of the candidate comes out here and now (`proof.py`): the image byte for byte, its sizes and
+   counts, the hops on a sample of segments, the score. It takes seconds, so it is done last, if all the others passed.
 
 The verdict is strict. FAIL: a gate failed. NOT RUN: none failed, but one that has to run did not. PASS: all passed.
 Only PASS promotes. A gate that does not apply is in the record as NOT RUN with its reason, and does not count. These
@@ -34,7 +37,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import files, provenance
+from ecm_edge.base import files, provenance, trust
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.numbers import point, with_positives
 from ecm_edge.base.progress import doing
@@ -47,7 +50,16 @@ from ecm_edge.base.records import (
     not_run,
     verdict_of_all,
 )
-from ecm_edge.candidate.candidate import BENCH, FIRMWARE, FORM_FILES, TRAINING, VERIFY, check_dataset, load_config
+from ecm_edge.candidate.candidate import (
+    BENCH,
+    FIRMWARE,
+    FORM_FILES,
+    TRAINING,
+    VERIFY,
+    check_dataset,
+    commands,
+    load_config,
+)
 from ecm_edge.candidate.row_sampling import verification_subjects
 from ecm_edge.data.dataset import check_content
 from ecm_edge.evaluate.evidence import read_latencies
@@ -61,7 +73,7 @@ from ecm_edge.evaluate.verify.records import (
 )
 from ecm_edge.firmware import fit_records
 from ecm_edge.forms.gate import BUDGETS
-from ecm_edge.registry import costs, decision, entries, registry
+from ecm_edge.registry import costs, decision, entries, policy, proof, registry, wholeness
 from ecm_edge.registry.comparison import Comparison, compare
 from ecm_edge.registry.contender import open_challenger, open_incumbent
 from ecm_edge.registry.decision import Decision
@@ -71,7 +83,7 @@ from ecm_edge.training import out_of_fold
 from ecm_edge.training.train import TrainingRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ecm_edge.base.records import Form, Latency
@@ -79,7 +91,8 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.fit_records import FormFit
     from ecm_edge.registry.contender import Contender
     from ecm_edge.registry.decision import PromoteRecord
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.policy import Policy
     from ecm_edge.targets import Target
 
 _VS_INCUMBENT = ("score", "latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent")
@@ -96,8 +109,11 @@ def promote(
     latency_files: Sequence[Path] = (),
     form: Form | None = None,
     source: str | None = None,
+    sign: Callable[[Path], None] | None = None,
 ) -> PromoteRecord:
     """Decide, write the decision into the registry's history, and install the candidate if it passed.
+
+    To say it again changes nothing: a candidate that is the incumbent, file by file, gets the decision that made it so.
 
     Args:
         folder: the candidate.
@@ -109,18 +125,24 @@ def promote(
         form: what would ship; the target's first form by default.
         source: of a merged data set, the one that figures, comparison and the entry's name are about; by default the
             incumbent's, or else the only one that both data sets have, or else all.
+        sign: signs the entry in a folder, once all its files are there; nothing is signed by default.
 
     Raises:
         CandidateError: the candidate lacks a piece (firmware.json too, for a target with firmware), has a changed
             file, no latency evidence names its model, or the source is not there or has no answers.
         DatasetError: the data set changed since it was written, or the test subjects have no segment.
         ModelError: a model is corrupt or its scores are not finite.
-        RegistryError: the registry is damaged, or an entry of it was changed.
+        RegistryError: the registry is damaged, an entry of it was changed, or its policy forbids the promotion.
         OutputError: the registry cannot be written, or another process holds it; the incumbent is the old one.
+        TrustError: the candidate names a factory, and is not trusted.
     """
-    check_dataset(load_config(folder), dataset)  # and says so if there is no candidate, before anything else is missed
+    config = load_config(folder)
+    trust.check(commands(config))  # the registry may lie in a trusted folder, and then its entries are trusted
+    check_dataset(config, dataset)  # and says so if there is no candidate, before anything else is missed
     _check_stages(folder, dataset, target, has_latency=bool(latency_files))
     registry.check_registry(registry_folder)
+    rules = policy.load_policy(registry_folder)
+    policy.check_policy(rules, signed=sign is not None)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -128,8 +150,13 @@ def promote(
     with registry.locked(shelf):
         verified, former = VerifyRecord.load(folder / VERIFY), registry.incumbent(shelf)
         challenger = replace(challenger, source=choose_source(source, challenger, shelf, former))
-        decided = _decide(challenger, verified, former, shelf, latencies, everywhere=source is None)
-        return decision.write(shelf, challenger, decided, hashes)
+        known = decision.already(shelf, challenger, former, hashes)
+        if known and source in {None, known.source}:
+            if sign:
+                sign(shelf / wholeness.ENTRIES / str(known.entry))
+            return known
+        decided = _decide(challenger, verified, former, shelf, latencies, rules, everywhere=source is None)
+        return decision.write(shelf, challenger, decided, hashes, sign)
 
 
 def _check_stages(folder: Path, dataset: Dataset, target: Target, *, has_latency: bool) -> None:
@@ -161,6 +188,7 @@ def _decide(
     former: Event | None,
     shelf: Path,
     latencies: dict[str, Latency],
+    rules: Policy,
     *,
     everywhere: bool,
 ) -> Decision:
@@ -171,6 +199,7 @@ def _decide(
         *_image(verified, challenger),  # rule 3
         _measured_latency(challenger),  # rule 4
         *_claim(challenger),  # rule 5
+        *policy.enough_subjects(rules, challenger.measured_subjects),  # rule 5
     ]
     target = challenger.target
     comparison: Comparison | str | None = None
@@ -182,10 +211,14 @@ def _decide(
             *costs.cost_gates(challenger, incumbent),  # rule 7
             *costs.board_latency_gates(challenger, incumbent),  # rule 8
         ]
+    proven = proof.prove(challenger) if _verdict(gates, target) == Verdict.PASS else None  # rule 9
+    gates += proven.gates if proven else []
+    others = [] if comparison else _not_compared(gates, target, former)
     return Decision(
         verdict=_verdict(gates, target),
         reason=_reason(gates, target, comparison),
-        gates=gates if comparison else [*gates, *_not_compared(gates, target, former)],
+        gates=[*gates, *others, *([] if proven else proof.unproven(challenger, _why_not(gates)))],
+        proof_s=proven.seconds if proven else None,
         comparison=comparison if isinstance(comparison, Comparison) else None,
         replaces=former.entry if former else None,
         image=decision.shipped_image(verified, challenger),
@@ -328,9 +361,13 @@ def _whose(challenger: Contender) -> str:
 
 def _not_compared(gates: Sequence[Gate], target: Target, former: Event | None) -> list[Gate]:
     """The gates of rules 6 to 8 where there is no incumbent or no need to compare; they decide nothing."""
-    failed = any(gate.verdict == Verdict.FAIL for gate in gates)
-    why = f"not compared: a gate before it {'failed' if failed else 'did not run'}" if former else "no incumbent yet"
+    why = _why_not(gates) if former else "no incumbent yet"
     return [not_run(name, why) for name in (*_VS_INCUMBENT, *([costs.BOARD_LATENCY] if target.firmware else []))]
+
+
+def _why_not(gates: Sequence[Gate]) -> str:
+    failed = any(gate.verdict == Verdict.FAIL for gate in gates)
+    return f"not compared: a gate before it {'failed' if failed else 'did not run'}"
 
 
 def _applicable(gates: Sequence[Gate], target: Target) -> list[Gate]:

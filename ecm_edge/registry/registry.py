@@ -1,57 +1,40 @@
 """A registry: one incumbent per target, every entry that ever was one, and the history of what was decided.
 
-    <registry>/<target>/incumbent.json     the Event that made the incumbent what it is: the one truth
+    <registry>/policy.toml                 who may promote what; need not be there (`policy.py`)
+    <registry>/<target>/incumbent.json     the Event that made the incumbent what it is
     <registry>/<target>/entries/<xx-yy>/   a candidate's files, and manifest.json with their hashes
-    <registry>/<target>/history.jsonl      one Event a line; catches up with incumbent.json after a crash
+    <registry>/<target>/history.jsonl      one Event a line, each bound to the one before it
+    <registry>/<target>/latest.json        the line that the history ends with
 
 Whatever the moment at which a process is killed, incumbent.json is the old one or the new one, whole, and the entry
-that it names is complete: an entry is staged and renamed first, then incumbent.json is replaced, then history written.
+that it names is complete: an entry is staged and renamed first, then latest.json is written, then incumbent.json is
+replaced, then the history. A decision holds from the moment that incumbent.json names it. The next command completes
+the history, or drops a latest.json that nothing followed. Any other difference between these files is damage, which
+every command refuses (`wholeness.py`).
 """
 
 from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import RootModel, ValidationError
+from pydantic import RootModel
 
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
 from ecm_edge.base.names import did_you_mean, path_meant
-from ecm_edge.base.records import Gate, Record
+from ecm_edge.base.records import Record
 from ecm_edge.base.shown import Tables
-from ecm_edge.metrics import GainParts
+from ecm_edge.registry import events
 from ecm_edge.registry.entries import Manifest, check_entry
+from ecm_edge.registry.events import HISTORY, LATEST, Event
+from ecm_edge.registry.policy import POLICY
+from ecm_edge.registry.wholeness import ENTRIES, INCUMBENT, Shelf, read_shelf, refuse_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-INCUMBENT = "incumbent.json"
-HISTORY = "history.jsonl"
-ENTRIES = "entries"
-
-
-class Event(Record):
-    """One decision. `entry` is the incumbent that it made, and `replaces` the entry that a rollback returns to.
-
-    A refusal makes none; its `replaces` is the incumbent that stayed. `source` is the one that the decision is about,
-    and `parts` what the difference to the incumbent is due to, where there was a comparison.
-    """
-
-    event: Literal["promoted", "refused", "rolled back"]
-    date_utc: str
-    reason: str
-    candidate: str
-    model_sha256: str
-    synthetic: bool
-    entry: str | None
-    manifest_sha256: str | None
-    replaces: str | None
-    gates: list[Gate]
-    source: str | None = None
-    parts: GainParts | None = None
 
 
 class HistoryRecord(Record):
@@ -97,7 +80,7 @@ def shelves(registry: Path) -> list[str]:
 
 
 def _is_shelf(path: Path) -> bool:
-    return (path / ENTRIES).is_dir() or (path / HISTORY).is_file() or (path / INCUMBENT).is_file()
+    return (path / ENTRIES).is_dir() or any((path / name).is_file() for name in (HISTORY, INCUMBENT, LATEST))
 
 
 def _shelf_above(registry: Path) -> str:
@@ -112,17 +95,18 @@ def history_record(shelf: Path, target: str) -> HistoryRecord:
         RegistryError: there is no registry, or it is damaged.
     """
     shelves(shelf.parent)
-    now = incumbent(shelf)
-    return HistoryRecord(target=target, incumbent=now.entry if now else None, events=history(shelf))
+    found = _whole(shelf)
+    now = found.incumbent
+    return HistoryRecord(target=target, incumbent=now.entry if now else None, events=found.decided)
 
 
 def check_registry(registry: Path) -> None:
     """Refuse a folder to promote into that holds other things than a registry; a new or an empty one becomes one.
 
     Raises:
-        RegistryError: a file, or a folder with something in it and no shelf.
+        RegistryError: a file, or a folder with something else than a policy in it and no shelf.
     """
-    if registry.exists() and not (registry.is_dir() and not any(registry.iterdir())):
+    if registry.exists() and not (registry.is_dir() and all(path.name == POLICY for path in registry.iterdir())):
         shelves(registry)
 
 
@@ -139,23 +123,26 @@ def locked(shelf: Path) -> Iterator[None]:
         OutputError: another process holds it, or it cannot be written.
         RegistryError: it is damaged.
     """
-    try:
-        (shelf / ENTRIES).mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(shelf, problem) from problem
+    refuse_damage(shelf)
+    files.make_folder(shelf / ENTRIES)
     with files.locked(shelf):
-        _tidy(shelf)
+        tidy(shelf, _whole(shelf))
         yield
+
+
+def _whole(shelf: Path) -> Shelf:
+    """What the files of a shelf say; raises RegistryError where they do not fit together."""
+    refuse_damage(shelf)
+    return read_shelf(shelf)
 
 
 def incumbent(shelf: Path) -> Event | None:
     """The event that made the incumbent, or None where there is none yet.
 
     Raises:
-        RegistryError: incumbent.json is damaged.
+        RegistryError: the shelf is damaged.
     """
-    path = shelf / INCUMBENT
-    return Event.load(path, RegistryError) if path.exists() else None
+    return _whole(shelf).incumbent
 
 
 def entry_of(shelf: Path, event: Event) -> tuple[Path, Manifest]:
@@ -168,73 +155,90 @@ def history(shelf: Path) -> list[Event]:
     """Every decision, oldest first, the incumbent's own included even if a crash kept it out of the file.
 
     Raises:
-        RegistryError: a line is damaged.
+        RegistryError: the shelf is damaged.
     """
-    events, now = _logged(shelf), incumbent(shelf)
-    return events if now is None or now in events else [*events, now]
+    return _whole(shelf).decided
 
 
-def log(shelf: Path, event: Event) -> None:
-    """Append a decision to the history; the file is replaced as a whole, so no line is ever torn."""
-    path = shelf / HISTORY
-    before = path.read_bytes() if path.exists() else b""
-    files.write_atomic(path, before + event.model_dump_json().encode() + b"\n")
+def log(shelf: Path, event: Event) -> Event:
+    """Append a decision to the history, and make its entry the incumbent if it has one; the event as it stands there.
+
+    A refusal that says what the last line says already is not written again.
+    """
+    lines = events.read_lines(shelf)
+    if event.entry is None and lines and _same_decision(lines[-1].event, event):
+        return lines[-1].event
+    line = events.following(lines, event)
+    events.announce(shelf, line)
+    if line.event.entry is not None:
+        line.event.save(shelf / INCUMBENT)
+    events.append(shelf, lines, line)
+    return line.event
 
 
-def install(shelf: Path, event: Event) -> None:
-    """Make the event's entry the incumbent, then log it."""
-    event.save(shelf / INCUMBENT)
-    log(shelf, event)
+def _same_decision(one: Event, other: Event) -> bool:
+    undated = {"date_utc": "", "previous_sha256": None}
+    return one.model_copy(update=undated) == other.model_copy(update=undated)
 
 
 def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
-    """Make an earlier entry the incumbent again: the one named, or the one that the incumbent replaced.
+    """Make an earlier entry the incumbent again: the one named, or the one that the last promotion replaced.
+
+    To say it again changes nothing: the event that made the incumbent what it is comes back.
 
     Raises:
-        RegistryError: there is no such entry, it is the incumbent already, or a file of it was changed.
+        RegistryError: there is no such entry, the shelf is damaged, or a file of the entry was changed.
     """
     if not shelf.is_dir():
         hint = f"{path_meant(shelf)}`ecm-edge promote` makes one."
         raise RegistryError("a rollback needs a registry", f"nothing at {shelf}", hint)
     with locked(shelf):
         now = incumbent(shelf)
-        wanted = entry or (now.replaces if now else None)
-        promoted = {event.entry: event for event in history(shelf) if event.event == "promoted"}
-        if now is None or wanted not in promoted or wanted == now.entry:
-            asked_for = f"{entry} asked for" if entry else "no earlier entry"
-            incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
-            others = [name for name in promoted if name and now and name != now.entry]
-            hint = f"{did_you_mean(entry or '', others)}`ecm-edge history` lists them."
-            raise RegistryError("a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", hint)
-        target = promoted[wanted]
+        promoted = [event for event in history(shelf) if event.event == "promoted"]
+        target = _rolled_back_to(now, promoted, entry)
         entry_of(shelf, target)
+        if now is None or target.entry == now.entry:
+            return target
         reason = f"rolled back from {now.entry}"
         event = target.model_copy(
             update={"event": "rolled back", "date_utc": date_utc, "reason": reason, "gates": [], "parts": None}
         )
-        install(shelf, event)
-        return event
+        return log(shelf, event)
 
 
-def _tidy(shelf: Path) -> None:
-    """Remove half-staged entries, and let the history catch up with the incumbent."""
-    for path in (shelf / ENTRIES).glob(".*"):
-        shutil.rmtree(path, ignore_errors=True)
-    now = incumbent(shelf)
-    if now and now not in _logged(shelf):
-        log(shelf, now)
+def _rolled_back_to(now: Event | None, promoted: list[Event], entry: str | None) -> Event:
+    """The event whose entry is to be the incumbent; that of the incumbent itself where there is nothing to do."""
+    if now and (entry == now.entry or (entry is None and promoted and now.entry != promoted[-1].entry)):
+        return now
+    wanted = entry or (promoted[-1].replaces if promoted else None)
+    known = {event.entry: event for event in promoted}
+    if now is None or wanted not in known:
+        asked_for = f"{entry} asked for" if entry else "no earlier entry"
+        incumbent_now = f"the incumbent is {now.entry}" if now else "there is no incumbent"
+        others = [name for name in known if name and now and name != now.entry]
+        hint = f"{did_you_mean(entry or '', others)}`ecm-edge history` lists them."
+        raise RegistryError("a rollback goes to an earlier entry", f"{asked_for}; {incumbent_now}", hint)
+    return known[wanted]
 
 
-def _logged(shelf: Path) -> list[Event]:
-    path = shelf / HISTORY
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    return [_parse(line, number, path) for number, line in enumerate(lines, 1)]
+def tidy(shelf: Path, found: Shelf) -> None:
+    """Remove what a killed process left in a shelf that is held and whole, and complete the history."""
+    for path in left_over(shelf):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if found.unfinished is None:
+        return
+    if found.unfinished.event in found.decided:
+        events.append(shelf, found.lines, found.unfinished)
+    elif found.lines and found.lines[-1].event.previous_sha256:
+        events.announce(shelf, found.lines[-1])
+    else:
+        (shelf / LATEST).unlink()
 
 
-def _parse(line: bytes, number: int, path: Path) -> Event:
-    try:
-        return Event.model_validate_json(line)
-    except ValidationError:
-        raise RegistryError(
-            "a line of the history is one event", f"another thing on line {number} of {path}", "Restore the file."
-        ) from None
+def left_over(shelf: Path) -> list[Path]:
+    """What a process that was killed, or one that still writes, has half-written in a shelf."""
+    own = [path for name in (INCUMBENT, HISTORY, LATEST) for path in shelf.glob(f".{name}.*")]
+    return sorted([*(shelf / ENTRIES).glob(".*"), *own])

@@ -17,6 +17,7 @@ from ecm_edge.firmware.emulated_run import GATES
 from ecm_edge.forms.gate import BUDGETS
 from ecm_edge.registry.costs import BOARD_LATENCY
 from ecm_edge.registry.decision import IMAGE_GATE
+from ecm_edge.registry.proof import GATES as PROVEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +113,14 @@ def _claim(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
     return "`ecm-edge train` gives a candidate figures out of fold with --folds, and their threshold with --refit."
 
 
+def _proof(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
+    del record
+    again = {"verify_anew": asked.verify, "score_anew": f"{asked.run('score', '--data', str(asked.data))}"}
+    if gate.verdict == Verdict.NOT_RUN:
+        return "Promote it where the board's compiler and emulator are: `ecm-edge doctor` says what is missing."
+    return f"A record is not what comes out here. Make it again: {again.get(gate.name, asked.build)}."
+
+
 def _stack(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
     over = f"{quantity(-gate.margin, 'B')} less stack, or " if gate.margin is not None and gate.margin < 0 else ""
     return f"{over}more room for it in the linker script." if over else _build(gate, record, asked)
@@ -201,5 +210,6 @@ _SENTENCES: dict[str, _Sentence] = {
     "latency_measured": _bench,
     "data_trained_on": _train,
     "claim": _claim,
+    **dict.fromkeys(PROVEN, _proof),
     "score": _score,
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import SourceSet
     from ecm_edge.registry.contender import Contender
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
 
 
 def choose_source(name: str | None, challenger: Contender, shelf: Path, former: Event | None) -> SourceSet | None:

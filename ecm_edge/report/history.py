@@ -14,7 +14,8 @@ from ecm_edge.base.errors import EcmEdgeError
 from ecm_edge.base.records import Verdict
 from ecm_edge.candidate.candidate import SCORE
 from ecm_edge.evaluate.score import ScoreRecord
-from ecm_edge.registry.registry import ENTRIES, HistoryRecord, shelf_of
+from ecm_edge.registry.registry import HistoryRecord, shelf_of
+from ecm_edge.registry.wholeness import ENTRIES
 from ecm_edge.report import cards
 from ecm_edge.report.page import environment
 from ecm_edge.report.trend import Point, trend
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Gate, Interval
-    from ecm_edge.registry.registry import Event, RegistryHistory
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import RegistryHistory
 
 CARD = "MODEL_CARD.md"
 EVENTS_SHOWN = 200

@@ -12,6 +12,7 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, OutputError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
+from ecm_edge.base.tables import printable
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.candidate import FORM_FILES
 from ecm_edge.data import info
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ecm_edge.report.candidate_records import CandidateRecords
 
 TEMPLATE = "model_card.md.jinja"
+_LARGEST_SECTION_BYTES = 1 << 20
 SOURCES = (
     candidate.COST,
     candidate.TRAINING,
@@ -100,7 +102,14 @@ def write_card(folder: Path, out: Path, *, dataset: Dataset | None = None, extra
 def render(records: CandidateRecords, dataset: Dataset | None, sections: Sequence[str]) -> str:
     """The card as Markdown."""
     environment = templates.environment(keep_trailing_newline=True)  # Markdown, in which `plain` escapes names
-    environment.filters |= {"plain": plain, "shown": shown, "left_out": left_out, "bin": _bin}
+    environment.filters |= {
+        "plain": plain,
+        "code": code,
+        "printable": printable,
+        "shown": shown,
+        "left_out": left_out,
+        "bin": _bin,
+    }
     environment.globals |= {"head": head, "row": row, **_PICKED}
     config = records.config
     counts = info.counts(dataset) if dataset else None
@@ -133,6 +142,15 @@ def plain(text: str) -> str:
     for sign in "\\|`*[$":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+def code(text: str) -> str:
+    r"""Text on one line that ends no code span.
+
+    >>> code("a`b\nc")
+    "a'b c"
+    """
+    return " ".join(text.replace("`", "'").split())
 
 
 def row(*cells: object) -> str:
@@ -181,7 +199,7 @@ def _check_made_from(records: CandidateRecords) -> None:
 
 def _read_section(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return files.read_bounded(path, _LARGEST_SECTION_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise CandidateError(
             "a section of a card is a Markdown file in UTF-8", f"{problem} at {path}", "Check the path."

@@ -16,7 +16,8 @@ from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.forms.simplify import SimplifyRecord
 from ecm_edge.metrics.curves import Curves
-from ecm_edge.registry.registry import Event, HistoryRecord
+from ecm_edge.registry.events import Event
+from ecm_edge.registry.registry import HistoryRecord
 from ecm_edge.search.runs import SearchRecord, SearchSettings
 from ecm_edge.training.out_of_fold import CrossValidationRecord
 from ecm_edge.training.train import TrainingRecord

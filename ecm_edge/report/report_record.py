@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.onnx_model import Classifier
-    from ecm_edge.registry.registry import Event, HistoryRecord
+    from ecm_edge.registry.events import Event
+    from ecm_edge.registry.registry import HistoryRecord
     from ecm_edge.report.candidate_records import CandidateRecords
 
 

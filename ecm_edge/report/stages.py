@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.quantize import QuantizeRecord
     from ecm_edge.forms.simplify import SimplifyRecord
-    from ecm_edge.registry.registry import Event
+    from ecm_edge.registry.events import Event
     from ecm_edge.report.candidate_records import CandidateRecords
     from ecm_edge.report.commands import Commands
     from ecm_edge.report.records import Mistakes

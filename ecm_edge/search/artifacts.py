@@ -15,7 +15,7 @@ import mimetypes
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -24,13 +24,12 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial
 from pydantic import Field, TypeAdapter, ValidationError
 
-from ecm_edge.base import files
+from ecm_edge.base import faults, files
 from ecm_edge.base.errors import FAULTS, EcmEdgeError, OutputError, SearchError
 from ecm_edge.base.records import Record, first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
     from typing import BinaryIO
 
     from optuna.study import Study
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 ARTIFACTS = "artifacts"
 """The user attribute of a trial with its files; `of_ended` is that of the study."""
 
+_GIVES = "gives files"
 _BLOCK_BYTES = 1 << 20
 _SIDE_BY_SIDE = 8  # files at once: what takes time is the way to the store
 _MOST_FILES = 10_000
@@ -93,9 +93,11 @@ class Store:
         path = self._path(artifact_id)
         temporary = f"{path}.{uuid.uuid4().hex}.unfinished"
         try:
+            faults.point("write.content", Path(path))
             with self._files.open(temporary, "wb") as stream:
                 while block := content_body.read(_BLOCK_BYTES):
                     stream.write(block)
+            faults.point("write.rename", Path(path))
             self._files.mv(temporary, path)
         except BaseException:
             with suppress(Exception):
@@ -139,9 +141,10 @@ class Store:
         Raises:
             SearchError: a path that leads out of the folder, more than a trial can have, a file that is missing or
                 damaged, or a store that does not answer.
+            OSError: the folder cannot be written.
         """
         _check_paths(artifacts)
-        with self.clear_errors("gives files"), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for _ in pool.map(lambda path: self._download_file(artifacts[path], path, folder), artifacts):
                 pass
 
@@ -164,21 +167,29 @@ class Store:
 
     def _download_file(self, artifact: Artifact, name: str, folder: Path) -> None:
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         digest, left = hashlib.sha256(), artifact.bytes
-        try:
-            with self.open_reader(artifact.artifact_id) as stream, path.open("xb") as written:
-                while block := stream.read(min(_BLOCK_BYTES, left + 1)):
-                    left -= len(block)
-                    if left < 0:
-                        break
-                    digest.update(block)
-                    written.write(block)
-        except ArtifactNotFound:
-            raise _damaged(name, f"no {artifact.artifact_id}", self.url) from None
+        with self._opened(artifact, name) as stream, files.new_file(path) as written:
+            while block := self._read(stream, min(_BLOCK_BYTES, left + 1)):
+                left -= len(block)
+                if left < 0:
+                    break
+                digest.update(block)
+                written.write(block)
         if left or digest.hexdigest() != artifact.sha256:
             found = f"more or less than {artifact.bytes:,} bytes" if left else "another content"
             raise _damaged(name, found, self.url)
+
+    def _opened(self, artifact: Artifact, name: str) -> BinaryIO:
+        with self.clear_errors(_GIVES):
+            try:
+                return self.open_reader(artifact.artifact_id)
+            except ArtifactNotFound:
+                raise _damaged(name, f"no {artifact.artifact_id}", self.url) from None
+
+    def _read(self, stream: BinaryIO, size: int) -> bytes:
+        with self.clear_errors(_GIVES):
+            return stream.read(size)
 
     @contextmanager
     def clear_errors(self, does: str, error: type[EcmEdgeError] = SearchError) -> Iterator[None]:

@@ -27,6 +27,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import TrialState
 
+from ecm_edge.base import faults, files
 from ecm_edge.base.errors import SearchError
 from ecm_edge.search import draws
 from ecm_edge.search.storage import LONGEST_WAIT_S, back_at_s
@@ -63,8 +64,12 @@ def heartbeat_s() -> int:
 def present(folder: Path) -> Iterator[dict[str, str | int]]:
     """What to write into the trials of this process: its host, its number, and the file that it locks meanwhile."""
     workers = folder / _FOLDER
-    workers.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(dir=workers, suffix=".lock")
+    files.make_folder(workers)
+    try:
+        faults.point("lock.open", workers)
+        handle, path = tempfile.mkstemp(dir=workers, suffix=".lock")
+    except OSError as problem:
+        raise files.cannot_write(workers, problem) from problem
     who: dict[str, str | int] = {"host": socket.gethostname(), "pid": os.getpid()}
     try:
         with suppress(OSError):  # a file system without locks: only heartbeats count there

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ecm_edge.base import trust
 from ecm_edge.base.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Children:
         command = [sys.executable, "-m", "ecm_edge.cli", "worker", "--data", str(self.data)]
         process = subprocess.Popen(  # noqa: S603 - our own command
             [*command, "--name", self.name, "-o", str(self.out)],
-            env={**os.environ, "OMP_NUM_THREADS": threads, **parent},
+            env={**os.environ, "OMP_NUM_THREADS": threads, **parent, **trust.passed_on()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

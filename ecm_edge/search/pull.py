@@ -84,12 +84,12 @@ def pull(
         chosen = _chosen(which, record, noted, name)
         store = _store(shares, artifacts_url, name)
         with files.staged_folder(out) as staged:
-            (staged / RUN_TRIALS).mkdir()
+            files.make_folder(staged / RUN_TRIALS)
             _write_records(staged, shares, view, record)
             KeptStudy(storage=study.shown_url(url), name=name).save(staged / STUDY)
             for number in chosen:
                 folder = trial_folder(staged, number)
-                folder.mkdir()
+                files.make_folder(folder)
                 with doing(f"trial {number}"):
                     store.download(noted[number], folder)
                 _of(record, number).save(folder / TRIAL)  # the study knows of proofs that a file may not

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ecm_edge import tasks
-from ecm_edge.base import files
+from ecm_edge.base import files, trust
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Drawable, Record, Verdict
 from ecm_edge.base.shown import Tables
@@ -36,6 +36,7 @@ from ecm_edge.search.ladder import Rung
 from ecm_edge.search.study import Pruner, Sampler
 from ecm_edge.search.trial_record import TRIAL_COLUMNS, TrialRecord
 from ecm_edge.targets import Target, score_rule
+from ecm_edge.targets import commands as target_commands
 from ecm_edge.tasks import Task
 
 if TYPE_CHECKING:
@@ -80,6 +81,22 @@ class SearchSettings(Record):
     standard: float | None = None
     avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
     verify_segments: int = Field(default=256, ge=1)
+
+
+def commands(settings: SearchSettings) -> list[str]:
+    """What a search with these settings would run that is not the package's own; the other fields are no commands."""
+    return [*target_commands.commands(settings.target.firmware), *space.commands(settings.space)]
+
+
+def load_settings(out: Path) -> SearchSettings:
+    """The settings of the run in a folder, whose commands may be run if the folder is trusted.
+
+    Raises:
+        SearchError: damaged ones.
+    """
+    settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
+    trust.found(commands(settings), out / RUN_SETTINGS)
+    return settings
 
 
 class KeptLimits(Record):
@@ -236,7 +253,9 @@ def start(out: Path, settings: SearchSettings) -> None:
         OutputError: `out` exists or cannot be written.
         SearchError: the objective needs a scoring rule that the target lacks, or the ladder one objective.
         SpaceError: the space offers a family what it does not take, or is too large for the grid sampler.
+        TrustError: the target or the space has commands of its own, from a file that is not trusted.
     """
+    trust.check(commands(settings))
     space.check(settings.space)
     if settings.sampler == "grid":
         space.grid_size(settings.space)
@@ -254,7 +273,7 @@ def start(out: Path, settings: SearchSettings) -> None:
         )
     check_least_objective(settings.objective, settings.standard)
     with files.staged_folder(out) as staged:
-        (staged / RUN_TRIALS).mkdir()
+        files.make_folder(staged / RUN_TRIALS)
         settings.save(staged / RUN_SETTINGS)
 
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecm_edge.base import contents, files
+from ecm_edge.base import contents, files, trust
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate import space
@@ -28,8 +28,9 @@ from ecm_edge.search.runs import (
     KeptLimits,
     KeptStudy,
     SearchRecord,
-    SearchSettings,
     WorkerRecord,
+    commands,
+    load_settings,
 )
 from ecm_edge.search.summary import summary
 from ecm_edge.search.worker import Worker, setting_of
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from ecm_edge.candidate.space import Point
     from ecm_edge.data.dataset import Dataset
-    from ecm_edge.search.runs import StoppedBy
+    from ecm_edge.search.runs import SearchSettings, StoppedBy
     from ecm_edge.search.shared import Shared
     from ecm_edge.search.trial_record import TrialRecord
 
@@ -126,7 +127,8 @@ def search(
             f"{contents.of_path(out)} at {out}",
             "Leave --resume out to begin.",
         )
-    settings = SearchSettings.load(out / RUN_SETTINGS, SearchError)
+    settings = load_settings(out)
+    trust.check(commands(settings))
     shared.check_dataset(settings, dataset.header.content_sha256, dataset.folder)
     limits, sharing, started = limits or Limits(), sharing or Sharing(), time.monotonic()
     with files.locked(out), _open(out, settings, sharing, tell) as (shares, url):
@@ -322,7 +324,7 @@ def work(
         shares = shared.join(url, name, tell)
         shared.check_dataset(shares.settings, dataset.header.content_sha256, dataset.folder)
         space.check(shares.settings.space)
-        (out / RUN_TRIALS).mkdir(parents=True, exist_ok=True)
+        files.make_folder(out / RUN_TRIALS)
         with at_work(dataset, out, shares, tell) as worker, closing(shares):
             stopped_by = worker.loop(on_trial)
             if shared.ARTIFACTS_URL not in shares.study.user_attrs and not processes.is_child():

@@ -19,14 +19,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
-from ecm_edge.base import files
+from ecm_edge.base import files, trust
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.records import Record, first_fault
 from ecm_edge.candidate import space
 from ecm_edge.search import differences, draws, study
 from ecm_edge.search.avoid import GrowingList
 from ecm_edge.search.claim import Contender
-from ecm_edge.search.runs import SearchSettings
+from ecm_edge.search.runs import SearchSettings, commands
 from ecm_edge.search.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -251,6 +251,8 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
 
     Raises:
         SearchError: the storage does not open or has no such study, or another version made it.
+        TrustError: its target or its space has commands of its own: whoever writes to the storage could have put them
+            there.
     """
     storage = study.open_storage(url, tell)
     if not study.exists(storage, name):
@@ -265,6 +267,8 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
     _check_version(attributes)
     with _sound("its settings"):
         settings = SearchSettings.model_validate(attributes[_SETTINGS])
+    trust.found(commands(settings), f"the study {name} of {study.shown_url(url)}")
+    trust.check(commands(settings))
     opened, _ = _open(storage, name, settings)
     return Shared(opened, storage, storage.get_study_id_from_name(name), _check(attributes, settings))
 

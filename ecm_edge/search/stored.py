@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +92,7 @@ def show_run(shares: Shared, record: SearchRecord) -> None:
 
 
 def _show(url: str, receiver: optuna.trial.Trial | optuna.Study, record: Drawable, name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with files.scratch_folder() as folder:
         record.plot().savefig(Path(folder) / name, dpi=120)
         artifacts.show(Store(url), receiver, Path(folder) / name)
 

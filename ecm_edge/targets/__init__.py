@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from ecm_edge.base import toml_files
+from ecm_edge.base import toml_files, trust
 from ecm_edge.base.errors import TargetError
 from ecm_edge.base.records import Form, Record, field_meant, first_fault
+from ecm_edge.targets import commands
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Firmware, Pipeline
 from ecm_edge.tasks.score import ScoreRule
@@ -155,13 +156,15 @@ def load(name_or_path: str) -> Target:
     if path.parent != _FOLDER and isinstance(content.get("firmware"), dict):
         content["firmware"] = fw.beside(path.parent, content["firmware"])
     try:
-        return Target.model_validate(content)
+        target = Target.model_validate(content)
     except ValidationError as problem:
         raise TargetError(
             "a target file has the fields of a shipped one, each in the unit that ends its name",
             f"{first_fault(problem)} in {path}",
             f"{field_meant(problem, Target)}Compare it with a shipped one: `ecm-edge targets nucleo-l432kc --json`.",
         ) from None
+    trust.found(commands.commands(target.firmware), path)
+    return target
 
 
 def score_rule(target: Target | None, task: Task) -> ScoreRule | None:

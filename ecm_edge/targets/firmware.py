@@ -30,12 +30,12 @@ class Emulator(Record):
 
     command:        for the batch program.
     serial_command: for the serial program, where its line is another one; None if it is the same.
-    package:        Debian's that holds the emulator.
+    package:        Debian's that holds the emulator; a hint names it as the package to install.
     """
 
     command: list[str] = Field(min_length=1)
     serial_command: list[str] | None = Field(default=None, min_length=1)
-    package: str
+    package: str = Field(pattern=r"^[a-z0-9][a-z0-9+.-]*$")
 
 
 class Firmware(Record):

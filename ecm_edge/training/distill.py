@@ -256,9 +256,6 @@ def _place(cache: Path, config: CandidateConfig) -> Path:
 
     It is named by what the weights depend on: recipe, data, training subjects and the tool.
     """
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(cache, problem) from problem
+    files.make_folder(cache)
     key = files.sha256_json({"config": config.sha256, "tool": provenance.collect().tool_version})
     return cache / f"{key[:32]}.safetensors"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,14 +125,11 @@ def fold_margins(
         OutputError: `work` cannot be written, or another process works there.
     """
     if work is None:
-        with tempfile.TemporaryDirectory(prefix="ecm-edge-") as scratch:
+        with files.scratch_folder() as scratch:
             return fold_margins(
                 configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
             )
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(work, problem) from problem
+    files.make_folder(work)
     setting = _Setting(dataset.folder, folds, rule, work, provenance.collect().tool_version)
     jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
     with files.locked(work):
@@ -236,7 +232,7 @@ def _train(job: _Job) -> _Network:
 def _saved(job: _Job, dataset: Dataset) -> _Network | None:
     """What the network answered in an earlier run; None where it did not."""
     path, rows = job.path, dataset.rows_of(job.config.split.test)
-    arrays = out_of_fold.from_bytes(path.read_bytes()) if path.is_file() else {}
+    arrays = out_of_fold.from_bytes(files.read_or_nothing(path, out_of_fold.LARGEST_BYTES))
     if {name: array.shape for name, array in arrays.items()} != {"margins": rows.shape, "seconds": ()}:
         return None
     if job.keeps_network and not _state(job):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     State = Mapping[str, Tensor]
 
+_LARGEST_BYTES = 1 << 29
+
 
 def to_bytes(states: Mapping[int, State]) -> bytes:
     """The states by the number of their fold as a file; the same states give the same bytes."""
@@ -53,7 +55,7 @@ def load(folder: Path, config: CandidateConfig, record: CrossValidationRecord) -
             f"{FOLDS} of {folder} was written without them",
             "Train again with --folds.",
         )
-    content = path.read_bytes() if path.is_file() else b""
+    content = files.read_or_nothing(path, _LARGEST_BYTES)
     if files.sha256_bytes(content) != record.networks_sha256:
         raise CandidateError(
             f"{NETWORKS} stays as it was written",

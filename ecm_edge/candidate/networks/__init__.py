@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ecm_edge.base import trust
 from ecm_edge.base.errors import SpaceError
 from ecm_edge.base.names import did_you_mean
 from ecm_edge.base.records import field_meant, first_fault
@@ -130,12 +131,19 @@ def chosen(
     return family, {**defaults(family), **network}
 
 
+def command_of(factory: str) -> str:
+    """A factory as `base/trust.py` knows it: importing it and calling it runs whatever it is."""
+    return f"factory = {factory!r}"
+
+
 def find_factory(factory: str) -> Callable[[dict[str, Any], int], nn.Module]:
     """Import a user's own `module:function`; it is not called.
 
     Raises:
         SpaceError: there is none, or importing it fails.
+        TrustError: neither a trusted file nor the user named it.
     """
+    trust.check([command_of(factory)])
     module_name, _, function_name = factory.partition(":")
     with _users_code(factory, "PYTHONPATH=. finds a module in the current folder."):
         function: Callable[[dict[str, Any], int], nn.Module] = getattr(

@@ -100,6 +100,31 @@ def verify_candidate(
     return record
 
 
+def verify_again(
+    folder: Path, dataset: Dataset, target: Target, form: Form, *, segments: int, emulated: int
+) -> VerifyRecord:
+    """Compare the forms on the way to one form of a candidate on a sample; nothing is written into its folder.
+
+    Args:
+        folder: the candidate.
+        dataset: the one it was made from.
+        target: whose thresholds hold.
+        form: the hops of other forms are NOT RUN.
+        segments: at most so many, spread evenly over the subjects that `verify_candidate` takes.
+        emulated: the largest number of them for the emulated board.
+
+    Raises:
+        CandidateError: not a candidate, one that was not exported, or made from another data set.
+        ModelError: a form that is corrupt or no classifier.
+    """
+    config = candidate.load_config(folder)
+    chosen = row_sampling.verification_rows(config, dataset, segments)
+    compared = _segments(dataset, chosen, target)
+    with workshop() as shop:
+        chain = CandidateChain(folder, compared, target, shop, emulated=emulated, ship=False, only=form)
+        return _record(folder, chain, dataset, target)
+
+
 def verify_model(
     path: Path,
     dataset: Dataset | Samples,
@@ -166,15 +191,23 @@ class CandidateChain:
     """The hops of a candidate; each looks at two of its forms."""
 
     def __init__(
-        self, folder: Path, segments: Segments, target: Target, shop: Workshop, *, emulated: int, ship: bool
+        self,
+        folder: Path,
+        segments: Segments,
+        target: Target,
+        shop: Workshop,
+        *,
+        emulated: int,
+        ship: bool,
+        only: Form | None = None,
     ) -> None:
         self.segments, self._folder, self._target = segments, folder, target
-        self._recorded = recorded_sha256(folder)
+        self._recorded, self._only = recorded_sha256(folder), only
         self._exported = FormFile(folder / candidate.EXPORTED, segments)
         forms = {form: FormFile(folder / candidate.FORM_FILES[form], segments) for form in get_args(Form)}
         self._float32, self._float16, self._int8 = forms["float32"], forms["float16"], forms["int8"]
         self.compiled = [
-            CHops(shop, form, file, target, segments, self._unwanted(form), emulated=emulated, ship=ship)
+            CHops(shop, form, file, target, segments, self._unwanted_c(form), emulated=emulated, ship=ship)
             for form, file in forms.items()
         ]
 
@@ -192,7 +225,14 @@ class CandidateChain:
 
     def _unwanted(self, form: str) -> str:
         """The reason not to compare a form for this target; empty if it must be compared."""
+        if self._only and form not in {"float32", self._only}:
+            return f"only the forms on the way to {self._only} are asked for"
         return "" if form in self._target.precision else f"{self._target.name} does not run {form}"
+
+    def _unwanted_c(self, form: Form) -> str:
+        """The same for the C of a form: on the way to another form none is needed."""
+        other = f"only {self._only} is asked for" if self._only and form != self._only else ""
+        return self._unwanted(form) or other
 
     def _torch(self) -> Hop:
         name, sides = EXPORTED, (candidate.CHECKPOINT, self._exported.path.name)

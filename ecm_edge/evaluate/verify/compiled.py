@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -190,7 +189,7 @@ class Workshop:
 def workshop() -> Iterator[Workshop]:
     """A workshop in a temporary folder."""
     with (
-        tempfile.TemporaryDirectory(prefix="ecm-edge-") as folder,
+        files.scratch_folder() as folder,
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
         try:

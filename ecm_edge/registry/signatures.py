@@ -1,0 +1,249 @@
+"""Signatures of a folder: who made it, and that no file of it was changed, added or taken away.
+
+The format is that of OpenSSF Model Signing, and the library `model_signing` alone signs and verifies. A signature is
+the file `model.sig` in the folder; it covers every other file there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ecm_edge.base import files
+from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.records import GATE_COLUMNS, Gate, Record, Verdict, condition, verdict_of_all
+from ecm_edge.base.shown import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+SIGNATURE = "model.sig"
+PKCS11 = "pkcs11:"
+_MAX_SIGNATURE_BYTES = 1 << 24
+_MAX_BYTES = 1 << 30  # of an archive that is unpacked to be verified
+_MAX_FILES = 10_000
+_A_KEY = "a key is a PEM file of an elliptic curve (P-256, P-384, P-521)"
+_MAKE_A_KEY = "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one."
+_PUBLIC = "`openssl ec -in key.pem -pubout -out key.pub` writes the public one."
+
+
+class SignatureRecord(Record):
+    """Whether a bundle is as the owner of a key signed it: one gate, and the key's file."""
+
+    verdict: Verdict
+    gates: list[Gate]
+    bundle: str
+    key: str
+
+    KEYS = ("bundle", "key")
+    TABLES: ClassVar[Tables] = {"gates": GATE_COLUMNS}
+
+
+def verify_bundle(bundle: Path, public_key: Path) -> SignatureRecord:
+    """Whether a bundle, a folder or a .zip archive, is as the owner of the key signed it.
+
+    Raises:
+        RegistryError: there is no bundle, the key cannot be used, or the library for signatures is not installed.
+    """
+    check_public_key(public_key)
+    with _as_folder(bundle) as folder:
+        wrong = check(folder, public_key)
+    gates = [condition("signature", wrong or "every file is as it was signed", holds=not wrong)]
+    return SignatureRecord(verdict=verdict_of_all(gates), gates=gates, bundle=str(bundle), key=str(public_key))
+
+
+def check_private_key(key: str) -> None:
+    """Check, before any work is done, that something can be signed with this key.
+
+    Args:
+        key: a PEM file, or a URI of PKCS#11 (RFC 7512) that names a key in a token.
+
+    Raises:
+        RegistryError: the library is missing, or the key cannot be used.
+    """
+    _signer(key)
+
+
+def check_public_key(key: Path) -> None:
+    """Check that this key can verify.
+
+    Raises:
+        RegistryError: the library is missing, or the file is no public key of a curve that is known.
+    """
+    _verifier(key)
+
+
+def sign(folder: Path, key: str) -> None:
+    """Write `model.sig` over every file of a folder; one that is there is replaced.
+
+    Args:
+        folder: what is signed. Its name is in the signature too; it is shown, and not verified.
+        key: as for `check_private_key`.
+
+    Raises:
+        RegistryError: as `check_private_key`, or the folder has a link.
+        OutputError: the signature cannot be written.
+    """
+    signer = _signer(key)
+    if strange := _strange(folder):
+        raise RegistryError(
+            "a folder that is signed has files and folders only",
+            f"{strange} in {folder}",
+            "Remove it, or copy the file.",
+        )
+    with files.scratch_folder() as scratch:
+        signature = scratch / SIGNATURE
+        signer.set_hashing_config(_hashing()).sign(folder.resolve(), signature)
+        content = signature.read_bytes()
+    files.write_atomic(folder / SIGNATURE, content)
+
+
+def is_signed(folder: Path) -> bool:
+    """Whether a signature lies there, of whomever it is."""
+    return (folder / SIGNATURE).is_file()
+
+
+def check(folder: Path, public_key: Path) -> str:
+    """What is wrong with the signature of a folder; empty if every file is as the owner of the key signed it.
+
+    Raises:
+        RegistryError: as `check_public_key`.
+    """
+    verifier = _verifier(public_key)
+    signature = folder / SIGNATURE
+    if not signature.is_file() or signature.is_symlink():
+        return f"no {SIGNATURE} there: it is not signed"
+    if signature.stat().st_size > _MAX_SIGNATURE_BYTES:
+        return f"{SIGNATURE} has more than {_MAX_SIGNATURE_BYTES:,} bytes"
+    if strange := _strange(folder):
+        return f"{strange} is neither a file nor a folder"
+    try:
+        verifier.set_hashing_config(_hashing()).verify(folder, signature)
+    except Exception as problem:  # noqa: BLE001 - the file is from elsewhere, and the library refuses it by any error
+        return _reason(problem)
+    return ""
+
+
+def _reason(problem: Exception) -> str:
+    """The library's reason, without digests, on one line of printable text."""
+    words = str(problem).split(": Expected ")[0].replace("\\", "").replace("[", "").split()
+    said = " ".join(words)[:500] or type(problem).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in said)
+
+
+def _strange(folder: Path) -> str | None:
+    """The first thing in a folder that is a link, a pipe or a device; None if there is none."""
+    for place, folders, names in os.walk(folder):
+        for name in sorted([*folders, *names]):
+            mode = (Path(place) / name).lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                return (Path(place) / name).relative_to(folder).as_posix()
+    return None
+
+
+def _library() -> ModuleType:
+    """The library `model_signing`.
+
+    Raises:
+        RegistryError: it is not installed.
+    """
+    try:
+        import model_signing
+        import model_signing.hashing
+        import model_signing.signing
+        import model_signing.verifying
+    except ImportError as problem:
+        raise RegistryError(
+            "signatures need the library model-signing",
+            f"no module {problem.name} here",
+            "Install it: `pip install 'ecm-edge[sign]'`.",
+        ) from problem
+    return model_signing
+
+
+def _hashing() -> Any:  # noqa: ANN401 - the library is optional
+    """Every file of the folder, the signature aside; links are refused, and nothing is left out because of its name."""
+    return _library().hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
+
+
+def _signer(key: str) -> Any:  # noqa: ANN401 - the library is optional
+    config = _library().signing.Config()
+    if key.startswith(PKCS11):
+        return _token(config, key)
+    try:
+        return config.use_elliptic_key_signer(private_key=key)
+    except Exception as problem:
+        raise RegistryError(_A_KEY, f"{key}: {_reason(problem)}", f"It has no password. {_MAKE_A_KEY}") from problem
+
+
+def _token(config: Any, uri: str) -> Any:  # noqa: ANN401 - the library is optional
+    """The same with a key in a token. The URI may have a PIN in it, so that it is in no message."""
+    try:
+        return config.use_pkcs11_signer(pkcs11_uri=uri)
+    except Exception as problem:
+        raise RegistryError(
+            "a key of PKCS#11 is named by its URI, with the module's path and the PIN",
+            type(problem).__name__ if "pin" in str(problem).lower() else _reason(problem),
+            "Such as `pkcs11:token=mine;object=key?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-value=1234`. "
+            "`pip install 'ecm-edge[pkcs11]'` installs what it needs.",
+        ) from problem
+
+
+def _verifier(key: Path) -> Any:  # noqa: ANN401 - the library is optional
+    config = _library().verifying.Config()
+    try:
+        return config.use_elliptic_key_verifier(public_key=key)
+    except Exception as problem:
+        raise RegistryError(_A_KEY, f"{key}: {_reason(problem)}", _PUBLIC) from problem
+
+
+@contextmanager
+def _as_folder(bundle: Path) -> Iterator[Path]:
+    """A bundle's folder; an archive is unpacked into a temporary one."""
+    if bundle.is_dir():
+        yield bundle
+        return
+    with files.scratch_folder() as scratch:
+        try:
+            with zipfile.ZipFile(bundle) as archive:
+                yield _unpacked(archive, scratch)
+        except (OSError, zipfile.BadZipFile) as problem:
+            raise RegistryError(
+                "a bundle is a folder or a .zip archive",
+                f"{bundle}: {problem}",
+                "Name one that `ecm-edge bundle` wrote.",
+            ) from problem
+
+
+def _unpacked(archive: zipfile.ZipFile, scratch: Path) -> Path:
+    """The one folder of an archive, unpacked; sizes are bounded before anything is written.
+
+    Raises:
+        RegistryError: the archive is too large, or has not one folder in it.
+    """
+    members = archive.infolist()
+    size, tops = sum(each.file_size for each in members), {each.filename.split("/")[0] for each in members}
+    if size > _MAX_BYTES or len(members) > _MAX_FILES:
+        raise RegistryError(
+            f"an archive has at most {_MAX_BYTES:,} bytes in {_MAX_FILES:,} files",
+            f"{size:,} bytes in {len(members):,} files",
+            "Unpack it yourself, and name the folder.",
+        )
+    if len(tops) != 1 or not all("/" in each.filename for each in members):
+        raise RegistryError(
+            "the archive of a bundle has one folder in it",
+            f"{len(tops)} things",
+            "Name one that `ecm-edge bundle` wrote.",
+        )
+    archive.extractall(scratch)
+    inside = [path for path in scratch.iterdir() if path.is_dir()]
+    if not inside:
+        raise RegistryError(
+            "the archive of a bundle has one folder in it", "none", "Name one that `ecm-edge bundle` wrote."
+        )
+    return inside[0]
