@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import bars
 from benchmarks.large_run import MEASURED
-from ecm_edge.base import provenance
-from ecm_edge.base.records import Record
-from ecm_edge.evaluate import timing
+from benchmarks.measured import Measured, here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +26,9 @@ COLUMNS = ("what", "segments", "seconds", "of the processor", "memory of the pro
 _GB = 1e9
 
 
-class Large(Record):
+class Large(Measured):
     """What one run measured; `lines` are those of `large_run`, each with `what` it was."""
 
-    commit: str | None
-    date_utc: str
-    machine: str
-    cores: int
-    load_average: float
     lines: list[dict[str, Any]]
 
 
@@ -57,12 +49,10 @@ def shown() -> str:
     if not PATH.is_file():
         return "NOT RUN."
     record = Large.load(PATH)
-    busy = " (busy)" if record.load_average > record.cores else ""
-    where = f"{record.date_utc[:10]}, {record.machine}, {record.cores} cores, load {record.load_average:.1f}{busy}, "
     largest = max(line["segments"] for line in record.lines)
     rows = [f"| {' | '.join(_cells(line, judged=line['segments'] == largest))} |" for line in record.lines]
     head = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
-    return "\n".join([f"{where}`{(record.commit or 'unknown')[:7]}`.", "", *head, *rows])
+    return "\n".join([record.where(), "", *head, *rows])
 
 
 def _cells(line: dict[str, Any], *, judged: bool) -> Sequence[str]:
@@ -93,17 +83,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--write", action="store_true", help="keep the record of the table")
     given = parser.parse_args(arguments)
-    load_average, where = os.getloadavg()[0], provenance.collect()
+    machine = here()
     lines = measure(given.folders)
     if given.write:
-        Large(
-            commit=where.git_sha,
-            date_utc=where.date_utc,
-            machine=timing.host().split(",")[0],
-            cores=len(os.sched_getaffinity(0)),
-            load_average=round(load_average, 1),
-            lines=lines,
-        ).save(PATH)
+        Large(**machine, lines=lines).save(PATH)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import os
 import resource
 import statistics
 import subprocess
@@ -26,13 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.storages import BaseStorage
 
+from benchmarks.measured import Measured, here
 from ecm_edge import targets
-from ecm_edge.base import provenance
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import space
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
-from ecm_edge.evaluate import timing
 from ecm_edge.search import presence, runs, search, shared, study, worker
 from ecm_edge.search.trial_record import TRIAL, TrialRecord
 from tests import postgres
@@ -81,14 +79,9 @@ class Line(Record):
     twice: int
 
 
-class Workers(Record):
+class Workers(Measured):
     """All lines, and where they were measured."""
 
-    commit: str | None
-    date_utc: str
-    machine: str
-    cores: int
-    load_average: float
     lines: list[Line]
 
 
@@ -256,11 +249,9 @@ def shown() -> str:
     record = load()
     if record is None:
         return "NOT RUN."
-    busy = " (busy)" if record.load_average > record.cores else ""
-    where = f"{record.date_utc[:10]}, {record.machine}, {record.cores} cores, load {record.load_average:.1f}{busy}, "
     rows = [f"| {' | '.join(_cells(line))} |" for line in record.lines]
     head = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
-    return "\n".join([f"{where}`{(record.commit or 'unknown')[:7]}`.", "", *head, *rows])
+    return "\n".join([record.where(), "", *head, *rows])
 
 
 def _cells(line: Line) -> Sequence[str]:
@@ -288,17 +279,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", type=int, default=12, help="real trials of each number of workers")
     given = parser.parse_args(arguments)
     presence.heartbeat_s()  # a wrong setting is said before anything begins
-    load_average, where = os.getloadavg()[0], provenance.collect()
+    machine = here()
     lines = run(given.many, given.each, given.quick)
     if given.write:
-        Workers(
-            commit=where.git_sha,
-            date_utc=where.date_utc,
-            machine=timing.host().split(",")[0],
-            cores=len(os.sched_getaffinity(0)),
-            load_average=round(load_average, 1),
-            lines=lines,
-        ).save(PATH)
+        Workers(**machine, lines=lines).save(PATH)
 
 
 if __name__ == "__main__":
