@@ -31,7 +31,7 @@ def commands(tmp_path_factory, dataset):
         patch.setattr(worker, "train_trial", fake())
         patch.setattr(worker, "prove_trial", fake_proof())
         patch.setattr(proof, "prove", tiny.believing(proof.prove))
-        yield disturbed.commands(tmp_path_factory.mktemp("disturbed") / "world", dataset.folder, *COMMANDS)
+        yield disturbed.commands(tmp_path_factory.mktemp("disturbed") / "world", dataset.folder, *COMMANDS, "train")
 
 
 def test_a_point_does_nothing_unless_it_is_asked_to(tmp_path, monkeypatch):
@@ -83,6 +83,7 @@ OURS, OTHERS = "which another process made meanwhile", "one process at a time wo
     [
         ("data import", "stage.make/out"),
         ("data import", "stage.rename/out"),
+        ("train", "stage.rename/c"),
         ("bundle", "stage.rename/b"),
         ("pull", "stage.rename/run"),
     ],
@@ -98,7 +99,7 @@ def test_of_two_that_make_a_folder_one_says_that_the_other_did(commands, tmp_pat
     assert command.outcome(at) == wanted
 
 
-@pytest.mark.parametrize("pair", [("promote", "promote"), ("promote", "rollback"), ("rollback", "promote")])
+@pytest.mark.parametrize("pair", [*itertools.product(("promote", "rollback"), repeat=2)])
 @pytest.mark.parametrize("stopped_at", ["write.rename/incumbent.json", "write.rename/history.jsonl"])
 def test_of_two_that_change_a_shelf_one_waits_and_nothing_is_lost(commands, tmp_path, pair, stopped_at):
     """Whoever comes while the other writes is refused; said again, its decision stands after the other's."""

@@ -6,9 +6,11 @@ the file `model.sig` in the folder; it covers every other file there.
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +29,8 @@ PKCS11 = "pkcs11:"
 _MAX_SIGNATURE_BYTES = 1 << 24
 _MAX_BYTES = 1 << 30  # of an archive that is unpacked to be verified
 _MAX_FILES = 10_000
+_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What `zipfile` raises at a damaged, encrypted or unusual archive; it lists none of them."""
 _A_KEY = "a key is a PEM file of an elliptic curve (P-256, P-384, P-521)"
 _MAKE_A_KEY = "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one."
 _PUBLIC = "`openssl ec -in key.pem -pubout -out key.pub` writes the public one."
@@ -208,16 +212,19 @@ def _as_folder(bundle: Path) -> Iterator[Path]:
     if bundle.is_dir():
         yield bundle
         return
+    if not bundle.is_file():
+        raise _no_bundle(f"{bundle}: {'neither' if bundle.exists() else 'nothing there'}")
     with files.scratch_folder() as scratch:
         try:
             with zipfile.ZipFile(bundle) as archive:
-                yield _unpacked(archive, scratch)
-        except (OSError, zipfile.BadZipFile) as problem:
-            raise RegistryError(
-                "a bundle is a folder or a .zip archive",
-                f"{bundle}: {problem}",
-                "Name one that `ecm-edge bundle` wrote.",
-            ) from problem
+                folder = _unpacked(archive, scratch)
+        except _NO_ARCHIVE as problem:
+            raise _no_bundle(f"{bundle}: {problem}") from problem
+        yield folder
+
+
+def _no_bundle(found: str) -> RegistryError:
+    return RegistryError("a bundle is a folder or a .zip archive", found, "Name one that `ecm-edge bundle` wrote.")
 
 
 def _unpacked(archive: zipfile.ZipFile, scratch: Path) -> Path:
