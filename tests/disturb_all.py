@@ -1,6 +1,7 @@
 """`make faults`: every command at every fault point with every fault, and at random moments; real trainings.
 
-Writes tests/faults.json: for each command the points, what was tried, and what went wrong. Hours on a small machine.
+Writes tests/faults.json, for each command the points, what was tried, and what went wrong, and the table of it in
+tests/README.md. `python -m tests.disturb_all rollback bundle` tries these two alone, and keeps what is known of others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from ecm_edge.data.synthetic import synthesise
 from ecm_edge.registry import proof
 
 from . import disturbed, tiny
+from .fuzz.record import write_between
 
+BEGIN, END = "<!-- faults: python -m tests.disturb_all -->", "<!-- end of faults -->"
 RECORD = Path(__file__).with_name("faults.json")
 NAMES = ("data import", "train", "search", "promote", "rollback", "bundle", "pull")
 MOMENTS = 30
@@ -52,6 +55,19 @@ def everything(command: disturbed.Disturbed, folder: Path) -> dict[str, object]:
     return {"points": len(points), "faults": tried, "moments": MOMENTS, "wrong": wrong}
 
 
+def table(counts: dict[str, dict[str, object]]) -> str:
+    """What was tried so far as Markdown; commands that were not tried are named."""
+    lines = [
+        "| command | fault points | faults at them | kills at random moments | went wrong |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in [name for name in NAMES if name in counts]:
+        row = counts[name]
+        lines.append(f"| {name} | {row['points']} | {row['faults']} | {row['moments']} | {len(list(row['wrong']))} |")
+    missing = [f"`{name}`" for name in NAMES if name not in counts]
+    return "\n".join([*lines, *(["", f"NOT RUN: {', '.join(missing)}."] if missing else [])])
+
+
 def main() -> int:
     """Disturb the commands that are named, or all; 1 if something went wrong."""
     torch.set_num_threads(1)
@@ -65,6 +81,7 @@ def main() -> int:
         for name, command in disturbed.commands(world / "world", world / "data", *names).items():
             counts[name] = everything(command, world / name)
             RECORD.write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+            write_between(BEGIN, END, table(counts))
     return int(any(counts[name]["wrong"] for name in names))
 
 

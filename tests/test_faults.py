@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 
 import pytest
@@ -16,7 +17,8 @@ from ecm_edge.base.errors import EcmEdgeError, OutputError
 from ecm_edge.registry import proof
 from ecm_edge.search import worker
 
-from . import disturbed, tiny
+from . import disturb_all, disturbed, tiny
+from .fuzz import record
 from .test_search import fake, fake_proof
 
 COMMANDS = ("data import", "search", "promote", "rollback", "bundle", "pull")
@@ -136,3 +138,9 @@ def test_of_two_archives_of_a_name_one_is_refused(tmp_path, monkeypatch):
     path.unlink()
     files.write_new(path, b"ours")
     assert (path.read_bytes(), path.stat().st_nlink) == (b"ours", 1)
+
+
+def test_the_table_of_faults_is_that_of_the_record():
+    counts = json.loads(disturb_all.RECORD.read_text())
+    assert disturb_all.table(counts) in record.README.read_text()
+    assert [row["wrong"] for row in counts.values() if row["wrong"]] == []
