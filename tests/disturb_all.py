@@ -14,6 +14,7 @@ import tempfile
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,15 +56,15 @@ def everything(command: disturbed.Disturbed, folder: Path) -> dict[str, object]:
     return {"points": len(points), "faults": tried, "moments": MOMENTS, "wrong": wrong}
 
 
-def table(counts: dict[str, dict[str, object]]) -> str:
+def table(counts: dict[str, dict[str, Any]]) -> str:
     """What was tried so far as Markdown; commands that were not tried are named."""
     lines = [
         "| command | fault points | faults at them | kills at random moments | went wrong |",
         "|---|---:|---:|---:|---:|",
     ]
     for name in [name for name in NAMES if name in counts]:
-        row = counts[name]
-        lines.append(f"| {name} | {row['points']} | {row['faults']} | {row['moments']} | {len(list(row['wrong']))} |")
+        figures = [counts[name][key] for key in ("points", "faults", "moments")]
+        lines.append(" | ".join([f"| {name}", *map(str, figures), f"{len(counts[name]['wrong'])} |"]))
     missing = [f"`{name}`" for name in NAMES if name not in counts]
     return "\n".join([*lines, *(["", f"NOT RUN: {', '.join(missing)}."] if missing else [])])
 
