@@ -43,15 +43,15 @@ def everything(command: disturbed.Disturbed, folder: Path) -> dict[str, object]:
     wrong: list[str] = []
     for (name, number), kind in product(points, (faults.KILL, *faults.ERRORS)):
         fault = f"{name}:{kind}:{number}"
-        told = disturbed.disturb(command, folder / "at faults", fault, wanted)
+        told = disturbed.disturb(command, folder / "faults" / "at", fault, wanted)
         wrong += [f"{fault}: {told}"] if told else []
-        shutil.rmtree(folder / "at faults")
+        shutil.rmtree(folder / "faults" / "at")
     draw = random.Random(0)  # noqa: S311 - moments
     for _ in range(MOMENTS):
         seconds = draw.uniform(0, lasts)
-        told = disturbed.disturb_at(command, folder / "at moments", seconds, wanted)
+        told = disturbed.disturb_at(command, folder / "moments" / "at", seconds, wanted)
         wrong += [f"killed after {seconds:.3f} s: {told}"] if told else []
-        shutil.rmtree(folder / "at moments")
+        shutil.rmtree(folder / "moments" / "at")
     tried = len(points) * (1 + len(faults.ERRORS))
     return {"points": len(points), "faults": tried, "moments": MOMENTS, "wrong": wrong}
 

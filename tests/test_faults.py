@@ -74,7 +74,7 @@ def test_what_befalls_a_command_costs_nothing(commands, tmp_path, name):
     assert points
     for number, ((point, time), kind) in enumerate(zip(points[:: EVERY[name]], kinds, strict=False)):
         fault = f"{point}:{kind}:{time}"
-        assert disturbed.disturb(command, tmp_path / str(number), fault, wanted) == "", fault
+        assert disturbed.disturb(command, tmp_path / str(number) / "at", fault, wanted) == "", fault
 
 
 OURS, OTHERS = "which another process made meanwhile", "one process at a time works in a folder"
