@@ -91,7 +91,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(STAMP) emulators postgresql
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-# Hours: every command is killed, and its writes fail, at every fault point; counts are in tests/faults.json.
+# Hours: every command is killed, and its writes fail, at every fault point; the table is in tests/README.md.
 faults: export OMP_NUM_THREADS = 1
 faults: $(STAMP)
 	$(BIN)/python -m tests.disturb_all

@@ -46,10 +46,10 @@ def test_overhead_of_a_trial(benchmark, synthetic, tmp_path):
 
 
 def test_memory_of_a_search_over_all_real_subjects(benchmark, real_dataset, tmp_path):
-    """Twenty gated candidates, trained for an epoch each: the peak does not depend on how long they train."""
-    record = benchmark.pedantic(run, (real_dataset, tmp_path / "run", 20), rounds=1)
+    """Eight gated candidates, trained for an epoch each: the peak does not depend on how long they train."""
+    record = benchmark.pedantic(run, (real_dataset, tmp_path / "run", 8), rounds=1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-    assert record.trained == 20
+    assert record.trained == 8
     benchmark.extra_info.update(checked=True, trained=record.trained, peak_bytes=peak)
     assert peak < bars.SEARCH_MEMORY_BYTES
 

@@ -28,6 +28,7 @@ NAMES = ("training", "search", "import", "merge", "latency", "firmware", "episod
 COLUMNS = ("what", "figure", "bar", "when and where")
 WAYS = ("by its modules", "batch innermost", "batch innermost and compiled")  # plain, eager, compiled
 STATISTICS = ("min", "median", "rounds")
+_NO_LIMIT = ("--timeout=0", "-o", "faulthandler_timeout=0")  # those of the tests are for tests
 
 Figures = dict[str, float]
 Cells = tuple[str, str, str]
@@ -104,7 +105,8 @@ def measure(name: str) -> TimedRecord:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "benchmark.json")
-        subprocess.run([sys.executable, "-m", *command.split(), f"--benchmark-json={path}"], check=False)
+        words = [sys.executable, "-m", *command.split(), *_NO_LIMIT, f"--benchmark-json={path}"]
+        subprocess.run(words, check=False)
         if not path.is_file() or not path.stat().st_size:
             raise NothingMeasuredError(f"{command}: it measured nothing")
         return of_json(json.loads(path.read_text(encoding="utf-8")), command, load)

@@ -21,6 +21,7 @@ from torch import nn
 from ecm_edge.candidate import candidate
 from ecm_edge.candidate.training_config import Augmentation, TrainingConfig
 from ecm_edge.training.epochs import Loop
+from ecm_edge.training.losses import cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,11 +115,17 @@ class Way:
         }
 
 
-def ours(config, data) -> tuple[Loop, Iterator[int]]:
-    """Our loop and its steps; the first of them compiles where compiling is the fastest way."""
+def ours(config, data) -> tuple[Loop, Iterator[int], list[float]]:
+    """Our loop, its steps, and the loss before each of these; the first step compiles where that is the fastest way."""
     torch.manual_seed(config.seed)
-    loop = Loop(candidate.build_network(config), config, data, torch.device("cpu"), None)
-    return loop, _endless(lambda: (len(labels) for _, labels in loop.steps()))
+    loop, losses = Loop(candidate.build_network(config), config, data, torch.device("cpu"), None), []
+
+    def epoch():
+        for scores, labels in loop.steps():
+            losses.append(float(cross_entropy(scores, labels.float())))
+            yield len(labels)
+
+    return loop, _endless(epoch), losses
 
 
 def plain_loop(network, samples, labels, batch) -> Iterator[int]:

@@ -212,27 +212,21 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def run(many: int, each: int, quick: int) -> list[Line]:
-    """Every line of the table."""
-    lines = []
+def run(many: int, each: int, quick: int) -> Iterator[Line]:
+    """Every line of the table, as soon as it is measured."""
     with tempfile.TemporaryDirectory() as folder, postgres.running() as server:
         synthesise(Path(folder, "data"), subjects=12, seed=3, segments_per_subject=12)
         dataset = open_dataset(Path(folder, "data"))
         for workers in (1, 2, 4) if quick else ():
             url = server.database(f"real{workers}")
-            lines.append(measure("PostgreSQL", url, url, workers, quick, dataset, sleeping=False))
-            print(lines[-1].model_dump(), flush=True)  # noqa: T201 - it takes minutes
+            yield measure("PostgreSQL", url, url, workers, quick, dataset, sleeping=False)
         for kind, url in _on_one_machine(Path(folder)).items() if quick else ():
-            lines.append(measure(kind, url, url, 4, quick, dataset, sleeping=False))
-            print(lines[-1].model_dump(), flush=True)  # noqa: T201
+            yield measure(kind, url, url, 4, quick, dataset, sleeping=False)
         url = server.database("sleeping")
-        lines.append(measure("PostgreSQL", url, url, many, each * many, dataset, sleeping=True))
-        print(lines[-1].model_dump(), flush=True)  # noqa: T201
+        yield measure("PostgreSQL", url, url, many, each * many, dataset, sleeping=True)
         url = server.database("proxied")
         with proxy(url) as proxied:
-            lines.append(measure("gRPC proxy", proxied, url, many, each * many, dataset, sleeping=True))
-        print(lines[-1].model_dump(), flush=True)  # noqa: T201
-    return lines
+            yield measure("gRPC proxy", proxied, url, many, each * many, dataset, sleeping=True)
 
 
 def _on_one_machine(folder: Path) -> dict[str, str]:
@@ -271,7 +265,7 @@ def _cells(line: Line) -> Sequence[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, and keep the record if asked to."""
+    """Measure, and keep the record if asked to, with each line that it has by then."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=__doc__)
     parser.add_argument("--write", action="store_true", help="keep the record of the table")
     parser.add_argument("--many", type=int, default=64, help="workers whose trials sleep")
@@ -279,10 +273,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", type=int, default=12, help="real trials of each number of workers")
     given = parser.parse_args(arguments)
     presence.heartbeat_s()  # a wrong setting is said before anything begins
-    machine = here()
-    lines = run(given.many, given.each, given.quick)
-    if given.write:
-        Workers(**machine, lines=lines).save(PATH)
+    machine, lines = here(), []
+    for line in run(given.many, given.each, given.quick):
+        lines.append(line)
+        print(line.model_dump(), flush=True)  # noqa: T201 - it takes minutes
+        if given.write:
+            Workers(**machine, lines=lines).save(PATH)
 
 
 if __name__ == "__main__":

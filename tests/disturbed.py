@@ -335,7 +335,7 @@ def _train(world: Path, data: Path) -> Disturbed:
         "train",
         copied(world / "empty"),
         lambda at: train_words(data, at / "c"),
-        lambda at: hashes(at, "training.json"),  # which has the seconds
+        lambda at: hashes(at, "training.json", "epochs.csv"),  # which have the seconds
         whole={f"c/{candidate.CHECKPOINT}", f"c/{candidate.CONFIG}"},
     )
 

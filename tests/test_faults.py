@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 
 import pytest
@@ -16,7 +17,8 @@ from ecm_edge.base.errors import EcmEdgeError, OutputError
 from ecm_edge.registry import proof
 from ecm_edge.search import worker
 
-from . import disturbed, tiny
+from . import disturb_all, disturbed, tiny
+from .fuzz import record
 from .test_search import fake, fake_proof
 
 COMMANDS = ("data import", "search", "promote", "rollback", "bundle", "pull")
@@ -31,7 +33,7 @@ def commands(tmp_path_factory, dataset):
         patch.setattr(worker, "train_trial", fake())
         patch.setattr(worker, "prove_trial", fake_proof())
         patch.setattr(proof, "prove", tiny.believing(proof.prove))
-        yield disturbed.commands(tmp_path_factory.mktemp("disturbed") / "world", dataset.folder, *COMMANDS)
+        yield disturbed.commands(tmp_path_factory.mktemp("disturbed") / "world", dataset.folder, *COMMANDS, "train")
 
 
 def test_a_point_does_nothing_unless_it_is_asked_to(tmp_path, monkeypatch):
@@ -72,7 +74,7 @@ def test_what_befalls_a_command_costs_nothing(commands, tmp_path, name):
     assert points
     for number, ((point, time), kind) in enumerate(zip(points[:: EVERY[name]], kinds, strict=False)):
         fault = f"{point}:{kind}:{time}"
-        assert disturbed.disturb(command, tmp_path / str(number), fault, wanted) == "", fault
+        assert disturbed.disturb(command, tmp_path / str(number) / "at", fault, wanted) == "", fault
 
 
 OURS, OTHERS = "which another process made meanwhile", "one process at a time works in a folder"
@@ -83,6 +85,7 @@ OURS, OTHERS = "which another process made meanwhile", "one process at a time wo
     [
         ("data import", "stage.make/out"),
         ("data import", "stage.rename/out"),
+        ("train", "stage.rename/c"),
         ("bundle", "stage.rename/b"),
         ("pull", "stage.rename/run"),
     ],
@@ -98,7 +101,7 @@ def test_of_two_that_make_a_folder_one_says_that_the_other_did(commands, tmp_pat
     assert command.outcome(at) == wanted
 
 
-@pytest.mark.parametrize("pair", [("promote", "promote"), ("promote", "rollback"), ("rollback", "promote")])
+@pytest.mark.parametrize("pair", [*itertools.product(("promote", "rollback"), repeat=2)])
 @pytest.mark.parametrize("stopped_at", ["write.rename/incumbent.json", "write.rename/history.jsonl"])
 def test_of_two_that_change_a_shelf_one_waits_and_nothing_is_lost(commands, tmp_path, pair, stopped_at):
     """Whoever comes while the other writes is refused; said again, its decision stands after the other's."""
@@ -135,3 +138,9 @@ def test_of_two_archives_of_a_name_one_is_refused(tmp_path, monkeypatch):
     path.unlink()
     files.write_new(path, b"ours")
     assert (path.read_bytes(), path.stat().st_nlink) == (b"ours", 1)
+
+
+def test_the_table_of_faults_is_that_of_the_record():
+    counts = json.loads(disturb_all.RECORD.read_text())
+    assert disturb_all.table(counts) in record.README.read_text()
+    assert [row["wrong"] for row in counts.values() if row["wrong"]] == []

@@ -146,6 +146,14 @@ def test_without_the_library_it_says_how_to_install_it(monkeypatch, folder, keys
         signatures.sign(folder, keys[0])
 
 
+def test_what_is_too_large_is_neither_signed_nor_read(folder, keys):
+    with (folder / "large").open("wb") as stream:
+        stream.truncate((1 << 30) + 1)
+    assert "of at most 1,073,741,824" in signatures.check(folder, keys[1])
+    with pytest.raises(RegistryError, match="at most 1,073,741,824 bytes"):
+        signatures.sign(folder, keys[0])
+
+
 def test_a_folder_with_a_link_is_not_signed(folder, keys):
     (folder / "l").symlink_to("manifest.json")
     with pytest.raises(RegistryError, match=r"l in .*signed"):

@@ -226,6 +226,13 @@ def test_the_table_is_trained_once_goes_on_and_is_kept(dataset, tmp_path, monkey
     ]
     assert [each.segments for each in one.rungs] == [one.trained.epochs[0].passes]  # one epoch, of the same data
     assert found.candidates[0].second.seed != one.trained.seed
+    other = tmp_path / "elsewhere"
+    command.main(["train", str(dataset.folder), "-o", str(other), "--go-on", "--write"])
+    assert "2 candidates taken over" in capsys.readouterr().err
+    assert Table.load(tmp_path / "table.json").candidates == found.candidates
+    found.model_copy(update={"dataset_sha256": "another"}).save(tmp_path / "table.json")
+    with pytest.raises(SystemExit):
+        command.main(["train", str(dataset.folder), "-o", str(other), "--go-on"])
 
 
 def test_a_table_without_candidates_is_refused(dataset, tmp_path):

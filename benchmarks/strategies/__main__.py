@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     work = candidates.Work(options.data, options.out, options.share, options.shares)
+    if options.go_on:
+        taken = candidates.take_over(work, Table.load(candidates.RECORD))
+        sys.stderr.write(f"{taken} candidates taken over from {candidates.RECORD}\n")
     if not options.write:
         candidates.run(work, lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201 - a command's progress
         return
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--share", type=int, default=0, help="this process's number, from 0")
     train.add_argument("--shares", type=int, default=1, help="processes that share the work")
     train.add_argument("--write", action="store_true", help="train nothing; keep what is there as a record")
+    train.add_argument("--go-on", action="store_true", help="begin with the candidates of the record")
     again = commands.add_parser("replay", help="replay every strategy on the table")
     again.add_argument("--table", type=Path, default=candidates.RECORD, help="as `train --write` wrote it")
     again.add_argument("--replays", type=int, default=results.REPLAYS, help="of each strategy, by seeds from 0 on")

@@ -278,6 +278,25 @@ def run(work: Work, report: Callable[[str], None]) -> None:
             report(f"{one.number} again: {_told(again)}")
 
 
+def take_over(work: Work, table: Table) -> int:
+    """Put the candidates of a table into the folder, where it does not have them; how many.
+
+    Raises:
+        CandidateError: a table of another data set, space or seed.
+    """
+    ours = [open_dataset(work.data).header.content_sha256, SPACE, SEED]
+    theirs = [table.dataset_sha256, table.space, table.seed]
+    if ours != theirs:
+        raise CandidateError(f"a table of {ours} is taken over", f"{theirs}", "Train from the beginning.")
+    work.out.mkdir(parents=True, exist_ok=True)
+    missing = [one for one in table.candidates if not work.path(one.number).is_file()]
+    for one in missing:
+        if one.second:
+            one.second.save(work.path(one.number, second=True))
+        one.model_copy(update={"second": None}).save(work.path(one.number))
+    return len(missing)
+
+
 def _told(trained: Training) -> str:
     return f"{trained.objective:.2f} points, test {trained.test.objective:.2f}, {trained.seconds:.0f} s"
 

@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     from ecm_edge.firmware.mcuboot import McubootRecord
     from ecm_edge.firmware.serve import Board
     from ecm_edge.firmware.sources import GenerateRecord
-    from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.export_records import ExportResult
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.model_file import ModelFile
     from ecm_edge.forms.onnx_model import Classifier
@@ -205,7 +205,7 @@ RECORDS = {
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
     "ecm_edge.firmware.sources": ["GenerateRecord"],
-    "ecm_edge.forms.export": ["ExportResult"],
+    "ecm_edge.forms.export_records": ["ExportResult"],
     "ecm_edge.forms.gate": ["CostRecord"],
     "ecm_edge.forms.model_file": ["ModelFile"],
     "ecm_edge.forms.onnx_model": ["Classifier"],

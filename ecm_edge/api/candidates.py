@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.candidate.training_config import Scalar
     from ecm_edge.data.splits import FoldAssignment
-    from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.export_records import ExportResult
     from ecm_edge.forms.gate import CostRecord
     from ecm_edge.forms.onnx_model import Classifier
     from ecm_edge.forms.quantize import QuantizeRecord

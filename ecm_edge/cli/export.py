@@ -12,7 +12,7 @@ from ecm_edge.cli._help import example
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ecm_edge.forms.export import ExportResult
+    from ecm_edge.forms.export_records import ExportResult
 
 
 @click.command("export", epilog=example("ecm-edge export one --data af"))

@@ -25,12 +25,11 @@ from torch import nn
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, ModelError
-from ecm_edge.base.records import Record, Verdict
 from ecm_edge.candidate import candidate, row_sampling
 from ecm_edge.forms import onnx_model, simplify
 from ecm_edge.forms.decision import text_of
+from ecm_edge.forms.export_records import ExportRecord, ExportResult
 from ecm_edge.forms.onnx_graph import opset
-from ecm_edge.forms.simplify import SimplifyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,36 +39,10 @@ if TYPE_CHECKING:
     from ecm_edge.candidate.candidate import CandidateConfig
     from ecm_edge.data.dataset import Dataset
     from ecm_edge.forms.onnx_model import Floats
+    from ecm_edge.forms.simplify import SimplifyRecord
 
 OPSET = 20
 INPUT, OUTPUT = "samples", "scores"
-
-
-class ExportRecord(Record):
-    """What was exported, and the exporter's log."""
-
-    opset: int
-    ir_version: int
-    input_name: str
-    input_shape: list[int]
-    output_name: str
-    nodes: int
-    nodes_by_op: dict[str, int]
-    weight_bytes: int
-    file_bytes: int
-    sha256: str
-    exporter: str
-    reused_graph: bool
-    log_lines: int
-    log_file: str
-
-
-class ExportResult(Record):
-    """What `ecm-edge export` did; the verdict is simplify's."""
-
-    verdict: Verdict
-    export: ExportRecord
-    simplify: SimplifyRecord
 
 
 def export_onnx(

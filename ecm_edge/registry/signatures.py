@@ -6,9 +6,11 @@ the file `model.sig` in the folder; it covers every other file there.
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 SIGNATURE = "model.sig"
 PKCS11 = "pkcs11:"
 _MAX_SIGNATURE_BYTES = 1 << 24
-_MAX_BYTES = 1 << 30  # of an archive that is unpacked to be verified
+_MAX_BYTES = 1 << 30  # of a folder that is signed or verified, which reads all of it, and of an archive
 _MAX_FILES = 10_000
+_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What `zipfile` raises at a damaged, encrypted or unusual archive; it lists none of them."""
 _A_KEY = "a key is a PEM file of an elliptic curve (P-256, P-384, P-521)"
 _MAKE_A_KEY = "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one."
 _PUBLIC = "`openssl ec -in key.pem -pubout -out key.pub` writes the public one."
@@ -96,6 +100,12 @@ def sign(folder: Path, key: str) -> None:
             f"{strange} in {folder}",
             "Remove it, or copy the file.",
         )
+    if (size := _size(folder)) > _MAX_BYTES:
+        raise RegistryError(
+            f"a folder that is signed has at most {_MAX_BYTES:,} bytes",
+            f"{size:,} in {folder}",
+            "Remove what is large.",
+        )
     with files.scratch_folder() as scratch:
         signature = scratch / SIGNATURE
         signer.set_hashing_config(_hashing()).sign(folder.resolve(), signature)
@@ -122,6 +132,8 @@ def check(folder: Path, public_key: Path) -> str:
         return f"{SIGNATURE} has more than {_MAX_SIGNATURE_BYTES:,} bytes"
     if strange := _strange(folder):
         return f"{strange} is neither a file nor a folder"
+    if (size := _size(folder)) > _MAX_BYTES:
+        return f"{size:,} bytes there, of at most {_MAX_BYTES:,}"
     try:
         verifier.set_hashing_config(_hashing()).verify(folder, signature)
     except Exception as problem:  # noqa: BLE001 - the file is from elsewhere, and the library refuses it by any error
@@ -144,6 +156,11 @@ def _strange(folder: Path) -> str | None:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 return (Path(place) / name).relative_to(folder).as_posix()
     return None
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum((Path(place) / name).lstat().st_size for place, _, names in os.walk(folder) for name in names)
 
 
 def _library() -> ModuleType:
@@ -208,16 +225,19 @@ def _as_folder(bundle: Path) -> Iterator[Path]:
     if bundle.is_dir():
         yield bundle
         return
+    if not bundle.is_file():
+        raise _no_bundle(f"{bundle}: {'neither' if bundle.exists() else 'nothing there'}")
     with files.scratch_folder() as scratch:
         try:
             with zipfile.ZipFile(bundle) as archive:
-                yield _unpacked(archive, scratch)
-        except (OSError, zipfile.BadZipFile) as problem:
-            raise RegistryError(
-                "a bundle is a folder or a .zip archive",
-                f"{bundle}: {problem}",
-                "Name one that `ecm-edge bundle` wrote.",
-            ) from problem
+                folder = _unpacked(archive, scratch)
+        except _NO_ARCHIVE as problem:
+            raise _no_bundle(f"{bundle}: {problem}") from problem
+        yield folder
+
+
+def _no_bundle(found: str) -> RegistryError:
+    return RegistryError("a bundle is a folder or a .zip archive", found, "Name one that `ecm-edge bundle` wrote.")
 
 
 def _unpacked(archive: zipfile.ZipFile, scratch: Path) -> Path:

@@ -11,7 +11,7 @@ from ecm_edge.evaluate.external import Origin
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord
 from ecm_edge.firmware.fit_records import FirmwareRecord
-from ecm_edge.forms.export import ExportRecord
+from ecm_edge.forms.export_records import ExportRecord
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.forms.simplify import SimplifyRecord

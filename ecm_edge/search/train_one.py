@@ -16,7 +16,7 @@ from ecm_edge.base.shown import Tables
 from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
 from ecm_edge.forms import export, quantize
-from ecm_edge.forms.export import ExportResult
+from ecm_edge.forms.export_records import ExportResult
 from ecm_edge.forms.gate import CostRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.metrics.evaluate import SUBJECT_COLUMNS

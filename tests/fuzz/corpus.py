@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
-from ecm_edge.base import files
 from ecm_edge.candidate.candidate import RUN_SUMMARY
 from ecm_edge.data.recordings.physionet import write_rhythms
 from ecm_edge.registry import proof
@@ -18,6 +18,7 @@ from ecm_edge.registry.registry import rollback
 from tests import hostile, onnx_fuzz, tiny
 
 ROOT = Path(__file__).parents[2]
+SIGNED = Path(__file__).with_name("signed")
 RATE_HZ = 250
 NUMBERS = np.random.default_rng(0).integers(-900, 900, RATE_HZ * 22)
 LABELS = "file,subject,rhythm,onset_s,duration_s\n{0},S1,AFIB,0,10\n{0},S1,N,10,10\n"
@@ -181,13 +182,20 @@ def model(folder):
         (_case(folder, str(number)) / "m.onnx").write_bytes(content)
 
 
+def bundle(folder):
+    """A signed folder, and the same as archives; a signature differs each time, so it was made once."""
+    for name, ending in (("folder", ""), ("packed", "zip"), ("stored", "zip")):
+        case = _case(folder, name)
+        if not ending:
+            shutil.copytree(SIGNED / "bundle", case / "b")
+            continue
+        kind = zipfile.ZIP_DEFLATED if name == "packed" else zipfile.ZIP_STORED
+        with zipfile.ZipFile(case / "b.zip", "w", kind) as archive:
+            for path in sorted(path for path in (SIGNED / "bundle").rglob("*") if path.is_file()):
+                archive.writestr(zipfile.ZipInfo(path.relative_to(SIGNED).as_posix()), path.read_bytes(), kind)
+
+
 def _case(folder, name):
     case = folder / name
     case.mkdir(parents=True)
     return case
-
-
-def sha256(folder):
-    """One hash of everything in a corpus."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return files.sha256_json({path.relative_to(folder).as_posix(): files.sha256_file(path) for path in paths})

@@ -186,6 +186,20 @@ def _candidate(folder, out, rng):
     return code, printed
 
 
+def _zip(content, rng):
+    """A name of a member, in one place or both, or any bytes; sizes and kinds of compression are among those."""
+    if rng.random() < 0.4:
+        name = rng.choice([b"../model.sig", b"/etc/passwd", b"b/model.sig\0", b"\xff" * 16, b"bundle/../x"])
+        old = rng.choice([b"bundle/model.sig", b"bundle/manifest.json", b"bundle/src/model.c"])
+        return content.replace(old, name[: len(old)].ljust(len(old), b"x"), rng.choice([1, -1]))
+    return mutators.spoil(content, rng)
+
+
+def _bundle(folder, _out, _rng):
+    bundle = next(iter(sorted(folder.iterdir())), folder / "b")
+    return run("verify-bundle", bundle, "--key", corpus.SIGNED / "key.pub")
+
+
 def _samples(folder, _out, _rng):
     classifier = onnx_model.classifier_of(_small_model())
     for path in sorted(folder.iterdir()):
@@ -269,6 +283,12 @@ READERS = {
         Reader("toml", corpus.toml, _mutated_files((".toml", mutators.toml_text)), _toml),
         Reader("registry", corpus.registry, _json_of_registry, _registry),
         Reader("candidate", corpus.candidate, _mutated_files((".json", mutators.json_text)), _candidate),
+        Reader(
+            "bundle",
+            corpus.bundle,
+            _mutated_files((".sig", mutators.json_text), (".json", mutators.json_text), (".zip", _zip)),
+            _bundle,
+        ),
         Reader("samples", corpus.samples, _mutated_files((".npy", _npy)), _samples),
         Reader("answers", _answer_frames, _answers, _answered),
     ]

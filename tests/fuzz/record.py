@@ -65,6 +65,11 @@ def table(counts):
 
 
 def write_table(counts, path=README):
-    """Renew the table between the two marks of the document."""
-    before, rest = path.read_text().split(BEGIN)
-    files.write_atomic(path, f"{before}{BEGIN}\n{table(counts)}\n{END}{rest.split(END)[1]}".encode())
+    """Renew the table in the document."""
+    write_between(BEGIN, END, table(counts), path)
+
+
+def write_between(begin, end, text, path=README):
+    """Renew what stands between two marks of the document."""
+    before, rest = path.read_text().split(begin)
+    files.write_atomic(path, f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}".encode())

@@ -29,7 +29,7 @@ RECORDS = {
     "pull": "ecm_edge.search.pull:PullRecord",
     "scale": "ecm_edge.search.scale:ScaleRecord",
     "train": "ecm_edge.search.train_one:TrainResult",
-    "export": "ecm_edge.forms.export:ExportResult",
+    "export": "ecm_edge.forms.export_records:ExportResult",
     "simplify": "ecm_edge.forms.simplify:SimplifyRecord",
     "quantize": "ecm_edge.forms.quantize:QuantizeRecord",
     "verify": "ecm_edge.evaluate.verify:VerifyRecord",

@@ -12,7 +12,7 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.base.records import Gate, at_least, not_run
 from ecm_edge.candidate import candidate
 from ecm_edge.forms import onnx_model, reference
-from ecm_edge.forms.export import ExportRecord
+from ecm_edge.forms.export_records import ExportRecord
 from ecm_edge.forms.quantize import QuantizeRecord
 from ecm_edge.forms.simplify import SimplifyRecord
 
