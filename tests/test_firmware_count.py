@@ -12,7 +12,7 @@ from ecm_edge.firmware.cores.cortex_m4 import thumb16, thumb32
 from ecm_edge.firmware.cores.loongarch64 import loongarch
 from tests import firmware_hand as hand
 
-BOARDS = [targets.load(name) for name in ("loongson-2k0500", "nucleo-l432kc")]
+BOARDS = [targets.load(name) for name in ("loongson-2k0500", "nucleo-l432kc", "nrf52840")]
 HOST = targets.load("host")
 
 

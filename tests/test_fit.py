@@ -1,5 +1,8 @@
 """Fit: what the image and the emulator say, both sides of each limit, and what is missing said as missing."""
 
+import json
+
+import jsonschema
 import numpy as np
 import pytest
 from onnx import helper
@@ -9,9 +12,11 @@ from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, ModelError
 from ecm_edge.base.records import Evidence, Verdict
 from ecm_edge.candidate import candidate
+from ecm_edge.cli import schemas
 from ecm_edge.evaluate.bench import bench_candidate
 from ecm_edge.evaluate.board_cost import board_cost
 from ecm_edge.firmware import emulate, fit, fit_records, image_gate, record
+from ecm_edge.firmware.boards import rank_boards
 from ecm_edge.firmware.form_build import build_form
 from ecm_edge.forms import cost, model_file, onnx_model
 from tests import nets, tiny
@@ -319,3 +324,32 @@ def test_an_untrained_candidate_is_fitted_from_its_configuration(tmp_path):
     found = fit.fit_model(folder, LINUX, ["float32"])
     assert found.verdict == Verdict.PASS
     assert found.forms[0].macs == cost.count(fit.open_models(folder)["float32"]).macs
+
+
+def test_all_boards_are_ranked_those_that_it_fits_first(tmp_path, capsys):
+    path = tmp_path / "af.onnx"
+    onnx_model.save(nets.qdq_net(np.random.default_rng(0)), path)
+    ranking = rank_boards(path)
+    assert {row.target for row in ranking.boards} == set(targets.names()) - {"host"}
+    order = [("PASS", "NOT RUN", "FAIL").index(row.verdict) for row in ranking.boards]
+    assert order == sorted(order)
+    for row in ranking.boards:
+        board = targets.load(row.target)
+        alone = fit.fit_model(path, board).forms[0]
+        assert (row.form, row.flash_bytes, row.ram_bytes) == (alone.form, alone.flash_bytes, alone.ram_bytes)
+        assert row.cycles == round(alone.latency_ms.mean_ms / 1000 * board.core.clock_hz)
+        assert bool(row.why) == (row.verdict != "PASS")
+    code = tiny.run(["fit", path, "--target", "all", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    jsonschema.validate(printed, schemas.schema("fit"))
+    assert code == (1 if ranking.verdict == "FAIL" else 0)
+    assert [row["target"] for row in printed["boards"]] == [row.target for row in ranking.boards]
+
+
+def test_a_model_that_fits_no_board_fails(tmp_path, capsys):
+    path = tmp_path / "large.onnx"
+    onnx_model.save(wide(2000), path)
+    assert tiny.run(["fit", path, "--target", "all"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("FAIL: large.onnx on every board that ships")
+    assert "macs" in said

@@ -80,6 +80,7 @@ from ecm_edge.api.images import (
     doctor,
     fit,
     generate_firmware,
+    rank_boards,
     serve,
     sign_firmware,
     trust,
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from ecm_edge.evaluate.robustness import RobustnessRecord
     from ecm_edge.evaluate.score import ScoreRecord, Subjects
     from ecm_edge.evaluate.verify import VerifyRecord
+    from ecm_edge.firmware.boards import BoardFit, BoardRanking
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord, FormFit
     from ecm_edge.firmware.mcuboot import McubootRecord
@@ -201,6 +203,7 @@ RECORDS = {
     "ecm_edge.evaluate.robustness": ["RobustnessRecord"],
     "ecm_edge.evaluate.score": ["ScoreRecord", "Subjects"],
     "ecm_edge.evaluate.verify": ["VerifyRecord"],
+    "ecm_edge.firmware.boards": ["BoardFit", "BoardRanking"],
     "ecm_edge.firmware.doctor": ["DoctorRecord"],
     "ecm_edge.firmware.fit_records": ["FirmwareRecord", "FitRecord", "FormFit"],
     "ecm_edge.firmware.serve": ["Board"],
@@ -242,6 +245,8 @@ __all__ = [
     "BenchRecord",
     "Blank",
     "Board",
+    "BoardFit",
+    "BoardRanking",
     "BundleRecord",
     "Calibration",
     "CandidateConfig",
@@ -370,6 +375,7 @@ __all__ = [
     "pull",
     "quantize",
     "quantize_file",
+    "rank_boards",
     "read_samples",
     "report",
     "resume_search",

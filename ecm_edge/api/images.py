@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ecm_edge.api.given import AnyPath, AnyTarget
     from ecm_edge.base.records import Form
     from ecm_edge.base.trust_list import TrustRecord
+    from ecm_edge.firmware.boards import BoardRanking
     from ecm_edge.firmware.doctor import DoctorRecord
     from ecm_edge.firmware.fit_records import FirmwareRecord, FitRecord
     from ecm_edge.firmware.mcuboot import McubootRecord
@@ -42,6 +43,22 @@ def fit(
     from ecm_edge.firmware.fit import fit_model
 
     return fit_model(given.model(model), given.target(target), forms, threshold=threshold)
+
+
+def rank_boards(model: AnyPath, forms: Sequence[Form] | None = None, *, threshold: float | None = None) -> BoardRanking:
+    """Fit a model to every board that ships, and rank them: those that it fits first, the fastest of them first.
+
+    Args:
+        model: as for `fit`.
+        forms: those wanted; by default all that a board runs.
+        threshold: as for `fit`.
+
+    Raises:
+        CandidateError, ModelError, FirmwareError: as `fit`.
+    """
+    from ecm_edge.firmware import boards
+
+    return boards.rank_boards(given.model(model), forms, threshold=threshold)
 
 
 def generate_firmware(

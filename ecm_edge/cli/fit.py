@@ -7,31 +7,40 @@ from typing import TYPE_CHECKING
 import click
 
 from ecm_edge.cli._common import (
+    TargetName,
     emit,
     form_option,
     json_option,
     model_argument,
     refuse_for_candidate,
     say_facts,
-    target_option,
     threshold_option,
     trust_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._names import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ecm_edge.base.records import Form, Gate
+    from ecm_edge.firmware.boards import BoardRanking
     from ecm_edge.firmware.fit_records import FitRecord, FormFit
 
 _BUDGETS = ("flash_bytes", "ram_bytes", "latency_ms", "macs")
 _LARGEST = 5
+_ALL = "all"
 
 
 @click.command("fit", epilog=example("ecm-edge fit mynet.onnx --target nucleo-l432kc"))
 @model_argument
-@target_option
+@click.option(
+    "--target",
+    type=TargetName(_ALL),
+    required=True,
+    shell_complete=shipped("targets"),
+    help="The board: a name from `ecm-edge targets`, or the path of a TOML file; `all` for every one that ships.",
+)
 @form_option("all that the target runs; the first one decides")
 @threshold_option
 @trust_option
@@ -40,17 +49,60 @@ def command(model: Path, target: str, form: Form | None, threshold: float | None
     """Check whether MODEL, a candidate's folder or any ONNX file, fits a board: build it, and count its instructions.
 
     The model need not be trained. Sizes are those of the linked image; instructions are counted in the emulator; the
-    time is an estimate from them. Exits with 1 if the form that would ship does not fit.
+    time is an estimate from them. Exits with 1 if the form that would ship does not fit; with `--target all`, which
+    ranks the boards that ship, if it fits none.
     """
     from ecm_edge import targets
     from ecm_edge.base.progress import doing
+    from ecm_edge.firmware.boards import rank_boards
     from ecm_edge.firmware.fit import fit_model
 
     refuse_for_candidate(model, threshold)
+    if target == _ALL:
+        ranking = rank_boards(model, [form] if form else None, threshold=threshold)
+        emit(ranking, as_json=as_json, render=lambda: _render_boards(ranking))
+        return
     board = targets.load(target)
     with doing(f"build {model.name} for {board.name}"):
         record = fit_model(model, board, [form] if form else None, threshold=threshold)
     emit(record, as_json=as_json, render=lambda: _render(record))
+
+
+def _render_boards(ranking: BoardRanking) -> None:
+    from ecm_edge.base.numbers import KIB, NONE, number, whole
+    from ecm_edge.base.tables import Column, say, show
+
+    show(
+        f"{ranking.verdict}: {ranking.model} on every board that ships",
+        [
+            "board",
+            "verdict",
+            "form",
+            Column("fits as", drop=3),
+            "flash KiB",
+            "RAM KiB",
+            Column("instructions", drop=2),
+            Column("cycles, estimated", drop=1),
+            "ms, estimated",
+            "why not",
+        ],
+        [
+            [
+                row.target,
+                row.verdict.value,
+                row.form,
+                ", ".join(row.fits) or NONE,
+                f"{row.flash_bytes / KIB:,.1f}",
+                f"{row.ram_bytes / KIB:,.1f}",
+                whole(row.instructions),
+                whole(row.cycles),
+                number(row.latency_ms),
+                row.why,
+            ]
+            for row in ranking.boards
+        ],
+    )
+    say(f"none of these boards was ever at hand: `ecm-edge fit {ranking.model} --target BOARD` says more of one")
 
 
 def _render(record: FitRecord) -> None:

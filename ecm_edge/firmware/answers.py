@@ -55,7 +55,7 @@ def of_generated(generated: Generated, graph: Graph, target: Target) -> Gate:
     """
     with files.scratch_folder() as folder:
         generate.write(generated, Path(folder, make.SOURCES))
-        return of_folder(Path(folder), graph, target)
+        return of_folder(folder, graph, target)
 
 
 def of_folder(out: Path, graph: Graph, target: Target) -> Gate:

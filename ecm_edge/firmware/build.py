@@ -6,7 +6,6 @@ The same inputs give the same bytes. Objects stay beside the image, since the st
 from __future__ import annotations
 
 import functools
-import os
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import FirmwareError, TargetError
+from ecm_edge.base.threads import usable_cores
 from ecm_edge.firmware import elf as elf_files
-from ecm_edge.firmware import objects, toolchain
+from ecm_edge.firmware import linker, objects, toolchain
 from ecm_edge.targets import commands
 from ecm_edge.targets import firmware as fw
 
@@ -164,7 +164,8 @@ class Recipe:
     sources:       of the board and of the program.
     flags:         for every file, without the folders of headers.
     model_flags:   for the generated code besides; program_flags: for `sources` besides.
-    link_flags:    for the linker, `linker_script` aside.
+    link_flags:    for the linker, the script aside.
+    linker_script: its name's path, and what stands in it for this board; None where an operating system loads programs.
     """
 
     sources: list[Path]
@@ -173,15 +174,17 @@ class Recipe:
     program_flags: list[str]
     link_flags: list[str]
     linker_script: Path | None
+    linker_text: str | None
 
 
 def recipe(target: Target, program: Program, *, emulated: bool) -> Recipe:
     """The recipe of a program for a target, or for the emulator's board where that is not the target's own.
 
     Raises:
-        TargetError: the target has no `[firmware]`, or names a file that is not there.
+        TargetError: the target has no `[firmware]`, or names a file that is not there or does not fit the board.
     """
     firmware = firmware_of(target)
+    script = _source(firmware.linker_script) if firmware.linker_script else None
     names = [*_port(firmware, program, emulated=emulated), *_PROGRAM_SOURCES[program]]
     return Recipe(
         sources=[_source(name) for name in names],
@@ -189,7 +192,8 @@ def recipe(target: Target, program: Program, *, emulated: bool) -> Recipe:
         model_flags=list(firmware.model_flags),
         program_flags=list(firmware.program_flags),
         link_flags=[*firmware.flags, *_LINK_FLAGS, *firmware.link_flags],
-        linker_script=_source(firmware.linker_script) if firmware.linker_script else None,
+        linker_script=script,
+        linker_text=linker.script_of(target, script) if script else None,
     )
 
 
@@ -233,7 +237,7 @@ def build(
     elf = out / f"{program}.elf"
     with _compiler(firmware, out) as compiler:
         linked = _compile(compiler, jobs, sources_folder, out / "objects")
-        overflow = _link(compiler, firmware, [*words, *map(str, linked)], elf)
+        overflow = _link(compiler, used.linker_text, [*words, *map(str, linked)], elf)
     shipped = _ship(elf, out / (f"{program}.bin" if firmware.linker_script else program))
     return Image(target, model, program, emulated, trace, elf, shipped, linked, overflow)
 
@@ -315,35 +319,36 @@ def _compile(
         objects.compiled(compiler.run, compiler.identity, [*flags, frames], source, generated, path)
         return path
 
-    with ThreadPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(jobs), usable_cores())) as pool:
         return tuple(pool.map(one, range(len(jobs))))
 
 
-def _link(compiler: _Compiler, firmware: Firmware, words: Sequence[str], elf: Path) -> dict[str, int]:
+def _link(compiler: _Compiler, text: str | None, words: Sequence[str], elf: Path) -> dict[str, int]:
     """Link; where the memory is too small, link for one without limits and say by how much.
 
+    `text` is that of the linker script, if there is one.
     zig's own run-time functions (64-bit division on 32 bits, say) take seconds to build the first time, so they are
     given only to code that turns out to call one.
     """
-    script = _source(firmware.linker_script) if firmware.linker_script else None
     try:
-        _link_once(compiler, words, script, elf)
+        _link_once(compiler, words, text, elf)
     except toolchain.ToolFailure as failure:
         complaints = "\n".join(failure.complaints)
         if compiler.zig and _RUNTIME.search(complaints) and "-lcompiler_rt" not in words:
-            return _link(compiler, firmware, [*words, "-lcompiler_rt"], elf)
+            return _link(compiler, text, [*words, "-lcompiler_rt"], elf)
         overflow = _overflow(complaints)
-        if not overflow or script is None:
+        if not overflow or text is None:
             raise
-        roomy = elf.with_suffix(".roomy.ld")
-        roomy.write_text(_LENGTH.sub("LENGTH = 256M", script.read_text(encoding="utf-8")), encoding="utf-8")
-        _link_once(compiler, words, roomy, elf)
+        _link_once(compiler, words, _LENGTH.sub("LENGTH = 256M", text), elf)
         return overflow
     return {}
 
 
-def _link_once(compiler: _Compiler, words: Sequence[str], script: Path | None, elf: Path) -> None:
-    layout = [f"-Wl,-T,{script}"] if script else []
+def _link_once(compiler: _Compiler, words: Sequence[str], text: str | None, elf: Path) -> None:
+    script = elf.with_suffix(".ld")
+    if text is not None:
+        script.write_text(text, encoding="utf-8")
+    layout = [f"-Wl,-T,{script}"] if text is not None else []
     compiler.run([*words, *layout, "-o", str(elf)])
 
 

@@ -152,7 +152,7 @@ def profile(image: Image, samples: NDArray[np.float32]) -> list[Run]:
     if not len(samples):
         raise FirmwareError("a count is of at least one segment", "none", "Give one; random samples will do.")
     with files.scratch_folder() as folder:
-        out = Path(folder) / "counts"
+        out = folder / "counts"
         emulate.run_batch(image, samples, plugin=",".join([str(plugin()), f"out={out}", *_arguments(image)]))
         lines = out.read_text(encoding="ascii").splitlines()
     runs = _runs(_Code(image), lines)

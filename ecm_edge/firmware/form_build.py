@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +25,7 @@ from ecm_edge.forms import cost, gate, onnx_model, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import onnx
 
@@ -122,7 +122,7 @@ def build_forms(
         return built.record
 
     with files.scratch_folder() as folder, ThreadPoolExecutor(len(sources)) as pool:
-        return list(pool.map(one, sources, [Path(folder) / source.form for source in sources]))
+        return list(pool.map(one, sources, [folder / source.form for source in sources]))
 
 
 def _known(counted: GraphCost | None) -> GraphCost:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files, provenance
@@ -30,6 +29,7 @@ from ecm_edge.forms.model_file import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ecm_edge.firmware.form_build import BuiltForm
     from ecm_edge.forms.cost import GraphCost
@@ -83,7 +83,7 @@ def open_forms(
 def _build(models: Sequence[ModelFile], target: Target, out: Path) -> FirmwareRecord:
     counted = _float32_cost(models)
     with files.scratch_folder() as scratch, ThreadPoolExecutor(len(models)) as pool:
-        built = list(pool.map(lambda model: _one(model, target, Path(scratch), counted), models))
+        built = list(pool.map(lambda model: _one(model, target, scratch, counted), models))
         _discard(out)
         forms = [_kept(each, out, target) for each in built]
     first = models[0]

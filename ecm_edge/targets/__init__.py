@@ -13,9 +13,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from ecm_edge.base import toml_files, trust
 from ecm_edge.base.errors import TargetError
 from ecm_edge.base.records import Form, Record, field_meant, first_fault
-from ecm_edge.targets import commands
+from ecm_edge.targets import commands, ports
 from ecm_edge.targets import firmware as fw
-from ecm_edge.targets.firmware import Firmware, Pipeline
+from ecm_edge.targets.core import Core, Memory
+from ecm_edge.targets.firmware import Firmware
 from ecm_edge.tasks.score import ScoreRule
 
 if TYPE_CHECKING:
@@ -24,23 +25,6 @@ if TYPE_CHECKING:
     from ecm_edge.tasks import Task
 
 _FOLDER = Path(__file__).parent
-
-
-class Core(Record):
-    """The processor that runs the inference."""
-
-    name: str
-    architecture: str
-    clock_hz: int = Field(ge=32_768)  # the slowest clock there is; less is a number of MHz
-    strict_alignment: bool
-    pipeline: Pipeline | None = None
-
-
-class Memory(Record):
-    """What the board has, or what the rule of the contest leaves of it."""
-
-    flash_bytes: PositiveInt
-    ram_bytes: PositiveInt
 
 
 class Budget(Record):
@@ -150,10 +134,12 @@ def load(name_or_path: str) -> Target:
     """The target of a shipped name or of a TOML file's path.
 
     Raises:
-        TargetError: no such target, not TOML, or a field that is missing, unknown or out of its range.
+        TargetError: no such target, not TOML, a field that is missing, unknown or out of its range, or one that does
+            not fit the port or the core that the file names.
     """
     path, content = toml_files.read(_FOLDER, name_or_path, "target", TargetError)
-    if path.parent != _FOLDER and isinstance(content.get("firmware"), dict):
+    path = path.resolve()  # sources are taken from beside the file that is trusted, and not from beside a link to it
+    if path.parent != _FOLDER.resolve() and isinstance(content.get("firmware"), dict):
         content["firmware"] = fw.beside(path.parent, content["firmware"])
     try:
         target = Target.model_validate(content)
@@ -163,6 +149,7 @@ def load(name_or_path: str) -> Target:
             f"{first_fault(problem)} in {path}",
             f"{field_meant(problem, Target)}Compare it with a shipped one: `ecm-edge targets nucleo-l432kc --json`.",
         ) from None
+    ports.check(target.name, target.core, target.memory, target.firmware)
     trust.found(commands.commands(target.firmware), path)
     return target
 

@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -23,6 +23,10 @@ CONTEST: Protocol = "iesd-2024"
 Kind = Literal["load", "store", "multiply", "fused", "divide", "float", "branch", "other"]
 """Classes of instructions: of memory; integer multiplication, with an addition or not; fused multiply-add of floats;
 division and root, integer or float; other floating point; whatever may leave the straight line; and the rest."""
+
+
+FilePath = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$", max_length=1024)]
+"""The path of a file that a board's description names; no system has one with a NUL in it."""
 
 
 class Emulator(Record):
@@ -61,10 +65,10 @@ class Firmware(Record):
     model_flags: list[str] = Field(default=["-O2"])
     program_flags: list[str] = Field(default=["-Os"])
     link_flags: list[str] = Field(default=[])
-    port: list[str] = Field(min_length=1)
-    emulated_port: list[str] | None = None
-    batch_port: list[str] | None = None
-    linker_script: str | None = None
+    port: list[FilePath] = Field(min_length=1)
+    emulated_port: list[FilePath] | None = None
+    batch_port: list[FilePath] | None = None
+    linker_script: FilePath | None = None
     emulator: Emulator | None = None
     protocol: Protocol = "scores"
     kernels: Kernels = Kernels()
@@ -119,7 +123,7 @@ def beside(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     """A `[firmware]` table with the paths that lie beside a user's own TOML file in `folder` made absolute."""
 
     def place(name: Any) -> Any:  # noqa: ANN401 - not validated yet
-        found = isinstance(name, str) and (folder / name).is_file()
+        found = isinstance(name, str) and "\0" not in name and (folder / name).is_file()
         return str((folder / name).resolve()) if found else name
 
     placed = dict(content)
