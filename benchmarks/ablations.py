@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from ecm_edge.base import files, provenance
 from ecm_edge.base.errors import DatasetError
 from ecm_edge.base.processes import run_all
 from ecm_edge.base.records import Record
+from ecm_edge.base.threads import usable_cores
 from ecm_edge.candidate import candidate, space
 from ecm_edge.candidate.row_sampling import spread
 from ecm_edge.data import splits
@@ -408,7 +408,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--noise", required=True, help="a folder of WFDB records of noise")
     parser.add_argument("--answer", type=int, nargs="+", default=[0, 1], help="the folds that are answered")
     parser.add_argument("--seeds", type=int, default=2, help="so many, from 0 on")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes, of one thread each")
     parser.add_argument("-o", "--out", type=Path, required=True, help="keeps what every network answered")
     parser.add_argument("--only", nargs="+", help="names of recipes; the base comes with them")
     parser.add_argument("--write", action="store_true", help="keep the table as a record")

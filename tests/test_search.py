@@ -235,7 +235,7 @@ def test_a_grid_is_gone_through_once(dataset, begun):
 
 
 def test_a_grid_is_gone_through_however_many_of_its_points_do_not_fit(dataset, begun, monkeypatch):
-    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 3)
+    monkeypatch.setattr(worker, "MOST_IDLE_DRAWS", 3)
     narrow, wide = fake("unfit"), fake()
 
     def train_trial(folder, number, point, *rest):
@@ -410,13 +410,13 @@ def test_a_run_is_not_overwritten(begun):
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_excess(dataset, begun, monkeypatch):
-    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws"):
         search.search(dataset, begun(fake("unfit")), Limits(1))
 
 
 def test_nothing_that_trains_is_an_error_that_names_the_failure(dataset, begun, monkeypatch):
-    monkeypatch.setattr(worker, "_MOST_IDLE_DRAWS", 4)
+    monkeypatch.setattr(worker, "MOST_IDLE_DRAWS", 4)
     with pytest.raises(SearchError, match="none in 4 draws; the smallest: faked"):
         search.search(dataset, begun(fake("failed")), Limits(1))
 

@@ -240,18 +240,6 @@ def test_the_form_that_ships_is_what_is_proven(dataset, tmp_path, monkeypatch, p
     assert len(ran) == 3
 
 
-def test_one_that_was_verified_on_a_sample_is_verified_on_all_and_not_exported_again(dataset, tmp_path, monkeypatch):
-    """As the records of earlier versions are, which have no list of what did not run."""
-    told = trained().model_dump(mode="json", exclude={"not_run"})
-    older = TrialRecord.model_validate(told | {"outcome": "done", "verdict": "PASS", "verified_segments": 2})
-    assert (older.not_run, older.is_proven) == ([], True)
-    setting = trial.Setting(dataset, load_data(dataset, config(dataset).split), TARGET, "f1")
-    monkeypatch.setattr(trial.verify, "verify_candidate", lambda *_: verified_with("float32: reference→C"))
-    record = trial.prove_trial(tmp_path, older, setting)
-    assert (record.outcome, record.verdict, record.is_proven) == ("done", Verdict.FAIL, False)
-    assert record.verified_segments > 2
-
-
 class Built:
     """The record of images that notes whose was asked for; none was measured."""
 

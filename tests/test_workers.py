@@ -13,6 +13,7 @@ import optuna
 import pytest
 
 from ecm_edge.base.errors import CandidateError, EcmEdgeError, SearchError
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.candidate import candidate, space
 from ecm_edge.data.dataset import open_dataset
 from ecm_edge.data.synthetic import synthesise
@@ -231,7 +232,7 @@ def test_what_is_known_to_be_good_is_tried_first(dataset, shared_run, tmp_path):
     ],
 )
 def test_a_password_is_never_shown(url, shown):
-    assert study.shown_url(url) == shown
+    assert without_secrets(url) == shown
 
 
 def test_a_storage_that_does_not_open_does_not_show_its_password(dataset, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmarks.recipes.changes import BASE, Recipe, recipes
 from benchmarks.recipes.runs import Setting
 from ecm_edge import targets
 from ecm_edge.base.errors import DatasetError, EcmEdgeError
+from ecm_edge.base.threads import usable_cores
 from ecm_edge.data.splits import FoldAssignment
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _parser(known: Sequence[Recipe]) -> argparse.ArgumentParser:
     parser.add_argument("--target", required=True, help="whose rule weighs Fβ and G in a threshold")
     parser.add_argument("--folds", type=Path, required=True, help="as `ecm-edge data folds` wrote them")
     parser.add_argument("--seeds", type=count, default=2, help="so many, from 0 on")
-    parser.add_argument("--workers", type=count, default=os.cpu_count(), help="processes, of one thread each")
+    parser.add_argument("--workers", type=count, default=usable_cores(), help="processes, of one thread each")
     parser.add_argument("-o", "--out", type=Path, required=True, help="keeps every result")
     parser.add_argument("--only", type=only, help="names with commas between them; the base comes with them")
     parser.add_argument("--write", action="store_true", help="keep the table as a record in benchmarks/records/")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from benchmarks.strategies import candidates, replay, results
 from benchmarks.strategies.candidates import Table
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.threads import usable_cores
 
 PROGRAM = "python -m benchmarks.strategies"
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", help="replay every strategy on the table")
     again.add_argument("--table", type=Path, default=candidates.RECORD, help="as `train --write` wrote it")
     again.add_argument("--replays", type=int, default=results.REPLAYS, help="of each strategy, by seeds from 0 on")
-    again.add_argument("--workers", type=int, default=os.cpu_count(), help="processes, of one thread each")
+    again.add_argument("--workers", type=int, default=usable_cores(), help="processes, of one thread each")
     again.add_argument("--variants", action="store_true", help="the search with other settings, too")
     again.add_argument("--write", action="store_true", help="keep the record and the picture")
     return parser

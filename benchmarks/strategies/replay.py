@@ -22,7 +22,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ecm_edge.candidate import space
-from ecm_edge.search import avoid, ladder, study
+from ecm_edge.search import avoid, ladder, study, worker
 from ecm_edge.search.avoid import AvoidList
 from ecm_edge.search.runs import SearchSettings
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ecm_edge.search.ladder import Rung
     from ecm_edge.search.study import Pruner, Sampler
 
-_MOST_IDLE_DRAWS = 100  # proposals in a row that are avoided before a replay ends
 _IGNORED = TrialState.FAIL  # of a proposal, whose place a candidate of the table takes; samplers do not look at it
 
 
@@ -79,8 +78,8 @@ def ours(name: str, *, sampler: Sampler | None = None, pruner: Pruner | None = N
     defaults = {field: entry.default for field, entry in SearchSettings.model_fields.items()}
     return Strategy(
         name,
-        sampler=partial(study._sampler, sampler or defaults["sampler"]),  # noqa: SLF001 - what the search itself takes
-        pruner=study._PRUNERS[pruner or defaults["pruner"]],  # noqa: SLF001 - the same
+        sampler=partial(study.sampler_of, sampler or defaults["sampler"]),
+        pruner=study.PRUNERS[pruner or defaults["pruner"]],
         rungs=ladder.RUNGS if rungs else (),
         avoid_radius=0.0,
     )
@@ -154,7 +153,7 @@ class Replay:
     def run(self, most_passes: float) -> list[Drawn]:
         """Draw until so many passes are spent, or nothing more is found on the table."""
         idle = 0
-        while self._left and self._passes < most_passes and idle < _MOST_IDLE_DRAWS:
+        while self._left and self._passes < most_passes and idle < worker.MOST_IDLE_DRAWS:
             number = self._proposed()
             idle = idle + 1 if number is None else 0
             if number is not None:

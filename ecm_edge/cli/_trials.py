@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from ecm_edge.search.trial_record import TrialRecord
@@ -20,13 +20,13 @@ def print_trial(trial: TrialRecord) -> None:
         last = trial.rungs[-1]
         figures = f"objective {last.objective:.4f} at rung {trial.ended_at_rung}, {_specificity(last.specificity)}"
         epochs = f"{last.epochs} epochs on {last.data_share:.3g} of the data"
-    click.echo(
+    line = (
         f"trial {trial.number:4d} {trial.outcome:7s} {trial.family:12s} {figures}{trial.macs:,} MACs, "
         f"{epochs}, {trial.train_seconds:.0f} s + {trial.overhead_seconds:.1f} s"
         + (f", verify {verdict_of(trial)}" if trial.outcome in {"trained", "done"} else "")
-        + (f": {trial.reason}" if trial.reason else ""),
-        err=True,
+        + (f": {trial.reason}" if trial.reason else "")
     )
+    tell([line])
 
 
 def _specificity(value: float | None) -> str:

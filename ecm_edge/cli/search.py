@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.cli._common import (
     PATH,
     SEED,
@@ -23,6 +24,7 @@ from ecm_edge.cli._common import (
 )
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
+from ecm_edge.cli._told import tell
 from ecm_edge.cli._trials import print_trial, show_trials
 from ecm_edge.search.processes import STORAGE_VARIABLE
 
@@ -229,22 +231,18 @@ def _going_on(
     data: Path, out: Path, storage: str | None, name: str | None, workers: int, mlflow_uri: str | None
 ) -> list[object]:
     """The words that go on with the run; a password is left out, and that is said."""
-    from ecm_edge.search import study
-
     words: list[object] = ["ecm-edge", "search", "--data", data, "-o", out, "--resume"]
     words += ["--name", name] if name else []
     words += ["--workers", workers] if workers > 1 else []
-    words += ["--mlflow-uri", study.shown_url(mlflow_uri)] if mlflow_uri else []
+    words += ["--mlflow-uri", without_secrets(mlflow_uri)] if mlflow_uri else []
     return words + storage_words(storage)
 
 
 def storage_words(storage: str | None) -> list[object]:
     """The option that names a storage, without a password: the variable that can hold it takes its place."""
-    from ecm_edge.search import study
-
     if storage is None or click.get_current_context().get_parameter_source("storage") == _ENVIRONMENT:
         return []
-    shown = study.shown_url(storage)
+    shown = without_secrets(storage)
     return ["--storage", shown] if shown == storage else ["--storage", shown.replace(":***@", ":PASSWORD@")]
 
 
@@ -253,7 +251,7 @@ _ENVIRONMENT = click.core.ParameterSource.ENVIRONMENT
 
 def say_on_stderr(line: str) -> None:
     """What people should know beside the trials."""
-    click.echo(line, err=True)
+    tell([line])
 
 
 def good_points(given: Sequence[Path], settings: SearchSettings) -> list[Point]:
@@ -281,7 +279,7 @@ def _check_folder(out: Path, going_on: Sequence[object], *, resume: bool) -> Non
     context = click.get_current_context()
     given = [p.opts[0] for p in context.command.params if p.name not in _OF_RESUMED and _is_given(context, p)]
     if resume and given:
-        click.echo(f"{', '.join(given)}: not changed; a run keeps what it was started with", err=True)
+        tell([f"{', '.join(given)}: not changed; a run keeps what it was started with"])
 
 
 def _is_run(out: Path) -> bool:

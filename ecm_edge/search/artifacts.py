@@ -40,6 +40,9 @@ ARTIFACTS = "artifacts"
 
 _GIVES = "gives files"
 _BLOCK_BYTES = 1 << 20
+_LOCAL = ("file://", "local://")
+_BUCKETS = ("s3://", "gs://", "gcs://", "az://", "abfs://")  # whose hosts are in the user's own configuration
+_SHOWN = 200  # letters of a foreign URL in a message
 _SIDE_BY_SIDE = 8  # files at once: what takes time is the way to the store
 _MOST_FILES = 10_000
 _MOST_BYTES = 1 << 33
@@ -77,7 +80,7 @@ class Store:
         _refuse_password(url)
         self.url = url
         options = {"auto_mkdir": True} if _is_local(url) else {}  # no bucket is made by a mistyped name
-        with self.clear_errors("opens"):
+        with self.clear_errors("opens", passing=()):  # fsspec and its filesystems raise anything at an odd URL
             self._files, self._root = fsspec.url_to_fs(url, use_listings_cache=False, **options)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
@@ -183,8 +186,13 @@ class Store:
     def _opened(self, artifact: Artifact, name: str) -> BinaryIO:
         with self.clear_errors(_GIVES):
             try:
+                there = self._files.info(self._path(artifact.artifact_id))
+                if there["type"] != "file":
+                    raise _damaged(name, f"no file at {artifact.artifact_id}", self.url)
+                if there["size"] != artifact.bytes:  # before all of it is fetched
+                    raise _damaged(name, f"more or less than {artifact.bytes:,} bytes", self.url)
                 return self.open_reader(artifact.artifact_id)
-            except ArtifactNotFound:
+            except (ArtifactNotFound, FileNotFoundError):
                 raise _damaged(name, f"no {artifact.artifact_id}", self.url) from None
 
     def _read(self, stream: BinaryIO, size: int) -> bytes:
@@ -192,18 +200,23 @@ class Store:
             return stream.read(size)
 
     @contextmanager
-    def clear_errors(self, does: str, error: type[EcmEdgeError] = SearchError) -> Iterator[None]:
-        """Whatever a filesystem raises, as `error` and with its reason."""
+    def clear_errors(
+        self,
+        does: str,
+        error: type[EcmEdgeError] = SearchError,
+        passing: tuple[type[Exception], ...] = FAULTS,
+    ) -> Iterator[None]:
+        """Whatever a filesystem raises, as `error` and with its reason; `passing` is not the filesystem's."""
         try:
             yield
-        except (EcmEdgeError, *FAULTS):
-            raise
         except ImportError as problem:
             extra = "pip install 'ecm-edge[s3]'" if self.url.startswith("s3") else str(problem)
             raise SearchError(
                 "a store's filesystem is installed", f"none for {self.url}", f"Install it: {extra}."
             ) from None
         except Exception as problem:  # each filesystem has its own
+            if isinstance(problem, (EcmEdgeError, *passing)):
+                raise
             reason = problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)
             first = next(iter(reason.splitlines()), "")
             raise error(
@@ -264,7 +277,22 @@ def show(store: Store, receiver: Trial | Study, path: Path) -> None:
 
 
 def _is_local(url: str) -> bool:
-    return "://" not in url or url.startswith(("file://", "local://"))
+    return "://" not in url or url.startswith(_LOCAL)
+
+
+def check_noted(url: str) -> str:
+    """The URL of a store as a study notes it; whoever may write to the study chooses it, and no host but a bucket's.
+
+    Raises:
+        SearchError: it is no folder and no bucket, or a chain of filesystems.
+    """
+    if "::" in url or not (url.isprintable() and url.startswith((*_LOCAL, *_BUCKETS))):
+        raise SearchError(
+            f"the store that a study names is a folder, {_LOCAL[0]}, or one of {', '.join(_BUCKETS)}",
+            repr(url[:_SHOWN]),
+            "If you know it, give it yourself: --artifacts URL.",
+        )
+    return url
 
 
 def _refuse_password(url: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ecm_edge.base import files
 from ecm_edge.base.errors import FAULTS, SearchError
 from ecm_edge.base.progress import doing
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.candidate.candidate import trial_folder
 from ecm_edge.search import study
 from ecm_edge.search.shared import figures
@@ -54,7 +55,7 @@ class Server:
             reason = next(iter(str(problem).splitlines()), "")
             raise SearchError(
                 f"MLflow {what}",
-                f"{type(problem).__name__} for {study.shown_url(self.uri)}: {study.hidden(reason, self.uri)}",
+                f"{type(problem).__name__} for {without_secrets(self.uri)}: {study.hidden(reason, self.uri)}",
                 "Check --mlflow-uri, and that the server runs.",
             ) from None  # the cause may hold the password
 
@@ -130,7 +131,7 @@ def connect(uri: str) -> Server:
     except Exception as problem:  # noqa: BLE001 - as above
         raise SearchError(
             "--mlflow-uri is a tracking URI as MLflow takes it",
-            f"{type(problem).__name__} for {study.shown_url(uri)}",
+            f"{type(problem).__name__} for {without_secrets(uri)}",
             "A server's is http://HOST:PORT.",
         ) from None
 

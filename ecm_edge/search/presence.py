@@ -87,8 +87,8 @@ def has_ended(worker: dict[str, Any]) -> bool:
     if worker.get("host") != socket.gethostname() or "lock" not in worker:
         return False
     try:
-        handle = os.open(worker["lock"], os.O_RDONLY)
-    except OSError:  # another machine of the same name, or somebody removed it
+        handle = os.open(worker["lock"], os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe is not waited for
+    except (OSError, TypeError, ValueError):  # another machine of the same name, somebody removed it, or no path
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

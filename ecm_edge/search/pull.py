@@ -9,6 +9,7 @@ from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import Record
 from ecm_edge.base.shown import Tables
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS, trial_folder
 from ecm_edge.search import artifacts, shared, stored, study
 from ecm_edge.search.runs import AVOID, LIMITS, STUDY, KeptLimits, KeptStudy
@@ -81,12 +82,12 @@ def pull(
         view = shares.read()
         noted = stored.noted(shares, view)
         record = summary(shares.settings, view, None, 0.0)
-        chosen = _chosen(which, record, noted, name)
         store = _store(shares, artifacts_url, name)
+        chosen = _chosen(which, record, noted, name)
         with files.staged_folder(out) as staged:
             files.make_folder(staged / RUN_TRIALS)
             _write_records(staged, shares, view, record)
-            KeptStudy(storage=study.shown_url(url), name=name).save(staged / STUDY)
+            KeptStudy(storage=without_secrets(url), name=name).save(staged / STUDY)
             for number in chosen:
                 folder = trial_folder(staged, number)
                 files.make_folder(folder)
@@ -111,25 +112,28 @@ def _chosen(which: TrialChoice, record: SearchRecord, noted: dict[int, Artifacts
             "Give --trial NUMBER or --trial all, or go on with the search.",
         )
     number = record.best if which == "best" else which
+    if number not in {trial.number for trial in record.trials}:
+        hint = f"It has the trials 0 to {len(record.trials) - 1}." if record.trials else "It has none yet."
+        raise SearchError("a trial that is pulled is one of the study", f"no trial {number} in {name}", hint)
     if number not in noted or number is None:
         there = ", ".join(map(str, noted)) or "none"
         raise SearchError(
             "a trial that is pulled has its files in the store",
             f"none of trial {number}; trials with files: {there}",
-            "Give one of them, or copy the folder from the machine that trained it.",
+            f"{'Give one of them, or copy' if noted else 'Copy'} the folder from the machine that trained it.",
         )
     return [number]
 
 
 def _store(shares: Shared, given: str | None, name: str) -> artifacts.Store:
-    url = given or shares.study.user_attrs.get(shared.ARTIFACTS_URL)
-    if url is None:
+    noted = shares.study.user_attrs.get(shared.ARTIFACTS_URL)
+    if given is None and noted is None:
         raise SearchError(
             "a study says where its files are",
-            f"nothing of it in {name}",
-            "Give --artifacts, or search with --artifacts.",
+            f"nothing of it in {name}, which was searched without --artifacts",
+            "Give --artifacts, or copy the folder of the trial from the machine that trained it.",
         )
-    return artifacts.Store(str(url))
+    return artifacts.Store(given or artifacts.check_noted(str(noted)))
 
 
 def _write_records(staged: Path, shares: Shared, view: View, record: SearchRecord) -> None:

@@ -64,7 +64,6 @@ class SearchSettings(Record):
     `standard` is the least objective wanted: a trained candidate that reaches it ends the search, one below it is
     avoided with its neighbourhood. With the sampler nsga2 the MACs are minimised as a second objective and nothing is
     pruned. `ladder` are the rungs that a candidate climbs before it is trained in full, lowest first.
-    `verify_segments` decides nothing: a candidate is proven on all validation segments.
     """
 
     target: Target
@@ -80,7 +79,6 @@ class SearchSettings(Record):
     objective: Objective
     standard: float | None = None
     avoid_radius: float = Field(default=avoid.RADIUS, ge=0, le=1)
-    verify_segments: int = Field(default=256, ge=1)
 
 
 def commands(settings: SearchSettings) -> list[str]:

@@ -91,7 +91,7 @@ def scale(
     with files.staged_folder(out) as staged:
         for number, scaled in enumerate(_scaled(config, _widths(config, widths))):
             folder = trial_folder(staged, number)
-            folder.mkdir(parents=True)
+            files.make_folder(folder)
             trial = train_trial(folder, number, dict(scaled.network), scaled, setting)
             trials.append(prove_trial(folder, trial, setting) if _reaches(trial, least_objective) else trial)
             on_trial(trials[-1])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ecm_edge.base import contents, files, trust
 from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.candidate import space
 from ecm_edge.candidate.candidate import RUN_SETTINGS, RUN_SUMMARY, RUN_TRIALS
 from ecm_edge.search import presence, processes, runs, shared, stored, study
@@ -167,7 +168,7 @@ def _open(
     """The run's study and the URL of its storage, as given or as the run had it."""
     url, name = _place(out, settings, sharing)
     own = {own_url: short for short, own_url in _own(out).items() if short != "journal"}
-    kept = KeptStudy(storage=own.get(url, study.shown_url(url)), name=name)
+    kept = KeptStudy(storage=own.get(url, without_secrets(url)), name=name)
     with study.clear_storage_errors(url), doing("search"):
         shares = shared.begin(url, name, settings, tell)
         if (out / STUDY).is_file() and not shares.study.get_trials(deepcopy=False):
@@ -187,7 +188,7 @@ def _place(out: Path, settings: SearchSettings, sharing: Sharing) -> tuple[str, 
     """
     kept = KeptStudy.load(out / STUDY, SearchError) if (out / STUDY).is_file() else None
     storage = sharing.storage or (kept.storage if kept else DATABASE)
-    is_as_kept = sharing.storage is None or (kept is not None and study.shown_url(sharing.storage) == kept.storage)
+    is_as_kept = sharing.storage is None or (kept is not None and without_secrets(sharing.storage) == kept.storage)
     name = sharing.name or (kept.name if kept and is_as_kept else None)
     if storage in _own(out):
         return _own(out)[storage], name or _NAME

@@ -13,19 +13,21 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ecm_edge.base import files, trust
 from ecm_edge.base.errors import SearchError
+from ecm_edge.base.names import or_known
 from ecm_edge.base.records import Record, first_fault
+from ecm_edge.base.url_secrets import without_secrets
 from ecm_edge.candidate import space
 from ecm_edge.search import differences, draws, study
 from ecm_edge.search.avoid import GrowingList
-from ecm_edge.search.claim import Contender
+from ecm_edge.search.claim import Contender, Phase
 from ecm_edge.search.runs import SearchSettings, commands
 from ecm_edge.search.trial_record import TrialRecord
 
@@ -50,7 +52,7 @@ _BINDING_S = 15.0  # after which a process that made a study is taken for dead b
 class SharedLimits(Record):
     """When all workers of a study stop: at so many trained candidates, or at a time, in seconds since 1970."""
 
-    trials: int
+    trials: int = Field(ge=1)
     until: float | None = None
 
 
@@ -116,7 +118,9 @@ class View:
 def contender(trial: FrozenTrial) -> Contender:
     """A running trial as it contends for its point and for a place."""
     claimed = draws.table(trial, draws.CLAIM)
-    return Contender(trial.number, claimed.get("phase"), claimed.get("point", ""))
+    phase, point = claimed.get("phase"), claimed.get("point", "")
+    known = phase if phase in get_args(Phase) else None  # whatever another program notes
+    return Contender(trial.number, known, point if isinstance(point, str) else "")
 
 
 @dataclass
@@ -132,18 +136,18 @@ class Shared:
 
     def read(self) -> View:
         """The study now."""
-        trials = self.study.get_trials(deepcopy=False)
-        attributes = self.study.user_attrs
-        with _sound("a trial"):
+        with sound("a trial"):
+            trials = self.study.get_trials(deepcopy=False)
+            attributes = self.study.user_attrs
             drawn = draws.numbers(trials)
         for trial in trials:
             if trial.state.is_finished() and RECORD in trial.user_attrs and trial.number not in self.ended:
-                with _sound(f"trial {trial.number}"):
+                with sound(f"trial {trial.number}"):
                     record = _record(trial.user_attrs[RECORD], drawn[trial.number])
+                    avoid_also(self.avoid_list, record, self.settings)
                 self.ended[trial.number] = record
-                avoid_also(self.avoid_list, record, self.settings)
         proofs = {name: value for name, value in attributes.items() if name.startswith(_PROOF)}
-        with _sound("its limits and proofs"):
+        with sound("its limits and proofs"):
             records = [_proven(record, proofs) for record in self.ended.values()]
             limits = SharedLimits.model_validate(attributes[_LIMITS])
         records.sort(key=lambda record: record.number)
@@ -183,7 +187,7 @@ class Shared:
 
 
 @contextmanager
-def _sound(what: str) -> Iterator[None]:
+def sound(what: str) -> Iterator[None]:
     """Turn what is no content of ours into a clear error; the block reads nothing but what the study holds.
 
     Raises:
@@ -191,7 +195,7 @@ def _sound(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValidationError, KeyError, TypeError, ValueError) as problem:
+    except (ValueError, LookupError, TypeError, AssertionError, ArithmeticError, RecursionError) as problem:
         fault = first_fault(problem) if isinstance(problem, ValidationError) else repr(problem)[:200]
         raise SearchError(
             "a study holds what searches of this version write",
@@ -255,21 +259,23 @@ def join(url: str, name: str, tell: Callable[[str], None] = lambda _: None) -> S
             there.
     """
     storage = study.open_storage(url, tell)
-    if not study.exists(storage, name):
+    if name not in (there := _names(storage)):
         raise SearchError(
-            "a worker joins a study",
-            f"none of the name {name} in {study.shown_url(url)}",
-            "Start it with `ecm-edge search --storage … --name …`, or check the name.",
+            "a study that is joined or pulled is there",
+            f"none of the name {name} in {without_secrets(url)}",
+            f"{or_known(name, there, 'studies there')} `ecm-edge search --storage … --name …` begins one.".lstrip(),
         )
     attributes = _attributes(storage, name)
     if _SHA256 not in attributes or _LIMITS not in attributes:
         raise _unbound(name)
-    _check_version(attributes)
-    with _sound("its settings"):
+    _check_bound(attributes)
+    with sound("its settings"):
         settings = SearchSettings.model_validate(attributes[_SETTINGS])
-    trust.found(commands(settings), f"the study {name} of {study.shown_url(url)}")
+        settings.to_json()  # what is no text in it is found here
+    trust.found(commands(settings), f"the study {name} of {without_secrets(url)}")
     trust.check(commands(settings))
-    opened, _ = _open(storage, name, settings)
+    with sound("its settings"):
+        opened, _ = _open(storage, name, settings)
     return Shared(opened, storage, storage.get_study_id_from_name(name), _check(attributes, settings))
 
 
@@ -280,13 +286,19 @@ def check_joinable(url: str, name: str, settings: SearchSettings) -> None:
         SearchError: every difference is named; or the storage does not open.
     """
     storage = study.open_storage(url)
-    attributes = _attributes(storage, name) if study.exists(storage, name) else {}
+    attributes = _attributes(storage, name) if name in _names(storage) else {}
     if _SHA256 in attributes:
         _check(attributes, settings)
 
 
+def _names(storage: BaseStorage) -> list[str]:
+    with sound("its list of studies"):
+        return study.names(storage)
+
+
 def _attributes(storage: BaseStorage, name: str) -> dict[str, Any]:
-    return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    with sound("its attributes"):
+        return storage.get_study_user_attrs(storage.get_study_id_from_name(name))
 
 
 def _open(storage: BaseStorage, name: str, settings: SearchSettings) -> tuple[optuna.Study, bool]:
@@ -338,7 +350,7 @@ def _check(attributes: dict[str, Any], settings: SearchSettings) -> SearchSettin
     Raises:
         SearchError: it is not; every difference is named.
     """
-    _check_version(attributes)
+    _check_bound(attributes)
     different = differences.found(attributes.get(_SETTINGS), settings.model_dump(mode="json"))
     if different:
         raise SearchError(
@@ -349,11 +361,11 @@ def _check(attributes: dict[str, Any], settings: SearchSettings) -> SearchSettin
     return settings
 
 
-def _check_version(attributes: dict[str, Any]) -> None:
-    """Refuse the study of another version before its settings are read, which may have other fields.
+def _check_bound(attributes: dict[str, Any]) -> None:
+    """Refuse the study of another version before its settings are read, and settings that were changed since.
 
     Raises:
-        SearchError: with both versions.
+        SearchError: with both versions or hashes.
     """
     made_by = attributes.get(_VERSION)
     if made_by != version():
@@ -361,6 +373,22 @@ def _check_version(attributes: dict[str, Any]) -> None:
             "all workers of a study have the version of the tool that began it",
             f"version {differences.short(made_by)} in the study, {version()} here",
             "Install that one, or begin another study (--name, or a new folder); --start-from RUN takes over points.",
+        )
+    _check_unchanged(attributes)
+
+
+def _check_unchanged(attributes: dict[str, Any]) -> None:
+    """Refuse settings that are not those that the study was bound to.
+
+    Raises:
+        SearchError: with both hashes.
+    """
+    found, bound = files.sha256_json(attributes.get(_SETTINGS)), str(attributes.get(_SHA256))
+    if found != bound:
+        raise SearchError(
+            "the settings in a study stay as it was begun with them",
+            f"settings with the hash {found[:12]}…, not {bound[:12]}…: they were changed in the storage",
+            "Begin another study (--name, or a new folder).",
         )
 
 

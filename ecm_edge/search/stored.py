@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
+from ecm_edge.base.errors import SearchError
 from ecm_edge.base.progress import doing
 from ecm_edge.candidate.candidate import TRAINING, trial_folder
 from ecm_edge.search import artifacts, shared
-from ecm_edge.search.artifacts import Store
+from ecm_edge.search.artifacts import Store, check_noted
 from ecm_edge.training.train import TrainingRecord
 
 if TYPE_CHECKING:
@@ -29,10 +30,17 @@ def bind(shares: Shared, url: str) -> None:
     """Make a store that of the study, after it took and gave a file; a folder is noted by its whole path.
 
     Raises:
-        SearchError: the store takes or gives nothing, or its URL holds a password.
+        SearchError: the store takes or gives nothing, its URL holds a password, or the study has another one.
     """
-    Store(url).check()
     whole = url if "://" in url else Path(url).absolute().as_uri()
+    there = _url(shares)
+    if there is not None and there != whole:
+        raise SearchError(
+            "all workers of a study keep the trials' files in one store",
+            f"{whole}, where the study has {there}",
+            f"Leave --artifacts out, or give {there}.",
+        )
+    Store(url).check()
     shares.study.set_user_attr(shared.ARTIFACTS_URL, whole)
 
 
@@ -93,10 +101,10 @@ def show_run(shares: Shared, record: SearchRecord) -> None:
 
 def _show(url: str, receiver: optuna.trial.Trial | optuna.Study, record: Drawable, name: str) -> None:
     with files.scratch_folder() as folder:
-        record.plot().savefig(Path(folder) / name, dpi=120)
-        artifacts.show(Store(url), receiver, Path(folder) / name)
+        record.plot().savefig(folder / name, dpi=120)
+        artifacts.show(Store(url), receiver, folder / name)
 
 
 def _url(shares: Shared) -> str | None:
-    found: str | None = shares.study.user_attrs.get(shared.ARTIFACTS_URL)
-    return found
+    noted = shares.study.user_attrs.get(shared.ARTIFACTS_URL)
+    return None if noted is None else check_noted(str(noted))

@@ -7,6 +7,7 @@ import sqlite3
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote
@@ -22,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ecm_edge.base.errors import SearchError
+from ecm_edge.base.url_secrets import HIDDEN, without_secrets
 from ecm_edge.search import draws, presence
 from ecm_edge.search.storage import PatientStorage
 
@@ -41,13 +43,12 @@ Pruner = Literal["median", "halving", "none"]
 
 JOURNAL = "journal://"
 _GRPC = "grpc://"
+_LEAST_SECRET = 3  # letters of a part of a password that is looked for
 _MOST_TRIES = 5  # to open a database that other processes open for the first time, too
-_HIDDEN = "***"
-_SECRET = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&\s]*")
 
-_PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
-    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
-    "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2),
+PRUNERS: dict[Pruner, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": partial(optuna.pruners.MedianPruner, n_startup_trials=4, n_warmup_steps=3),
+    "halving": partial(optuna.pruners.SuccessiveHalvingPruner, min_resource=2, reduction_factor=2),
     "none": optuna.pruners.NopPruner,
 }
 
@@ -71,8 +72,8 @@ def open_storage(url: str, tell: Callable[[str], None] = lambda _: None) -> Base
     except Exception as problem:  # noqa: BLE001 - SQLAlchemy and its drivers raise whatever they like
         raise SearchError(
             "a study needs a storage that opens",
-            f"{type(problem).__name__} for {shown_url(url)}: {hidden(_reason(problem), url)}",
-            "Check the URL, and go on with --resume.",
+            f"{type(problem).__name__} for {without_secrets(url)}: {hidden(_reason(problem), url)}",
+            "Check the URL, that the server runs, and the role's password; in a URL, @ in it is %40 and / is %2F.",
         ) from None  # the cause may hold the password
 
 
@@ -148,7 +149,7 @@ def make_or_load(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     maximise, minimise = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     directions = [maximise, minimise] if sampler == "nsga2" else [maximise]
-    by_draw, prunes = _ByDraw(sampler, seed, grid), _PRUNERS[pruner]()
+    by_draw, prunes = _ByDraw(sampler, seed, grid), PRUNERS[pruner]()
     try:
         made = optuna.create_study(
             storage=storage, study_name=name, directions=directions, sampler=by_draw, pruner=prunes
@@ -158,9 +159,9 @@ def make_or_load(
     return made, True
 
 
-def exists(storage: BaseStorage, name: str) -> bool:
-    """Whether a storage has a study of that name."""
-    return name in {found.study_name for found in storage.get_all_studies()}
+def names(storage: BaseStorage) -> list[str]:
+    """The names of the studies in a storage."""
+    return sorted(found.study_name for found in storage.get_all_studies())
 
 
 def check_url(storage: str) -> None:
@@ -172,40 +173,26 @@ def check_url(storage: str) -> None:
     if "://" not in storage and storage != "journal":
         raise SearchError(
             "--storage is a URL as Optuna takes it",
-            repr(storage),
-            f"A file of SQLite is sqlite:///{storage}, one of Optuna's journal {JOURNAL}{storage}.",
+            "one with a host and no ://" if "@" in storage else repr(storage),
+            "PostgreSQL is postgresql+psycopg://ROLE:PASSWORD@HOST/DATABASE, a file of SQLite sqlite:///PATH, one of "
+            f"Optuna's journal {JOURNAL}PATH.",
         )
-
-
-def shown_url(url: str) -> str:
-    """A URL as it may be shown: with *** in place of a password, and of any parameter that is called like a secret.
-
-    Where a web address has a user alone, that may be a token.
-
-    >>> shown_url("postgresql+psycopg://ann:se/c@ret@host/db"), shown_url("sqlite:////data/study.db")
-    ('postgresql+psycopg://ann:***@host/db', 'sqlite:////data/study.db')
-    >>> shown_url("s3://bucket/af?secret_key=abc&region=x")
-    's3://bucket/af?secret_key=***&region=x'
-    >>> shown_url("https://token@host/mlflow")
-    'https://***@host/mlflow'
-    """
-    without = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_HIDDEN}@", url)
-    without = re.sub(r"(https?://)[^:/@]+@", rf"\1{_HIDDEN}@", without)
-    return _SECRET.sub(rf"\1{_HIDDEN}", without)
 
 
 def is_hidden(shown: str) -> bool:
     """Whether a shown URL lacks a password."""
-    return _HIDDEN in shown
+    return HIDDEN in shown
 
 
 def hidden(text: str, url: str) -> str:
     """A text of a library without the password of a URL."""
     found = re.search(r"://[^:/@]*:(.*)@", url)
-    text = text.replace(url, shown_url(url))
-    for secret in filter(None, (found.group(1), unquote(found.group(1))) if found else ()):
-        text = text.replace(secret, _HIDDEN)
-    return shown_url(text)
+    text = text.replace(url, without_secrets(url))
+    whole = found.group(1) if found else ""
+    parts = [part for part in re.split(r"[@/?#:]", whole) if len(part) >= _LEAST_SECRET]  # as a library takes it
+    for secret in sorted(filter(None, {whole, unquote(whole), *parts}), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return without_secrets(text)
 
 
 def sqlite_url(path: Path) -> str:
@@ -233,7 +220,8 @@ def clear_storage_errors(url: str) -> Iterator[None]:
         raise SearchError(
             "a study's storage stays readable and writable",
             hidden(_reason(problem), url),
-            "Free some space or mend the connection, and go on with --resume.",
+            "Mend the connection, or free some space; nothing that was trained is lost. Type the command again, a "
+            "search with --resume.",
         ) from None  # the cause may hold the password
 
 
@@ -260,14 +248,14 @@ class _ByDraw(BaseSampler):
         self._name = name
         self._seed = seed
         self._grid = grid
-        self._inner = _sampler(name, seed)
+        self._inner = sampler_of(name, seed)
         self._place: int | None = None  # in the grid
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         trials = study.get_trials(deepcopy=False)
         self._place = draws.grid_places(trials).get(trial.number) if self._name == "grid" else None
         mixed = np.random.SeedSequence([self._seed, draws.numbers(trials)[trial.number]]).generate_state(1)
-        self._inner = _sampler(self._name, int(mixed[0]))
+        self._inner = sampler_of(self._name, int(mixed[0]))
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -291,8 +279,8 @@ class _ByDraw(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-def _sampler(name: Sampler, seed: int) -> BaseSampler:
-    """Of TPE, trials that run count as poor ones, so that workers do not all draw the same."""
+def sampler_of(name: Sampler, seed: int) -> BaseSampler:
+    """Optuna's sampler; of TPE, trials that run count as poor ones, so that workers do not all draw the same."""
     match name:
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed, constant_liar=True)

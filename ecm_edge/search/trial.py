@@ -129,8 +129,7 @@ def train_trial(
 def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRecord:
     """Export, quantise, verify on every validation segment and build what was trained.
 
-    Every stage leaves its files in the folder. A candidate that was verified on some segments is verified on all, and
-    the rest of it stays. Others, and those verified on all, are returned as they are.
+    Every stage leaves its files in the folder. A record of a trial that is not waiting for this is returned as it is.
 
     Args:
         folder: of the trial.
@@ -143,14 +142,11 @@ def prove_trial(folder: Path, record: TrialRecord, setting: Setting) -> TrialRec
     Raises:
         OutputError: a file cannot be written, as on a full disk.
     """
+    if record.outcome != "trained":
+        return record
     clock = Clock(dict(record.stage_seconds))
     try:
-        if record.outcome == "trained":
-            proven = _prove(folder, record, setting, clock)
-        elif record.outcome == "done" and record.verified_segments < len(setting.data.validation_labels):
-            proven = record.model_copy(update=_verified(folder, setting, clock))
-        else:
-            return record
+        proven = _prove(folder, record, setting, clock)
     except OutputError:  # the same
         raise
     except EcmEdgeError as problem:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ecm_edge.search.shared import Shared, View
     from ecm_edge.search.trial_record import TrialRecord
 
-_MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
+MOST_IDLE_DRAWS = 100  # draws in a row that are avoided or unfit before a sampler other than grid gives up
 _LOOK_AGAIN_S = 0.05  # while another trial decides, which it does in one round trip to the storage
 _WAIT_S = 0.5  # while others train the last trials
 
@@ -134,7 +134,7 @@ class Worker:
             return False
         if self._settings.sampler == "grid":
             return len(set(draws.grid_places(view.trials).values())) >= space.grid_size(self._settings.space)
-        return view.idle >= _MOST_IDLE_DRAWS
+        return view.idle >= MOST_IDLE_DRAWS
 
     def _nothing_left(self, view: View) -> StoppedBy:
         """Every draw is avoided or unfit: the end of a run that has a candidate, an error for one that has none."""
@@ -190,7 +190,8 @@ class Worker:
         if self._is_beyond_the_grid(trial, view) or draws.is_twin(view.trials[trial.number], view.trials):
             self._end_avoided(trial)  # another worker took the last point, or the draw, at the same moment
             return None
-        point = space.draw(self._settings.space, trial)
+        with shared.sound(f"the queued trial {trial.number}"):
+            point = space.draw(self._settings.space, trial)
         taken = self._settle(trial, point)
         if taken == "avoid":
             self._end_avoided(trial)
