@@ -133,6 +133,20 @@ def test_pytest_benchmarks_own_json_is_evidence(tmp_path):
     assert (found.evidence, found.source) == (Evidence.MEASURED, "cpu")
 
 
+@pytest.mark.parametrize("stats", [[], {}, None, {"mean": 1}, {"mean": "1e-3"}, {"data": [[]]}, {"mean": 1e308}])
+def test_statistics_that_are_none_are_no_evidence(tmp_path, stats):
+    content = pytest_json(model_sha256="ab", evidence="measured", source="cpu", warm_ups=7)
+    whole = content["benchmarks"][0]["stats"]
+    content["benchmarks"][0]["stats"] = whole | stats if isinstance(stats, dict) and len(stats) == 1 else stats
+    if stats == {"mean": 1}:
+        del content["benchmarks"][0]["stats"]["median"]
+    if stats == {"mean": "1e-3"}:
+        content["benchmarks"][0]["extra_info"]["evidence"] = "dreamt"
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(CandidateError, match=r"latency evidence is a bench\.json"):
+        read_latencies(tmp_path / "b.json")
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "1", '{"machine_info": {}}', json.dumps(pytest_json()), '{"forms": []}', '"\xff"']
 )

@@ -33,6 +33,23 @@ def test_a_summary_of_a_run_is_bounded_in_size_and_depth(tmp_path, make):
         locate(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"best": "0001", "best_objective": 1.0, "trials": []},
+        {"best": [1], "best_objective": 1.0, "trials": []},
+        {"best": 1, "best_objective": 1.0, "trials": [{"outcome": "done"}]},
+        {"best": 1, "best_objective": 1.0, "trials": [1]},
+        {"best": 1, "best_objective": {}, "trials": []},
+        [],
+    ],
+)
+def test_a_summary_that_was_changed_is_no_fault(tmp_path, summary):
+    (tmp_path / RUN_SUMMARY).write_text(json.dumps(summary))
+    with pytest.raises(CandidateError, match="a run has a summary"):
+        locate(tmp_path)
+
+
 @pytest.mark.parametrize("make", [sparse, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_latencies_are_read_from_a_file_of_usual_size(tmp_path, make):
     make(tmp_path / "b.json")

@@ -24,6 +24,7 @@ from ecm_edge.evaluate.verify import verify_candidate
 from ecm_edge.firmware import elf, toolchain
 from ecm_edge.firmware.record import build_candidate
 from ecm_edge.forms import export, onnx_model
+from ecm_edge.registry import bundle as bundles
 from ecm_edge.registry import entries
 from ecm_edge.registry.bundle import BundleManifest, bundle
 from ecm_edge.registry.promote import promote
@@ -57,6 +58,21 @@ def packed(model, tmp_path_factory):
 def elsewhere(packed, tmp_path):
     """A copy of the Loongson bundle in another place."""
     return shutil.copytree(packed[LOONGSON.name].out, tmp_path / "else where")
+
+
+def test_a_model_that_changes_while_it_is_bundled_is_refused(model, tmp_path, monkeypatch):
+    path = shutil.copy(model, tmp_path / "m.onnx")
+    build = bundles._build  # noqa: SLF001 - the moment between the two readings
+
+    def changed(*arguments):
+        parts = build(*arguments)
+        onnx_model.save(nets.qdq_net(np.random.default_rng(1)), tmp_path / "m.onnx")
+        return parts
+
+    monkeypatch.setattr(bundles, "_build", changed)
+    with pytest.raises(CandidateError, match="a model stays as it was while it is bundled"):
+        bundle(path, LOONGSON, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def made(folder, *words):

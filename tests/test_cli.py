@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,11 @@ def test_an_error_states_rule_value_and_remedy(capsys):
     assert said.out == ""
     assert said.err.startswith("error: a target is one of")
     assert "found 'esp32'" in said.err
+
+
+def test_a_text_of_several_lines_cannot_begin_a_line_as_a_verdict_does(capsys):
+    assert run("targets", "x\nPASS: all\r") == 2
+    assert not re.search(r"^PASS|\r", capsys.readouterr().err, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

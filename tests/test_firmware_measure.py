@@ -47,6 +47,36 @@ def _lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+class Flood:
+    """A line on which noise comes without a pause; its time-out is never below 0, as pyserial wants it."""
+
+    in_waiting = 4096
+
+    def write(self, frame):
+        return len(frame)
+
+    @property
+    def timeout(self):
+        return self.seconds
+
+    @timeout.setter
+    def timeout(self, seconds):
+        if seconds < 0:
+            raise ValueError(f"Not a valid timeout: {seconds}")
+        self.seconds = seconds
+
+    def read(self, count):
+        return bytes(count)
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.01])
+def test_noise_without_a_pause_is_no_answer(timeout_s, monkeypatch):
+    times = iter(np.arange(0, 9, 0.003))
+    monkeypatch.setattr(exchange.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(exchange.protocol, "transfer_s", lambda _: 0.001)
+    assert exchange._send(Flood(), b"frame", timeout_s, None) is None  # noqa: SLF001 - on a clock of its own
+
+
 def test_the_score_is_that_of_the_model(dataset, few, answers, tmp_path):
     model = toy.model(tmp_path / "toy.onnx")
     with toy.fake_board(_good) as port:

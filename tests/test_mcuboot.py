@@ -96,6 +96,15 @@ def test_a_slot_that_is_too_small_is_refused(model, tmp_path):
     assert not (tmp_path / "signed.bin").exists()
 
 
+@pytest.mark.parametrize(
+    ("slot", "slot_bytes"), [(0, SLOT_BYTES), (0x08000001, SLOT_BYTES), (SLOT, 10**15), (0x08030000, SLOT_BYTES)]
+)
+def test_a_slot_that_the_board_does_not_have_is_refused(model, tmp_path, slot, slot_bytes):
+    with pytest.raises(TargetError, match="from 0x08000000 to 0x08040000, at a multiple of 0x200"):
+        signed(model, tmp_path, slot=slot, slot_bytes=slot_bytes)
+    assert not (tmp_path / "signed.bin").exists()
+
+
 def test_a_board_with_linux_takes_a_signed_bundle(tmp_path):
     with pytest.raises(TargetError, match="--sign"):
         mcuboot.for_slot(targets.load("loongson-2k0500"), SLOT, SLOT_BYTES, tmp_path / "slot.ld")

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms import cost, onnx_graph, onnx_model
 from ecm_edge.forms.float16 import to_float16_weights
@@ -50,6 +51,24 @@ def test_empty_text_and_corrupt_files_are_refused(content, tmp_path):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.onnx"):
         onnx_model.load_classifier(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    ["5", "{1: 2, 3: 4}", "['a',", "['a'] * 9", "{'a', 'b', 'c'}", "(" * 5000, "9" * 5000, "-" * 100_000, "[]", "x"],
+)
+def test_foreign_scopes_of_a_node_name_no_module(scopes):
+    node = helper.make_node("Relu", ["x"], ["y"])
+    node.metadata_props.add(key=onnx_model.SCOPES, value=scopes)
+    assert onnx_model.module_path(node) == ""
+
+
+def test_the_hash_of_a_model_is_that_of_what_was_read(tmp_path):
+    onnx_model.save(matmul(), tmp_path / "m.onnx")
+    classifier = onnx_model.load_classifier(tmp_path / "m.onnx")
+    before = files.sha256_file(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_bytes(b"another")
+    assert classifier.sha256 == before
 
 
 def test_truncated_file_is_refused(tmp_path):

@@ -85,6 +85,13 @@ def opened(tmp_path):
     return write
 
 
+def test_items_without_end_are_refused(opened, monkeypatch):
+    assert opened(group(LEADS)).lead == "II"
+    monkeypatch.setattr(dicom, "_MOST_ITEMS", 3)
+    with pytest.raises(Unfit, match="items in its sequences; at most 3 are read"):
+        opened(group(LEADS))
+
+
 def millivolts(numbers):
     return (numbers * 2.5 * 0.5 + 10) / 1000
 

@@ -13,7 +13,7 @@ import pytest
 from ecm_edge import tasks
 from ecm_edge.base.errors import EcmEdgeError, RecordingError
 from ecm_edge.data.dataset import UNSTATED, open_dataset
-from ecm_edge.data.recordings import edf
+from ecm_edge.data.recordings import edf, edf_file
 from ecm_edge.data.recordings.importer import import_recordings
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.windows import Unfit
@@ -94,6 +94,14 @@ def source(tmp_path):
         return tmp_path / "in"
 
     return write
+
+
+def test_annotations_without_end_are_refused(source, monkeypatch):
+    monkeypatch.setattr(edf_file, "_MOST_TEXTS", 8)
+    folder = source(a_edf=file(texts=[tal(0, *"abcdefghi")]), b_edf=file(texts=[tal(0, "(N")]))
+    with pytest.raises(Unfit, match="more than 8 annotations"):
+        opened(folder).rhythms()
+    assert opened(folder, "b.edf")
 
 
 def opened(folder, name="a.edf", **options):

@@ -10,6 +10,7 @@ import pytest
 
 from ecm_edge.base.errors import EcmEdgeError, RecordingError
 from ecm_edge.data.dataset import UNSTATED, open_dataset
+from ecm_edge.data.recordings import wfdb_signals
 from ecm_edge.data.recordings.options import Options
 from ecm_edge.data.recordings.physionet import list_recordings, write_rhythms
 from ecm_edge.data.recordings.windows import Unfit, windows
@@ -109,6 +110,13 @@ def parts(folder, *, layout):
         lines.insert(0, "m_0 0")
     (folder / "m.hea").write_text(f"m/{len(lines)} 1 250 12500\n" + "\n".join(lines) + "\n")
     write_rhythms(folder, "m", RATE_HZ, [(0, "(N")], "atr")
+
+
+def test_parts_without_end_are_refused(folder, monkeypatch):
+    parts(folder, layout=False)
+    monkeypatch.setattr(wfdb_signals, "_MOST_PARTS", 2)
+    with pytest.raises(RecordingError, match="3 parts; at most 2 are read"):
+        load(folder)
 
 
 @pytest.mark.parametrize("layout", [False, True])
@@ -222,8 +230,6 @@ def test_every_format_is_decoded_as_wfdb_does(folder, fmt):
 
 
 def test_a_long_record_is_decoded_in_blocks(folder, monkeypatch):
-    from ecm_edge.data.recordings import wfdb_signals
-
     monkeypatch.setattr(wfdb_signals, "_BLOCK_SAMPLES", 1001)
     pair = np.stack([DIGITAL, -DIGITAL], 1)
     lines = [

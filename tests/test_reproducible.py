@@ -1,16 +1,18 @@
 """The same inputs give the same bytes: in another clone, folder, home, time zone and locale, with an empty cache.
 
-Dates are data: SOURCE_DATE_EPOCH gives them. So is the commit, which a copy without Git does not have. zig's own
-library, which takes it a minute, is shared by all.
+Dates are data: SOURCE_DATE_EPOCH gives them. So is the commit, which a copy without Git does not have, and the version
+of Python, since another user may have another one. zig's own library, which takes it a minute, is shared by all.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ from . import disturbed, tiny
 CHECKOUT = Path(__file__).parents[1]
 BOARD = disturbed.BOARD
 RUN_ALL = """
-import json, sys
+import json, platform, sys
+platform.python_version = lambda: sys.argv[2]
 from ecm_edge.cli import main
 from ecm_edge.registry import proof
 proof.prove = lambda _: proof.Proof([], 0.0)  # of invented records: tests/tiny.py
@@ -75,8 +78,8 @@ def run_here(at):
     return made(at)
 
 
-def run_elsewhere(at, clone, cache):
-    """In another clone, time zone and locale, with another home, mask, hash seed and an empty cache."""
+def run_elsewhere(at, clone, cache, user=None):
+    """In another clone, time zone and locale, with another home, mask, hash seed and an empty cache; as `user`."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(clone / "home"),
@@ -91,7 +94,7 @@ def run_elsewhere(at, clone, cache):
         "SOURCE_DATE_EPOCH": disturbed.DATE,
     }
     done = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, json.dumps(commands(at))],
+        [*as_user(user), sys.executable, "-c", RUN_ALL, json.dumps(commands(at)), platform.python_version()],
         cwd=clone / "home",
         env=environment,
         umask=0o077,
@@ -103,20 +106,53 @@ def run_elsewhere(at, clone, cache):
     return made(at)
 
 
-def test_another_clone_and_environment_give_the_same_bytes(given, tmp_path, monkeypatch):
+@pytest.fixture
+def open_to_all():
+    """A folder that every user can enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+NOBODY = 65534
+
+
+def as_user(user):
+    """The words in front of a command that another user is to run; none for the same one."""
+    return [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+def can_run_as_nobody():
+    """Whether this process may become that user, and that user run this Python."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return False
+    words = [*as_user(NOBODY), sys.executable, "-c", "import numpy, onnx, torch"]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("user", [None, NOBODY], ids=["same user", "nobody"])
+def test_another_clone_and_environment_give_the_same_bytes(given, open_to_all, monkeypatch, user):
+    if user is not None and not can_run_as_nobody():
+        pytest.skip("another user: only root can become one, who has to be able to run this Python")
     monkeypatch.setattr(provenance, "_git", lambda *_: None)
-    clone = tmp_path / "else where"
+    clone = open_to_all / "else where"
     for name in ("ecm_edge", "firmware_check"):
         shutil.copytree(CHECKOUT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     (clone / "home").mkdir()
-    cache = tmp_path / "empty cache"
+    cache = open_to_all / "empty cache"
     (machine.cache_folder() / "zig").mkdir(parents=True, exist_ok=True)
     cache.mkdir()
-    (cache / "zig").symlink_to(machine.cache_folder() / "zig")
-    here, there = tmp_path / "a", tmp_path / "deeper" / "b"
+    if user is None:
+        (cache / "zig").symlink_to(machine.cache_folder() / "zig")
+    else:  # who may not enter our home
+        shutil.copytree(machine.cache_folder() / "zig", cache / "zig", symlinks=True)
+    here, there = open_to_all / "a", open_to_all / "deeper" / "b"
     for place in (here, there):
         shutil.copytree(given, place)
-    first, second = run_here(here), run_elsewhere(there, clone, cache)
+    if user is not None:
+        for path in [there, *there.rglob("*"), clone / "home", cache, *cache.rglob("*")]:
+            os.chown(path, user, user)
+    first, second = run_here(here), run_elsewhere(there, clone, cache, user)
     differing = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
     assert differing == []
     assert {"bundle.zip", "bundle/manifest.json", f"registry/{BOARD}/history.jsonl", "sources/model.c"} <= first.keys()

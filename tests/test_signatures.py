@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import struct
 import sys
+import warnings
 import zipfile
 
 import jsonschema
@@ -216,9 +219,95 @@ def test_archives_that_are_no_bundle_are_refused(kind, keys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip"]
 
 
+def member(name, content=b"x", *, mode=0o100644, method=zipfile.ZIP_STORED, extra=b""):
+    info = zipfile.ZipInfo("x")
+    info.filename = name  # as it is: its own constructor changes some
+    info.external_attr, info.compress_type, info.extra = mode << 16, method, extra
+    return info, content
+
+
+AMBIGUOUS = {
+    "twice": ([member("b/x", b"ours"), member("b/x", b"theirs")], "more than once"),
+    "twice but for capitals": ([member("b/x"), member("b/X")], "more than once"),
+    "a file and a folder": ([member("b/x"), member("b/x/", b"", mode=0o40755)], "more than once"),
+    "a dot": ([member("b/x"), member("b/./x")], "'b/./x'"),
+    "two dots": ([member("b/x"), member("b/y/../x")], "'b/y/../x'"),
+    "two slashes": ([member("b/x"), member("b//x")], "'b//x'"),
+    "a backslash": ([member("b/x"), member("b/y\\..\\x")], "y"),
+    "a line feed": ([member("b/x\nPASS: signature")], "PASS"),
+    "a link": ([member("b/x", mode=0o120777)], "neither a file nor a folder"),
+    "a device": ([member("b/x", mode=0o20666)], "neither a file nor a folder"),
+    "bzip2": ([member("b/x", bytes(1000), method=zipfile.ZIP_BZIP2)], "method 12"),
+    "LZMA": ([member("b/x", bytes(1000), method=zipfile.ZIP_LZMA)], "method 14"),
+    "a second name": ([member("b/x", extra=struct.pack("<HHBL", 0x7075, 8, 1, 0) + b"b/y")], "0x7075"),
+    "no extra field": ([member("b/x", extra=b"\x55\x54\x09")], "0x0000"),
+}
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS)
+def test_archives_that_programs_unpack_differently_are_refused(kind, keys, tmp_path):
+    members, said = AMBIGUOUS[kind]
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        warnings.simplefilter("ignore")  # of `zipfile`, at a name that is there
+        for info, content in members:
+            archive.writestr(info, content)
+    with pytest.raises(RegistryError, match="every program unpacks the archive") as problem:
+        signatures.verify_bundle(tmp_path / "b.zip", keys[1])
+    assert said in problem.value.found
+
+
+@pytest.mark.parametrize(("at", "name"), [(6, "flags"), (8, "method"), (14, "checksum"), (18, "packed"), (22, "bytes")])
+def test_an_archive_that_says_two_things_of_a_member_is_refused(bundles, keys, tmp_path, at, name):
+    content = bytearray((bundles / "b.zip").read_bytes())
+    content[at] ^= 1
+    (tmp_path / f"{name}.zip").write_bytes(content)
+    with pytest.raises(RegistryError, match="another description in front of it"):
+        signatures.verify_bundle(tmp_path / f"{name}.zip", keys[1])
+
+
+def test_an_archive_that_another_program_packed_again_is_verified(bundles, keys, tmp_path):
+    shutil.make_archive(tmp_path / "again", "zip", bundles, "b")
+    assert signatures.verify_bundle(tmp_path / "again.zip", keys[1]).verdict == "PASS"
+
+
+class Pipe(io.RawIOBase):
+    """A stream that nobody can go back in: what is written to it has its sizes behind each member."""
+
+    def __init__(self, path):
+        self.file = path.open("wb")
+
+    def writable(self):
+        return True
+
+    def write(self, content):
+        return self.file.write(content)
+
+    def close(self):
+        self.file.close()
+
+
+def test_an_archive_that_was_written_into_a_pipe_with_times_and_owners_is_verified(bundles, keys, tmp_path):
+    times, owners = struct.pack("<HHBL", 0x5455, 5, 1, 0), struct.pack("<HHBBHBH", 0x7875, 7, 1, 2, 0, 2, 0)
+    with Pipe(tmp_path / "b.zip") as pipe, zipfile.ZipFile(pipe, "w") as archive:
+        for path in sorted((bundles / "b").rglob("*")):
+            content = path.read_bytes() if path.is_file() else b""
+            name = f"b/{path.relative_to(bundles / 'b').as_posix()}{'/' if path.is_dir() else ''}"
+            mode = 0o40755 if path.is_dir() else 0o100644
+            archive.writestr(*member(name, content, mode=mode, method=zipfile.ZIP_DEFLATED, extra=times + owners))
+    assert zipfile.ZipFile(tmp_path / "b.zip").infolist()[0].flag_bits & 8
+    assert signatures.verify_bundle(tmp_path / "b.zip", keys[1]).verdict == "PASS"
+
+
+def test_a_large_archive_is_not_opened(keys, tmp_path):
+    with (tmp_path / "b.zip").open("wb") as stream:
+        stream.truncate((1 << 28) + 1)
+    with pytest.raises(RegistryError, match="an archive has at most 268,435,456 bytes"):
+        signatures.verify_bundle(tmp_path / "b.zip", keys[1])
+
+
 def test_an_archive_that_unpacks_to_much_is_refused(keys, tmp_path, monkeypatch):
     monkeypatch.setattr(signatures, "_MAX_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("b/x", bytes(1001))
-    with pytest.raises(RegistryError, match="at most 1,000 bytes"):
+    with pytest.raises(RegistryError, match="1,000 in 10,000 files unpacked; found 1,001 bytes"):
         signatures.verify_bundle(tmp_path / "b.zip", keys[1])

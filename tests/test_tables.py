@@ -10,6 +10,11 @@ ROW = ["float32: C→loongson-2k0500 (emulated)", "PASS", "0.12345", "1.000000",
 LONG = "the emulator of this board is not installed, and so nobody has counted one instruction of it"
 
 
+def test_a_line_is_one_line_whatever_a_file_put_into_it(capsys):
+    say("trial 1: a\nPASS: all\r\x1b[2Jb\u202ec")
+    assert capsys.readouterr().out == "trial 1: a\\nPASS: all\\r\\x1b[2Jb\\u202ec\n"
+
+
 @pytest.fixture
 def printed(capsys, monkeypatch):
     """What `show` prints at a width; None is a pipe without one."""

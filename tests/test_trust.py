@@ -209,3 +209,24 @@ def test_what_may_run_is_passed_on_to_processes(monkeypatch):
         assert find_factory("tests.nets:build") is nets.build
         with pytest.raises(TrustError):
             find_factory(FACTORY)
+
+
+def test_a_link_to_a_shipped_board_takes_no_source_from_beside_the_link(tmp_path):
+    (tmp_path / "port").mkdir()
+    (tmp_path / "port" / "host.c").write_text("#error foreign")
+    (tmp_path / "board.toml").symlink_to(Path(targets.__file__).with_name("host.toml"))
+    linked, shipped = targets.load(str(tmp_path / "board.toml")), targets.load("host")
+    assert linked == shipped
+    assert not [part for part in linked.firmware.port if Path(part).is_relative_to(tmp_path)]
+
+
+def test_a_link_to_a_marked_board_takes_no_source_from_beside_the_link(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "mine.c").write_text("")
+    text = Path(targets.__file__).with_name("host.toml").read_text()
+    (own / "board.toml").write_text(text.replace('"port/host.c"', '"mine.c"'))
+    (other / "board.toml").symlink_to(own / "board.toml")
+    linked = targets.load(str(other / "board.toml"))
+    assert [Path(part) for part in linked.firmware.port] == [own / "mine.c"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +66,7 @@ def found(shelf, **options):
 def test_a_registry_as_promote_leaves_it_is_whole(shelf, capsys):
     assert check(shelf.parent).findings == []
     assert tiny.run(["registry", "check", shelf.parent]) == 0
-    assert capsys.readouterr().out.endswith("1 shelves, 3 entries: whole\n")
+    assert capsys.readouterr().out.endswith("1 shelf, 3 entries: whole\n")
     chained = [json.loads(line)["previous_sha256"] for line in lines(shelf)]
     assert chained == ["0" * 64, *(files.sha256_bytes(line.rstrip()) for line in lines(shelf)[:-1])]
 
@@ -295,6 +297,100 @@ def test_a_policy_that_forbids_it_or_is_none_stops_a_promotion(shelf, decide, te
     with pytest.raises(RegistryError, match=expected):
         decide()
     assert incumbent(shelf).entry == "100-90"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("require_signature = true", "no signature of the entry 100-80"),
+        ("promoters = ['nobody at all']", "nobody at all may promote into this registry"),
+        ("promotors = ['ana']", "unknown field promotors"),
+    ],
+)
+def test_a_policy_stops_a_rollback_too(shelf, text, expected):
+    (shelf.parent / "policy.toml").write_text(text)
+    with pytest.raises(RegistryError, match=expected):
+        rollback(shelf, DATE)
+    assert incumbent(shelf).entry == "100-90"
+
+
+def test_an_incumbent_without_the_signature_that_the_policy_asks_for_is_damage(shelf):
+    (shelf.parent / "policy.toml").write_text("require_signature = true")
+    assert found(shelf) == {"unsigned"}
+    (shelf / "entries" / "100-90" / "model.sig").write_text("{}")
+    record = check(shelf.parent)
+    assert [finding.name for finding in record.findings] == ["signature_not_run"]
+    assert record.verdict == "PASS"
+    assert "1 signature that was not verified" in record.findings[0].found
+
+
+def test_a_history_that_is_gone_as_a_whole_is_damage(shelf, decide):
+    for name in ("history.jsonl", "latest.json", "incumbent.json"):
+        (shelf / name).unlink()
+    assert found(shelf, repair=True) == {"history_gone"}
+    for command in (decide, lambda: rollback(shelf, DATE), lambda: history(shelf)):
+        with pytest.raises(RegistryError, match="3 entries, and neither history"):
+            command()
+
+
+def test_one_entry_without_a_history_is_what_a_killed_promotion_leaves(shelf, decide):
+    for name in ("history.jsonl", "latest.json", "incumbent.json"):
+        (shelf / name).unlink()
+    for name in ("100-70", "100-80"):
+        shutil.rmtree(shelf / "entries" / name)
+    assert found(shelf) == set()
+    assert decide().entry == "100-100"
+
+
+ADDED = {
+    "a folder": lambda at: (at / "more").mkdir(),
+    "a pipe": lambda at: os.mkfifo(at / "pipe"),
+    "a file": lambda at: (at / "more.json").write_text("{}"),
+    "a file among the images": lambda at: [(at / "firmware").mkdir(exist_ok=True), (at / "firmware/x").write_text("")],
+    "a name of two lines": lambda at: (at / "a\nPASS: b").write_text(""),
+    "a name that is not UTF-8": lambda at: Path(os.fsdecode(bytes(at) + b"/a\xff")).write_text(""),
+}
+
+
+@pytest.mark.parametrize("kind", ADDED)
+def test_what_was_added_to_an_entry_is_found(shelf, kind, capsys):
+    ADDED[kind](shelf / "entries" / "100-80")
+    assert found(shelf) == {"entry_changed"}
+    with pytest.raises(RegistryError, match="an entry stays as it was promoted"):
+        rollback(shelf, DATE)
+    assert tiny.run(["registry", "check", shelf.parent]) == 1
+    assert "\nPASS: b" not in capsys.readouterr().out
+    assert tiny.run(["registry", "check", shelf.parent, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["findings"][0]["name"] == "entry_changed"
+
+
+@pytest.mark.parametrize("name", ["a\nPASS: b", os.fsdecode(b"a\xff"), "-x"])
+def test_a_shelf_of_a_name_that_no_target_has_is_found(shelf, name, capsys):
+    shutil.copytree(shelf, shelf.parent / name)
+    assert found(shelf) == {"shelf_name"}
+    assert tiny.run(["registry", "check", shelf.parent, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["shelves"] == 1
+    assert tiny.run(["history", "--registry", shelf.parent]) == 0
+    assert "\nPASS: b" not in capsys.readouterr().out
+
+
+FILES = {
+    "a name of two lines": lambda at: (at / "a\nPASS: b").write_text(""),
+    "a name that is not UTF-8": lambda at: Path(os.fsdecode(bytes(at) + b"/a\xff")).write_text(""),
+    "a pipe": lambda at: os.mkfifo(at / "pipe"),
+    "a large file": lambda at: [(at / "large").touch(), os.truncate(at / "large", (1 << 30) + 1)],
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_candidate_with_a_file_that_cannot_be_kept_is_refused(made, tmp_path, kind, capsys):
+    folder = shutil.copytree(made[0] / "misses-0", tmp_path / "c")
+    FILES[kind](folder)
+    asked = ["promote", folder, "--data", made[0] / "data", "--target", "host", "--registry", tmp_path / "new"]
+    with pytest.raises(CandidateError, match="the files of a candidate"):
+        promote(folder, made[1], tiny.TARGET, tmp_path / "new")
+    assert tiny.run([*asked, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["rule"]
 
 
 @pytest.mark.parametrize(("least", "verdict"), [(3, "PASS"), (4, "FAIL")])

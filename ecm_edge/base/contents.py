@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.names import is_name
+from ecm_edge.base.parsing import json_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,8 +57,8 @@ def of_path(path: Path) -> str:
 def incumbent_of(shelf: Path) -> Path | None:
     """The folder of the entry in use, where the path is the shelf of a registry; None elsewhere."""
     try:
-        name = json.loads(files.read_bounded(shelf / SHELF, _LARGEST_BYTES))["entry"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        name = json_of(files.read_bounded(shelf / SHELF, _LARGEST_BYTES))["entry"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     entry = shelf / "entries" / str(name)
     return entry if is_name(str(name)) and entry.is_dir() and not entry.is_symlink() else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import shlex
 import tempfile
 import traceback
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ecm_edge.base import machine
 from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.url_secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,6 @@ EXIT_CODE = 70
 """The system's own code for a fault of a program (EX_SOFTWARE of sysexits.h)."""
 
 _PACKAGES = ("ecm-edge", "numpy", "torch", "onnx", "onnxruntime", "optuna", "pydantic", "click")
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^\s]*@")
-_TOKEN = re.compile(r"(https?://)[^:/@\s]+@")
-_SECRET = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token|key)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
 
 
 def write(problem: Exception, words: Sequence[str]) -> EcmEdgeError:
@@ -51,15 +48,6 @@ def write(problem: Exception, words: Sequence[str]) -> EcmEdgeError:
         found,
         f"The report is in {place}: please open an issue with it.",
     )
-
-
-def without_secrets(text: str) -> str:
-    """A text with *** in place of the passwords and tokens of its URLs.
-
-    >>> without_secrets("--storage postgresql+psycopg://joe:s3cret@host/x?sslkey=abc&a=1")
-    '--storage postgresql+psycopg://joe:***@host/x?sslkey=***&a=1'
-    """
-    return _SECRET.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text)))
 
 
 def _versions() -> list[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+LONGEST_FILE_NAME = 1024
 NAME = r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
 FILE_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*(/[^./\\\x00-\x1f][^/\\\x00-\x1f]*)*$"
 
@@ -28,7 +29,7 @@ def is_name(text: str) -> bool:
     >>> is_name("97-83"), is_name("../97-83"), is_name(".."), is_name("")
     (True, False, False, False)
     """
-    return re.fullmatch(NAME, text) is not None and not text.endswith("\n")
+    return re.fullmatch(NAME, text) is not None
 
 
 def is_file_name(text: str) -> bool:
@@ -37,7 +38,7 @@ def is_file_name(text: str) -> bool:
     >>> is_file_name("firmware/int8/host.elf"), is_file_name("/etc/passwd"), is_file_name("a/../../b")
     (True, False, False)
     """
-    return re.fullmatch(FILE_NAME, text) is not None and not text.endswith("\n")
+    return re.fullmatch(FILE_NAME, text) is not None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -37,6 +37,15 @@ def whole(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number of things.
+
+    >>> counted(1, "entry", "entries"), counted(1000, "entry", "entries"), counted(0, "file")
+    ('1 entry', '1,000 entries', '0 files')
+    """
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
 def fixed(value: float | None, decimals: int) -> str:
     """A value with that many decimals.
 

@@ -6,7 +6,6 @@ frozen and refuse unknown fields, so that a changed file is noticed when it is r
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from enum import StrEnum
@@ -16,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ecm_edge.base import files, shown
 from ecm_edge.base.errors import CandidateError, OutputError
-from ecm_edge.base.names import FILE_NAME, NAME, or_known, path_meant
+from ecm_edge.base.names import FILE_NAME, LONGEST_FILE_NAME, NAME, or_known, path_meant
+from ecm_edge.base.parsing import json_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,7 +107,7 @@ class Record(BaseModel):
         """Read a record back; anything but an exact match is `error`."""
         rule = f"{path.name} holds the record {cls.__name__}, as JSON"
         try:
-            return cls.model_validate(json.loads(files.read_bounded(path, _LARGEST_BYTES)))
+            return cls.model_validate(json_of(files.read_bounded(path, _LARGEST_BYTES)))
         except FileNotFoundError:
             hint = f"{path_meant(path)}Check the path, or run the command that writes it."
             raise error(rule, f"no file at {path}", hint) from None
@@ -116,7 +116,7 @@ class Record(BaseModel):
             raise error(rule, found, "Run the command that writes it again.") from None
         except OSError as problem:
             raise error(rule, f"{problem.strerror} at {path}", "Check the path.") from None
-        except (ValueError, RecursionError) as problem:  # no JSON
+        except ValueError as problem:  # no JSON
             raise error(rule, f"{path}, which is no JSON ({problem})", "Check the path.") from None
 
 
@@ -314,7 +314,7 @@ class Provenance(Record):
 Name = Annotated[str, Field(pattern=NAME)]
 """A name of one folder or file: letters, digits, ".", "_" and "-"; no path, and nothing hidden."""
 
-FileName = Annotated[str, Field(pattern=FILE_NAME, max_length=1024)]
+FileName = Annotated[str, Field(pattern=FILE_NAME, max_length=LONGEST_FILE_NAME)]
 """The path of a file within a folder, such as "firmware/int8/host.elf": it leads nowhere else, and is not hidden."""
 
 Form = Literal["float32", "float16", "int8"]

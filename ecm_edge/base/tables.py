@@ -56,13 +56,15 @@ def show(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[st
 def say(text: str, indent: int | None = None) -> None:
     """Print one line, a verdict in front in colour; where a terminal or `COLUMNS` sets a width it breaks between words.
 
-    Further lines have `indent` spaces in front, or stand under the text after a mark ("- ") and spaces.
+    What a terminal would act on is escaped: a text may hold names from anybody's file. Further lines have `indent`
+    spaces in front, or stand under the text after a mark ("- ") and spaces.
     """
     import textwrap
 
     from rich.text import Text
 
     console = _console()
+    text = printable(text)
     bare = text.lstrip(" -")
     before = len(text) - len(bare)
     lines = [text]

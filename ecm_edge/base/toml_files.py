@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base import files
 from ecm_edge.base.names import did_you_mean, path_meant
+from ecm_edge.base.parsing import LARGEST_TOML_BYTES, toml_of
 
 if TYPE_CHECKING:
     from ecm_edge.base.errors import EcmEdgeError
 
-_LARGEST_BYTES = 1 << 20
 _SHOWN_BY = {"task": "ecm-edge tasks", "target": "ecm-edge targets", "space": "ecm-edge space"}
 
 
@@ -33,12 +32,12 @@ def read(folder: Path, name_or_path: str, kind: str, error: type[EcmEdgeError]) 
     shipped = names(folder)
     path = folder / f"{name_or_path}.toml" if name_or_path in shipped else Path(name_or_path)
     try:
-        return path, tomllib.loads(files.read_bounded(path, _LARGEST_BYTES).decode())
+        return path, toml_of(files.read_bounded(path, LARGEST_TOML_BYTES))
     except OSError as problem:
         raise error(
             f"a {kind} is one of {', '.join(shipped)}, or the path of a TOML file",
             f"{name_or_path!r} ({problem.strerror})",
             f"{did_you_mean(name_or_path, shipped) or path_meant(path)}`{_SHOWN_BY[kind]}` shows the shipped ones.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except ValueError as problem:
         raise error(f"a {kind} file is TOML in UTF-8", f"{problem} in {path}", "Correct that line.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import operator
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from ecm_edge import tasks
 from ecm_edge.base import contents, files, trust
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.base.names import path_meant
+from ecm_edge.base.parsing import json_of
 from ecm_edge.base.records import Form, Record
 from ecm_edge.candidate.networks import command_of
 from ecm_edge.candidate.training_config import Sampling, Scalar, TrainingConfig
@@ -195,9 +196,9 @@ def locate(path: Path) -> Path:
             raise CandidateError("a run has a finished trial", f"none in {path}", "Search with --resume.")
         return path
     try:
-        run = json.loads(files.read_bounded(summary, _LARGEST_SUMMARY_BYTES))
-        best, unproven = run["best"], _unproven(run)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        run = json_of(files.read_bounded(summary, _LARGEST_SUMMARY_BYTES))
+        best, unproven, hosts = _best(run), _unproven(run), _hosts(run)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise CandidateError("a run has a summary", f"no best trial in {summary}", "Search with --resume.") from None
     if unproven:
         known = "none is proven" if best is None else f"the best that is proven is {trial_folder(path, best)}"
@@ -213,16 +214,20 @@ def locate(path: Path) -> Path:
     if not folder.is_dir():
         raise CandidateError(
             "the best trial of a run has its folder there",
-            f"no {folder}: another machine trained it{_host_of(run, best)}",
+            f"no {folder}: another machine trained it{f', {hosts[best]}' if hosts.get(best) else ''}",
             "Copy the folder from its worker's --out, or search with --artifacts and fetch it with `ecm-edge pull`.",
         )
     return folder
 
 
-def _host_of(run: dict[str, Any], number: int) -> str:
-    """Which machine trained a trial, as far as is known."""
-    hosts = (trial.get("host") for trial in run.get("trials", []) if trial["number"] == number)
-    return f", {host}" if (host := next(hosts, None)) else ""
+def _best(run: dict[str, Any]) -> int | None:
+    """The number of the best trial that is proven; raises TypeError where it is no number."""
+    return None if run["best"] is None else operator.index(run["best"])
+
+
+def _hosts(run: dict[str, Any]) -> dict[int, str | None]:
+    """Which machine trained each trial, as far as is known."""
+    return {trial["number"]: trial.get("host") for trial in run.get("trials", [])}
 
 
 def _unproven(run: dict[str, Any]) -> list[int]:

@@ -20,7 +20,7 @@ import click
 from click.exceptions import NoSuchCommand
 
 from ecm_edge.base import fault_reports, interrupts, progress
-from ecm_edge.base.errors import EcmEdgeError
+from ecm_edge.base.errors import EcmEdgeError, FirmwareError
 from ecm_edge.base.names import did_you_mean, or_known, path_meant
 from ecm_edge.base.tables import printable
 from ecm_edge.base.threads import choose_threads
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
             code = cli.main(args=arguments, prog_name="ecm-edge", standalone_mode=False, obj=stdout)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         for line in ("interrupted", *getattr(interrupt.__cause__ or interrupt, "__notes__", ())):
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
         exec("")  # noqa: S102 - CPython ends with SIGINT if one passed through an `exec`, of which an import has some
         code = 128 + (interrupts.first() or signal.SIGINT)
     except (EcmEdgeError, click.UsageError, OSError, MemoryError) as problem:
@@ -162,7 +162,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _say(error: EcmEdgeError, stdout: TextIO | None, code: int) -> int:
     """Print an error on stderr, and with --json on stdout; gives the exit code."""
     with suppress(OSError):  # they themselves may be what cannot be written
-        click.echo("\n".join(map(printable, f"error: {error}".split("\n"))), err=True)
+        lines = f"error: {error}".split("\n") if isinstance(error, FirmwareError) else [f"error: {error}"]
+        click.echo("\n  ".join(map(printable, lines)), err=True)  # a compiler's words alone have lines
     if stdout is not None:
         with suppress(OSError):
             click.echo(

@@ -70,13 +70,18 @@ class ModelPath(CandidatePath):
 
 
 class TargetName(click.types.StringParamType):
-    """A board's name or file, which is read before a command loads anything heavy."""
+    """A board's name or file, which is read before a command loads anything heavy; `words` stand for none."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self._words = words
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
         from ecm_edge import targets
 
         name = super().convert(value, param, ctx)
-        targets.load(name)
+        if name not in self._words:
+            targets.load(name)
         return name
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from ecm_edge.cli._told import lines_of_import, say_if_one_class, show_rhythms, show_sources, tell
 
 if TYPE_CHECKING:
@@ -25,12 +23,11 @@ def note_import(record: ImportRecord) -> None:
     tell(lines_of_import(record))
     if record.blank_segments:
         meaning = "counted as negative" if record.blank == "negative" else "without a label"
-        click.echo(f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}", err=True)
+        tell([f"note: {record.blank_segments} segments have a blank rhythm; they are {meaning}"])
 
 
 def note_merge(record: MergeRecord) -> None:
     """What the merge decided, on stderr; duplicates with their subjects, since they let training data into the test."""
-    from ecm_edge.base.tables import printable
     from ecm_edge.data.reasons import of_notes
 
     tell(f"note: {line}" for line in of_notes(record.notes, of="data sets"))
@@ -39,11 +36,11 @@ def note_merge(record: MergeRecord) -> None:
     for one in record.duplicates[:_DUPLICATES_SHOWN]:
         unlike = f", {one.other_label} of them with another label" if one.other_label else ""
         pair = f"{one.subject} of {one.source} = {one.first_subject} of {one.first_source}"
-        click.echo(f"duplicates: {printable(pair)}: {one.segments} segments{unlike}", err=True)
+        tell([f"duplicates: {pair}: {one.segments} segments{unlike}"])
     if (more := len(record.duplicates) - _DUPLICATES_SHOWN) > 0:
-        click.echo(f"duplicates: and {more} more pairs of subjects, all of them with --json", err=True)
+        tell([f"duplicates: and {more} more pairs of subjects, all of them with --json"])
     if not record.duplicates_dropped:
-        click.echo("warning: one recording may come to lie in training and in test: --drop-duplicates", err=True)
+        tell([], ["one recording may come to lie in training and in test: --drop-duplicates"])
 
 
 def show_made(record: ImportRecord | MergeRecord, sources: Sequence[SourceCounts] = ()) -> None:
@@ -62,7 +59,7 @@ def show_made(record: ImportRecord | MergeRecord, sources: Sequence[SourceCounts
 
 def show_info(record: InfoRecord) -> None:
     """Subjects by rhythm, sources, then all that is known of the data set."""
-    from ecm_edge.base.tables import printable, show
+    from ecm_edge.base.tables import say, show
     from ecm_edge.data.dataset import LICENCE_UNSTATED
 
     header, counts = record.header, record.counts
@@ -89,12 +86,12 @@ def show_info(record: InfoRecord) -> None:
         "content": f"{header.content_sha256} ({'recomputed' if record.content_checked else 'as recorded'})",
     }
     for name, fact in facts.items():
-        click.echo(f"{name:>9}: {printable(fact)}")
+        say(f"{name:>9}: {fact}")
     told = lines_of_import(header)
     for line in told[:_LINES_SHOWN]:
-        click.echo(f" {line}")
+        say(f" {line}")
     if len(told) > _LINES_SHOWN:
-        click.echo(f" and {len(told) - _LINES_SHOWN} more lines: --json has all")
+        say(f" and {len(told) - _LINES_SHOWN} more lines: --json has all")
     say_if_one_class({name for name, number in counts.labels.items() if number})
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
 import click
 
 from ecm_edge.base import trust
+from ecm_edge.base.parsing import json_of
 from ecm_edge.cli._names import families
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def _parse(assignment: str) -> tuple[str, Scalar]:
     if not equals or not name:
         raise click.UsageError(f"--set takes NAME=VALUE, not {assignment!r}")
     try:
-        value: Scalar = json.loads(text)
-    except json.JSONDecodeError:
+        value: Scalar = json_of(text)
+    except ValueError:
         value = text
     if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
         raise click.UsageError(f"--set takes a finite number, true, false or text, not {text!r}")

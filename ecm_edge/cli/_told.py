@@ -49,11 +49,9 @@ def lines_of(record: _OfRecordings) -> list[str]:
 
 def lines_of_import(record: _OfImport) -> list[str]:
     """These lines, the leads that were read, and the rates that were changed."""
-    from ecm_edge.base.tables import printable
-
     lines = lines_of(record)
     if record.leads:
-        lines.append("leads: " + ", ".join(f"{printable(lead)} of {count:,}" for lead, count in record.leads.items()))
+        lines.append("leads: " + ", ".join(f"{lead} of {count:,}" for lead, count in record.leads.items()))
     others = {rate: count for rate, count in record.rates_hz.items() if rate != f"{record.sampling_rate_hz:g}"}
     if others:
         each = ", ".join(f"{count:,} from {rate} Hz" for rate, count in others.items())
@@ -62,9 +60,11 @@ def lines_of_import(record: _OfImport) -> list[str]:
 
 
 def tell(lines: Iterable[str], warnings: Iterable[str] = ()) -> None:
-    """Print lines and warnings on stderr."""
+    """Print lines and warnings on stderr; what a terminal would act on is escaped."""
+    from ecm_edge.base.tables import printable
+
     for line in [*lines, *(f"warning: {warning}" for warning in warnings)]:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
 
 
 def show_rhythms(labels: Iterable[RhythmCount]) -> None:
@@ -110,12 +110,12 @@ def show_sources(sources: Sequence[SourceCounts]) -> None:
 
 def show_folds(record: FoldAssignment, dataset: Dataset | None = None) -> None:
     """The subjects in each fold; of a merged data set, their number by source."""
-    from ecm_edge.base.tables import printable, show
+    from ecm_edge.base.tables import say, show
 
     numbers = range(record.count)
     if dataset is None:
         for number in numbers:
-            click.echo(f"fold {number}: {printable(', '.join(record.subjects(number)))}")
+            say(f"fold {number}: {', '.join(record.subjects(number))}")
         return
     rows = []
     for source in dataset.header.sources:
@@ -128,7 +128,8 @@ def show_folds(record: FoldAssignment, dataset: Dataset | None = None) -> None:
 
 def say_if_one_class(classes: Collection[str]) -> None:
     """Say which of "positive" and "negative" is not among the classes that have a window."""
+    from ecm_edge.base.tables import say
     from ecm_edge.data.rhythms import one_class
 
     if missing := one_class(classes):
-        click.echo(missing)
+        say(missing)

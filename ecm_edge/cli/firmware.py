@@ -27,6 +27,7 @@ from ecm_edge.cli._common import (
 from ecm_edge.cli._help import Group, example
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ecm_edge.base.records import Form
@@ -146,7 +147,7 @@ def build_(
 
 def _render_images(record: FirmwareRecord, out: Path) -> None:
     from ecm_edge.base.numbers import whole
-    from ecm_edge.base.tables import Column, printable, say, show
+    from ecm_edge.base.tables import Column, say, show
 
     rows = [
         [
@@ -169,8 +170,8 @@ def _render_images(record: FirmwareRecord, out: Path) -> None:
     ]
     show(f"{record.verdict}: firmware for {record.target}", columns, rows)
     for form in record.forms:
-        image = printable(str(out / form.image.file)) if form.image else f"no image: {form.reason}"
-        click.echo(f"{form.form}: {image}")
+        image = str(out / form.image.file) if form.image else f"no image: {form.reason}"
+        say(f"{form.form}: {image}")
     for form in record.forms:
         for gate in form.gates:
             if gate.verdict.value != "PASS":
@@ -295,8 +296,15 @@ def serve_(
         image, asked, said = _servable(model, board, form, threshold, Path(folder))
         with serve(image, board, link=link, **asked) as served:
             line = f"{served.port} is {served.emulated.emulator} with {model}; Ctrl-C ends it"
-            emit(served.record, as_json=as_json, render=lambda: click.echo("\n".join(filter(None, [said, line]))))
+            emit(served.record, as_json=as_json, render=lambda: _say_all([said, line]))
             served.wait()
+
+
+def _say_all(lines: Sequence[str | None]) -> None:
+    from ecm_edge.base.tables import say
+
+    for line in filter(None, lines):
+        say(line)
 
 
 def _servable(

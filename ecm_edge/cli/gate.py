@@ -10,6 +10,7 @@ from ecm_edge.cli._common import CANDIDATE, emit, json_option, print_gates, targ
 from ecm_edge.cli._help import example
 from ecm_edge.cli._names import shipped
 from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def command(
         raise click.UsageError("a candidate brings its own family; leave out --family and --factory")
     training, changes = divide(parse_all(assignments))
     if training:
-        click.echo(f"note: training.{next(iter(training))} changes nothing here: nothing is trained", err=True)
+        tell([f"note: training.{next(iter(training))} changes nothing here: nothing is trained"])
     board, samples = targets.load(target), tasks.load(task).samples_per_segment if task else None
     if candidate:
         config = load_config(candidate)

@@ -19,6 +19,7 @@ from ecm_edge.cli._common import (
     trust_option,
 )
 from ecm_edge.cli._help import example
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,6 @@ def command(
 
 def tell_notes(registry: Path, board: str) -> None:
     """Tell of entries that were changed, and of a clock that went back."""
-    from ecm_edge.cli._told import tell
     from ecm_edge.registry.check import notes
     from ecm_edge.registry.registry import shelf_of
 
@@ -125,7 +125,7 @@ def mlflow_models(uri: str | None) -> Callable[[Path, str], None] | None:
 
     def log(registry: Path, board: str) -> None:
         version = log_incumbent(server, shelf_of(registry, board))
-        click.echo(f"MLflow: {board} version {version} is the incumbent", err=True)
+        tell([f"MLflow: {board} version {version} is the incumbent"])
 
     return log
 

@@ -50,6 +50,7 @@ def check_(registry: Path, key: Path | None, *, repair: bool, as_json: bool) -> 
 
 
 def _render(record: RegistryCheck, *, repair: bool) -> None:
+    from ecm_edge.base.numbers import counted
     from ecm_edge.base.tables import say
 
     for line in record.repaired:
@@ -58,7 +59,8 @@ def _render(record: RegistryCheck, *, repair: bool) -> None:
         say(f"{finding.kind}: {finding.name}: {finding.found}, in {finding.where}", indent=8)
         say(f"        {finding.remedy}")
     damages = sum(finding.kind == "damage" for finding in record.findings)
-    state = f"damaged in {damages} places" if damages else "whole"
-    say(f"{record.verdict}: {record.registry}: {record.shelves} shelves, {record.entries} entries: {state}")
+    state = f"damaged in {counted(damages, 'place')}" if damages else "whole"
+    parts = f"{counted(record.shelves, 'shelf', 'shelves')}, {counted(record.entries, 'entry', 'entries')}"
+    say(f"{record.verdict}: {record.registry}: {parts}: {state}")
     if repair and damages:
         say("What is still damaged cannot be repaired without a copy of what was there.")

@@ -34,6 +34,7 @@ def command(
     """
     from ecm_edge import targets
     from ecm_edge.base.provenance import date_utc
+    from ecm_edge.base.tables import say
     from ecm_edge.cli.promote import mlflow_models, tell_notes
     from ecm_edge.registry.registry import incumbent, rollback, shelf_of
 
@@ -48,4 +49,4 @@ def command(
         log(registry, board)
     tell_notes(registry, board)
     done = f"already ({before.event}, {before.date_utc})" if before == event else f"again ({event.reason})"
-    emit(event, as_json=as_json, render=lambda: click.echo(f"the incumbent is {event.entry} {done}"))
+    emit(event, as_json=as_json, render=lambda: say(f"the incumbent is {event.entry} {done}"))

@@ -23,6 +23,7 @@ from ecm_edge.cli._common import (
 from ecm_edge.cli._help import example
 from ecm_edge.cli._kept import figure_of, kept_epoch, tell_of_training
 from ecm_edge.cli._network import divide, factory_option, family_option, parse_all, set_option
+from ecm_edge.cli._told import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,7 +259,7 @@ def _say_network(config: CandidateConfig, *, chosen: bool) -> None:
     shown = config.network | {f"training.{name}": getattr(config.training, name) for name in own}
     parameters = ", ".join(f"{name}={value}" for name, value in shown.items())
     default = "" if chosen else ", the default (--family names another)"
-    click.echo(f"family {config.family}{default}: {parameters or 'no parameters'}", err=True)
+    tell([f"family {config.family}{default}: {parameters or 'no parameters'}"])
 
 
 def _new(

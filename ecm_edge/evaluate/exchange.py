@@ -106,8 +106,8 @@ def _send(line: Serial, frame: bytes, timeout_s: float, scores: int | None) -> p
         return None
     received, deadline = b"", time.monotonic() + protocol.transfer_s(len(frame)) + timeout_s
     while (answer := protocol.find_answer(received, scores)) is None:
-        line.timeout = deadline - time.monotonic()
-        if line.timeout <= 0 or not (piece := line.read(max(1, line.in_waiting))):
+        line.timeout = max(0.0, deadline - time.monotonic())  # pyserial takes none below 0
+        if not line.timeout or not (piece := line.read(max(1, line.in_waiting))):
             break
         received += piece
     return answer

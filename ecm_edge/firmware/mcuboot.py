@@ -15,7 +15,7 @@ from ecm_edge.base import files, trust
 from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.base.records import Form, Gate, Record, Verdict, condition, verdict_of_all
 from ecm_edge.firmware import build, generate, make
-from ecm_edge.targets import commands
+from ecm_edge.targets import commands, ports
 from ecm_edge.targets import firmware as fw
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def for_slot(target: Target, slot: int, slot_bytes: int, script: Path) -> Target
     """The same board with a flash that is the slot behind its header.
 
     Raises:
-        TargetError: the board has an operating system, or its linker script has no flash.
+        TargetError: the board has an operating system, its linker script has no flash, or the slot is not in its flash.
     """
     firmware = build.firmware_of(target)
     if firmware.linker_script is None:
@@ -134,6 +134,7 @@ def for_slot(target: Target, slot: int, slot_bytes: int, script: Path) -> Target
             f"{target.name} has no linker script",
             "Ship a signed bundle to it: `ecm-edge bundle MODEL --sign KEY`.",
         )
+    _check_slot(target, slot, slot_bytes)
     own = (fw.SHIPPED / firmware.linker_script).read_text(encoding="utf-8")
     memory = rf"\g<1>{slot + HEADER_BYTES:#x}\g<2>{slot_bytes - HEADER_BYTES}"
     text, count = _FLASH.subn(memory, own)
@@ -147,6 +148,20 @@ def for_slot(target: Target, slot: int, slot_bytes: int, script: Path) -> Target
     flags = [*firmware.link_flags, f"-Wl,-z,max-page-size={HEADER_BYTES}"]  # so that no ELF header is in the flash
     moved = firmware.model_copy(update={"linker_script": str(script), "link_flags": flags})
     return target.model_copy(update={"firmware": moved})
+
+
+def _check_slot(target: Target, slot: int, slot_bytes: int) -> None:
+    """Check that a slot lies in the board's flash, and that a vector table may begin behind its header."""
+    chip, memory = ports.chip_of(target.firmware), target.memory
+    first = chip.flash.origin if chip else memory.flash_origin
+    inside = first is None or first <= slot <= first + memory.flash_bytes - slot_bytes
+    if slot % HEADER_BYTES or not inside:
+        where = "" if first is None else f", from {first:#010x} to {first + memory.flash_bytes:#010x}"
+        raise TargetError(
+            f"a slot lies in the board's flash{where}, at a multiple of {HEADER_BYTES:#x}",
+            f"{slot_bytes:,} bytes at {slot:#010x}",
+            "Take it from the flash map of the boot loader.",
+        )
 
 
 def imgtool(words: Sequence[str]) -> str:

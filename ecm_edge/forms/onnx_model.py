@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 METADATA_PREFIX = "ecm_edge."
 SCOPES = "pkg.torch.onnx.name_scopes"
+_LONGEST_SCOPES = 10_000
 """The node metadata in which the exporter names the torch modules that a node came from."""
 
 MOST_VALUES, MOST_SCORES = 1 << 20, 1 << 16
@@ -58,6 +59,7 @@ class Classifier:
     decision:    which label its scores stand for.
     beside:      files beside `path` that hold some of its weights.
     class_names: of its labels, the first one's first; empty where nobody named them.
+    sha256: of the file; where weights lie beside it, of the names and the hashes of all its files.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Classifier:
     decision: Decision = TWO_SCORES
     beside: tuple[Path, ...] = ()
     class_names: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def layout(self) -> str:
@@ -99,13 +102,6 @@ class Classifier:
         """The type of the file's own input if that is of bytes, and what they stand for."""
         return taken_by(self.proto, self.input_name) if "input" in self.byte_ends else None
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the file; where weights lie beside it, of the names and the hashes of all its files."""
-        if not self.beside:
-            return files.sha256_file(self.path)
-        return files.sha256_json({path.name: files.sha256_file(path) for path in (self.path, *self.beside)})
-
 
 def load_classifier(path: Path, threshold: float | None = None, classes: Sequence[str] = ()) -> Classifier:
     """Read and check a model file; one in float64 or float16 is converted to float32, and bytes at its ends too.
@@ -119,7 +115,7 @@ def load_classifier(path: Path, threshold: float | None = None, classes: Sequenc
         ModelError: the file is missing, empty, corrupt or not ONNX; it has not exactly one input; its input has no
             fixed shape; its output is not one row of scores; a threshold, or names, that do not fit.
     """
-    proto, beside = _read(path)
+    proto, beside, sha256 = _read(path)
     facts = {_CONVERTED: as_float32(proto), _THRESHOLD: "" if threshold is None else repr(float(threshold))}
     if has_byte_ends(proto):
         check(proto, str(path))
@@ -127,7 +123,7 @@ def load_classifier(path: Path, threshold: float | None = None, classes: Sequenc
     if stated := {name: value for name, value in facts.items() if value}:
         stamp(proto, stated)
     check(proto, str(path))
-    classifier = replace(classifier_of(proto, path), beside=beside)
+    classifier = replace(classifier_of(proto, path), beside=beside, sha256=sha256)
     if not classes:
         return classifier
     names = class_names.checked(classes, classifier.decision.classes)
@@ -141,13 +137,13 @@ def load_proto(path: Path) -> onnx.ModelProto:
     Raises:
         ModelError: the file is missing, empty, corrupt or not ONNX.
     """
-    proto, _ = _read(path)
+    proto, _, _ = _read(path)
     check(proto, str(path))
     return proto
 
 
-def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
-    """The model, its weights in it, and the files beside it that held some."""
+def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...], str]:
+    """The model, its weights in it, the files beside it that held some, and the hash of what was read."""
     rule, hint = "a model is an ONNX file", "Export it again, or give another file."
     try:
         content = files.read_bounded(path, _LARGEST_BYTES)
@@ -164,7 +160,13 @@ def _read(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
     model_rules.before_inference(proto, str(path))
     beside = bring_in(proto, path)
     _bind_initializers(proto)
-    return proto, beside
+    hashes = {path.name: files.sha256_bytes(content)} | {file.name: files.sha256_file(file) for file in beside}
+    return proto, beside, hash_of(hashes)
+
+
+def hash_of(hashes: Mapping[str, str]) -> str:
+    """SHA-256 of a model by those of its files: of one file, its own; of several, that of their names and hashes."""
+    return next(iter(hashes.values())) if len(hashes) == 1 else files.sha256_json(dict(hashes))
 
 
 def _free_negative_axes(graph: onnx.GraphProto) -> None:
@@ -394,5 +396,8 @@ def stated_form(proto: onnx.ModelProto) -> Form | None:
 def module_path(node: onnx.NodeProto) -> str:
     """The torch module a node came from, as the exporter noted it; empty where it did not."""
     scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
-    parts = ast.literal_eval(scopes)
-    return str(parts[-2]) if len(parts) > 1 else ""
+    try:
+        parts = ast.literal_eval(scopes) if len(scopes) <= _LONGEST_SCOPES else None
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        parts = None
+    return str(parts[-2]) if isinstance(parts, list) and len(parts) > 1 else ""

@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import Field
 
 from ecm_edge.base import files, provenance
-from ecm_edge.base.errors import OutputError, TargetError
+from ecm_edge.base.errors import CandidateError, OutputError, TargetError
 from ecm_edge.base.progress import doing
 from ecm_edge.base.records import (
     Form,
@@ -47,6 +47,7 @@ from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.evaluate.verify.records import VerifyRecord, is_this_host
 from ecm_edge.firmware import build, emulate, generate, known_answer, make, toolchain
 from ecm_edge.firmware.interface import serial_answers
+from ecm_edge.forms import onnx_model
 from ecm_edge.forms.facts import ModelFacts, facts_of
 from ecm_edge.forms.model_file import open_model
 from ecm_edge.registry import attestation, bom, signatures
@@ -155,9 +156,9 @@ def bundle(
     build.firmware_of(target)
     model = open_model(path, form or target.precision[0], threshold, classes)
     with files.scratch_folder() as scratch:
-        parts = _build(model, target, Path(scratch))
+        parts = _build(model, target, scratch)
         contents = _contents(parts, report)
-        gates = [_on_board(parts, Path(scratch)), _as_verified(parts)]
+        gates = [_on_board(parts, scratch), _as_verified(parts)]
     contents |= _papers(parts, contents)
     manifest = _manifest(parts, contents)
     contents[MANIFEST] = manifest.to_json().encode()
@@ -197,7 +198,9 @@ def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
     board = build.recipe(parts.target, "serial", emulated=False)
     check = build.recipe(parts.target, "batch", emulated=True)
     contents = {f"src/{path.name}": path.read_bytes() for path in parts.sources.folder.iterdir()}
-    contents |= _by_hand([*board.sources, *check.sources, *([board.linker_script] if board.linker_script else [])])
+    contents |= _by_hand([*board.sources, *check.sources])
+    if board.linker_script and board.linker_text:
+        contents[_place(board.linker_script)] = board.linker_text.encode()
     contents |= {f"model/{name}": content for name, content in _model(parts.model).items()}
     contents |= {_image_name(parts): parts.image.shipped.read_bytes()}
     contents["check/segments.bin"] = parts.segments.astype("<f4").tobytes()
@@ -211,10 +214,22 @@ def _contents(parts: _Parts, report: Path | None) -> dict[str, bytes]:
 
 
 def _model(model: ModelFile) -> dict[str, bytes]:
-    """The ONNX file, and those that hold its weights, placed as beside it."""
+    """The ONNX file, and those that hold its weights, placed as beside it: those that the C was made of.
+
+    Raises:
+        CandidateError: they changed meanwhile.
+    """
     folder = model.path.parent.resolve()
+    own = {model.path.name: model.path.read_bytes()}
     beside = {path.relative_to(folder).as_posix(): path.read_bytes() for path in model.classifier.beside}
-    return {model.path.name: model.path.read_bytes(), **beside}
+    hashes = {Path(name).name: files.sha256_bytes(content) for name, content in (own | beside).items()}
+    if onnx_model.hash_of(hashes) != model.sha256:
+        raise CandidateError(
+            "a model stays as it was while it is bundled",
+            f"{model.path} changed",
+            "Bundle it again when nothing writes to it.",
+        )
+    return own | beside
 
 
 def _by_hand(own: list[Path]) -> dict[str, bytes]:

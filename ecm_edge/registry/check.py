@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 from ecm_edge.base import files
 from ecm_edge.base.errors import EcmEdgeError, RegistryError
 from ecm_edge.base.names import is_name
+from ecm_edge.base.numbers import counted
 from ecm_edge.base.records import Record, Verdict
 from ecm_edge.base.shown import Tables
 from ecm_edge.registry import events, registry, signatures
+from ecm_edge.registry.entries import PAPERS
 from ecm_edge.registry.events import HISTORY, LATEST
 from ecm_edge.registry.policy import POLICY, load_policy
-from ecm_edge.registry.wholeness import ENTRIES, INCUMBENT, Finding, findings, read_shelf
+from ecm_edge.registry.wholeness import ENTRIES, INCUMBENT, Finding, entries_of, findings, read_shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,13 +61,14 @@ def check(folder: Path, *, repair: bool = False, key: Path | None = None) -> Reg
     """
     shelves = [registry.shelf_of(folder, name) for name in registry.shelves(folder)]
     repaired = [line for shelf in shelves for line in _repair(shelf)] if repair else []
-    found = [*_policy(folder), *(finding for shelf in shelves for finding in of_shelf(shelf))]
-    found += [finding for shelf in shelves for finding in _signatures(shelf, key)] if key else []
+    found = [finding for shelf in shelves for finding in of_shelf(shelf)]
+    found = [*_policy(folder, shelves), *_misnamed(folder), *found]
+    found += [finding for shelf in shelves for finding in _signatures(shelf, key)] if key else _not_looked_at(shelves)
     return RegistryCheck(
         verdict=Verdict.FAIL if any(finding.kind == "damage" for finding in found) else Verdict.PASS,
         registry=str(folder),
         shelves=len(shelves),
-        entries=sum(len(_entries(shelf)) for shelf in shelves),
+        entries=sum(len(entries_of(shelf)) for shelf in shelves),
         repaired=repaired,
         findings=found,
     )
@@ -90,11 +93,34 @@ def notes(shelf: Path) -> list[str]:
     return [f"{finding.found}, in {finding.where}. {finding.remedy}" for finding in told]
 
 
-def _policy(folder: Path) -> Iterator[Finding]:
+def _misnamed(folder: Path) -> Iterator[Finding]:
+    for path in registry.misnamed(folder):
+        what = f"the folder {path.name!r}, with the files of a shelf and with a name that no target can have"
+        remedy = "Move it away, or give it the target's name back."
+        yield Finding(name="shelf_name", where=str(folder), found=what, remedy=remedy)
+
+
+def _policy(folder: Path, shelves: Sequence[Path]) -> Iterator[Finding]:
+    """The policy can be read, and the incumbents have the signatures that it asks for; whose, `_signatures` does."""
     try:
-        load_policy(folder)
+        policy = load_policy(folder)
     except RegistryError as problem:
         yield Finding(name="policy", where=str(folder / POLICY), found=problem.found, remedy=problem.hint)
+        return
+    for shelf in shelves if policy.require_signature else ():
+        for path in _unsigned_incumbent(shelf):
+            what = f"no signature of the incumbent, which {POLICY} requires"
+            remedy = "Promote it anew with `--sign KEY`: its folder is a candidate. Or roll back to a signed entry."
+            yield Finding(name="unsigned", where=str(path), found=what, remedy=remedy)
+
+
+def _unsigned_incumbent(shelf: Path) -> Iterator[Path]:
+    try:
+        now = read_shelf(shelf).incumbent
+    except RegistryError:  # `of_shelf` says so
+        return
+    if now and now.entry and not signatures.is_signed(path := shelf / ENTRIES / now.entry):
+        yield path
 
 
 def _unfinished(shelf: Path, found: Sequence[Finding]) -> Iterator[Finding]:
@@ -123,10 +149,21 @@ def _clock(shelf: Path, decided: Sequence[Event]) -> Iterator[Finding]:
 def _signatures(shelf: Path, key: Path) -> Iterator[Finding]:
     """Every entry is signed by the owner of a key."""
     signatures.check_public_key(key)
-    for path in _entries(shelf):
+    for path in entries_of(shelf):
         if path.is_dir() and not path.is_symlink() and (wrong := signatures.check(path, key)):
             remedy = f"Rely on no file of it. Its candidate, promoted again with `--sign`, is signed by {key}'s owner."
             yield Finding(name="signature", where=str(path), found=wrong, remedy=remedy)
+
+
+def _not_looked_at(shelves: Sequence[Path]) -> list[Finding]:
+    """Signatures of which no key was given, and the papers that they alone vouch for."""
+    signed = [path for shelf in shelves for path in entries_of(shelf) if signatures.is_signed(path)]
+    if not signed:
+        return []
+    several = len(signed) > 1
+    what = f"{counted(len(signed), 'signature')} that {'were' if several else 'was'} not verified"
+    remedy = f"Give the public key: --key KEY. The signature alone vouches for what is in {PAPERS}/."
+    return [Finding(name="signature_not_run", kind="note", where=str(signed[0]), found=what, remedy=remedy)]
 
 
 def _of_entries(shelf: Path, decided: Sequence[Event]) -> Iterator[Finding]:
@@ -134,15 +171,19 @@ def _of_entries(shelf: Path, decided: Sequence[Event]) -> Iterator[Finding]:
     promoted = {event.entry: event for event in decided if event.event == "promoted"}
     for event in promoted.values():
         yield from _of_entry(shelf, event)
-    for path in _entries(shelf):
+    for path in entries_of(shelf):
         if path.name not in promoted:
-            remedy = "A promotion that was killed leaves such a folder, and uses it again. Else it may be removed."
-            what = "a folder that no line of the history names"
-            known = is_name(path.name) and path.is_dir() and not path.is_symlink()
-            name, kind = ("unknown_entry", "note") if known else ("entry_name", "damage")
-            yield Finding.model_validate(
-                {"name": name, "kind": kind, "where": str(path), "found": what, "remedy": remedy}
-            )
+            yield _unknown(path)
+
+
+def _unknown(path: Path) -> Finding:
+    """What lies among the entries and is in no line of the history."""
+    remedy = "A promotion that was killed leaves such a folder, and uses it again. Else it may be removed."
+    if is_name(path.name) and path.is_dir() and not path.is_symlink():
+        what = "a folder that no line of the history names"
+        return Finding(name="unknown_entry", kind="note", where=str(path), found=what, remedy=remedy)
+    what = f"{path.name!r}, which is no entry"
+    return Finding(name="entry_name", where=str(path.parent), found=what, remedy="Move it out of the registry.")
 
 
 def _of_entry(shelf: Path, event: Event) -> Iterator[Finding]:
@@ -157,13 +198,6 @@ def _of_entry(shelf: Path, event: Event) -> Iterator[Finding]:
             f"an entry of {manifest.target} with the model {manifest.model_sha256[:12]}…, which its line does not name"
         )
         yield Finding(name="entry_of_another", where=where, found=what, remedy="Restore the shelf from a copy.")
-
-
-def _entries(shelf: Path) -> list[Path]:
-    folder = shelf / ENTRIES
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _left_over(shelf: Path) -> Iterator[Finding]:

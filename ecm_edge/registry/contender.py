@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,6 +27,7 @@ from ecm_edge.training import out_of_fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -238,4 +238,4 @@ def _rebuilt(side: Contender) -> FormFit:
     """What an entry's model needs on the target as it is now."""
     graph = cost.count(onnx_model.load_proto(side.folder / FORM_FILES["float32"]))
     with files.scratch_folder() as scratch:
-        return build_form(side.model.classifier.proto, side.target, Path(scratch), form=side.form, counted=graph).record
+        return build_form(side.model.classifier.proto, side.target, scratch, form=side.form, counted=graph).record

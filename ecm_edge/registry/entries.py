@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from itertools import count
 from typing import TYPE_CHECKING
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import CandidateError, RegistryError
+from ecm_edge.base.names import LONGEST_FILE_NAME, is_file_name
 from ecm_edge.base.records import Evidence, FileName, Form, Latency, Name, Provenance, Record, Verdict
 from ecm_edge.candidate.candidate import IMAGES
 from ecm_edge.registry.signatures import SIGNATURE
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from ecm_edge.metrics import Scores
 
 MANIFEST = "manifest.json"
+PAPERS = "papers"  # a folder, of signed entries: neither in the manifest nor hashed by it, and under the signature
 _ELSE = "Restore it from a copy, or roll back to another entry."
+_MOST_BYTES = 1 << 30  # of a candidate; an entry is a copy, and all of it is read to be checked
 _NAMING = ("accuracy", "precision", "recall", "f1", "fbeta_mean")
 
 
@@ -80,7 +84,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     Images have a folder of their own: "firmware/int8/nucleo-l432kc.bin".
 
     Raises:
-        CandidateError: one of them is a link.
+        CandidateError: one of them is a link, a pipe or a device, has a name that cannot be kept, or all are too large.
     """
     paths = [*folder.iterdir(), *(folder / IMAGES).rglob("*")]
     seen = [path for path in sorted(paths) if path.name not in {MANIFEST, SIGNATURE} and not path.name.startswith(".")]
@@ -91,7 +95,27 @@ def hash_files(folder: Path) -> dict[str, str]:
             f"a link at {link}",
             "Put the file itself in its place, or remove the link.",
         )
-    return {path.relative_to(folder).as_posix(): files.sha256_file(path) for path in seen if path.is_file()}
+    names = {path.relative_to(folder).as_posix(): path for path in seen if not path.is_dir()}
+    odd = next((name for name, path in names.items() if not (path.is_file() and _is_kept(name))), None)
+    if odd is not None:
+        raise CandidateError(
+            "the files of a candidate are plain files with plain names",
+            f"{odd!r} in {folder}",
+            "Rename it, or remove it.",
+        )
+    size = sum(path.stat().st_size for path in names.values())
+    if size > _MOST_BYTES:
+        raise CandidateError(
+            f"the files of a candidate have at most {_MOST_BYTES:,} bytes",
+            f"{size:,} in {folder}",
+            "Remove what is large.",
+        )
+    return {name: files.sha256_file(path) for name, path in names.items()}
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a manifest can hold a file's name, and a terminal and JSON show it."""
+    return is_file_name(name) and len(name) <= LONGEST_FILE_NAME and name.isprintable()
 
 
 def add_entry(
@@ -115,7 +139,8 @@ def add_entry(
     with files.staged_folder(folder) as staged:
         for name in manifest.files:
             files.make_folder((staged / name).parent)
-            files.write_atomic(staged / name, (candidate / name).read_bytes())
+            with files.new_file(staged / name) as copy, (candidate / name).open("rb") as original:
+                shutil.copyfileobj(original, copy)
         changed = [name for name, digest in hash_files(staged).items() if digest != manifest.files[name]]
         if changed:
             raise CandidateError(
@@ -133,7 +158,7 @@ def check_entry(folder: Path, manifest_sha256: str | None) -> Manifest:
     """The manifest of the entry in `folder`, if every file is what it was when it was promoted.
 
     Raises:
-        RegistryError: the entry is gone, or a file was changed, removed or added.
+        RegistryError: the entry is gone, or a file or folder was changed, removed or added; hidden ones do not count.
     """
     path = folder / MANIFEST
     for link in (folder, path, folder / IMAGES):
@@ -148,12 +173,20 @@ def check_entry(folder: Path, manifest_sha256: str | None) -> Manifest:
         hashes = hash_files(folder)
     except CandidateError as problem:
         raise RegistryError("an entry stays as it was promoted", problem.found, _ELSE) from None
+    for added in _other_folders(folder):
+        raise _changed(folder, added, "was added")
     for name in sorted(manifest.files.keys() | hashes.keys()):
         if name not in hashes:
             raise _changed(folder, name, "is missing")
         if hashes[name] != manifest.files.get(name):
             raise _changed(folder, name, "changed" if name in manifest.files else "was added")
     return manifest
+
+
+def _other_folders(folder: Path) -> Iterator[str]:
+    """Folders in an entry besides those of images and papers; those within them that hold no file count for nothing."""
+    known = {IMAGES, PAPERS}
+    yield from sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in known)
 
 
 def _names(entries: Path, stem: str) -> Iterator[Path]:

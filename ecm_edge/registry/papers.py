@@ -11,13 +11,11 @@ from ecm_edge.base import files
 from ecm_edge.candidate.candidate import SCORE, load_config
 from ecm_edge.evaluate.score import ScoreRecord
 from ecm_edge.registry import attestation, bom, signatures
-from ecm_edge.registry.entries import MANIFEST, Manifest
+from ecm_edge.registry.entries import MANIFEST, PAPERS, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-PAPERS = "papers"
 
 
 def signer(key: str) -> Callable[[Path], None]:
@@ -45,10 +43,7 @@ def write(folder: Path) -> None:
     score = ScoreRecord.load(folder / SCORE) if (folder / SCORE).is_file() else None
     parts = {manifest.image.file: manifest.image.sha256} if manifest.image else {}
     place = folder / PAPERS
-    try:
-        place.mkdir(exist_ok=True)
-    except OSError as problem:
-        raise files.cannot_write(place, problem) from problem
+    files.make_folder(place)
     files.write_atomic(place / attestation.NAME, _provenance(manifest, files.sha256_file(folder / MANIFEST)))
     files.write_atomic(place / bom.TOOL_NAME, bom.of_tool())
     own = score if score is not None and score.model_sha256 == manifest.model_sha256 else None

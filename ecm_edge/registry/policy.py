@@ -1,7 +1,7 @@
 """The policy of a registry: who may promote, and what it takes at least. `policy.toml` in the registry's folder.
 
-    require_signature = true       an entry is signed when it is promoted
-    promoters = ["ana", "li"]      the users of this machine who may promote; anybody where the list is empty
+    require_signature = true       an entry is signed when it is promoted, and the incumbent is a signed one
+    promoters = ["ana", "li"]      the users of this machine who may promote and roll back; anybody where it is empty
     least_test_subjects = 20       so many subjects that the candidate was not fitted to have to be in its figures
 
 Every line may be left out. The policy is for the users of a registry that they share. Whoever may write the folder can
@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import os
 import pwd
-import tomllib
 from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.parsing import LARGEST_TOML_BYTES, toml_of
 from ecm_edge.base.records import Gate, Record, at_least, field_meant, first_fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 POLICY = "policy.toml"
-_LARGEST_BYTES = 1 << 20
+_SIGNED_ONLY = f"this registry takes signed entries only ({POLICY}: require_signature)"
 
 
 class Policy(Record):
@@ -46,7 +46,7 @@ def load_policy(registry: Path) -> Policy:
     if path.is_symlink():
         raise RegistryError(rule, f"a link at {path}", "Put the file itself in its place.")
     try:
-        return Policy.model_validate(tomllib.loads(files.read_bounded(path, _LARGEST_BYTES).decode()))
+        return Policy.model_validate(toml_of(files.read_bounded(path, LARGEST_TOML_BYTES)))
     except FileNotFoundError:
         return Policy()
     except ValidationError as problem:
@@ -54,23 +54,39 @@ def load_policy(registry: Path) -> Policy:
         raise RegistryError(rule, f"{first_fault(problem)} in {path}", hint) from None
     except OSError as problem:
         raise RegistryError(rule, f"{problem.strerror} at {path}", "Check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except ValueError as problem:
         raise RegistryError(rule, f"{problem} in {path}", "Correct that line.") from None
 
 
-def check_policy(policy: Policy, *, signed: bool) -> None:
+def check_promotion(policy: Policy, *, signed: bool) -> None:
     """Refuse whoever may not promote, and a promotion without a signature where one is required.
 
     Raises:
         RegistryError: by whom it is, or that no key was given.
     """
+    _check_user(policy)
+    if policy.require_signature and not signed:
+        hint = "Give the key: `ecm-edge promote --sign KEY`."
+        raise RegistryError(_SIGNED_ONLY, "a promotion without a key", hint)
+
+
+def check_rollback(policy: Policy, entry: str, *, signed: bool) -> None:
+    """Refuse whoever may not change the incumbent, and an entry without a signature where one is required.
+
+    Raises:
+        RegistryError: by whom it is, or that the entry has none.
+    """
+    _check_user(policy)
+    if policy.require_signature and not signed:
+        hint = "Roll back to a signed one, or promote its folder anew: `ecm-edge promote ENTRY_FOLDER --sign KEY`."
+        raise RegistryError(_SIGNED_ONLY, f"no signature of the entry {entry}", hint)
+
+
+def _check_user(policy: Policy) -> None:
     user = _user()
     if policy.promoters and user not in policy.promoters:
         hint = f"Ask one of them, or for a line in {POLICY}."
         raise RegistryError(f"{', '.join(policy.promoters)} may promote into this registry", user, hint)
-    if policy.require_signature and not signed:
-        rule = f"this registry takes signed entries only ({POLICY}: require_signature)"
-        raise RegistryError(rule, "a promotion without a key", "Give the key: `ecm-edge promote --sign KEY`.")
 
 
 def enough_subjects(policy: Policy, subjects: int) -> list[Gate]:

@@ -142,7 +142,7 @@ def promote(
     _check_stages(folder, dataset, target, has_latency=bool(latency_files))
     registry.check_registry(registry_folder)
     rules = policy.load_policy(registry_folder)
-    policy.check_policy(rules, signed=sign is not None)
+    policy.check_promotion(rules, signed=sign is not None)
     hashes, latencies = entries.hash_files(folder), _latencies(latency_files or [folder / BENCH])
     challenger = open_challenger(folder, form or target.precision[0], latencies, dataset, target)
     check_content(dataset)
@@ -248,9 +248,7 @@ def _verification(record: VerifyRecord, challenger: Contender) -> list[Gate]:
             raise CandidateError("a verified file stays as it was", f"{path} changed", "Run `ecm-edge verify` again.")
     config, dataset, target = challenger.config, challenger.dataset, challenger.target
     content, segments = dataset.header.content_sha256, len(dataset.rows_of(verification_subjects(config)))
-    every = at_least(
-        "verified_segments", record.segments, segments, "segments", "a search verifies the others on a sample"
-    )
+    every = at_least("verified_segments", record.segments, segments, "segments", "all that can be compared")
     outcome = f"all forms together: {record.verdict.value} on {record.segments} segments"
     return [
         every,

@@ -23,13 +23,13 @@ from pydantic import RootModel
 
 from ecm_edge.base import contents, files
 from ecm_edge.base.errors import RegistryError
-from ecm_edge.base.names import did_you_mean, path_meant
+from ecm_edge.base.names import did_you_mean, is_name, path_meant
 from ecm_edge.base.records import Record
 from ecm_edge.base.shown import Tables
-from ecm_edge.registry import events
+from ecm_edge.registry import events, signatures
 from ecm_edge.registry.entries import Manifest, check_entry
 from ecm_edge.registry.events import HISTORY, LATEST, Event
-from ecm_edge.registry.policy import POLICY
+from ecm_edge.registry.policy import POLICY, check_rollback, load_policy
 from ecm_edge.registry.wholeness import ENTRIES, INCUMBENT, Shelf, read_shelf, refuse_damage
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def shelf_of(registry: Path, target: str) -> Path:
 
 
 def shelves(registry: Path) -> list[str]:
-    """The targets that a registry has a shelf of, by name.
+    """The targets that a registry has a shelf of, by name; a folder whose name no target can have is none.
 
     Raises:
         RegistryError: there is no registry: no folder, or one without any shelf.
@@ -71,12 +71,17 @@ def shelves(registry: Path) -> list[str]:
     if not registry.is_dir():
         hint = f"{path_meant(registry)}`ecm-edge promote` makes one."
         raise RegistryError("a registry is a folder", f"{contents.of_path(registry)} at {registry}", hint)
-    found = sorted(path.name for path in registry.iterdir() if _is_shelf(path))
+    found = sorted(path.name for path in registry.iterdir() if is_name(path.name) and _is_shelf(path))
     if not found:
         rule = f"a registry has a folder for each target, with {HISTORY} or {ENTRIES} in it"
         hint = "Name the folder that was given to `ecm-edge promote --registry`; it makes one."
         raise RegistryError(rule, f"no such folder in {registry}{_shelf_above(registry)}", hint)
     return found
+
+
+def misnamed(registry: Path) -> list[Path]:
+    """Folders with the files of a shelf and with a name that no target can have."""
+    return sorted(path for path in registry.iterdir() if not is_name(path.name) and _is_shelf(path))
 
 
 def _is_shelf(path: Path) -> bool:
@@ -187,7 +192,8 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
     To say it again changes nothing: the event that made the incumbent what it is comes back.
 
     Raises:
-        RegistryError: there is no such entry, the shelf is damaged, or a file of the entry was changed.
+        RegistryError: there is no such entry, the shelf is damaged, a file of the entry was changed, or the registry's
+            policy forbids it.
     """
     if not shelf.is_dir():
         hint = f"{path_meant(shelf)}`ecm-edge promote` makes one."
@@ -196,7 +202,8 @@ def rollback(shelf: Path, date_utc: str, entry: str | None = None) -> Event:
         now = incumbent(shelf)
         promoted = [event for event in history(shelf) if event.event == "promoted"]
         target = _rolled_back_to(now, promoted, entry)
-        entry_of(shelf, target)
+        folder, _ = entry_of(shelf, target)
+        check_rollback(load_policy(shelf.parent), folder.name, signed=signatures.is_signed(folder))
         if now is None or target.entry == now.entry:
             return target
         reason = f"rolled back from {now.entry}"

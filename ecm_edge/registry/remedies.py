@@ -17,6 +17,7 @@ from ecm_edge.firmware.emulated_run import GATES
 from ecm_edge.forms.gate import BUDGETS
 from ecm_edge.registry.costs import BOARD_LATENCY
 from ecm_edge.registry.decision import IMAGE_GATE
+from ecm_edge.registry.policy import POLICY
 from ecm_edge.registry.proof import GATES as PROVEN
 
 if TYPE_CHECKING:
@@ -121,6 +122,22 @@ def _proof(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
     return f"A record is not what comes out here. Make it again: {again.get(gate.name, asked.build)}."
 
 
+def _image(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
+    del gate, record
+    return (
+        f"The board's port and linker script decide on it: {asked.run('fit', '--target', asked.target)} says more. "
+        "With those that ship it is a fault of ecm-edge."
+    )
+
+
+def _subjects(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
+    del record
+    return (
+        f"Train it with {number((gate.limit or 0.0) - (gate.value or 0.0))} subjects more that it is not fitted to, or "
+        f"change {asked.registry / POLICY} with those who share the registry."
+    )
+
+
 def _stack(gate: Gate, record: PromoteRecord, asked: Asked) -> str:
     over = f"{quantity(-gate.margin, 'B')} less stack, or " if gate.margin is not None and gate.margin < 0 else ""
     return f"{over}more room for it in the linker script." if over else _build(gate, record, asked)
@@ -204,6 +221,8 @@ _SENTENCES: dict[str, _Sentence] = {
     **dict.fromkeys(
         ("latency_vs_incumbent", "flash_vs_incumbent", "ram_vs_incumbent", BOARD_LATENCY), _beside_incumbent
     ),
+    **dict.fromkeys(("memory_regions", "arena_off_plan", "forbidden_symbols", "answers_as_reference"), _image),
+    "test_subjects": _subjects,
     "stack_bound": _stack,
     "stack_high_water": _stack,
     IMAGE_GATE: _same_image,

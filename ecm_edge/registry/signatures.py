@@ -6,17 +6,19 @@ the file `model.sig` in the folder; it covers every other file there.
 
 from __future__ import annotations
 
-import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecm_edge.base import files
 from ecm_edge.base.errors import RegistryError
+from ecm_edge.base.names import is_file_name
 from ecm_edge.base.records import GATE_COLUMNS, Gate, Record, Verdict, condition, verdict_of_all
 from ecm_edge.base.shown import Tables
 
@@ -29,7 +31,14 @@ PKCS11 = "pkcs11:"
 _MAX_SIGNATURE_BYTES = 1 << 24
 _MAX_BYTES = 1 << 30  # of a folder that is signed or verified, which reads all of it, and of an archive
 _MAX_FILES = 10_000
-_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_MAX_ARCHIVE_BYTES = 1 << 28
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""How members may be packed: unpacked they are at most 1,032 times as large, and never whole in memory."""
+_EXTRA_FIELDS = {0x5455, 0x7875}  # times and owners; others can give a member a second name or other sizes
+_LOCAL_HEADER = struct.Struct("<6xHH4xLLLHH")
+"""In front of a member: flags, method, checksum, bytes packed and unpacked, lengths of its name and extra fields."""
+_SIZES_FOLLOW = 8  # of the flags: checksum and sizes stand behind the member, and are 0 in front of it
+_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 """What `zipfile` raises at a damaged, encrypted or unusual archive; it lists none of them."""
 _A_KEY = "a key is a PEM file of an elliptic curve (P-256, P-384, P-521)"
 _MAKE_A_KEY = "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one."
@@ -228,6 +237,8 @@ def _as_folder(bundle: Path) -> Iterator[Path]:
     if not bundle.is_file():
         raise _no_bundle(f"{bundle}: {'neither' if bundle.exists() else 'nothing there'}")
     with files.scratch_folder() as scratch:
+        if (size := bundle.stat().st_size) > _MAX_ARCHIVE_BYTES:
+            raise _too_large(f"{size:,} bytes, packed")
         try:
             with zipfile.ZipFile(bundle) as archive:
                 folder = _unpacked(archive, scratch)
@@ -240,19 +251,29 @@ def _no_bundle(found: str) -> RegistryError:
     return RegistryError("a bundle is a folder or a .zip archive", found, "Name one that `ecm-edge bundle` wrote.")
 
 
+def _too_large(found: str) -> RegistryError:
+    return RegistryError(
+        f"an archive has at most {_MAX_ARCHIVE_BYTES:,} bytes, and {_MAX_BYTES:,} in {_MAX_FILES:,} files unpacked",
+        found,
+        "Unpack it yourself, and name the folder.",
+    )
+
+
 def _unpacked(archive: zipfile.ZipFile, scratch: Path) -> Path:
     """The one folder of an archive, unpacked; sizes are bounded before anything is written.
 
     Raises:
-        RegistryError: the archive is too large, or has not one folder in it.
+        RegistryError: the archive is too large, has not one folder in it, or could be unpacked in more ways than one.
     """
     members = archive.infolist()
     size, tops = sum(each.file_size for each in members), {each.filename.split("/")[0] for each in members}
     if size > _MAX_BYTES or len(members) > _MAX_FILES:
+        raise _too_large(f"{size:,} bytes in {len(members):,} files")
+    if ambiguous := next(_ambiguities(archive), None):
         raise RegistryError(
-            f"an archive has at most {_MAX_BYTES:,} bytes in {_MAX_FILES:,} files",
-            f"{size:,} bytes in {len(members):,} files",
-            "Unpack it yourself, and name the folder.",
+            "every program unpacks the archive of a bundle to the same files",
+            ambiguous,
+            "Do not use it: what was verified here need not be what you get. Name one that `ecm-edge bundle` wrote.",
         )
     if len(tops) != 1 or not all("/" in each.filename for each in members):
         raise RegistryError(
@@ -261,9 +282,47 @@ def _unpacked(archive: zipfile.ZipFile, scratch: Path) -> Path:
             "Name one that `ecm-edge bundle` wrote.",
         )
     archive.extractall(scratch)
-    inside = [path for path in scratch.iterdir() if path.is_dir()]
-    if not inside:
-        raise RegistryError(
-            "the archive of a bundle has one folder in it", "none", "Name one that `ecm-edge bundle` wrote."
-        )
-    return inside[0]
+    return scratch / tops.pop()
+
+
+def _ambiguities(archive: zipfile.ZipFile) -> Iterator[str]:
+    """What another program could unpack in another way, or not at all."""
+    members = archive.infolist()
+    names = Counter(each.filename.rstrip("/").casefold() for each in members)
+    for each in members:
+        name, kind = each.filename, stat.S_IFMT(each.external_attr >> 16)
+        if not is_file_name(name.rstrip("/")) or not name.isprintable():
+            yield f"a member of the name {name!r}"
+        if names[name.rstrip("/").casefold()] > 1:
+            yield f"{name!r} more than once (capitals count for nothing)"
+        if kind not in {0, stat.S_IFDIR if each.is_dir() else stat.S_IFREG}:
+            yield f"{name!r}, which is neither a file nor a folder"
+        if each.compress_type not in _PACKED:
+            yield f"{name!r}, packed by the unusual method {each.compress_type}"
+        extra, fits = _local_header(archive, each)
+        if not fits:
+            yield f"{name!r}, with another description in front of it than in the archive's list"
+        if unknown := {*_fields(each.extra), *_fields(extra)} - _EXTRA_FIELDS:
+            yield f"{name!r} with the unusual extra field {min(unknown):#06x}"
+
+
+def _local_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[bytes, bool]:
+    """The extra fields in front of a member, and whether the rest there fits the list; other programs go by it."""
+    stream = archive.fp
+    if stream is None:
+        raise ValueError("a closed archive")
+    stream.seek(member.header_offset)
+    flags, method, *sizes, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
+    stream.seek(name_bytes, os.SEEK_CUR)
+    stated = [member.CRC, member.compress_size, member.file_size]
+    same_sizes = sizes == stated or (flags & _SIZES_FOLLOW and not any(sizes))
+    return stream.read(extra_bytes), same_sizes and (flags, method) == (member.flag_bits, member.compress_type)
+
+
+def _fields(extra: bytes) -> Iterator[int]:
+    """The kinds of a member's extra fields; 0 for bytes that are no field."""
+    at = 0
+    while at < len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at) if at + 4 <= len(extra) else (0, len(extra))
+        yield kind if at + 4 + length <= len(extra) else 0
+        at += 4 + length

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 INCUMBENT = "incumbent.json"
 ENTRIES = "entries"
 LOCK = ".lock"
+_ENTRIES_OF_A_HISTORY = 2
 
 _RESTORE = (
     "Restore the shelf from a copy. Without one, move the shelf away and promote the entry that was in use anew: "
@@ -103,6 +104,7 @@ def findings(shelf: Path) -> Iterator[Finding]:
     except EcmEdgeError as problem:
         yield Finding(name="unreadable", where=str(shelf), found=problem.found, remedy=_RESTORE)
         return
+    yield from _gone_history(shelf, found)
     broken = list(_broken_history(shelf, found))
     yield from broken
     yield from _misfit(shelf, found, sound=not broken)
@@ -113,6 +115,22 @@ def _links(shelf: Path) -> Iterator[Finding]:
         if path.is_symlink():
             remedy = "Put the file or folder itself in its place: links are not followed in a registry."
             yield Finding(name="link", where=str(path), found=f"{path.name} is a link", remedy=remedy)
+
+
+def entries_of(shelf: Path) -> list[Path]:
+    """What lies in a shelf's folder of entries, by name, but for what is hidden."""
+    folder = shelf / ENTRIES
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _gone_history(shelf: Path, found: Shelf) -> Iterator[Finding]:
+    """Several entries and no decision. One alone is what a first promotion leaves that was killed."""
+    if found.lines or found.latest or found.incumbent or (number := len(entries_of(shelf))) < _ENTRIES_OF_A_HISTORY:
+        return
+    what = f"{number} entries, and neither {HISTORY} nor {LATEST} nor {INCUMBENT}"
+    yield Finding(name="history_gone", where=str(shelf), found=what, remedy=_RESTORE)
 
 
 def _broken_history(shelf: Path, found: Shelf) -> Iterator[Finding]:

@@ -141,7 +141,7 @@ def plain(text: str) -> str:
     """
     for sign in "\\|`*[$":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+    return printable(" ".join(text.replace("&", "&amp;").replace("<", "&lt;").split()))
 
 
 def code(text: str) -> str:
@@ -150,7 +150,7 @@ def code(text: str) -> str:
     >>> code("a`b\nc")
     "a'b c"
     """
-    return " ".join(text.replace("`", "'").split())
+    return printable(" ".join(text.replace("`", "'").split()))
 
 
 def row(*cells: object) -> str:

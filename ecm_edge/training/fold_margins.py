@@ -8,10 +8,8 @@ without one fold are kept too.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +20,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from ecm_edge.base import files, provenance
 from ecm_edge.base.processes import run_all
+from ecm_edge.base.threads import usable_cores
 from ecm_edge.candidate import candidate
 from ecm_edge.data import splits
 from ecm_edge.data.dataset import open_dataset
@@ -31,6 +30,7 @@ from ecm_edge.training.threshold_in_bias import fold_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -127,13 +127,13 @@ def fold_margins(
     if work is None:
         with files.scratch_folder() as scratch:
             return fold_margins(
-                configs, dataset, folds, rule=rule, work=Path(scratch), workers=workers, on_network=on_network
+                configs, dataset, folds, rule=rule, work=scratch, workers=workers, on_network=on_network
             )
     files.make_folder(work)
     setting = _Setting(dataset.folder, folds, rule, work, provenance.collect().tool_version)
     jobs = [_Job(setting, left_out, config) for left_out, config in configs.items()]
     with files.locked(work):
-        networks = _networks(setting, jobs, dataset, workers or os.cpu_count() or 1, on_network)
+        networks = _networks(setting, jobs, dataset, workers or usable_cores(), on_network)
         kept = fold_networks.to_bytes({job.left_out[0]: _state(job) for job in jobs if job.keeps_network})
     return _placed(networks, dataset, folds, kept)
 

@@ -33,9 +33,7 @@ def add(counts, name, outcomes, inputs):
     row["inputs"] += inputs
     row["taken"] += inputs - len(outcomes)
     for outcome in outcomes:
-        row["taken"] += outcome.code in {0, 1}
-        row["refused"] += outcome.code == 2 and not outcome.finding
-        row["failed"] += bool(outcome.finding)
+        row["failed" if outcome.finding else "refused" if outcome.code == 2 else "taken"] += 1
         row["slowest_s"] = max(row["slowest_s"], round(outcome.seconds, 1))
         row["peak_mb"] = max(row["peak_mb"], round(outcome.peak_mb))
         if outcome.finding and len(row["findings"]) < MOST_FINDINGS:

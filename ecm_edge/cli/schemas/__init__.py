@@ -22,7 +22,7 @@ RECORDS = {
     "tasks": "ecm_edge.tasks:TaskList",
     "targets": "ecm_edge.targets:TargetList",
     "space": "ecm_edge.candidate.space:Space",
-    "fit": "ecm_edge.firmware.fit_records:FitRecord",
+    "fit": "ecm_edge.firmware.boards:AnyFit",
     "gate": "ecm_edge.forms.gate:CostRecord",
     "search": "ecm_edge.search.runs:SearchRecord",
     "worker": "ecm_edge.search.runs:WorkerRecord",

@@ -38,6 +38,7 @@ from ecm_edge.data.recordings.windows import Listing, Recording, Unfit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from ecm_edge.data.recordings.options import Options
     from ecm_edge.tasks import Task
@@ -51,6 +52,8 @@ _DIRECTORY = "DICOMDIR"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _META = 2  # the group of the elements that say how the others are written
 _LARGEST = 2**31  # bytes
+_BLOCK = 2**20
+_ITEM, _MOST_ITEMS = b"\xfe\xff\x00\xe0", 10_000  # pydicom takes a kilobyte for each
 _DERIVED = "DERIVED"
 _LEAD = re.compile(r"(?:lead\s+)?(?P<name>.*?)(?:\s*\(.*\))?", re.IGNORECASE)  # "Lead I (Einthoven)"
 _KINDS = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
@@ -200,7 +203,10 @@ def _channels(path: Path) -> list[_Channel]:
         if meta.get("TransferSyntaxUID") == _DEFLATED:
             raise Unfit("deflated, so that its size is not known: write it anew in explicit little endian")
         stream.seek(0)
-        groups = list(pydicom.dcmread(stream).get("WaveformSequence") or ())
+        if (items := _items(stream)) > _MOST_ITEMS:
+            raise Unfit(f"{items} items in its sequences; at most {_MOST_ITEMS} are read")
+        stream.seek(0)
+        groups = list(pydicom.dcmread(stream, specific_tags=["WaveformSequence"]).get("WaveformSequence") or ())
     if not groups:
         raise Unfit("DICOM without a waveform")
     original = [group for group in groups if group.get("WaveformOriginality") != _DERIVED]
@@ -209,6 +215,15 @@ def _channels(path: Path) -> list[_Channel]:
         for group in original or groups
         for number in range(len(group.ChannelDefinitionSequence))
     ]
+
+
+def _items(stream: BinaryIO) -> int:
+    """How many items the sequences of a file may have, at most: each begins with the same four bytes."""
+    count, before = 0, b""
+    while block := stream.read(_BLOCK):
+        count += (before + block).count(_ITEM)
+        before = block[1 - len(_ITEM) :]
+    return count
 
 
 def _raw(channel: _Channel) -> np.ndarray:

@@ -28,6 +28,7 @@ _BEFORE_SAMPLES = 216  # bytes of a channel's fields before its number of sample
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _LONGEST_RECORD = 2**26  # bytes; EDFlib's limit is 15 MB
 _BLOCK = 2**24  # bytes read at a time
+_MOST_TEXTS = 500_000  # more than the beats of four days
 _TAL = re.compile(
     rb"(?P<onset>[+-]\d{1,12}(\.\d{0,12})?)(\x15(?P<duration>\d{1,12}(\.\d{0,12})?))?\x14(?P<texts>.*)\x14", re.DOTALL
 )
@@ -113,6 +114,8 @@ class EdfFile:
                     for one in _annotations(row.tobytes(), record):
                         if one.text:
                             found.append(one)
+                            if len(found) > _MOST_TEXTS:
+                                raise Unfit(f"more than {_MOST_TEXTS} annotations")
                         elif number == 0 and math.isnan(onsets[record]):
                             onsets[record] = one.onset_s
         return onsets, found
@@ -224,6 +227,8 @@ def _records(stated: int, data_bytes: int, record_bytes: int) -> tuple[int, tupl
 
 def _annotations(data: bytes, record: int) -> Iterator[Annotation]:
     """The texts of one record's annotation channel; the empty one is the record's own onset."""
+    if max(data.count(b"\x14"), data.count(b"\0\0+")) > _MOST_TEXTS:
+        raise Unfit(f"more than {_MOST_TEXTS} annotations")
     for each in filter(None, data.split(b"\0")):
         tal = _TAL.fullmatch(each)
         if tal is None:

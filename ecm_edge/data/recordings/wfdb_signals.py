@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ _DEFAULT_GAIN = 200.0
 _BLOCK_SAMPLES = 2**22  # of all signals of a file
 _BLOCKS_KEPT = 2
 _MAX_SAMPLES = 2**31
+_MOST_PARTS = 10_000
 _MAX_DIFFERENCES = 2**26
 _DIFFERENCES = "8"  # each sample is the difference from the one before: decoded only as a whole
 
@@ -111,12 +112,15 @@ def _find_in_parts(header: Header, wanted: str | None, preferred: Sequence[str])
     names = [name for name, _ in header.parts if name != MISSING_PART]
     if not names:
         raise Unfit("it has no part with a signal")
-    layout = [signal.name for signal in _part(header, names[0]).signals]
+    if len(header.parts) > _MOST_PARTS:
+        raise Unfit(f"{len(header.parts)} parts; at most {_MOST_PARTS} are read")
+    part_of = cache(lambda name: _part(header, name))
+    layout = [signal.name for signal in part_of(names[0]).signals]
     number = choose_lead(layout, wanted, preferred)
     found, begin = [], 0
     for name, frames in header.parts:
         if name != MISSING_PART and frames:
-            part = _part(header, name)
+            part = part_of(name)
             there = [signal.name for signal in part.signals]
             if layout[number] in there:
                 place = number if there == layout else choose_lead(there, layout[number])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -16,11 +14,13 @@ from ecm_edge import targets
 from ecm_edge.base import files
 from ecm_edge.base.errors import EcmEdgeError, FirmwareError
 from ecm_edge.base.records import Evidence
+from ecm_edge.base.threads import usable_cores
 from ecm_edge.evaluate.verify.records import VerifiedFirmware, is_this_host
 from ecm_edge.firmware import build, emulate, make, toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ecm_edge.base.records import Form
     from ecm_edge.evaluate.verify.forms import FormFile
@@ -109,7 +109,7 @@ class Compiled:
     def emulated_scores(self, samples: Floats) -> Floats:
         """Scores (n, S) of samples (n, T) on the emulated board, in several emulators side by side."""
         image = self.emulated()
-        workers = max(1, min(os.cpu_count() or 1, len(samples) // _LEAST_EMULATED))
+        workers = max(1, min(usable_cores(), len(samples) // _LEAST_EMULATED))
         with ThreadPoolExecutor(workers) as pool:
             parts = pool.map(lambda part: emulate.run_batch(image, part), np.array_split(samples, workers))
             scores = np.concatenate(list(parts))
@@ -190,9 +190,9 @@ def workshop() -> Iterator[Workshop]:
     """A workshop in a temporary folder."""
     with (
         files.scratch_folder() as folder,
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(usable_cores()) as pool,
     ):
         try:
-            yield Workshop(Path(folder), pool)
+            yield Workshop(folder, pool)
         finally:
             pool.shutdown(cancel_futures=True)
