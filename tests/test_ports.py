@@ -54,6 +54,19 @@ LIES = {
             "has the cycles of Cortex-M4F, and core.name begins with",
         ],
     ),
+    "another core whose name is longer": (
+        "nrf52840",
+        {'name = "Cortex-M4F,': 'name = "Cortex-M44,'},
+        ["-mcpu=cortex_m4+vfp4d16sp+strict_align"],
+    ),
+    "another chip's clock, the port named by its path": (
+        "nrf52840",
+        {
+            '"port/nrf52840.c"': f'"{fw.SHIPPED}/port/../port/nrf52840.c"',
+            "clock_hz = 64_000_000": "clock_hz = 32_000_000",
+        },
+        ["sets an nRF52840 to 64,000,000 Hz"],
+    ),
     "ports of two chips": (
         "nrf52840",
         {'linker_script = "port/cortex_m.ld"': 'linker_script = "port/stm32l432kc.ld"'},

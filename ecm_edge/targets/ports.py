@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecm_edge.base.errors import TargetError
+from ecm_edge.targets import firmware as fw
 from ecm_edge.targets.firmware import Pipeline
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from ecm_edge.targets.core import Core, Memory
     from ecm_edge.targets.firmware import Firmware
+
+_SHIPPED = fw.SHIPPED.resolve()
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def _other_core(core: Core, firmware: Firmware | None) -> Iterator[str]:
     name = _first_word(core.name)
     for flag in firmware.flags if firmware else ():
         named = flag.removeprefix("-mcpu=").partition("+")[0].replace("_", "-")
-        if flag.startswith("-mcpu=") and not (named.startswith("generic") or name.lower().startswith(named)):
+        of_core = named.startswith("generic") or re.match(rf"{re.escape(named)}(?!\d)", name.lower())
+        if flag.startswith("-mcpu=") and not of_core:
             yield f"{flag} in firmware.flags is of another core than core.name, which begins with {name}"
     if core.pipeline:
         of = _shipped_pipelines().get(_key(core.pipeline.model_dump(mode="json")), {name})
@@ -166,4 +170,11 @@ def _ports(firmware: Firmware | None) -> list[tuple[str, Port]]:
     if firmware is None:
         return []
     script = [firmware.linker_script] if firmware.linker_script else []
-    return [(name, PORTS[name]) for name in [*firmware.port, *script] if name in PORTS]
+    named = map(_shipped_name, [*firmware.port, *script])
+    return [(name, PORTS[name]) for name in named if name in PORTS]
+
+
+def _shipped_name(name: str) -> str:
+    """The name under which a file ships, by whatever path a board's file names it."""
+    path = fw.path(name).resolve()
+    return path.relative_to(_SHIPPED).as_posix() if path.is_relative_to(_SHIPPED) else name
