@@ -50,6 +50,13 @@ def test_help_imports_nothing_heavy():
     assert HEAVY.isdisjoint(name.partition(".")[0] for name in done.stderr.split())
 
 
+def test_an_endless_name_in_an_error_is_cut(capsys):
+    assert run("targets", "x" * 10_000) == 2
+    said = capsys.readouterr().err
+    assert len(said) < 4_100
+    assert said.rstrip().endswith("letters more)")
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_every_command_has_help_and_json(path, capsys):
     assert run(*path, "--help") == 0

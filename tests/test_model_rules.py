@@ -142,6 +142,17 @@ def test_functions_that_double_are_refused(tmp_path):
     assert "functions have at most" in refusal(proto, tmp_path)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_thousands_of_operators_are_refused(tmp_path, more):
+    proto = dense(source="samples")
+    copies = [node("Relu", ["samples"], f"unused_{i}") for i in range(model_rules.MOST_NODES - len(proto.graph.node))]
+    proto.graph.node.extend([*copies, *[node("Relu", ["samples"], "one_more")] * more])
+    if not more:
+        model_rules.before_inference(proto, "m.onnx")
+        return
+    assert "a model has at most 4,096 operators; found 4,097 in " in refusal(proto, tmp_path)
+
+
 def test_scales_of_blocks_are_applied_block_by_block(tmp_path):
     stored = np.arange(-64, 64).reshape(T, 8).astype(np.int8)
     scales = np.abs(weights(T // 4, 8)) * 0.1

@@ -106,7 +106,7 @@ def test_files_may_come_from_another_store(study, bucket, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "which", "found"),
-    [("af-june", "best", "none of the name af-june"), (NAME, 7, "none of trial 7; trials with files: 0")],
+    [("af-june", "best", "none of the name af-june"), (NAME, 7, "no trial 7 in af-july. It has the trials 0 to 0")],
 )
 def test_what_is_not_there_is_named(study, tmp_path, name, which, found):
     with pytest.raises(SearchError, match=found):
@@ -121,7 +121,7 @@ def test_a_folder_that_is_there_stays(study, tmp_path):
 
 def test_a_study_without_a_store_says_so(copied, tmp_path):
     optuna.load_study(study_name=NAME, storage=copied).set_user_attr("artifacts_url", None)
-    with pytest.raises(SearchError, match=r"says where its files are.*search with --artifacts"):
+    with pytest.raises(SearchError, match=r"says where its files are.*was searched without --artifacts"):
         pull(copied, NAME, tmp_path / "run")
 
 

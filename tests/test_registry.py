@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ecm_edge.base import files
+from ecm_edge.base import faults, files
 from ecm_edge.base.errors import CandidateError, OutputError, RegistryError
 from ecm_edge.registry import entries, registry
 from ecm_edge.registry.events import Event
@@ -222,15 +222,13 @@ def test_kill_9_while_promoting(shelf, decide, dataset, tmp_path, name, expected
 @pytest.mark.parametrize("name", ["model.int8.onnx", "manifest.json", "incumbent.json"])
 def test_a_full_disk_leaves_the_incumbent(shelf, decide, monkeypatch, name):
     decide(3)
-    real = files.write_atomic
 
-    def write(path, content):
-        if path.name == name and shelf in path.parents:
-            raise files.cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
-        real(path, content)
+    def is_full(point, path):
+        if point == "write.content" and path.name == name and shelf in path.parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_atomic", write)
+        patch.setattr(faults, "point", is_full)
         with pytest.raises(OutputError, match="No space left on device"):
             decide(2)
     assert incumbent(shelf).entry == "100-70"

@@ -66,7 +66,7 @@ def test_each_mistake_is_named(tmp_path, old, new, message):
     ("content", "message"),
     [
         (b"\xff\xfe\x00", "TOML in UTF-8"),
-        (b"#" * (1 << 20) + b"\n", "Larger than 1,048,576 bytes"),
+        (b"#" * (1 << 16) + b"\n", "Larger than 65,536 bytes"),
         (None, "Is a directory"),
     ],
 )

@@ -83,6 +83,9 @@ _CHAIN = {
 }
 """Every command with its line of help, in the order of the chain, by the headings of the help."""
 
+_LONGEST_MESSAGE = 4_000
+"""Letters of an error on the terminal: names in a file may be of any length."""
+
 _COMMANDS = {name: line for section in _CHAIN.values() for name, line in section.items()}
 
 
@@ -163,7 +166,10 @@ def _say(error: EcmEdgeError, stdout: TextIO | None, code: int) -> int:
     """Print an error on stderr, and with --json on stdout; gives the exit code."""
     with suppress(OSError):  # they themselves may be what cannot be written
         lines = f"error: {error}".split("\n") if isinstance(error, FirmwareError) else [f"error: {error}"]
-        click.echo("\n  ".join(map(printable, lines)), err=True)  # a compiler's words alone have lines
+        said = "\n  ".join(map(printable, lines))  # a compiler's words alone have lines
+        if (more := len(said) - _LONGEST_MESSAGE) > 0:
+            said = f"{said[:_LONGEST_MESSAGE]}… ({more:,} letters more)"
+        click.echo(said, err=True)
     if stdout is not None:
         with suppress(OSError):
             click.echo(

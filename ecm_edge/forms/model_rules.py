@@ -28,6 +28,8 @@ MOST_ELEMENTS = 2**22
 """Elements of one tensor between layers; a board has memory for far fewer."""
 MOST_WEIGHTS = 2**26
 """Elements of all constants of a model together."""
+MOST_NODES = 2**12
+"""Operators of a graph; C is written for each, and a network for a board has some hundreds at most."""
 _MOST_CALLED = 2**14
 """Nodes of all functions of a model, written out where they are called."""
 
@@ -51,6 +53,9 @@ def before_inference(proto: onnx.ModelProto, name: str) -> None:
         proto: as it was parsed.
         name: of the file, for messages.
     """
+    if (count := len(proto.graph.node)) > MOST_NODES:
+        hint = "Export a recurrent layer as an LSTM or GRU, not written out step by step."
+        raise ModelError(f"a model has at most {MOST_NODES:,} operators", f"{count:,} in {name}", hint)
     _check_text(proto, name)
     version = _checked_opset(proto, name)
     if proto.graph.sparse_initializer:
