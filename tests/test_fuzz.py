@@ -14,7 +14,7 @@ from tests.fuzz.pool import Pool
 from tests.fuzz.readers import READERS
 
 SHARE = {"answers": 300, "samples": 100, "toml": 60, "iesd": 30, "wfdb": 40, "edf": 40, "csv": 25, "dicom": 30}
-SHARE |= {"dataset": 12, "registry": 10, "candidate": 10, "model": 40, "bundle": 60}
+SHARE |= {"dataset": 12, "registry": 10, "candidate": 10, "model": 40, "bundle": 60, "study": 40}
 
 
 def drawn(seed):

@@ -195,6 +195,24 @@ def bundle(folder):
                 archive.writestr(zipfile.ZipInfo(path.relative_to(SIGNED).as_posix()), path.read_bytes(), kind)
 
 
+def study(folder):
+    """A study in SQLite with the files of its two trials beside it: a trial that is best and one that is avoided."""
+    from ecm_edge.search import runs, search, study, worker
+    from tests import test_search
+
+    case, work = _case(folder, "plain"), folder.parent / "study.work"
+    data = tiny.graded(work / "data")
+    settings = runs.default_settings(data, test_search.TARGET, test_search.SPACE, pruner="none", sampler="random")
+    runs.start(work / "run", settings)
+    sharing = search.Sharing(study.sqlite_url(case / "study.db"), "af", artifacts_url=(case / "store").as_uri())
+    with (
+        patch.object(worker, "train_trial", test_search.fake()),
+        patch.object(worker, "prove_trial", test_search.fake_proof()),
+    ):
+        search.search(data, work / "run", search.Limits(2), sharing, tell=lambda _: None)
+    shutil.rmtree(work)
+
+
 def _case(folder, name):
     case = folder / name
     case.mkdir(parents=True)

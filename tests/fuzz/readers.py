@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -200,6 +202,46 @@ def _bundle(folder, _out, _rng):
     return run("verify-bundle", bundle, "--key", corpus.SIGNED / "key.pub")
 
 
+def _study(folder, rng):
+    """Values of the study's rows, the files of its trials, or any bytes of the database."""
+    path = folder / "study.db"
+    if rng.random() < 0.2:
+        _mutated_files()(folder, rng)
+        return
+    with sqlite3.connect(path) as database:
+        for _ in range(rng.choice([1, 1, 1, 2, 5])):
+            table, column = rng.choice(_CELLS)
+            rows = database.execute(f"SELECT rowid, {column} FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
+            if not rows:
+                continue
+            row, value = rng.choice(rows)
+            if rng.random() < 0.1:
+                database.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))  # noqa: S608 - names from above
+                continue
+            changed = rng.choice([*mutators.NUMBERS, *mutators.WORDS, None, 2**40, -1, 1e300, b"\xff\xfe"])
+            if isinstance(value, str) and rng.random() < 0.7:
+                changed = mutators.json_text(value.encode(), rng).decode(errors="replace")
+            with contextlib.suppress(sqlite3.IntegrityError):
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, row))  # noqa: S608
+    database.close()
+
+
+_CELLS = [
+    *[("study_user_attributes", "value_json"), ("trial_user_attributes", "value_json")] * 6,
+    *[("study_user_attributes", "key"), ("trial_user_attributes", "key"), ("trial_system_attributes", "value_json")],
+    *[("trials", "state"), ("trials", "number"), ("trials", "datetime_start"), ("trial_params", "param_value")],
+    *[("trial_params", "distribution_json"), ("trial_values", "value"), ("trial_values", "value_type")],
+    *[("studies", "study_name"), ("study_directions", "direction"), ("version_info", "schema_version")],
+    ("alembic_version", "version_num"),
+]
+"""Tables of Optuna's and columns of theirs; ours are the user attributes."""
+
+
+def _pulled(folder, out, rng):
+    words = ["--trial", rng.choice(["best", "all", "0", "1"]), "--artifacts", folder / "store"]
+    return run("pull", "af", "--storage", f"sqlite:///{folder}/study.db", "-o", out, *words)
+
+
 def _samples(folder, _out, _rng):
     classifier = onnx_model.classifier_of(_small_model())
     for path in sorted(folder.iterdir()):
@@ -289,6 +331,7 @@ READERS = {
             _mutated_files((".sig", mutators.json_text), (".json", mutators.json_text), (".zip", _zip)),
             _bundle,
         ),
+        Reader("study", corpus.study, _study, _pulled),
         Reader("samples", corpus.samples, _mutated_files((".npy", _npy)), _samples),
         Reader("answers", _answer_frames, _answers, _answered),
     ]
