@@ -15,6 +15,7 @@ from ecm_edge.firmware.operators.calls import Struct, Tile
 from ecm_edge.firmware.operators.convolution_i8 import pairs
 from ecm_edge.firmware.operators.weighted import Activation
 from ecm_edge.firmware.operators.windows import Windows
+from ecm_edge.forms.reference import rounding
 
 HEAD = """\
 #include <stdio.h>
@@ -80,10 +81,12 @@ class Drawn:
     def quant(self, outputs):
         """Factors of an int8 layer, and its rounding; both arguments."""
         step = self.whole(0, 1)
-        factor = self.array("factor", self.rng.uniform(1e-4, 1e-2, outputs if step else 1), "float32")
+        values = self.rng.uniform(1e-4, 1e-2, outputs if step else 1) * 10.0 ** self.whole(-3, 2)
+        integers, shift = rounding.fixed_point(values.astype(np.float32))
+        factor = self.array("factor", integers, "int32")
         zero_point = self.whole(-128, 127)
         minimum = zero_point if self.whole(0, 1) else -128
-        members = {"factor_step": step, "zero_point": zero_point, "minimum": minimum, "maximum": 127}
+        members = {"factor_step": step, "shift": shift, "zero_point": zero_point, "minimum": minimum, "maximum": 127}
         return factor, self.struct(Struct("quant", members))
 
     def windows(self, *, even=False):
@@ -246,6 +249,20 @@ def depthwise_i8_lines(case):
     return _depthwise_i8(case, "ecm_depthwise_i8_lines", case.whole(1, 4))
 
 
+def depthwise_i8_dual(case):
+    """ecm_depthwise_i8_dual: channels in pairs, at even places."""
+    channels, samples, outputs, tile, size = _channels(case, 1, even=True)
+    w = case.bytes(outputs, channels.members["taps"])
+    x = case.array("x", case.bytes(samples), "int16")
+    w_plain, w_fast = case.array("w", w, "int8"), case.array("pairs", depthwise.channel_pairs(w), "int16")
+    b = case.biases(outputs, w.shape[1])
+    factor, quant = case.quant(outputs)
+    shape, tiled = case.struct(channels), case.struct(tile.struct(backward=case.backward()))
+    plain = f"plain_depthwise_i8({arguments(x, w_plain, b, factor, 'plain', shape, quant)})"
+    fast = f"ecm_depthwise_i8_dual({arguments(x, w_fast, b, factor, 'fast', shape, tiled, quant)})"
+    return case.text(plain, fast, size, "ecm_stored")
+
+
 def depthwise_i8_packed(case):
     """ecm_depthwise_i8_packed: some lines of the output together; the plain kernel computes one after the other."""
     together, down = case.whole(1, depthwise.DEPTHWISE_LINES), case.whole(1, 2)
@@ -278,11 +295,13 @@ def _depthwise_i8(case, function, lines=1):
     return case.text(plain, fast, size, "ecm_stored")
 
 
-def _channels(case, lines):
+def _channels(case, lines, *, even=False):
     """Channels of so many lines of taps, samples under them, outputs, a tile, and elements of the output."""
-    count, multiplier, rows, taps = case.whole(1, 5), case.whole(1, 3), case.whole(1, 40), case.whole(1, 16)
+    step = 2 if even else 1  # from one choice of channels to the next
+    count, multiplier = step * case.whole(1, 5), 1 if even else case.whole(1, 3)
+    rows, taps = case.whole(1, 40), case.whole(1, 16)
     stride, dilation = case.whole(1, 3), case.whole(1, 3)
-    outputs, time_step = count * multiplier, count + case.whole(0, 1)
+    outputs, time_step = count * multiplier, count + step * case.whole(0, 1)
     y_step = outputs + case.whole(0, 1)
     members = {"rows": rows, "stride": stride, "taps": taps, "dilation": dilation, "time_step": time_step}
     members |= {"outputs": outputs, "multiplier": multiplier, "y_step": y_step}
@@ -313,7 +332,7 @@ KERNELS = {
     for make in (
         *(conv_f32, conv_f32_wide, conv_i8, conv_i8_dual, conv_i8_packed),
         *(depthwise_f32, depthwise_f32_once, depthwise_f32_lines),
-        *(depthwise_i8, depthwise_i8_lines, depthwise_i8_packed, dense_half),
+        *(depthwise_i8, depthwise_i8_lines, depthwise_i8_packed, depthwise_i8_dual, dense_half),
     )
 }
 """By the name of the kernel's header."""

@@ -1,5 +1,9 @@
 """Whole graphs in the reference: integer groups by hand, and against onnxruntime on graphs that are drawn."""
 
+import math
+from fractions import Fraction
+from typing import get_args
+
 import numpy as np
 import onnx
 import pytest
@@ -12,8 +16,11 @@ from ecm_edge.base.errors import ModelError
 from ecm_edge.candidate import networks
 from ecm_edge.evaluate.verify.hops import layer_lsbs
 from ecm_edge.forms import export, onnx_model, parity, quantize, reference, simplify
+from ecm_edge.targets.kernels import Kernels
 
-from . import nets
+from . import firmware_c, nets
+
+INT8 = Kernels.model_fields["int8"].annotation
 
 
 def test_integer_convolution_by_hand():
@@ -31,6 +38,41 @@ def test_integer_convolution_by_hand():
     found = reference.scores(reference.load(proto), np.float32([[1.0, -0.3]]))
     assert found.tolist() == [[4 * 0.25, 1 * 0.25]]
     assert reference.load(proto).quantised == ["samples_q", "y_q"]
+
+
+@pytest.mark.parametrize("is_relu", [False, True])
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_two_activations_are_joined_on_integers(tmp_path, op, is_relu):
+    """The nearest integer of the exact value, a tie upwards, for every pair of bytes; the C has the same."""
+    scales, zero_points = (0.0213, 0.0517, 0.0391 if op == "Add" else 0.0973), (3, -7, -20)
+    (a, ac), (b, bc), (y, yc) = (
+        nets.quantised(name, scale, zero)
+        for name, scale, zero in zip(("samples", "half", "y"), scales, zero_points, strict=True)
+    )
+    half = nets.node("Mul", ["samples", "factor"], "half")
+    joined = [nets.node(op, ["samples_f", "half_f"], "r" if is_relu else "y")]
+    joined += [nets.node("Relu", ["r"], "y")] if is_relu else []
+    last = nets.node("Reshape", ["y_f", "shape"], "scores")
+    constants = ac | bc | yc | {"factor": np.float32(-0.7), "shape": np.array([1, 96])}
+    proto = nets.graph([*a, half, *b, *joined, *y, last], constants, shape=(1, 2, 48), output=("scores", (1, 96)))
+    graph = reference.load(proto)
+    assert [step.op.op for step, _ in graph.quantised_layers] == ["QuantizeLinear", "QuantizeLinear", op]
+    samples = np.random.default_rng(4).uniform(-3, 3, (40, 96)).astype(np.float32)
+    found = reference.run(graph, samples, ["samples_q", "half_q", "y_q"])
+    one, other = (found[f"{name}_q"].astype(int) - zero for name, zero in (("samples", 3), ("half", -7)))
+    x, w, out = (Fraction(float(np.float32(scale))) for scale in scales)
+    pairs = zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)
+    exact = [(p * x + q * w if op == "Add" else p * x * q * w) / out for p, q in pairs]
+    low = zero_points[2] if is_relu else -128
+    nearest = [min(max(math.floor(each + Fraction(1, 2)) + zero_points[2], low), 127) for each in exact]
+    at_a_tie = [abs(each % 1 - Fraction(1, 2)) < Fraction(1, 2**10) for each in exact]
+    same = found["y_q"].ravel() == nearest
+    assert all(same | at_a_tie)
+    assert sum(at_a_tie) < len(exact) / 10
+    models = [firmware_c.generate(graph, kind, Kernels(int8=kind)) for kind in get_args(INT8)]
+    program = firmware_c.build(tmp_path, models, sanitise=True)
+    for scores, _ in program.run_all([(number, samples) for number in range(len(models))]):
+        np.testing.assert_array_equal(scores, reference.scores(graph, samples))
 
 
 def test_mean_of_integers_is_exact():

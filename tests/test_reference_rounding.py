@@ -1,5 +1,8 @@
 """The one rounding rule, on ties and at the ends of the range."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,9 +44,26 @@ def test_nan_cannot_be_quantised():
 
 
 def test_requantize_by_hand():
-    accumulator = np.array([[5, -5, 7, 1000]], np.int32)  # x 0.5 = 2.5, -2.5, 3.5, 500
-    q = rounding.requantize(accumulator, np.float32([[0.5]]), np.array([[3]], np.int8))
-    assert q.tolist() == [[5, 1, 7, 127]]
+    accumulator = np.array([[5, -5, 7, 1000, -1000]])  # x 0.5 = 2.5, -2.5, 3.5, 500, -500
+    zero_point = np.array([[3]], np.int8)
+    assert rounding.requantize(accumulator, np.float32([[0.5]]), zero_point).tolist() == [[6, 1, 7, 127, -128]]
+    assert rounding.requantize_wide(accumulator, np.float32([[0.5]]), zero_point).tolist() == [[5, 1, 7, 127, -128]]
+
+
+@given(st.integers(-(2**31) + 1, 2**31 - 1), st.lists(st.floats(2**-40, 2**20, width=32), min_size=1, max_size=3))
+def test_requantize_is_the_nearest_integer(total, factors):
+    """Of the exact product with the factor as it is stored, which differs by less than 2^-30 of the largest."""
+    stored, shift = rounding.fixed_point(np.float32(factors))
+    assert 1 <= shift <= 62
+    assert (stored >= 0).all()
+    assert (stored < 2**31).all()
+    if shift < 62:
+        assert np.abs(stored / 2.0**shift - np.float64(np.float32(factors))).max() <= max(factors) * 2.0**-30
+    found = rounding.requantize(np.array([[total]]), np.float32(factors), np.zeros((1, 1), np.int32))
+    exact = [Fraction(total * int(each), 2**shift) for each in stored]
+    limit = 2**31
+    nearest = [min(max(math.floor(each + Fraction(1, 2)), -limit), limit - 1) for each in exact]
+    assert found.reshape(-1).tolist() == nearest
 
 
 def test_multiplier_is_rounded_after_each_operation():

@@ -78,8 +78,8 @@ class Program:
         kinds: the ONNX type of every tensor, by NumPy's name.
         uses: how many times steps read each tensor (the graph's output counts once more).
         rooms: what the convolutions that read a tensor want of its memory.
-        wide: whether float sums are taken in double, as they are in quantised graphs, whose integers have to come out
-            the same as the reference's.
+        wide: whether sums of products of floats are taken in double, as they are in quantised graphs, whose integers
+            have to come out the same as the reference's.
         readers: the steps that read each tensor.
     """
 

@@ -44,12 +44,12 @@ static inline void plain_conv_f32(
     }
 }
 
-/* y[t][o] = saturate(round((b[o] + sum of x * w) * factor[o]) + zero_point) */
+/* y[t][o] = saturate(round((b[o] + sum of x * w) * factor[o] / 2^shift) + zero_point) */
 static inline void plain_conv_i8(
     const ecm_stored *x,
     const int8_t *w,
     const int32_t *b,
-    const float *factor,
+    const int32_t *factor,
     ecm_stored *y,
     const ecm_windows *n,
     const ecm_quant *quant)
@@ -89,12 +89,12 @@ static inline void plain_depthwise_f32(
     }
 }
 
-/* y[t][o] = saturate(round((b[o] + sum over k of x * w[o][k]) * factor[o]) + zero_point), of one channel of x */
+/* y[t][o] = saturate(round((b[o] + sum over k of x * w[o][k]) * factor[o] / 2^shift) + zero_point), of one channel of x */
 static inline void plain_depthwise_i8(
     const ecm_stored *x,
     const int8_t *w,
     const int32_t *b,
-    const float *factor,
+    const int32_t *factor,
     ecm_stored *y,
     const ecm_channels *n,
     const ecm_quant *quant)

@@ -40,6 +40,8 @@
 /* A pointer of which the compiler knows nothing more: what is read through it has a short offset from it, and is not
  * reached from the start of an arena. */
 #define ECM_KEEP_POINTER(p) __asm__("" : "+r"(p))
+/* A sum is done here: the compiler would finish it where it is used, behind branches, and keep all that it is made of. */
+#define ECM_KEEP_SUM(sum) __asm__ volatile("" : "+r"(sum))
 #define ECM_INLINE static inline __attribute__((always_inline, unused))
 #define ECM_ALIGNED __attribute__((aligned(8)))
 #define ecm_fmaf __builtin_fmaf
@@ -47,6 +49,7 @@
 #include <math.h>
 #define ECM_KEEP_LOADS() ((void)0)
 #define ECM_KEEP_POINTER(p) ((void)0)
+#define ECM_KEEP_SUM(sum) ((void)0)
 #define ECM_INLINE static inline
 #define ECM_ALIGNED
 #define ecm_fmaf fmaf

@@ -3,7 +3,7 @@
  *
  *   acc     = b[o] + sum over q <= repeats, s < segments, i < segment
  *                    of x[t * x_step + q * repeat_step + s * segment_step + i] * w[q][s][i][o]
- *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
+ *   y[t][o] = saturate(round(acc * factor[o] / 2^shift) + zero_point)
  *
  * The zero point of x is in the bias: b[o] = bias[o] - x_zero_point * sum of w[..][o]; margins hold the zero point.
  * No part of a sum leaves int32, whatever the samples: the generator has checked that the sizes of the bias and of all
@@ -20,11 +20,11 @@ enum { ECM_TILE_I8 = 16 }; /* most rows, or outputs or words, of one tile */
 
 /* All of the layer, tile by tile; outputs >= tile.outputs. */
 ECM_INLINE void ecm_conv_i8(
-    const ecm_stored *x, /* the first row's window; read only */
-    const int8_t *w,     /* [block][products][tile.outputs] */
-    const int32_t *b,    /* [outputs] */
-    const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
-    ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
+    const ecm_stored *x,   /* the first row's window; read only */
+    const int8_t *w,       /* [block][products][tile.outputs] */
+    const int32_t *b,      /* [outputs] */
+    const int32_t *factor, /* [outputs] see ecm_quant, or one value where factor_step is 0 */
+    ecm_stored *y,         /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_windows *windows,
     const ecm_tile *tile, /* rows and outputs up to ECM_TILE_I8 */
     const ecm_quant *quant)
@@ -71,7 +71,7 @@ ECM_INLINE void ecm_conv_i8(
             for (int32_t r = 0; r < tile->rows; r++) {
                 ECM_UNROLL
                 for (int32_t c = 0; c < tile->outputs; c++) {
-                    const float m = factor[(o + c) * quant->factor_step];
+                    const int32_t m = factor[(o + c) * quant->factor_step];
                     ecm_store_i8(yb + r * windows->y_step + c, acc[r][c], m, quant);
                 }
             }

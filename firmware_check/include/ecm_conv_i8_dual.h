@@ -8,39 +8,18 @@
 
 #include "ecm_base.h"
 #include "ecm_conv_i8.h"
+#include "ecm_dual.h"
 #include "ecm_geometry.h"
 #include "ecm_quant.h"
-
-/* acc + low(a) * low(b) + high(a) * high(b), halves signed */
-ECM_INLINE int32_t ecm_dual(uint32_t a, uint32_t b, int32_t acc)
-{
-#if defined(__ARM_FEATURE_DSP)
-    __asm__("smlad %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
-    return acc;
-#else
-    return acc + (int16_t)(uint16_t)a * (int16_t)(uint16_t)b +
-           (int16_t)(uint16_t)(a >> 16) * (int16_t)(uint16_t)(b >> 16);
-#endif
-}
-
-/* Two int16 side by side, the first in the low half; p is aligned to 4 bytes. */
-ECM_INLINE uint32_t ecm_two(const int16_t *p)
-{
-#if defined(__ARM_FEATURE_DSP)
-    return *(const uint32_t *)(const void *)p;
-#else
-    return (uint32_t)(uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16;
-#endif
-}
 
 /* All of the layer, tile by tile; outputs >= tile.outputs. The length of a segment is even, and so are x_step where there
  * are several rows, segment_step where there are several segments, and repeat_step where they come again. */
 ECM_INLINE void ecm_conv_i8_dual(
-    const ecm_stored *x, /* the first row's window, aligned to 4 bytes; read only */
-    const int16_t *w,    /* [block][products / 2][tile.outputs][2], aligned to 4 bytes */
-    const int32_t *b,    /* [outputs] */
-    const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
-    ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
+    const ecm_stored *x,   /* the first row's window, aligned to 4 bytes; read only */
+    const int16_t *w,      /* [block][products / 2][tile.outputs][2], aligned to 4 bytes */
+    const int32_t *b,      /* [outputs] */
+    const int32_t *factor, /* [outputs] see ecm_quant, or one value where factor_step is 0 */
+    ecm_stored *y,         /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_windows *windows,
     const ecm_tile *tile, /* rows and outputs up to ECM_TILE_I8; unroll counts pairs, segment / 2 is a multiple of it */
     const ecm_quant *quant)
@@ -87,7 +66,7 @@ ECM_INLINE void ecm_conv_i8_dual(
             for (int32_t r = 0; r < tile->rows; r++) {
                 ECM_UNROLL
                 for (int32_t c = 0; c < tile->outputs; c++) {
-                    const float m = factor[(o + c) * quant->factor_step];
+                    const int32_t m = factor[(o + c) * quant->factor_step];
                     ecm_store_i8(yb + r * windows->y_step + c, acc[r][c], m, quant);
                 }
             }

@@ -42,7 +42,7 @@ ECM_INLINE void ecm_conv_i8_packed(
     const ecm_stored *x,   /* the first row's window; read only */
     const uint64_t *words, /* [block][products][tile.outputs / lanes], of ecm_pack_weights */
     const int32_t *b,      /* [outputs] */
-    const float *factor,   /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
+    const int32_t *factor, /* [outputs] see ecm_quant, or one value where factor_step is 0 */
     ecm_stored *y,         /* [rows][y_step]; may lie over x where the plan says so */
     int32_t lanes,         /* sums in a word, 2 or 3 */
     const ecm_windows *windows,
@@ -86,6 +86,13 @@ ECM_INLINE void ecm_conv_i8_packed(
                 }
                 xq += windows->repeat_step;
             }
+            ECM_UNROLL
+            for (int32_t r = 0; r < tile->rows; r++) {
+                ECM_UNROLL
+                for (int32_t v = 0; v < vectors; v++) {
+                    ECM_KEEP_SUM(acc[r][v]);
+                }
+            }
             ecm_stored *yb = y + t * windows->y_step + o;
             ECM_UNROLL
             for (int32_t v = 0; v < vectors; v++) {
@@ -93,7 +100,7 @@ ECM_INLINE void ecm_conv_i8_packed(
                 for (int32_t lane = 0; lane < lanes; lane++) {
                     const int32_t c = v * lanes + lane;
                     if (o + c < windows->outputs) {
-                        const float m = factor[(o + c) * quant->factor_step];
+                        const int32_t m = factor[(o + c) * quant->factor_step];
                         const int32_t bias = b[o + c];
                         ECM_UNROLL
                         for (int32_t r = 0; r < tile->rows; r++) {

@@ -1,7 +1,7 @@
 /* Depthwise convolution along time on int8: exact int32 sums, then one rounding.
  *
  *   acc     = b[o] + sum over k < taps of x[(t * stride + k * dilation) * time_step + o / multiplier] * w[o][k]
- *   y[t][o] = saturate(round(acc * factor[o]) + zero_point)
+ *   y[t][o] = saturate(round(acc * factor[o] / 2^shift) + zero_point)
  *
  * The zero point of x is in the bias and no part of a sum leaves int32, as for ecm_conv_i8. */
 #ifndef ECM_DEPTHWISE_I8_H
@@ -15,11 +15,11 @@ enum { ECM_DEPTHWISE_I8_ROWS = 16 }; /* most rows of one tile */
 
 /* All of the layer, tile by tile. */
 ECM_INLINE void ecm_depthwise_i8(
-    const ecm_stored *x, /* the first row's first tap; read only */
-    const int8_t *w,     /* [outputs][taps] */
-    const int32_t *b,    /* [outputs] */
-    const float *factor, /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
-    ecm_stored *y,       /* [rows][y_step]; may lie over x where the plan says so */
+    const ecm_stored *x,   /* the first row's first tap; read only */
+    const int8_t *w,       /* [outputs][taps] */
+    const int32_t *b,      /* [outputs] */
+    const int32_t *factor, /* [outputs] see ecm_quant, or one value where factor_step is 0 */
+    ecm_stored *y,         /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_channels *channels,
     const ecm_tile *tile, /* rows up to ECM_DEPTHWISE_I8_ROWS, one output; taps are a multiple of unroll */
     const ecm_quant *quant)
@@ -33,7 +33,7 @@ ECM_INLINE void ecm_depthwise_i8(
         ecm_stored *yt = y + t * channels->y_step;
         for (int32_t c = 0; c < channels->outputs; c++) {
             const ecm_stored *xk = xt + (channels->multiplier == 1 ? c : c / channels->multiplier);
-            const float m = factor[c * quant->factor_step];
+            const int32_t m = factor[c * quant->factor_step];
             int32_t acc[ECM_DEPTHWISE_I8_ROWS];
             ECM_UNROLL
             for (int32_t r = 0; r < tile->rows; r++) {

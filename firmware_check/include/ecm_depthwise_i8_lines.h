@@ -16,7 +16,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
     const ecm_stored *x,          /* the first row's first tap; read only */
     const int8_t *w,              /* [outputs][repeats + 1][taps] */
     const int32_t *b,             /* [outputs] */
-    const float *factor,          /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
+    const int32_t *factor,        /* [outputs] see ecm_quant, or one value where factor_step is 0 */
     ecm_stored *y,                /* [rows][y_step]; may lie over x where the plan says so */
     const ecm_channels *channels, /* taps of a line up to ECM_DEPTHWISE_I8_TAPS */
     const ecm_tile *tile,         /* rows up to ECM_DEPTHWISE_I8_ROWS, one output; unroll is not used */
@@ -30,7 +30,7 @@ ECM_INLINE void ecm_depthwise_i8_lines(
         for (int32_t c = 0; c < channels->outputs; c++) {
             const ecm_stored *xc = xt + (channels->multiplier == 1 ? c : c / channels->multiplier);
             ECM_KEEP_POINTER(xc);
-            const float m = factor[c * quant->factor_step];
+            const int32_t m = factor[c * quant->factor_step];
             int32_t acc[ECM_DEPTHWISE_I8_ROWS];
             int32_t tap[ECM_DEPTHWISE_I8_TAPS];
             ECM_UNROLL

@@ -24,7 +24,7 @@ ECM_INLINE void ecm_depthwise_i8_packed(
     const ecm_stored *x,          /* the first row's first tap; read only */
     const int8_t *w,              /* [outputs][repeats + 1][taps] */
     const int32_t *b,             /* [outputs] */
-    const float *factor,          /* [outputs] x_scale * w_scale / y_scale, or one value where factor_step is 0 */
+    const int32_t *factor,        /* [outputs] see ecm_quant, or one value where factor_step is 0 */
     ecm_stored *y,                /* lines of [rows][y_step]; may lie over x where the plan says so */
     int32_t lines,                /* 1 ... ECM_DEPTHWISE_LINES; 1 without repeats */
     int32_t x_line,               /* elements of x from one line to the next; of several, a multiple of repeat_step */
@@ -45,7 +45,7 @@ ECM_INLINE void ecm_depthwise_i8_packed(
         for (int32_t c = 0; c < channels->outputs; c++) {
             const ecm_stored *xc = xt + (channels->multiplier == 1 ? c : c / channels->multiplier);
             ECM_KEEP_POINTER(xc);
-            const float m = factor[c * quant->factor_step];
+            const int32_t m = factor[c * quant->factor_step];
             const uint64_t bias = (uint64_t)(int64_t)b[c] * 0x100000001u;
             uint64_t acc[ECM_DEPTHWISE_LINES][ECM_DEPTHWISE_I8_ROWS];
             uint64_t tap[ECM_DEPTHWISE_REPEATS + 1][ECM_DEPTHWISE_I8_TAPS];
@@ -87,6 +87,13 @@ ECM_INLINE void ecm_depthwise_i8_packed(
                     }
                 }
                 xc += channels->repeat_step;
+            }
+            ECM_UNROLL
+            for (int32_t line = 0; line < lines; line++) {
+                ECM_UNROLL
+                for (int32_t r = 0; r < half; r++) {
+                    ECM_KEEP_SUM(acc[line][r]);
+                }
             }
             ECM_UNROLL
             for (int32_t line = 0; line < lines; line++) {

@@ -117,14 +117,13 @@ def cumulated(program: Program, step: Step) -> None:
     steps = [int(index.take(-1, axis).flat[0] - index.take(0, axis).flat[0]) for index in (source, target)]
     steps = [each // max(1, x.shape[axis] - 1) for each in steps]
     firsts = [int(index.flat[0]) - tensor.offset for index, tensor in ((source, x), (target, y))]
-    c_type = "double" if program.wide else "float"
 
     def body(names: Names) -> str:
         value = f"{names.pointer(x)}[{at(outer, 0)} + {firsts[0]} + k * {steps[0]}]"
-        store = f"{names.pointer(y)}[{at(outer, 1)} + {firsts[1]} + k * {steps[1]}] = (float)sum;"
+        store = f"{names.pointer(y)}[{at(outer, 1)} + {firsts[1]} + k * {steps[1]}] = sum;"
         add = f"sum += {value};"
         turn = [store, add] if node.attributes.get("exclusive", 0) else [add, store]
-        lines = [f"{c_type} sum = 0;", f"for (int32_t k = 0; k < {x.shape[axis]}; k++) {{", *turn, "}"]
+        lines = ["float sum = 0.0f;", f"for (int32_t k = 0; k < {x.shape[axis]}; k++) {{", *turn, "}"]
         return loops(outer, "\n".join(lines))
 
     _append(program, step, x, y, body)

@@ -191,7 +191,7 @@ def _append_i8(
         factor = f"{names.constant('factor')}[o1 * {integers.factor_step}]"
         start = f"{c_type} a = {names.constant('bias')}[o1];"
         turn = f"a += {cast}({nest.sample(names)} - {zero}) * {kept.integer(names, nest.indices)};"
-        result = f"({literals.C_TYPES[y.buffer.dtype]})ecm_round((float)a * {factor}, {integers.arguments})"
+        result = f"({literals.C_TYPES[y.buffer.dtype]}){integers.stored('a', factor)}"
         return nest.loops(start, turn, f"{nest.result(names)} = {result};")
 
     biases = replace(integers, bias=integers.bias + without_zero).arrays(kept.arrays[0])[1:]

@@ -198,10 +198,14 @@ def float_layer(over: Along | Over, kernel: Kernel) -> Callable[[Weighted], Laye
     return emit
 
 
-def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor) -> Kernel | None:
-    """ecm_depthwise_i8 along time, ecm_depthwise_i8_lines or _packed over a picture; None where none can do it."""
+def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor, multiplier: int) -> Kernel | None:
+    """ecm_depthwise_i8 or _dual along time, _lines or _packed over a picture; None where none can do it."""
     if isinstance(over, Along):
-        return Kernel("ecm_depthwise_i8", Way(over, windows), _tile(over))
+        way, tile = Way(over, windows), _tile(over)
+        if kernels.int8 == "dual" and multiplier == 1 and _is_even(way, x):
+            rows = min(max(1, kernels.int8_accumulators // 2), over.rows)
+            return Kernel("ecm_depthwise_i8_dual", way, replace(tile, rows=rows))
+        return Kernel("ecm_depthwise_i8", way, tile)
     several = ways(over, windows, x)
     if kernels.int8 == "packed":
         packed = [each for way in several for each in _packed(way, kernels.int8_accumulators)]
@@ -216,6 +220,17 @@ def kernel_i8(kernels: Kernels, over: Along | Over, windows: Windows, x: Tensor)
     return _of_any_length("ecm_depthwise_i8", over, windows, x)
 
 
+def _is_even(way: Way, x: Tensor) -> bool:
+    """Whether channels lie in pairs at even places."""
+    windows = way.windows
+    return not any(step % 2 for step in (x.shape[1], windows.time_step, windows.first, windows.line_step))
+
+
+def channel_pairs(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights (O, K) of the dual kernel: [O / 2][K][2]."""
+    return weights.reshape(-1, 2, weights.shape[1]).swapaxes(1, 2)
+
+
 def append_i8(
     program: Program,
     step: Step,
@@ -227,7 +242,8 @@ def append_i8(
     macs: int,
 ) -> None:
     """The layer of a kernel on integers."""
-    way = kernel.way
+    way, is_dual = kernel.way, kernel.function.endswith("dual")
+    weights = way.weights(sums.weights, over)
     call = kernel.call(
         x,
         y,
@@ -241,7 +257,9 @@ def append_i8(
         reads=(x,),
         writes=(y,),
         body=call.body,
-        arrays=sums.arrays(Array("weights", way.weights(sums.weights, over), "int8")),
+        arrays=sums.arrays(
+            Array("weights", channel_pairs(weights), "int16") if is_dual else Array("weights", weights, "int8")
+        ),
         overlap={x.buffer: way.overlap(x, y, kernel.tile, program.stored_bytes, kernel.together)},
         macs=macs,
     )

@@ -122,7 +122,8 @@ def store(program: Program, loop: Loop, step: Step, output: Tensor, name: str = 
 def reduce_(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind: Kind, output: Tensor) -> None:
     """Reduce a tensor along axes in the loop that has its values already, or in a new one.
 
-    Values are joined in the order in which they lie in memory. Stored integers are joined as such.
+    Values are joined in the order in which they lie in memory, and in a quantised graph in that of the ONNX tensor
+    (rule 5 of the reference). Stored integers are joined as such.
     """
     name = step.op.inputs[0]
     key = name if x.buffer.dtype == "float32" else f"{name}:stored"
@@ -130,7 +131,7 @@ def reduce_(program: Program, step: Step, x: Tensor, axes: tuple[int, ...], kind
     if not isinstance(loop, Loop):
         loop = Loop(x.shape, _order(x.shape, [x]))
         program.add(loop)
-    order = order_of(x) or tuple(range(len(x.shape)))
+    order = (None if program.wide else order_of(x)) or tuple(range(len(x.shape)))
     loop.order = (*(a for a in order if a not in axes), *(a for a in order if a in axes))
     variable = loop.read(key, replace(x, quant=None))
     loop.steps.append(step)

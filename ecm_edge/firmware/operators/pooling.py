@@ -1,7 +1,7 @@
 """Pooling over windows and reductions along axes.
 
 MaxPool, ReduceMax, …   on stored integers where the tensor is quantised: scales are positive, so that order is kept
-AveragePool, ReduceMean …   sums in float32; in double in quantised graphs, whose integers have to be the reference's
+AveragePool, ReduceMean …   sums in float32; in quantised graphs in the reference's order (rule 5)
 mean of a quantised tensor  float((sum of q - zero_point)) * (scale / n), the sum exact (rule 4 of the reference)
 """
 
@@ -51,9 +51,8 @@ def _c_type(x: Tensor) -> str:
     return "float" if x.buffer.dtype == "float32" else "int32_t"
 
 
-def _sum(program: Program, step: str = "{a} += {v};", result: str = "(float){a}") -> Kind:
-    c_type = "double" if program.wide else "float"
-    return Kind(c_type, "0", step, result)
+def _sum(step: str = "{a} += {v};", result: str = "{a}") -> Kind:
+    return Kind("float", "0.0f", step, result)
 
 
 def reduce_(program: Program, step: Step) -> None:
@@ -67,7 +66,7 @@ def reduce_(program: Program, step: Step) -> None:
     elif node.op == "ReduceMin":
         _reduced(program, step, x, axes, _smallest(x))
     elif node.op == "ReduceProd":
-        kind = replace(_sum(program, "{a} *= {v};"), start="1")
+        kind = replace(_sum("{a} *= {v};"), start="1.0f")
         _reduced(program, step, floats(program, node.inputs[0], x), axes, kind)
     elif step.sources and x.quant is not None:  # the reference takes the mean of the integers
         factor = float(np.float64(np.float32(x.quant.scale)) / count)  # its literal is rounded to float32
@@ -76,8 +75,8 @@ def reduce_(program: Program, step: Step) -> None:
         kind = Kind(c_type, "0", f"{{a}} += {{v}} - {x.quant.zero_point};", result)
         _reduced(program, step, x, axes, kind, "float32")
     else:
-        result = "(float){a}" if node.op == "ReduceSum" else f"(float)({{a}} / {count})"
-        _reduced(program, step, floats(program, node.inputs[0], x), axes, _sum(program, result=result))
+        result = "{a}" if node.op == "ReduceSum" else f"{{a}} / {literals.float_literal(count)}"
+        _reduced(program, step, floats(program, node.inputs[0], x), axes, _sum(result=result))
 
 
 def _axes(program: Program, step: Step, x: Tensor) -> tuple[int, ...]:
@@ -123,7 +122,7 @@ def pool(program: Program, step: Step) -> None:
     fill = x.quant.zero_point if x.quant else 0
     y = program.output(name, program.shapes[name], x.buffer.dtype, shift=x.shift, fill=fill)
     y = replace(y, quant=x.quant)
-    kind = _largest(x) if largest else _sum(program, "{a} += {v}; n++;", "(float)({a} / n)")
+    kind = _largest(x) if largest else _sum("{a} += {v}; n++;", "{a} / (float)n")
     counted = bool(attributes.get("count_include_pad", 0))
 
     def body(names: Names) -> str:

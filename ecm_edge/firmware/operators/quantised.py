@@ -25,6 +25,8 @@ from ecm_edge.firmware.operators.sums import (
     integer_type,
     output,
     quant_of,
+    quantizer_of,
+    read_type,
     stored_as,
     sums,
     takes_kernels,
@@ -32,7 +34,8 @@ from ecm_edge.firmware.operators.sums import (
 from ecm_edge.firmware.operators.windows import lines_of, product_windows, windowed, windows_in
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.forms.reference import rounding
-from ecm_edge.forms.reference.integers import quantisation
+from ecm_edge.forms.reference.graph import PAIR_OPS
+from ecm_edge.forms.reference.integers import pair_factors, quantisation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +104,10 @@ def _quantize_by_several(program: Program, step: Step, x: Tensor, dtype: str) ->
 
 
 def group(program: Program, step: Step) -> None:
-    """Conv, Gemm or MatMul on integers, with the Relu and the rounding behind it."""
+    """Conv, Gemm, MatMul, Add or Mul on integers, with the Relu and the rounding behind it."""
+    if step.op.op in PAIR_OPS:
+        _pair(program, step)
+        return
     x_name = step.sources[0].inputs[0]
     x = program.tensor(x_name, step.op)
     w = centred(program, step.sources[1])
@@ -109,6 +115,35 @@ def group(program: Program, step: Step) -> None:
     if not takes_kernels(program, step):
         make = _plain
     make(program, step, x_name, x, w)
+
+
+def _pair(program: Program, step: Step) -> None:
+    """The sum or product of two activations, value by value."""
+    quantizer, name = quantizer_of(step), step.outputs[0]
+    keys = [f"{source.inputs[0]}:stored" for source in step.sources]  # their integers, and not what a loop computed
+    operands = {
+        key: replace(program.tensor(source.inputs[0], source), quant=None)
+        for key, source in zip(keys, step.sources, strict=True)
+    }
+    a, b = (
+        quant_of(program, source, read_type(program, source), operands[key].shift)
+        for key, source in zip(keys, step.sources, strict=True)
+    )
+    dtype = integer_type(program, quantizer)
+    y = quant_of(program, quantizer, dtype)
+    scales = [np.array([quant.scale], np.float32) for quant in (a, b, y)]
+    factors, shift = pair_factors(step.op.op, scales)
+    loop = elementwise.join(program, step, operands)
+    limits = f"{shift}, {y.zero_point}, {max(y.low, y.zero_point) if step.relu else y.low}, {y.high}"
+    if step.op.op == "Mul":
+        line = f"ecm_requantize(({{0}} - {a.zero_point}) * ({{1}} - {b.zero_point}), {factors.item()}, {limits})"
+    else:
+        rest = -a.zero_point * factors[0] - b.zero_point * factors[1]
+        line = f"ecm_shifted({{0}} * {factors[0]} + {{1}} * {factors[1]} + {rest}, {limits})"
+    loop.assign(name, line, [loop.read(key, operands[key]) for key in keys], "int32_t")
+    kept = stored_as(program, dtype)
+    result = program.output(name, loop.shape, kept, order=loop.order, shift=SHIFT[dtype], fill=y.zero_point)
+    elementwise.store(program, loop, step, result)
 
 
 def _plain(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.int64]) -> None:
@@ -147,7 +182,7 @@ def _conv(program: Program, step: Step, x_name: str, x: Tensor, w: NDArray[np.in
     integers = sums(program, step, x, in_window_order(w, groups))
     y = output(program, step)
     alone = groups > 1 and w.shape[1] == 1
-    kernel = depthwise.kernel_i8(program.kernels, window, windows, x) if alone else None
+    kernel = depthwise.kernel_i8(program.kernels, window, windows, x, w.shape[0] // groups) if alone else None
     if kernel is not None:
         depthwise.append_i8(program, step, x, y, window, kernel, integers, macs)
         return

@@ -7,10 +7,11 @@ too, which changes no real value; a uint16 one 32,768 lower.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ecm_edge.base.errors import InternalError
 from ecm_edge.firmware.layers import Array, Layer
 from ecm_edge.firmware.operators.calls import Struct
 from ecm_edge.firmware.operators.kept_integers import KeptIntegers, kept_integers
@@ -41,7 +42,8 @@ class Sums:
     Args:
         weights: (groups, n, O / groups), centred.
         bias: (O,), with the input's zero point in it.
-        factor: (O,) or (1,), from a sum to the output's scale.
+        factor: (O,) or (1,), from a sum to the output's scale: integers 2^shift as large.
+        shift: 1 to 62; None where a sum may have more than 32 bits, whose factors are float32.
         minimum: of the output, its zero point behind a Relu.
         zero_point: of the output.
         maximum: of the output.
@@ -50,7 +52,8 @@ class Sums:
 
     weights: NDArray[np.int64]
     bias: NDArray[np.int64]
-    factor: NDArray[np.float32]
+    factor: NDArray[np.int64] | NDArray[np.float32]
+    shift: int | None
     minimum: int
     zero_point: int
     maximum: int
@@ -61,20 +64,25 @@ class Sums:
         """1 where every output has a factor, 0 where one is for all."""
         return int(self.factor.size > 1)
 
-    @property
-    def arguments(self) -> str:
-        """The last arguments of ecm_requantize."""
-        return f"{self.zero_point}, {self.minimum}, {self.maximum}"
+    def stored(self, total: str, factor: str) -> str:
+        """C of what is stored of a sum, in plain loops."""
+        limits = f"{self.zero_point}, {self.minimum}, {self.maximum}"
+        if self.shift is None:
+            return f"ecm_round((float){total} * {factor}, {limits})"
+        return f"ecm_requantize({total}, {factor}, {self.shift}, {limits})"
 
     @property
     def struct(self) -> Struct:
         """The kernels' argument."""
+        if self.shift is None:
+            raise InternalError("the kernels take sums of 32 bits")
         limits = {"zero_point": self.zero_point, "minimum": self.minimum, "maximum": self.maximum}
-        return Struct("quant", {"factor_step": self.factor_step, **limits})
+        return Struct("quant", {"factor_step": self.factor_step, "shift": self.shift, **limits})
 
     def arrays(self, weights: Array) -> tuple[Array, ...]:
         """A layer's constants, with its weights as its kernel reads them."""
-        return (weights, Array("bias", self.bias, "int32"), Array("factor", self.factor, "float32"))
+        kind: Literal["float32", "int32"] = "float32" if self.shift is None else "int32"
+        return (weights, Array("bias", self.bias, "int32"), Array("factor", self.factor, kind))
 
 
 def sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) -> Sums:
@@ -85,21 +93,31 @@ def sums(program: Program, step: Step, x: Tensor, weights: NDArray[np.int64]) ->
         bias = bias + program.constant(source.inputs[0], source).values.astype(np.int64).reshape(-1)
     read, given = input_quant(program, step, x), quant_of(program, quantizer, integer_type(program, quantizer))
     bound = int((np.abs(weights).sum(1).reshape(-1) * read.most + np.abs(bias)).max(initial=0))
-    wide = not read.fits_int8 or np.abs(weights).max(initial=0) > HIGH - LOW
-    if bound >= (_INT53 if wide else INT32):
-        limit = "53 bits" if wide else "int32"
+    are_wide = _are_wide(program, step)
+    if bound >= (_INT53 if are_wide else INT32):
+        limit = "53 bits" if are_wide else "int32"
         raise refused(step.op, f"accumulators fit {limit}", f"up to {bound:,}", "Use fewer taps.")
     scales = [program.constant(n.inputs[1], n).values.reshape(-1) for n in (*step.sources[:2], quantizer)]
+    factors = rounding.multiplier(*scales)
+    factor, shift = (factors, None) if are_wide else rounding.fixed_point(factors)
     totals = weights.sum(1).reshape(-1)  # (O,)
     return Sums(
         weights=weights,
         bias=bias - read.zero_point * totals,
-        factor=rounding.multiplier(*scales),
+        factor=factor,
+        shift=shift,
         minimum=max(given.low, given.zero_point) if step.relu else given.low,
         zero_point=given.zero_point,
         maximum=given.high,
         bound=bound,
     )
+
+
+def _are_wide(program: Program, step: Step) -> bool:
+    """Whether products are of integers of more than 8 bits, as the reference asks."""
+    x, w = step.sources[:2]
+    limits = rounding.limits(read_type(program, x)), rounding.limits(program.constant(w.inputs[0], w).values.dtype)
+    return any(high - low > HIGH - LOW for low, high in limits)
 
 
 def centred(program: Program, source: Node) -> NDArray[np.int64]:
@@ -125,8 +143,8 @@ def kept_of(program: Program, source: Node) -> KeptIntegers:
 
 def takes_kernels(program: Program, step: Step) -> bool:
     """Whether a group is one of the int8 kernels': weights of 8 bits between activations of 8 bits."""
-    source, quantizer = step.sources[1], quantizer_of(step)
-    if {read_type(program, step.sources[0]), integer_type(program, quantizer)} & {"int16", "uint16"}:
+    source = step.sources[1]
+    if _are_wide(program, step) or integer_type(program, quantizer_of(step)) in {"int16", "uint16"}:
         return False
     low, high = rounding.limits(program.constant(source.inputs[0], source).values.dtype)
     return high - low > _NIBBLE and fits_int8(centred(program, source))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 INTEGER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+PAIR_OPS = frozenset({"Add", "Mul"})
 MEAN_OPS = frozenset({"ReduceMean", "GlobalAveragePool"})
+_BYTES = (np.int8, np.uint8)
 _SOFTMAX_BY_AXIS = 13
 _FLATTENED = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
@@ -79,6 +81,8 @@ def graph_of(proto: onnx.ModelProto, input_name: str, input_shape: tuple[int, ..
         nodes = rewritten(nodes, constants, input_name, input_shape, opset(proto)).nodes
     kept = {output_name}
     steps = _needed(_steps(nodes, constants, kept), kept)
+    if any(step.quantizer or step.op.op == "QuantizeLinear" for step in steps):
+        steps = tuple(replace(step, in_order=True) for step in steps)
     return Graph(input_name, input_shape, output_name, constants, steps)
 
 
@@ -147,13 +151,23 @@ def _group(
     op, relu = producers.get(node.inputs[0]), False
     if op is not None and op.op == "Relu" and uses[node.inputs[0]] == 1:
         op, relu = producers.get(op.inputs[0]), True
-    if op is None or op.op not in INTEGER_OPS or uses[op.outputs[0]] != 1 or uses[node.inputs[0]] != 1:
+    if op is None or op.op not in INTEGER_OPS | PAIR_OPS or uses[op.outputs[0]] != 1 or uses[node.inputs[0]] != 1:
         return None
     sources = [_dequantizer(name, producers) for name in op.inputs if name]
     known = tuple(source for source in sources if source is not None)
-    if len(known) != len(sources) or not _is_integer(op, known, constants) or not _is_single(node, constants):
+    if len(known) != len(sources) or not _is_single(node, constants):
+        return None
+    if not (_are_bytes(known, constants) if op.op in PAIR_OPS else _is_integer(op, known, constants)):
         return None
     return Step(op, node.outputs, known, node, relu)
+
+
+def _are_bytes(sources: tuple[Node, ...], constants: Mapping[str, Array]) -> bool:
+    """Whether what is added or multiplied are two activations of at most 8 bits, each with one scale."""
+    if any(node.inputs[0] in constants or not _is_single(node, constants) for node in sources):
+        return False
+    zero_points = [constants[name] for node in sources for name in node.inputs[2:] if name]
+    return len(zero_points) == len(sources) and all(each.dtype in _BYTES for each in zero_points)
 
 
 def _dequantizer(name: str, producers: Mapping[str, Node]) -> Node | None:

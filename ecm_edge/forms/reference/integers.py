@@ -10,12 +10,15 @@ from onnx.helper import np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 
 from ecm_edge.base.errors import InternalError, ModelError
 from ecm_edge.forms.reference import rounding
-from ecm_edge.forms.reference.operators import Array, correlate, gemm_product, matrix_product
+from ecm_edge.forms.reference.operators import Array, aligned, correlate, gemm_product, matrix_product
 from ecm_edge.forms.reference.operators.reduction import reduction_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from ecm_edge.forms.onnx_model import Floats
     from ecm_edge.forms.reference.node import Node, Step
 
 _AGAIN = "Export the model again."
@@ -23,6 +26,8 @@ _EXACT_FLOAT32 = 2**24
 _EXACT_INT32 = 2**31
 _EXACT_FLOAT64 = 2**53
 _EIGHT_BITS = 8
+_TERM_BITS = 21
+_MOST_TERM_SHIFT = 30
 
 
 def per_channel(parameter: Array, axis: int, rank: int) -> Array:
@@ -111,34 +116,73 @@ def _centred(source: Node, env: Mapping[str, Array]) -> Array:
 
 
 def run_group(step: Step, env: Mapping[str, Array]) -> Array:
-    """The quantised output of Conv, Gemm or MatMul on quantised inputs."""
+    """The quantised output of Conv, Gemm, MatMul, Add or Mul on quantised inputs."""
     if step.quantizer is None:
         raise InternalError(f"{step.op.name!r} is run as an integer group, but has no QuantizeLinear")
+    default = np.zeros(0, quantised_type(step.quantizer))
+    q, zero_point = (_pair if step.op.op in {"Add", "Mul"} else _sums)(step, step.quantizer, default, env)
+    return np.maximum(q, zero_point) if step.relu else q
+
+
+def pair_factors(op: str, scales: Sequence[Floats]) -> tuple[NDArray[np.int64], int]:
+    """The integers of an Add's two terms, or of a Mul's product, and their shift; `scales` are a's, b's and y's.
+
+    Two terms of 9 bits with integers of 21 bits leave a sum of 32 bits room for its half and its zero point.
+    """
+    a, b, y = scales
+    if op == "Mul":
+        return rounding.fixed_point(_finite(rounding.multiplier(a, b, y)))
+    return rounding.fixed_point(_finite(np.concatenate([a / y, b / y])), _TERM_BITS, _MOST_TERM_SHIFT)
+
+
+def _pair(step: Step, quantizer: Node, default: Array, env: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The sum or the product of two activations, and the output's zero point."""
+    a, b = aligned([_centred(source, env).astype(np.int64) for source in step.sources])
+    scales = [checked_scale(node, env).reshape(-1) for node in (*step.sources, quantizer)]
+    with np.errstate(over="ignore"):
+        factors, shift = pair_factors(step.op.op, scales)
+    total = a * b * factors if step.op.op == "Mul" else a * factors[0] + b * factors[1]
+    zero_point = zero_point_of(quantizer, env, default).reshape((1,) * total.ndim)
+    return rounding.shifted(total, shift, zero_point), zero_point
+
+
+def _sums(step: Step, quantizer: Node, default: Array, env: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The sums of products of a Conv, Gemm or MatMul, and the output's zero point."""
     x_source, w_source, *biases = step.sources
     accumulator = _accumulate(step.op, _centred(x_source, env), _centred(w_source, env))
     axis = 1 if step.op.op == "Conv" else accumulator.ndim - 2  # the channels' ONNX axis
     for bias in biases:
         accumulator = accumulator + per_channel(env[bias.inputs[0]], axis, accumulator.ndim)
-    _check_sums(accumulator, [env[source.inputs[0]] for source in (x_source, w_source)])
-    x_scale, w_scale, y_scale = (checked_scale(node, env) for node in (x_source, w_source, step.quantizer))
+    are_wide = _are_wide([env[source.inputs[0]] for source in (x_source, w_source)])
+    _check_sums(accumulator, are_wide=are_wide)
+    x_scale, w_scale, y_scale = (checked_scale(node, env) for node in (x_source, w_source, quantizer))
     with np.errstate(over="ignore"):
-        factor = rounding.multiplier(x_scale.reshape(-1), w_scale.reshape(-1), y_scale.reshape(-1))
+        factor = _finite(rounding.multiplier(x_scale.reshape(-1), w_scale.reshape(-1), y_scale.reshape(-1)))
+    zero_point = zero_point_of(quantizer, env, default).reshape((1,) * accumulator.ndim)
+    requantize = rounding.requantize_wide if are_wide else rounding.requantize
+    factor = per_channel(factor, axis, accumulator.ndim)
+    return requantize(accumulator.astype(np.int64), factor, zero_point), zero_point
+
+
+def _finite(factor: Floats) -> Floats:
+    """Factors from a result to what it is stored in, if they are numbers."""
     if not np.isfinite(factor).all():
-        found = f"{x_scale.max():g} times {w_scale.max():g}, and {y_scale.min():g} behind it"
+        found = f"a ratio of {factor.max():g}"
         raise ModelError("the scales of a sum and of what it is stored in have a finite ratio", found, _AGAIN)
-    default = np.zeros(0, quantised_type(step.quantizer))
-    zero_point = zero_point_of(step.quantizer, env, default).reshape((1,) * accumulator.ndim)
-    q = rounding.requantize(accumulator.astype(np.int64), per_channel(factor, axis, accumulator.ndim), zero_point)
-    return np.maximum(q, zero_point) if step.relu else q
+    return factor
 
 
-def _check_sums(accumulator: Array, factors: list[Array]) -> None:
+def _are_wide(factors: list[Array]) -> bool:
+    """Whether products are of integers of more than 8 bits."""
+    return any(np.diff(rounding.limits(factor.dtype)) >= 1 << _EIGHT_BITS for factor in factors)
+
+
+def _check_sums(accumulator: Array, *, are_wide: bool) -> None:
     """Sums of 8-bit integers fit int32; those of wider ones are exact in float64, and so in int64."""
-    wide = any(np.diff(rounding.limits(factor.dtype)) >= 1 << _EIGHT_BITS for factor in factors)
-    limit = _EXACT_FLOAT64 if wide else _EXACT_INT32
+    limit = _EXACT_FLOAT64 if are_wide else _EXACT_INT32
     largest = np.abs(accumulator).max(initial=0)
     if largest >= limit:
-        raise ModelError(f"accumulators fit {'53 bits' if wide else 'int32'}", f"{largest:g}", "Use fewer taps.")
+        raise ModelError(f"accumulators fit {'53 bits' if are_wide else 'int32'}", f"{largest:g}", "Use fewer taps.")
 
 
 def _accumulate(op: Node, x: Array, w: Array) -> Array:

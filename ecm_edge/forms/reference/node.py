@@ -46,7 +46,8 @@ class Node:
 class Step:
     """What is computed at once: a node, or an integer group, or a mean of integers (`op` says which node it is).
 
-    `sources` are the DequantizeLinear nodes of a group's or mean's inputs; `quantizer` is a group's QuantizeLinear.
+    `sources` are the DequantizeLinear nodes of a group's or mean's inputs; `quantizer` is a group's QuantizeLinear;
+    `in_order` says that sums along axes follow rule 5's order, as they do in a graph with a QuantizeLinear.
     """
 
     op: Node
@@ -54,6 +55,7 @@ class Step:
     sources: tuple[Node, ...] = ()
     quantizer: Node | None = None
     relu: bool = False
+    in_order: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:

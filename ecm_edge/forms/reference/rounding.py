@@ -1,4 +1,8 @@
-"""The one rounding rule: to nearest, ties to even, then saturation. C code has to follow it to the bit."""
+"""The two rounding rules, both to the nearest and then saturation. C code has to follow them to the bit.
+
+Floats become integers with ties to even. Integers in another scale are multiplied by an integer and shifted, ties up:
+that needs no floating point, and is the same on every core.
+"""
 
 from __future__ import annotations
 
@@ -80,6 +84,36 @@ def multiplier(x_scale: Floats, w_scale: Floats, y_scale: Floats) -> Floats:
     return factor
 
 
+def fixed_point(
+    factor: NDArray[np.floating[Any]], bits: int = 31, most_shift: int = 62
+) -> tuple[NDArray[np.int64], int]:
+    """Factors as integers of so many bits and a shift: factor = integer / 2^shift, as near as can be.
+
+    The shift, 1 to `most_shift`, is the same for all factors of a layer, and lets the largest of them have all bits.
+
+    >>> fixed_point(np.float32([0.5, 0.001]))
+    (array([1073741824,    2147484]), 31)
+    """
+    most = (1 << bits) - 1
+    shift = min(max(bits - int(np.frexp(np.float64(factor.max()))[1]), 1), most_shift)
+    integers = np.minimum(np.rint(factor.astype(np.float64) * 2.0**shift), most).astype(np.int64)
+    return integers, shift
+
+
+def shifted(total: NDArray[np.int64], shift: int, zero_point: NDArray[Any]) -> NDArray[Any]:
+    """saturate(round(total / 2^shift) + zero_point), a tie rounded up."""
+    rounded = (total + (1 << (shift - 1))) >> shift
+    low, high = limits(zero_point.dtype)
+    saturated: NDArray[Any] = np.clip(rounded + zero_point.astype(np.int64), low, high).astype(zero_point.dtype)
+    return saturated
+
+
 def requantize(accumulator: NDArray[np.int64], factor: Floats, zero_point: NDArray[Any]) -> NDArray[Any]:
-    """An exact sum in the output's scale: saturate(round(float32(accumulator) * factor) + zero_point)."""
+    """An exact sum of 32 bits in the output's scale: `factor` as `fixed_point` has it, then `shifted`."""
+    integers, shift = fixed_point(factor)
+    return shifted(accumulator * integers, shift, zero_point)
+
+
+def requantize_wide(accumulator: NDArray[np.int64], factor: Floats, zero_point: NDArray[Any]) -> NDArray[Any]:
+    """The same of more bits: saturate(round(float32(accumulator) * factor) + zero_point)."""
     return saturate(round_half_even(accumulator.astype(np.float32) * factor), zero_point, zero_point.dtype)

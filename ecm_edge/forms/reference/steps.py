@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ecm_edge.base.errors import ModelError
 from ecm_edge.forms.reference import integers, rounding
 from ecm_edge.forms.reference.blame import blamed
-from ecm_edge.forms.reference.operators import OPERATORS, Array
+from ecm_edge.forms.reference.operators import IN_ORDER, OPERATORS, Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,6 +47,7 @@ def placed(step: Step, env: Mapping[str, Array]) -> Iterator[None]:
 def _run_node(step: Step, env: Mapping[str, Array]) -> Iterable[Array]:
     node = step.op
     if node.op not in {"QuantizeLinear", "DequantizeLinear"}:
-        return OPERATORS[node.op](node.attributes, [env[name] if name else None for name in node.inputs])
+        operator = (step.in_order and IN_ORDER.get(node.op)) or OPERATORS[node.op]
+        return operator(node.attributes, [env[name] if name else None for name in node.inputs])
     function = rounding.dequantize if node.op == "DequantizeLinear" else rounding.quantize
     return [function(env[node.inputs[0]], *integers.quantisation(node, env))]

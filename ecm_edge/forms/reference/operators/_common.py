@@ -27,6 +27,21 @@ def wide(x: Array) -> Array:
     return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
+def joined_in_order(function: np.ufunc, x: Array, axes: tuple[int, ...]) -> Array:
+    """Values along axes joined in float32, one after the other in the order of the ONNX tensor; the axes go.
+
+    Args:
+        function: np.add or np.multiply.
+        x: floats or integers; integers are joined as such.
+        axes: those to join along, as axes of an array with the extra one in front.
+    """
+    axes = tuple(sorted(axis % x.ndim for axis in axes))
+    others = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    rows = x.transpose(*others, *axes).reshape(*(x.shape[axis] for axis in others), -1)
+    joined: Array = function.accumulate(rows, axis=-1, dtype=x.dtype)[..., -1] + x.dtype.type(0)
+    return joined  # a sum that begins with 0, as this one in C, is never -0
+
+
 def constant(x: Array | None, what: str) -> Array:
     """An argument that has to be the same for all segments, without the extra axis."""
     if x is None or len(x) != 1:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ecm_edge.base.errors import ModelError
-from ecm_edge.forms.reference.operators._common import Array, Attributes, Operator, float32, needed, wide
+from ecm_edge.forms.reference.operators._common import (
+    Array,
+    Attributes,
+    Operator,
+    float32,
+    joined_in_order,
+    needed,
+    wide,
+)
 from ecm_edge.forms.reference.operators.windows import Geometry, geometry, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _merged(attributes: Attributes, x: Array) -> tuple[Array, Geometry]:
@@ -54,15 +67,22 @@ def max_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 
 def average_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """The mean of each window, padding counted only with count_include_pad, ceil_mode's own never."""
-    x = needed(inputs, 0)
+    return _averaged(attributes, needed(inputs, 0), lambda cells, axes: np.asarray(wide(cells).sum(axis=axes)))
+
+
+def average_pool_in_order(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The same, with sums in float32 and in order."""
+    return _averaged(attributes, needed(inputs, 0), lambda cells, axes: joined_in_order(np.add, cells, axes))
+
+
+def _averaged(attributes: Attributes, x: Array, summed: Callable[[Array, tuple[int, ...]], Array]) -> list[Array]:
     merged, shape = _merged(attributes, x)
-    axes = _over_windows(merged, shape)
-    sums = windows(wide(merged), shape, 0).sum(axis=axes)
+    sums = summed(windows(merged, shape, 0), _over_windows(merged, shape))
     inside = np.ones((1, 1, *merged.shape[2:]))
     if attributes.get("count_include_pad", 0):
         inside = np.pad(inside, [(0, 0), (0, 0), *shape.pads], constant_values=1)
         shape = Geometry(shape.kernel, shape.strides, shape.dilations, ((0, 0),) * len(shape.kernel), shape.extra)
-    y = float32(sums / _cells(inside, shape))
+    y = float32(sums / _cells(inside, shape).astype(sums.dtype))
     return [y.reshape(*x.shape[:2], *y.shape[1:])]
 
 
@@ -80,9 +100,23 @@ def global_average_pool(attributes: Attributes, inputs: list[Array | None]) -> l
     return [float32(x.mean(axis=tuple(range(3, x.ndim)), keepdims=True))]
 
 
+def global_average_pool_in_order(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """The same, with sums in float32 and in order."""
+    del attributes
+    x = needed(inputs, 0)
+    axes = tuple(range(3, x.ndim))
+    y = joined_in_order(np.add, x, axes)
+    return [np.expand_dims(y / np.float32(x.size / y.size), axes)]
+
+
 OPERATORS: dict[str, Operator] = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_average_pool,
     "GlobalMaxPool": global_max_pool,
     "MaxPool": max_pool,
+}
+
+IN_ORDER: dict[str, Operator] = {
+    "AveragePool": average_pool_in_order,
+    "GlobalAveragePool": global_average_pool_in_order,
 }

@@ -16,6 +16,7 @@ from ecm_edge.forms.reference.operators._common import (
     constant,
     float32,
     given,
+    joined_in_order,
     needed,
     wide,
 )
@@ -43,6 +44,27 @@ def reduction(function: Callable[..., Any]) -> Operator:
         return [float32(np.asarray(function(wide(x), axis=axes, keepdims=bool(attributes.get("keepdims", 1)))))]
 
     return apply
+
+
+def reduction_in_order(function: np.ufunc, *, mean: bool = False) -> Operator:
+    """A sum, product or mean whose values are joined in float32 and in order; a mean is divided in float32."""
+
+    def apply(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+        x = needed(inputs, 0)
+        axes = reduction_axes(x, attributes, inputs)
+        if axes is None:
+            return [x]
+        y = joined_in_order(function, x, axes)
+        if mean:
+            y = y / np.float32(x.size / y.size)
+        return [np.expand_dims(y, axes) if attributes.get("keepdims", 1) else y]
+
+    return apply
+
+
+def cumulated_in_order(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
+    """CumSum, in float32."""
+    return [_cumulated(needed(inputs, 0), attributes, inputs)]
 
 
 def arg(function: Callable[..., Any]) -> Operator:
@@ -75,12 +97,16 @@ def top_k(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
 def cumulated(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
     """CumSum: the sum of all values up to each, from either end, itself included unless exclusive; in float64."""
     x = needed(inputs, 0)
+    return [_cumulated(wide(x), attributes, inputs).astype(x.dtype)]
+
+
+def _cumulated(x: Array, attributes: Attributes, inputs: list[Array | None]) -> Array:
     axis = axis_of(x, int(constant(given(inputs, 1), "an axis").item()))
-    turned = wide(np.flip(x, axis) if attributes.get("reverse", 0) else x)
+    turned = np.flip(x, axis) if attributes.get("reverse", 0) else x
     sums = np.cumsum(turned, axis=axis, dtype=turned.dtype)
     if attributes.get("exclusive", 0):
         sums = sums - turned
-    return [(np.flip(sums, axis) if attributes.get("reverse", 0) else sums).astype(x.dtype)]
+    return np.flip(sums, axis) if attributes.get("reverse", 0) else sums
 
 
 def batch_norm(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
@@ -106,4 +132,11 @@ OPERATORS: dict[str, Operator] = {
     "ReduceProd": reduction(np.prod),
     "ReduceSum": reduction(np.sum),
     "TopK": top_k,
+}
+
+IN_ORDER: dict[str, Operator] = {
+    "CumSum": cumulated_in_order,
+    "ReduceMean": reduction_in_order(np.add, mean=True),
+    "ReduceProd": reduction_in_order(np.multiply),
+    "ReduceSum": reduction_in_order(np.add),
 }
