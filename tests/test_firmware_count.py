@@ -13,6 +13,7 @@ from ecm_edge.firmware.cores.loongarch64 import loongarch
 from tests import firmware_hand as hand
 
 BOARDS = [targets.load(name) for name in ("loongson-2k0500", "nucleo-l432kc", "nrf52840")]
+"""Those with an instruction for a fused multiply-add, by which layers are counted here."""
 HOST = targets.load("host")
 
 

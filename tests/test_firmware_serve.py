@@ -22,7 +22,7 @@ from tests import firmware_toy as toy
 
 GAP_S = 0.75  # longer than the 0.5 s after which a board drops what it has of a frame
 PATIENCE_S = 20  # for an answer of a board that works; on a busy machine the slowest takes a few seconds
-TARGETS = ["host", "loongson-2k0500", "nucleo-l432kc", "nrf52840"]
+TARGETS = ["host", "loongson-2k0500", "nucleo-l432kc", "nrf52840", "nucleo-g071rb"]
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import firmware_nets as benchmark_nets
 from ecm_edge import targets
 from ecm_edge.base.errors import TargetError
-from ecm_edge.firmware import build, elf, emulate, linker
+from ecm_edge.firmware import build, count, elf, emulate, known_answer, linker, make
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets import ports
 from tests import firmware_hand as hand
@@ -45,6 +46,11 @@ LIES = {
         "nrf52840",
         {'architecture = "armv7e-m"': 'architecture = "armv6-m"'},
         ["port/nrf52840.c is for armv7e-m, and core.architecture is armv6-m"],
+    ),
+    "an FPU on a core that has none": (
+        "nucleo-g071rb",
+        {'architecture = "armv6-m"': 'architecture = "armv7e-m"'},
+        ["port/stm32g071.c is for armv6-m, and core.architecture is armv7e-m"],
     ),
     "another core": (
         "nrf52840",
@@ -122,6 +128,7 @@ def test_every_file_of_a_port_says_what_it_is_for():
 def test_the_chips_are_those_of_the_boards():
     assert {name: chip.name for name in targets.names() if (chip := ports.chip_of(targets.load(name).firmware))} == {
         "nrf52840": "nRF52840",
+        "nucleo-g071rb": "STM32G071RB",
         "nucleo-l432kc": "STM32L432KC",
     }
 
@@ -175,6 +182,26 @@ def test_a_script_that_asks_for_an_address_needs_it(tmp_path):
     path = changed(tmp_path, "nrf52840", {"ram_origin = 0x20000000\n": ""})
     with pytest.raises(TargetError, match=r"no memory\.ram_origin in nrf52840"):
         build.recipe(targets.load(str(path)), "serial", emulated=False)
+
+
+def test_a_core_without_floating_point_has_the_bytes_of_the_host(tmp_path):
+    """A net with float parts, a residual and channels by themselves; the image has no instruction of an FPU."""
+    board = targets.load("nucleo-g071rb")
+    hand.needs(board)
+    proto = benchmark_nets.load("demo", "int8")
+    sources = make.make_sources(proto, board, tmp_path / "sources")
+    image = make.make_image(sources, "batch", tmp_path / "image", emulated=True)
+    samples = known_answer.segments(sources.generated.samples)[:4]
+    np.testing.assert_array_equal(emulate.run_batch(image, samples), emulate.run_batch(sources.host, samples))
+    found = count.count(image, samples[:1])
+    assert found.unaligned == 0
+    assert {kind for kind, number in found.by_class.items() if number} == {
+        "load",
+        "store",
+        "multiply",
+        "branch",
+        "other",
+    }
 
 
 def test_an_image_lies_where_the_memory_is(tmp_path):

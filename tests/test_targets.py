@@ -39,7 +39,7 @@ def test_each_mistake_is_named(tmp_path, old, new, message):
 
 
 def test_no_such_target():
-    with pytest.raises(TargetError, match="one of host, loongson-2k0500, nrf52840, nucleo-l432kc"):
+    with pytest.raises(TargetError, match="one of host, loongson-2k0500, nrf52840, nucleo-g071rb, nucleo-l432kc"):
         targets.load("esp32")
 
 

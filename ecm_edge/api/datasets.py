@@ -40,7 +40,7 @@ def targets() -> TargetList:
     """The boards that ship with ecm-edge.
 
     >>> [target.name for target in targets().targets]
-    ['host', 'loongson-2k0500', 'nrf52840', 'nucleo-l432kc']
+    ['host', 'loongson-2k0500', 'nrf52840', 'nucleo-g071rb', 'nucleo-l432kc']
     """
     from ecm_edge.targets import TargetList, load, names
 

@@ -48,9 +48,9 @@ class Chip:
 
 @dataclass(frozen=True)
 class Port:
-    """A file in `firmware_check/port/`: the architecture that it is for, and the chip if it is for one alone."""
+    """A file in `firmware_check/port/`: the architectures that it is for, and the chip if it is for one alone."""
 
-    architecture: str
+    architectures: tuple[str, ...]
     chip: Chip | None = None
 
 
@@ -68,16 +68,25 @@ NRF52840 = Chip(
     ram=Region(0x2000_0000, 256 * 1024),
     source="nRF52840 Product Specification v1.7, sections 4.2 and 5.4",
 )
+STM32G071RB = Chip(
+    name="STM32G071RB",
+    clock_hz=64_000_000,
+    flash=Region(0x0800_0000, 128 * 1024),
+    ram=Region(0x2000_0000, 36 * 1024),
+    source="RM0444, section 2.2",
+)
+_CORTEX_M = ("armv6-m", "armv7e-m")
 PORTS = {
-    "port/host.c": Port("host"),
-    "port/loongarch64_linux.c": Port("loongarch64"),
-    "port/cortex_m.ld": Port("armv7e-m"),
-    "port/cortex_m4_start.c": Port("armv7e-m"),
-    "port/cortex_m4_semihosting.c": Port("armv7e-m"),
-    "port/netduinoplus2.c": Port("armv7e-m"),
-    "port/stm32l432.c": Port("armv7e-m", STM32L432KC),
-    "port/stm32l432kc.ld": Port("armv7e-m", STM32L432KC),
-    "port/nrf52840.c": Port("armv7e-m", NRF52840),
+    "port/host.c": Port(("host",)),
+    "port/loongarch64_linux.c": Port(("loongarch64",)),
+    "port/cortex_m.ld": Port(_CORTEX_M),
+    "port/cortex_m4_start.c": Port(_CORTEX_M),
+    "port/cortex_m4_semihosting.c": Port(_CORTEX_M),
+    "port/netduinoplus2.c": Port(_CORTEX_M),
+    "port/stm32g071.c": Port(("armv6-m",), STM32G071RB),
+    "port/stm32l432.c": Port(("armv7e-m",), STM32L432KC),
+    "port/stm32l432kc.ld": Port(("armv7e-m",), STM32L432KC),
+    "port/nrf52840.c": Port(("armv7e-m",), NRF52840),
 }
 
 
@@ -104,8 +113,9 @@ def _misfits(core: Core, memory: Memory, firmware: Firmware | None) -> Iterator[
     """What a board's file says that is not so of the shipped C that it names: a sentence each."""
     named = _ports(firmware)
     for name, port in named:
-        if port.architecture != core.architecture:
-            yield f"{name} is for {port.architecture}, and core.architecture is {core.architecture}"
+        if core.architecture not in port.architectures:
+            known = " and ".join(port.architectures)
+            yield f"{name} is for {known}, and core.architecture is {core.architecture}"
     chips = {port.chip.name: port.chip for _, port in named if port.chip}
     if len(chips) > 1:
         yield f"its files are for several chips: {', '.join(chips)}"
@@ -135,7 +145,9 @@ def _other_core(core: Core, firmware: Firmware | None) -> Iterator[str]:
     name = _first_word(core.name)
     for flag in firmware.flags if firmware else ():
         named = flag.removeprefix("-mcpu=").partition("+")[0].replace("_", "-")
-        of_core = named.startswith("generic") or re.match(rf"{re.escape(named)}(?!\d)", name.lower())
+        of_core = named.startswith("generic") or re.match(
+            rf"{re.escape(named)}(?!\d)", name.lower().replace("+", "plus")
+        )
         if flag.startswith("-mcpu=") and not of_core:
             yield f"{flag} in firmware.flags is of another core than core.name, which begins with {name}"
     if core.pipeline:

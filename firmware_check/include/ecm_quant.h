@@ -71,6 +71,20 @@ enum {
     ECM_SHIFT_TERM = 22, /* the same of a sum of two terms, and a zero point of 8 bits */
 };
 
+/* The high word of a product of 32 by 32 bits, rounded down. */
+ECM_INLINE int32_t ecm_high_word(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__) /* which multiplies to 32 bits, and calls a function for 64 */
+    const uint32_t a_low = (uint32_t)a & 0xffffu, b_low = (uint32_t)b & 0xffffu;
+    const int32_t a_high = a >> 16, b_high = b >> 16;
+    const int32_t middle = a_high * (int32_t)b_low + (int32_t)((a_low * b_low) >> 16);
+    const int32_t other = (int32_t)a_low * b_high + (int32_t)((uint32_t)middle & 0xffffu);
+    return a_high * b_high + (middle >> 16) + (other >> 16);
+#else
+    return (int32_t)(((int64_t)a * b) >> 32);
+#endif
+}
+
 /* A sum in the output's scale: saturate(floor(acc * factor / 2^shift + 1 / 2) + zero_point) within minimum ... maximum;
  * for a ReLU `minimum` is the zero point. */
 ECM_INLINE int32_t ecm_requantize(
@@ -81,17 +95,16 @@ ECM_INLINE int32_t ecm_requantize(
     int32_t minimum,
     int32_t maximum)
 {
-    const int64_t product = (int64_t)acc * factor;
 #if UINTPTR_MAX == 0xffffffff
     if (shift > 32 && shift <= ECM_SHIFT_HIGH) { /* the low word changes nothing, since a half has none */
         const int32_t rest = shift - 32;
         const int32_t half = zero_point * (1 << rest) + (1 << (rest - 1));
-        int32_t q = ((int32_t)(product >> 32) + half) >> rest;
+        int32_t q = (ecm_high_word(acc, factor) + half) >> rest;
         q = q < minimum ? minimum : q;
         return q > maximum ? maximum : q;
     }
 #endif
-    const int64_t half = (int64_t)1 << (shift - 1);
+    const int64_t product = (int64_t)acc * factor, half = (int64_t)1 << (shift - 1);
     int64_t q = shift <= ECM_SHIFT_HIGH ? (product + (half + zero_point * ((int64_t)1 << shift))) >> shift
                                         : ((product + half) >> shift) + zero_point;
 #if defined(__loongarch__)

@@ -1,4 +1,5 @@
-/* What the Cortex-M4 ports share: registers of the core (ARMv7-M), and sleeping until the line has something to say.
+/* What the Cortex-M ports share: registers of the core (ARMv6-M and ARMv7-M), and sleeping until the line has something
+ * to say.
  *
  * No interrupt is ever taken: PRIMASK is set for good, so a vector table needs no entries for the chip, and nothing
  * disturbs an inference that is timed. A pending interrupt still wakes `wfi`: the UART's ends the sleep when a byte has

@@ -1,4 +1,5 @@
-/* Start-up of a Cortex-M4F without an operating system: vector table, FPU on, .data copied, .bss cleared, main.
+/* Start-up of a Cortex-M without an operating system: vector table, the FPU on where the code uses one, .data copied,
+ * .bss cleared, main.
  *
  * Nothing here depends on the chip; the linker script gives the addresses. No interrupt is used by the programs, so the
  * table has the core's own 16 entries, and every fault ends in ecm_fault, where a debugger finds it.
@@ -26,8 +27,10 @@ void ecm_reset(void)
     const volatile uint32_t *from = ecm_data_image;
     volatile uint32_t *to;
 
+#if defined(__ARM_FP)
     ECM_CPACR |= 0xFu << 20; /* full access to CP10 and CP11: the FPU */
     __asm__ volatile("dsb\n\tisb" ::: "memory");
+#endif
     for (to = ecm_data_start; to < ecm_data_end; ++to)
         *to = *from++;
     for (to = ecm_bss_start; to < ecm_bss_end; ++to)

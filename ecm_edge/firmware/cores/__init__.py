@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import FirmwareError
-from ecm_edge.firmware.cores import cortex_m4, host, loongarch64
+from ecm_edge.firmware.cores import cortex_m0, cortex_m4, host, loongarch64
 
 if TYPE_CHECKING:
     from ecm_edge.firmware.cores.core import Core, Instruction
 
-CORES: dict[str, Core] = {module.CORE.architecture: module.CORE for module in (host, loongarch64, cortex_m4)}
+CORES: dict[str, Core] = {module.CORE.architecture: module.CORE for module in (host, loongarch64, cortex_m0, cortex_m4)}
 """By the architecture's name in a target."""
 
+# an ELF file says ARM of both Cortex-M: the last one knows all instructions of the other
 _BY_MACHINE = {core.machine: core for core in CORES.values() if core.machine}
 
 
