@@ -11,6 +11,7 @@ from benchmarks import counts, firmware_nets
 from ecm_edge import targets
 from ecm_edge.firmware import emulate, toolchain
 from ecm_edge.forms import onnx_model
+from ecm_edge.registry import entries
 
 BUILDS = {build.name: build for build in counts.builds()}
 RENEW = "python -m benchmarks.counts --write renews the file; the commit says what changed it"
@@ -24,6 +25,10 @@ def test_the_images_are_made_by_the_compiler_that_the_counts_name():
     assert toolchain.version(counts.COMPILER) == counts.load().compiler, RENEW
 
 
+FLOATS = [name for name, build in BUILDS.items() if build.entry and build.form != "int8"]
+"""Of entries. The arithmetic of int8 changed since they were promoted, and neither of them ships int8."""
+
+
 @pytest.mark.parametrize("name", BUILDS)
 def test_a_build_takes_what_is_expected_and_an_entry_is_built_again_byte_for_byte(name):
     build = BUILDS[name]
@@ -31,11 +36,17 @@ def test_a_build_takes_what_is_expected_and_an_entry_is_built_again_byte_for_byt
         pytest.skip(missing.reason)
     found, sha256 = counts.counted(build)
     assert found == counts.load().counts[name], RENEW
-    if build.entry:
+    if name in FLOATS:
         assert sha256 == recorded(build)["image"]["sha256"]
 
 
-@pytest.mark.parametrize("name", [name for name, build in BUILDS.items() if build.entry])
+def test_what_entries_ship_is_among_what_is_built_again():
+    for entry in {build.entry for build in BUILDS.values() if build.entry}:
+        ships = entries.Manifest.load(entry / entries.MANIFEST).form
+        assert [build.form for build in map(BUILDS.get, FLOATS) if build.entry == entry].count(ships) == 1
+
+
+@pytest.mark.parametrize("name", FLOATS)
 def test_the_record_of_an_entry_has_the_same_figures(name):
     record = recorded(BUILDS[name])
     same = ("flash_bytes", "ram_bytes", "arena_bytes", "stack_bound_bytes", "stack_high_water_bytes")

@@ -64,9 +64,11 @@ def test_a_search_goes_on_after(dataset, tmp_path, sent, code):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_that_gets_lost_ends_the_search_at_the_next_step(
-    dataset, tmp_path, monkeypatch, capsys, sent, code
+    dataset, tmp_path, monkeypatch, capsys, request, sent, code
 ):
     """Python ignores an exception in a callback from C and in a `__del__`; the signal is noted all the same."""
+    before = signal.signal(sent, signal.SIG_DFL)  # tests in the background of a shell ignore SIGINT, as a search would
+    request.addfinalizer(lambda: signal.signal(sent, before))
     (tmp_path / "space.toml").write_text(SPACE)
     trained = []
 

@@ -103,7 +103,7 @@ MISTAKES = {
     "search --data afib -o new": ("--target", "ecm-edge targets"),
     "search --data afib --target loongson-2k0500 -o new --resume": ("new", ""),
     "search --data af --target loongson-2k0500 -o taken": ("taken", ""),
-    "search --data afib --target loongson-2k0500 -o new --storage optuna.db": ("'optuna.db'", "sqlite:///optuna.db"),
+    "search --data afib --target loongson-2k0500 -o new --storage optuna.db": ("'optuna.db'", "a file of SQLite sqlite:///PATH"),
     "search --data afib --target loongson-2k0500 -o new --objective f1 --least-objective 90": ("90", "Give a share"),
     "fit nett.onnx --target nucleo-l432kc": ("nett.onnx", "Did you mean 'net.onnx'?"),
     "fit dynamic.onnx --target nucleo-l432kc": ("ecg [1, 1, '?']", "make_dynamic_shape_fixed"),

@@ -43,7 +43,7 @@ def test_every_convolution_and_product_runs_on_integers(made):
     forms, _ = made
     steps = reference.load(forms["int8"]).steps
     groups = [step.op.op for step in steps if step.quantizer is not None]
-    assert sorted(groups) == ["Conv"] * 4 + ["Gemm"] * 3
+    assert sorted(groups) == ["Add"] + ["Conv"] * 4 + ["Gemm"] * 3 + ["Mul"]
     assert not [step.op.name for step in steps if step.op.op in {"Conv", "Gemm"} and step.quantizer is None]
 
 
