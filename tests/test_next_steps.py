@@ -6,7 +6,7 @@ from ecm_edge.base.records import Verdict
 from ecm_edge.candidate import candidate
 from ecm_edge.cli import _kept
 from ecm_edge.data.audit import AuditRecord, audit
-from ecm_edge.evaluate.verify.records import AS_RUN, EXPORTED, QUANTISED, SIMPLIFIED, Hop, VerifyRecord
+from ecm_edge.evaluate.verify.records import AS_RUN, EXPORTED, FILE_AS_RUN, QUANTISED, SIMPLIFIED, Hop, VerifyRecord
 from ecm_edge.evaluate.verify.remedies import remedies
 from tests import report_records as made
 from tests import tiny
@@ -54,7 +54,13 @@ def test_poor_answers_are_warned_of(full, recall, specificity, said):
 
 def verified(folder, **verdicts):
     record = VerifyRecord.load(folder / candidate.VERIFY)
-    names = {"exported": EXPORTED, "simplified": SIMPLIFIED, "quantised": QUANTISED, "as_run": AS_RUN}
+    names = {
+        "exported": EXPORTED,
+        "simplified": SIMPLIFIED,
+        "quantised": QUANTISED,
+        "as_run": AS_RUN,
+        "file_as_run": FILE_AS_RUN,
+    }
     hops = [Hop(name=names[at], reference="a", other="b", verdict=verdict) for at, verdict in verdicts.items()]
     return record.model_copy(update={"hops": hops})
 
@@ -68,6 +74,8 @@ def test_a_failed_hop_says_what_would_help(full):
     assert "nothing can ship" in said
     assert "promote" not in said
     assert remedies(verified(full, **passed, quantised=Verdict.PASS)) == []
+    [said] = remedies(verified(full, file_as_run=Verdict.FAIL))
+    assert said.startswith("onnxruntime rounds unlike the reference")
 
 
 def test_the_audit_prints_no_empty_table(tmp_path):

@@ -21,6 +21,7 @@ from ecm_edge.evaluate.verify.records import (
     AS_RUN,
     EMULATED_SEGMENTS,
     EXPORTED,
+    FILE_AS_RUN,
     HALVED,
     QUANTISED,
     SIMPLIFIED,
@@ -364,7 +365,7 @@ class FileChain:
         )
 
     def _runtime(self) -> Hop:
-        name, sides = "reference→onnxruntime", (f"{self._form.path.name} in the reference", "onnxruntime")
+        name, sides = FILE_AS_RUN, (f"{self._form.path.name} in the reference", "onnxruntime")
         graph, proto = self._form.graph, self._form.classifier.proto
         if isinstance(graph, str):
             return hops.skipped(name, sides, graph)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ecm_edge.targets import Target
 
 EXPORTED, SIMPLIFIED, HALVED = "pytorch→onnx", "onnx→simplified", "simplified→float16"
-QUANTISED, AS_RUN = "simplified→int8", "int8: reference→onnxruntime"
+QUANTISED = "simplified→int8"
+FILE_AS_RUN = "reference→onnxruntime"  # of a file alone
+AS_RUN = f"int8: {FILE_AS_RUN}"
 HOPS_TO: dict[Form, tuple[str, ...]] = {
     "float32": (EXPORTED, SIMPLIFIED),
     "float16": (EXPORTED, SIMPLIFIED, HALVED),

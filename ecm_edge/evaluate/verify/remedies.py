@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.records import Verdict
-from ecm_edge.evaluate.verify.records import AS_RUN, EXPORTED, HALVED, HOPS_TO, QUANTISED, SIMPLIFIED
+from ecm_edge.evaluate.verify.records import AS_RUN, EXPORTED, FILE_AS_RUN, HALVED, HOPS_TO, QUANTISED, SIMPLIFIED
 
 if TYPE_CHECKING:
     from ecm_edge.evaluate.verify.records import VerifyRecord
@@ -18,7 +18,7 @@ _SENTENCES = {
         "int8 decides otherwise: train with int8 simulated (--set training.qat_epochs=4), or quantise with more "
         "training subjects to calibrate on"
     ),
-    AS_RUN: "onnxruntime rounds unlike the reference, which the board follows",
+    **dict.fromkeys((AS_RUN, FILE_AS_RUN), "onnxruntime rounds unlike the reference, which the board follows"),
 }
 _OF_C = "The C of {form} answers unlike its reference, which is a fault of this tool: do not ship this form"
 
