@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -73,6 +74,48 @@ def test_two_activations_are_joined_on_integers(tmp_path, op, is_relu):
     program = firmware_c.build(tmp_path, models, sanitise=True)
     for scores, _ in program.run_all([(number, samples) for number in range(len(models))]):
         np.testing.assert_array_equal(scores, reference.scores(graph, samples))
+
+
+IN_ORDER = {
+    "AveragePool": {"kernel_shape": [5], "strides": [2], "pads": [2, 2]},
+    "AveragePool, padding counted": {"kernel_shape": [4], "pads": [1, 3], "count_include_pad": 1},
+    "AveragePool, rounded up": {"kernel_shape": [5], "strides": [3], "ceil_mode": 1},
+    "ReduceMean": {"axes": [2]},
+    "ReduceMean of all": {"axes": [1, 2], "keepdims": 0},
+    "ReduceSum": {"axes": [1], "keepdims": 0},
+    "ReduceSum of all": {"axes": [2, 1]},
+    "ReduceProd": {"axes": [2]},
+    "CumSum": {"axes": 2},
+    "CumSum, exclusive": {"axes": 2, "exclusive": 1, "reverse": 1},
+}
+
+
+@pytest.mark.parametrize("kind", IN_ORDER)
+def test_what_is_joined_along_axes_has_the_bits_of_the_c(tmp_path, kind):
+    """In a quantised graph: float32, one value after the other, in the order of the ONNX tensor."""
+    op, attributes = kind.split(" ")[0].rstrip(","), dict(IN_ORDER[kind])
+    (q, qc), (y, yc) = nets.quantised("samples", 0.013, 5), nets.quantised("y", 0.02, -3)
+    axes = {"axes": np.array(attributes.pop("axes"))} if "axes" in attributes else {}
+    constants = qc | yc | axes | {"shape": np.array([1, -1])}
+    nodes = [
+        *q,
+        nets.node("Sigmoid", ["samples_f"], "g"),
+        nets.node(op, ["g", *axes], "m", **attributes),
+        nets.node("Identity", ["m"], "y"),
+        *y,
+        nets.node("Reshape", ["y_f", "shape"], "scores"),
+    ]
+    samples = np.random.default_rng(3).normal(size=(6, 120)).astype(np.float32)
+    proto = nets.graph(nodes, constants, shape=(1, 3, 40), output=("scores", (1, "S")))
+    one = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"samples": samples[:1].reshape(1, 3, 40)})
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = one[0].size
+    graph = reference.load(proto)
+    expected = reference.scores(graph, samples)
+    assert np.abs(expected[0] - one[0]).max() <= np.float32(0.021)
+    models = [firmware_c.generate(graph, each, Kernels(int8=each)) for each in get_args(INT8)]
+    program = firmware_c.build(tmp_path, models, sanitise=True)
+    for scores, _ in program.run_all([(number, samples) for number in range(len(models))]):
+        np.testing.assert_array_equal(scores, expected)
 
 
 def test_mean_of_integers_is_exact():

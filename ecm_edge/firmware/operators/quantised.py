@@ -34,8 +34,7 @@ from ecm_edge.firmware.operators.sums import (
 from ecm_edge.firmware.operators.windows import lines_of, product_windows, windowed, windows_in
 from ecm_edge.firmware.program import Constant, refused
 from ecm_edge.forms.reference import rounding
-from ecm_edge.forms.reference.graph import PAIR_OPS
-from ecm_edge.forms.reference.integers import pair_factors, quantisation
+from ecm_edge.forms.reference.integers import PAIR_OPS, pair_factors, quantisation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

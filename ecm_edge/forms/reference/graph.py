@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from ecm_edge.forms import onnx_model
 from ecm_edge.forms.onnx_graph import needed_nodes, opset
+from ecm_edge.forms.reference.integers import PAIR_OPS
 from ecm_edge.forms.reference.node import Node, Step, node_of
 from ecm_edge.forms.reference.rewriting import Written, is_computed, rewritten
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 INTEGER_OPS = frozenset({"Conv", "Gemm", "MatMul"})
-PAIR_OPS = frozenset({"Add", "Mul"})
 MEAN_OPS = frozenset({"ReduceMean", "GlobalAveragePool"})
 _BYTES = (np.int8, np.uint8)
 _SOFTMAX_BY_AXIS = 13

@@ -26,6 +26,8 @@ _EXACT_FLOAT32 = 2**24
 _EXACT_INT32 = 2**31
 _EXACT_FLOAT64 = 2**53
 _EIGHT_BITS = 8
+PAIR_OPS = frozenset({"Add", "Mul"})
+"""Operators of two activations that may be an integer group."""
 _TERM_BITS = 21
 _MOST_TERM_SHIFT = 30
 
@@ -120,7 +122,7 @@ def run_group(step: Step, env: Mapping[str, Array]) -> Array:
     if step.quantizer is None:
         raise InternalError(f"{step.op.name!r} is run as an integer group, but has no QuantizeLinear")
     default = np.zeros(0, quantised_type(step.quantizer))
-    q, zero_point = (_pair if step.op.op in {"Add", "Mul"} else _sums)(step, step.quantizer, default, env)
+    q, zero_point = (_pair if step.op.op in PAIR_OPS else _sums)(step, step.quantizer, default, env)
     return np.maximum(q, zero_point) if step.relu else q
 
 

@@ -71,8 +71,15 @@ def average_pool(attributes: Attributes, inputs: list[Array | None]) -> list[Arr
 
 
 def average_pool_in_order(attributes: Attributes, inputs: list[Array | None]) -> list[Array]:
-    """The same, with sums in float32 and in order."""
-    return _averaged(attributes, needed(inputs, 0), lambda cells, axes: joined_in_order(np.add, cells, axes))
+    """The same, with sums in float32 and in order; windows are views, and cell by cell they stay so."""
+
+    def summed(cells: Array, axes: tuple[int, ...]) -> Array:
+        total = np.zeros(cells.shape[: axes[0]], cells.dtype)
+        for place in np.ndindex(cells.shape[axes[0] :]):
+            total += cells[(..., *place)]
+        return total
+
+    return _averaged(attributes, needed(inputs, 0), summed)
 
 
 def _averaged(attributes: Attributes, x: Array, summed: Callable[[Array, tuple[int, ...]], Array]) -> list[Array]:
