@@ -60,6 +60,7 @@ def verified(folder, **verdicts):
         "quantised": QUANTISED,
         "as_run": AS_RUN,
         "file_as_run": FILE_AS_RUN,
+        "float_c": "float32: reference→C",
     }
     hops = [Hop(name=names[at], reference="a", other="b", verdict=verdict) for at, verdict in verdicts.items()]
     return record.model_copy(update={"hops": hops})
@@ -74,6 +75,7 @@ def test_a_failed_hop_says_what_would_help(full):
     assert "nothing can ship" in said
     assert "promote" not in said
     assert remedies(verified(full, **passed, quantised=Verdict.PASS)) == []
+    assert "--form" not in remedies(verified(full, **passed, quantised=Verdict.FAIL, float_c=Verdict.NOT_RUN))[0]
     [said] = remedies(verified(full, file_as_run=Verdict.FAIL))
     assert said.startswith("onnxruntime rounds unlike the reference")
 

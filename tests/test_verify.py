@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -314,7 +315,7 @@ def test_flips_are_named_and_counted_against_the_limit():
 
 
 @pytest.mark.parametrize(("steps", "verdict", "near"), [(1, "PASS", 1), (2, "FAIL", 0)])
-def test_runtime_may_flip_near_ties_only(steps, verdict, near):
+def test_without_labels_a_runtime_may_flip_near_ties_only(steps, verdict, near):
     proto = nets.qdq_net(np.random.default_rng(0))
     graph = reference.load(proto)
     step = np.float32(hops.score_step(graph))
@@ -322,20 +323,35 @@ def test_runtime_may_flip_near_ties_only(steps, verdict, near):
     own[0] = [0, -steps * step]
     runtime = own.copy()
     runtime[0] = [-step, 0] if steps == 1 else [-step, -step]
-    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), segments(2), LENIENT.parity.int8)
+    unlabelled = replace(segments(2), labels=None)
+    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), unlabelled, LENIENT.parity.int8)
     assert (hop.verdict, hop.near_ties) == (verdict, near)
     assert [flip.name for flip in hop.label_flips] == ["S0-0.txt"]
 
 
 @pytest.mark.parametrize(("steps", "gates"), [(1, []), (2, ["score_max_lsb"])])
-def test_runtime_scores_stay_within_one_lsb(steps, gates):
+def test_without_labels_a_runtimes_scores_stay_within_one_lsb(steps, gates):
     proto = nets.qdq_net(np.random.default_rng(0))
     graph = reference.load(proto)
     step = np.float32(hops.score_step(graph))
     own = np.float32([[0, 20], [20, 0]]) * step
     runtime = own + np.float32([[0, steps], [0, 0]]) * step
-    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), segments(2), LENIENT.parity.int8)
+    unlabelled = replace(segments(2), labels=None)
+    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), unlabelled, LENIENT.parity.int8)
     assert (broken(hop), hop.score_max_lsb, hop.label_flips) == (gates, steps, [])
+
+
+@pytest.mark.parametrize(("flipped", "gates"), [(0, []), (1, ["f1_drop", "fbeta_drop"])])
+def test_with_labels_a_runtime_is_judged_by_what_its_scores_are_for(flipped, gates):
+    """Differences of single layers add up to several LSB, which change no label or some."""
+    proto = nets.qdq_net(np.random.default_rng(0))
+    graph = reference.load(proto)
+    step, few = np.float32(hops.score_step(graph)), segments(40)
+    own = np.where(few.labels[:, None] == [0, 1], 20, 0).astype(np.float32) * step
+    runtime = own + np.float32([0, 5]) * step
+    runtime[1 : 2 * flipped : 2] = [5 * step, 0]
+    hop = hops.runtime_hop("r", ("a", "b"), proto, graph, (own, runtime), few, STRICT.parity.int8)
+    assert (broken(hop), hop.score_max_lsb > 1, len(hop.label_flips)) == (gates, True, flipped)
 
 
 def test_commands_take_a_trained_candidate_through(tmp_path, data):

@@ -11,7 +11,6 @@ from ecm_edge.evaluate.verify import segments as seg
 from ecm_edge.evaluate.verify.layers import first_difference, layer_lsb, tensors
 from ecm_edge.evaluate.verify.records import Hop, LayerDifference
 from ecm_edge.forms import onnx_model, parity, reference
-from ecm_edge.forms.decision import TWO_SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from ecm_edge.evaluate.verify.records import LayerLsb
     from ecm_edge.evaluate.verify.segments import Segments
-    from ecm_edge.forms.decision import Decision
     from ecm_edge.forms.onnx_model import Floats
     from ecm_edge.forms.reference.graph import Graph
     from ecm_edge.targets import FloatParity, Int8Parity
@@ -90,11 +88,18 @@ def accuracy_hop(
     """Another net in place of the first: F1, and Fβ averaged over subjects, may drop by no more than the limits."""
     compared = parity.compare(*scores, segments.decision)
     gates = [*other_gates, *_sound(compared)]
-    if all(gate.verdict == Verdict.PASS for gate in _sound(compared)):
-        f1s, betas = ([figure(segments, s) for s in scores] for figure in (seg.f1, seg.fbeta_mean))
-        gates.append(_drop("f1_drop", f1s, limits.f1_drop, "F1", "no segment is positive"))
-        gates.append(_drop("fbeta_drop", betas, limits.fbeta_drop, "Fβ", "no segment has a label"))
+    if _is_sound(compared):
+        gates += _drops(scores, segments, limits)
     return _hop(name, sides, scores, segments, compared, gates, locate)
+
+
+def _drops(scores: tuple[Floats, Floats], segments: Segments, limits: Int8Parity) -> list[Gate]:
+    """The gates on F1, and on Fβ averaged over subjects; not run where segments have no labels of two classes."""
+    f1s, betas = ([figure(segments, s) for s in scores] for figure in (seg.f1, seg.fbeta_mean))
+    return [
+        _drop("f1_drop", f1s, limits.f1_drop, "F1", "no segment is positive"),
+        _drop("fbeta_drop", betas, limits.fbeta_drop, "Fβ", "no segment has a label"),
+    ]
 
 
 def _drop(name: str, figures: list[float | None], limit: float, unit: str, reason: str) -> Gate:
@@ -139,14 +144,15 @@ def runtime_hop(
 ) -> Hop:
     """An int8 graph in onnxruntime against the reference: every quantised tensor, the scores, and the labels.
 
-    Each tensor is computed from the same inputs, but the scores are computed from the segment on. A difference of one
-    LSB in an early layer may grow on the way to them, and fail this hop although every layer alone is within the limit.
+    Each tensor is computed from the same inputs, and may differ by the limit, since runtimes round in their own way.
+    The scores are computed from the segment on, so that such differences add up to more: they are judged by what they
+    are for, F1 and Fβ. Only segments without labels of two classes are judged by the scores themselves.
     """
     compared = parity.compare(*scores, segments.decision)
     few = segments.samples[:: max(1, len(segments.samples) // LAYER_SEGMENTS)][:LAYER_SEGMENTS]
     layers, same_scores = layer_lsbs(proto, graph, few)
     worst = max((layer.max_lsb for layer in layers), default=0)
-    score_gates, near_ties, score_max_lsb = _score_gates(score_step(graph), scores, compared, limits, segments.decision)
+    score_gates, near_ties, score_max_lsb = _score_gates(score_step(graph), scores, compared, limits, segments)
     gates = [
         *_sound(compared),
         at_least("layers_compared", len(layers), 1, "tensors"),
@@ -170,24 +176,32 @@ def _score_gates(
     scores: tuple[Floats, Floats],
     compared: parity.Parity,
     limits: Int8Parity,
-    decision: Decision = TWO_SCORES,
+    segments: Segments,
 ) -> tuple[list[Gate], int | None, int | None]:
     """The gates on scores and labels, the number of flips at near ties, and the largest difference in LSB.
 
     `step` is one LSB of the scores. The numbers are None where the scores are not quantised or not finite.
     """
+    decision = segments.decision
+    drops = _drops(scores, segments, limits) if _is_sound(compared) else []
+    have_labels = any(gate.verdict != Verdict.NOT_RUN for gate in drops)
     if step is None:
         unquantised = not_run("score_max_lsb", "the scores are not quantised")
-        return [unquantised, at_most("label_flips", compared.label_flips, 0, "segments")], None, None
+        flips = at_most("label_flips", compared.label_flips, 0, "segments")
+        return (drops if have_labels else [unquantised, flips]), None, None
     if compared.max_abs is None:
         return [], None, None
     near = np.abs(decision.margins(scores[0])) <= step * (1 + 1e-6)
     flipped = parity.flipped(*scores, decision)
     near_ties, score_max_lsb = int(near[flipped].sum()), round(compared.max_abs / step)
-    gates = [
-        at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
-        at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
-    ]
+    gates = (
+        drops
+        if have_labels
+        else [
+            at_most("score_max_lsb", score_max_lsb, limits.max_lsb, "LSB"),
+            at_most("label_flips_beyond_1_lsb", len(flipped) - near_ties, 0, "segments"),
+        ]
+    )
     return gates, near_ties, score_max_lsb
 
 
@@ -223,6 +237,10 @@ def _first_beyond(layers: list[LayerLsb], max_lsb: int) -> LayerDifference | Non
     if beyond is None:
         return None
     return LayerDifference(layer=beyond.layer, op=beyond.op, tensor=beyond.tensor, l2r=None, max_abs=beyond.max_lsb)
+
+
+def _is_sound(compared: parity.Parity) -> bool:
+    return all(gate.verdict == Verdict.PASS for gate in _sound(compared))
 
 
 def _sound(compared: parity.Parity) -> list[Gate]:

@@ -31,6 +31,7 @@ def remedies(record: VerifyRecord) -> list[str]:
         form
         for form, hops in HOPS_TO.items()
         if verdicts.get(hops[-1]) == Verdict.PASS
+        and verdicts.get(f"{form}: reference→C") != Verdict.NOT_RUN  # a form that the board does not run
         and not any(name in hops or name.startswith(f"{form}:") for name in failed)
     ]
     ship = f"; a form that fails holds back itself alone: `ecm-edge promote --form {proven[0]}`" if proven else ""
