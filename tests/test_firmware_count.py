@@ -212,7 +212,8 @@ def test_another_machine():
 
 def test_every_target_has_a_core_that_is_known():
     shipped = [targets.load(name) for name in targets.names()]
-    assert {target.core.architecture for target in shipped} == set(CORES)
+    ones_own = {"armv8-m.main"}  # of boards that are not shipped; test_ports.py has one
+    assert {target.core.architecture for target in shipped} == set(CORES) - ones_own
     emulated = [target for target in shipped if target.firmware and target.firmware.emulator]
     assert len(emulated) > 1
     for target in emulated:

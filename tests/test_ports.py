@@ -1,5 +1,7 @@
 """A board's file cannot lie about what its port, its memory and its core are."""
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 from benchmarks import firmware_nets as benchmark_nets
 from ecm_edge import targets
-from ecm_edge.base.errors import TargetError
+from ecm_edge.base import trust
+from ecm_edge.base.errors import FirmwareError, TargetError
 from ecm_edge.firmware import build, count, elf, emulate, known_answer, linker, make
 from ecm_edge.targets import firmware as fw
 from ecm_edge.targets import ports
@@ -202,6 +205,47 @@ def test_a_core_without_floating_point_has_the_bytes_of_the_host(tmp_path):
         "branch",
         "other",
     }
+
+
+@contextlib.contextmanager
+def cortex_m33(at, flags):
+    """A board of one's own, after ecm_edge/targets/README.md: an nRF5340 with a port beside its file."""
+    shutil.copy(fw.path("port/nrf52840.c"), at / "mine.c")
+    path = changed(
+        at,
+        "nrf52840",
+        {
+            'name = "nrf52840"': 'name = "mine"',
+            'name = "Cortex-M4F,': 'name = "Cortex-M33,',
+            'architecture = "armv7e-m"': 'architecture = "armv8-m.main"',
+            "clock_hz = 64_000_000": "clock_hz = 128_000_000",
+            "ram_bytes = 262_144": "ram_bytes = 524_288",
+            "-mcpu=cortex_m4+vfp4d16sp+strict_align": f"-mcpu=cortex_m33{flags}+strict_align",
+            '"port/nrf52840.c"': '"mine.c"',
+        },
+    )
+    text = path.read_text()
+    cycles = text[text.index("# The cycles of the core") : text.index("[memory]")]
+    path.write_text(text.replace(cycles, ""))
+    with trust.of_one_command():
+        trust.allow_everything()
+        yield targets.load(str(path))
+
+
+def test_a_cortex_m33_of_ones_own(tmp_path):
+    with cortex_m33(tmp_path, "+dsp+vfp4d16sp") as board:
+        hand.needs(board)
+        sources = make.make_sources(benchmark_nets.load("demo", "int8"), board, tmp_path / "sources")
+        image = make.make_image(sources, "batch", tmp_path / "image", emulated=True)
+        samples = known_answer.segments(sources.generated.samples)[:4]
+        np.testing.assert_array_equal(emulate.run_batch(image, samples), emulate.run_batch(sources.host, samples))
+
+
+def test_kernels_of_an_extension_that_the_flags_lack_are_refused(tmp_path):
+    with cortex_m33(tmp_path, "+vfp4d16sp") as board:
+        sources = make.make_sources(benchmark_nets.load("demo", "int8"), board, tmp_path / "sources")
+        with pytest.raises(FirmwareError, match=r"name it in -mcpu \(\+dsp\), or say plain"):
+            make.make_image(sources, "serial", tmp_path / "image")
 
 
 def test_an_image_lies_where_the_memory_is(tmp_path):

@@ -75,7 +75,7 @@ STM32G071RB = Chip(
     ram=Region(0x2000_0000, 36 * 1024),
     source="RM0444, section 2.2",
 )
-_CORTEX_M = ("armv6-m", "armv7e-m")
+_CORTEX_M = ("armv6-m", "armv7e-m", "armv8-m.main")
 PORTS = {
     "port/host.c": Port(("host",)),
     "port/loongarch64_linux.c": Port(("loongarch64",)),

@@ -4,6 +4,10 @@
 
 #include "ecm_base.h"
 
+#if defined(__arm__) && !defined(__ARM_FEATURE_DSP)
+#error "[firmware.kernels] int8 = dual is for cores with the DSP extension: name it in -mcpu (+dsp), or say plain"
+#endif
+
 /* Two int16 side by side, the first in the low half; p is aligned to 4 bytes. */
 ECM_INLINE uint32_t ecm_two(const int16_t *p)
 {

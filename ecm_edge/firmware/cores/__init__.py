@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecm_edge.base.errors import FirmwareError
-from ecm_edge.firmware.cores import cortex_m0, cortex_m4, host, loongarch64
+from ecm_edge.firmware.cores import cortex_m4, host, loongarch64
 
 if TYPE_CHECKING:
     from ecm_edge.firmware.cores.core import Core, Instruction
 
-CORES: dict[str, Core] = {module.CORE.architecture: module.CORE for module in (host, loongarch64, cortex_m0, cortex_m4)}
+_CORTEX_M = [replace(cortex_m4.CORE, architecture=name) for name in ("armv6-m", "armv8-m.main", "armv7e-m")]
+"""What a compiler makes of C for a Cortex-M0 or M33 are instructions of the M4 (ARMv6-M A5, ARMv8-M C1 and C2)."""
+CORES: dict[str, Core] = {core.architecture: core for core in (host.CORE, loongarch64.CORE, *_CORTEX_M)}
 """By the architecture's name in a target."""
 
-# an ELF file says ARM of both Cortex-M: the last one knows all instructions of the other
 _BY_MACHINE = {core.machine: core for core in CORES.values() if core.machine}
 
 
