@@ -50,7 +50,7 @@ def test_what_checks_alone_want_is_not_run(monkeypatch, capsys):
     code, out = run(capsys)
     assert code == 0
     assert "NOT RUN hops to nucleo-l432kc" in out
-    assert out.splitlines()[-1].startswith("PASS: 4 of ")
+    assert out.splitlines()[-1].startswith("PASS: 5 of ")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ Every step that changes a disk has a point before it. Points do nothing, unless 
     NAME:kill:3      only the third time
     list:FILE        the name of every point that is reached is appended to the file
 
-A name is a step and the file that it is about: `write.rename/incumbent.json`; of a temporary folder, what it becomes.
+A name is a step and the file that it is about: `write.rename/incumbent.json`; of a temporary folder, what it becomes,
+or `ecm-edge` where it goes again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGSTOP}
 _LIST = "list:"
 _FORMAT = re.compile(rf"(?P<name>.+?):(?P<what>{'|'.join((KILL, STOP, *ERRORS))})(?::(?P<time>[1-9]\d*))?")
 
-_TEMPORARY = re.compile(r"\.(.+)\.\w{8}\.unfinished")
+_TEMPORARY = re.compile(r"\.?(.+)[.-]\w{8}\.unfinished")
 
 _reached: Counter[str] = Counter()
 _counting = Lock()
