@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ecm_edge.base import contents
+from ecm_edge.base import contents, files
 from ecm_edge.base.errors import CandidateError
 from ecm_edge.candidate.candidate import CHECKPOINT, RUN_SUMMARY, load_network, locate
 from ecm_edge.evaluate.evidence import read_latencies
@@ -96,3 +96,16 @@ def test_margins_with_any_bytes_as_their_header_are_none():
     changed += [whole[:at] + b"(" * 60 + whole[at + 60 :], whole[:40], b"", b"PK"]
     assert [out_of_fold.from_bytes(each) for each in changed] == [{}] * len(changed)
     assert json.dumps(out_of_fold.from_bytes(whole)["before"].tolist()) == "[0.0, 0.0, 0.0]"
+
+
+def test_links_that_go_round_are_no_fault(tmp_path):
+    """Python before 3.13 raises RuntimeError for them."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert files.resolved(tmp_path / "a") in {tmp_path / "a", tmp_path / "b"}
+    split, source = f"train={tmp_path / 'a'}", tmp_path / "source"
+    source.mkdir()
+    (source / "S1-N-1.txt").write_text("0\n")
+    words = ["--format", "iesd", "--sampling-rate-hz", 250, "--split", split, "-o", tmp_path / "out"]
+    assert tiny.run(["data", "import", source, *words]) == 2
+    assert tiny.run(["targets", tmp_path / "a"]) == 2

@@ -84,6 +84,8 @@ def test_a_grid_of_reals_stays_within_its_range(tmp_path):
     [
         ("[families.afnet]", "[families.alexnet]", "family 'alexnet' is none of"),
         ("low = 1, high = 3", "low = 4, high = 3", "low 4 is above high 3"),
+        ("low = 1, high = 3", "low = -1e308, high = 1e308", "more values than can be counted"),
+        ("low = 1, high = 3", "low = 1, high = 3, step = 1e-320", "more values than can be counted"),
         ("low = 1, high = 3", "low = 0, high = 3, log = true", "starts above 0"),
         ("low = 1, high = 3", "low = 1, high = 3, step = 0", "a step is positive"),
         ("low = 1, high = 3", "low = 1, high = 4, step = 2", "from 1 to 4 is not a whole number of steps of 2"),

@@ -307,6 +307,14 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def resolved(path: Path) -> Path:
+    """The path with its links followed; as it is where they go round."""
+    try:
+        return path.resolve()
+    except RuntimeError:  # so Python says it before 3.13
+        return path.absolute()
+
+
 def check_file(path: Path) -> None:
     """Refuse a path at which no file can be written, before the work for it is done.
 

@@ -103,7 +103,7 @@ def passed_on() -> dict[str, str]:
 
 def is_trusted(path: Path) -> bool:
     """Whether a file is the package's, or lies in a marked folder; a link counts as what it leads to."""
-    real = path.resolve()
+    real = files.resolved(path)
     return any(real.is_relative_to(folder) for folder in (_PACKAGE, *map(Path, marked())))
 
 

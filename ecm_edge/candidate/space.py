@@ -51,6 +51,8 @@ class Range(Record):
             raise ValueError(f"low {self.low} is above high {self.high}")
         if self.step is not None and (self.step <= 0 or self.log):
             raise ValueError("a step is positive and excludes log")
+        if not math.isfinite((self.high - self.low) / (self.step or 1)):
+            raise ValueError(f"from {self.low} to {self.high} are more values than can be counted")
         if self.step is not None and not math.isclose(self.low + self._steps * self.step, self.high):
             raise ValueError(f"from {self.low} to {self.high} is not a whole number of steps of {self.step}")
         if self.log and self.low <= 0:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import ModelError
 
 MOST_BYTES = 1 << 31
@@ -70,10 +71,10 @@ def _bytes(tensor: onnx.TensorProto) -> int:
 
 def _file(location: str, name: str, path: Path) -> Path:
     """The regular file of that name in the model's folder, links followed."""
-    own, folder = PurePosixPath(location), path.parent.resolve()
+    own, folder = PurePosixPath(location), files.resolved(path.parent)
     outside = own.is_absolute() or PureWindowsPath(location).drive or ".." in own.parts or "\\" in location
     try:
-        file = folder if outside or "\0" in location else (folder / own).resolve()
+        file = folder if outside or "\0" in location else files.resolved(folder / own)
         inside = file.is_relative_to(folder) and file.is_file()
     except (OSError, RuntimeError):  # a name that is too long, links in a circle
         inside = False

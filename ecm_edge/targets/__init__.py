@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from ecm_edge.base import toml_files, trust
+from ecm_edge.base import files, toml_files, trust
 from ecm_edge.base.errors import TargetError
 from ecm_edge.base.records import Form, Record, field_meant, first_fault
 from ecm_edge.targets import commands, ports
@@ -138,7 +138,7 @@ def load(name_or_path: str) -> Target:
             not fit the port or the core that the file names.
     """
     path, content = toml_files.read(_FOLDER, name_or_path, "target", TargetError)
-    path = path.resolve()  # sources are taken from beside the file that is trusted, and not from beside a link to it
+    path = files.resolved(path)  # sources are taken from beside the trusted file, and not from beside a link to it
     if path.parent != _FOLDER.resolve() and isinstance(content.get("firmware"), dict):
         content["firmware"] = fw.beside(path.parent, content["firmware"])
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.data.dataset import UNSTATED, natural_key
 from ecm_edge.data.recordings import csv_columns, csv_layout, csv_names, csv_times
@@ -58,8 +59,8 @@ def list_recordings(source: Path, options: Options, task: Task) -> Listing:
     table = given(options.labels)
     labels = read_labels(table)
     suffixes = {*FORMATS["csv"].suffixes, *(PurePath(name).suffix.lower() for name in labels)}
-    files = (path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    present = (path.relative_to(source).as_posix() for path in files if path.resolve() != table.resolve())
+    tables = (path for path in source.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    present = (path.relative_to(source).as_posix() for path in tables if files.resolved(path) != files.resolved(table))
     return Listing(
         sorted(labels, key=natural_key),
         lambda name: _open(source / name, labels[name], options, task, name),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecm_edge import tasks
+from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.progress import track
 from ecm_edge.data.dataset import LeftOut, SegmentBlock, natural_key
@@ -61,7 +62,7 @@ def read(source: Path, options: Options, task: Task) -> Iterator[SegmentBlock]:
             f"a stated rate of {options.sampling_rate_hz:g} Hz",
             "Import recordings of another rate as csv: those are resampled.",
         )
-    tables = {path.name for _, path in options.splits if path.resolve().parent == source.resolve()}
+    tables = {path.name for _, path in options.splits if files.resolved(path).parent == files.resolved(source)}
     entries = [entry for entry in os.scandir(source) if entry.name not in tables]
     if not entries:
         raise RecordingError("an iesd folder holds segments as text", f"none in {source}", "Check the path.")

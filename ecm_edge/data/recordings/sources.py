@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ecm_edge.base import files
 from ecm_edge.base.errors import RecordingError
 from ecm_edge.base.names import path_meant
 from ecm_edge.data.dataset import HEADER_FILE, SAMPLES_FILE, LeftOut
@@ -51,7 +52,7 @@ def look(source: Path, out: Path) -> Contents:
             f"a data set at {source}",
             "It is imported already: `ecm-edge data info` shows it.",
         )
-    if source.resolve() in out.resolve().parents:
+    if files.resolved(source) in files.resolved(out).parents:
         raise RecordingError(
             "a data set is made outside of the folder of recordings, which may be read again",
             f"{out} in {source}",
